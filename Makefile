@@ -1,0 +1,45 @@
+# Thin: each target names the real tool. `make help` is made from the ## comments.
+VENV := $(or $(UV_PROJECT_ENVIRONMENT),.venv)
+LOCAL := $(VENV)/bin/auditflow-local
+
+# A variable given here (make up AUDITFLOW_PORT_API=8001) is one of the tool's environment.
+.DEFAULT_GOAL := help
+.PHONY: help setup up down reset logs status test lint format schemas
+
+help: ## list the targets
+	@sed -n 's/^\([a-z0-9-]*\):[^#]*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 12
+
+setup: ## install Python, uv and all packages (all other targets do it themselves)
+	@sh src/local/setup.sh
+
+up: setup ## start everything on this machine; Ctrl-C stops it (DETACH=1: let it run)
+	@$(LOCAL) up $(if $(DETACH),--detach)
+
+down: setup ## stop what `make up` started; the data stay
+	@$(LOCAL) down
+
+reset: setup ## forget all data (YES=1: do not ask)
+	@$(LOCAL) reset $(if $(YES),--yes)
+
+logs: setup ## show logs (SERVICE=notification-service FOLLOW=1)
+	@$(LOCAL) logs $(if $(FOLLOW),--follow) $(SERVICE)
+
+status: setup ## show how each part is
+	@$(LOCAL) status
+
+test: setup ## run all tests with real servers and a real browser (ARGS="-k dlq")
+	@$(LOCAL) install --tests
+	$(VENV)/bin/pytest $(ARGS)
+
+lint: setup ## check style, types and security, as CI does
+	$(VENV)/bin/ruff check
+	$(VENV)/bin/ruff format --check
+	$(VENV)/bin/mypy src --exclude /tests/
+	$(VENV)/bin/bandit --quiet --recursive --severity-level medium --configfile pyproject.toml src
+
+format: setup ## write the code in the one style
+	$(VENV)/bin/ruff check --fix
+	$(VENV)/bin/ruff format
+
+schemas: setup ## write the published contracts from the code
+	$(VENV)/bin/auditflow schemas write docs/contracts

@@ -1,0 +1,5 @@
+"""Foreign records become events. Pure: bytes in, events or faults out.
+
+``batch.take`` drives an adapter over records; each adapter (``native``, ``kubernetes``,
+``cloudtrail``) turns one record into an ``Event`` or raises ``ContractError``.
+"""

@@ -1,0 +1,57 @@
+"""Wires the service together, runs it, and ends it in order."""
+
+import secrets
+
+from prometheus_client import CollectorRegistry
+
+from audit_event_generator.delivery import Delivery
+from audit_event_generator.metrics import Metrics
+from audit_event_generator.settings import Settings
+from audit_event_generator.stream import Stream
+from audit_event_generator.web import app
+from auditflow import serving
+from auditflow.amqp import Publisher, parameters
+from auditflow.health import Health
+
+
+def main() -> None:
+    """The console script ``audit-event-generator``."""
+    serving.start(app.SERVICE, Settings, run)
+
+
+def run(settings: Settings) -> None:
+    """Serve until told to stop."""
+    registry = CollectorRegistry()
+    metrics = Metrics(registry)
+    publisher = Publisher(parameters(settings, name=app.SERVICE))
+    delivery = Delivery(publisher, metrics)
+    seed = settings.generator_seed
+    stream = Stream(
+        delivery,
+        metrics,
+        rate=settings.rate,
+        seed=secrets.randbits(32) if seed is None else seed,
+    )
+
+    health = Health(
+        {"rabbitmq": publisher.check}, alive=lambda: publisher.alive() or stream.alive()
+    )
+    web = app.create(
+        delivery=delivery,
+        metrics=metrics,
+        health=health,
+        registry=registry,
+        token=settings.ingest_token.get_secret_value(),
+    )
+
+    def stop() -> None:
+        health.stop()
+        stream.ask_to_stop()
+
+    publisher.start()
+    stream.start()
+    try:
+        serving.serve(web, settings, mode="wsgi", on_stop=stop)
+    finally:
+        stream.stop()
+        publisher.close()

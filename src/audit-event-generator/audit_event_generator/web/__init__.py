@@ -1,0 +1,1 @@
+"""The edge towards clients: HTTP in, problem details out."""

@@ -1,0 +1,33 @@
+"""The Flask application."""
+
+from flask import Flask
+from prometheus_client import CollectorRegistry
+
+from audit_event_generator.delivery import Delivery
+from audit_event_generator.metrics import Metrics
+from audit_event_generator.web import problems, routes
+from audit_event_generator.web.guard import Guard
+from audit_event_generator.web.observe import Observed
+from auditflow import operations
+from auditflow.health import Health
+from auditflow.serving import MAX_BODY_BYTES
+
+SERVICE = "audit-event-generator"
+
+
+def create(
+    *,
+    delivery: Delivery,
+    metrics: Metrics,
+    health: Health,
+    registry: CollectorRegistry,
+    token: str,
+) -> Flask:
+    """Everything is passed in, so that a test can pass something else."""
+    app = Flask(SERVICE, static_folder=None)
+    app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
+    app.register_blueprint(routes.blueprint(delivery, metrics, Guard(token)))
+    operations.add_routes(app, health, registry, service=SERVICE)
+    problems.add_handlers(app)
+    app.wsgi_app = Observed(app.wsgi_app, metrics)  # type: ignore[method-assign]
+    return app

@@ -1,0 +1,299 @@
+"""Batches: what fits is taken, what does not is named, and nothing depends on its neighbours."""
+
+import gzip
+import json
+from typing import Any
+
+import msgspec
+import pytest
+
+from audit_event_generator.ingest import batch
+from auditflow import identity
+
+from .conftest import Ingest, RememberingBroker, sample
+
+NDJSON, KUBERNETES, CLOUDTRAIL = "/ingest/ndjson", "/ingest/kubernetes", "/ingest/cloudtrail"
+AUDIT = {
+    "level": "Metadata",
+    "auditID": "a1",
+    "stage": "ResponseComplete",
+    "verb": "get",
+    "stageTimestamp": "2026-01-01T00:00:00.000000Z",
+}
+TRAIL = {"eventID": "t1", "eventTime": "2026-01-01T00:00:00Z", "eventName": "GetObject"}
+
+
+def line(**changes: Any) -> bytes:
+    event = {"event_id": "e", "timestamp": "2026-01-01T00:00:00Z", "event_type": "a"}
+    return msgspec.json.encode({**event, **changes})
+
+
+def items(*records: Any) -> bytes:
+    return msgspec.json.encode(
+        {"kind": "EventList", "apiVersion": "audit.k8s.io/v1", "items": records}
+    )
+
+
+def test_each_line_is_an_event(ingest: Ingest, broker: RememberingBroker) -> None:
+    body = b"\xef\xbb\xbf" + line(event_id="1") + b"\r\n\n  \n" + line(event_id="2", tty="pts/1")
+
+    answer = ingest.post(NDJSON, body)
+
+    assert (answer.status_code, answer.json) == (202, {"accepted": 2, "refused": 0, "errors": []})
+    assert [event.event_id for event in broker.events()] == ["1", "2"]
+    assert broker.events()[1].details == {"tty": "pts/1"}
+    assert [message.routing_key for message in broker.messages] == ["event.ndjson"]
+
+
+def test_the_same_lines_are_the_same_events(ingest: Ingest, broker: RememberingBroker) -> None:
+    without_id = line(event_id=None)
+
+    for _ in range(2):
+        ingest.post(NDJSON, without_id + b"\n" + without_id.replace(b'"a"', b'"b"'))
+
+    first, second, third, fourth = (event.event_id for event in broker.events())
+    assert (first, second) == (third, fourth)
+    assert first != second
+    assert first == identity.of_record(without_id)
+
+
+def test_a_part_bad_batch_names_its_lines_and_takes_the_rest(
+    ingest: Ingest, broker: RememberingBroker
+) -> None:
+    deep = line(record=msgspec.Raw(b"[" * 60_000 + b"]" * 60_000))
+    lines = [
+        line(event_id="good 1"),
+        b"not json",
+        line(user_id=5),
+        b'{"timestamp":"2026-01-01T00:00:00Z"}',
+        line(timestamp=None),
+        line(resource="x" * 2**20),
+        line(user_id="a\x00"),
+        b'{"event_id":"\xff"}',
+        deep,
+        b"[]",
+        line(event_id="good 2"),
+    ]
+
+    answer = ingest.post(NDJSON, b"\n".join(lines))
+
+    assert answer.status_code == 202
+    assert (answer.json["accepted"], answer.json["refused"]) == (2, 9)
+    assert [fault["where"] for fault in answer.json["errors"]] == [
+        f"line {n}" for n in range(2, 11)
+    ]
+    assert "$.user_id" in answer.json["errors"][1]["what"]
+    assert [event.event_id for event in broker.events()] == ["good 1", "good 2"]
+    assert (ingest.count("accepted", "ndjson"), ingest.count("refused", "ndjson")) == (2, 9)
+
+
+def test_when_nothing_fits_the_batch_is_refused(ingest: Ingest) -> None:
+    answer = ingest.post(NDJSON, b"{}\n" * 250)
+
+    assert answer.status_code == 422
+    assert answer.content_type == "application/problem+json"
+    assert len(answer.json["errors"]) == batch.MAX_FAULTS
+    assert "250" in answer.json["detail"]
+    assert ingest.count("refused", "ndjson") == 250
+
+
+EMPTY = {
+    "no bytes": (NDJSON, b""),
+    "blank lines": (NDJSON, b"\n \r\n\n"),
+    "no items": (KUBERNETES, items()),
+    "null items, as Go writes them": (
+        KUBERNETES,
+        b'{"kind":"EventList","apiVersion":"audit.k8s.io/v1","items":null}',
+    ),
+    "no records": (CLOUDTRAIL, b'{"Records":[]}'),
+}
+
+
+@pytest.mark.parametrize("name", EMPTY)
+def test_an_empty_batch_is_no_error(ingest: Ingest, broker: RememberingBroker, name: str) -> None:
+    answer = ingest.post(*EMPTY[name])
+
+    assert (answer.status_code, answer.json) == (202, {"accepted": 0, "refused": 0, "errors": []})
+    assert broker.messages == []
+
+
+BAD_ENVELOPES: dict[str, tuple[str, Any, int, str]] = {
+    "no bytes": (KUBERNETES, b"", 400, ""),
+    "not JSON": (KUBERNETES, b"<xml/>", 400, ""),
+    "cut off": (CLOUDTRAIL, b'{"Records":[{"eventID":"a"', 400, ""),
+    "an array": (CLOUDTRAIL, b"[]", 422, "$"),
+    "no kind": (KUBERNETES, {"apiVersion": "audit.k8s.io/v1"}, 422, "$.kind"),
+    "another kind": (KUBERNETES, {"kind": "PodList", "apiVersion": "v1"}, 422, "$.apiVersion"),
+    "an old version": (
+        KUBERNETES,
+        {"kind": "EventList", "apiVersion": "audit.k8s.io/v1beta1", "items": []},
+        422,
+        "$.apiVersion",
+    ),
+    "no items": (
+        KUBERNETES,
+        {"kind": "EventList", "apiVersion": "audit.k8s.io/v1"},
+        422,
+        "$.items",
+    ),
+    "an object for items": (
+        KUBERNETES,
+        {"kind": "EventList", "apiVersion": "audit.k8s.io/v1", "items": {}},
+        422,
+        "$.items",
+    ),
+    "no Records": (CLOUDTRAIL, {"records": []}, 422, "$.Records"),
+    "text for Records": (CLOUDTRAIL, {"Records": "x"}, 422, "$.Records"),
+    "a gzip that is none": (CLOUDTRAIL, b"\x1f\x8bxxxx", 400, ""),
+    "a gzip that is cut off": (CLOUDTRAIL, gzip.compress(b'{"Records":[]}')[:-6], 400, ""),
+}
+
+
+@pytest.mark.parametrize("name", BAD_ENVELOPES)
+def test_what_is_no_such_document_is_refused(ingest: Ingest, name: str) -> None:
+    path, body, status, where = BAD_ENVELOPES[name]
+
+    answer = ingest.post(path, body)
+
+    assert answer.status_code == status, answer.text
+    assert answer.content_type == "application/problem+json"
+    assert [fault["where"] for fault in answer.json.get("errors", [])] == ([where] if where else [])
+
+
+BAD_RECORDS: dict[str, dict[str, Any]] = {
+    "a number for the id": {"auditID": 5, "eventID": 5},
+    "an empty id": {"auditID": "", "eventID": ""},
+    "an id without end": {"auditID": "x" * 300, "eventID": "x" * 300},
+    "a naive timestamp": {
+        "stageTimestamp": "2026-01-01T00:00:00",
+        "eventTime": "2026-01-01T00:00:00",
+    },
+    "a garbage timestamp": {"stageTimestamp": "now", "eventTime": "now"},
+    "no timestamp": {"stageTimestamp": None, "eventTime": None},
+    "before 1970": {"stageTimestamp": "0001-01-01T00:00:00Z", "eventTime": "0001-01-01T00:00:00Z"},
+    "a NUL": {"verb": "a\x00", "eventName": "a\x00"},
+    "a NUL in what is only passed on": {"requestObject": "\x00", "requestParameters": "\x00"},
+    "5,000 digits": {
+        "requestObject": msgspec.Raw(b"9" * 5000),
+        "requestParameters": msgspec.Raw(b"9" * 5000),
+    },
+    "infinity": {
+        "requestObject": msgspec.Raw(b"1e999"),
+        "requestParameters": msgspec.Raw(b"1e999"),
+    },
+    "more than 256 KiB": {"requestObject": "x" * 2**18, "requestParameters": "x" * 2**18},
+    "nesting without end": {
+        "requestObject": msgspec.Raw(b'{"a":' * 20_000 + b"1" + b"}" * 20_000),
+        "requestParameters": msgspec.Raw(b"[" * 20_000 + b"]" * 20_000),
+    },
+    "a list for the user": {"user": [], "userIdentity": []},
+}
+
+
+@pytest.mark.parametrize("name", BAD_RECORDS)
+@pytest.mark.parametrize("source", ["kubernetes", "cloudtrail"])
+def test_a_bad_record_takes_no_other_with_it(
+    ingest: Ingest, broker: RememberingBroker, source: str, name: str
+) -> None:
+    if source == "kubernetes":
+        records = [
+            {**AUDIT, "auditID": "g1"},
+            {**AUDIT, **BAD_RECORDS[name]},
+            {**AUDIT, "auditID": "g2"},
+        ]
+        answer = ingest.post(KUBERNETES, items(*records))
+    else:
+        records = [
+            {**TRAIL, "eventID": "g1"},
+            {**TRAIL, **BAD_RECORDS[name]},
+            {**TRAIL, "eventID": "g2"},
+        ]
+        answer = ingest.post(CLOUDTRAIL, {"Records": records})
+
+    assert answer.status_code == 202, answer.text
+    assert (answer.json["accepted"], answer.json["refused"]) == (2, 1)
+    assert answer.json["errors"][0]["where"] in ("items[1]", "Records[1]")
+    assert [event.event_id[:2] for event in broker.events()] == ["g1", "g2"]
+
+
+@pytest.mark.parametrize("record", [5, "x", None, [], {}])
+def test_records_that_are_no_records_are_refused(ingest: Ingest, record: Any) -> None:
+    for path, body in (
+        (KUBERNETES, items(record, AUDIT)),
+        (CLOUDTRAIL, {"Records": [record, TRAIL]}),
+    ):
+        answer = ingest.post(path, body)
+        assert (answer.status_code, answer.json["refused"]) == (202, 1)
+
+
+def test_gzip_is_known_by_its_header_and_by_its_first_bytes(
+    ingest: Ingest, broker: RememberingBroker
+) -> None:
+    body = json.dumps({"Records": [TRAIL]}).encode()
+    # Two members, one after the other, are one file.
+    packed = gzip.compress(body[:20]) + gzip.compress(body[20:])
+
+    assert ingest.post(CLOUDTRAIL, packed, Content_Encoding="gzip").status_code == 202
+    assert ingest.post(CLOUDTRAIL, packed).status_code == 202
+    assert ingest.post(CLOUDTRAIL, body, Content_Encoding="gzip").status_code == 400
+    assert ingest.post(CLOUDTRAIL, body, Content_Encoding="br").status_code == 415
+    assert len(broker.events()) == 2
+
+
+def test_a_gzip_bomb_is_not_unpacked(ingest: Ingest) -> None:
+    bomb = gzip.compress(b" " * 17 * 2**20)
+
+    assert ingest.post(NDJSON, bomb).status_code == 413
+
+
+def test_more_than_16_mebibytes_are_too_much(ingest: Ingest) -> None:
+    answer = ingest.post(NDJSON, b" " * (16 * 2**20 + 1))
+
+    assert answer.status_code == 413
+    assert answer.content_type == "application/problem+json"
+
+
+def test_more_records_than_a_second_is_enough_for_are_too_many(
+    ingest: Ingest, broker: RememberingBroker
+) -> None:
+    answer = ingest.post(NDJSON, (line() + b"\n") * (batch.MAX_RECORDS + 1))
+
+    assert answer.status_code == 413
+    assert broker.messages == []
+
+
+def test_many_events_travel_in_few_messages(ingest: Ingest, broker: RememberingBroker) -> None:
+    small = [line(event_id=str(n)) for n in range(250)]
+    large = [line(event_id=f"large {n}", resource="x" * 100_000) for n in range(5)]
+
+    ingest.post(NDJSON, b"\n".join(small + large))
+
+    assert [event.event_id for event in broker.events()] == [
+        *(str(n) for n in range(250)),
+        *(f"large {n}" for n in range(5)),
+    ]
+    assert len(broker.messages) == 5
+    assert max(len(message.body) for message in broker.messages) <= 256 * 1024 + 200
+
+
+@pytest.mark.parametrize(
+    ("path", "name", "key", "source"),
+    [
+        (KUBERNETES, "kubernetes-audit.json", "items", "kubernetes"),
+        (CLOUDTRAIL, "cloudtrail.json", "Records", "cloudtrail"),
+    ],
+)
+def test_a_recorded_file_goes_in_whole_and_again_as_the_same(
+    ingest: Ingest, broker: RememberingBroker, path: str, name: str, key: str, source: str
+) -> None:
+    document = sample(name)
+    expected = len(document[key])
+
+    for _ in range(2):
+        answer = ingest.post(path, document)
+        assert answer.json == {"accepted": expected, "refused": 0, "errors": []}
+
+    ids = [event.event_id for event in broker.events()]
+    assert len(set(ids)) == expected >= 40
+    assert ids[:expected] == ids[expected:]
+    assert ingest.count("accepted", source) == 2 * expected

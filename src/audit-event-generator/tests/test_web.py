@@ -1,0 +1,183 @@
+"""What holds on every address: the token, the ids, honest errors, and counting."""
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import structlog
+from prometheus_client import CollectorRegistry
+
+from audit_event_generator.ingest import native
+from auditflow import tracing
+
+from .conftest import TOKEN, Ingest, RememberingBroker
+
+ROUTES = ("/generate_event", "/ingest/ndjson", "/ingest/kubernetes", "/ingest/cloudtrail")
+GOOD = b'{"event_type":"a","timestamp":"2026-01-01T00:00:00Z"}'
+
+
+@pytest.mark.parametrize("route", ROUTES)
+@pytest.mark.parametrize(
+    "header",
+    [None, "", "Bearer", "Bearer ", "Bearer wrong", f"Basic {TOKEN}", "Bearer tökén", TOKEN],
+)
+def test_without_the_token_nothing_is_read(
+    ingest: Ingest, broker: RememberingBroker, route: str, header: str | None
+) -> None:
+    headers = {} if header is None else {"Authorization": header}
+
+    answer = ingest.client.post(route, data=GOOD, headers=headers)
+
+    assert answer.status_code == 401
+    assert answer.content_type == "application/problem+json"
+    assert answer.headers["WWW-Authenticate"].startswith("Bearer")
+    assert TOKEN not in answer.text
+    assert broker.messages == []
+
+
+def test_the_scheme_is_read_in_any_case(ingest: Ingest) -> None:
+    headers = {"Authorization": f"bearer {TOKEN}"}
+    assert ingest.client.post("/generate_event", data=GOOD, headers=headers).status_code == 202
+
+
+@pytest.mark.parametrize("route", ROUTES[:2])
+def test_a_broker_that_is_away_is_said_at_once(
+    ingest: Ingest, broker: RememberingBroker, route: str
+) -> None:
+    broker.away = "the connection ended: secret-host:5672"
+
+    answer = ingest.post(route, GOOD)
+
+    assert answer.status_code == 503
+    assert answer.content_type == "application/problem+json"
+    assert int(answer.headers["Retry-After"]) > 0
+    assert "secret-host" not in answer.text
+    source = "api" if route == "/generate_event" else "ndjson"
+    assert ingest.count("accepted", source) == ingest.count("unconfirmed", source) == 0
+
+
+def test_what_is_not_confirmed_is_not_accepted(ingest: Ingest, broker: RememberingBroker) -> None:
+    broker.silent = True
+
+    answer = ingest.post("/ingest/ndjson", GOOD + b"\n" + GOOD + b"\nbad")
+
+    assert answer.status_code == 503
+    assert ingest.count("accepted", "ndjson") == 0
+    assert ingest.count("unconfirmed", "ndjson") == 2
+    assert ingest.count("refused", "ndjson") == 0, "the client sends it again, and then it counts"
+
+
+def test_a_clients_ids_and_trace_travel_with_its_events(
+    ingest: Ingest, broker: RememberingBroker
+) -> None:
+    tracing.configure("test")
+    trace = "4bf92f3577b34da6a3ce929d0e0e4736"
+
+    answer = ingest.post(
+        "/generate_event",
+        GOOD,
+        X_Request_ID="req-4711",
+        traceparent=f"00-{trace}-00f067aa0ba902b7-01",
+    )
+
+    assert answer.headers["X-Correlation-ID"] == "req-4711"
+    [message] = broker.messages
+    assert message.correlation_id == "req-4711"
+    assert message.headers is not None
+    assert message.headers["traceparent"].split("-")[1] == trace
+
+
+@pytest.mark.parametrize("given", ["", "x" * 129, "two words", "caf\u00e9"])
+def test_an_id_that_is_not_fit_is_replaced(
+    ingest: Ingest, broker: RememberingBroker, given: str
+) -> None:
+    answer = ingest.post("/generate_event", GOOD, X_Correlation_ID=given)
+
+    [message] = broker.messages
+    assert message.correlation_id == answer.headers["X-Correlation-ID"]
+    assert re.fullmatch(r"[0-9a-f-]{36}", answer.headers["X-Correlation-ID"])
+
+
+@pytest.fixture
+def lines() -> Iterator[list[Any]]:
+    with structlog.testing.capture_logs() as captured:
+        yield captured
+
+
+def test_a_request_is_one_line_without_its_body(ingest: Ingest, lines: list[Any]) -> None:
+    ingest.post("/ingest/ndjson", GOOD.replace(b'"a"', b'"hush"') + b"\n{}")
+
+    [line] = [one for one in lines if one["event"] == "request"]
+    assert (line["log_level"], line["method"], line["path"]) == ("info", "POST", "/ingest/ndjson")
+    assert (line["status"], line["accepted"], line["refused"]) == (202, 1, 1)
+    assert "hush" not in json.dumps(lines)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("GET", "/", 404),
+        ("GET", "/generate_event/", 404),
+        ("GET", "/static/x", 404),
+        ("GET", "/generate_event", 405),
+        ("DELETE", "/ingest/ndjson", 405),
+        ("POST", "/healthz", 405),
+        ("GET", "/%00", 404),
+    ],
+)
+def test_what_is_not_there_is_a_problem(
+    ingest: Ingest, method: str, path: str, status: int
+) -> None:
+    answer = ingest.client.open(path, method=method)
+
+    assert answer.status_code == status
+    assert answer.content_type == "application/problem+json"
+    assert ("Allow" in answer.headers) == (status == 405)
+
+
+def test_nothing_internal_leaks(
+    ingest: Ingest, monkeypatch: pytest.MonkeyPatch, lines: list[Any]
+) -> None:
+    def break_down(_: bytes) -> None:
+        raise RuntimeError("password=hunter2")
+
+    monkeypatch.setattr(native, "of_request", break_down)
+
+    answer = ingest.post("/generate_event", GOOD)
+
+    assert answer.status_code == 500
+    assert answer.content_type == "application/problem+json"
+    assert "hunter2" not in answer.text
+    assert any(line["log_level"] == "error" for line in lines)
+
+
+def test_the_operations_addresses_need_no_token(ingest: Ingest, broker: RememberingBroker) -> None:
+    ingest.post("/generate_event", GOOD)
+    broker.away = "not connected"
+
+    assert ingest.client.get("/healthz").json == {
+        "status": "alive",
+        "service": "audit-event-generator",
+    }
+    ready = ingest.client.get("/readyz")
+    assert ready.status_code == 503
+    assert ready.json is not None
+    assert ready.json["dependencies"]["rabbitmq"]["state"] == "down"
+    assert 'auditflow_events_accepted_total{source="api"} 1.0' in ingest.client.get("/metrics").text
+
+
+def test_labels_are_few_and_ours(ingest: Ingest, registry: CollectorRegistry) -> None:
+    ingest.post("/generate_event", GOOD)
+    ingest.post("/generate_event", b"{")
+    ingest.client.get("/some/users/path")
+
+    seen = {
+        tuple(sorted(one.labels.items()))
+        for family in registry.collect()
+        if family.name == "auditflow_ingest_request_seconds"
+        for one in family.samples
+        if one.name.endswith("_count")
+    }
+    assert seen == {(("code", "2xx"), ("source", "api")), (("code", "4xx"), ("source", "api"))}

@@ -1,0 +1,1 @@
+"""Events to findings: Sigma rules, and windows that are exact in any order of arrival."""

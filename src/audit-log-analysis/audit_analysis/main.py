@@ -1,0 +1,75 @@
+"""Wires the analysis together and runs it."""
+
+import sys
+from functools import partial
+
+from prometheus_client import CollectorRegistry
+
+from audit_analysis import app
+from audit_analysis.metrics import Metrics
+from audit_analysis.pipeline import Pipeline
+from audit_analysis.settings import Settings
+from audit_analysis.sigma.errors import RuleErrors
+from audit_analysis.sigma.load import load
+from audit_analysis.windows import redis
+from auditflow import logs, serving, topology
+from auditflow.amqp import Consumer, Publisher, parameters
+from auditflow.amqp.consumer import ConsumerMetrics
+from auditflow.health import Health
+
+log = logs.get(__name__)
+
+#: How long the broker has to confirm findings before the batch is tried again (seconds).
+CONFIRM_SECONDS = 10.0
+
+
+def main() -> None:
+    """The console script ``audit-log-analysis``."""
+    serving.start(app.SERVICE, Settings, run)
+
+
+def run(settings: Settings) -> None:
+    """Run until SIGTERM."""
+    try:
+        rules = load(settings.rules_paths, lateness=settings.lateness_seconds * 1000)
+    except RuleErrors as error:
+        sys.stderr.write(f"{app.SERVICE}: the rules cannot be used:\n{error}\n")
+        raise SystemExit(2) from None
+    log.info("rules loaded", rules=len(rules.rules))
+    registry = CollectorRegistry()
+    client = redis.connect(settings)
+    publisher = Publisher(parameters(settings, name=f"{app.SERVICE}/publisher"))
+    pipeline = Pipeline(
+        rules,
+        redis.RedisWindows(client),
+        partial(publisher.publish, timeout=CONFIRM_SECONDS),
+        environment=settings.environment,
+        metrics=Metrics(registry),
+    )
+    consumer = Consumer(
+        parameters(settings, name=f"{app.SERVICE}/consumer"),
+        topology.EVENTS,
+        pipeline,
+        publisher=publisher,
+        service=app.SERVICE,
+        metrics=ConsumerMetrics(registry),
+        prefetch=settings.prefetch,
+    )
+    health = Health(
+        {
+            "rabbitmq": lambda: publisher.check() or consumer.check(),
+            "redis": partial(redis.ping, client),
+            "consumer": consumer.held,
+        },
+        alive=lambda: consumer.alive() or publisher.alive(),
+    )
+    publisher.start()
+    consumer.start()
+    try:
+        serving.serve(
+            app.create(rules, health, registry), settings, mode="wsgi", on_stop=health.stop
+        )
+    finally:
+        consumer.stop()
+        publisher.close()
+        client.close()

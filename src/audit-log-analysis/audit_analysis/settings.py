@@ -1,0 +1,22 @@
+"""The settings of the analysis, from the environment."""
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
+
+from auditflow.settings import Port, RabbitMQSettings, RedisSettings, ServiceSettings
+
+_PACK = Path(__file__).parent / "rules"
+
+
+class Settings(ServiceSettings, RabbitMQSettings, RedisSettings):
+    """What the analysis needs to run."""
+
+    port: Port = 5001
+    #: Files and folders of Sigma rules.
+    rules_paths: tuple[Path, ...] = (_PACK,)
+    #: How far behind the newest event of an entity another may come and still be counted.
+    lateness_seconds: Annotated[int, Field(ge=0, le=7 * 86400)] = 900
+    #: Messages in hand at once.
+    prefetch: Annotated[int, Field(ge=1, le=10_000)] = 500

@@ -1,0 +1,93 @@
+"""A rule as the engine uses it, and the set of all."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Final
+
+from msgspec import Struct
+
+from audit_analysis.sigma import logsource
+from audit_analysis.sigma.fields import View, text
+from audit_analysis.sigma.values import Predicate
+from audit_analysis.windows import WindowSpec
+from auditflow.event import LogSource, Severity
+from auditflow.finding import RuleRef
+
+#: Sigma's levels as the severities of findings.
+SEVERITIES: Final[Mapping[str, Severity]] = {
+    "informational": Severity.INFO,
+    "low": Severity.INFO,
+    "medium": Severity.WARNING,
+    "high": Severity.CRITICAL,
+    "critical": Severity.CRITICAL,
+}
+#: Whom a finding is about when its rule has no ``group-by``.
+_ACTOR: Final = ("user_id", "server_hostname")
+
+
+class Rule(Struct, frozen=True, kw_only=True):
+    """What a rule says of the events that match it.
+
+    ``window`` is None for a rule about single events. ``sentence`` is a template over the entity's
+    fields, ``count`` and ``timespan``.
+    """
+
+    ref: RuleRef
+    severity: Severity
+    sentence: str
+    window: WindowSpec | None = None
+
+
+class Detector(Struct, frozen=True, kw_only=True):
+    """One way to come to a rule: a predicate over the events of a log source.
+
+    ``group_by`` maps names of the entity to fields of these events.
+    """
+
+    rule: Rule
+    logsource: LogSource
+    matches: Predicate
+    group_by: Mapping[str, str]
+
+    def entity(self, view: View) -> dict[str, str] | None:
+        """Whom the event is about. None when it lacks a field that the rule groups by."""
+        if not self.group_by:
+            return _values(view, _ACTOR) or {"event_id": view.event.event_id}
+        found = _values(view, self.group_by.values())
+        if len(found) < len(set(self.group_by.values())):
+            return None
+        return {name: found[field] for name, field in self.group_by.items()}
+
+
+class RuleSet:
+    """All rules. An event meets only those of its log source."""
+
+    def __init__(self, detectors: Sequence[Detector]) -> None:
+        self._detectors = tuple(detectors)
+        self._by_source: dict[LogSource, tuple[Detector, ...]] = {}
+
+    @property
+    def rules(self) -> tuple[Rule, ...]:
+        """Every rule once."""
+        return tuple({one.rule.ref.id: one.rule for one in self._detectors}.values())
+
+    def match(self, view: View) -> Iterator[Detector]:
+        """The detectors that an event matches."""
+        source = logsource.of_event(view.event)
+        candidates = self._by_source.get(source)
+        if candidates is None:
+            candidates = tuple(
+                one for one in self._detectors if logsource.concerns(one.logsource, source)
+            )
+            # Sources name themselves, so what is remembered of them must have an end.
+            if len(self._by_source) < 1000:
+                self._by_source[source] = candidates
+        return (one for one in candidates if one.matches(view))
+
+
+def _values(view: View, fields: Iterable[str]) -> dict[str, str]:
+    found = {}
+    for field in fields:
+        values = [one for one in map(text, view.values(field)) if one]
+        if values:
+            found[field] = values[0]
+    return found

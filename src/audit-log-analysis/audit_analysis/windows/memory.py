@@ -1,0 +1,109 @@
+"""Windows in this process' memory: for rule tests, back-tests, and to compare others with."""
+
+from bisect import bisect_left, bisect_right, insort
+from collections.abc import Sequence
+from uuid import UUID
+
+from audit_analysis.windows.spec import Observation, Outcome, Sighting, WindowSpec
+from auditflow.finding import MAX_EVIDENCE
+
+_Member = tuple[int, str]
+
+
+class _Window:
+    """The events of one entity."""
+
+    def __init__(self, spec: WindowSpec) -> None:
+        self.spec = spec
+        self.members: list[_Member] = []
+        self.moments: dict[str, int] = {}
+        self.raws: dict[str, bytes] = {}
+        self.hits: list[int] = []
+        self.lost_until: int | None = None
+        self.published: dict[int, str] = {}
+
+    def observe(self, one: Observation) -> Outcome:
+        moment = self.moments.get(one.event_id)
+        if moment is None:
+            if self.members and one.moment < self.members[-1][0] - self.spec.lateness:
+                return Outcome(late=True)
+            moment = one.moment
+            self.moments[one.event_id] = moment
+            self.raws[one.event_id] = one.raw
+            insort(self.members, (moment, one.event_id))
+            self._trim()
+            if one.event_id not in self.moments:
+                return Outcome(late=True)
+        self._find_hits((moment, one.event_id))
+        seen = (self._sighting(bucket) for bucket in self.spec.buckets(moment))
+        return Outcome(
+            sightings=tuple(
+                sighting
+                for sighting in seen
+                if sighting and self.published.get(sighting.bucket) != sighting.signature
+            )
+        )
+
+    def _trim(self) -> None:
+        oldest = self.members[-1][0] - self.spec.retention
+        drop = bisect_left(self.members, (oldest, ""))
+        surplus = len(self.members) - self.spec.capacity
+        if surplus > drop:
+            drop = surplus
+            self.lost_until = self.members[drop - 1][0]
+        for _, event_id in self.members[:drop]:
+            del self.moments[event_id], self.raws[event_id]
+        del self.members[:drop]
+        del self.hits[: bisect_left(self.hits, oldest)]
+
+    def _find_hits(self, member: _Member) -> None:
+        """Every run of ``threshold`` members around the new one that fits into the timespan."""
+        size = self.spec.threshold
+        at = bisect_left(self.members, member)
+        for start in range(max(0, at - size + 1), min(at, len(self.members) - size) + 1):
+            end = self.members[start + size - 1][0]
+            if end - self.members[start][0] < self.spec.timespan:
+                place = bisect_left(self.hits, end)
+                if place == len(self.hits) or self.hits[place] != end:
+                    self.hits.insert(place, end)
+
+    def _sighting(self, bucket: int) -> Sighting | None:
+        first = bisect_left(self.hits, bucket * self.spec.dedup)
+        behind = bisect_left(self.hits, (bucket + 1) * self.spec.dedup)
+        if first == behind:
+            return None
+        opening, last_hit = self.hits[first] - self.spec.timespan, self.hits[behind - 1]
+        start = bisect_left(self.members, (opening + 1, ""))
+        stop = bisect_right(self.members, last_hit, key=lambda member: member[0])
+        events = self.members[start:stop]
+        if not events:
+            return None
+        return Sighting(
+            bucket=bucket,
+            last_hit=last_hit,
+            count=len(events),
+            events=tuple(events[:MAX_EVIDENCE]),
+            last_event=events[-1],
+            first=self.raws.get(events[0][1]),
+            last=self.raws.get(events[-1][1]),
+            approximate=self.lost_until is not None and opening < self.lost_until,
+        )
+
+
+class MemoryWindows:
+    """A ``WindowKeeper`` that forgets when the process ends."""
+
+    def __init__(self) -> None:
+        self._windows: dict[UUID, _Window] = {}
+
+    def observe(self, observations: Sequence[Observation]) -> list[Outcome]:
+        """See ``WindowKeeper``."""
+        return [
+            self._windows.setdefault(one.key, _Window(one.spec)).observe(one)
+            for one in observations
+        ]
+
+    def published(self, sightings: Sequence[tuple[UUID, WindowSpec, Sighting]]) -> None:
+        """See ``WindowKeeper``."""
+        for key, _, sighting in sightings:
+            self._windows[key].published[sighting.bucket] = sighting.signature

@@ -1,0 +1,147 @@
+"""Windows in Redis, shared by any number of workers: one Lua call an event, one trip a batch."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from importlib.resources import files
+from typing import Any, Final
+from uuid import UUID
+
+import redis
+from redis.backoff import NoBackoff
+from redis.exceptions import NoScriptError, RedisError, ResponseError
+from redis.retry import Retry
+
+from audit_analysis.windows.spec import Observation, Outcome, Sighting, WindowSpec
+from auditflow.errors import Unavailable
+from auditflow.finding import MAX_EVIDENCE
+from auditflow.settings import RedisSettings
+
+#: A window is forgotten when nothing touched it for its retention and this long beside (seconds):
+#: the longest stop of the analysis across which a window survives.
+OUTAGE_SECONDS: Final = 6 * 3600
+#: Whole events kept of one entity, for the evidence. More of them are known by name only.
+MAX_RAWS: Final = 256
+#: Calls in one trip to Redis, so that a huge batch holds a bounded part of the memory.
+PIPELINE: Final = 1000
+
+#: What Redis answers when it has no room or is not there yet: trying again later is right.
+_PASSING: Final = ("OOM", "LOADING", "BUSY", "READONLY", "MISCONF", "MASTERDOWN", "CLUSTERDOWN")
+
+
+def connect(settings: RedisSettings) -> redis.Redis:
+    """A client that answers or fails within seconds. Who calls it decides about trying again."""
+    return redis.Redis(
+        host=settings.redis_host,
+        port=settings.redis_port,
+        username=settings.redis_user,
+        password=settings.redis_password.get_secret_value(),
+        socket_timeout=5,
+        socket_connect_timeout=2,
+        retry=Retry(NoBackoff(), 0),
+        health_check_interval=30,
+    )
+
+
+def ping(client: redis.Redis) -> str | None:
+    """None when Redis answers, else why not."""
+    try:
+        client.ping()
+    except RedisError as error:
+        return str(error) or type(error).__name__
+    return None
+
+
+class RedisWindows:
+    """A ``WindowKeeper`` on Redis."""
+
+    def __init__(self, client: redis.Redis) -> None:
+        self._client = client
+        self._source = (files("audit_analysis.windows") / "event_count.lua").read_text("utf-8")
+        self._sha: str | None = None
+
+    def observe(self, observations: Sequence[Observation]) -> list[Outcome]:
+        """See ``WindowKeeper``."""
+        outcomes: list[Outcome] = []
+        for start in range(0, len(observations), PIPELINE):
+            outcomes += self._trip(observations[start : start + PIPELINE])
+        return outcomes
+
+    def published(self, sightings: Sequence[tuple[UUID, WindowSpec, Sighting]]) -> None:
+        """See ``WindowKeeper``. Without the mark a sighting is only published again."""
+        if not sightings:
+            return
+        with _passing_errors(), self._client.pipeline(transaction=False) as pipe:
+            for key, spec, sighting in sightings:
+                notes = _keys(key)[3]
+                pipe.hset(notes, str(sighting.bucket), sighting.signature)
+                pipe.expire(notes, _idle(spec))
+            pipe.execute()
+
+    def _trip(self, observations: Sequence[Observation]) -> list[Outcome]:
+        with _passing_errors():
+            try:
+                answers = self._execute(observations)
+            except NoScriptError:
+                # Redis was restarted without its scripts. Doing the whole batch again is harmless.
+                self._sha = None
+                answers = self._execute(observations)
+        return [_outcome(answer) for answer in answers]
+
+    def _execute(self, observations: Sequence[Observation]) -> list[Any]:
+        if self._sha is None:
+            self._sha = str(self._client.script_load(self._source))
+        with self._client.pipeline(transaction=False) as pipe:
+            for one in observations:
+                spec = one.spec
+                pipe.evalsha(
+                    self._sha, 4, *_keys(one.key),
+                    one.event_id.encode("utf-8"), one.moment,
+                    spec.threshold, spec.timespan, spec.dedup, spec.lateness, spec.capacity,
+                    _idle(spec), MAX_RAWS, MAX_EVIDENCE, one.raw,
+                )  # fmt: skip
+            return list(pipe.execute())
+
+
+def _keys(key: UUID) -> tuple[str, str, str, str]:
+    # The braces keep the four of a window on one node of a Redis cluster.
+    return (f"{{{key}}}:events", f"{{{key}}}:hits", f"{{{key}}}:raws", f"{{{key}}}:notes")
+
+
+def _idle(spec: WindowSpec) -> int:
+    return spec.retention // 1000 + OUTAGE_SECONDS
+
+
+def _outcome(answer: Any) -> Outcome:
+    if answer == b"late":
+        return Outcome(late=True)
+    return Outcome(sightings=tuple(_sighting(fields) for fields in answer))
+
+
+def _sighting(fields: list[Any]) -> Sighting:
+    bucket, last_hit, count, named, last_id, last_moment, first, last, approximate = fields
+    pairs = zip(named[1::2], named[::2], strict=True)
+    return Sighting(
+        bucket=int(bucket),
+        last_hit=int(last_hit),
+        count=count,
+        events=tuple((int(moment), event_id.decode()) for moment, event_id in pairs),
+        last_event=(int(last_moment), last_id.decode()),
+        first=first,
+        last=last,
+        approximate=bool(approximate),
+    )
+
+
+@contextmanager
+def _passing_errors() -> Iterator[None]:
+    """Turns errors that pass by themselves into Unavailable. A fault of ours stays what it is."""
+    try:
+        yield
+    except NoScriptError as error:
+        raise Unavailable("redis", "it keeps forgetting its scripts") from error
+    except ResponseError as error:
+        if str(error).startswith(_PASSING):
+            raise Unavailable("redis", str(error)) from error
+        raise
+    except RedisError as error:
+        raise Unavailable("redis", str(error) or type(error).__name__) from error

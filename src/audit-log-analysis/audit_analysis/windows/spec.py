@@ -1,0 +1,112 @@
+"""What a window is.
+
+For one rule and one entity let S be the set of matching events, each at a time (ms). A time e of
+S is a *hit* when at least ``threshold`` events lie in (e - timespan, e]. Hits belong to the bucket
+e // dedup, and a *sighting* is what a bucket saw:
+
+    first hit a, last hit z of the bucket; its events are those of S in (a - timespan, z].
+
+All of this is a function of the set S alone, so the order of arrival cannot matter. A keeper of
+windows is told one event at a time and answers with the sightings that this event can have changed,
+complete as far as it knows S. The answer to the last event that arrives is therefore the truth, and
+earlier answers merge into it (``auditflow.finding.merge``), for as S grows hits are only added, the
+first hit only moves earlier, the last only later, and counts only grow.
+
+An event x can change only buckets with hits in [x, x + timespan). A keeper that keeps what is
+younger than newest - (lateness + timespan + dedup) thus knows all that an event of up to
+``lateness`` behind the newest needs.
+"""
+
+from collections.abc import Sequence
+from typing import Protocol
+from uuid import UUID
+
+from msgspec import Struct
+
+
+class WindowSpec(Struct, frozen=True, kw_only=True):
+    """The parameters of a rule's windows. Times in milliseconds.
+
+    ``capacity`` bounds the events kept of one entity: above it the oldest go, and a sighting that
+    reaches back to them says that it is approximate.
+    """
+
+    threshold: int
+    timespan: int
+    dedup: int
+    lateness: int
+    capacity: int = 10_000
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.threshold <= self.capacity:
+            raise ValueError(f"threshold must be from 1 to {self.capacity}, not {self.threshold}")
+        if self.timespan < 1 or self.dedup < 1 or self.lateness < 0:
+            raise ValueError("timespan and dedup must be positive, lateness not negative")
+
+    @property
+    def retention(self) -> int:
+        """How far behind the newest event of an entity others are kept."""
+        return self.lateness + self.timespan + self.dedup
+
+    def buckets(self, moment: int) -> range:
+        """The buckets that an event at ``moment`` can have a part in."""
+        return range(moment // self.dedup, (moment + self.timespan - 1) // self.dedup + 1)
+
+
+class Observation(Struct, frozen=True, gc=False):
+    """A matching event, seen by the window ``key`` (of rule and entity)."""
+
+    spec: WindowSpec
+    key: UUID
+    event_id: str
+    moment: int
+    raw: bytes
+
+
+class Sighting(Struct, frozen=True, kw_only=True, gc=False):
+    """What a bucket saw. Times in milliseconds; ``events`` are the first hundred, in order.
+
+    ``first`` and ``last`` are the bytes of the first and the last event, where still known.
+    """
+
+    bucket: int
+    last_hit: int
+    count: int
+    events: tuple[tuple[int, str], ...]
+    last_event: tuple[int, str]
+    first: bytes | None = None
+    last: bytes | None = None
+    approximate: bool = False
+
+    @property
+    def signature(self) -> str:
+        """Changes whenever the sighting does."""
+        first, last = self.events[0], self.last_event
+        return f"{self.count}:{self.last_hit}:{first[0]}:{first[1]}:{last[0]}:{last[1]}"
+
+
+class Outcome(Struct, frozen=True, gc=False):
+    """The answer to one observation. ``late``: it came too late to be counted, and was not."""
+
+    late: bool = False
+    sightings: tuple[Sighting, ...] = ()
+
+
+class WindowKeeper(Protocol):
+    """Keeps windows between events."""
+
+    def observe(self, observations: Sequence[Observation]) -> list[Outcome]:
+        """Take events in; one outcome for each, in the same order.
+
+        An event that is already in is looked at again as if it were new, since whoever took it in
+        may have died before it could publish what it saw.
+
+        Raises:
+            auditflow.errors.Unavailable: the windows cannot be reached; nothing is half done that
+                doing it again would not set right.
+        """
+        ...
+
+    def published(self, sightings: Sequence[tuple[UUID, WindowSpec, Sighting]]) -> None:
+        """These sightings are safe with the broker: do not report them again unless they change."""
+        ...

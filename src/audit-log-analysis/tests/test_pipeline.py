@@ -1,0 +1,160 @@
+"""A batch, from bytes to findings, with windows in memory."""
+
+import datetime as dt
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from prometheus_client import CollectorRegistry
+
+import audit_analysis
+from audit_analysis.metrics import Metrics
+from audit_analysis.pipeline import Pipeline
+from audit_analysis.sigma.load import load
+from audit_analysis.windows.memory import MemoryWindows
+from auditflow import finding
+from auditflow.amqp import Delivery, Message
+from auditflow.errors import PublishError
+from auditflow.finding import Finding
+
+PACK = Path(audit_analysis.__file__).parent / "rules"
+NOW = dt.datetime(2026, 1, 1, 12, 2, tzinfo=dt.UTC)
+
+
+class Bench:
+    """A pipeline, what it published, and what it counted."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.published: list[Message] = []
+        self.broker_is_down = False
+        self.pipeline = Pipeline(
+            load([PACK], lateness=900_000),
+            MemoryWindows(),
+            self.publish,
+            environment="test",
+            metrics=Metrics(self.registry),
+            now=lambda: NOW,
+        )
+
+    def publish(self, messages: Sequence[Message]) -> None:
+        if self.broker_is_down:
+            raise PublishError("down")
+        self.published.extend(messages)
+
+    def send(self, *bodies: bytes) -> list[str]:
+        """Hand over messages as one batch; the reasons of what was refused."""
+        dead = self.pipeline([delivery(body) for body in bodies])
+        return [one.reason for one in dead]
+
+    @property
+    def findings(self) -> list[Finding]:
+        decoded = (finding.decode(one.body, now=NOW) for one in self.published)
+        return list(finding.merge_all(decoded).values())
+
+    def ledger(self) -> dict[str, int]:
+        name = "auditflow_analysis_events_total"
+        return {
+            outcome: int(self.registry.get_sample_value(name, {"outcome": outcome}) or 0)
+            for outcome in ("analysed", "late", "rejected")
+        }
+
+
+@pytest.fixture
+def bench() -> Bench:
+    return Bench()
+
+
+def delivery(body: bytes) -> Delivery:
+    return Delivery(body, 1, False, "m", "c-1", {"traceparent": f"00-{'1' * 32}-{'2' * 16}-01"})
+
+
+def failed_login(number: int, *, seconds: float = 0, **changes: Any) -> dict[str, Any]:
+    return {
+        "event_id": f"e{number}",
+        "timestamp": (NOW + dt.timedelta(seconds=seconds)).isoformat(),
+        "event_type": "user_login",
+        "action_result": "FAILURE",
+        "user_id": "alice",
+        "server_hostname": "web-01",
+        "client_ip": "192.0.2.1",
+        **changes,
+    }
+
+
+def test_a_burst_becomes_one_finding_that_explains_itself(bench: Bench) -> None:
+    events = [failed_login(number, seconds=-number) for number in range(5)]
+    bench.send(*[msgspec.json.encode(one) for one in events])
+    (one,) = bench.findings
+    assert one.rule.title == "Burst of failed logins"
+    assert one.entity == {"user_id": "alice", "server_hostname": "web-01"}
+    assert one.count == 5
+    assert one.description == (
+        "5 failed logins of alice on web-01, at least 3 of them within 1 minute"
+    )
+    assert [ref.event_id for ref in one.evidence.events] == ["e4", "e3", "e2", "e1", "e0"]
+    assert msgspec.json.decode(one.evidence.first_event) == events[4]
+    assert msgspec.json.decode(one.evidence.last_event) == events[0]
+    assert (one.actor, one.client_ip, one.environment) == ("alice", "192.0.2.1", "test")
+    assert one.correlation_id == "c-1"
+
+
+def test_a_batch_publishes_a_finding_once(bench: Bench) -> None:
+    bench.send(msgspec.json.encode([failed_login(number) for number in range(100)]))
+    assert len(bench.published) == 1
+
+
+def test_what_is_known_already_is_not_published_again(bench: Bench) -> None:
+    bodies = [msgspec.json.encode(failed_login(number)) for number in range(3)]
+    bench.send(*bodies)
+    bench.send(*bodies)
+    assert len(bench.published) == 1
+
+
+def test_a_batch_that_was_not_confirmed_publishes_the_same_when_it_comes_again(
+    bench: Bench,
+) -> None:
+    bodies = [msgspec.json.encode(failed_login(number)) for number in range(3)]
+    bench.broker_is_down = True
+    with pytest.raises(PublishError):
+        bench.send(*bodies)
+    assert bench.ledger() == {"analysed": 0, "late": 0, "rejected": 0}
+    bench.broker_is_down = False
+    bench.send(*bodies)
+    assert [one.count for one in bench.findings] == [3]
+    assert bench.ledger() == {"analysed": 3, "late": 0, "rejected": 0}
+
+
+def test_the_trace_goes_on_with_the_finding(bench: Bench) -> None:
+    bench.send(msgspec.json.encode([failed_login(number) for number in range(3)]))
+    (message,) = bench.published
+    assert message.headers == {"traceparent": f"00-{'1' * 32}-{'2' * 16}-01"}
+    assert message.correlation_id == "c-1"
+
+
+def test_every_event_has_its_place_in_the_ledger(bench: Bench) -> None:
+    # Given a batch of two good events and two that are none, a good one alone, and garbage
+    batch = [failed_login(1), {"no": "event"}, failed_login(2), 5]
+    reasons = bench.send(msgspec.json.encode(batch), msgspec.json.encode(failed_login(3)), b"{")
+    assert len(reasons) == 3
+    # when one comes that is later than a window bears, and one of a rule without a window
+    bench.send(msgspec.json.encode(failed_login(4, seconds=-3600)))
+    sensitive = {"event_type": "file_modified", "action_result": "MODIFIED"}
+    bench.send(
+        msgspec.json.encode(failed_login(5, seconds=-3600, resource="/etc/passwd", **sensitive))
+    )
+    # then each is counted once, and the late file change still fired
+    assert bench.ledger() == {"analysed": 4, "late": 1, "rejected": 3}
+    assert {one.rule.title for one in bench.findings} == {
+        "Burst of failed logins",
+        "Sensitive file changed",
+    }
+
+
+def test_a_clock_that_runs_ahead_is_set_back(bench: Bench) -> None:
+    bench.send(msgspec.json.encode([failed_login(n, seconds=10**8) for n in range(3)]))
+    (one,) = bench.findings
+    assert one.last_seen == NOW + dt.timedelta(minutes=5)
+    assert bench.registry.get_sample_value("auditflow_analysis_clamped_events_total") == 3

@@ -1,0 +1,203 @@
+"""What Sigma's words mean: small rules, and events that are and are not what they describe."""
+
+import textwrap
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from audit_analysis.sigma.errors import RuleErrors
+from audit_analysis.sigma.fields import View
+from audit_analysis.sigma.load import load
+from audit_analysis.sigma.rule import RuleSet
+from auditflow import event
+
+HEAD = """
+title: Sample
+id: 11111111-2222-4333-8444-555555555555
+logsource: {product: sample}
+level: low
+"""
+
+
+def rules(folder: Path, detection: str, head: str = HEAD) -> RuleSet:
+    body = textwrap.indent(textwrap.dedent(detection).strip(), "  ")
+    (folder / "rule.yml").write_text(f"{head}detection:\n{body}\n", "utf-8")
+    return load([folder], lateness=0)
+
+
+def matches(which: RuleSet, record: Any, **fields: Any) -> bool:
+    whole = {
+        "event_id": "e",
+        "timestamp": "2026-01-01T00:00:00Z",
+        "event_type": "t",
+        "logsource": {"product": "sample"},
+        "record": record,
+        **fields,
+    }
+    return any(which.match(View(event.decode(msgspec.json.encode(whole)))))
+
+
+TRUE, FALSE = True, False
+
+# (what it shows, detection, record, whether it matches)
+CASES = [
+    ("text ignores case", "s: {a: Hello}\ncondition: s", {"a": "hELLO"}, TRUE),
+    ("text is the whole text", "s: {a: hello}\ncondition: s", {"a": "hello!"}, FALSE),
+    ("cased does not ignore case", "s: {a|cased: Hello}\ncondition: s", {"a": "hello"}, FALSE),
+    ("cased", "s: {a|cased: Hello}\ncondition: s", {"a": "Hello"}, TRUE),
+    ("a list is any of it", "s: {a: [x, y]}\ncondition: s", {"a": "y"}, TRUE),
+    ("a list is none of others", "s: {a: [x, y]}\ncondition: s", {"a": "z"}, FALSE),
+    ("a list of the event is any of it", "s: {a: y}\ncondition: s", {"a": ["x", "y"]}, TRUE),
+    ("fields are all of them", "s: {a: x, b: y}\ncondition: s", {"a": "x", "b": "z"}, FALSE),
+    ("maps in a list are any", "s: [{a: x}, {b: y}]\ncondition: s", {"b": "y"}, TRUE),
+    ("a star is anything", "s: {a: 'b*d'}\ncondition: s", {"a": "bcccd"}, TRUE),
+    ("a star crosses lines", "s: {a: 'b*d'}\ncondition: s", {"a": "b\n\nd"}, TRUE),
+    ("a question mark is one", "s: {a: 'b?d'}\ncondition: s", {"a": "bd"}, FALSE),
+    ("an escaped star is a star", r"s: {a: 'b\*d'}" "\ncondition: s", {"a": "b*d"}, TRUE),
+    ("and nothing else", r"s: {a: 'b\*d'}" "\ncondition: s", {"a": "bxd"}, FALSE),
+    ("a backslash is a backslash", r"s: {a: 'c:\temp'}" "\ncondition: s", {"a": r"C:\Temp"}, TRUE),
+    ("contains", "s: {a|contains: ell}\ncondition: s", {"a": "Hello"}, TRUE),
+    ("contains all", "s: {a|contains|all: [he, lo]}\ncondition: s", {"a": "Hello"}, TRUE),
+    ("contains all, not some", "s: {a|contains|all: [he, x]}\ncondition: s", {"a": "Hello"}, FALSE),
+    ("startswith", "s: {a|startswith: he}\ncondition: s", {"a": "Hello"}, TRUE),
+    ("endswith", "s: {a|endswith: he}\ncondition: s", {"a": "Hello"}, FALSE),
+    ("brackets are no pattern", "s: {a: '(x)*[y]'}\ncondition: s", {"a": "(x) [y]"}, TRUE),
+    ("re is searched", "s: {a|re: 'l{2}'}\ncondition: s", {"a": "hello"}, TRUE),
+    ("re minds case", "s: {a|re: 'L{2}'}\ncondition: s", {"a": "hello"}, FALSE),
+    ("re with i does not", "s: {a|re|i: 'L{2}'}\ncondition: s", {"a": "hello"}, TRUE),
+    ("a number", "s: {a: 5}\ncondition: s", {"a": 5}, TRUE),
+    ("a number as text", "s: {a: 5}\ncondition: s", {"a": "5"}, TRUE),
+    ("text as a number", "s: {a: '5'}\ncondition: s", {"a": 5}, TRUE),
+    ("truth", "s: {a: true}\ncondition: s", {"a": True}, TRUE),
+    ("truth is not one", "s: {a: 1}\ncondition: s", {"a": True}, FALSE),
+    ("greater", "s: {a|gt: 5}\ncondition: s", {"a": 6}, TRUE),
+    ("not greater", "s: {a|gt: 5}\ncondition: s", {"a": "5"}, FALSE),
+    ("text is not greater", "s: {a|gt: 5}\ncondition: s", {"a": "many"}, FALSE),
+    ("null is a missing field", "s: {a: null}\ncondition: s", {"b": 1}, TRUE),
+    ("null is null", "s: {a: null}\ncondition: s", {"a": None}, TRUE),
+    ("null is not empty", "s: {a: null}\ncondition: s", {"a": ""}, FALSE),
+    ("empty is empty", "s: {a: ''}\ncondition: s", {"a": ""}, TRUE),
+    ("empty is not missing", "s: {a: ''}\ncondition: s", {}, FALSE),
+    ("exists", "s: {a|exists: true}\ncondition: s", {"a": None}, TRUE),
+    ("exists not", "s: {a|exists: false}\ncondition: s", {"a": 1}, FALSE),
+    ("a network", "s: {a|cidr: 10.0.0.0/8}\ncondition: s", {"a": "10.1.2.3"}, TRUE),
+    ("outside the network", "s: {a|cidr: 10.0.0.0/8}\ncondition: s", {"a": "11.1.2.3"}, FALSE),
+    ("a name is in no network", "s: {a|cidr: 0.0.0.0/0}\ncondition: s", {"a": "host"}, FALSE),
+    ("a network of six", "s: {a|cidr: 'fd00::/8'}\ncondition: s", {"a": "fd00::1"}, TRUE),
+    ("another field", "s: {a|fieldref: b}\ncondition: s", {"a": "X", "b": "x"}, TRUE),
+    ("base64", "s: {a|base64: hi}\ncondition: s", {"a": "aGk="}, TRUE),
+    ("base64offset", "s: {a|base64offset|contains: foobar}\ncondition: s", {"a": "AGZvb2Jhcg=="}, TRUE),
+    ("windash", "s: {a|windash|contains: ' -x'}\ncondition: s", {"a": "cmd /x"}, TRUE),
+    ("a dotted name", "s: {a.b.c: x}\ncondition: s", {"a": {"b": {"c": "x"}}}, TRUE),
+    ("a key with dots", "s: {a.b.c: x}\ncondition: s", {"a.b": {"c": "x"}}, TRUE),
+    ("through a list", "s: {a.b: x}\ncondition: s", {"a": [{"b": "w"}, {"b": "x"}]}, TRUE),
+    ("not", "s: {a: x}\nf: {b: y}\ncondition: s and not f", {"a": "x", "b": "y"}, FALSE),
+    ("not of a missing field", "s: {a: x}\nf: {b: y}\ncondition: s and not f", {"a": "x"}, TRUE),
+    ("1 of", "s1: {a: x}\ns2: {b: y}\ncondition: 1 of s*", {"b": "y"}, TRUE),
+    ("all of", "s1: {a: x}\ns2: {b: y}\ncondition: all of s*", {"b": "y"}, FALSE),
+    ("all of them", "s1: {a: x}\ns2: {b: y}\ncondition: all of them", {"a": "x", "b": "y"}, TRUE),
+    ("parentheses", "a: {a: x}\nb: {b: y}\nc: {c: z}\ncondition: a and (b or c)", {"a": "x", "c": "z"}, TRUE),
+    ("keywords", "k: [needle]\ncondition: k", {"deep": {"er": ["hayNEEDLEstack"]}}, TRUE),
+    ("no keyword", "k: [needle]\ncondition: k", {"a": "hay"}, FALSE),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("detection", "record", "expected"), [c[1:] for c in CASES], ids=[c[0] for c in CASES])  # fmt: skip
+def test_detection(tmp_path: Path, detection: str, record: Any, expected: bool) -> None:
+    assert matches(rules(tmp_path, detection), record) is expected
+
+
+def test_an_event_meets_only_rules_of_its_log_source(tmp_path: Path) -> None:
+    which = rules(tmp_path, "s: {a: x}\ncondition: s")
+    assert matches(which, {"a": "x"})
+    assert not matches(which, {"a": "x"}, logsource={"product": "other"})
+    assert matches(which, {"a": "x"}, logsource={"product": "sample", "service": "some"})
+
+
+def test_own_fields_are_there_beside_those_of_the_record(tmp_path: Path) -> None:
+    which = rules(tmp_path, "s: {user_id: alice, client_ip|cidr: 192.0.2.0/24}\ncondition: s")
+    assert matches(which, {}, user_id="Alice", details={"ip_address": "192.0.2.7"})
+
+
+FAULTS = [
+    ("not YAML", "title: [", "2: YAML"),
+    ("not a rule", "- a", "a rule is a mapping"),
+    ("no id", "title: T\nlogsource: {product: p}\ndetection: {s: {a: x}, condition: s}", "needs an id"),
+    ("no detection", HEAD, "2: .*detection"),
+    ("a selection that is not there", HEAD + "detection: {s: {a: x}, condition: t}", "'t' not defined"),
+    ("a modifier that nobody knows", HEAD + "detection: {s: {a|sideways: x}, condition: s}", "sideways"),
+    ("placeholders", HEAD + "detection: {s: {'a|expand': '%x%'}, condition: s}", "not supported: placeholders"),
+    ("time parts", HEAD + "detection: {s: {'a|hour': 3}, condition: s}", "not supported: the time modifiers"),
+    ("look-behind", HEAD + "detection: {s: {'a|re': '(?<=x)y'}, condition: s}", "invalid perl operator"),
+    ("an option that nobody knows", HEAD + "detection: {s: {a: x}, condition: s}\nauditflow: {colour: red}", "no such key: colour"),
+    ("a sentence about nothing", HEAD + "detection: {s: {a: x}, condition: s}\nauditflow: {sentence: '{mood}'}", "{mood} is not one of"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "reason"), [f[1:] for f in FAULTS], ids=[f[0] for f in FAULTS])
+def test_a_faulty_rule_is_refused_with_its_place(tmp_path: Path, text: str, reason: str) -> None:
+    (tmp_path / "rule.yml").write_text(text, "utf-8")
+    with pytest.raises(RuleErrors, match=reason) as caught:
+        load([tmp_path], lateness=0)
+    assert str(caught.value).startswith(f"{tmp_path}/rule.yml:")
+
+
+CORRELATION = """
+title: Correlation
+id: 99999999-2222-4333-8444-555555555555
+correlation:
+  type: {type}
+  rules: [base]
+  group-by: [user_id]
+  timespan: 1m
+  condition: {condition}
+level: high
+"""
+
+
+@pytest.mark.parametrize(
+    ("kind", "condition", "reason"),
+    [
+        (
+            "value_count",
+            "{gte: 3, field: a}",
+            "not supported: correlations of the type value_count",
+        ),
+        ("temporal", "{gte: 1}", "not supported: correlations of the type temporal"),
+        ("event_count", "{lt: 3}", "not supported: event_count conditions other than"),
+        ("event_count", "{gte: 99999}", "threshold must be from 1 to 10000"),
+    ],
+)
+def test_a_correlation_that_is_not_done_is_refused_by_name(
+    tmp_path: Path, kind: str, condition: str, reason: str
+) -> None:
+    base = HEAD + "name: base\ndetection: {s: {a: x}, condition: s}\n---"
+    text = base + CORRELATION.replace("{type}", kind).replace("{condition}", condition)
+    (tmp_path / "rule.yml").write_text(text, "utf-8")
+    with pytest.raises(RuleErrors, match=f"rule.yml:[0-9]+: {reason}"):
+        load([tmp_path], lateness=0)
+
+
+def test_all_faults_are_told_at_once(tmp_path: Path) -> None:
+    (tmp_path / "one.yml").write_text("- a", "utf-8")
+    (tmp_path / "two.yml").write_text("title: [", "utf-8")
+    with pytest.raises(RuleErrors) as caught:
+        load([tmp_path], lateness=0)
+    assert len(caught.value.faults) == 2
+
+
+def test_an_id_is_used_once(tmp_path: Path) -> None:
+    rule = HEAD + "detection: {s: {a: x}, condition: s}"
+    (tmp_path / "one.yml").write_text(rule, "utf-8")
+    (tmp_path / "two.yml").write_text(rule, "utf-8")
+    with pytest.raises(RuleErrors, match=r"two\.yml.*already used at .*one\.yml:2"):
+        load([tmp_path], lateness=0)
+
+
+def test_a_rule_that_changes_has_another_revision(tmp_path: Path) -> None:
+    (one,) = rules(tmp_path, "s: {a: x}\ncondition: s").rules
+    (same,) = rules(tmp_path, "s: {a:   x}\ncondition: s   # a comment").rules
+    (other,) = rules(tmp_path, "s: {a: y}\ncondition: s").rules
+    assert one.ref.revision == same.ref.revision != other.ref.revision

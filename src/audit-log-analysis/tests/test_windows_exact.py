@@ -1,0 +1,212 @@
+"""The same events give the same sightings: shuffled, doubled, delayed, in batches of any size."""
+
+import random
+import uuid
+from collections.abc import Sequence
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from audit_analysis.windows import Observation, Sighting, WindowKeeper, WindowSpec
+from audit_analysis.windows.memory import MemoryWindows
+from audit_analysis.windows.redis import RedisWindows
+from auditflow.finding import MAX_EVIDENCE
+
+Member = tuple[int, str]
+LATENESS = 40
+
+
+def truth(members: set[Member], spec: WindowSpec) -> dict[int, tuple[int, int, list[Member]]]:
+    """For each bucket with a hit: first hit, last hit, its events. The definition, plainly."""
+    times = sorted({moment for moment, _ in members})
+    hits = [
+        end
+        for end in times
+        if sum(end - spec.timespan < moment <= end for moment, _ in members) >= spec.threshold
+    ]
+    seen: dict[int, tuple[int, int, list[Member]]] = {}
+    for bucket in {hit // spec.dedup for hit in hits}:
+        own = [hit for hit in hits if hit // spec.dedup == bucket]
+        events = sorted(m for m in members if min(own) - spec.timespan < m[0] <= max(own))
+        seen[bucket] = (min(own), max(own), events)
+    return seen
+
+
+specs = st.builds(
+    WindowSpec,
+    threshold=st.integers(1, 5),
+    timespan=st.integers(1, 30),
+    dedup=st.integers(5, 60),
+    lateness=st.just(LATENESS),
+)
+
+
+@st.composite
+def arrivals(draw: st.DrawFn) -> tuple[set[Member], list[Member]]:
+    """A set of events, and an order of arrival in which none is later than the lateness bound."""
+    moments = draw(st.lists(st.integers(0, 200), min_size=1, max_size=30))
+    members = {(moment, f"e{number}") for number, moment in enumerate(moments)}
+    delays = draw(st.lists(st.integers(0, LATENESS), min_size=len(members), max_size=len(members)))
+    late = sorted(zip(sorted(members), delays, strict=True), key=lambda one: one[0][0] + one[1])
+    order = [member for member, _ in late]
+    # Redelivery: some come again, at any later time.
+    for member in draw(st.lists(st.sampled_from(order), max_size=10)):
+        order.insert(draw(st.integers(order.index(member) + 1, len(order))), member)
+    return members, order
+
+
+def knowledge(
+    keeper: WindowKeeper, spec: WindowSpec, order: Sequence[Member], *, batch: int, forget: bool
+) -> dict[int, list[Sighting]]:
+    """Everything that the keeper reported, by bucket. ``forget``: publishing is never noted."""
+    key = uuid.uuid4()
+    reported: dict[int, list[Sighting]] = {}
+    for start in range(0, len(order), batch):
+        observations = [
+            Observation(spec, key, name, moment, name.encode())
+            for moment, name in order[start : start + batch]
+        ]
+        outcomes = keeper.observe(observations)
+        assert len(outcomes) == len(observations)
+        sightings = [one for outcome in outcomes for one in outcome.sightings]
+        for one in sightings:
+            reported.setdefault(one.bucket, []).append(one)
+        if not forget:
+            keeper.published([(key, spec, one) for one in sightings])
+    return reported
+
+
+def check_against_truth(
+    members: set[Member], spec: WindowSpec, reported: dict[int, list[Sighting]]
+) -> None:
+    expected = truth(members, spec)
+    assert reported.keys() == expected.keys()
+    for bucket, (_, last_hit, events) in expected.items():
+        versions = reported[bucket]
+        # As findings merge: the most counted, the earliest first, the latest last.
+        assert max(one.count for one in versions) == len(events)
+        assert min(one.events[0] for one in versions) == events[0]
+        assert max(one.last_hit for one in versions) == last_hit
+        assert max(one.last_event for one in versions) == events[-1]
+        named = sorted({event for one in versions for event in one.events})[:MAX_EVIDENCE]
+        assert named == events[:MAX_EVIDENCE]
+        assert {one.first for one in versions if one.events[0] == events[0]} == {
+            events[0][1].encode()
+        }
+        assert not any(one.approximate for one in versions)
+
+
+@settings(max_examples=1500, deadline=None)
+@given(arrivals(), specs, st.integers(1, 7), st.booleans())
+def test_memory_windows_know_the_truth_in_any_order(
+    stream: tuple[set[Member], list[Member]], spec: WindowSpec, batch: int, forget: bool
+) -> None:
+    members, order = stream
+    reported = knowledge(MemoryWindows(), spec, order, batch=batch, forget=forget)
+    check_against_truth(members, spec, reported)
+
+
+@settings(
+    max_examples=2000,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(stream=arrivals(), spec=specs, batch=st.integers(1, 7), forget=st.booleans())
+def test_redis_windows_know_the_truth_in_any_order(
+    redis_windows: RedisWindows,
+    stream: tuple[set[Member], list[Member]],
+    spec: WindowSpec,
+    batch: int,
+    forget: bool,
+) -> None:
+    members, order = stream
+    reported = knowledge(redis_windows, spec, order, batch=batch, forget=forget)
+    check_against_truth(members, spec, reported)
+
+
+@pytest.fixture(params=["memory", "redis"])
+def keeper(request: pytest.FixtureRequest) -> WindowKeeper:
+    if request.param == "memory":
+        return MemoryWindows()
+    windows: RedisWindows = request.getfixturevalue("redis_windows")
+    return windows
+
+
+SPEC = WindowSpec(threshold=3, timespan=60_000, dedup=300_000, lateness=900_000)
+NOON = 1_800_000_000_000
+
+
+def tell(keeper: WindowKeeper, *moments: int, spec: WindowSpec = SPEC) -> list[Sighting]:
+    """Report events at these seconds after noon, one by one; what was sighted, in order."""
+    key = uuid.uuid4()
+    return [
+        sighting
+        for number, seconds in enumerate(moments)
+        for outcome in keeper.observe(
+            [Observation(spec, key, f"e{number}", NOON + seconds * 1000, b"raw")]
+        )
+        for sighting in outcome.sightings
+    ]
+
+
+def test_ten_in_a_second_are_one_bucket(keeper: WindowKeeper) -> None:
+    sightings = tell(keeper, *[1] * 10)
+    assert {one.bucket for one in sightings} == {NOON // SPEC.dedup}
+    assert max(one.count for one in sightings) == 10
+
+
+def test_three_that_are_ten_minutes_apart_are_nothing(keeper: WindowKeeper) -> None:
+    assert tell(keeper, 0, 600, 1200) == []
+
+
+def test_exactly_the_timespan_apart_is_not_within_it(keeper: WindowKeeper) -> None:
+    assert tell(keeper, 0, 30, 60) == []
+    assert len(tell(keeper, 0, 30, 59)) == 1
+
+
+def test_the_earliest_may_arrive_last(keeper: WindowKeeper) -> None:
+    (sighting,) = tell(keeper, 50, 30, 10)
+    assert [moment - NOON for moment, _ in sighting.events] == [10_000, 30_000, 50_000]
+
+
+def test_too_late_is_said_and_not_counted(keeper: WindowKeeper) -> None:
+    # Given an entity whose newest event is at 2,000 s, when one comes 901 s behind it
+    key = uuid.uuid4()
+
+    def late(name: str, seconds: int) -> bool:
+        return keeper.observe([Observation(SPEC, key, name, NOON + seconds * 1000, b"")])[0].late
+
+    assert not late("new", 2000)
+    # then the bound itself is still in time, and a second more is late
+    assert not late("just", 1100)
+    assert late("old", 1099)
+
+
+def test_above_capacity_the_sighting_says_that_it_is_approximate(keeper: WindowKeeper) -> None:
+    spec = WindowSpec(threshold=3, timespan=60_000, dedup=300_000, lateness=0, capacity=5)
+    sightings = tell(keeper, *range(20), spec=spec)
+    assert not sightings[0].approximate
+    assert sightings[-1].approximate
+    assert max(one.count for one in sightings) >= 5
+
+
+def test_memory_of_a_window_is_bounded(redis_windows: RedisWindows) -> None:
+    # Given an entity that fails every second for an hour
+    key, spec = (
+        uuid.uuid4(),
+        WindowSpec(threshold=3, timespan=60_000, dedup=60_000, lateness=60_000),
+    )
+    order = list(range(3600))
+    random.Random(1).shuffle(order[:30])
+    for second in order:
+        outcomes = redis_windows.observe(
+            [Observation(spec, key, f"e{second}", NOON + second * 1000, b"raw")]
+        )
+        redis_windows.published([(key, spec, one) for one in outcomes[0].sightings])
+    # then only what an event within the lateness can need is kept, and no note outlives its bucket
+    client = redis_windows._client
+    assert client.zcard(f"{{{key}}}:events") == spec.retention // 1000 + 1
+    assert client.hlen(f"{{{key}}}:raws") <= spec.retention // 1000 + 1
+    assert client.hlen(f"{{{key}}}:notes") <= spec.retention // spec.dedup + 2
+    assert client.ttl(f"{{{key}}}:events") > 0

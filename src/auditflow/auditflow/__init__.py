@@ -1,0 +1,1 @@
+"""The contract and the plumbing that the services share, and nothing of any one service."""

@@ -1,0 +1,11 @@
+"""The broker, as services see it: a publisher that knows what was stored, a consumer of batches.
+
+pika's connections are not thread-safe, so each of the two owns one connection and one thread.
+"""
+
+from auditflow.amqp.connection import parameters
+from auditflow.amqp.consumer import Consumer, Delivery
+from auditflow.amqp.deadletter import DeadLetter
+from auditflow.amqp.publisher import Message, Publisher
+
+__all__ = ["Consumer", "DeadLetter", "Delivery", "Message", "Publisher", "parameters"]

@@ -1,0 +1,61 @@
+"""What any JSON document must respect before it is looked at: size, encoding, depth, no NUL.
+
+msgspec refuses malformed JSON where it parses; these checks also hold for the parts that it
+passes through unparsed, and for what is valid JSON but no database stores (NUL).
+"""
+
+import re
+from typing import Final
+
+from auditflow.errors import ContractError
+
+#: The largest single event, in bytes of JSON.
+MAX_DOCUMENT_BYTES: Final = 256 * 1024
+#: The deepest nesting of objects and arrays.
+MAX_DEPTH: Final = 32
+
+_BRACKETS_OUTSIDE_STRINGS = re.compile(rb'"(?:[^"\\]|\\.)*"|([\[{])|([\]}])', re.DOTALL)
+_NUL_ESCAPE = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
+
+
+def check(document: bytes, *, limit: int = MAX_DOCUMENT_BYTES, max_depth: int = MAX_DEPTH) -> None:
+    """Refuse a document over ``limit`` bytes, not UTF-8, nested too deep, or with a NUL.
+
+    Raises:
+        ContractError: with the first bound that is broken.
+    """
+    check_size(document, limit=limit)
+    if not document.isascii():
+        try:
+            document.decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise ContractError(f"not UTF-8 at byte {error.start}") from None
+    if b"\\u0000" in document and _NUL_ESCAPE.search(document):
+        raise ContractError("a string contains the NUL character (\\u0000)")
+    # Counting first is a hundred times faster than scanning, and settles nearly every event.
+    if document.count(b"{") + document.count(b"[") > max_depth and depth(document) > max_depth:
+        raise ContractError(f"nested deeper than {max_depth} levels")
+
+
+def check_size(document: bytes, *, limit: int = MAX_DOCUMENT_BYTES) -> None:
+    """Refuse an empty document and one over ``limit`` bytes.
+
+    Raises:
+        ContractError: with the size and the limit.
+    """
+    if not document:
+        raise ContractError("the message is empty")
+    if len(document) > limit:
+        raise ContractError(f"{len(document)} bytes are more than the {limit} allowed")
+
+
+def depth(document: bytes) -> int:
+    """The deepest nesting of objects and arrays in a JSON document (0 for a scalar)."""
+    level = deepest = 0
+    for match in _BRACKETS_OUTSIDE_STRINGS.finditer(document):
+        if match[1]:
+            level += 1
+            deepest = max(deepest, level)
+        elif match[2]:
+            level -= 1
+    return deepest

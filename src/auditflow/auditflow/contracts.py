@@ -1,0 +1,116 @@
+"""The published contract, made from the Structs: JSON Schemas and an AsyncAPI document.
+
+What is committed under docs/contracts is what this module says; a test compares the two.
+"""
+
+import inspect
+import json
+from collections.abc import Mapping
+from importlib.metadata import version
+from typing import Any, Final
+
+import msgspec
+
+from auditflow import topology
+from auditflow.event import Event
+from auditflow.finding import Finding
+
+_SCHEMA: Final = "https://json-schema.org/draft/2020-12/schema"
+_KINDS: Final[Mapping[str, type[msgspec.Struct]]] = {"event": Event, "finding": Finding}
+
+
+def documents() -> dict[str, str]:
+    """Every document by its file name, as text that ends in a newline."""
+    texts = {f"{name}.schema.json": schema(name) for name in _KINDS}
+    return {
+        name: json.dumps(document, indent=2, ensure_ascii=False) + "\n"
+        for name, document in {**texts, "asyncapi.json": asyncapi()}.items()
+    }
+
+
+def schema(name: str) -> dict[str, Any]:
+    """The JSON Schema (2020-12) of ``event`` or ``finding``, complete in itself."""
+    kind = _KINDS[name]
+    (root,), parts = msgspec.json.schema_components([kind], ref_template="#/$defs/{name}")
+    own = parts.pop(kind.__name__)
+    del root  # a reference to what stands at the top here
+    for part in (own, *parts.values()):
+        if "description" in part:
+            part["description"] = inspect.cleandoc(part["description"])
+    return {
+        "$schema": _SCHEMA,
+        "$id": f"https://auditflow.dev/contracts/{name}.schema.json",
+        **own,
+        **({"$defs": parts} if parts else {}),
+    }
+
+
+def asyncapi() -> dict[str, Any]:
+    """The AsyncAPI 3.0 document: who sends and who receives what, over which queue."""
+    channels = {
+        queue.name: {
+            "address": queue.name,
+            "title": title,
+            "description": description,
+            "messages": {name: {"$ref": f"#/components/messages/{name}"}},
+            "bindings": {
+                "amqp": {
+                    "is": "queue",
+                    "queue": {"name": queue.name, "durable": True, "vhost": "/"},
+                    "bindingVersion": "0.3.0",
+                }
+            },
+        }
+        for queue, name, title, description in (
+            (topology.QUEUES[0], "events", "Audit events", "One event, or an array of them."),
+            (topology.QUEUES[1], "finding", "Findings", "One finding; versions of it merge."),
+        )
+    }
+    events = {
+        "oneOf": [
+            {"$ref": "./event.schema.json"},
+            {"type": "array", "items": {"$ref": "./event.schema.json"}},
+        ]
+    }
+    return {
+        "asyncapi": "3.0.0",
+        "info": {
+            "title": "AuditFlow",
+            "version": version("auditflow"),
+            "description": "Events in, findings out. Both queues have a dead-letter queue (.dlq).",
+            "license": {"name": "Apache-2.0"},
+        },
+        "defaultContentType": "application/json",
+        "servers": {"broker": {"host": "rabbitmq:5672", "protocol": "amqp"}},
+        "channels": channels,
+        "operations": {
+            "sendEvents": _operation("send", topology.EVENTS, "audit-event-generator, any source"),
+            "receiveEvents": _operation("receive", topology.EVENTS, "audit-log-analysis"),
+            "sendFinding": _operation("send", topology.FINDINGS, "audit-log-analysis"),
+            "receiveFinding": _operation("receive", topology.FINDINGS, "notification-service"),
+        },
+        "components": {
+            "messages": {
+                "events": _message("Events", events),
+                "finding": _message("Finding", {"$ref": "./finding.schema.json"}),
+            }
+        },
+    }
+
+
+def _operation(action: str, channel: str, who: str) -> dict[str, Any]:
+    return {"action": action, "channel": {"$ref": f"#/channels/{channel}"}, "summary": who}
+
+
+def _message(title: str, payload: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "title": title,
+        "contentType": "application/json",
+        "headers": {
+            "type": "object",
+            "properties": {
+                "traceparent": {"type": "string", "description": "W3C trace context"},
+            },
+        },
+        "payload": payload,
+    }

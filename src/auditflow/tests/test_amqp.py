@@ -1,0 +1,201 @@
+"""Publisher and consumer on a real broker: nothing is lost, and no message takes others with it."""
+
+import threading
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pika
+import pytest
+from pika.adapters.blocking_connection import BlockingChannel
+from prometheus_client import CollectorRegistry
+
+from auditflow import topology
+from auditflow.amqp import Consumer, DeadLetter, Delivery, Message, Publisher, deadletter
+from auditflow.amqp.consumer import ConsumerMetrics, Handler
+from auditflow.errors import PublishError, Unavailable
+
+from .conftest import Parameters, eventually
+
+
+def message(name: str, *, key: str = "event.test", size: int = 0) -> Message:
+    body = b'{"name":"%s"}' % name.encode() + b" " * size
+    return Message(exchange=topology.EXCHANGE, routing_key=key, body=body, message_id=name)
+
+
+def waiting(channel: BlockingChannel, queue: str) -> int:
+    return int(channel.queue_declare(queue, passive=True).method.message_count)
+
+
+class Running:
+    """A consumer of events that runs, and what it acknowledged."""
+
+    def __init__(self, parameters: Any, handler: Handler, publisher: Publisher) -> None:
+        self.registry = CollectorRegistry()
+        self.consumer = Consumer(
+            parameters,
+            topology.EVENTS,
+            handler,
+            publisher=publisher,
+            service="test",
+            metrics=ConsumerMetrics(self.registry),
+        )
+        self.consumer.start()
+
+    @property
+    def acknowledged(self) -> int:
+        name, labels = "auditflow_consumed_messages_total", {"queue": topology.EVENTS}
+        return int(self.registry.get_sample_value(name, labels) or 0)
+
+
+def test_many_threads_publish_and_every_message_is_stored(
+    publisher: Publisher, admin: BlockingChannel
+) -> None:
+    def send(thread: int) -> None:
+        for number in range(100):
+            publisher.publish([message(f"{thread}-{number}")], timeout=10)
+
+    with ThreadPoolExecutor(16) as pool:
+        list(pool.map(send, range(16)))
+    eventually(lambda: waiting(admin, topology.EVENTS) == 1600)
+
+
+def test_a_batch_larger_than_the_window_is_stored(
+    publisher: Publisher, admin: BlockingChannel
+) -> None:
+    publisher.publish([message(str(number)) for number in range(2500)], timeout=10)
+    eventually(lambda: waiting(admin, topology.EVENTS) == 2500)
+
+
+def test_a_message_that_no_queue_takes_is_an_error(publisher: Publisher) -> None:
+    with pytest.raises(PublishError, match="no queue takes"):
+        publisher.publish([message("lost", key="nowhere")], timeout=10)
+    publisher.publish([message("found")], timeout=10)  # the publisher goes on
+
+
+def test_an_exchange_that_is_not_there_is_an_error_and_the_publisher_comes_back(
+    publisher: Publisher,
+) -> None:
+    wrong = Message(exchange="nowhere", routing_key="x", body=b"", message_id="1")
+    with pytest.raises(PublishError):
+        publisher.publish([wrong], timeout=10)
+    eventually(lambda: publisher.check() is None)
+    publisher.publish([message("found")], timeout=10)
+
+
+def test_a_batch_is_handled_and_acknowledged(
+    publisher: Publisher, parameters: Parameters, admin: BlockingChannel
+) -> None:
+    publisher.publish([message(str(number)) for number in range(1200)], timeout=10)
+    seen: list[str | None] = []
+
+    def handler(batch: Sequence[Delivery]) -> list[DeadLetter]:
+        seen.extend(one.message_id for one in batch)
+        return []
+
+    running = Running(parameters("auditflow-admin"), handler, publisher)
+    eventually(lambda: running.acknowledged == 1200)
+    running.consumer.stop()
+    assert seen == [str(number) for number in range(1200)]
+    assert waiting(admin, topology.EVENTS) == 0
+
+
+def test_poison_is_set_aside_alone(
+    publisher: Publisher, parameters: Parameters, admin: BlockingChannel
+) -> None:
+    publisher.publish([message(str(number)) for number in range(50)], timeout=10)
+    done: list[str | None] = []
+
+    def handler(batch: Sequence[Delivery]) -> list[DeadLetter]:
+        if any(one.message_id == "13" for one in batch):
+            raise KeyError("thirteen")
+        done.extend(one.message_id for one in batch)
+        return []
+
+    running = Running(parameters("auditflow-admin"), handler, publisher)
+    eventually(lambda: running.acknowledged == 50)
+    running.consumer.stop()
+    assert sorted(map(int, filter(None, done))) == [n for n in range(50) if n != 13]
+    _, properties, body = admin.basic_get("audit_events.dlq", auto_ack=True)
+    assert b'"13"' in body
+    assert properties.headers[deadletter.KIND] == "poison"
+    assert properties.headers[deadletter.REASON] == "KeyError: 'thirteen'"
+
+
+def test_while_a_dependency_is_down_messages_stay_and_the_state_says_so(
+    publisher: Publisher, parameters: Parameters
+) -> None:
+    publisher.publish([message(str(number)) for number in range(10)], timeout=10)
+    down, calls = threading.Event(), []
+    down.set()
+
+    def handler(batch: Sequence[Delivery]) -> list[DeadLetter]:
+        calls.append(len(batch))
+        if down.is_set():
+            raise Unavailable("redis", "it is away")
+        return []
+
+    running = Running(parameters("auditflow-admin"), handler, publisher)
+    eventually(lambda: len(calls) >= 3)
+    assert running.acknowledged == 0
+    assert running.consumer.held() == "redis is unavailable: it is away"
+    assert running.consumer.check() is None
+    down.clear()
+    eventually(lambda: running.acknowledged == 10)
+    assert running.consumer.held() is None
+    running.consumer.stop()
+
+
+def test_what_was_in_hand_at_the_stop_goes_back(
+    publisher: Publisher, parameters: Parameters, admin: BlockingChannel
+) -> None:
+    publisher.publish([message(str(number)) for number in range(10)], timeout=10)
+
+    def handler(batch: Sequence[Delivery]) -> list[DeadLetter]:
+        raise Unavailable("redis", "it is away")
+
+    running = Running(parameters("auditflow-admin"), handler, publisher)
+    eventually(lambda: "away" in (running.consumer.held() or ""))
+    running.consumer.stop()
+    eventually(lambda: waiting(admin, topology.EVENTS) == 10)
+    assert running.consumer.alive() is None
+
+
+def test_a_broker_that_dies_and_comes_back_loses_nothing(
+    make_rabbitmq: Any, tmp_path: Path
+) -> None:
+    # Given a broker of our own, a publisher and a consumer
+    broker = make_rabbitmq(tmp_path)
+    where = pika.URLParameters(broker.url("auditflow-admin"))
+    publisher = Publisher(where)
+    publisher.start()
+    eventually(lambda: publisher.check() is None)
+    seen: set[str | None] = set()
+
+    def handler(batch: Sequence[Delivery]) -> list[DeadLetter]:
+        seen.update(one.message_id for one in batch)
+        return []
+
+    running = Running(where, handler, publisher)
+    confirmed = set()
+    # when it is killed in the middle of publishing, and starts again
+    killer = threading.Timer(0.3, broker.kill)
+    killer.start()
+    for number in range(100_000):
+        try:
+            publisher.publish([message(str(number))], timeout=5)
+        except PublishError:
+            break
+        confirmed.add(str(number))
+    killer.join()
+    assert publisher.check() is not None
+    eventually(lambda: running.consumer.check() is not None)
+    broker.start()
+    # then both come back by themselves, and every confirmed message arrives
+    eventually(lambda: publisher.check() is None and running.consumer.check() is None)
+    publisher.publish([message("after")], timeout=10)
+    eventually(lambda: confirmed | {"after"} <= seen)
+    assert confirmed
+    running.consumer.stop()
+    publisher.close()

@@ -1,0 +1,163 @@
+"""Operators look into the dead letters and replay them: nothing lost, nothing twice."""
+
+import json
+from collections.abc import Iterator
+
+import pika
+import pytest
+from click.testing import CliRunner, Result
+from pika.adapters.blocking_connection import BlockingChannel
+
+from auditflow import dlq, topology
+from auditflow.amqp import DeadLetter, Publisher
+from auditflow.cli import main
+from auditflow.dlq import Selection
+
+from .conftest import Parameters, eventually
+
+EVENTS = topology.QUEUES[0]
+
+
+@pytest.fixture
+def operator(parameters: Parameters) -> Iterator[BlockingChannel]:
+    connection = pika.BlockingConnection(parameters("auditflow-operator"))
+    yield connection.channel()
+    connection.close()
+
+
+@pytest.fixture
+def five_dead(publisher: Publisher) -> None:
+    """Five dead letters of two reasons."""
+    reasons = ["no timestamp", "no timestamp", "KeyError: 5", "no timestamp", "KeyError: 6"]
+    publisher.publish(
+        [
+            DeadLetter(
+                body=json.dumps({"n": number}).encode(),
+                reason=reason,
+                kind="contract",
+                message_id=f"m{number}",
+                headers={"traceparent": "00-1-2-01"},
+            ).message(EVENTS.name, service="test")
+            for number, reason in enumerate(reasons)
+        ],
+        timeout=10,
+    )
+
+
+def drain(channel: BlockingChannel, queue: str) -> list[tuple[str, dict[str, str]]]:
+    found = []
+    while True:
+        method, properties, _ = channel.basic_get(queue, auto_ack=True)
+        if method is None:
+            return found
+        headers = dict(properties.headers or {})
+        headers.pop("x-delivery-count", None)  # the broker's own, on whatever it delivers
+        found.append((properties.message_id, headers))
+
+
+@pytest.mark.usefixtures("five_dead")
+def test_looking_takes_nothing(operator: BlockingChannel, admin: BlockingChannel) -> None:
+    assert [one.message_id for one in dlq.peek(operator, EVENTS, limit=3)] == ["m0", "m1", "m2"]
+    operator.close()
+    eventually(lambda: dlq.depth(admin, EVENTS) == 5)
+
+
+@pytest.mark.usefixtures("five_dead")
+def test_replay_puts_each_back_once_without_the_marks_of_death(
+    operator: BlockingChannel, admin: BlockingChannel
+) -> None:
+    result = dlq.replay(operator, EVENTS, selection=Selection())
+    assert (result.replayed, result.left) == (5, 0)
+    back = drain(admin, EVENTS.name)
+    assert [name for name, _ in back] == [f"m{number}" for number in range(5)]
+    assert [headers for _, headers in back] == [{"traceparent": "00-1-2-01"}] * 5
+    assert dlq.depth(admin, EVENTS) == 0
+
+
+@pytest.mark.usefixtures("five_dead")
+def test_replay_of_some_leaves_the_others(
+    operator: BlockingChannel, admin: BlockingChannel
+) -> None:
+    result = dlq.replay(operator, EVENTS, selection=Selection(reason="KeyError*"))
+    assert (result.replayed, result.left) == (2, 3)
+    operator.close()
+    assert [name for name, _ in drain(admin, EVENTS.name)] == ["m2", "m4"]
+    eventually(lambda: dlq.depth(admin, EVENTS) == 3)
+
+
+@pytest.mark.usefixtures("five_dead")
+def test_an_interrupted_replay_goes_on_where_it_stopped(
+    operator: BlockingChannel, admin: BlockingChannel, parameters: Parameters
+) -> None:
+    # Given a replay that is interrupted after two
+    done: list[object] = []
+    result = dlq.replay(
+        operator,
+        EVENTS,
+        selection=Selection(),
+        progress=done.append,
+        interrupted=lambda: len(done) == 2,
+    )
+    assert result.interrupted
+    operator.close()
+    # when another one goes on
+    again = pika.BlockingConnection(parameters("auditflow-operator"))
+    dlq.replay(again.channel(), EVENTS, selection=Selection())
+    again.close()
+    # then each is back exactly once
+    names = [name for name, _ in drain(admin, EVENTS.name)]
+    assert sorted(names) == [f"m{number}" for number in range(5)]
+
+
+def test_what_the_broker_set_aside_says_why(
+    publisher: Publisher, admin: BlockingChannel, operator: BlockingChannel
+) -> None:
+    # Given a message that is given back as often as the queue bears
+    admin.basic_publish(
+        topology.EXCHANGE, "event.test", b"{}", pika.BasicProperties(message_id="m")
+    )
+    for _ in range(topology.DELIVERY_LIMIT + 1):
+        method = None
+        while method is None:
+            method, _, _ = admin.basic_get(EVENTS.name)
+        admin.basic_nack(method.delivery_tag)
+    # then it is a dead letter, with a reason that a person understands
+    eventually(lambda: dlq.depth(admin, EVENTS) == 1)
+    (entry,) = dlq.peek(operator, EVENTS, limit=10)
+    assert entry.kind == "broker"
+    assert "never acknowledged" in entry.reason
+
+
+def run(parameters: Parameters, *arguments: str, user: str = "auditflow-operator") -> Result:
+    where = parameters(user)
+    environment = {
+        "RABBITMQ_HOST": where.host,
+        "RABBITMQ_PORT": str(where.port),
+        "RABBITMQ_USER": user,
+        "RABBITMQ_PASS": where.credentials.password,
+        "COLUMNS": "200",
+    }
+    return CliRunner().invoke(main, arguments, env=environment)
+
+
+@pytest.mark.usefixtures("five_dead")
+def test_the_command_lists_shows_and_replays(
+    parameters: Parameters, admin: BlockingChannel
+) -> None:
+    listed = run(parameters, "dlq", "list")
+    assert listed.exit_code == 0
+    assert "no timestamp" in listed.output
+    assert "audit_alerts.dlq: empty" in listed.output
+    shown = run(parameters, "dlq", "show", "audit_events", "--id", "m2")
+    assert "KeyError: 5" in shown.output
+    assert "1 shown of 5" in shown.output
+    eventually(lambda: dlq.depth(admin, EVENTS) == 5)
+    replayed = run(parameters, "dlq", "replay", "audit_events", "--yes")
+    assert "5 replayed into audit_events, 0 left" in replayed.output
+
+
+def test_the_command_says_where_it_wanted_to_go(parameters: Parameters) -> None:
+    environment = {"RABBITMQ_PORT": "1", "RABBITMQ_USER": "x", "RABBITMQ_PASS": "y"}
+    result = CliRunner().invoke(main, ["dlq", "list"], env=environment)
+    assert result.exit_code == 1
+    assert "cannot reach RabbitMQ at localhost:1" in result.output

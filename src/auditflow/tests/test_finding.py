@@ -1,0 +1,144 @@
+"""Versions of a finding merge into the same whatever their order, number and grouping."""
+
+import datetime as dt
+import uuid
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec import UNSET, Raw
+
+from auditflow import finding
+from auditflow.errors import ContractError
+from auditflow.event import Severity
+from auditflow.finding import EventRef, Evidence, Finding, RuleRef, merge, merge_all
+
+NOON = dt.datetime(2026, 1, 1, 12, tzinfo=dt.UTC)
+NOW = NOON + dt.timedelta(hours=1)
+NAME = uuid.UUID(int=7)
+
+
+@st.composite
+def versions(draw: st.DrawFn) -> Finding:
+    """A version of one and the same finding, as some worker may have seen it."""
+    events = draw(st.lists(st.integers(0, 200), min_size=1, max_size=120, unique=True))
+    refs = sorted(EventRef(NOON + dt.timedelta(seconds=at), f"e{at}") for at in events)
+    whole = {
+        one.event_id: Raw(msgspec.json.encode({"timestamp": one.timestamp, "id": one.event_id}))
+        for one in (refs[0], refs[-1])
+    }
+    return Finding(
+        finding_id=NAME,
+        rule=RuleRef(id="r", title="Rule", revision=draw(st.sampled_from("ab")), level="high"),
+        severity=draw(st.sampled_from(list(Severity))),
+        entity={"user_id": "alice"},
+        bucket_start=NOON,
+        first_seen=refs[0].timestamp,
+        last_seen=refs[-1].timestamp,
+        count=len(refs),
+        description=f"{len(refs)} events",
+        evidence=Evidence(
+            tuple(refs[: finding.MAX_EVIDENCE]),
+            draw(st.sampled_from([whole[refs[0].event_id], UNSET])),
+            draw(st.sampled_from([whole[refs[-1].event_id], UNSET])),
+        ),
+        actor=draw(st.sampled_from(["alice", None])),
+        correlation_id=draw(st.sampled_from(["c1", "c22", None])),
+        approximate=draw(st.booleans()),
+    )
+
+
+def said(one: Finding) -> bytes:
+    return finding.encode(one)
+
+
+@given(versions(), versions())
+def test_merge_is_commutative(a: Finding, b: Finding) -> None:
+    assert said(merge(a, b)) == said(merge(b, a))
+
+
+@given(versions(), versions(), versions())
+def test_merge_is_associative(a: Finding, b: Finding, c: Finding) -> None:
+    assert said(merge(merge(a, b), c)) == said(merge(a, merge(b, c)))
+
+
+@given(versions())
+def test_merge_is_idempotent(a: Finding) -> None:
+    assert said(merge(a, a)) == said(a)
+
+
+@given(st.lists(versions(), min_size=1, max_size=6), st.randoms())
+def test_any_order_of_any_number_gives_the_same(seen: list[Finding], random: object) -> None:
+    again = seen + seen[:2]
+    random.shuffle(again)  # type: ignore[attr-defined]
+    (one,) = merge_all(seen).values()
+    (other,) = merge_all(again).values()
+    assert said(one) == said(other)
+
+
+def test_the_sentence_is_that_of_the_version_that_counted_most() -> None:
+    def version(count: int) -> Finding:
+        ref = EventRef(NOON, "e")
+        return Finding(
+            finding_id=NAME, rule=RuleRef("r", "R", "1", "low"), severity=Severity.INFO,
+            entity={}, bucket_start=NOON, first_seen=NOON, last_seen=NOON, count=count,
+            description=f"{count} of them", evidence=Evidence((ref,)),
+            correlation_id="x" * (20 - count),
+        )  # fmt: skip
+
+    merged = merge_all([version(9), version(10), version(3)])[NAME]
+    assert (merged.count, merged.description) == (10, "10 of them")
+
+
+def test_two_findings_do_not_merge() -> None:
+    one = sample()
+    other = msgspec.structs.replace(one, finding_id=uuid.UUID(int=8))
+    with pytest.raises(ValueError, match="two findings"):
+        merge(one, other)
+
+
+def sample(**changes: object) -> Finding:
+    whole = Finding(
+        finding_id=NAME,
+        rule=RuleRef(id="r", title="Rule", revision="1", level="high"),
+        severity=Severity.CRITICAL,
+        entity={"user_id": "alice"},
+        bucket_start=NOON,
+        first_seen=NOON,
+        last_seen=NOON,
+        count=1,
+        description="one",
+        evidence=Evidence((EventRef(NOON, "e"),)),
+    )
+    return msgspec.structs.replace(whole, **changes)
+
+
+REFUSED = {
+    "an id that is no UUID": (finding.encode(sample()).replace(str(NAME).encode(), b"x"), "UUID"),
+    "the far future": (finding.encode(sample(last_seen=NOON + dt.timedelta(days=9))), "ahead"),
+    "an end before its beginning": (
+        finding.encode(sample(first_seen=NOON + dt.timedelta(seconds=1))),
+        "first_seen",
+    ),
+    "no events": (finding.encode(sample(evidence=Evidence(()))), "evidence"),
+    "a count of nothing": (finding.encode(sample(count=0)), "count"),
+    "an array": (b"[]", "Expected `object`"),
+    "a surrogate in the whole event": (
+        finding.encode(
+            sample(evidence=Evidence((EventRef(NOON, "e"),), Raw(b'{"a":"\\ud800"}'), UNSET))
+        ),
+        "malformed|truncated",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_refused(name: str) -> None:
+    document, reason = REFUSED[name]
+    with pytest.raises(ContractError, match=reason):
+        finding.decode(document, now=NOW)
+
+
+def test_what_is_encoded_is_decoded() -> None:
+    assert finding.decode(finding.encode(sample()), now=NOW) == sample()

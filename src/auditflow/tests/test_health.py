@@ -1,0 +1,55 @@
+"""Ready only when all that is needed is there; dead only when a restart would help."""
+
+import json
+from typing import Any
+
+from flask import Flask
+from prometheus_client import CollectorRegistry, Counter
+
+from auditflow import operations
+from auditflow.health import Health
+
+
+def client_of(health: Health) -> Any:
+    registry = CollectorRegistry()
+    Counter("sample_total", "A sample.", registry=registry).inc()
+    app = Flask("sample")
+    operations.add_routes(app, health, registry, service="sample")
+    return app.test_client()
+
+
+def test_a_dependency_that_is_down_is_named_and_the_process_stays_alive() -> None:
+    client = client_of(Health({"redis": lambda: None, "rabbitmq": lambda: "refused"}))
+    answer = client.get("/readyz")
+    assert answer.status_code == 503
+    assert json.loads(answer.data)["dependencies"] == {
+        "redis": {"state": "up"},
+        "rabbitmq": {"state": "down", "detail": "refused"},
+    }
+    assert client.get("/healthz").status_code == 200
+
+
+def test_a_dead_thread_asks_for_a_restart() -> None:
+    client = client_of(Health({}, alive=lambda: "the consumer has ended"))
+    assert client.get("/healthz").status_code == 503
+
+
+def test_a_process_that_is_stopping_is_not_ready() -> None:
+    health = Health({"redis": lambda: None})
+    assert health.ready()[0]
+    health.stop()
+    assert not health.ready()[0]
+
+
+def test_a_storm_of_probes_does_not_reach_the_dependency() -> None:
+    asked = []
+    health = Health({"redis": lambda: asked.append(1)})  # type: ignore[func-returns-value]
+    for _ in range(100):
+        health.ready()
+    assert len(asked) == 1
+
+
+def test_metrics_are_in_the_text_format() -> None:
+    answer = client_of(Health({})).get("/metrics")
+    assert b"sample_total 1.0" in answer.data
+    assert answer.content_type.startswith("text/plain")

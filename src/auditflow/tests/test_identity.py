@@ -1,0 +1,36 @@
+"""The same facts have the same name, and different facts never share one."""
+
+import pytest
+
+from auditflow import identity
+
+
+def test_a_finding_is_named_by_rule_entity_and_bucket() -> None:
+    name = identity.of_finding("r", {"user": "a", "host": "b"}, 5)
+    assert name == identity.of_finding("r", {"host": "b", "user": "a"}, 5)
+    assert str(name) == "97b896ca-8320-50ee-9150-866b1f2cc3fb"  # stored names must stay valid
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        ("r", {"user": "a:b", "host": "c"}, 5),
+        ("r", {"user": "a", "host": "b:c"}, 5),
+        ("r", {"user": "a", "host": 'b",5'}, 5),
+        ("r", {"user": "a"}, 5),
+        ("r", {"user": "a", "host": "b"}, 6),
+        ("r", {"user": "a", "host": "b"}, "5"),
+        ("s", {"user": "a", "host": "b"}, 5),
+    ],
+)
+def test_other_facts_have_other_names(other: tuple[str, dict[str, str], int]) -> None:
+    assert identity.of_finding(*other) != identity.of_finding("r", {"user": "a", "host": "b"}, 5)
+
+
+def test_a_fingerprint_is_no_finding() -> None:
+    assert identity.of_fingerprint("r", {}) != identity.of_finding("r", {}, 0)
+
+
+def test_a_record_is_named_by_its_bytes() -> None:
+    assert identity.of_record(b"a\xff") == identity.of_record(b"a\xff")
+    assert identity.of_record(b"a") != identity.of_record(b"a ")

@@ -1,0 +1,1 @@
+"""The dashboard: alerts to people, in a browser."""

@@ -1,0 +1,61 @@
+"""The Flask application, put together from its parts."""
+
+from flask import Flask
+from flask_wtf import CSRFProtect
+from jinja2 import StrictUndefined
+from prometheus_client import CollectorRegistry
+from werkzeug.middleware.proxy_fix import ProxyFix
+
+from auditflow import operations
+from auditflow.health import Health
+from event_audit_dashboard import auth, headers, observe, templating
+from event_audit_dashboard.api import NotificationService
+from event_audit_dashboard.assets import Assets
+from event_audit_dashboard.metrics import Metrics
+from event_audit_dashboard.settings import DashboardSettings
+from event_audit_dashboard.views import alerts, errors, sign_in
+from event_audit_dashboard.views import assets as asset_views
+
+SERVICE = "event-audit-dashboard"
+#: The largest form is the one of sign-in.
+MAX_FORM_BYTES = 64 * 1024
+
+
+def create(
+    settings: DashboardSettings,
+    *,
+    api: NotificationService,
+    health: Health,
+    registry: CollectorRegistry,
+    metrics: Metrics,
+) -> Flask:
+    """The dashboard, ready to be served. Of the password only its hash stays in it."""
+    app = Flask(__name__, static_folder=None)
+    app.config.update(MAX_CONTENT_LENGTH=MAX_FORM_BYTES, WTF_CSRF_TIME_LIMIT=None)
+    app.jinja_env.undefined = StrictUndefined
+    observe.add(app, metrics)
+    if settings.trusted_proxies:
+        count = settings.trusted_proxies
+        app.wsgi_app = ProxyFix(  # type: ignore[method-assign]
+            app.wsgi_app, x_for=count, x_proto=count, x_host=count
+        )
+    headers.add(app)
+    account = _secure(app, settings)
+    assets = Assets()
+    templating.configure(app, assets=assets, environment=settings.environment)
+    errors.add(app)
+    app.register_blueprint(asset_views.blueprint(assets))
+    app.register_blueprint(sign_in.blueprint(account, metrics))
+    app.register_blueprint(alerts.blueprint(api))
+    operations.add_routes(app, health, registry, service=SERVICE)
+    return app
+
+
+def _secure(app: Flask, settings: DashboardSettings) -> auth.Account:
+    password = settings.dashboard_password.get_secret_value()
+    key = auth.signing_key(
+        settings.session_secret.get_secret_value(), settings.dashboard_user, password
+    )
+    auth.configure(app, key=key, cookie_secure=settings.cookie_secure)
+    CSRFProtect(app)
+    return auth.Account(settings.dashboard_user, password)

@@ -1,0 +1,48 @@
+"""The process: settings in, HTTP out."""
+
+import logging
+
+import httpx
+from prometheus_client import CollectorRegistry, PlatformCollector, ProcessCollector
+
+from auditflow import serving
+from auditflow.health import Health
+from event_audit_dashboard import app
+from event_audit_dashboard.api import NotificationService
+from event_audit_dashboard.metrics import Metrics
+from event_audit_dashboard.settings import DashboardSettings
+
+
+def main() -> None:
+    """The console script."""
+    serving.start(app.SERVICE, DashboardSettings, run)
+
+
+def run(settings: DashboardSettings) -> None:
+    """Serve until the process is told to stop."""
+    # httpx tells of every request; our own logs say what went wrong, once.
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    registry = CollectorRegistry()
+    ProcessCollector(registry=registry)
+    PlatformCollector(registry=registry)
+    metrics = Metrics(registry)
+    api = NotificationService(
+        str(base_url(settings)),
+        token=settings.api_token.get_secret_value(),
+        metrics=metrics,
+    )
+    health = Health({"notification-service": api.check})
+    dashboard = app.create(settings, api=api, health=health, registry=registry, metrics=metrics)
+    try:
+        serving.serve(dashboard, settings, mode="wsgi", on_stop=health.stop)
+    finally:
+        api.close()
+
+
+def base_url(settings: DashboardSettings) -> httpx.URL:
+    """Where the notification service is; an IPv6 address gets its brackets."""
+    return httpx.URL(
+        scheme="http",
+        host=settings.notification_service_host,
+        port=settings.notification_service_port,
+    )

@@ -1,0 +1,51 @@
+"""Tags of rules: those of MITRE ATT&CK lead to the page that explains them."""
+
+import re
+from typing import Final
+
+from msgspec import Struct
+
+_SITE: Final = "https://attack.mitre.org"
+_TACTICS: Final = {
+    "reconnaissance": "TA0043",
+    "resource-development": "TA0042",
+    "initial-access": "TA0001",
+    "execution": "TA0002",
+    "persistence": "TA0003",
+    "privilege-escalation": "TA0004",
+    "defense-evasion": "TA0005",
+    "credential-access": "TA0006",
+    "discovery": "TA0007",
+    "lateral-movement": "TA0008",
+    "collection": "TA0009",
+    "command-and-control": "TA0011",
+    "exfiltration": "TA0010",
+    "impact": "TA0040",
+}
+_TECHNIQUE: Final = re.compile(r"attack\.(t\d{4})(?:\.(\d{3}))?", re.IGNORECASE)
+_OTHER: Final = re.compile(r"attack\.([gs])(\d{4})", re.IGNORECASE)
+
+
+class Tag(Struct, frozen=True):
+    """What a tag is called, and the page about it where there is one."""
+
+    label: str
+    url: str | None = None
+
+
+def tag(name: str) -> Tag:
+    """A tag as Sigma writes it: ``attack.t1110.001``, ``attack.credential_access``."""
+    if found := _TECHNIQUE.fullmatch(name):
+        technique, sub = found[1].upper(), found[2]
+        if sub:
+            return Tag(f"{technique}.{sub}", f"{_SITE}/techniques/{technique}/{sub}/")
+        return Tag(technique, f"{_SITE}/techniques/{technique}/")
+    if found := _OTHER.fullmatch(name):
+        folder = "groups" if found[1].lower() == "g" else "software"
+        number = f"{found[1].upper()}{found[2]}"
+        return Tag(number, f"{_SITE}/{folder}/{number}/")
+    tactic = name.lower().removeprefix("attack.").replace("_", "-")
+    if name.lower().startswith("attack.") and tactic in _TACTICS:
+        words = tactic.replace("-", " ").capitalize()
+        return Tag(words, f"{_SITE}/tactics/{_TACTICS[tactic]}/")
+    return Tag(name)

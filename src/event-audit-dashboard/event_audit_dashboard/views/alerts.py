@@ -1,0 +1,124 @@
+"""The list of alerts, its live part, and the detail of one."""
+
+import datetime as dt
+import hashlib
+from urllib.parse import urlencode
+
+import msgspec
+from flask import Blueprint, Response, abort, redirect, render_template, request, url_for
+from flask.typing import ResponseReturnValue
+from msgspec import Struct
+
+from event_audit_dashboard import query as queries
+from event_audit_dashboard.alerts import Alert, Counts, Listing
+from event_audit_dashboard.api import NotificationService
+from event_audit_dashboard.errors import ApiError
+from event_audit_dashboard.observe import correlation_id
+from event_audit_dashboard.presentation import evidence, timeline
+from event_audit_dashboard.query import Query
+
+_MAX_ID = 64
+
+
+class Overview(Struct, frozen=True):
+    """A page of alerts, and the counts for the two rows of choices above it.
+
+    Each row counts what its choices would give, so it leaves its own choice out of the filter.
+    """
+
+    listing: Listing
+    by_status: Counts
+    by_severity: Counts
+
+
+def blueprint(api: NotificationService) -> Blueprint:
+    """``/alerts``, ``/alerts/live`` and ``/alerts/<id>``."""
+    pages = Blueprint("alerts", __name__)
+
+    @pages.get("/")
+    def home() -> ResponseReturnValue:
+        return redirect(url_for("alerts.listing"))
+
+    @pages.get("/alerts")
+    def listing() -> ResponseReturnValue:
+        query = queries.read(request.args)
+        if not queries.is_canonical(request.args, query):
+            return redirect(_link(query))
+        return render_template("alerts.html", **_context(query, _look(api, query)))
+
+    @pages.get("/alerts/live")
+    def live() -> ResponseReturnValue:
+        query = queries.read(request.args)
+        try:
+            overview = _look(api, query)
+        except ApiError as error:
+            return Response(str(error), error.status, content_type="text/plain; charset=utf-8")
+        response = Response(headers={"Cache-Control": "no-store"})
+        response.set_etag(hashlib.sha256(msgspec.json.encode(overview)).hexdigest()[:32])
+        if request.if_none_match.contains(response.get_etag()[0] or ""):
+            response.status_code = 304
+        else:
+            response.set_data(render_template("_live.html", **_context(query, overview)))
+        return response
+
+    @pages.get("/alerts/<alert_id>")
+    def detail(alert_id: str) -> ResponseReturnValue:
+        if len(alert_id) > _MAX_ID or not alert_id.replace("-", "").replace("_", "").isalnum():
+            abort(404)
+        alert = api.alert(alert_id, correlation_id=correlation_id())
+        return render_template(
+            "alert.html",
+            alert=alert,
+            shown=evidence.of(alert.findings),
+            timeline=timeline.draw(alert.findings),
+            query=queries.read(request.args),
+            link=_link,
+            detail_link=_detail_link,
+        )
+
+    return pages
+
+
+def _look(api: NotificationService, query: Query) -> Overview:
+    now = dt.datetime.now(dt.UTC)
+
+    def ask(what: Query, **limit: int) -> Listing:
+        return api.alerts(what.for_api(now=now), correlation_id=correlation_id(), **limit)
+
+    main = ask(query)
+    all_statuses = ask(query.first_page(status=""), limit=1).counts if query.status else main.counts
+    all_severities = (
+        ask(query.first_page(severity=""), limit=1).counts if query.severity else main.counts
+    )
+    return Overview(main, all_statuses, all_severities)
+
+
+def _context(query: Query, overview: Overview) -> dict[str, object]:
+    return {
+        "query": query,
+        "overview": overview,
+        "listing": overview.listing,
+        "queries": queries,
+        "link": _link,
+        "detail_link": _detail_link,
+        "version": _version,
+        "live_url": _with(url_for("alerts.live"), query),
+    }
+
+
+def _link(query: Query) -> str:
+    return _with(url_for("alerts.listing"), query)
+
+
+def _detail_link(alert_id: str, query: Query) -> str:
+    return _with(url_for("alerts.detail", alert_id=alert_id), query)
+
+
+def _with(path: str, query: Query) -> str:
+    pairs = query.pairs()
+    return f"{path}?{urlencode(pairs)}" if pairs else path
+
+
+def _version(alert: Alert) -> str:
+    """Differs when a row of the list would look different."""
+    return hashlib.sha256(msgspec.json.encode(alert)).hexdigest()[:12]

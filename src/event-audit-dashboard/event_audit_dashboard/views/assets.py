@@ -1,0 +1,24 @@
+"""Static files, without sign-in: they are the same for everybody."""
+
+from flask import Blueprint, Response, abort
+
+from event_audit_dashboard.assets import Assets
+
+
+def blueprint(assets: Assets) -> Blueprint:
+    """``/static/<version>/<name>``."""
+    pages = Blueprint("assets", __name__)
+
+    @pages.get("/static/<version>/<name>")
+    def file(version: str, name: str) -> Response:
+        asset = assets.get(name)
+        if asset is None:
+            abort(404)
+        # During a roll-out a page of the old version may ask the new one: better new than nothing.
+        current = version == assets.version
+        keep = "public, max-age=31536000, immutable" if current else "no-store"
+        return Response(
+            asset.content, content_type=asset.content_type, headers={"Cache-Control": keep}
+        )
+
+    return pages

@@ -1,0 +1,164 @@
+"""A dashboard served by Hypercorn in front of a stand-in for the notification service."""
+
+import datetime as dt
+import os
+import re
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from flask import Flask
+from prometheus_client import CollectorRegistry
+from werkzeug.test import TestResponse
+
+from auditflow.health import Health
+from event_audit_dashboard import app as application
+from event_audit_dashboard.api import NotificationService
+from event_audit_dashboard.main import base_url
+from event_audit_dashboard.metrics import Metrics
+from event_audit_dashboard.settings import DashboardSettings
+
+sys.path.insert(0, str(Path(__file__).parent))
+from dashboard_stand_in import TOKEN, StandIn, alert, hostile
+
+PASSWORD = "correct horse battery staple"
+
+
+@pytest.fixture
+def now() -> dt.datetime:
+    return dt.datetime.now(dt.UTC)
+
+
+@pytest.fixture
+def api() -> Iterator[StandIn]:
+    server = StandIn()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def many(api: StandIn, now: dt.datetime) -> StandIn:
+    """The stand-in with 120 alerts."""
+    api.alerts = [alert(number, now=now) for number in range(120)]
+    return api
+
+
+@pytest.fixture
+def attacked(api: StandIn, now: dt.datetime) -> StandIn:
+    """The stand-in with hostile alerts only."""
+    api.alerts = hostile(now)
+    return api
+
+
+def environment(port: int) -> dict[str, str]:
+    return {
+        "HOST": "127.0.0.1",
+        "NOTIFICATION_SERVICE_HOST": "127.0.0.1",
+        "NOTIFICATION_SERVICE_PORT": str(port),
+        "API_TOKEN": TOKEN,
+        "DASHBOARD_PASSWORD": PASSWORD,
+        "SESSION_SECRET": "s" * 40,
+    }
+
+
+@pytest.fixture
+def make(api: StandIn) -> Iterator[Any]:
+    """Makes applications, with settings of one's choice."""
+    clients = []
+
+    def build(**changes: Any) -> Flask:
+        given = {name.lower(): value for name, value in environment(api.port).items()}
+        settings = DashboardSettings(**{**given, **changes})
+        registry = CollectorRegistry()
+        metrics = Metrics(registry)
+        client = NotificationService(
+            str(base_url(settings)), token=settings.api_token.get_secret_value(), metrics=metrics
+        )
+        clients.append(client)
+        health = Health({"notification-service": client.check})
+        return application.create(
+            settings, api=client, health=health, registry=registry, metrics=metrics
+        )
+
+    yield build
+    for client in clients:
+        client.close()
+
+
+@pytest.fixture
+def dashboard(make: Any) -> Flask:
+    return make()
+
+
+class Person:
+    """Somebody with a browser that has no JavaScript."""
+
+    def __init__(self, app: Flask) -> None:
+        self.http = app.test_client()
+
+    def get(self, path: str, **rest: Any) -> TestResponse:
+        return self.http.get(path, **rest)
+
+    def token(self, path: str = "/login") -> str:
+        found = re.search(r'name="csrf_token" value="([^"]+)"', self.get(path).text)
+        assert found, f"{path} has no form"
+        return found[1]
+
+    def sign_in(
+        self, user: str = "admin", password: str = PASSWORD, *, path: str = "/login", **rest: Any
+    ) -> TestResponse:
+        data = {"user": user, "password": password, "csrf_token": self.token()}
+        return self.http.post(path, data=data, **rest)
+
+
+@pytest.fixture
+def person() -> type[Person]:
+    return Person
+
+
+@pytest.fixture
+def stranger(dashboard: Flask) -> Person:
+    return Person(dashboard)
+
+
+@pytest.fixture
+def analyst(dashboard: Flask) -> Person:
+    person = Person(dashboard)
+    assert person.sign_in().status_code == 303
+    return person
+
+
+@pytest.fixture
+def site(api: StandIn) -> Iterator[str]:
+    """The address of the real program, in a process of its own."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    program = "from event_audit_dashboard.main import main; main()"
+    settings = {**os.environ, **environment(api.port), "PORT": str(port)}
+    with subprocess.Popen([sys.executable, "-c", program], env=settings) as process:
+        address = f"http://127.0.0.1:{port}"
+        try:
+            _wait_for(address, process)
+            yield address
+        finally:
+            process.terminate()
+            assert process.wait(10) == 0, "it did not end cleanly"
+
+
+def _wait_for(address: str, process: "subprocess.Popen[bytes]") -> None:
+    until = time.monotonic() + 20
+    while time.monotonic() < until:
+        assert process.poll() is None, "the dashboard ended"
+        try:
+            if httpx.get(f"{address}/readyz", trust_env=False).status_code == 200:
+                return
+        except httpx.TransportError:
+            time.sleep(0.05)
+    raise AssertionError("the dashboard did not become ready within 20 s")

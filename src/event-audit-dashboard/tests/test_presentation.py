@@ -1,0 +1,194 @@
+"""Words and drawings: pure functions."""
+
+import datetime as dt
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from werkzeug.datastructures import MultiDict
+
+from event_audit_dashboard import query as queries
+from event_audit_dashboard.alerts import Evidence, Finding
+from event_audit_dashboard.presentation import attack, badges, evidence, text, timeline, times
+
+NOW = dt.datetime(2026, 5, 4, 9, 8, 7, tzinfo=dt.UTC)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (-600, "in 10 min"),
+        (-3, "just now"),
+        (0, "just now"),
+        (4, "just now"),
+        (5, "5 s ago"),
+        (59, "59 s ago"),
+        (60, "1 min ago"),
+        (3599, "59 min ago"),
+        (3600, "1 h ago"),
+        (86399, "23 h ago"),
+        (86400, "1 d ago"),
+        (29 * 86400, "29 d ago"),
+        (30 * 86400, "2026-04-04"),
+    ],
+)
+def test_ago(seconds: int, words: str) -> None:
+    assert times.ago(NOW - dt.timedelta(seconds=seconds), NOW) == words
+
+
+def test_moments_are_told_in_utc() -> None:
+    moment = dt.datetime.fromisoformat("2026-05-04T01:02:03.456+05:30")
+    assert times.exact(moment) == "2026-05-03 19:32:03.456 UTC"
+    assert times.machine(moment) == "2026-05-03T19:32:03.456Z"
+    assert times.clock(moment) == "2026-05-03 19:32:03"
+    assert times.clock(moment, beside=moment) == "19:32:03"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(0.4, "under 1 s"), (4, "4 s"), (125, "2 min 5 s"), (273_600, "3 d 4 h"), (3600, "1 h")],
+)
+def test_span(seconds: float, words: str) -> None:
+    assert times.span(NOW, NOW + dt.timedelta(seconds=seconds)) == words
+
+
+@pytest.mark.parametrize(
+    ("given_text", "shown"),
+    [
+        ("plain", "plain"),
+        ("a\u202eb", "a⟨U+202E⟩b"),
+        ("a\nb\r\n", "a↵ b↵ "),
+        ("\x00\x1b", "⟨U+0000⟩⟨U+001B⟩"),
+        ("👩\u200d💻 ☕\ufe0f", "👩\u200d💻 ☕\ufe0f"),
+        ("漢字 é", "漢字 é"),
+        ("\ud800", "⟨U+D800⟩"),
+        (5, "5"),
+        (None, "null"),
+        (["a", "\u200b"], '["a","⟨U+200B⟩"]'),
+    ],
+)
+def test_nothing_stays_hidden(given_text: Any, shown: str) -> None:
+    assert text.visible(given_text) == shown
+
+
+def test_shorten() -> None:
+    assert text.shorten("a" * 10, 10) == "a" * 10
+    assert text.shorten("a" * 11, 10) == "a" * 9 + "…"
+
+
+def test_json_stays_json_when_it_is_made_visible() -> None:
+    value = {"a": "x\u202ey", "b": "\U000e0041", "c": [1, None, "é"], "d": "\x01"}
+    shown = text.pretty_json(json.dumps(value, ensure_ascii=False).encode())
+    assert "\u202e" not in shown
+    assert "\\u202e" in shown
+    assert json.loads(shown) == value
+
+
+def test_tags() -> None:
+    assert attack.tag("attack.t1110").url == "https://attack.mitre.org/techniques/T1110/"
+    assert attack.tag("attack.T1110.001") == attack.Tag(
+        "T1110.001", "https://attack.mitre.org/techniques/T1110/001/"
+    )
+    assert attack.tag("attack.lateral_movement").url == "https://attack.mitre.org/tactics/TA0008/"
+    assert attack.tag("attack.g0016").url == "https://attack.mitre.org/groups/G0016/"
+    for other in ("cve.2021.44228", "attack.nonsense", "attack.t1110/../..", "impact", "<b>"):
+        assert attack.tag(other).url is None
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "javascript:alert(1)",
+        "data:text/html,x",
+        "//host/x",
+        "https://",
+        "ftp://h/",
+        "http://[",
+        None,
+        "",
+        "java\nscript:alert(1)",
+    ],
+)
+def test_what_may_not_become_a_link(address: str | None) -> None:
+    assert badges.web_link(address) is None
+
+
+def finding(first: float, last: float, count: int, **rest: Any) -> Finding:
+    return Finding(
+        finding_id=f"{first}",
+        severity="WARNING",
+        count=count,  # type: ignore[arg-type]
+        first_seen=NOW + dt.timedelta(seconds=first),
+        last_seen=NOW + dt.timedelta(seconds=last),
+        **rest,
+    )
+
+
+def test_the_timeline_has_one_bar_for_each_finding_inside_the_picture() -> None:
+    drawn = timeline.draw([finding(90, 100, 5), finding(0, 10, 10)])
+    assert drawn is not None
+    left, right = drawn.bars
+    assert (left.x, left.y, left.height) == (0.0, 0.0, timeline.HEIGHT)
+    assert right.height == timeline.HEIGHT / 2
+    assert right.x + right.width == pytest.approx(timeline.WIDTH)
+    assert "2 findings over 1 min 40 s" in drawn.words
+
+
+def test_no_timeline_without_time() -> None:
+    assert timeline.draw([]) is None
+    assert timeline.draw([finding(0, 0.5, 3)]) is None
+
+
+def test_a_page_carries_only_so_much_evidence() -> None:
+    import msgspec
+
+    big = msgspec.Raw(msgspec.json.encode({"x": "y" * 250_000}))
+    shown = evidence.of([finding(n, n + 1, 3, evidence=Evidence((), big, big)) for n in range(50)])
+    assert len(shown) == 50
+    assert sum(len(whole.json) for one in shown for whole in one.wholes) == evidence.PAGE_BUDGET
+    assert all(whole.left_out for one in shown for whole in one.wholes)
+
+
+words = st.text(max_size=250)
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(
+                [
+                    *queries.TEXTS,
+                    "status",
+                    "severity",
+                    "range",
+                    "since",
+                    "until",
+                    "cursor",
+                    "trail",
+                    "x",
+                ]
+            ),
+            st.one_of(
+                words,
+                st.sampled_from(
+                    [
+                        "open",
+                        "OPEN,resolved",
+                        "critical,info",
+                        "1h",
+                        "2026-01-01T00:00:00Z",
+                        "2026-01-01T00:00:00",
+                        "open,acknowledged,resolved",
+                    ]
+                ),
+            ),
+        )
+    )
+)
+def test_any_address_becomes_one_that_stays(pairs: list[tuple[str, str]]) -> None:
+    query = queries.read(MultiDict(pairs))
+    again = MultiDict(query.pairs())
+    assert queries.is_canonical(again, queries.read(again))
+    assert queries.read(again) == query

@@ -1,0 +1,184 @@
+"""Who comes in, and who does not."""
+
+import os
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from event_audit_dashboard import auth
+
+PASSWORD = "correct horse battery staple"
+OPEN = {
+    "sign_in.form",
+    "sign_in.submit",
+    "assets.file",
+    "operations.healthz",
+    "operations.readyz",
+    "operations.metrics",
+}
+
+
+def test_no_page_without_sign_in(dashboard: Any, stranger: Any, many: Any) -> None:
+    closed = 0
+    for rule in dashboard.url_map.iter_rules():
+        if rule.endpoint in OPEN:
+            continue
+        path = rule.rule.replace("<alert_id>", many.alerts[0]["alert_id"])
+        for method in rule.methods:
+            data = {"csrf_token": stranger.token()} if method == "POST" else None
+            answer = stranger.http.open(path, method=method, data=data)
+            assert answer.status_code in {302, 401}, f"{method} {path}"
+            if answer.status_code == 302:
+                assert answer.location.startswith("/login"), f"{method} {path}"
+            closed += 1
+    assert closed >= 10
+    assert many.asked == []
+
+
+def test_sign_in_leads_to_where_one_wanted_to_go(stranger: Any, many: Any) -> None:
+    wanted = stranger.get("/alerts?status=open&host=web-01")
+    assert wanted.location == "/login?next=/alerts?status%3Dopen%26host%3Dweb-01"
+    arrived = stranger.sign_in(path=wanted.location)
+    assert (arrived.status_code, arrived.location) == (303, "/alerts?status=open&host=web-01")
+    assert stranger.get(arrived.location).status_code == 200
+    assert stranger.get("/login").location == "/alerts"
+
+
+@pytest.mark.parametrize(
+    ("user", "password"),
+    [
+        ("admin", "wrong"),
+        ("nobody", PASSWORD),
+        ("", ""),
+        ("admin", ""),
+        ("ADMIN", PASSWORD),
+        ("\ud800", "\ud800"),
+    ],
+)
+def test_wrong_credentials(stranger: Any, user: str, password: str) -> None:
+    data = {
+        "user": user.encode("utf-8", "replace"),
+        "password": password.encode("utf-8", "replace"),
+        "csrf_token": stranger.token(),
+    }
+    answer = stranger.http.post("/login", data=data)
+    assert answer.status_code == 401
+    assert "User or password is not right" in answer.text
+    assert stranger.get("/alerts").status_code == 302
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        "https://evil.example",
+        "//evil.example",
+        "/\\evil.example",
+        "\\\\evil.example",
+        "javascript:alert(1)",
+        "/\t/evil.example",
+        "///evil.example",
+        "evil",
+        "http:/evil",
+        "/login",
+        "/logout",
+        "//[",
+        "",
+    ],
+)
+def test_nobody_is_sent_to_another_site(stranger: Any, wanted: str) -> None:
+    data = {"user": "admin", "password": PASSWORD, "csrf_token": stranger.token()}
+    answer = stranger.http.post("/login", query_string={"next": wanted}, data=data)
+    assert (answer.status_code, answer.location) == (303, "/alerts")
+
+
+def test_forms_from_elsewhere_are_refused(stranger: Any, analyst: Any, dashboard: Any) -> None:
+    for data in ({}, {"csrf_token": "made-up"}, {"csrf_token": analyst.token("/alerts")}):
+        answer = stranger.http.post("/login", data={"user": "admin", "password": PASSWORD, **data})
+        assert answer.status_code == 400
+        assert "no longer valid" in answer.text
+    assert analyst.http.post("/logout").status_code == 400
+    assert analyst.get("/alerts").status_code == 200
+
+
+def test_sign_out(analyst: Any) -> None:
+    assert analyst.get("/logout").status_code == 405
+    token = analyst.token("/alerts")
+    assert analyst.http.post("/logout", data={"csrf_token": token}).location == "/login"
+    assert analyst.get("/alerts").status_code == 302
+
+
+def test_the_session_is_new_after_sign_in_and_kept_from_scripts(stranger: Any) -> None:
+    token = stranger.token()
+    cookie = stranger.sign_in().headers["Set-Cookie"]
+    assert "HttpOnly" in cookie
+    assert "SameSite=Lax" in cookie
+    assert "Secure" not in cookie
+    assert stranger.token("/alerts") != token
+    stale = stranger.http.post("/logout", data={"csrf_token": token})
+    assert stale.status_code == 400
+
+
+def test_over_https_the_cookie_never_travels_without(make: Any, person: Any) -> None:
+    browser = person(make(cookie_secure=True))
+    cookie = browser.get("/login", base_url="https://localhost").headers["Set-Cookie"]
+    assert cookie.startswith("__Host-auditflow=")
+    assert "Secure" in cookie
+
+
+def test_a_session_ends_after_twelve_hours(analyst: Any, monkeypatch: Any) -> None:
+    began = time.time()
+    monkeypatch.setattr(auth.time, "time", lambda: began + auth.SESSION_SECONDS - 60)
+    assert analyst.get("/alerts").status_code == 200
+    monkeypatch.setattr(auth.time, "time", lambda: began + auth.SESSION_SECONDS + 60)
+    assert analyst.get("/alerts").status_code == 302
+
+
+def test_another_password_ends_all_sessions(make: Any, person: Any, analyst: Any) -> None:
+    cookie = analyst.http.get_cookie("auditflow").value
+    for password, expected in ((PASSWORD, 200), ("another one", 302)):
+        elsewhere = person(make(dashboard_password=password))
+        elsewhere.http.set_cookie("auditflow", cookie)
+        assert elsewhere.get("/alerts").status_code == expected
+
+
+def test_a_flood_of_attempts_does_not_take_the_memory() -> None:
+    account = auth.Account("admin", PASSWORD)
+    before = resident_mib()
+    with ThreadPoolExecutor(40) as pool:
+        answers = list(pool.map(lambda n: account.admits("admin", f"guess {n}"), range(80)))
+    assert not any(answers)
+    assert account.admits("admin", PASSWORD)
+    assert resident_mib() - before < 80
+
+
+def resident_mib() -> float:
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+
+def test_guessing_is_braked(stranger: Any, person: Any, dashboard: Any) -> None:
+    for _ in range(5):
+        assert stranger.sign_in(password="guess").status_code == 401
+    # Given the right password, but too soon: it is not even looked at.
+    braked = stranger.sign_in()
+    assert braked.status_code == 429
+    assert int(braked.headers["Retry-After"]) >= 1
+    assert "Too many attempts. Try again in" in braked.text
+    elsewhere = stranger.sign_in(environ_base={"REMOTE_ADDR": "198.51.100.9"})
+    assert elsewhere.status_code == 303
+    counted = person(dashboard).get("/metrics").text
+    assert 'auditflow_dashboard_sign_ins_total{result="braked"} 1.0' in counted
+    assert 'auditflow_dashboard_sign_ins_total{result="refused"} 5.0' in counted
+
+
+def test_behind_a_proxy_each_client_has_its_own_brake(make: Any, person: Any) -> None:
+    browser = person(make(trusted_proxies=1))
+    claims = {"X-Forwarded-For": "6.6.6.6, 203.0.113.1"}
+    for number in range(5):
+        headers = {"X-Forwarded-For": f"6.6.6.{number}, 203.0.113.1"}
+        assert browser.sign_in(password="guess", headers=headers).status_code == 401
+    assert browser.sign_in(headers=claims).status_code == 429
+    assert browser.sign_in(headers={"X-Forwarded-For": "203.0.113.2"}).status_code == 303

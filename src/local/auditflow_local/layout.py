@@ -1,0 +1,129 @@
+"""Where things are under `.auditflow/`, and the ports that a person may choose."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from auditflow_local.errors import LocalError
+
+
+@dataclass(frozen=True)
+class PortChoice:
+    """A port of the stack: what it is for, the variable that changes it, what it is otherwise."""
+
+    name: str
+    variable: str
+    default: int
+
+
+#: Below 32768, so that no connection of another program gets one by chance; the servers are far
+#: from their usual ports, where a system service may run.
+PORTS: Final = tuple(
+    PortChoice(name, f"AUDITFLOW_PORT_{variable}", default)
+    for name, variable, default in (
+        ("event-audit-dashboard", "DASHBOARD", 30080),
+        ("notification-service", "API", 8000),
+        ("audit-event-generator", "INGEST", 5000),
+        ("audit-log-analysis", "ANALYSIS", 5001),
+        ("postgres", "POSTGRES", 25432),
+        ("redis", "REDIS", 26379),
+        ("rabbitmq", "RABBITMQ", 25673),
+        ("rabbitmq metrics", "RABBITMQ_METRICS", 25692),
+        ("rabbitmq distribution", "RABBITMQ_DISTRIBUTION", 25674),
+        ("rabbitmq epmd", "RABBITMQ_EPMD", 24369),
+    )
+)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The folder `.auditflow/` of one checkout."""
+
+    root: Path
+
+    @property
+    def secrets(self) -> Path:
+        return self.root / "secrets"
+
+    @property
+    def logs(self) -> Path:
+        return self.root / "logs"
+
+    @property
+    def state(self) -> Path:
+        """Who is running the stack, and where it answers."""
+        return self.root / "run" / "stack.json"
+
+    @property
+    def lock(self) -> Path:
+        """Held by the process that runs the stack."""
+        return self.root / "run" / "lock"
+
+    @property
+    def environment(self) -> Path:
+        """Variables for an operator's shell."""
+        return self.root / "env"
+
+    def server(self, name: str) -> Path:
+        return self.root / "servers" / name
+
+    def log(self, name: str) -> Path:
+        return self.logs / f"{name}.log"
+
+    def record(self, name: str) -> Path:
+        return self.root / "run" / f"{name}.process"
+
+    def service_secrets(self, name: str) -> Path:
+        return self.root / "run" / "secrets" / name
+
+    def shown(self, path: Path) -> str:
+        """A path as a person in the checkout would type it."""
+        try:
+            return str(path.relative_to(Path.cwd()))
+        except ValueError:
+            return str(path)
+
+
+@dataclass(frozen=True)
+class Choices:
+    """What a person may choose by variables."""
+
+    ports: Mapping[str, int]
+    host: str = "127.0.0.1"
+    #: Synthetic events per second.
+    rate: str = "2"
+    #: Variables that go to every service as they are (LOG_LEVEL, OTEL_...).
+    passed: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, environ: Mapping[str, str] | None = None) -> "Choices":
+        """From the environment; an empty variable is one that is not set.
+
+        Raises:
+            LocalError: a port is no port, or two are the same; names the variables.
+        """
+        environ = os.environ if environ is None else environ
+        ports = {choice.name: _port(choice, environ) for choice in PORTS}
+        for one in PORTS:
+            same = [choice.variable for choice in PORTS if ports[choice.name] == ports[one.name]]
+            if len(same) > 1:
+                raise LocalError(f"{' and '.join(same)} are the same port, {ports[one.name]}")
+        return cls(
+            ports=ports,
+            host=environ.get("AUDITFLOW_HOST") or cls.host,
+            rate=environ.get("GENERATOR_RATE") or cls.rate,
+            passed={
+                name: value
+                for name, value in environ.items()
+                if name == "LOG_LEVEL" or name.startswith("OTEL_")
+            },
+        )
+
+
+def _port(choice: PortChoice, environ: Mapping[str, str]) -> int:
+    text = environ.get(choice.variable) or str(choice.default)
+    if text.isascii() and text.isdigit() and 1 <= int(text) <= 65535:
+        return int(text)
+    raise LocalError(f"{choice.variable}: a port is a number from 1 to 65535, not {text!r}")

@@ -1,0 +1,208 @@
+"""PostgreSQL: findings and alerts."""
+
+import secrets as random
+import signal
+import subprocess
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, Final
+
+import psycopg2
+from psycopg2.extensions import cursor as Cursor  # noqa: N812 - it is a class
+
+from auditflow_local import secrets
+from auditflow_local.errors import LocalError
+from auditflow_local.identity import Identity
+from auditflow_local.processes import Command, as_user, environment
+from auditflow_local.servers import postgres_roles, unprivileged
+from auditflow_local.servers.base import Server
+from auditflow_local.servers.postgres_programs import programs
+from auditflow_local.servers.postgres_roles import APP, SUPERUSER
+
+DATABASE: Final = "auditflow"
+_SETTINGS: Final = {
+    "unix_socket_directories": "",
+    "shared_buffers": "32MB",
+    "max_wal_size": "256MB",
+    "wal_level": "minimal",
+    "max_wal_senders": "0",
+    "jit": "off",
+    "timezone": "UTC",
+    "log_timezone": "UTC",
+    "log_checkpoints": "off",
+    "log_line_prefix": "%m [%p] %q%u@%d ",
+}
+# Not synchronous_commit: without it a killed server, too, forgets what it has acknowledged.
+_NOT_DURABLE: Final = {"fsync": "off", "full_page_writes": "off"}
+
+
+@dataclass(frozen=True)
+class Database:
+    """One database on the server."""
+
+    server: "Postgres"
+    name: str
+
+    def dsn(self, role: str = APP) -> str:
+        """Where a client connects, for psycopg2 and SQLAlchemy alike."""
+        return self.server.dsn(role, database=self.name)
+
+
+class Postgres(Server):
+    """A private PostgreSQL; ``passwords`` has one for each of the three roles."""
+
+    name: ClassVar[str] = "postgres"
+    #: "Fast shutdown": sessions are ended, everything is written.
+    stop_signal: ClassVar[signal.Signals] = signal.SIGINT
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        port: int,
+        passwords: Mapping[str, str],
+        log: Path | None = None,
+        durable: bool = True,
+        namespaces: bool = True,
+    ) -> None:
+        super().__init__(folder, port=port, log=log, durable=durable)
+        self.database = DATABASE
+        self._passwords = dict(passwords)
+        self._namespaces = namespaces
+        self._templates: set[str] = set()
+
+    def password_of(self, role: str) -> str:
+        return self._passwords[role]
+
+    def dsn(self, role: str = APP, *, database: str = DATABASE) -> str:
+        """Where a client connects, as one of the three roles."""
+        return (
+            f"postgresql://{role}:{self.password_of(role)}@{self.host}:{self.port}/{database}"
+            "?connect_timeout=5"
+        )
+
+    def ready(self) -> bool:
+        try:
+            with self._session() as on:
+                on.execute("SELECT 1")
+        except psycopg2.OperationalError:
+            return False
+        return True
+
+    def fresh_database(self, *, template: str | None = None) -> Database:
+        """A database that nobody else uses: empty, or a copy of a ``template``."""
+        return self._create(f"test_{random.token_hex(6)}", template)
+
+    def template(self, name: str, prepare: Callable[[Database], None]) -> str:
+        """The name of a database to copy; ``prepare`` fills it (migrates it) the first time."""
+        full = f"template_{name}"
+        if full not in self._templates:
+            prepare(self._create(full, None))
+            self._templates.add(full)
+        return full
+
+    def destroy(self) -> None:
+        self.kill()
+        unprivileged.remove(self._cluster)
+        super().destroy()
+
+    @property
+    def _cluster(self) -> Path:
+        return self.folder / "cluster"
+
+    def _create(self, name: str, template: str | None) -> Database:
+        with self._session() as on:
+            postgres_roles.ensure_database(on, name, template=template or "template1")
+        if template is None:
+            with self._session(name) as on:
+                postgres_roles.ensure_schema(on)
+        return Database(self, name)
+
+    def _settle(self) -> None:
+        with self._session() as on:
+            postgres_roles.ensure_roles(on, self._passwords)
+        self._create(self.database, None)
+
+    @contextmanager
+    def _session(self, database: str = "postgres") -> Iterator[Cursor]:
+        with closing(psycopg2.connect(self.dsn(SUPERUSER, database=database))) as connection:
+            connection.autocommit = True
+            with connection.cursor() as on:
+                yield on
+
+    def _command(self) -> Command:
+        place = unprivileged.place(self._cluster, label=self._label(), namespaces=self._namespaces)
+        data = place.folder / "data"
+        binaries = programs(data)
+        if not data.exists():
+            self._initialise(place, binaries, data)
+        _forget_stale_lock(data)
+        settings = {
+            **_SETTINGS,
+            **({} if self.durable else _NOT_DURABLE),
+            "listen_addresses": self.host,
+            "port": str(self.port),
+        }
+        options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
+        return Command(
+            argv=(*place.prefix, str(binaries / "postgres"), "-D", str(data), *options),
+            env=environment(LC_ALL="C.UTF-8"),
+            folder=place.folder,
+            user=place.user,
+        )
+
+    def _initialise(self, place: unprivileged.Place, binaries: Path, data: Path) -> None:
+        """Make the data folder, under another name until it is whole."""
+        unfinished, password = data.with_name("data.new"), data.with_name("superuser")
+        subprocess.run(("rm", "-rf", "--", str(unfinished)), check=True)
+        secrets.write(password, self.password_of(SUPERUSER) + "\n")
+        place.give(password)
+        place.give(place.folder)
+        try:
+            done = subprocess.run(
+                (
+                    *place.prefix,
+                    str(binaries / "initdb"),
+                    f"--pgdata={unfinished}",
+                    f"--username={SUPERUSER}",
+                    f"--pwfile={password}",
+                    "--auth=scram-sha-256",
+                    "--encoding=UTF8",
+                    f"--locale={_locale()}",
+                    *(() if self.durable else ("--no-sync",)),
+                ),
+                env=environment(LC_ALL="C"),
+                cwd=place.folder,
+                **as_user(place.user),
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+        finally:
+            password.unlink(missing_ok=True)
+        if done.returncode:
+            raise LocalError(f"PostgreSQL's initdb failed: {done.stderr.strip() or done.stdout}")
+        unfinished.rename(data)
+
+
+def _forget_stale_lock(data: Path) -> None:
+    """Remove the lock of a server that was killed, when its number is now another program's.
+
+    PostgreSQL asks only whether some process has the number. In a container that starts again,
+    numbers come back at once.
+    """
+    lock = data / "postmaster.pid"
+    try:
+        pid = int(lock.read_text(encoding="utf-8").split("\n", 1)[0])
+    except (FileNotFoundError, ValueError):
+        return
+    if Identity.of(pid) is None or Path(f"/proc/{pid}/comm").read_text().strip() != "postgres":
+        lock.unlink()
+
+
+def _locale() -> str:
+    """Sorts by code point everywhere; knows the letters of UTF-8 where the system does."""
+    known = subprocess.run(("locale", "-a"), capture_output=True, text=True, check=False).stdout
+    return "C.UTF-8" if {"C.utf8", "C.UTF-8"} & set(known.split()) else "C"

@@ -1,0 +1,111 @@
+"""Redis: the windows of the analysis."""
+
+import hashlib
+from pathlib import Path
+from typing import ClassVar, Final
+
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from auditflow_local import secrets
+from auditflow_local.processes import Command
+from auditflow_local.servers.base import Server
+
+#: The user that the service is, and the one that may do everything.
+USER: Final = "audit-log-analysis"
+ADMIN: Final = "auditflow-admin"
+
+_CONFIGURATION = """\
+bind {host}
+port {port}
+protected-mode yes
+daemonize no
+dir "{data}"
+aclfile "{acl}"
+appendonly yes
+appendfsync {sync}
+save ""
+# A window that was evicted would be an alert that was lost; refusing is a queue that waits.
+maxmemory 256mb
+maxmemory-policy noeviction
+"""
+
+
+class Redis(Server):
+    """A private Redis. Only named users get in; the configuration holds hashes only."""
+
+    name: ClassVar[str] = "redis"
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        port: int,
+        password: str,
+        admin_password: str,
+        log: Path | None = None,
+        durable: bool = True,
+    ) -> None:
+        super().__init__(folder, port=port, log=log, durable=durable)
+        self.user = USER
+        self.password = password
+        self._admin_password = admin_password
+
+    @property
+    def url(self) -> str:
+        """Where a service connects, as the service's user."""
+        return f"redis://{self.user}:{self.password}@{self.host}:{self.port}/0"
+
+    @property
+    def admin_url(self) -> str:
+        """The same for tests and operators, who may also flush and configure."""
+        return f"redis://{ADMIN}:{self._admin_password}@{self.host}:{self.port}/0"
+
+    def ready(self) -> bool:
+        try:
+            with self._admin() as client:
+                return bool(client.ping())
+        except redis.RedisError:
+            return False
+
+    def flush(self) -> None:
+        """Forget everything, for the next test."""
+        with self._admin() as client:
+            client.flushall()
+
+    def _admin(self) -> "redis.Redis":
+        return redis.Redis.from_url(
+            self.admin_url,
+            socket_timeout=2,
+            socket_connect_timeout=2,
+            # Who asks whether it is ready wants to know now.
+            retry=Retry(NoBackoff(), 0),
+        )
+
+    def _command(self) -> Command:
+        data = self.folder / "data"
+        data.mkdir(exist_ok=True)
+        acl = self.folder / "users.acl"
+        secrets.write(
+            acl,
+            "user default off\n"
+            f"user {USER} on #{_hash(self.password)} ~* &* +@all -@admin -@dangerous +info\n"
+            f"user {ADMIN} on #{_hash(self._admin_password)} ~* &* +@all\n",
+        )
+        configuration = self.folder / "redis.conf"
+        secrets.write(
+            configuration,
+            _CONFIGURATION.format(
+                host=self.host,
+                port=self.port,
+                data=data,
+                acl=acl,
+                sync="everysec" if self.durable else "no",
+            ),
+        )
+        return Command(argv=("redis-server", str(configuration)), folder=self.folder)
+
+
+def _hash(password: str) -> str:
+    return hashlib.sha256(password.encode()).hexdigest()

@@ -1,0 +1,113 @@
+"""One of the four services as a process."""
+
+from collections.abc import Callable, Mapping
+from ipaddress import IPv4Address
+from pathlib import Path
+from typing import Final
+
+from auditflow_local import services
+from auditflow_local.processes import Child, http_ok
+from auditflow_local.services import Service, Surroundings
+
+_START_SECONDS: Final = 60.0
+
+
+class ServiceProcess:
+    """A service: as ``Server`` is for the servers, so is this for what we wrote."""
+
+    def __init__(
+        self,
+        service: Service,
+        around: Surroundings,
+        *,
+        port: int,
+        log: Path,
+        record: Path,
+        secrets_folder: Path,
+        host: str = "127.0.0.1",
+        variables: Mapping[str, str] | None = None,
+    ) -> None:
+        self.name = service.name
+        self.port = port
+        # Where it is asked, when it listens everywhere.
+        self.host = "127.0.0.1" if host == str(IPv4Address(0)) else host
+        self.variables = dict(variables or {})
+        self._service = service
+        self._around = around
+        self._bind = host
+        self._secrets_folder = secrets_folder
+        self._child = Child(service.name, log=log, record=record)
+
+    @property
+    def url(self) -> str:
+        return f"http://{self.host}:{self.port}"
+
+    @property
+    def log(self) -> Path:
+        return self._child.log
+
+    @property
+    def pid(self) -> int | None:
+        return self._child.pid
+
+    @property
+    def running(self) -> bool:
+        return self._child.running
+
+    @property
+    def exit_code(self) -> int | None:
+        """None while it runs and before its first start; minus a signal's number, or the code."""
+        return self._child.exit_code
+
+    def ready(self) -> bool:
+        """Whether it says that it and all that it needs are well."""
+        return http_ok(self.host, self.port, "/readyz")
+
+    def alive(self) -> bool:
+        """Whether it answers, even if what it needs is not there."""
+        return http_ok(self.host, self.port, "/healthz")
+
+    def start(self) -> None:
+        """Start it and return when it is ready.
+
+        Raises:
+            StartError: it ended or was not ready in time; with the end of its log.
+        """
+        self._spawn()
+        self._wait(self.ready)
+
+    def revive(self) -> None:
+        """Start it and return when it is alive; it waits by itself for what it needs."""
+        self._spawn()
+        self._wait(self.alive)
+
+    def stop(self) -> None:
+        """SIGTERM, and SIGKILL after ten seconds."""
+        self._child.stop()
+
+    def kill(self) -> None:
+        """SIGKILL, as a crash would."""
+        self._child.kill()
+
+    def restart(self) -> None:
+        self.stop()
+        self.start()
+
+    def _spawn(self) -> None:
+        self._child.spawn(
+            services.command(
+                self._service,
+                self._around,
+                secrets_folder=self._secrets_folder,
+                host=self._bind,
+                port=self.port,
+                variables=self.variables,
+            )
+        )
+
+    def _wait(self, condition: Callable[[], bool]) -> None:
+        try:
+            self._child.wait_ready(condition, seconds=_START_SECONDS)
+        except BaseException:
+            self._child.kill()
+            raise

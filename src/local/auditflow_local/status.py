@@ -1,0 +1,68 @@
+"""How each part is now, as seen from outside: by its record, and by asking it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from rich.table import Table
+
+from auditflow_local import ports
+from auditflow_local.identity import Identity, Record
+from auditflow_local.layout import Layout
+from auditflow_local.processes import http_ok
+from auditflow_local.services import SERVICES
+
+_SERVERS = ("rabbitmq", "postgres", "redis")
+_COLOURS = {"ready": "green", "not ready": "yellow", "stopped": "red"}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One part."""
+
+    name: str
+    #: "ready", "not ready" (runs, and says that something is amiss) or "stopped"
+    state: str
+    address: str
+    identity: Identity | None
+
+    @property
+    def well(self) -> bool:
+        return self.state == "ready"
+
+
+def rows(layout: Layout, at: Mapping[str, int]) -> list[Row]:
+    """All parts, servers first; ``at`` gives their ports."""
+    found = []
+    for name in _SERVERS:
+        identity = _alive(Record.read(layout.server(name) / f"{name}.process"))
+        answers = not ports.is_free(at[name])
+        found.append(Row(name, _state(identity, answers), f"{ports.LOOPBACK}:{at[name]}", identity))
+    for service in SERVICES:
+        identity = _alive(Record.read(layout.record(service.name)))
+        answers = identity is not None and http_ok(ports.LOOPBACK, at[service.name])
+        address = f"http://localhost:{at[service.name]}"
+        found.append(Row(service.name, _state(identity, answers), address, identity))
+    return found
+
+
+def table(of: list[Row]) -> Table:
+    """For people."""
+    shown = Table(box=None, header_style="bold", pad_edge=False)
+    for column in ("", "state", "process", "memory", "address"):
+        shown.add_column(column, justify="right" if column in {"process", "memory"} else "left")
+    for row in of:
+        pid = str(row.identity.pid) if row.identity else "-"
+        memory = f"{row.identity.memory() / 2**20:.0f} MiB" if row.identity else "-"
+        state = f"[{_COLOURS[row.state]}]{row.state}[/]"
+        shown.add_row(row.name, state, pid, memory, row.address)
+    return shown
+
+
+def _alive(record: Record | None) -> Identity | None:
+    return record.identity if record and record.identity.alive else None
+
+
+def _state(identity: Identity | None, answers: bool) -> str:
+    if identity is None:
+        return "stopped"
+    return "ready" if answers else "not ready"

@@ -1,0 +1,219 @@
+"""Pytest fixtures: the real servers, private to the test run, started when a test first asks.
+
+The server objects have ``start``, ``stop``, ``kill`` and ``restart``. A test that takes one of the
+shared servers down brings it up again; one that wants its own takes a ``make_...`` factory.
+"""
+
+import secrets
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+import pytest
+
+from auditflow_local import packages, ports
+from auditflow_local.secrets import private
+from auditflow_local.servers.base import Server
+from auditflow_local.servers.postgres import Database, Postgres
+from auditflow_local.servers.postgres_roles import APP, OWNER, SUPERUSER
+from auditflow_local.servers.rabbitmq import RabbitMQ
+from auditflow_local.servers.redis import Redis
+from auditflow_local.service_process import ServiceProcess
+from auditflow_local.services import BY_NAME, SERVICES, Surroundings
+
+S = TypeVar("S", bound=Server)
+
+
+class MakeService(Protocol):
+    """Starts a service as a real process; see ``service_process``."""
+
+    def __call__(
+        self,
+        name: str,
+        *,
+        rabbitmq: RabbitMQ | None = None,
+        redis: Redis | None = None,
+        postgres: Postgres | None = None,
+        database: Database | None = None,
+        api: ServiceProcess | None = None,
+        env: Mapping[str, str] | None = None,
+        start: bool = True,
+    ) -> ServiceProcess: ...
+
+
+@pytest.fixture(scope="session")
+def servers_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The folder of all servers of this run. Whatever runs in it ends with the test run."""
+    folder = private(tmp_path_factory.mktemp("servers"))
+    # Also when the run is killed, or ended by a time-out: this process notices, and cleans up.
+    guard = subprocess.Popen(
+        (sys.executable, "-m", "auditflow_local.testing_guard", str(folder)),
+        stdin=subprocess.PIPE,
+        start_new_session=True,
+    )
+    yield folder
+    guard.communicate()
+
+
+@pytest.fixture(scope="session")
+def rabbitmq(servers_folder: Path) -> Iterator[RabbitMQ]:
+    """A broker with AuditFlow's exchanges, queues and users."""
+    yield from _running(_rabbitmq(servers_folder / "rabbitmq"))
+
+
+@pytest.fixture(scope="session")
+def postgres(servers_folder: Path) -> Iterator[Postgres]:
+    """A PostgreSQL with AuditFlow's roles; take a database by ``postgres.fresh_database()``."""
+    yield from _running(_postgres(servers_folder / "postgres"))
+
+
+@pytest.fixture(scope="session")
+def redis_server(servers_folder: Path) -> Iterator[Redis]:
+    """A Redis; ``redis_server.flush()`` empties it."""
+    yield from _running(_redis(servers_folder / "redis"))
+
+
+@pytest.fixture
+def make_rabbitmq(servers_folder: Path) -> Iterator[Callable[[Path], RabbitMQ]]:
+    """Makes a broker of the test's own in a folder; it runs already."""
+    yield from _factory(_rabbitmq, servers_folder)
+
+
+@pytest.fixture
+def make_postgres(servers_folder: Path) -> Iterator[Callable[[Path], Postgres]]:
+    """Makes a PostgreSQL of the test's own in a folder; it runs already."""
+    yield from _factory(_postgres, servers_folder)
+
+
+@pytest.fixture
+def make_redis(servers_folder: Path) -> Iterator[Callable[[Path], Redis]]:
+    """Makes a Redis of the test's own in a folder; it runs already."""
+    yield from _factory(_redis, servers_folder)
+
+
+@pytest.fixture(scope="session")
+def service_secrets() -> dict[str, str]:
+    """The tokens and passwords of the services that ``service_process`` starts, by variable."""
+    return {
+        name: secrets.token_hex(20)
+        for name in sorted({name for service in SERVICES for name in service.secrets})
+    }
+
+
+@pytest.fixture
+def service_process(servers_folder: Path, service_secrets: dict[str, str]) -> Iterator[MakeService]:
+    """Starts one of the four services as a real process and waits until it is ready.
+
+    Give it the servers that it needs, ``api`` for the dashboard, and ``env`` for variables beside.
+    With ``start=False`` it is made only. All end with the test.
+    """
+    yield from _services(servers_folder, service_secrets)
+
+
+@pytest.fixture(scope="session")
+def shared_service_process(
+    servers_folder: Path, service_secrets: dict[str, str]
+) -> Iterator[MakeService]:
+    """The same for services that many tests share; all end with the test run."""
+    yield from _services(servers_folder, service_secrets)
+
+
+def _services(servers_folder: Path, service_secrets: dict[str, str]) -> Iterator[MakeService]:
+    with ExitStack() as ends:
+
+        def make(
+            name: str,
+            *,
+            rabbitmq: RabbitMQ | None = None,
+            redis: Redis | None = None,
+            postgres: Postgres | None = None,
+            database: Database | None = None,
+            api: ServiceProcess | None = None,
+            env: Mapping[str, str] | None = None,
+            start: bool = True,
+        ) -> ServiceProcess:
+            folder = servers_folder / f"{name}-{secrets.token_hex(4)}"
+            around: dict[str, Any] = {"database": database.name} if database else {}
+            if api:
+                around |= {"api_host": api.host, "api_port": api.port}
+            service = ServiceProcess(
+                BY_NAME[name],
+                Surroundings(
+                    rabbitmq=rabbitmq,
+                    redis=redis,
+                    postgres=database.server if database else postgres,
+                    secrets=service_secrets,
+                    **around,
+                ),
+                port=ports.pick(),
+                log=folder / f"{name}.log",
+                record=folder / f"{name}.process",
+                secrets_folder=folder / "secrets",
+                variables={"LOG_LEVEL": "DEBUG", **(env or {})},
+            )
+            ends.callback(service.stop)
+            if start:
+                service.start()
+            return service
+
+        yield make
+
+
+def _rabbitmq(folder: Path) -> RabbitMQ:
+    # Here and not above: a plugin that pytest loads at its start must not import what it measures.
+    from auditflow import topology  # noqa: PLC0415
+
+    passwords = {user: secrets.token_hex(20) for user in topology.USERS}
+    return RabbitMQ(
+        folder,
+        port=ports.pick(),
+        metrics_port=ports.pick(),
+        distribution_port=ports.pick(),
+        epmd_port=ports.pick(),
+        definitions=topology.definitions(passwords),
+        passwords=passwords,
+        durable=False,
+    )
+
+
+def _postgres(folder: Path) -> Postgres:
+    passwords = {role: secrets.token_hex(20) for role in (SUPERUSER, OWNER, APP)}
+    return Postgres(folder, port=ports.pick(), passwords=passwords, durable=False)
+
+
+def _redis(folder: Path) -> Redis:
+    return Redis(
+        folder,
+        port=ports.pick(),
+        password=secrets.token_hex(20),
+        admin_password=secrets.token_hex(20),
+        durable=False,
+    )
+
+
+def _running(server: S) -> Iterator[S]:
+    packages.ensure(packages.SERVERS)
+    try:
+        server.start()
+        yield server
+    finally:
+        server.destroy()
+
+
+def _factory(make: Callable[[Path], S], known: Path) -> Iterator[Callable[[Path], S]]:
+    with ExitStack() as ends:
+
+        def started(folder: Path) -> S:
+            packages.ensure(packages.SERVERS)
+            server = make(folder / make.__name__.strip("_"))
+            # The guard looks for records below its own folder.
+            link = known / f"own-{secrets.token_hex(4)}"
+            link.symlink_to(server.folder)
+            ends.callback(server.destroy)
+            server.start()
+            return server
+
+        yield started

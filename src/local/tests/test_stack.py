@@ -1,0 +1,165 @@
+"""The whole stack with real servers, and small programs in the places of our services."""
+
+import json
+import signal
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from auditflow_local import ports, services, status
+from auditflow_local.errors import StartError
+from auditflow_local.identity import Identity
+from auditflow_local.layout import PORTS, Choices, Layout
+from auditflow_local.progress import Progress
+from auditflow_local.services import SERVICES
+from auditflow_local.stack import Stack
+from auditflow_local.testing import MakeService
+
+#: Answers 200 everywhere, and on / with what it was told.
+STAND_IN = """\
+#!{python}
+import http.server, json, os, sys
+from pathlib import Path
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        files = Path(os.environ["SECRETS_DIR"]).iterdir()
+        told = {{"environment": dict(os.environ), "secrets": sorted(f.name for f in files)}}
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(json.dumps(told).encode())
+
+    def log_message(self, *_):
+        pass
+
+http.server.ThreadingHTTPServer(
+    (os.environ["HOST"], int(os.environ["PORT"])), Handler
+).serve_forever()
+"""
+MIGRATION = """\
+#!{python}
+import os, psycopg2
+from pathlib import Path
+
+password = Path(os.environ["SECRETS_DIR"], "PG_PASSWORD").read_text().strip()
+connection = psycopg2.connect(
+    host=os.environ["PG_HOST"], port=os.environ["PG_PORT"], user=os.environ["PG_USER"],
+    dbname=os.environ["PG_DB"], password=password,
+)
+with connection:
+    connection.cursor().execute("CREATE TABLE made (by text)")
+connection.close()
+print("migrated as", os.environ["PG_USER"])
+"""
+
+
+@pytest.fixture
+def stand_ins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of programs that is used in place of the environment's own."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    for name in services.BY_NAME:
+        text = MIGRATION if name == services.MIGRATION.name else STAND_IN
+        program = folder / name
+        program.write_text(text.format(python=sys.executable))
+        program.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(folder / "python"))
+    return folder
+
+
+@pytest.fixture
+def stack(tmp_path: Path, stand_ins: Path, servers_folder: Path) -> Iterator[Stack]:
+    """A stack on free ports that has not started yet."""
+    choices = Choices(ports={choice.name: ports.pick() for choice in PORTS})
+    layout = Layout(servers_folder / f"stack {tmp_path.name}")
+    made = Stack(layout, choices, Progress(Console(quiet=True)))
+    yield made
+    made.stop()
+    for server in made.servers:
+        server.destroy()
+
+
+def told(url: str) -> dict:
+    with urllib.request.urlopen(url, timeout=5) as answer:
+        return json.load(answer)
+
+
+def test_the_stack_starts_watches_and_stops(stack: Stack) -> None:
+    # given the stack
+    stack.start()
+
+    # then all is ready, the database was migrated by its owner, and an operator has what is needed
+    rows = status.rows(stack.layout, stack.choices.ports)
+    assert {row.name: row.state for row in rows} == dict.fromkeys(
+        ("rabbitmq", "postgres", "redis", *(service.name for service in SERVICES)), "ready"
+    )
+    migration = stack.layout.log("notification-service-migrate").read_text()
+    assert migration == "migrated as auditflow_owner\n"
+    assert "RABBITMQ_USER=auditflow-operator\n" in stack.layout.environment.read_text()
+
+    # and each service knows its own secrets, none by its environment
+    seen = {service.name: told(service.url) for service in stack.services}
+    assert {name: one["secrets"] for name, one in seen.items()} == {
+        "audit-event-generator": ["INGEST_TOKEN", "RABBITMQ_PASS"],
+        "audit-log-analysis": ["RABBITMQ_PASS", "REDIS_PASSWORD"],
+        "notification-service": ["API_TOKEN", "PG_PASSWORD", "RABBITMQ_PASS"],
+        "event-audit-dashboard": ["API_TOKEN", "DASHBOARD_PASSWORD", "SESSION_SECRET"],
+    }
+    values = {file.read_text().strip() for file in stack.layout.secrets.iterdir()}
+    for one in seen.values():
+        assert not values & set(one["environment"].values())
+    assert seen["notification-service"]["environment"]["PG_USER"] == "auditflow_app"
+    assert seen["audit-event-generator"]["environment"]["GENERATOR_RATE"] == "2"
+
+    # when a service and a server are killed, then others take their places
+    stack.watch()
+    killed = {part: part.pid for part in (stack.services[0], stack.redis)}
+    for pid in killed.values():
+        identity = Identity.of(pid or 0)
+        assert identity is not None
+        identity.signal(signal.SIGKILL)
+    deadline = time.monotonic() + 20
+    while not all(part.pid not in {None, pid} and part.ready() for part, pid in killed.items()):
+        assert time.monotonic() < deadline, "they did not come back"
+        time.sleep(0.05)
+
+    # and when it stops, nothing runs any more
+    pids = [part.pid for part in (*stack.services, *stack.servers)]
+    stack.stop()
+    assert not any(Identity.of(pid or 0) for pid in pids)
+    assert all(ports.is_free(port) for port in stack.choices.ports.values())
+
+
+def test_a_service_is_started_for_a_test(
+    service_process: MakeService, stand_ins: Path, service_secrets: dict[str, str]
+) -> None:
+    # given a dashboard that needs an API
+    api = service_process("event-audit-dashboard")
+    dashboard = service_process("event-audit-dashboard", api=api, env={"EXTRA": "1"})
+
+    # then it knows where the API is
+    environment = told(dashboard.url)["environment"]
+    assert environment["NOTIFICATION_SERVICE_PORT"] == str(api.port)
+    assert environment["EXTRA"] == "1"
+    assert len(service_secrets["API_TOKEN"]) >= 40
+
+    # and it can be killed and started again
+    dashboard.kill()
+    assert not dashboard.alive()
+    assert dashboard.exit_code == -signal.SIGKILL
+    dashboard.start()
+    assert dashboard.ready()
+
+
+def test_a_service_that_ends_at_its_start_says_why(
+    service_process: MakeService, stand_ins: Path
+) -> None:
+    program = stand_ins / "event-audit-dashboard"
+    program.write_text("#!/bin/sh\necho 'SESSION_SECRET: is not set' >&2\nexit 2\n")
+    with pytest.raises(StartError, match=r"ended with code 2(.|\n)*SESSION_SECRET: is not set"):
+        service_process("event-audit-dashboard")

@@ -1,0 +1,55 @@
+"""The application: routes, errors, measurements."""
+
+import time
+
+from prometheus_client import CollectorRegistry
+from quart import Quart, Response, g, request
+from quart_schema import hide
+
+from auditflow import operations
+from auditflow.health import Health
+from notification_service.api import alerts, docs, faults, openapi
+from notification_service.cursor import Cursors
+from notification_service.database.reading import AlertReader
+from notification_service.metrics import Metrics
+
+SERVICE = "notification-service"
+
+
+def create(
+    reader: AlertReader,
+    health: Health,
+    registry: CollectorRegistry,
+    metrics: Metrics,
+    *,
+    token: str,
+) -> Quart:
+    """The Quart application. ``token`` is what clients of ``/alerts`` must show."""
+    app = Quart("notification_service", static_folder=None)
+    app.config["PROPAGATE_EXCEPTIONS"] = False
+    openapi.add(app)
+    faults.add(app)
+    operations.add_routes(app, health, registry, service=SERVICE)
+    for name in ("healthz", "readyz", "metrics"):
+        hide(app.view_functions[f"operations.{name}"])
+    app.register_blueprint(alerts.blueprint(reader, Cursors(token), token=token))
+    docs.add(app)
+    _measure(app, metrics)
+    return app
+
+
+def _measure(app: Quart, metrics: Metrics) -> None:
+    @app.before_request
+    async def begin() -> None:
+        g.started = time.perf_counter()
+
+    @app.after_request
+    async def end(response: Response) -> Response:
+        # The pattern of the route, never the path: the paths are without number.
+        route = request.url_rule.rule if request.url_rule else "none"
+        code = f"{response.status_code // 100}xx"
+        seconds = time.perf_counter() - g.get("started", time.perf_counter())
+        metrics.request_seconds.labels(route, code).observe(seconds)
+        response.headers.setdefault("Cache-Control", "no-store")
+        response.headers.setdefault("X-Content-Type-Options", "nosniff")
+        return response

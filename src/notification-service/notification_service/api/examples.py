@@ -1,0 +1,105 @@
+"""Answers as examples for the documents. They are models, so they cannot fall out of step."""
+
+import datetime as dt
+from typing import Any, Final
+from uuid import UUID
+
+import msgspec
+from msgspec import Raw
+
+from auditflow.event import Severity
+from auditflow.finding import EventRef
+from auditflow.problem import Fault, Problem
+from notification_service.alert import Status
+from notification_service.api.models import (
+    AlertDetail,
+    AlertList,
+    BySeverity,
+    Counts,
+    FindingEvidence,
+    FindingView,
+    Rule,
+    Summary,
+)
+
+_FIRST: Final = dt.datetime(2026, 1, 31, 8, 0, 12, tzinfo=dt.UTC)
+_LAST: Final = dt.datetime(2026, 1, 31, 8, 0, 41, tzinfo=dt.UTC)
+_STORED: Final = dt.datetime(2026, 1, 31, 8, 0, 42, 113000, tzinfo=dt.UTC)
+
+SUMMARY: Final = Summary(
+    alert_id=UUID("0c9d2c11-2f4e-5b63-9a53-6f1e2d9b7a10"),
+    status=Status.OPEN,
+    severity=Severity.CRITICAL,
+    rule=Rule(
+        id="failed-login-burst",
+        title="Burst of failed logins",
+        level="high",
+        tags=("attack.credential_access", "attack.t1110"),
+        runbook=None,
+    ),
+    title="Burst of failed logins",
+    description="7 failed logins of alice on web-1 within 60 seconds",
+    entity={"user_id": "alice", "server_hostname": "web-1"},
+    actor="alice",
+    client_ip="203.0.113.7",
+    resource="sshd",
+    server_hostname="web-1",
+    environment="prod",
+    count=7,
+    finding_count=1,
+    first_seen=_FIRST,
+    last_seen=_LAST,
+    opened_at=_STORED,
+    updated_at=_STORED,
+    approximate=False,
+    previous_alert_id=None,
+)
+
+_EVENT: Final = {
+    "event_id": "4b1f",
+    "timestamp": "2026-01-31T08:00:12Z",
+    "event_type": "user_login",
+    "user_id": "alice",
+    "action_result": "FAILURE",
+}
+
+_FINDING: Final = FindingView(
+    finding_id=UUID("9f0c5a0e-6f7d-5d8e-8a0b-1f2e3d4c5b6a"),
+    bucket_start=dt.datetime(2026, 1, 31, 8, tzinfo=dt.UTC),
+    first_seen=_FIRST,
+    last_seen=_LAST,
+    count=7,
+    severity=Severity.CRITICAL,
+    description=SUMMARY.description,
+    rule_revision="1",
+    correlation_id="req-81",
+    approximate=False,
+    evidence=FindingEvidence(
+        events=(EventRef(_FIRST, "4b1f"), EventRef(_LAST, "4b25")),
+        first_event=Raw(msgspec.json.encode(_EVENT)),
+        last_event=Raw(
+            msgspec.json.encode({**_EVENT, "event_id": "4b25", "timestamp": "2026-01-31T08:00:41Z"})
+        ),
+        events_omitted=False,
+    ),
+)
+
+#: One for each model that is an answer.
+OF: Final[dict[type, Any]] = {
+    AlertList: AlertList(
+        alerts=[SUMMARY],
+        next_cursor=None,
+        counts=Counts(1, 1, 0, 0, by_severity=BySeverity(CRITICAL=1, WARNING=0, INFO=0)),
+    ),
+    AlertDetail: AlertDetail(
+        **{name: getattr(SUMMARY, name) for name in SUMMARY.__struct_fields__},
+        findings=[_FINDING],
+        findings_total=1,
+    ),
+    Problem: Problem(
+        status=400,
+        title="Wrong parameters",
+        detail="limit: must be a whole number from 1 to 200",
+        errors=(Fault("limit", "must be a whole number from 1 to 200"),),
+    ),
+}

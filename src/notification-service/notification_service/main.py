@@ -1,0 +1,99 @@
+"""``notification-service``: what it is made of, how it starts and how it ends."""
+
+import threading
+from functools import partial
+from typing import Final
+
+import prometheus_client
+from prometheus_client import CollectorRegistry
+
+from auditflow import amqp, serving, topology
+from auditflow.amqp.consumer import ConsumerMetrics
+from auditflow.health import Health
+from notification_service.api import app
+from notification_service.database.connection import connect
+from notification_service.database.folding import FindingStore
+from notification_service.database.pool import Pool
+from notification_service.database.probe import Probe
+from notification_service.database.reading import AlertReader
+from notification_service.inbox import Inbox
+from notification_service.metrics import Metrics
+from notification_service.settings import Settings
+
+#: Messages in hand at once. More makes folding hardly faster, and all are held in memory: usually
+#: a few kilobytes each, but whoever can cause findings with large events can make it a megabyte.
+PREFETCH: Final = 100
+#: Readers at once, and how long one more waits for its turn before the client is told to come back.
+READERS: Final = 4
+WAIT_SECONDS: Final = 1.0
+#: A person waits for a list; nobody waits for a fold, which may also wait for another's locks.
+READ_SECONDS: Final = 3.0
+FOLD_SECONDS: Final = 30.0
+
+
+def main() -> None:
+    """The console script."""
+    serving.start(app.SERVICE, Settings, run)
+
+
+def run(settings: Settings) -> None:
+    """Consume and serve until SIGTERM, then end in order."""
+    registry = CollectorRegistry()
+    for collector in (prometheus_client.ProcessCollector, prometheus_client.PlatformCollector):
+        collector(registry=registry)
+    metrics = Metrics(registry)
+
+    reading = partial(connect, settings, name=f"{app.SERVICE} api", statement_seconds=READ_SECONDS)
+    folding = partial(connect, settings, name=f"{app.SERVICE} fold", statement_seconds=FOLD_SECONDS)
+    readers = Pool(reading, size=READERS, wait_seconds=WAIT_SECONDS)
+    writer = Pool(folding, size=1, wait_seconds=0)
+    probe = Probe(reading)
+
+    parameters = amqp.parameters(settings, name=app.SERVICE)
+    publisher = amqp.Publisher(parameters)
+    consumer = amqp.Consumer(
+        parameters,
+        topology.FINDINGS,
+        Inbox(FindingStore(writer).fold, metrics),
+        publisher=publisher,
+        service=app.SERVICE,
+        metrics=ConsumerMetrics(registry),
+        prefetch=PREFETCH,
+    )
+    health = Health(
+        {
+            "postgresql": probe.check,
+            "rabbitmq": lambda: publisher.check() or consumer.check(),
+            "consumer": consumer.held,
+        },
+        alive=consumer.alive,
+    )
+    api = app.create(
+        AlertReader(readers),
+        health,
+        registry,
+        metrics,
+        token=settings.api_token.get_secret_value(),
+    )
+
+    def stop() -> None:
+        health.stop()
+        # Requests that still wait for the database after their grace wait for one that hangs.
+        end = threading.Timer(serving.GRACE_SECONDS + 1, readers.abort)
+        end.daemon = True
+        end.start()
+
+    publisher.start()
+    consumer.start()
+    try:
+        serving.serve(api, settings, mode="asgi", on_stop=stop)
+    finally:
+        consumer.stop()
+        publisher.close()
+        probe.close()
+        readers.close()
+        writer.close()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,45 @@
+"""What the service counts, beside what the consumer and the Python client count themselves."""
+
+from prometheus_client import CollectorRegistry, Counter, Histogram
+
+
+class Metrics:
+    """All label values come from closed sets."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.findings = Counter(
+            "auditflow_findings_stored_total",
+            "Findings that were folded: new, updated (a version that knew more), or unchanged.",
+            ["outcome"],
+            registry=registry,
+        )
+        self.opened = Counter(
+            "auditflow_alerts_opened_total",
+            "Alerts that were opened, by the severity of the findings that opened them.",
+            ["severity"],
+            registry=registry,
+        )
+        self.batch_seconds = Histogram(
+            "auditflow_fold_batch_seconds",
+            "Time to fold one batch of messages into the database.",
+            buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
+            registry=registry,
+        )
+        self.event_to_alert_seconds = Histogram(
+            "auditflow_event_to_alert_seconds",
+            "From the last event of a new finding, by its source's clock, until it is stored.",
+            buckets=(0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 3600),
+            registry=registry,
+        )
+        self.request_seconds = Histogram(
+            "auditflow_http_request_duration_seconds",
+            "Time to answer a request, by route and class of status code.",
+            ["route", "code"],
+            buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5),
+            registry=registry,
+        )
+        # A series that does not exist before its first event cannot show the first one as a rise.
+        for outcome in ("new", "updated", "unchanged"):
+            self.findings.labels(outcome)
+        for severity in ("INFO", "WARNING", "CRITICAL"):
+            self.opened.labels(severity)

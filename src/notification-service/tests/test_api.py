@@ -1,0 +1,243 @@
+"""The API over the real database: filters, pages, counts, errors."""
+
+import asyncio
+import datetime as dt
+import json
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import quote, urlencode
+
+import pytest
+from prometheus_client import CollectorRegistry
+from quart import Quart
+
+from auditflow.event import Severity
+from auditflow.finding import Finding
+from auditflow.health import Health
+from notification_service.api import app as application
+from notification_service.database.folding import FindingStore
+from notification_service.database.reading import AlertReader
+from notification_service.metrics import Metrics
+
+TOKEN = "t0ken"
+Answer = tuple[int, dict[str, Any], Any]
+Get = Callable[..., Answer]
+
+
+def _app(reader: Any) -> Quart:
+    registry = CollectorRegistry()
+    return application.create(reader, Health({}), registry, Metrics(registry), token=TOKEN)
+
+
+def _get(app: Quart, path: str, token: str | None = TOKEN, method: str = "GET") -> Answer:
+    async def ask() -> Answer:
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        client: Any = app.test_client()
+        answer = await client.open(path, method=method, headers=headers)
+        return answer.status_code, json.loads(await answer.get_data()), answer.headers
+
+    return asyncio.run(ask())
+
+
+@pytest.fixture
+def get(reader: AlertReader) -> Get:
+    app = _app(reader)
+
+    def get(path: str, **parameters: Any) -> Answer:
+        return _get(app, path + ("?" + urlencode(parameters) if parameters else ""))
+
+    return get
+
+
+@pytest.fixture
+def alerts(store: FindingStore, query: Any, make_finding: Callable[..., Finding]) -> None:
+    """Four alerts of different kinds."""
+    day = dt.datetime(2026, 1, 31, tzinfo=dt.UTC)
+    store.fold(
+        [
+            make_finding(user="alice", at=day, severity=Severity.CRITICAL),
+            make_finding(
+                user="bob", at=day + dt.timedelta(hours=1), server_hostname="db-1",
+                client_ip="gateway.example", description="100% of_it",
+            ),
+            make_finding(
+                user="carol", at=day + dt.timedelta(hours=2), rule="file-change",
+                resource="/etc/passwd", environment="staging", severity=Severity.INFO,
+            ),
+            make_finding(user="Dave", at=day + dt.timedelta(hours=3), description="100 of it"),
+        ]
+    )  # fmt: skip
+    query("UPDATE alerts SET status = 'acknowledged' WHERE actor = 'bob'")
+    query("UPDATE alerts SET status = 'resolved' WHERE actor = 'carol'")
+
+
+@pytest.mark.parametrize(
+    ("parameters", "actors"),
+    [
+        ({}, {"alice", "bob", "carol", "Dave"}),
+        ({"status": "open"}, {"alice", "Dave"}),
+        ({"status": "resolved,acknowledged"}, {"bob", "carol"}),
+        ({"severity": "CRITICAL,INFO"}, {"alice", "carol"}),
+        ({"rule": "file-change"}, {"carol"}),
+        ({"actor": "alice"}, {"alice"}),
+        ({"actor": "ALICE"}, set()),
+        ({"host": "db-1"}, {"bob"}),
+        ({"ip": "gateway.example"}, {"bob"}),
+        ({"resource": "/etc/passwd"}, {"carol"}),
+        ({"environment": "staging"}, {"carol"}),
+        ({"since": "2026-01-31T02:00:30Z"}, {"carol", "Dave"}),
+        ({"until": "2026-01-31T03:00:30+02:00"}, {"alice", "bob"}),
+        ({"since": "2026-01-31T01:00:00Z", "until": "2026-01-31T02:00:00Z"}, {"bob"}),
+        ({"q": "dave"}, {"Dave"}),
+        ({"q": "100%"}, {"bob"}),
+        ({"q": "of_it"}, {"bob"}),
+        ({"q": "PASSWD"}, {"carol"}),
+        ({"q": "db-"}, {"bob"}),
+        ({"q": "\\"}, set()),
+        ({"q": "'; DROP TABLE alerts; --"}, set()),
+        ({"status": "open", "severity": "WARNING", "q": "100"}, {"Dave"}),
+    ],
+)
+def test_filters(alerts: None, get: Get, parameters: dict[str, str], actors: set[str]) -> None:
+    code, answer, _ = get("/alerts", **parameters)
+
+    assert code == 200
+    assert {alert["actor"] for alert in answer["alerts"]} == actors
+    assert answer["counts"]["total"] == len(actors)
+
+
+def test_counts_cover_the_whole_filter_and_not_the_page(alerts: None, get: Get) -> None:
+    _, answer, _ = get("/alerts", limit=1)
+
+    assert len(answer["alerts"]) == 1
+    assert answer["counts"] == {
+        "total": 4,
+        "open": 2,
+        "acknowledged": 1,
+        "resolved": 1,
+        "by_severity": {"CRITICAL": 1, "WARNING": 2, "INFO": 1},
+    }
+
+
+def test_a_summary_carries_no_events(alerts: None, get: Get) -> None:
+    _, answer, headers = get("/alerts", actor="alice")
+
+    (summary,) = answer["alerts"]
+    assert sorted(summary) == [
+        "actor", "alert_id", "approximate", "client_ip", "count", "description", "entity",
+        "environment", "finding_count", "first_seen", "last_seen", "opened_at",
+        "previous_alert_id", "resource", "rule", "server_hostname", "severity", "status", "title",
+        "updated_at",
+    ]  # fmt: skip
+    assert summary["rule"] == {
+        "id": "failed-logins",
+        "title": "Title of failed-logins",
+        "level": "high",
+        "tags": ["attack.t1110"],
+        "runbook": None,
+    }
+    assert summary["entity"] == {"user_id": "alice"}
+    assert summary["last_seen"] == "2026-01-31T00:00:30Z"
+    assert headers["Cache-Control"] == "no-store"
+
+
+def test_pages_by_cursor_neither_repeat_nor_miss_while_alerts_arrive(
+    store: FindingStore, get: Get, make_finding: Callable[..., Finding], ids: Any
+) -> None:
+    # given 25 alerts, of which several opened in the same moment
+    for start in range(0, 25, 10):
+        users = range(start, min(start + 10, 25))
+        store.fold([make_finding(user=f"user-{number}") for number in users])
+    before = ids(get("/alerts", limit=200)[1]["alerts"])
+
+    # when a client reads them page by page, and new ones arrive between the pages
+    seen: list[Any] = []
+    cursor: str | None = None
+    arrived = 0
+    while True:
+        after: dict[str, str] = {"cursor": cursor} if cursor else {}
+        code, answer, _ = get("/alerts", limit=7, **after)
+        assert code == 200
+        seen += ids(answer["alerts"])
+        cursor = answer["next_cursor"]
+        if cursor is None:
+            break
+        arrived += 1
+        store.fold([make_finding(user=f"late-{arrived}")])
+
+    # then it saw those of the beginning, each once, in order; the counts know of the new ones
+    assert seen == before
+    assert len(before) == 25
+    assert answer["counts"]["total"] == 25 + arrived
+
+
+def test_pages_by_offset(
+    store: FindingStore, get: Get, make_finding: Callable[..., Finding], ids: Any
+) -> None:
+    store.fold([make_finding(user=f"user-{number}") for number in range(5)])
+    everything = ids(get("/alerts")[1]["alerts"])
+
+    pages = [ids(get("/alerts", limit=2, offset=offset)[1]["alerts"]) for offset in (0, 2, 4, 6)]
+
+    assert pages == [everything[:2], everything[2:4], everything[4:], []]
+    assert get("/alerts", limit=5)[1]["next_cursor"] is None
+
+
+def test_wrong_parameters_are_a_problem_that_names_them(get: Get) -> None:
+    code, answer, headers = get("/alerts", limit=500, sort="asc")
+
+    assert (code, headers["Content-Type"]) == (400, "application/problem+json")
+    assert answer["title"] == "Wrong parameters"
+    assert [fault["where"] for fault in answer["errors"]] == ["limit", "sort"]
+    assert "from 1 to 200" in answer["detail"]
+
+
+@pytest.mark.parametrize(
+    "identifier",
+    [
+        "0c9d2c11-2f4e-5b63-9a53-6f1e2d9b7a10",
+        "not-a-uuid",
+        "0c9d2c112f4e5b639a536f1e2d9b7a10",
+        "{0c9d2c11-2f4e-5b63-9a53-6f1e2d9b7a10}",
+        "0c9d2c11-2f4e-5b63-9a53-6f1e2d9b7a10' OR '1'='1",
+        "\0",
+        "ü",
+    ],
+)
+def test_an_alert_that_is_not_there(get: Get, identifier: str) -> None:
+    code, answer, headers = get(f"/alerts/{quote(identifier)}")
+
+    assert (code, answer["title"]) == (404, "Not Found")
+    assert headers["Content-Type"] == "application/problem+json"
+
+
+@pytest.mark.parametrize("token", [None, "", "wrong", TOKEN + "x", "tökén"])
+@pytest.mark.parametrize("path", ["/alerts", "/alerts/0c9d2c11-2f4e-5b63-9a53-6f1e2d9b7a10"])
+def test_without_the_token_nothing_is_told(
+    reader: AlertReader, path: str, token: str | None
+) -> None:
+    code, answer, headers = _get(_app(reader), path, token)
+
+    assert (code, answer["title"]) == (401, "Unauthorized")
+    assert headers["WWW-Authenticate"] == 'Bearer realm="auditflow"'
+
+
+def test_methods_and_addresses_that_are_not_there(reader: AlertReader) -> None:
+    app = _app(reader)
+
+    code, answer, headers = _get(app, "/alerts", method="POST")
+    assert (code, answer["title"]) == (405, "Method Not Allowed")
+    assert "GET" in headers["Allow"]
+    code, answer, _ = _get(app, "/nothing")
+    assert (code, answer["title"]) == (404, "Not Found")
+
+
+def test_an_error_of_ours_tells_the_client_nothing_of_the_inside() -> None:
+    class Broken:
+        def page(self, _: Any) -> None:
+            raise RuntimeError("password=hunter2")
+
+    code, answer, headers = _get(_app(Broken()), "/alerts")
+
+    assert (code, headers["Content-Type"]) == (500, "application/problem+json")
+    assert answer["detail"] == "The service failed; its log has the reason."

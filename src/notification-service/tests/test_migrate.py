@@ -1,0 +1,182 @@
+"""Migrations: from nothing, twice, two at once, and what the service may do afterwards."""
+
+import datetime as dt
+import subprocess
+import sys
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import psycopg2
+import pytest
+
+from auditflow_local.servers.postgres import Database, Postgres
+from auditflow_local.servers.postgres_roles import APP, OWNER
+from notification_service.migrate import MigrationError, migrate
+
+SCRIPT = str(Path(sys.executable).parent / "notification-service-migrate")
+
+
+def _run(database: Database, **env: str) -> subprocess.CompletedProcess[str]:
+    server = database.server
+    return subprocess.run(
+        [SCRIPT],
+        env={
+            "PG_HOST": server.host,
+            "PG_PORT": str(server.port),
+            "PG_DB": database.name,
+            "PG_USER": OWNER,
+            "PG_PASSWORD": server.password_of(OWNER),
+            **env,
+        },
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def test_from_empty_and_again(postgres: Postgres) -> None:
+    empty = postgres.fresh_database()
+
+    first, second = _run(empty), _run(empty)
+
+    assert (first.returncode, first.stderr) == (0, "")
+    assert "migrated to 0001: findings, by month" in first.stdout
+    assert "auditflow_app may read, add and change findings and alerts" in first.stdout
+    assert (second.returncode, second.stderr) == (0, "")
+    assert second.stdout.startswith("the schema is up to date, at 0001\n")
+
+
+def test_two_at_once(postgres: Postgres, settings_for: Callable[..., Any]) -> None:
+    empty = postgres.fresh_database()
+    said: list[list[str]] = [[], []]
+
+    with ThreadPoolExecutor(2) as threads:
+        runs = [
+            threads.submit(migrate, settings_for(empty, OWNER), say=lines.append) for lines in said
+        ]
+        for run in runs:
+            run.result(timeout=60)
+
+    assert sorted(lines[0].partition(":")[0] for lines in said) == [
+        "migrated to 0001",
+        "the schema is up to date, at 0001",
+    ]
+
+
+def test_it_waits_for_a_database_that_is_not_up_yet(
+    make_postgres: Callable[[Path], Postgres], tmp_path: Path, settings_for: Callable[..., Any]
+) -> None:
+    server = make_postgres(tmp_path)
+    settings = settings_for(Database(server, "auditflow"), OWNER)
+    server.stop()
+    said: list[str] = []
+
+    with ThreadPoolExecutor(1) as thread:
+        run = thread.submit(migrate, settings, say=said.append)
+        server.start()
+        run.result(timeout=60)
+
+    assert said[0].startswith("waiting for PostgreSQL at 127.0.0.1:")
+    assert said[1].startswith("migrated to 0001")
+
+
+@pytest.mark.parametrize(
+    ("changed", "says"),
+    [
+        ({"PG_PORT": "1", "PG_WAIT_SECONDS": "0.1"}, "cannot connect to PostgreSQL at 127.0.0.1:1"),
+        ({"PG_PASSWORD": "wrong", "PG_WAIT_SECONDS": "0"}, "password authentication failed"),
+        ({"PG_APP_ROLE": "nobody_here"}, "there is no role nobody_here"),
+    ],
+)
+def test_a_clear_sentence_when_it_cannot(
+    postgres: Postgres, changed: dict[str, str], says: str
+) -> None:
+    done = _run(postgres.fresh_database(), **changed)
+
+    assert done.returncode == 1
+    assert says in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_missing_settings_are_named(postgres: Postgres) -> None:
+    done = _run(postgres.fresh_database(), PG_PASSWORD="", PG_APP_ROLE="Robert'); DROP")
+
+    assert done.returncode == 2
+    assert "PG_PASSWORD: " in done.stderr
+    assert "PG_APP_ROLE: " in done.stderr
+
+
+@pytest.mark.parametrize(
+    "forbidden",
+    [
+        "DROP TABLE alerts",
+        "DELETE FROM alerts",
+        "DELETE FROM findings",
+        "DELETE FROM findings_default",
+        "TRUNCATE alerts",
+        "ALTER TABLE alerts ADD COLUMN more text",
+        "CREATE TABLE more ()",
+        "UPDATE alembic_version SET version_num = '0'",
+        "UPDATE findings_{month} SET count = 1",
+        "SELECT pg_advisory_lock(1); CREATE FUNCTION public.f() RETURNS int LANGUAGE sql AS '1'",
+    ],
+)
+def test_the_service_may_not(query: Any, now: dt.datetime, forbidden: str) -> None:
+    with pytest.raises((psycopg2.errors.InsufficientPrivilege, psycopg2.errors.UndefinedFunction)):
+        query(forbidden.format(month=f"{now:%Y_%m}"), role=APP)
+
+
+def test_partitions_are_made_for_months_near_now_and_no_others(
+    query: Any, now: dt.datetime
+) -> None:
+    def ensure(day: dt.date) -> bool:
+        ((made,),) = query("SELECT findings_ensure_month(%s)", day, role=APP)
+        return bool(made)
+
+    today = now.date()
+    assert ensure(today - dt.timedelta(days=200))
+    assert ensure(today - dt.timedelta(days=200))
+    assert not ensure(today - dt.timedelta(days=500))
+    assert not ensure(today + dt.timedelta(days=75))
+    assert not ensure(dt.date(1, 1, 1))
+    assert not ensure(dt.date(9999, 12, 31))
+
+
+def test_the_default_partition_gives_its_rows_to_a_new_month(
+    query: Any, store: Any, make_finding: Any, now: dt.datetime
+) -> None:
+    # given a row of a month that has no partition, in the default one
+    store.fold([make_finding()])
+    (month,) = query("SELECT to_regclass('findings_' || to_char(now(), 'YYYY_MM'))::text")[0]
+    query(f"ALTER TABLE findings DETACH PARTITION {month}")
+    query(f"INSERT INTO findings SELECT * FROM {month}")
+    query(f"DROP TABLE {month}")
+    assert query("SELECT count(*) FROM findings_default") == [(1,)]
+
+    # when the month gets its partition
+    query("SELECT findings_ensure_month(%s)", now.date(), role=APP)
+
+    # then the row is there, and where it belongs
+    assert query("SELECT count(*) FROM findings_default") == [(0,)]
+    assert query(f"SELECT count(*) FROM {month}") == [(1,)]
+
+
+def test_a_database_that_is_not_utf8_is_refused(
+    postgres: Postgres, settings_for: Callable[..., Any]
+) -> None:
+    empty = postgres.fresh_database()
+    name = f"{empty.name}_ascii"
+    admin = psycopg2.connect(postgres.dsn("postgres", database="postgres"))
+    admin.autocommit = True
+    with admin.cursor() as cursor:
+        cursor.execute(
+            f"CREATE DATABASE {name} OWNER {OWNER} ENCODING 'SQL_ASCII' TEMPLATE template0"
+            " LOCALE 'C'"
+        )
+    admin.close()
+
+    with pytest.raises(MigrationError, match="create it with ENCODING 'UTF8'"):
+        migrate(settings_for(Database(postgres, name), OWNER), say=lambda _: None)

@@ -1,0 +1,241 @@
+"""Folding into the real database: order, redelivery, several workers, and people in between."""
+
+import datetime as dt
+import random
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import msgspec
+import psycopg2
+import pytest
+
+from auditflow import finding as findings
+from auditflow.errors import Unavailable
+from auditflow.finding import Finding
+from auditflow_local.servers.postgres_roles import APP
+from notification_service.database.folding import FindingStore
+from notification_service.database.reading import AlertReader
+from notification_service.query import AlertQuery
+
+SUMS = """
+    SELECT fingerprint, sequence, alert_id, status, severity, count, finding_count, first_seen,
+           last_seen, newest_finding_id, description, actor, approximate, previous_alert_id
+    FROM alerts ORDER BY fingerprint, sequence
+"""
+FINDINGS = """
+    SELECT finding_id, bucket_start, alert_id, count, severity, first_seen, last_seen, description,
+           evidence::text, first_event::text, last_event::text
+    FROM findings ORDER BY finding_id
+"""
+#: What every alert must agree with.
+WRONG = """
+    SELECT alert_id FROM alerts LEFT JOIN LATERAL (
+        SELECT count(*) AS n, sum(count) AS total, min(first_seen) AS first, max(last_seen) AS last
+        FROM findings WHERE findings.alert_id = alerts.alert_id
+    ) AS own ON true
+    WHERE (finding_count, count, first_seen, last_seen) IS DISTINCT FROM (n, total, first, last)
+"""
+
+
+def _stream(make_finding: Callable[..., Finding], seed: int) -> list[Finding]:
+    """Versions of 40 findings of 8 users, as several workers would publish them, shuffled."""
+    chance = random.Random(seed)
+    stream = []
+    for number in range(160):
+        user, bucket = f"user-{number % 8}", number % 5
+        finding = make_finding(user=user, bucket=bucket)
+        later = dt.timedelta(seconds=chance.randrange(60))
+        count = chance.randrange(3, 30)
+        stream.append(
+            msgspec.structs.replace(
+                finding,
+                last_seen=finding.last_seen + later,
+                count=count,
+                description=f"{count} failed logins of {user}",
+            )
+        )
+    chance.shuffle(stream)
+    return stream
+
+
+def _fold(store: FindingStore, stream: list[Finding], size: int) -> None:
+    for start in range(0, len(stream), size):
+        store.fold(list(findings.merge_all(stream[start : start + size]).values()))
+
+
+def test_two_workers_in_any_order_store_what_one_stores(
+    database: Any, postgres: Any, open_pool: Any, query: Any, make_finding: Any
+) -> None:
+    # given the truth: everything folded at once, elsewhere
+    elsewhere = postgres.fresh_database(template="template_notification_service")
+    stream = _stream(make_finding, seed=1)
+    _fold(FindingStore(open_pool(elsewhere)), stream, size=len(stream))
+    with psycopg2.connect(elsewhere.dsn()) as connection, connection.cursor() as cursor:
+        cursor.execute(FINDINGS)
+        expected_findings = cursor.fetchall()
+        cursor.execute(SUMS)
+        expected = cursor.fetchall()
+    connection.close()
+
+    # when three workers fold overlapping shuffles of it at the same time
+    start = threading.Barrier(3)
+
+    def work(seed: int) -> None:
+        store = FindingStore(open_pool(database))
+        start.wait()
+        for turn in range(3):
+            _fold(store, random.Random(seed + turn).sample(stream, len(stream)), size=17)
+
+    with ThreadPoolExecutor(3) as threads:
+        for done in [threads.submit(work, seed) for seed in (1, 20, 300)]:
+            done.result(timeout=60)
+
+    # then the database holds the truth
+    assert query(FINDINGS) == expected_findings
+    assert query(SUMS) == expected
+    assert query(WRONG) == []
+
+
+def test_what_is_stored_comes_back_as_it_was(
+    store: FindingStore, reader: AlertReader, make_finding: Any
+) -> None:
+    odd = b'{"b" : 1.0, "a": 12345678901234567890,  "a": "\\u00fc \\\\u0000"}'
+    finding = make_finding(
+        evidence=msgspec.structs.replace(
+            make_finding().evidence, first_event=msgspec.Raw(odd), last_event=msgspec.UNSET
+        ),
+        entity={"user_id": "alice", "a": 'quote " and \\ and ü and 🙂'},
+    )
+
+    (opened,) = store.fold([finding]).opened
+
+    found = reader.detail(opened.alert_id)
+    assert found is not None
+    assert found.alert == opened
+    assert found.findings[0].finding == finding
+
+
+def test_redelivery_writes_nothing(store: FindingStore, query: Any, make_finding: Any) -> None:
+    store.fold([make_finding()])
+    (before,) = query("SELECT xmin::text, updated_at, version FROM alerts")
+
+    changes = store.fold([make_finding()])
+
+    assert (changes.unchanged, changes.new, changes.updated) == (1, [], [])
+    assert query("SELECT xmin::text, updated_at, version FROM alerts") == [before]
+
+
+def test_after_a_resolution_a_new_finding_opens_a_linked_alert(
+    store: FindingStore, query: Any, make_finding: Any
+) -> None:
+    store.fold([make_finding()])
+    query("UPDATE alerts SET status = 'resolved'")
+
+    store.fold([make_finding(bucket=1), make_finding(count=9)])
+
+    old, new = query(
+        "SELECT alert_id, previous_alert_id, status, count FROM alerts ORDER BY sequence"
+    )
+    assert (old[1], old[2], old[3]) == (None, "resolved", 9)
+    assert (new[1], new[2], new[3]) == (old[0], "open", 3)
+
+
+def test_a_person_who_resolves_while_a_fold_waits_is_heard(
+    store: FindingStore, database: Any, query: Any, make_finding: Any, eventually: Any
+) -> None:
+    # given an alert that somebody is about to resolve
+    store.fold([make_finding()])
+    person = psycopg2.connect(database.dsn())
+    with person.cursor() as cursor:
+        cursor.execute("UPDATE alerts SET status = 'resolved'")
+
+    # when a new finding arrives before the commit
+    with ThreadPoolExecutor(1) as thread:
+        folding = thread.submit(store.fold, [make_finding(bucket=1)])
+        waiting = "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = %s"
+        eventually(lambda: query(waiting, database.name, role=APP))
+        person.commit()
+        folding.result(timeout=10)
+    person.close()
+
+    # then it does not slip into the alert that is resolved
+    assert query("SELECT status, finding_count FROM alerts ORDER BY sequence") == [
+        ("resolved", 1),
+        ("open", 1),
+    ]
+
+
+def test_an_acknowledged_alert_takes_new_findings_and_stays_acknowledged(
+    store: FindingStore, query: Any, make_finding: Any
+) -> None:
+    store.fold([make_finding()])
+    query("UPDATE alerts SET status = 'acknowledged'")
+
+    store.fold([make_finding(bucket=1)])
+
+    assert query("SELECT status, finding_count FROM alerts") == [("acknowledged", 2)]
+
+
+def test_a_finding_whose_bucket_moves_to_another_month_stays_one_row(
+    store: FindingStore, query: Any, make_finding: Any, now: dt.datetime
+) -> None:
+    finding = make_finding()
+    store.fold([finding])
+    earlier = now - dt.timedelta(days=70)
+
+    store.fold([msgspec.structs.replace(finding, bucket_start=earlier, first_seen=earlier)])
+
+    assert query("SELECT bucket_start, tableoid::regclass::text FROM findings") == [
+        (earlier, f"findings_{earlier:%Y_%m}")
+    ]
+    assert query(WRONG) == []
+
+
+def test_an_old_back_fill_is_stored_without_a_partition_of_its_own(
+    store: FindingStore, query: Any, make_finding: Any
+) -> None:
+    store.fold([make_finding(at=dt.datetime(2011, 5, 1, tzinfo=dt.UTC))])
+
+    assert query("SELECT tableoid::regclass::text FROM findings") == [("findings_default",)]
+
+
+def test_without_a_schema_the_database_counts_as_away(
+    postgres: Any, open_pool: Any, make_finding: Any
+) -> None:
+    empty = postgres.fresh_database()
+
+    with pytest.raises(Unavailable, match="run notification-service-migrate"):
+        FindingStore(open_pool(empty)).fold([make_finding()])
+
+
+def test_a_number_that_the_database_cannot_hold_is_the_fault_of_the_data(
+    store: FindingStore, make_finding: Any
+) -> None:
+    too_much = [make_finding(bucket=bucket, count=2**62) for bucket in range(3)]
+
+    with pytest.raises(psycopg2.DataError):
+        store.fold(too_much)
+
+
+def test_whole_events_beyond_the_bound_stay_out_of_the_answer(
+    store: FindingStore, reader: AlertReader, make_finding: Any
+) -> None:
+    big = msgspec.Raw(b'{"x":"' + b"y" * 250_000 + b'"}')
+    for bucket in range(60):
+        finding = make_finding(bucket=bucket)
+        whole = msgspec.structs.replace(finding.evidence, first_event=big, last_event=big)
+        store.fold([msgspec.structs.replace(finding, evidence=whole)])
+
+    page = reader.page(AlertQuery())
+    found = reader.detail(page.alerts[0].alert_id)
+
+    assert found is not None
+    assert found.alert.finding_count == 60
+    assert [one.finding.bucket_start for one in found.findings] == [
+        make_finding(bucket=bucket).bucket_start for bucket in range(59, 9, -1)
+    ]
+    with_events = [one for one in found.findings if one.finding.evidence.first_event]
+    assert len(with_events) == 4
+    assert len(found.omitted) == 46
