@@ -1,0 +1,110 @@
+"""The whole platform for a test: shared by all, empty for each."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import psycopg2
+import pytest
+from pydantic import SecretStr
+
+from auditflow import topology
+from auditflow_local.servers.postgres import Database, Postgres
+from auditflow_local.servers.postgres_roles import OWNER
+from notification_service.migrate import MigrateSettings, migrate
+
+from .platform import Broker, Platform, eventually
+
+#: No synthetic stream: tests send what they mean to.
+SILENT = {"GENERATOR_RATE": "0"}
+
+
+def migrated(postgres: Postgres) -> Database:
+    """A fresh database with the current schema."""
+
+    def prepare(empty: Database) -> None:
+        settings = MigrateSettings(
+            pg_host=postgres.host,
+            pg_port=postgres.port,
+            pg_db=empty.name,
+            pg_user=OWNER,
+            pg_password=SecretStr(postgres.password_of(OWNER)),
+        )
+        migrate(settings, say=lambda _: None)
+
+    return postgres.fresh_database(template=postgres.template("notification_service", prepare))
+
+
+def make_platform(
+    service_process: Any, secrets: dict[str, str], rabbitmq: Any, redis: Any, database: Database
+) -> Platform:
+    """The four services on these servers, not started yet."""
+    around = {"rabbitmq": rabbitmq, "redis": redis, "database": database, "start": False}
+    notification = service_process("notification-service", **around)
+    return Platform(
+        rabbitmq=rabbitmq,
+        redis=redis,
+        database=database,
+        generator=service_process("audit-event-generator", env=SILENT, **around),
+        analysis=service_process("audit-log-analysis", **around),
+        notification=notification,
+        dashboard=service_process("event-audit-dashboard", api=notification, **around),
+        secrets=secrets,
+    )
+
+
+@pytest.fixture(scope="session")
+def shared_platform(
+    rabbitmq: Any,
+    redis_server: Any,
+    postgres: Any,
+    shared_service_process: Any,
+    service_secrets: dict[str, str],
+) -> Platform:
+    """The platform that all tests of the run share."""
+    database = migrated(postgres)
+    return make_platform(shared_service_process, service_secrets, rabbitmq, redis_server, database)
+
+
+@pytest.fixture
+def platform(shared_platform: Platform) -> Platform:
+    """The platform, running and ready, with empty queues, windows and tables."""
+    one = shared_platform
+    for server in (one.rabbitmq, one.redis, one.database.server):
+        server.start()
+    for service in one.services:
+        if not service.running:
+            service.revive()
+    eventually(lambda: all(service.ready() for service in one.services), what="ready")
+    with Broker(one.rabbitmq) as channel:
+        for queue in topology.QUEUES:
+            channel.queue_purge(queue.name)
+            channel.queue_purge(queue.dead_letters)
+    eventually(one.settled, what="rest")
+    one.redis.flush()
+    with psycopg2.connect(one.database.dsn(OWNER)) as connection, connection.cursor() as cursor:
+        cursor.execute("TRUNCATE findings, alerts")
+    connection.close()
+    one.begin()
+    return one
+
+
+@pytest.fixture
+def late_platform(
+    rabbitmq: Any,
+    redis_server: Any,
+    postgres: Any,
+    shared_platform: Platform,
+    service_process: Any,
+    service_secrets: dict[str, str],
+) -> Iterator[Platform]:
+    """A platform of the test's own on the shared servers, which are down."""
+    for service in shared_platform.services:
+        service.stop()  # or they would take what is meant for this one
+    database = migrated(postgres)
+    redis_server.flush()
+    servers = (rabbitmq, redis_server, postgres)
+    for server in servers:
+        server.stop()
+    yield make_platform(service_process, service_secrets, rabbitmq, redis_server, database)
+    for server in servers:
+        server.start()

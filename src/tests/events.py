@@ -1,0 +1,90 @@
+"""Events that tests send, and the alerts that must come of them."""
+
+import datetime as dt
+import random
+from typing import Any
+
+#: The middle of a bucket of the shipped rules, an hour ago or a little more.
+START = dt.datetime.fromtimestamp(
+    (dt.datetime.now(dt.UTC).timestamp() - 3600) // 300 * 300 + 100, dt.UTC
+)
+
+
+def failed_login(name: str, user: str, *, at: float = 0, host: str = "web-01") -> dict[str, Any]:
+    """A login that failed, ``at`` seconds after the start."""
+    return {
+        "event_id": name,
+        "timestamp": (START + dt.timedelta(seconds=at)).isoformat(),
+        "event_type": "user_login",
+        "action_result": "FAILURE",
+        "user_id": user,
+        "server_hostname": host,
+        "details": {"ip_address": "192.0.2.10", "protocol": "ssh"},
+    }
+
+
+def file_change(name: str, path: str, *, at: float = 0) -> dict[str, Any]:
+    """A file that was changed."""
+    return {
+        "event_id": name,
+        "timestamp": (START + dt.timedelta(seconds=at)).isoformat(),
+        "event_type": "file_modified",
+        "action_result": "MODIFIED",
+        "user_id": "mallory",
+        "server_hostname": "db-02",
+        "resource": path,
+    }
+
+
+def story(users: int) -> list[dict[str, Any]]:
+    """A burst of five failures of each user, noise between them, and a sensitive file.
+
+    What must come of it: ``alerts_of(users)``.
+    """
+    events = [
+        failed_login(f"burst-{user}-{number}", f"user-{user}", at=number * 10)
+        for user in range(users)
+        for number in range(5)
+    ]
+    events += [
+        failed_login(f"noise-{user}-{number}", f"quiet-{user}", at=number * 90)
+        for user in range(users)
+        for number in range(3)
+    ]
+    events.append(file_change("passwd", "/etc//passwd"))
+    events.append(file_change("notes", "/etc/passwd-notes.txt"))
+    return events
+
+
+Told = tuple[str, str, int, dt.datetime, dt.datetime]
+
+
+def alerts_of(users: int) -> set[Told]:
+    """Rule, actor, count, first and last event of each alert of a story."""
+    burst = (START, START + dt.timedelta(seconds=40))
+    return {("Burst of failed logins", f"user-{user}", 5, *burst) for user in range(users)} | {
+        ("Sensitive file changed", "mallory", 1, START, START)
+    }
+
+
+def told(alerts: list[dict[str, Any]]) -> set[Told]:
+    """Alerts as ``alerts_of`` has them. Two alerts that are the same there fail the test."""
+    found = [
+        (
+            one["title"],
+            one["actor"],
+            one["count"],
+            dt.datetime.fromisoformat(one["first_seen"]),
+            dt.datetime.fromisoformat(one["last_seen"]),
+        )
+        for one in alerts
+    ]
+    assert len(found) == len(set(found)), f"an alert came twice: {sorted(found)}"
+    return set(found)
+
+
+def shuffled(events: list[dict[str, Any]], seed: int) -> list[dict[str, Any]]:
+    """The same events in another order."""
+    copy = list(events)
+    random.Random(seed).shuffle(copy)
+    return copy

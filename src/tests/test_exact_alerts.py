@@ -1,0 +1,70 @@
+"""The same events give the same alerts, whatever happens on the way."""
+
+import threading
+
+import msgspec
+import pytest
+
+from auditflow import topology
+
+from .events import alerts_of, shuffled, story, told
+from .platform import Platform, eventually
+
+USERS = 30
+
+
+def same_alerts(platform: Platform, *, users: int = USERS) -> None:
+    """Every alert of the story is there, with its numbers; then, at rest, there is no other."""
+    expected = alerts_of(users)
+    eventually(lambda: expected <= told(platform.alerts()), what="every alert")
+    eventually(platform.settled, what="rest")
+    assert told(platform.alerts()) == expected
+
+
+def test_in_order(platform: Platform) -> None:
+    platform.send(story(USERS))
+    same_alerts(platform)
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_shuffled_and_everything_twice(platform: Platform, seed: int) -> None:
+    platform.send(shuffled(story(USERS) * 2, seed))
+    same_alerts(platform)
+
+
+def test_as_one_message_each_from_a_producer_that_only_knows_the_queue(platform: Platform) -> None:
+    with platform.broker() as channel:
+        for event in shuffled(story(USERS), 7):
+            channel.basic_publish("", topology.EVENTS, msgspec.json.encode(event))
+    same_alerts(platform)
+
+
+@pytest.mark.parametrize("victim", ["generator", "analysis", "notification", "dashboard"])
+@pytest.mark.parametrize("how", ["kill", "restart"])
+def test_a_service_that_dies_in_the_middle(platform: Platform, victim: str, how: str) -> None:
+    # Given a story that is being told
+    users = USERS * 4
+    teller = threading.Thread(target=platform.send, args=(shuffled(story(users), 3),))
+    teller.start()
+    eventually(lambda: platform.ledger()["accepted"] > 0, what="the first event")
+    # when a service dies in the middle, and comes back
+    service = getattr(platform, victim)
+    if how == "kill":
+        service.kill()
+        service.revive()
+    else:
+        service.restart()
+    teller.join()
+    # then the alerts are the same
+    same_alerts(platform, users=users)
+
+
+def test_the_analysis_killed_again_and_again(platform: Platform) -> None:
+    users = USERS * 4
+    teller = threading.Thread(target=platform.send, args=(shuffled(story(users), 5),))
+    teller.start()
+    for _ in range(4):
+        platform.analysis.kill()
+        platform.analysis.revive()
+    teller.join()
+    same_alerts(platform, users=users)

@@ -1,0 +1,49 @@
+"""Whatever is put on the queue ends somewhere with a reason, loops never, and stops nobody."""
+
+import json
+
+from src.auditflow.tests.hostile import ACCEPTED, REFUSED
+
+from auditflow import dlq, topology
+
+from .events import failed_login, told
+from .platform import Platform, eventually
+
+EVENTS = topology.QUEUES[0]
+
+
+def test_every_malformed_message_has_its_place(platform: Platform) -> None:
+    # Given every hostile message there is, and good events among them
+    good = [json.dumps(failed_login(f"good-{number}", "alice")).encode() for number in range(3)]
+    hostile = [body for body, _ in REFUSED.values()]
+    unusual = list(ACCEPTED.values())
+    messages = [*hostile[:10], good[0], *unusual, *hostile[10:], good[1], b"[]", good[2]]
+    # when they are put on the queue
+    with platform.broker() as channel:
+        for body in messages:
+            channel.basic_publish("", EVENTS.name, body)
+        # then the good ones arrive
+        eventually(lambda: len(platform.alerts()) == 1, what="the alert of the good events")
+        ((title, actor, count, _, _),) = told(platform.alerts())
+        assert (title, actor, count) == ("Burst of failed logins", "alice", 3)
+        # and each hostile one is a dead letter, once, with its reason
+        eventually(lambda: dlq.depth(channel, EVENTS) == len(hostile), what="the dead letters")
+        entries = dlq.peek(channel, EVENTS, limit=1000)
+        assert sorted(one.body for one in entries) == sorted(hostile)
+        assert all(one.kind == "contract" and one.reason for one in entries)
+        assert not any(one.headers.get("x-death") for one in entries)
+    # and the queue is at rest: nothing is delivered again
+    eventually(platform.settled, what="rest")
+    assert platform.ledger()["analysed"] == len(good) + len(unusual)
+    assert platform.ledger()["rejected"] == len(hostile)
+
+
+def test_replaying_what_is_still_bad_brings_it_back_once(platform: Platform) -> None:
+    with platform.broker() as channel:
+        for _ in range(3):
+            channel.basic_publish("", EVENTS.name, b"nonsense")
+        eventually(lambda: dlq.depth(channel, EVENTS) == 3)
+        result = dlq.replay(channel, EVENTS, selection=dlq.Selection())
+        assert result.replayed == 3
+        eventually(lambda: dlq.depth(channel, EVENTS) == 3)
+    eventually(platform.settled, what="rest")

@@ -1,0 +1,82 @@
+"""A server that dies under load, or comes late: all recovers by itself, and health tells the truth."""
+
+import threading
+from functools import partial
+from typing import Any
+
+import httpx
+import pytest
+
+from auditflow_local.service_process import ServiceProcess
+
+from .events import alerts_of, shuffled, story, told
+from .platform import Platform, eventually
+
+USERS = 60
+
+#: Which services need which server, by the name that /readyz has for it.
+NEEDS = {
+    "rabbitmq": ("generator", "analysis", "notification"),
+    "redis": ("analysis",),
+    "postgresql": ("notification",),
+}
+
+
+def states(service: ServiceProcess) -> dict[str, str]:
+    """What a service says of its dependencies."""
+    body = httpx.get(f"{service.url}/readyz").json()
+    return {name: one["state"] for name, one in body["dependencies"].items()}
+
+
+def says_down(platform: Platform, dependency: str) -> bool:
+    """Whether every service that needs it says that it is down, and that it lives itself."""
+    needing = [getattr(platform, name) for name in NEEDS[dependency]]
+    return all(
+        not service.ready() and states(service)[dependency] == "down" and service.alive()
+        for service in needing
+    )
+
+
+@pytest.mark.parametrize("dependency", NEEDS)
+def test_a_server_that_is_killed_under_load(platform: Platform, dependency: str) -> None:
+    # Given a story that is being told
+    server: Any = {
+        "rabbitmq": platform.rabbitmq,
+        "redis": platform.redis,
+        "postgresql": platform.database.server,
+    }[dependency]
+    teller = threading.Thread(target=platform.send, args=(shuffled(story(USERS), 1),))
+    teller.start()
+    eventually(lambda: platform.ledger()["accepted"] > 0, what="the first event")
+    # when the server dies
+    server.kill()
+    try:
+        # then those who need it say so, and stay alive
+        eventually(lambda: says_down(platform, dependency), what="the truth")
+        if dependency == "postgresql":
+            with platform.api() as client:
+                assert client.get("/alerts").status_code == 503
+    finally:
+        server.start()
+    # and all come back by themselves, with nothing lost and nothing doubled
+    eventually(lambda: all(one.ready() for one in platform.services), what="recovery")
+    teller.join()
+    eventually(lambda: alerts_of(USERS) <= told(platform.alerts()), what="every alert")
+    eventually(platform.settled, what="rest")
+    assert told(platform.alerts()) == alerts_of(USERS)
+
+
+def test_services_that_start_before_the_servers(late_platform: Platform) -> None:
+    # Given that no server is there yet, when the services start
+    platform = late_platform
+    for service in platform.services:
+        service.revive()
+    # then they live, and say what they miss
+    for dependency in NEEDS:
+        eventually(partial(says_down, platform, dependency), what=f"{dependency} is down")
+    # and are ready by themselves once the servers are there, and work
+    for server in (platform.rabbitmq, platform.redis, platform.database.server):
+        server.start()
+    eventually(lambda: all(one.ready() for one in platform.services), what="readiness")
+    platform.send(story(5))
+    eventually(lambda: told(platform.alerts()) == alerts_of(5), what="every alert")
