@@ -44,7 +44,7 @@ def test_the_stages_of_one_request_are_events_of_their_own() -> None:
     events = [read(one) for one in watches]
 
     assert len({one["auditID"] for one in watches}) == 1
-    assert [event.event_id.partition(":")[2] for event in events] == [
+    assert [event.event_id.split(":")[1] for event in events] == [
         "RequestReceived", "ResponseStarted", "ResponseComplete",
     ]  # fmt: skip
     assert [event.action_result for event in events] == [None, "SUCCESS", "SUCCESS"]
@@ -127,3 +127,10 @@ def test_a_single_event_is_taken_as_well() -> None:
 )  # fmt: skip
 def test_the_code_tells_the_result(code: int | None, result: str | None) -> None:
     assert read({**RECORDS[0], "responseStatus": {"code": code}}).action_result == result
+
+
+def test_a_client_that_repeats_an_audit_id_does_not_hide_its_requests() -> None:
+    one = b'{"auditID":"mine","stage":"ResponseComplete","verb":"get","requestReceivedTimestamp":"2026-01-01T00:00:00.000001Z"}'
+    other = one.replace(b"000001Z", b"000002Z")
+    assert kubernetes.event_of(one).event_id != kubernetes.event_of(other).event_id
+    assert kubernetes.event_of(one).event_id == kubernetes.event_of(one).event_id

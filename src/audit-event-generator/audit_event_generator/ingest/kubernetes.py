@@ -110,8 +110,10 @@ def records(body: bytes) -> Iterator[tuple[str, bytes]]:
 def event_of(item: bytes) -> Event:
     """The event of one stage of one request.
 
-    The identifier is ``auditID:stage``; the time is that of the stage; ``event_type`` is the verb
-    and the resource ("create pods/exec"). Nothing in the record names a host.
+    The identifier is ``auditID:stage:`` and when the API server received the request, since a
+    client may choose the auditID (by the header Audit-ID) and would hide a burst by repeating one.
+    The time is that of the stage; ``event_type`` is the verb and the resource ("create pods/exec").
+    Nothing in the record names a host.
 
     Raises:
         ContractError: what does not fit, and where.
@@ -126,7 +128,7 @@ def event_of(item: bytes) -> Event:
     if moment is None:
         raise ContractError("Object missing required field `stageTimestamp`")
     return Event(
-        event_id=f"{record.audit_id}:{record.stage}",
+        event_id=_identifier(record),
         timestamp=moment.astimezone(dt.UTC),
         event_type=_event_type(record),
         source_service="kube-apiserver",
@@ -184,3 +186,8 @@ def _details(record: Record) -> dict[str, Any]:
         "sourceIPs": record.source_ips if len(record.source_ips or ()) > 1 else None,
     }
     return {name: value for name, value in found.items() if value is not None and value != ""}
+
+
+def _identifier(record: Record) -> str:
+    parts = (record.audit_id, record.stage)
+    return ":".join(parts if record.received is None else (*parts, record.received.isoformat()))
