@@ -73,7 +73,7 @@ def window_key(rule: Rule, entity: Mapping[str, str]) -> UUID:
     spec = rule.window
     assert spec is not None
     return identity.of_finding(
-        rule.ref.id, entity, f"window {spec.threshold} {spec.timespan} {spec.dedup}"
+        rule.ref.id, entity, f"window {spec.kind} {spec.threshold} {spec.timespan} {spec.dedup}"
     )
 
 

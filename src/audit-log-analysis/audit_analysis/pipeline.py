@@ -121,10 +121,11 @@ class Pipeline:
                     found.append(_Found(made, cause.delivery))
                 else:
                     key = findings.window_key(rule, entity)
-                    observation = Observation(
-                        rule.window, key, one.event_id, moment, cause.received.raw
-                    )
-                    counted.append(_Counted(rule, entity, observation, cause))
+                    for tag in detector.tags(view):
+                        observation = Observation(
+                            rule.window, key, one.event_id, moment, cause.received.raw, tag
+                        )
+                        counted.append(_Counted(rule, entity, observation, cause))
         return found, counted
 
     def _count(

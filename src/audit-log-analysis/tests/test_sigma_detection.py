@@ -160,12 +160,10 @@ level: high
 @pytest.mark.parametrize(
     ("kind", "condition", "reason"),
     [
-        (
-            "value_count",
-            "{gte: 3, field: a}",
-            "not supported: correlations of the type value_count",
-        ),
-        ("temporal", "{gte: 1}", "not supported: correlations of the type temporal"),
+        ("value_count", "{gte: 3, field: [a, b]}", "not supported: value_count of several fields"),
+        ("value_sum", "{gte: 3, field: a}", "not supported: correlations of the type value_sum"),
+        ("temporal", "{gte: 2}", "2 of 1 rules can never happen"),
+        ("temporal_ordered", "{gte: 2}", "not supported: temporal_ordered conditions that do not"),
         ("event_count", "{lt: 3}", "not supported: event_count conditions other than"),
         ("event_count", "{gte: 99999}", "threshold must be from 1 to 10000"),
     ],

@@ -5,7 +5,7 @@ import uuid
 from collections.abc import Sequence
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from audit_analysis.windows import Observation, Sighting, WindowKeeper, WindowSpec
@@ -13,18 +13,33 @@ from audit_analysis.windows.memory import MemoryWindows
 from audit_analysis.windows.redis import RedisWindows
 from auditflow.finding import MAX_EVIDENCE
 
-Member = tuple[int, str]
+#: Time, event id, tag.
+Member = tuple[int, str, str]
 LATENESS = 40
 
 
+def is_hit(end: int, members: set[Member], spec: WindowSpec) -> bool:
+    """The definition in windows/spec.py, as plainly as it can be said."""
+    within = [one for one in members if end - spec.timespan < one[0] <= end]
+    if spec.kind == "event_count":
+        return len(within) >= spec.threshold
+    if spec.kind in ("value_count", "temporal"):
+        return len({tag for _, _, tag in within}) >= spec.threshold
+
+    def chain(stage: int, until: int, last: bool) -> bool:
+        return stage == 0 or any(
+            tag == str(stage) and (moment == until if last else moment <= until)
+            and chain(stage - 1, moment, False)
+            for moment, _, tag in within
+        )  # fmt: skip
+
+    return chain(spec.threshold, end, True)
+
+
 def truth(members: set[Member], spec: WindowSpec) -> dict[int, tuple[int, int, list[Member]]]:
-    """For each bucket with a hit: first hit, last hit, its events. The definition, plainly."""
-    times = sorted({moment for moment, _ in members})
-    hits = [
-        end
-        for end in times
-        if sum(end - spec.timespan < moment <= end for moment, _ in members) >= spec.threshold
-    ]
+    """For each bucket with a hit: first hit, last hit, its events."""
+    times = sorted({moment for moment, _, _ in members})
+    hits = [end for end in times if is_hit(end, members, spec)]
     seen: dict[int, tuple[int, int, list[Member]]] = {}
     for bucket in {hit // spec.dedup for hit in hits}:
         own = [hit for hit in hits if hit // spec.dedup == bucket]
@@ -33,27 +48,36 @@ def truth(members: set[Member], spec: WindowSpec) -> dict[int, tuple[int, int, l
     return seen
 
 
-specs = st.builds(
-    WindowSpec,
-    threshold=st.integers(1, 5),
-    timespan=st.integers(1, 30),
-    dedup=st.integers(5, 60),
-    lateness=st.just(LATENESS),
-)
+KINDS = ("event_count", "value_count", "temporal", "temporal_ordered")
+
+
+def specs(kind: str) -> st.SearchStrategy[WindowSpec]:
+    return st.builds(
+        WindowSpec,
+        kind=st.just(kind),
+        threshold=st.integers(1, 5 if kind == "event_count" else 3),
+        timespan=st.integers(1, 30),
+        dedup=st.integers(5, 60),
+        lateness=st.just(LATENESS),
+    )
 
 
 @st.composite
-def arrivals(draw: st.DrawFn) -> tuple[set[Member], list[Member]]:
-    """A set of events, and an order of arrival in which none is later than the lateness bound."""
-    moments = draw(st.lists(st.integers(0, 200), min_size=1, max_size=30))
-    members = {(moment, f"e{number}") for number, moment in enumerate(moments)}
+def streams(draw: st.DrawFn, kind: str) -> tuple[WindowSpec, set[Member], list[Member]]:
+    """A kind of window, a set of events, and an order of arrival within the lateness bound."""
+    spec = draw(specs(kind))
+    tags = st.just("") if kind == "event_count" else st.sampled_from("123"[: spec.threshold + 1])
+    if kind == "temporal_ordered":
+        tags = st.integers(1, spec.threshold).map(str)
+    seen = draw(st.lists(st.tuples(st.integers(0, 200), tags), min_size=1, max_size=30))
+    members = {(moment, f"e{number}", tag) for number, (moment, tag) in enumerate(seen)}
     delays = draw(st.lists(st.integers(0, LATENESS), min_size=len(members), max_size=len(members)))
     late = sorted(zip(sorted(members), delays, strict=True), key=lambda one: one[0][0] + one[1])
     order = [member for member, _ in late]
     # Redelivery: some come again, at any later time.
     for member in draw(st.lists(st.sampled_from(order), max_size=10)):
         order.insert(draw(st.integers(order.index(member) + 1, len(order))), member)
-    return members, order
+    return spec, members, order
 
 
 def knowledge(
@@ -64,8 +88,8 @@ def knowledge(
     reported: dict[int, list[Sighting]] = {}
     for start in range(0, len(order), batch):
         observations = [
-            Observation(spec, key, name, moment, name.encode())
-            for moment, name in order[start : start + batch]
+            Observation(spec, key, name, moment, name.encode(), tag)
+            for moment, name, tag in order[start : start + batch]
         ]
         outcomes = keeper.observe(observations)
         assert len(outcomes) == len(observations)
@@ -82,8 +106,11 @@ def check_against_truth(
 ) -> None:
     expected = truth(members, spec)
     assert reported.keys() == expected.keys()
-    for bucket, (_, last_hit, events) in expected.items():
-        versions = reported[bucket]
+    for bucket, (_, last_hit, members_of_bucket) in expected.items():
+        versions, events = (
+            reported[bucket],
+            [(moment, name) for moment, name, _ in members_of_bucket],
+        )
         # As findings merge: the most counted, the earliest first, the latest last.
         assert max(one.count for one in versions) == len(events)
         assert min(one.events[0] for one in versions) == events[0]
@@ -97,32 +124,32 @@ def check_against_truth(
         assert not any(one.approximate for one in versions)
 
 
-@settings(max_examples=1500, deadline=None)
-@given(arrivals(), specs, st.integers(1, 7), st.booleans())
-def test_memory_windows_know_the_truth_in_any_order(
-    stream: tuple[set[Member], list[Member]], spec: WindowSpec, batch: int, forget: bool
-) -> None:
-    members, order = stream
-    reported = knowledge(MemoryWindows(), spec, order, batch=batch, forget=forget)
-    check_against_truth(members, spec, reported)
+@pytest.mark.parametrize("kind", KINDS)
+def test_memory_windows_know_the_truth_in_any_order(kind: str) -> None:
+    @settings(max_examples=500, deadline=None)
+    @given(streams(kind), st.integers(1, 7), st.booleans())
+    def check(
+        stream: tuple[WindowSpec, set[Member], list[Member]], batch: int, forget: bool
+    ) -> None:
+        spec, members, order = stream
+        reported = knowledge(MemoryWindows(), spec, order, batch=batch, forget=forget)
+        check_against_truth(members, spec, reported)
+
+    check()
 
 
-@settings(
-    max_examples=2000,
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
-)
-@given(stream=arrivals(), spec=specs, batch=st.integers(1, 7), forget=st.booleans())
-def test_redis_windows_know_the_truth_in_any_order(
-    redis_windows: RedisWindows,
-    stream: tuple[set[Member], list[Member]],
-    spec: WindowSpec,
-    batch: int,
-    forget: bool,
-) -> None:
-    members, order = stream
-    reported = knowledge(redis_windows, spec, order, batch=batch, forget=forget)
-    check_against_truth(members, spec, reported)
+@pytest.mark.parametrize("kind", KINDS)
+def test_redis_windows_know_the_truth_in_any_order(redis_windows: RedisWindows, kind: str) -> None:
+    @settings(max_examples=2000 if kind == "event_count" else 700, deadline=None)
+    @given(streams(kind), st.integers(1, 7), st.booleans())
+    def check(
+        stream: tuple[WindowSpec, set[Member], list[Member]], batch: int, forget: bool
+    ) -> None:
+        spec, members, order = stream
+        reported = knowledge(redis_windows, spec, order, batch=batch, forget=forget)
+        check_against_truth(members, spec, reported)
+
+    check()
 
 
 @pytest.fixture(params=["memory", "redis"])

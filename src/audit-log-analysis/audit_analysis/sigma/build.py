@@ -1,6 +1,6 @@
 """From what pySigma read to what the engine uses."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Final
 
 from sigma.correlations import (
@@ -17,9 +17,16 @@ from audit_analysis.sigma.errors import Unsupported
 from audit_analysis.sigma.options import Options
 from audit_analysis.sigma.rule import SEVERITIES, Detector, Rule
 from audit_analysis.windows import WindowSpec
+from audit_analysis.windows.spec import Kind
 from auditflow.event import LogSource
 from auditflow.finding import RuleRef
 
+_KINDS: Final[Mapping[SigmaCorrelationType, Kind]] = {
+    SigmaCorrelationType.EVENT_COUNT: "event_count",
+    SigmaCorrelationType.VALUE_COUNT: "value_count",
+    SigmaCorrelationType.TEMPORAL: "temporal",
+    SigmaCorrelationType.TEMPORAL_ORDERED: "temporal_ordered",
+}
 #: What a rule sees of an entity within this time is one finding, if its timespan is not longer.
 DEDUP_SECONDS: Final = 300
 
@@ -53,19 +60,23 @@ def correlation(
         Unsupported: something that this engine does not do.
         ValueError: something is wrong (pySigma's errors are of this kind too).
     """
-    if parsed.type is not SigmaCorrelationType.EVENT_COUNT:
+    kind = _KINDS.get(parsed.type)
+    if kind is None:
         raise Unsupported(f"correlations of the type {parsed.type.name.lower()}")
+    bases = parsed.rules or []
     names = parsed.group_by or []
     own = options.read(parsed, group_by=names)
     timespan = parsed.timespan.seconds
     window = WindowSpec(
-        threshold=_threshold(parsed.condition),
+        kind=kind,
+        threshold=_threshold(parsed.condition, kind, parts=len(bases)),
         timespan=timespan * 1000,
         dedup=(own.dedup or max(DEDUP_SECONDS, timespan)) * 1000,
         lateness=lateness,
     )
     rule = _rule(parsed, revision, own, window)
-    for reference in parsed.rules or []:
+    temporal = kind.startswith("temporal")
+    for number, reference in enumerate(bases, start=1):
         base = reference.rule
         if not isinstance(base, SigmaRule):
             raise Unsupported("correlations of correlations")
@@ -74,6 +85,8 @@ def correlation(
             logsource=_logsource(base),
             matches=compiler.rule(base),
             group_by={name: _field(parsed, name, reference.reference) for name in names},
+            stage=str(number) if temporal else "",
+            counted=_counted(parsed.condition) if kind == "value_count" else None,
         )
 
 
@@ -96,13 +109,26 @@ def _rule(
     )
 
 
-def _threshold(condition: object) -> int:
+def _threshold(condition: object, kind: Kind, *, parts: int) -> int:
+    """How many events, values or rules make a hit. Temporal ones want all of their rules."""
     if isinstance(condition, SigmaCorrelationCondition) and isinstance(condition.count, int):
-        if condition.op is SigmaCorrelationConditionOperator.GTE:
-            return condition.count
-        if condition.op is SigmaCorrelationConditionOperator.GT:
-            return condition.count + 1
-    raise Unsupported("event_count conditions other than gte and gt with a whole number")
+        more = {SigmaCorrelationConditionOperator.GTE: 0, SigmaCorrelationConditionOperator.GT: 1}
+        if condition.op in more:
+            threshold = condition.count + more[condition.op]
+            if kind == "temporal_ordered" and threshold != parts:
+                raise Unsupported("temporal_ordered conditions that do not want all of their rules")
+            if kind == "temporal" and threshold > parts:
+                raise ValueError(f"{threshold} of {parts} rules can never happen")
+            return threshold
+    raise Unsupported(f"{kind} conditions other than gte and gt with a whole number")
+
+
+def _counted(condition: object) -> str:
+    """The field whose values a value_count counts."""
+    field = condition.fieldref if isinstance(condition, SigmaCorrelationCondition) else None
+    if not isinstance(field, str):
+        raise Unsupported("value_count of several fields together")
+    return field
 
 
 def _field(parsed: SigmaCorrelationRule, name: str, reference: str) -> str:

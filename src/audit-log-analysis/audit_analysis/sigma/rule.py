@@ -40,13 +40,16 @@ class Rule(Struct, frozen=True, kw_only=True):
 class Detector(Struct, frozen=True, kw_only=True):
     """One way to come to a rule: a predicate over the events of a log source.
 
-    ``group_by`` maps names of the entity to fields of these events.
+    ``group_by`` maps names of the entity to fields of these events. ``stage`` is the part that they
+    play in a temporal correlation ("1", "2", ...), ``counted`` the field whose values are counted.
     """
 
     rule: Rule
     logsource: LogSource
     matches: Predicate
     group_by: Mapping[str, str]
+    stage: str = ""
+    counted: str | None = None
 
     def entity(self, view: View) -> dict[str, str] | None:
         """Whom the event is about. None when it lacks a field that the rule groups by."""
@@ -56,6 +59,12 @@ class Detector(Struct, frozen=True, kw_only=True):
         if len(found) < len(set(self.group_by.values())):
             return None
         return {name: found[field] for name, field in self.group_by.items()}
+
+    def tags(self, view: View) -> tuple[str, ...]:
+        """What the event is to a window: its stage, or the values that are counted."""
+        if self.counted is None:
+            return (self.stage,)
+        return tuple(dict.fromkeys(one for one in map(text, view.values(self.counted)) if one))
 
 
 class RuleSet:

@@ -4,10 +4,9 @@ from bisect import bisect_left, bisect_right, insort
 from collections.abc import Sequence
 from uuid import UUID
 
+from audit_analysis.windows.hits import FINDERS, Member
 from audit_analysis.windows.spec import Observation, Outcome, Sighting, WindowSpec
 from auditflow.finding import MAX_EVIDENCE
-
-_Member = tuple[int, str]
 
 
 class _Window:
@@ -15,26 +14,27 @@ class _Window:
 
     def __init__(self, spec: WindowSpec) -> None:
         self.spec = spec
-        self.members: list[_Member] = []
-        self.moments: dict[str, int] = {}
+        self.members: list[Member] = []
+        self.moments: dict[tuple[str, str], int] = {}
         self.raws: dict[str, bytes] = {}
         self.hits: list[int] = []
         self.lost_until: int | None = None
         self.published: dict[int, str] = {}
 
     def observe(self, one: Observation) -> Outcome:
-        moment = self.moments.get(one.event_id)
+        name = (one.event_id, one.tag)
+        moment = self.moments.get(name)
         if moment is None:
             if self.members and one.moment < self.members[-1][0] - self.spec.lateness:
                 return Outcome(late=True)
             moment = one.moment
-            self.moments[one.event_id] = moment
+            self.moments[name] = moment
             self.raws[one.event_id] = one.raw
-            insort(self.members, (moment, one.event_id))
+            insort(self.members, (moment, *name))
             self._trim()
-            if one.event_id not in self.moments:
+            if name not in self.moments:
                 return Outcome(late=True)
-        self._find_hits((moment, one.event_id))
+        self._find_hits((moment, *name))
         seen = (self._sighting(bucket) for bucket in self.spec.buckets(moment))
         return Outcome(
             sightings=tuple(
@@ -46,26 +46,27 @@ class _Window:
 
     def _trim(self) -> None:
         oldest = self.members[-1][0] - self.spec.retention
-        drop = bisect_left(self.members, (oldest, ""))
+        drop = self._from(oldest)
         surplus = len(self.members) - self.spec.capacity
         if surplus > drop:
             drop = surplus
             self.lost_until = self.members[drop - 1][0]
-        for _, event_id in self.members[:drop]:
-            del self.moments[event_id], self.raws[event_id]
+        for _, event_id, tag in self.members[:drop]:
+            del self.moments[event_id, tag]
+            self.raws.pop(event_id, None)
         del self.members[:drop]
         del self.hits[: bisect_left(self.hits, oldest)]
 
-    def _find_hits(self, member: _Member) -> None:
-        """Every run of ``threshold`` members around the new one that fits into the timespan."""
-        size = self.spec.threshold
-        at = bisect_left(self.members, member)
-        for start in range(max(0, at - size + 1), min(at, len(self.members) - size) + 1):
-            end = self.members[start + size - 1][0]
-            if end - self.members[start][0] < self.spec.timespan:
-                place = bisect_left(self.hits, end)
-                if place == len(self.hits) or self.hits[place] != end:
-                    self.hits.insert(place, end)
+    def _find_hits(self, member: Member) -> None:
+        near = self.members[
+            self._from(member[0] - self.spec.timespan + 1) : self._from(
+                member[0] + self.spec.timespan
+            )
+        ]
+        for end in FINDERS[self.spec.kind](near, member, self.spec):
+            place = bisect_left(self.hits, end)
+            if place == len(self.hits) or self.hits[place] != end:
+                self.hits.insert(place, end)
 
     def _sighting(self, bucket: int) -> Sighting | None:
         first = bisect_left(self.hits, bucket * self.spec.dedup)
@@ -73,9 +74,10 @@ class _Window:
         if first == behind:
             return None
         opening, last_hit = self.hits[first] - self.spec.timespan, self.hits[behind - 1]
-        start = bisect_left(self.members, (opening + 1, ""))
         stop = bisect_right(self.members, last_hit, key=lambda member: member[0])
-        events = self.members[start:stop]
+        events = [
+            (moment, name) for moment, name, _ in self.members[self._from(opening + 1) : stop]
+        ]
         if not events:
             return None
         return Sighting(
@@ -88,6 +90,10 @@ class _Window:
             last=self.raws.get(events[-1][1]),
             approximate=self.lost_until is not None and opening < self.lost_until,
         )
+
+    def _from(self, moment: int) -> int:
+        """The place of the first member that is not before a moment."""
+        return bisect_left(self.members, moment, key=lambda member: member[0])
 
 
 class MemoryWindows:

@@ -11,7 +11,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import NoScriptError, RedisError, ResponseError
 from redis.retry import Retry
 
-from audit_analysis.windows.spec import Observation, Outcome, Sighting, WindowSpec
+from audit_analysis.windows.spec import SEPARATOR, Observation, Outcome, Sighting, WindowSpec
 from auditflow.errors import Unavailable
 from auditflow.finding import MAX_EVIDENCE
 from auditflow.settings import RedisSettings
@@ -56,7 +56,7 @@ class RedisWindows:
 
     def __init__(self, client: redis.Redis) -> None:
         self._client = client
-        self._source = (files("audit_analysis.windows") / "event_count.lua").read_text("utf-8")
+        self._source = (files("audit_analysis.windows") / "window.lua").read_text("utf-8")
         self._sha: str | None = None
 
     def observe(self, observations: Sequence[Observation]) -> list[Outcome]:
@@ -94,17 +94,17 @@ class RedisWindows:
             for one in observations:
                 spec = one.spec
                 pipe.evalsha(
-                    self._sha, 4, *_keys(one.key),
-                    one.event_id.encode("utf-8"), one.moment,
+                    self._sha, 5, *_keys(one.key),
+                    one.event_id, one.tag, one.moment, spec.kind,
                     spec.threshold, spec.timespan, spec.dedup, spec.lateness, spec.capacity,
                     _idle(spec), MAX_RAWS, MAX_EVIDENCE, one.raw,
                 )  # fmt: skip
             return list(pipe.execute())
 
 
-def _keys(key: UUID) -> tuple[str, str, str, str]:
-    # The braces keep the four of a window on one node of a Redis cluster.
-    return (f"{{{key}}}:events", f"{{{key}}}:hits", f"{{{key}}}:raws", f"{{{key}}}:notes")
+def _keys(key: UUID) -> tuple[str, ...]:
+    # The braces keep the keys of a window on one node of a Redis cluster.
+    return tuple(f"{{{key}}}:{name}" for name in ("events", "hits", "raws", "notes", "latest"))
 
 
 def _idle(spec: WindowSpec) -> int:
@@ -118,18 +118,22 @@ def _outcome(answer: Any) -> Outcome:
 
 
 def _sighting(fields: list[Any]) -> Sighting:
-    bucket, last_hit, count, named, last_id, last_moment, first, last, approximate = fields
+    bucket, last_hit, count, named, last_member, last_moment, first, last, approximate = fields
     pairs = zip(named[1::2], named[::2], strict=True)
     return Sighting(
         bucket=int(bucket),
         last_hit=int(last_hit),
         count=count,
-        events=tuple((int(moment), event_id.decode()) for moment, event_id in pairs),
-        last_event=(int(last_moment), last_id.decode()),
+        events=tuple((int(moment), _event_id(member)) for moment, member in pairs),
+        last_event=(int(last_moment), _event_id(last_member)),
         first=first,
         last=last,
         approximate=bool(approximate),
     )
+
+
+def _event_id(member: bytes) -> str:
+    return member.decode().partition(SEPARATOR)[0]
 
 
 @contextmanager

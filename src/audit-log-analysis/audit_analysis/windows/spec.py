@@ -1,8 +1,15 @@
 """What a window is.
 
-For one rule and one entity let S be the set of matching events, each at a time (ms). A time e of
-S is a *hit* when at least ``threshold`` events lie in (e - timespan, e]. Hits belong to the bucket
-e // dedup, and a *sighting* is what a bucket saw:
+For one rule and one entity let S be the set of matching events, each at a time (ms) and with a tag.
+A time e of S is a *hit* when the events in (e - timespan, e]
+
+    event_count       are at least ``threshold``;
+    value_count       have at least ``threshold`` different tags (values of a field);
+    temporal          have at least ``threshold`` different tags (rules), in any order;
+    temporal_ordered  hold a chain of the tags "1", "2", ... ``threshold`` whose times do not fall,
+                      and whose last is at e.
+
+Hits belong to the bucket e // dedup, and a *sighting* is what a bucket saw:
 
     first hit a, last hit z of the bucket; its events are those of S in (a - timespan, z].
 
@@ -18,10 +25,15 @@ younger than newest - (lateness + timespan + dedup) thus knows all that an event
 """
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Final, Literal, Protocol
 from uuid import UUID
 
 from msgspec import Struct
+
+#: Sigma's correlation types.
+Kind = Literal["event_count", "value_count", "temporal", "temporal_ordered"]
+#: Stands between an event's id and its tag. Neither can hold it: the contract refuses NUL.
+SEPARATOR: Final = "\0"
 
 
 class WindowSpec(Struct, frozen=True, kw_only=True):
@@ -35,6 +47,7 @@ class WindowSpec(Struct, frozen=True, kw_only=True):
     timespan: int
     dedup: int
     lateness: int
+    kind: Kind = "event_count"
     capacity: int = 10_000
 
     def __post_init__(self) -> None:
@@ -54,13 +67,17 @@ class WindowSpec(Struct, frozen=True, kw_only=True):
 
 
 class Observation(Struct, frozen=True, gc=False):
-    """A matching event, seen by the window ``key`` (of rule and entity)."""
+    """A matching event, seen by the window ``key`` (of rule and entity).
+
+    An event that plays two parts (matches two rules of a correlation) is an observation for each.
+    """
 
     spec: WindowSpec
     key: UUID
     event_id: str
     moment: int
     raw: bytes
+    tag: str = ""
 
 
 class Sighting(Struct, frozen=True, kw_only=True, gc=False):
