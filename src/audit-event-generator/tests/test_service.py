@@ -201,7 +201,8 @@ def test_recorded_files_arrive_record_by_record(rabbitmq: Any, client: httpx.Cli
     events = stored(rabbitmq)
     assert len(events) == len(expected)
     for one in events:
-        assert msgspec.json.decode(one.record) == expected[one.event_id]  # type: ignore[arg-type]
+        name = ":".join(one.event_id.split(":")[:2])  # without when the API server received it
+        assert msgspec.json.decode(one.record) == expected[name]  # type: ignore[arg-type]
 
 
 def test_a_body_in_chunks_is_read(rabbitmq: Any, client: httpx.Client) -> None:
