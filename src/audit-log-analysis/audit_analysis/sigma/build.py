@@ -12,7 +12,7 @@ from sigma.correlations import (
 from sigma.rule import SigmaRule
 
 from audit_analysis.sigma import compile as compiler
-from audit_analysis.sigma import options
+from audit_analysis.sigma import options, require
 from audit_analysis.sigma.errors import Unsupported
 from audit_analysis.sigma.options import Options
 from audit_analysis.sigma.rule import SEVERITIES, Detector, Rule
@@ -47,6 +47,7 @@ def single(parsed: SigmaRule, *, revision: str, lateness: int) -> Detector:
         rule=_rule(parsed, revision, own, window),
         logsource=_logsource(parsed),
         matches=compiler.rule(parsed),
+        requirement=require.of_rule(parsed),
         group_by={field: field for field in own.group_by},
     )
 
@@ -84,6 +85,7 @@ def correlation(
             rule=rule,
             logsource=_logsource(base),
             matches=compiler.rule(base),
+            requirement=require.of_rule(base),
             group_by={name: _field(parsed, name, reference.reference) for name in names},
             stage=str(number) if temporal else "",
             counted=_counted(parsed.condition) if kind == "value_count" else None,

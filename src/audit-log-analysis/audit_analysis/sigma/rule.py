@@ -7,6 +7,8 @@ from msgspec import Struct
 
 from audit_analysis.sigma import logsource
 from audit_analysis.sigma.fields import View, text
+from audit_analysis.sigma.index import Index
+from audit_analysis.sigma.require import Requirement
 from audit_analysis.sigma.values import Predicate
 from audit_analysis.windows import WindowSpec
 from auditflow.event import LogSource, Severity
@@ -20,6 +22,8 @@ SEVERITIES: Final[Mapping[str, Severity]] = {
     "high": Severity.CRITICAL,
     "critical": Severity.CRITICAL,
 }
+#: Log sources whose rules are remembered.
+_SOURCES: Final = 1000
 #: Whom a finding is about when its rule has no ``group-by``.
 _ACTOR: Final = ("user_id", "server_hostname")
 
@@ -42,6 +46,7 @@ class Detector(Struct, frozen=True, kw_only=True):
 
     ``group_by`` maps names of the entity to fields of these events. ``stage`` is the part that they
     play in a temporal correlation ("1", "2", ...), ``counted`` the field whose values are counted.
+    ``requirement`` must hold for ``matches`` to be worth asking.
     """
 
     rule: Rule
@@ -50,6 +55,7 @@ class Detector(Struct, frozen=True, kw_only=True):
     group_by: Mapping[str, str]
     stage: str = ""
     counted: str | None = None
+    requirement: Requirement | None = None
 
     def entity(self, view: View) -> dict[str, str] | None:
         """Whom the event is about. None when it lacks a field that the rule groups by."""
@@ -72,7 +78,7 @@ class RuleSet:
 
     def __init__(self, detectors: Sequence[Detector]) -> None:
         self._detectors = tuple(detectors)
-        self._by_source: dict[LogSource, tuple[Detector, ...]] = {}
+        self._by_source: dict[LogSource, Index[Detector]] = {}
 
     @property
     def rules(self) -> tuple[Rule, ...]:
@@ -81,16 +87,21 @@ class RuleSet:
 
     def match(self, view: View) -> Iterator[Detector]:
         """The detectors that an event matches."""
-        source = logsource.of_event(view.event)
-        candidates = self._by_source.get(source)
-        if candidates is None:
-            candidates = tuple(
+        index = self._index(logsource.of_event(view.event))
+        return (one for one in index.candidates(view) if one.matches(view))
+
+    def _index(self, source: LogSource) -> Index[Detector]:
+        """The rules of a log source. What cannot be met by it is not even in the index."""
+        index = self._by_source.get(source)
+        if index is None:
+            concerned = [
                 one for one in self._detectors if logsource.concerns(one.logsource, source)
-            )
+            ]
+            index = Index([(one, one.requirement) for one in concerned])
             # Sources name themselves, so what is remembered of them must have an end.
-            if len(self._by_source) < 1000:
-                self._by_source[source] = candidates
-        return (one for one in candidates if one.matches(view))
+            if len(self._by_source) < _SOURCES:
+                self._by_source[source] = index
+        return index
 
 
 def _values(view: View, fields: Iterable[str]) -> dict[str, str]:
