@@ -7,7 +7,7 @@ from flask import Flask
 from prometheus_client import CollectorRegistry
 from werkzeug.exceptions import HTTPException
 
-from audit_analysis.sigma.rule import RuleSet
+from audit_analysis.reload import RuleFiles
 from auditflow import operations
 from auditflow.health import Health
 from auditflow.problem import Problem
@@ -15,14 +15,20 @@ from auditflow.problem import Problem
 SERVICE = "audit-log-analysis"
 
 
-def create(rules: RuleSet, health: Health, registry: CollectorRegistry) -> Flask:
+def create(rules: RuleFiles, health: Health, registry: CollectorRegistry) -> Flask:
     """The application."""
     app = Flask(SERVICE, static_folder=None)
     operations.add_routes(app, health, registry, service=SERVICE)
 
     @app.get("/rules")
     def in_force() -> tuple[bytes, int, dict[str, str]]:
-        body = {"rules": [rule.ref for rule in rules.rules]}
+        """The rules in force, foreign ones that were left out, and faults of newer files."""
+        state = rules.state()
+        body = {
+            "rules": [{"rule": one.ref, "staged": one.staged} for one in state.rules.rules],
+            "refused": [str(fault) for fault in state.rules.refused],
+            "faults": [str(fault) for fault in state.faults],
+        }
         return msgspec.json.encode(body), 200, {"Content-Type": "application/json"}
 
     @app.errorhandler(HTTPException)

@@ -8,6 +8,7 @@ from prometheus_client import CollectorRegistry
 from audit_analysis import app
 from audit_analysis.metrics import Metrics
 from audit_analysis.pipeline import Pipeline
+from audit_analysis.reload import RuleFiles
 from audit_analysis.settings import Settings
 from audit_analysis.sigma.errors import RuleErrors
 from audit_analysis.sigma.load import load
@@ -30,17 +31,26 @@ def main() -> None:
 
 def run(settings: Settings) -> None:
     """Run until SIGTERM."""
+    registry = CollectorRegistry()
     try:
-        rules = load(settings.rules_paths, lateness=settings.lateness_seconds * 1000)
+        rules = RuleFiles(
+            partial(
+                load,
+                settings.rules_paths,
+                lateness=settings.lateness_seconds * 1000,
+                foreign=settings.foreign_rules_paths,
+            ),
+            (*settings.rules_paths, *settings.foreign_rules_paths),
+            registry=registry,
+        )
     except RuleErrors as error:
         sys.stderr.write(f"{app.SERVICE}: the rules cannot be used:\n{error}\n")
         raise SystemExit(2) from None
-    log.info("rules loaded", rules=len(rules.rules))
-    registry = CollectorRegistry()
+    log.info("rules loaded", rules=len(rules.current().rules))
     client = redis.connect(settings)
     publisher = Publisher(parameters(settings, name=f"{app.SERVICE}/publisher"))
     pipeline = Pipeline(
-        rules,
+        rules.current,
         redis.RedisWindows(client),
         partial(publisher.publish, timeout=CONFIRM_SECONDS),
         environment=settings.environment,
@@ -63,6 +73,7 @@ def run(settings: Settings) -> None:
         },
         alive=lambda: consumer.alive() or publisher.alive(),
     )
+    rules.start()
     publisher.start()
     consumer.start()
     try:
@@ -71,5 +82,6 @@ def run(settings: Settings) -> None:
         )
     finally:
         consumer.stop()
+        rules.stop()
         publisher.close()
         client.close()

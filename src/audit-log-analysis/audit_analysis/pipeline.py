@@ -65,7 +65,7 @@ class Pipeline:
 
     def __init__(
         self,
-        rules: RuleSet,
+        rules: Callable[[], RuleSet],
         windows: WindowKeeper,
         publish: Publish,
         *,
@@ -85,7 +85,7 @@ class Pipeline:
         dead: list[DeadLetter] = []
         ledger = self._metrics.ledger()
         for causes in _slices(batch, dead):
-            found, counted = self._match(causes, ledger)
+            found, counted = self._match(self._rules(), causes, ledger)
             sighted, seen = self._count(counted, ledger)
             self._tell(found + sighted)
             self._windows.published(seen)
@@ -97,7 +97,7 @@ class Pipeline:
         return dead
 
     def _match(
-        self, causes: Sequence[_Cause], ledger: Ledger
+        self, rules: RuleSet, causes: Sequence[_Cause], ledger: Ledger
     ) -> tuple[list[_Found], list[_Counted]]:
         """The findings of single events, and the events that windows count."""
         latest = event.epoch_ms(self._now()) + MAX_AHEAD
@@ -110,9 +110,11 @@ class Pipeline:
                 moment = latest
                 ledger.clamped += 1
             view = View(one)
-            for detector in self._rules.match(view):
+            for detector in rules.match(view):
                 rule, entity = detector.rule, detector.entity(view)
                 ledger.matched(rule)
+                if rule.staged:
+                    continue  # on trial: it counts, and tells nobody
                 if entity is None:
                     continue  # not about anybody: it must not be pooled with others
                 if rule.window is None:

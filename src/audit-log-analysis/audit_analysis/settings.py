@@ -16,6 +16,9 @@ class Settings(ServiceSettings, RabbitMQSettings, RedisSettings):
     port: Port = 5001
     #: Files and folders of Sigma rules.
     rules_paths: tuple[Path, ...] = (_PACK,)
+    #: The same of others (a checkout of SigmaHQ, a mounted ConfigMap). Those that this engine
+    #: cannot use are left out and told at /rules; a fault in one of ours would end the start.
+    foreign_rules_paths: tuple[Path, ...] = ()
     #: How far behind the newest event of an entity another may come and still be counted.
     lateness_seconds: Annotated[int, Field(ge=0, le=7 * 86400)] = 900
     #: Messages in hand at once.

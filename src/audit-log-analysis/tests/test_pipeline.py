@@ -2,6 +2,7 @@
 
 import datetime as dt
 from collections.abc import Sequence
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ class Bench:
         self.published: list[Message] = []
         self.broker_is_down = False
         self.pipeline = Pipeline(
-            load([PACK], lateness=900_000),
+            cache(partial(load, [PACK], lateness=900_000)),
             MemoryWindows(),
             self.publish,
             environment="test",

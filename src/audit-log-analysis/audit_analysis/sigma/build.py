@@ -10,6 +10,7 @@ from sigma.correlations import (
     SigmaCorrelationType,
 )
 from sigma.rule import SigmaRule
+from sigma.rule.attributes import SigmaStatus
 
 from audit_analysis.sigma import compile as compiler
 from audit_analysis.sigma import options, require
@@ -108,6 +109,7 @@ def _rule(
         severity=SEVERITIES[level],
         sentence=own.sentence,
         window=window,
+        staged=parsed.status is SigmaStatus.EXPERIMENTAL,
     )
 
 

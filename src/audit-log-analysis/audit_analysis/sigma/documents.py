@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -28,6 +28,10 @@ class Document:
         """Something wrong with it, at its place."""
         text = what.args[0] if isinstance(what, SigmaError) and what.args else what
         return RuleFault(self.path, self.line, str(text))
+
+    def and_(self, other: "Document") -> "Document":
+        """The same place, with another document worked into it: another revision."""
+        return replace(self, content=[self.content, other.content])
 
     @property
     def revision(self) -> str:

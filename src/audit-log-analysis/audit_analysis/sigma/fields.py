@@ -23,6 +23,7 @@ _decode = msgspec.json.Decoder().decode
 
 _NATIVE: Final[dict[str, Callable[[Event], Scalar]]] = {
     "event_id": lambda event: event.event_id,
+    "timestamp": lambda event: event.timestamp.isoformat(),
     "event_type": lambda event: event.event_type,
     "source_service": lambda event: event.source_service,
     "server_hostname": lambda event: event.server_hostname,

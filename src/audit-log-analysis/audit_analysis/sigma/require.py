@@ -19,6 +19,7 @@ from sigma.types import (
     SigmaExpansion,
     SigmaNumber,
     SigmaString,
+    SigmaTimestampPart,
     SigmaType,
 )
 
@@ -79,6 +80,8 @@ def _of_value(field: str, value: SigmaType) -> Requirement | None:
     match value:
         case SigmaExpansion():
             return _any_of([_of_value(field, one) for one in value.values])
+        case SigmaTimestampPart():
+            return None  # a kind of number that no value is equal to
         case SigmaNumber() | SigmaBool():
             return Requirement(field, equal=frozenset({str(text(value.to_plain()))}))
         case SigmaString():

@@ -6,6 +6,7 @@ from typing import Final
 from msgspec import Struct
 
 from audit_analysis.sigma import logsource
+from audit_analysis.sigma.errors import RuleFault
 from audit_analysis.sigma.fields import View, text
 from audit_analysis.sigma.index import Index
 from audit_analysis.sigma.require import Requirement
@@ -32,13 +33,15 @@ class Rule(Struct, frozen=True, kw_only=True):
     """What a rule says of the events that match it.
 
     ``window`` is None for a rule about single events. ``sentence`` is a template over the entity's
-    fields, ``count`` and ``timespan``.
+    fields, ``count`` and ``timespan``. A ``staged`` rule (status: experimental) is counted, and
+    makes no findings.
     """
 
     ref: RuleRef
     severity: Severity
     sentence: str
     window: WindowSpec | None = None
+    staged: bool = False
 
 
 class Detector(Struct, frozen=True, kw_only=True):
@@ -74,10 +77,14 @@ class Detector(Struct, frozen=True, kw_only=True):
 
 
 class RuleSet:
-    """All rules. An event meets only those of its log source."""
+    """All rules. An event meets only those of its log source that could match it.
 
-    def __init__(self, detectors: Sequence[Detector]) -> None:
+    ``refused`` are the faults of foreign rules that were left out.
+    """
+
+    def __init__(self, detectors: Sequence[Detector], *, refused: Sequence[RuleFault] = ()) -> None:
         self._detectors = tuple(detectors)
+        self.refused = tuple(refused)
         self._by_source: dict[LogSource, Index[Detector]] = {}
 
     @property

@@ -1,5 +1,6 @@
 """One value of a rule against the values of a field: what each kind of Sigma value means."""
 
+import datetime as dt
 import ipaddress
 from collections.abc import Callable
 from typing import Final
@@ -23,6 +24,7 @@ from sigma.types import (
     SigmaTimestampPart,
     SigmaType,
     SpecialChars,
+    TimestampPart,
 )
 
 from audit_analysis.sigma.errors import Unsupported
@@ -73,7 +75,7 @@ def predicate(field: str, value: SigmaType) -> Predicate:
                 found is not None and search(found) for found in map(text, view.values(field))
             )
         case SigmaTimestampPart():
-            raise Unsupported("the time modifiers (minute, hour, day, week, month, year)")
+            return _part_of_time(field, value)
         case SigmaBool() | SigmaNumber():
             plain = str(text(value.to_plain()))
             return lambda view: plain in view.lowered(field)
@@ -196,6 +198,31 @@ def _reference(field: str, value: SigmaFieldReference) -> Predicate:
     return lambda view: any(
         same(one, two) for one in view.lowered(field) for two in view.lowered(other)
     )
+
+
+_PARTS: Final[dict[TimestampPart, Callable[[dt.datetime], int]]] = {
+    TimestampPart.MINUTE: lambda moment: moment.minute,
+    TimestampPart.HOUR: lambda moment: moment.hour,
+    TimestampPart.DAY: lambda moment: moment.day,
+    TimestampPart.WEEK: lambda moment: moment.isocalendar().week,
+    TimestampPart.MONTH: lambda moment: moment.month,
+    TimestampPart.YEAR: lambda moment: moment.year,
+}
+
+
+def _part_of_time(field: str, value: SigmaTimestampPart) -> Predicate:
+    part, wanted = _PARTS[value.timestamp_part], value.number
+
+    def holds(view: View) -> bool:
+        for one in view.values(field):
+            try:
+                if isinstance(one, str) and part(dt.datetime.fromisoformat(one)) == wanted:
+                    return True
+            except ValueError:
+                continue  # text that is no time has no hour
+        return False
+
+    return holds
 
 
 def _inside(value: object, network: ipaddress.IPv4Network | ipaddress.IPv6Network) -> bool:

@@ -1,0 +1,149 @@
+"""Rules come from files: ours, others', with exclusions, and as they change."""
+
+import datetime as dt
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from prometheus_client import CollectorRegistry
+
+from audit_analysis.reload import RuleFiles
+from audit_analysis.sigma.errors import RuleErrors
+from audit_analysis.sigma.fields import View
+from audit_analysis.sigma.load import load
+from audit_analysis.sigma.rule import RuleSet
+from auditflow import event
+
+TODAY = dt.date(2026, 11, 24)
+
+
+def rule(number: int, value: str = "x", more: str = "") -> str:
+    return f"""
+title: Rule {number}
+id: 20000000-0000-4000-8000-{number:012}
+logsource: {{product: auditflow, category: file_event}}
+detection: {{s: {{resource: {value}}}, condition: s}}
+{more}
+"""
+
+
+def exclusion(number: int, rules: str, expires: str = "2027-01-01") -> str:
+    return f"""
+title: Ansible may
+id: 30000000-0000-4000-8000-{number:012}
+logsource: {{product: auditflow, category: file_event}}
+filter: {{rules: {rules}, selection: {{user_id: ansible}}, condition: not selection}}
+auditflow: {{owner: platform, reason: CHG-1, expires: {expires}}}
+"""
+
+
+def fires(rules: RuleSet, **fields: Any) -> list[str]:
+    whole = {
+        "event_id": "e",
+        "timestamp": "2026-01-01T00:00:00Z",
+        "event_type": "file_modified",
+        "resource": "x",
+        **fields,
+    }
+    view = View(event.decode(msgspec.json.encode(whole)))
+    return [one.rule.ref.title for one in rules.match(view)]
+
+
+def test_a_foreign_rule_that_cannot_be_used_is_left_out_and_told(tmp_path: Path) -> None:
+    (tmp_path / "own").mkdir()
+    (tmp_path / "foreign").mkdir()
+    (tmp_path / "own" / "1.yml").write_text(rule(1))
+    (tmp_path / "foreign" / "2.yml").write_text(rule(2))
+    (tmp_path / "foreign" / "bad.yml").write_text("title: [")
+    (tmp_path / "foreign" / "twice.yml").write_text(rule(1, "other"))
+    rules = load([tmp_path / "own"], lateness=0, foreign=[tmp_path / "foreign"])
+    assert fires(rules) == ["Rule 1", "Rule 2"]
+    assert [fault.path.name for fault in rules.refused] == ["bad.yml", "twice.yml"]
+
+
+def test_an_exclusion_takes_good_behaviour_out_and_changes_the_revision(tmp_path: Path) -> None:
+    (tmp_path / "1.yml").write_text(rule(1))
+    before = load([tmp_path], lateness=0, today=TODAY)
+    (tmp_path / "2.yml").write_text(exclusion(1, "[20000000-0000-4000-8000-000000000001]"))
+    after = load([tmp_path], lateness=0, today=TODAY)
+    assert fires(before, user_id="ansible") == ["Rule 1"]
+    assert fires(after, user_id="ansible") == []
+    assert fires(after, user_id="mallory") == ["Rule 1"]
+    assert before.rules[0].ref.revision != after.rules[0].ref.revision
+
+
+def test_an_exclusion_is_of_its_rules_and_for_its_time_only(tmp_path: Path) -> None:
+    (tmp_path / "1.yml").write_text(rule(1) + "---" + rule(2))
+    (tmp_path / "2.yml").write_text(
+        exclusion(1, "[20000000-0000-4000-8000-000000000001]", expires="2026-11-24")
+    )
+    assert fires(load([tmp_path], lateness=0, today=TODAY), user_id="ansible") == ["Rule 2"]
+    tomorrow = TODAY + dt.timedelta(days=1)
+    late = load([tmp_path], lateness=0, today=tomorrow)
+    assert fires(late, user_id="ansible") == ["Rule 1", "Rule 2"]
+
+
+def test_an_exclusion_needs_owner_reason_and_end(tmp_path: Path) -> None:
+    (tmp_path / "1.yml").write_text(exclusion(1, "any").replace("owner: platform, ", ""))
+    with pytest.raises(RuleErrors, match="expires, owner, reason"):
+        load([tmp_path], lateness=0, today=TODAY)
+
+
+def test_a_collection_of_documents_that_complete_each_other(tmp_path: Path) -> None:
+    common = "action: global\nlogsource: {product: auditflow, category: file_event}\nlevel: high\n"
+    parts = [
+        f"title: Part {number}\nid: 40000000-0000-4000-8000-{number:012}\n"
+        f"detection: {{s: {{resource: {value}}}, condition: s}}\n"
+        for number, value in ((1, "x"), (2, "y"))
+    ]
+    (tmp_path / "all.yml").write_text("---\n".join([common, *parts]))
+    rules = load([tmp_path], lateness=0)
+    assert fires(rules, resource="y") == ["Part 2"]
+    assert {one.ref.level for one in rules.rules} == {"high"}
+
+
+def test_a_staged_rule_is_known_as_one(tmp_path: Path) -> None:
+    (tmp_path / "1.yml").write_text(rule(1, more="status: experimental"))
+    assert load([tmp_path], lateness=0).rules[0].staged
+
+
+def test_a_change_is_loaded_whole_or_not_at_all(tmp_path: Path) -> None:
+    # Given rules that are in force
+    (tmp_path / "1.yml").write_text(rule(1))
+    registry = CollectorRegistry()
+    files = RuleFiles(partial(load, [tmp_path], lateness=0), [tmp_path], registry=registry)
+    # when a good rule comes, it is in force
+    (tmp_path / "2.yml").write_text(rule(2))
+    files.look_again()
+    assert fires(files.current()) == ["Rule 1", "Rule 2"]
+    # when a bad one comes, what was in force stays, and the fault is told
+    (tmp_path / "3.yml").write_text("title: [")
+    files.look_again()
+    assert fires(files.current()) == ["Rule 1", "Rule 2"]
+    assert [fault.path.name for fault in files.state().faults] == ["3.yml"]
+    assert registry.get_sample_value("auditflow_analysis_rules_stale") == 1
+    # when it is mended, all is well
+    (tmp_path / "3.yml").write_text(rule(3))
+    files.look_again()
+    assert fires(files.current()) == ["Rule 1", "Rule 2", "Rule 3"]
+    assert files.state().faults == ()
+    assert registry.get_sample_value("auditflow_analysis_rules_stale") == 0
+    assert registry.get_sample_value("auditflow_analysis_rules") == 3
+
+
+def test_a_folder_mounted_by_kubernetes_changes_by_its_link(tmp_path: Path) -> None:
+    for number in (1, 2):
+        (tmp_path / f"data-{number}").mkdir()
+        (tmp_path / f"data-{number}" / "r.yml").write_text(rule(number))
+    mount = tmp_path / "mount"
+    mount.mkdir()
+    (mount / "..data").symlink_to(tmp_path / "data-1")
+    (mount / "r.yml").symlink_to(mount / "..data" / "r.yml")
+    files = RuleFiles(partial(load, [mount], lateness=0), [mount], registry=CollectorRegistry())
+    assert fires(files.current()) == ["Rule 1"]
+    (mount / "next").symlink_to(tmp_path / "data-2")
+    (mount / "next").rename(mount / "..data")
+    files.look_again()
+    assert fires(files.current()) == ["Rule 2"]
