@@ -4,7 +4,7 @@ LOCAL := $(VENV)/bin/auditflow-local
 
 # A variable given here (make up AUDITFLOW_PORT_API=8001) is one of the tool's environment.
 .DEFAULT_GOAL := help
-.PHONY: help setup up down reset logs status test lint format schemas
+.PHONY: help setup up down reset logs status test lint format schemas bootstrap
 
 help: ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):[^#]*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 12
@@ -40,6 +40,13 @@ lint: setup ## check style, types and security, as CI does
 format: setup ## write the code in the one style
 	$(VENV)/bin/ruff check --fix
 	$(VENV)/bin/ruff format
+
+bootstrap: ## put Argo CD on the cluster of KUBECONFIG, and hand it its folder (CLUSTER=single)
+	@kubectl apply --server-side --force-conflicts -k bootstrap/argocd || true # its own kinds are new
+	kubectl wait --for=condition=Established --timeout=2m crd/applications.argoproj.io crd/appprojects.argoproj.io
+	kubectl apply --server-side --force-conflicts -k bootstrap/argocd
+	kubectl -n argocd rollout status deployment/argocd-server --timeout=5m
+	kubectl apply --server-side --force-conflicts -k clusters/$(or $(CLUSTER),single)
 
 schemas: setup ## write the published contracts from the code
 	$(VENV)/bin/auditflow schemas write docs/contracts

@@ -49,6 +49,19 @@ def test_from_empty_and_again(postgres: Postgres) -> None:
     assert second.stdout.startswith("the schema is up to date, at 0001\n")
 
 
+def test_a_newer_schema_is_left_alone_by_a_version_that_came_back(postgres: Postgres) -> None:
+    migrated = postgres.fresh_database()
+    assert _run(migrated).returncode == 0
+    with psycopg2.connect(migrated.dsn(OWNER)) as connection, connection.cursor() as cursor:
+        cursor.execute("UPDATE alembic_version SET version_num = '9999'")
+    connection.close()
+
+    again = _run(migrated)
+
+    assert (again.returncode, again.stderr) == (0, "")
+    assert again.stdout.startswith("the schema is newer than this version, at 9999")
+
+
 def test_two_at_once(postgres: Postgres, settings_for: Callable[..., Any]) -> None:
     empty = postgres.fresh_database()
     said: list[list[str]] = [[], []]

@@ -1,0 +1,16 @@
+# The newest backup, or the one that BACKUP names, in one transaction: all of it or nothing. The
+# schema goes first, since pg_restore's own --clean cannot take partitioned tables apart.
+set -eu
+PGPASSWORD=$(cat /run/secrets/postgres/PG_PASSWORD)
+export PGPASSWORD
+file=/backup/${BACKUP:-$(ls /backup | grep '^auditflow-.*[.]dump$' | tail -n 1)}
+echo "restoring $file"
+{
+    echo 'BEGIN; DROP SCHEMA IF EXISTS public CASCADE; CREATE SCHEMA public;'
+    if pg_restore --no-owner --file=- "$file"; then
+        echo 'COMMIT;'
+    else
+        echo 'SELECT the_backup_cannot_be_read;' # an error, so that psql fails and nothing stays
+    fi
+} | psql --no-psqlrc --quiet --output=/dev/null --set=ON_ERROR_STOP=1
+psql --no-psqlrc --tuples-only --command="SELECT count(*) || ' alerts' FROM alerts"

@@ -1,0 +1,87 @@
+"""Which Secrets there are, and what is in each: one per consumer, with only its own keys.
+
+A key holds a value that is made once ("rabbitmq/audit-log-analysis") and may be in several Secrets,
+or a document made of such values.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from msgspec import Struct
+
+from auditflow import topology
+
+Values = Mapping[str, str]
+
+#: Redis' users: the service, and the one for people, who may do everything.
+REDIS_USERS: Final[Mapping[str, str]] = {
+    "audit-log-analysis": "~* &* +@all -@admin -@dangerous +info",
+    "auditflow-admin": "~* &* +@all",
+}
+
+
+class Value(Struct, frozen=True):
+    """Made once, and the same wherever its name appears."""
+
+    name: str
+
+
+class Document(Struct, frozen=True):
+    """A text that servers read. It holds only hashes, so the values cannot be read back from it."""
+
+    values: tuple[str, ...]
+    write: Callable[[Values], str]
+
+
+def _definitions(values: Values) -> str:
+    passwords = {user: values[f"rabbitmq/{user}"] for user in topology.USERS}
+    return json.dumps(topology.definitions(passwords))
+
+
+def _users_acl(values: Values) -> str:
+    lines = ["user default off"]
+    for user, rules in REDIS_USERS.items():
+        digest = hashlib.sha256(values[f"redis/{user}"].encode()).hexdigest()
+        lines.append(f"user {user} on #{digest} {rules}")
+    return "\n".join(lines) + "\n"
+
+
+SECRETS: Final[Mapping[str, Mapping[str, Value | Document]]] = {
+    "audit-event-generator": {
+        "RABBITMQ_PASS": Value("rabbitmq/audit-event-generator"),
+        "INGEST_TOKEN": Value("token/ingest"),
+    },
+    "audit-log-analysis": {
+        "RABBITMQ_PASS": Value("rabbitmq/audit-log-analysis"),
+        "REDIS_PASSWORD": Value("redis/audit-log-analysis"),
+    },
+    "notification-service": {
+        "RABBITMQ_PASS": Value("rabbitmq/notification-service"),
+        "PG_PASSWORD": Value("postgres/auditflow_app"),
+        "API_TOKEN": Value("token/api"),
+    },
+    "notification-service-migrate": {"PG_PASSWORD": Value("postgres/auditflow_owner")},
+    "event-audit-dashboard": {
+        "API_TOKEN": Value("token/api"),
+        "DASHBOARD_PASSWORD": Value("dashboard/admin"),
+        "SESSION_SECRET": Value("dashboard/session"),
+    },
+    "postgres": {
+        role: Value(f"postgres/{role}")
+        for role in ("postgres", "auditflow_owner", "auditflow_app", "auditflow_reader")
+    },
+    "postgres-backup": {"PGPASSWORD": Value("postgres/auditflow_reader")},
+    # No pod mounts these two: they are for people.
+    "rabbitmq-people": {
+        user: Value(f"rabbitmq/{user}") for user in ("auditflow-operator", "auditflow-admin")
+    },
+    "redis-people": {"auditflow-admin": Value("redis/auditflow-admin")},
+    "rabbitmq": {
+        "definitions.json": Document(
+            tuple(f"rabbitmq/{user}" for user in topology.USERS), _definitions
+        )
+    },
+    "redis": {"users.acl": Document(tuple(f"redis/{user}" for user in REDIS_USERS), _users_acl)},
+}

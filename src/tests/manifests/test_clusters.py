@@ -1,0 +1,146 @@
+"""What Argo CD may do, and when it does it by itself."""
+
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+Object = dict[str, Any]
+
+
+def test_dev_and_staging_sync_by_themselves_and_prod_by_a_person(manifests: Any) -> None:
+    for environment, automated in (("dev", True), ("staging", True), ("prod", False)):
+        for application in manifests.applications(environment).values():
+            policy = application["spec"]["syncPolicy"]
+            if automated:
+                assert policy["automated"] == {"prune": True, "selfHeal": True}
+            else:
+                assert "automated" not in policy
+            assert policy["retry"]["backoff"]
+
+
+def test_deleting_waits_for_what_is_deleted_but_a_root_leaves_all_running(manifests: Any) -> None:
+    for environment in ("dev", "staging", "prod"):
+        for application in manifests.applications(environment).values():
+            assert application["metadata"]["finalizers"] == [
+                "resources-finalizer.argocd.argoproj.io/foreground"
+            ]
+    for application in manifests.applications("single").values():
+        assert "finalizers" not in application["metadata"]
+
+
+def test_an_operator_may_pause_an_environment(manifests: Any) -> None:
+    for root in manifests.applications("single").values():
+        assert root["spec"]["syncPolicy"]["syncOptions"] == ["RespectIgnoreDifferences=true"]
+        assert root["spec"]["ignoreDifferences"] == [
+            {
+                "group": "argoproj.io",
+                "kind": "Application",
+                "jsonPointers": ["/spec/syncPolicy/automated"],
+            }
+        ]
+
+
+def permitted(project: Object, thing: Object) -> bool:
+    group = thing["apiVersion"].rpartition("/")[0]
+    spec = project["spec"]
+    if "namespace" in thing["metadata"]:
+        return {"group": group, "kind": thing["kind"]} in spec[
+            "namespaceResourceWhitelist"
+        ] and any(
+            one["namespace"] == thing["metadata"]["namespace"] for one in spec["destinations"]
+        )
+    return any(
+        (one["group"], one["kind"]) == (group, thing["kind"])
+        and one.get("name", thing["metadata"]["name"]) == thing["metadata"]["name"]
+        for one in spec["clusterResourceWhitelist"]
+    )
+
+
+def test_a_project_permits_what_its_environment_needs_and_no_other(
+    manifests: Any, environment: str, kit: Any
+) -> None:
+    (project,) = kit.of_kind(manifests.cluster(environment), "AppProject")
+    for thing in manifests.environment(environment):
+        assert permitted(project, thing), kit.name(thing)
+    for other in {"dev", "staging", "prod"} - {environment}:
+        for thing in manifests.environment(other):
+            assert not permitted(project, thing), kit.name(thing)
+
+
+def test_the_platform_permits_the_roots_and_no_star_is_anywhere(manifests: Any, kit: Any) -> None:
+    single = manifests.cluster("single")
+    (platform,) = kit.of_kind(single, "AppProject")
+    children = [one for env in ("dev", "staging", "prod") for one in manifests.cluster(env)]
+    for thing in (*single, *children):
+        assert permitted(platform, thing), kit.name(thing)
+    for project in kit.of_kind((*single, *children), "AppProject"):
+        spec = project["spec"]
+        assert "*" not in str({key: spec[key] for key in spec if key.endswith("Whitelist")})
+        assert "*" not in str(spec["destinations"])
+        assert "*" not in str(spec["sourceRepos"])
+
+
+def test_every_application_is_in_the_project_that_is_meant_for_it(
+    manifests: Any, environment: str
+) -> None:
+    for application in manifests.applications(environment).values():
+        assert application["spec"]["project"] == f"auditflow-{environment}"
+        assert application["spec"]["destination"]["namespace"] == f"auditflow-{environment}"
+    for root in manifests.applications("single").values():
+        assert root["spec"]["project"] == "platform"
+
+
+def test_prod_has_sync_windows_and_only_prod(manifests: Any, environment: str, kit: Any) -> None:
+    (project,) = kit.of_kind(manifests.cluster(environment), "AppProject")
+    windows = project["spec"].get("syncWindows", [])
+    assert bool(windows) is (environment == "prod")
+    assert all(one["kind"] == "allow" and not one.get("manualSync") for one in windows)
+
+
+def test_the_address_of_the_repository_is_said_once(root: Path) -> None:
+    said = [
+        file
+        for top in ("apps", "clusters", "bootstrap")
+        for file in (root / top).rglob("*.yaml")
+        if "project-genesis" in file.read_text()
+    ]
+    assert said == [root / "clusters/repository/repository.yaml"]
+
+
+def test_the_settings_of_argo_cd_fit_upstreams_manifest(
+    root: Path, tmp_path: Path, kit: Any
+) -> None:
+    """With the manifest of the Go module, where Go has it, in the place of the remote one."""
+    module = _argo_cd()
+    if module is None:
+        pytest.skip("Go has no copy of Argo CD's module, and the manifest is on the internet")
+    shutil.copytree(module / "manifests", tmp_path / "manifests")
+    shutil.copytree(root / "bootstrap/argocd", tmp_path / "argocd")
+    subprocess.run(("chmod", "-R", "u+w", str(tmp_path)), check=True)
+    upstream = tmp_path / "argocd/upstream/kustomization.yaml"
+    text = upstream.read_text()
+    remote = next(line for line in text.splitlines() if line.startswith("- https://"))
+    upstream.write_text(text.replace(remote, "- ../../manifests/cluster-install"))
+    objects = kit.render(tmp_path / "argocd")
+    names = {kit.name(one): one for one in objects}
+    assert "resource.exclusions" in names["ConfigMap/argocd-cm"]["data"], "upstream's own stays"
+    assert "timeout.reconciliation" in names["ConfigMap/argocd-cm"]["data"]
+    assert names["Deployment/argocd-applicationset-controller"]["spec"]["replicas"] == 0
+    for workload in kit.of_kind(objects, "Deployment", "StatefulSet"):
+        if workload["spec"].get("replicas") != 0:
+            assert workload["spec"]["template"]["spec"]["containers"][0]["resources"]["limits"]
+    manifest = (root / "bootstrap/argocd/upstream/kustomization.yaml").read_text()
+    assert f"ref={module.name.partition('@')[2]}" in manifest
+
+
+def _argo_cd() -> Path | None:
+    if shutil.which("go") is None:
+        return None
+    cache = subprocess.run(
+        ("go", "env", "GOMODCACHE"), capture_output=True, text=True, check=True
+    ).stdout.strip()
+    found = sorted(Path(cache, "github.com/argoproj/argo-cd").glob("v3@v*/manifests"))
+    return found[-1].parent if found else None

@@ -1,0 +1,137 @@
+"""Who may talk to whom: what the network policies allow, worked out, is the data flow exactly."""
+
+from typing import Any, NamedTuple
+
+Object = dict[str, Any]
+
+#: design.md's way of the data, and who looks after it.
+FLOW = {
+    ("audit-event-generator", "rabbitmq", 5672),
+    ("audit-log-analysis", "rabbitmq", 5672),
+    ("audit-log-analysis", "redis", 6379),
+    ("notification-service", "rabbitmq", 5672),
+    ("notification-service", "postgres", 5432),
+    ("notification-service-migrate", "postgres", 5432),
+    ("postgres-backup", "postgres", 5432),
+    ("event-audit-dashboard", "notification-service", 8000),
+    ("argocd-notifications", "audit-event-generator", 5000),
+    ("a stranger", "event-audit-dashboard", 8080),
+    ("argocd-notifications", "event-audit-dashboard", 8080),
+    ("prometheus", "audit-event-generator", 5000),
+    ("prometheus", "audit-log-analysis", 5001),
+    ("prometheus", "event-audit-dashboard", 8080),
+    ("prometheus", "notification-service", 8000),
+    ("prometheus", "rabbitmq", 15692),
+}
+#: Who may leave the namespace, beside DNS.
+OUTSIDE = {("secrets", 443), ("secrets", 6443)}
+
+
+class Pod(NamedTuple):
+    name: str
+    namespace: str
+    labels: dict[str, str]
+    ports: dict[str, int]
+
+
+STRANGERS = (
+    Pod("a stranger", "default", {"app.kubernetes.io/name": "rabbitmq"}, {}),
+    Pod(
+        "argocd-notifications",
+        "argocd",
+        {"app.kubernetes.io/name": "argocd-notifications-controller"},
+        {},
+    ),
+    Pod("prometheus", "monitoring", {"app.kubernetes.io/name": "prometheus"}, {}),
+)
+
+
+def pods(objects: list[Object], kit: Any) -> list[Pod]:
+    return [
+        Pod(
+            one["metadata"]["name"],
+            one["metadata"]["namespace"],
+            kit.pod_template(one)["metadata"]["labels"],
+            {
+                port["name"]: port["containerPort"]
+                for container in kit.pod_template(one)["spec"]["containers"]
+                for port in container.get("ports", [])
+            },
+        )
+        for one in kit.of_kind(objects, *kit.workloads)
+    ]
+
+
+def matches(selector: Object, labels: dict[str, str]) -> bool:
+    assert selector.keys() <= {"matchLabels"}, "teach this test to read the rest"
+    return bool(selector.get("matchLabels", {}).items() <= labels.items())
+
+
+def is_peer(peer: Object, pod: Pod, namespace: str) -> bool:
+    assert peer.keys() <= {"podSelector", "namespaceSelector"}
+    if "namespaceSelector" in peer:
+        place = {"kubernetes.io/metadata.name": pod.namespace}
+        if not matches(peer["namespaceSelector"], place):
+            return False
+    elif pod.namespace != namespace:
+        return False
+    return matches(peer.get("podSelector", {}), pod.labels)
+
+
+def allows(objects: list[Object], way: str, subject: Pod, other: Pod | None, port: int,
+           target: Pod | None, kit: Any) -> bool:  # fmt: skip
+    """Whether the policies on ``subject`` let it send to, or hear from, ``other``."""
+    policies = [
+        one
+        for one in kit.of_kind(objects, "NetworkPolicy")
+        if one["metadata"]["namespace"] == subject.namespace
+        and way.capitalize() in one["spec"]["policyTypes"]
+        and matches(one["spec"]["podSelector"], subject.labels)
+    ]
+    if not policies:
+        return True
+    for policy in policies:
+        for rule in policy["spec"].get(way, []):
+            ports = [one["port"] for one in rule.get("ports", [])]
+            numbers = [target.ports.get(one) if target and isinstance(one, str) else one
+                       for one in ports]  # fmt: skip
+            if ports and port not in numbers:
+                continue
+            peers = rule.get("from" if way == "ingress" else "to")
+            if peers is None:
+                return True
+            if other and any(
+                is_peer(peer, other, policy["metadata"]["namespace"]) for peer in peers
+            ):
+                return True
+    return False
+
+
+def test_the_policies_allow_the_data_flow_and_nothing_else(objects: list[Object], kit: Any) -> None:
+    ours = pods(objects, kit)
+    allowed = {
+        (source.name, target.name, port)
+        for source in (*ours, *STRANGERS)
+        for target in ours
+        for port in target.ports.values()
+        if source is not target
+        and allows(objects, "egress", source, target, port, target, kit)
+        and allows(objects, "ingress", target, source, port, target, kit)
+    }
+    assert allowed == FLOW
+
+
+def test_nobody_leaves_the_namespace_but_who_must(objects: list[Object], kit: Any) -> None:
+    leaving = {
+        (pod.name, port)
+        for pod in pods(objects, kit)
+        for port in (22, 80, 443, 6443, 8080)
+        if allows(objects, "egress", pod, None, port, None, kit)
+    }
+    assert leaving == OUTSIDE
+
+
+def test_everybody_finds_names(objects: list[Object], kit: Any) -> None:
+    dns = Pod("dns", "kube-system", {"k8s-app": "kube-dns"}, {})
+    for pod in pods(objects, kit):
+        assert allows(objects, "egress", pod, dns, 53, dns, kit), pod.name

@@ -1,0 +1,276 @@
+"""What every workload has, whoever wrote it. Each test names all that lack it."""
+
+import re
+from typing import Any
+
+Object = dict[str, Any]
+
+LABELS = ("app.kubernetes.io/name", "app.kubernetes.io/part-of", "team", "environment",
+          "finops.tier")  # fmt: skip
+
+
+def workloads(objects: list[Object], kit: Any) -> list[Object]:
+    found: list[Object] = kit.of_kind(objects, *kit.workloads)
+    assert len(found) == 10
+    return found
+
+
+def containers(workload: Object, kit: Any) -> list[Object]:
+    spec = kit.pod_template(workload)["spec"]
+    every: list[Object] = spec.get("initContainers", []) + spec["containers"]
+    return every
+
+
+def servers(objects: list[Object], kit: Any) -> list[Object]:
+    found: list[Object] = kit.of_kind(objects, "Deployment", "StatefulSet")
+    return found
+
+
+def test_everything_is_labelled_and_so_are_its_pods(
+    objects: list[Object], environment: str, kit: Any
+) -> None:
+    lacking = []
+    for thing in objects:
+        places = [thing["metadata"].get("labels", {})]
+        if thing["kind"] in kit.workloads:
+            places.append(kit.pod_template(thing)["metadata"]["labels"])
+        for labels in places:
+            lacking += [f"{kit.name(thing)}: {one}" for one in LABELS if one not in labels]
+            assert labels.get("environment") == environment, kit.name(thing)
+    assert not lacking
+
+
+def test_everything_is_in_the_namespace_of_its_environment(
+    objects: list[Object], environment: str, kit: Any
+) -> None:
+    for thing in objects:
+        if thing["kind"] == "Namespace":
+            assert thing["metadata"]["name"] == f"auditflow-{environment}"
+        else:
+            assert thing["metadata"]["namespace"] == f"auditflow-{environment}", kit.name(thing)
+
+
+def test_nothing_of_an_environment_mentions_another(
+    objects: list[Object], manifests: Any, environment: str, kit: Any
+) -> None:
+    others = {"dev", "staging", "prod"} - {environment}
+    word = re.compile(rf"(?<![a-z])({'|'.join(others)})(?![a-z])")
+    for thing in [*objects, *manifests.cluster(environment)]:
+        found = word.search(re.sub(r"/dev/(null|shm|std\w+)", "", str(thing)))
+        assert not found, f"{kit.name(thing)} mentions {found[0]}"
+
+
+def test_the_namespace_enforces_pod_security(objects: list[Object], kit: Any) -> None:
+    (namespace,) = kit.of_kind(objects, "Namespace")
+    assert namespace["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == "restricted"
+
+
+def test_every_container_is_confined(objects: list[Object], kit: Any) -> None:
+    for workload in workloads(objects, kit):
+        pod = kit.pod_template(workload)["spec"]
+        assert pod["securityContext"]["runAsNonRoot"] is True
+        assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+        assert not {"hostNetwork", "hostPID", "hostIPC"} & pod.keys()
+        assert not any("hostPath" in volume for volume in pod.get("volumes", []))
+        for container in containers(workload, kit):
+            assert container["securityContext"] == {
+                "allowPrivilegeEscalation": False,
+                "readOnlyRootFilesystem": True,
+                "capabilities": {"drop": ["ALL"]},
+            }, kit.name(workload)
+
+
+def test_every_container_asks_and_is_bounded(objects: list[Object], kit: Any) -> None:
+    for workload in workloads(objects, kit):
+        for container in containers(workload, kit):
+            for bound in ("requests", "limits"):
+                assert container["resources"][bound].keys() == {"cpu", "memory"}
+
+
+def test_every_server_is_probed(objects: list[Object], kit: Any) -> None:
+    for workload in servers(objects, kit):
+        for container in containers(workload, kit):
+            probes = {
+                kind: container[f"{kind}Probe"] for kind in ("startup", "liveness", "readiness")
+            }
+            if workload["kind"] == "Deployment":
+                assert probes["startup"]["httpGet"]["path"] == "/healthz"
+                assert probes["liveness"]["httpGet"]["path"] == "/healthz"
+                dashboard = workload["metadata"]["name"] == "event-audit-dashboard"
+                ready = "/healthz" if dashboard else "/readyz"
+                assert probes["readiness"]["httpGet"]["path"] == ready
+
+
+def test_a_service_may_end_in_peace(objects: list[Object], kit: Any) -> None:
+    for workload in servers(objects, kit):
+        pod = kit.pod_template(workload)["spec"]
+        leaving = sum(
+            container.get("lifecycle", {}).get("preStop", {}).get("sleep", {}).get("seconds", 0)
+            for container in pod["containers"]
+        )
+        # A service has ten seconds of its own after SIGTERM (auditflow.serving).
+        assert pod["terminationGracePeriodSeconds"] > leaving + 10
+
+
+def test_no_pod_has_a_token_but_the_one_that_talks_to_the_api_server(
+    objects: list[Object], kit: Any
+) -> None:
+    for workload in workloads(objects, kit):
+        pod = kit.pod_template(workload)["spec"]
+        has_token = pod["automountServiceAccountToken"]
+        assert has_token is (workload["metadata"]["name"] == "secrets")
+        assert pod["serviceAccountName"] != "default"
+    for account in kit.of_kind(objects, "ServiceAccount"):
+        assert account["automountServiceAccountToken"] is False
+
+
+def test_every_account_that_is_used_exists(objects: list[Object], kit: Any) -> None:
+    made = {one["metadata"]["name"] for one in kit.of_kind(objects, "ServiceAccount")}
+    used = {kit.pod_template(one)["spec"]["serviceAccountName"] for one in workloads(objects, kit)}
+    assert used <= made
+
+
+def test_services_scale_and_nothing_else_sets_their_number(objects: list[Object], kit: Any) -> None:
+    scaled = {
+        one["spec"]["scaleTargetRef"]["name"]
+        for one in kit.of_kind(objects, "HorizontalPodAutoscaler")
+    }
+    for deployment in kit.of_kind(objects, "Deployment"):
+        assert deployment["metadata"]["name"] in scaled
+        assert "replicas" not in deployment["spec"]
+
+
+def selects(selector: Object, labels: dict[str, str]) -> bool:
+    return bool(selector["matchLabels"].items() <= labels.items())
+
+
+def test_every_service_has_a_budget_a_monitor_and_a_spread(objects: list[Object], kit: Any) -> None:
+    budgets = kit.of_kind(objects, "PodDisruptionBudget")
+    monitors = kit.of_kind(objects, "ServiceMonitor")
+    for deployment in kit.of_kind(objects, "Deployment"):
+        labels = kit.pod_template(deployment)["metadata"]["labels"]
+        assert any(selects(one["spec"]["selector"], labels) for one in budgets)
+        assert any(selects(one["spec"]["selector"], labels) for one in monitors)
+        assert kit.pod_template(deployment)["spec"]["topologySpreadConstraints"]
+
+
+def test_a_drain_is_never_stopped(objects: list[Object], kit: Any) -> None:
+    for budget in kit.of_kind(objects, "PodDisruptionBudget"):
+        assert budget["spec"]["maxUnavailable"] == 1
+
+
+def test_every_service_selects_exactly_one_workload_and_a_port_that_it_has(
+    objects: list[Object], kit: Any
+) -> None:
+    for service in kit.of_kind(objects, "Service"):
+        chosen = [
+            one
+            for one in workloads(objects, kit)
+            if service["spec"]["selector"].items()
+            <= kit.pod_template(one)["metadata"]["labels"].items()
+        ]
+        assert len(chosen) == 1, kit.name(service)
+        named = {
+            port["name"] for one in containers(chosen[0], kit) for port in one.get("ports", [])
+        }
+        assert {port["targetPort"] for port in service["spec"]["ports"]} <= named
+
+
+def test_the_names_of_the_seed(objects: list[Object], kit: Any) -> None:
+    services = {one["metadata"]["name"]: one["spec"] for one in kit.of_kind(objects, "Service")}
+    assert services.keys() == {
+        "audit-event-generator-service",
+        "audit-log-analysis-service",
+        "event-audit-dashboard-service",
+        "notification-service",
+        "postgres-service",
+        "rabbitmq-service",
+        "redis-service",
+    }
+    assert services["event-audit-dashboard-service"]["type"] == "NodePort"
+
+
+def test_node_ports_differ_and_prods_is_that_of_the_seed(manifests: Any, kit: Any) -> None:
+    ports = {
+        environment: service["spec"]["ports"][0]["nodePort"]
+        for environment in ("dev", "staging", "prod")
+        for service in kit.of_kind(manifests.environment(environment), "Service")
+        if service["spec"].get("type") == "NodePort"
+    }
+    assert len(set(ports.values())) == 3
+    assert ports["prod"] == 30080
+
+
+def test_images_are_pinned(objects: list[Object], kit: Any) -> None:
+    for workload in workloads(objects, kit):
+        for container in containers(workload, kit):
+            image = container["image"]
+            _, _, tag = image.partition("@")[0].rpartition(":")
+            assert tag
+            assert tag != "latest"
+            if "/auditflow-" in image:
+                assert re.search(r"@sha256:[0-9a-f]{64}$", image)
+            else:
+                assert re.match(r"\d+\.\d+", tag), f"{image} may move"
+
+
+def test_no_secret_is_in_git(objects: list[Object], kit: Any) -> None:
+    assert not kit.of_kind(objects, "Secret", "SealedSecret")
+    suspicious = re.compile(r"(PASS|PASSWORD|TOKEN|SECRET|KEY)$")
+    for workload in workloads(objects, kit):
+        for container in containers(workload, kit):
+            for variable in container.get("env", []):
+                assert not suspicious.search(variable["name"]), variable
+
+
+def test_every_secret_that_is_mounted_is_one_that_the_job_makes(
+    objects: list[Object], kit: Any
+) -> None:
+    from auditflow.provisioning.catalogue import SECRETS
+
+    mounted = {
+        volume["secret"]["secretName"]
+        for one in workloads(objects, kit)
+        for volume in kit.pod_template(one)["spec"].get("volumes", [])
+        if "secret" in volume
+    }
+    assert mounted == SECRETS.keys() - {"rabbitmq-people", "redis-people"}
+    (role,) = kit.of_kind(objects, "Role")
+    create, get = role["rules"]
+    assert create["verbs"] == ["create"]
+    assert get["verbs"] == ["get"]
+    assert set(get["resourceNames"]) == SECRETS.keys()
+
+
+def test_data_ask_before_they_go(objects: list[Object], kit: Any) -> None:
+    prune = {"PersistentVolumeClaim": "false", "StatefulSet": "confirm", "Namespace": "confirm"}
+    for thing in kit.of_kind(objects, *prune):
+        options = thing["metadata"]["annotations"]["argocd.argoproj.io/sync-options"]
+        assert options == f"Prune={prune[thing['kind']]},Delete=confirm"
+
+
+def test_what_a_service_is_told_is_what_it_reads(objects: list[Object], kit: Any) -> None:
+    """Every variable of a Deployment is a field of the service's settings."""
+    from audit_analysis.settings import Settings as Analysis
+    from audit_event_generator.settings import Settings as Generator
+    from event_audit_dashboard.settings import DashboardSettings
+    from notification_service.settings import Settings as Notification
+
+    read: dict[str, Any] = {
+        "audit-event-generator": Generator,
+        "audit-log-analysis": Analysis,
+        "event-audit-dashboard": DashboardSettings,
+        "notification-service": Notification,
+    }
+    for deployment in kit.of_kind(objects, "Deployment"):
+        settings = read[deployment["metadata"]["name"]]
+        told = {
+            variable["name"].lower()
+            for container in containers(deployment, kit)
+            for variable in container["env"]
+        } - {"secrets_dir"}
+        assert told <= settings.model_fields.keys()
+        assert (
+            settings.model_fields["port"].default
+            == containers(deployment, kit)[0]["ports"][0]["containerPort"]
+        )

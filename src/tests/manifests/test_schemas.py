@@ -1,0 +1,136 @@
+"""Every object is valid, strictly: an unknown field is an error.
+
+Kubernetes' own kinds by the schemas of the pinned version; custom ones by those of a catalogue, a
+folder or an address with {group}, {kind} and {version} in it, from CRD_SCHEMAS.
+"""
+
+import json
+import os
+import re
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import kubernetes_validate
+import pytest
+
+KUBERNETES = "1.37"
+CATALOGUE = os.environ.get(
+    "CRD_SCHEMAS",
+    "https://raw.githubusercontent.com/datreeio/CRDs-catalog/main/{group}/{kind}_{version}.json",
+)
+#: Components that no environment has by default, and where each would be added.
+OPTIONAL = {
+    "canary": ("event-audit-dashboard", "notification-service"),
+    "keda": ("audit-log-analysis",),
+    "ingress": ("event-audit-dashboard",),
+    "ingress canary canary-traefik": ("event-audit-dashboard",),
+    "backup-s3": ("data/postgres",),
+    "external-secrets": ("secrets",),
+}
+FOLDERS = (
+    "apps/data/postgres/ha",
+    "apps/data/postgres/restore",
+    "apps/data/rabbitmq/ha",
+    "apps/platform/argocd-alerts",
+    "apps/platform/storage",
+    "bootstrap/argocd/own",
+    "bootstrap/argocd/settings",
+)
+
+
+class NotReachable(Exception):
+    pass
+
+
+def _pattern(validator: Any, pattern: str, value: Any, schema: Any) -> Iterator[Any]:
+    # The API server's regular expressions are Go's; some have flags where Python wants none.
+    flags = re.match(r"\^?\(\?([a-z]+)\)", pattern)
+    if flags:
+        pattern = f"(?{flags[1]})" + pattern.replace(f"(?{flags[1]})", "")
+    if isinstance(value, str) and not re.search(pattern, value):
+        yield jsonschema.ValidationError(f"{value!r} does not match {pattern!r}")
+
+
+Validator = jsonschema.validators.extend(  # type: ignore[no-untyped-call]
+    jsonschema.Draft202012Validator, {"pattern": _pattern}
+)
+
+
+@cache
+def custom_schema(group: str, kind: str, version: str) -> Any:
+    place = CATALOGUE.format(group=group, kind=kind, version=version)
+    try:
+        if "://" in place:
+            with urllib.request.urlopen(place, timeout=10) as answer:
+                return json.load(answer)
+        return json.loads(Path(place).read_text())
+    except urllib.error.HTTPError as error:
+        pytest.fail(f"the catalogue has no schema of {kind} of {group}/{version}: {error}")
+    except OSError as error:
+        if "://" in place:
+            raise NotReachable(f"{place}: {error}") from None
+        pytest.fail(f"there is no {place}")
+
+
+def problems(thing: dict[str, Any], name: str) -> list[str]:
+    group, _, version = thing["apiVersion"].rpartition("/")
+    native = "." not in group or group.endswith(".k8s.io")
+    try:
+        if native:
+            kubernetes_validate.validate(thing, KUBERNETES, strict=True)
+        else:
+            schema = custom_schema(group, thing["kind"].lower(), version)
+            Validator(schema).validate(thing)
+    except (jsonschema.ValidationError, kubernetes_validate.ValidationError) as error:
+        place = ".".join(str(part) for part in error.path)
+        return [f"{name}: {place}: {error.message[:200]}"]
+    return []
+
+
+def check(objects: list[dict[str, Any]], kit: Any) -> None:
+    found: list[str] = []
+    left_out: set[str] = set()
+    for thing in objects:
+        try:
+            found += problems(thing, kit.name(thing))
+        except NotReachable as error:
+            left_out.add(str(error))
+    assert not found, "\n".join(found)
+    if left_out:
+        pytest.skip(f"custom kinds were not checked: {sorted(left_out)[0]}")
+
+
+def test_environments(objects: list[dict[str, Any]], kit: Any) -> None:
+    check(objects, kit)
+
+
+@pytest.mark.parametrize("folder", ["dev", "staging", "prod", "single"])
+def test_clusters(manifests: Any, folder: str, kit: Any) -> None:
+    check(manifests.cluster(folder), kit)
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_what_no_environment_has(root: Path, folder: str, kit: Any) -> None:
+    check(kit.render(root / folder), kit)
+
+
+@pytest.mark.parametrize(
+    ("components", "app"), [(names, app) for names, apps in OPTIONAL.items() for app in apps]
+)
+def test_components_that_are_opted_into(
+    root: Path, tmp_path: Path, components: str, app: str, kit: Any
+) -> None:
+    overlay = {
+        "resources": [os.path.relpath(root / f"apps/{app}/envs/prod", tmp_path)],
+        "components": [
+            os.path.relpath(root / f"apps/components/{one}", tmp_path) for one in components.split()
+        ],
+        "namespace": "auditflow-prod",
+    }
+    (tmp_path / "kustomization.yaml").write_text(json.dumps(overlay))
+    check(kit.render(tmp_path), kit)
