@@ -48,7 +48,7 @@ def single(parsed: SigmaRule, *, revision: str, lateness: int) -> Detector:
         rule=_rule(parsed, revision, own, window),
         logsource=_logsource(parsed),
         matches=compiler.rule(parsed),
-        requirement=require.of_rule(parsed),
+        requirements=require.of_rule(parsed),
         group_by={field: field for field in own.group_by},
     )
 
@@ -86,7 +86,7 @@ def correlation(
             rule=rule,
             logsource=_logsource(base),
             matches=compiler.rule(base),
-            requirement=require.of_rule(base),
+            requirements=require.of_rule(base),
             group_by={name: _field(parsed, name, reference.reference) for name in names},
             stage=str(number) if temporal else "",
             counted=_counted(parsed.condition) if kind == "value_count" else None,

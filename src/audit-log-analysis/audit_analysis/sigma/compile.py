@@ -11,6 +11,7 @@ from sigma.rule import SigmaRule
 
 from audit_analysis.sigma import values
 from audit_analysis.sigma.errors import Unsupported
+from audit_analysis.sigma.fields import View
 from audit_analysis.sigma.values import Predicate
 
 
@@ -58,9 +59,24 @@ def _one_of(node: ConditionOR) -> Predicate | None:
     return lambda view: not wanted.isdisjoint(view.lowered(field))
 
 
+# Plain loops: a generator for each of them would cost more than what they ask.
+
+
 def _all(parts: list[Predicate]) -> Predicate:
-    return lambda view: all(part(view) for part in parts)
+    def every(view: View) -> bool:
+        for part in parts:  # noqa: SIM110
+            if not part(view):
+                return False
+        return True
+
+    return every
 
 
 def _any(parts: list[Predicate]) -> Predicate:
-    return lambda view: any(part(view) for part in parts)
+    def some(view: View) -> bool:
+        for part in parts:  # noqa: SIM110
+            if part(view):
+                return True
+        return False
+
+    return some

@@ -57,8 +57,13 @@ class View:
         """The values of a field as text in lower case, since Sigma's strings ignore case."""
         known = self._lower.get(field)
         if known is None:
-            texts = (text(value) for value in self.values(field))
-            known = self._lower[field] = tuple(one.lower() for one in texts if one is not None)
+            values = self.values(field)
+            if len(values) == 1 and isinstance(values[0], str):  # as nearly all are
+                known = (values[0].lower(),)
+            else:
+                texts = [text(value) for value in values]
+                known = tuple(one.lower() for one in texts if one is not None)
+            self._lower[field] = known
         return known
 
     def everything(self) -> Iterator[str]:

@@ -5,7 +5,7 @@ pieces of text by one pass of Aho-Corasick over the value, however many rules th
 value leads to is remembered, since the values of logs repeat.
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, Generic, TypeVar
 
@@ -58,17 +58,29 @@ class _FieldIndex:
 
 
 class Index(Generic[T]):
-    """Things with requirements, to be found by events. The order in which they came is kept."""
+    """Things with requirements, to be found by events. The order in which they came is kept.
 
-    def __init__(self, entries: Sequence[tuple[T, Requirement | None]]) -> None:
+    Of several requirements of a thing the one that the fewest others share is asked: "the result is
+    SUCCESS" tells nothing where a command's name tells all.
+    """
+
+    def __init__(self, entries: Sequence[tuple[T, Sequence[Requirement]]]) -> None:
         self._things = [thing for thing, _ in entries]
-        self._always = frozenset(
-            number for number, (_, requirement) in enumerate(entries) if requirement is None
+        shared = Counter(
+            value for _, requirements in entries for one in requirements for value in _values(one)
         )
+        always = set()
         by_field: defaultdict[str, dict[int, Requirement]] = defaultdict(dict)
-        for number, (_, requirement) in enumerate(entries):
-            if requirement is not None:
-                by_field[requirement.field][number] = requirement
+        for number, (_, requirements) in enumerate(entries):
+            if requirements:
+                rarest = min(
+                    requirements,
+                    key=lambda one: (max(shared[value] for value in _values(one)), one.cost),
+                )
+                by_field[rarest.field][number] = rarest
+            else:
+                always.add(number)
+        self._always = frozenset(always)
         self._fields = [(field, _FieldIndex(of_it)) for field, of_it in by_field.items()]
 
     def candidates(self, view: View) -> Iterable[T]:
@@ -80,3 +92,7 @@ class Index(Generic[T]):
                 if more:
                     found = found | more
         return (self._things[number] for number in sorted(found))
+
+
+def _values(requirement: Requirement) -> list[tuple[str, str]]:
+    return [(requirement.field, value) for value in requirement.equal | requirement.contain]

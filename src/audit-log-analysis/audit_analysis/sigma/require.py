@@ -4,7 +4,8 @@ A requirement is necessary, never sufficient: the predicate still decides. A rul
 asked about every event of its log source.
 """
 
-from collections.abc import Iterable
+from collections.abc import Sequence
+from functools import reduce
 from typing import Final
 
 from msgspec import Struct
@@ -18,11 +19,13 @@ from sigma.types import (
     SigmaBool,
     SigmaExpansion,
     SigmaNumber,
+    SigmaRegularExpression,
     SigmaString,
     SigmaTimestampPart,
     SigmaType,
 )
 
+from audit_analysis.sigma import literals
 from audit_analysis.sigma.fields import text
 
 #: A shorter piece of text is in too many values to tell rules apart.
@@ -41,54 +44,65 @@ class Requirement(Struct, frozen=True):
         """Less is better: whole values tell more than pieces, and few more than many."""
         return bool(self.contain), len(self.equal) + len(self.contain)
 
-    def or_(self, other: "Requirement") -> "Requirement | None":
+    def or_(self, other: "Requirement") -> "Requirement":
         """What holds when one of two requirements on the same field does."""
-        if self.field != other.field:
-            return None
         return Requirement(self.field, self.equal | other.equal, self.contain | other.contain)
 
 
-def of_rule(parsed: SigmaRule) -> Requirement | None:
-    """The best requirement of a rule, or None when it has none."""
-    return _any_of([_of(condition.parsed) for condition in parsed.detection.parsed_condition])
+def of_rule(parsed: SigmaRule) -> tuple[Requirement, ...]:
+    """All that a rule requires; each by itself is necessary. Empty when it requires nothing."""
+    return tuple(
+        _any_of([_of(condition.parsed) for condition in parsed.detection.parsed_condition])
+    )
 
 
-def _of(node: object) -> Requirement | None:
+def _of(node: object) -> list[Requirement]:
     match node:
         case ConditionAND():
-            known = [found for one in node.args if (found := _of(one)) is not None]
-            return min(known, key=lambda one: one.cost, default=None)
+            return [found for one in node.args for found in _of(one)]
         case ConditionOR():
             return _any_of([_of(one) for one in node.args])
         case ConditionFieldEqualsValueExpression():
-            return _of_value(node.field, node.value)
-    return None  # negations and keywords require nothing of any one field
+            found = _of_value(node.field, node.value)
+            return [] if found is None else [found]
+    return []  # negations and keywords require nothing of any one field
 
 
-def _any_of(requirements: Iterable[Requirement | None]) -> Requirement | None:
-    joined: Requirement | None = None
-    for number, one in enumerate(requirements):
-        if one is None:
-            return None
-        joined = one if number == 0 else joined and joined.or_(one)
-        if joined is None:
-            return None
-    return joined
+def _any_of(alternatives: Sequence[Sequence[Requirement]]) -> list[Requirement]:
+    """What holds whichever alternative does: for each field of which all of them require something."""
+    best = [_by_field(one) for one in alternatives]
+    shared = set.intersection(*(set(one) for one in best)) if best else set()
+    return [reduce(Requirement.or_, (one[field] for one in best)) for field in sorted(shared)]
+
+
+def _by_field(requirements: Sequence[Requirement]) -> dict[str, Requirement]:
+    """The best requirement of each field."""
+    best: dict[str, Requirement] = {}
+    for one in requirements:
+        if one.field not in best or one.cost < best[one.field].cost:
+            best[one.field] = one
+    return best
 
 
 def _of_value(field: str, value: SigmaType) -> Requirement | None:
     match value:
         case SigmaExpansion():
-            return _any_of([_of_value(field, one) for one in value.values])
+            each = [_of_value(field, one) for one in value.values]
+            known = [one for one in each if one is not None]
+            return reduce(Requirement.or_, known) if known and len(known) == len(each) else None
+        case SigmaRegularExpression():
+            literal = literals.required(str(value.regexp))
+            if len(literal) >= _SHORTEST and literal.isascii():
+                return Requirement(field, contain=frozenset({literal}))
         case SigmaTimestampPart():
             return None  # a kind of number that no value is equal to
         case SigmaNumber() | SigmaBool():
             return Requirement(field, equal=frozenset({str(text(value.to_plain()))}))
         case SigmaString():
-            literals = [part.lower() for part in value.s if isinstance(part, str)]
-            if not value.s or (len(value.s) == 1 and literals):
-                return Requirement(field, equal=frozenset({"".join(literals)}))
-            longest = max(literals, key=len, default="")
+            parts = [part.lower() for part in value.s if isinstance(part, str)]
+            if not value.s or (len(value.s) == 1 and parts):
+                return Requirement(field, equal=frozenset({"".join(parts)}))
+            longest = max(parts, key=len, default="")
             if len(longest) >= _SHORTEST:
                 return Requirement(field, contain=frozenset({longest}))
     return None

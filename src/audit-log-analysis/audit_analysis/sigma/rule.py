@@ -49,7 +49,7 @@ class Detector(Struct, frozen=True, kw_only=True):
 
     ``group_by`` maps names of the entity to fields of these events. ``stage`` is the part that they
     play in a temporal correlation ("1", "2", ...), ``counted`` the field whose values are counted.
-    ``requirement`` must hold for ``matches`` to be worth asking.
+    Each of ``requirements`` must hold for ``matches`` to be worth asking.
     """
 
     rule: Rule
@@ -58,7 +58,7 @@ class Detector(Struct, frozen=True, kw_only=True):
     group_by: Mapping[str, str]
     stage: str = ""
     counted: str | None = None
-    requirement: Requirement | None = None
+    requirements: tuple[Requirement, ...] = ()
 
     def entity(self, view: View) -> dict[str, str] | None:
         """Whom the event is about. None when it lacks a field that the rule groups by."""
@@ -104,7 +104,7 @@ class RuleSet:
             concerned = [
                 one for one in self._detectors if logsource.concerns(one.logsource, source)
             ]
-            index = Index([(one, one.requirement) for one in concerned])
+            index = Index([(one, one.requirements) for one in concerned])
             # Sources name themselves, so what is remembered of them must have an end.
             if len(self._by_source) < _SOURCES:
                 self._by_source[source] = index

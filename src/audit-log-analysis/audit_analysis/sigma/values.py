@@ -70,24 +70,42 @@ def predicate(field: str, value: SigmaType) -> Predicate:
             network = value.network
             return lambda view: any(_inside(one, network) for one in view.values(field))
         case SigmaRegularExpression():
-            search = _regex(value)
-            return lambda view: any(
-                found is not None and search(found) for found in map(text, view.values(field))
-            )
+            return _texts(field, _regex(value))
         case SigmaTimestampPart():
             return _part_of_time(field, value)
         case SigmaBool() | SigmaNumber():
             plain = str(text(value.to_plain()))
             return lambda view: plain in view.lowered(field)
         case SigmaCasedString():
-            test = string_test(value, cased=True)
-            return lambda view: any(
-                found is not None and test(found) for found in map(text, view.values(field))
-            )
+            return _texts(field, string_test(value, cased=True))
         case SigmaString():
-            test = string_test(value)
-            return lambda view: any(test(found) for found in view.lowered(field))
+            return _lowered(field, string_test(value))
     raise Unsupported(f"values of the kind {type(value).__name__}")
+
+
+def _lowered(field: str, test: _Test) -> Predicate:
+    """Whether a test holds for any value, in lower case. A plain loop, for it is the hottest."""
+
+    def holds(view: View) -> bool:
+        for found in view.lowered(field):  # noqa: SIM110
+            if test(found):
+                return True
+        return False
+
+    return holds
+
+
+def _texts(field: str, test: _Test) -> Predicate:
+    """Whether a test that minds case holds for any value."""
+
+    def holds(view: View) -> bool:
+        for one in view.values(field):
+            found = text(one)
+            if found is not None and test(found):
+                return True
+        return False
+
+    return holds
 
 
 def keyword(value: SigmaType) -> Predicate:
