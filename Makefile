@@ -4,7 +4,7 @@ LOCAL := $(VENV)/bin/auditflow-local
 
 # A variable given here (make up AUDITFLOW_PORT_API=8001) is one of the tool's environment.
 .DEFAULT_GOAL := help
-.PHONY: help setup up down reset logs status test lint format schemas bootstrap
+.PHONY: help setup up down reset logs status test lint format schemas bootstrap bench
 
 help: ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):[^#]*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 12
@@ -47,6 +47,10 @@ bootstrap: ## put Argo CD on the cluster of KUBECONFIG, and hand it its folder (
 	kubectl apply --server-side --force-conflicts -k bootstrap/argocd
 	kubectl -n argocd rollout status deployment/argocd-server --timeout=5m
 	kubectl apply --server-side --force-conflicts -k clusters/$(or $(CLUSTER),single)
+
+bench: setup ## measure speed, as ratios within one run (ARGS=--quick)
+	@$(LOCAL) install
+	$(VENV)/bin/python -m src.tests.bench $(ARGS)
 
 schemas: setup ## write the published contracts from the code
 	$(VENV)/bin/auditflow schemas write docs/contracts

@@ -51,9 +51,8 @@ class Requirement(Struct, frozen=True):
 
 def of_rule(parsed: SigmaRule) -> tuple[Requirement, ...]:
     """All that a rule requires; each by itself is necessary. Empty when it requires nothing."""
-    return tuple(
-        _any_of([_of(condition.parsed) for condition in parsed.detection.parsed_condition])
-    )
+    conditions = parsed.detection.parsed_condition
+    return tuple(_any_of([_of(condition.parsed) for condition in conditions]))
 
 
 def _of(node: object) -> list[Requirement]:
@@ -69,7 +68,7 @@ def _of(node: object) -> list[Requirement]:
 
 
 def _any_of(alternatives: Sequence[Sequence[Requirement]]) -> list[Requirement]:
-    """What holds whichever alternative does: for each field of which all of them require something."""
+    """What holds whichever alternative does: of each field of which all require something."""
     best = [_by_field(one) for one in alternatives]
     shared = set.intersection(*(set(one) for one in best)) if best else set()
     return [reduce(Requirement.or_, (one[field] for one in best)) for field in sorted(shared)]
