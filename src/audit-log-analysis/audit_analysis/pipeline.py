@@ -28,7 +28,9 @@ MAX_AHEAD: Final = 5 * 60 * 1000
 #: Events that are worked on at once: batches of batches must not fill the memory.
 SLICE: Final = 5000
 
-#: Findings of a slice that get a line of their own in the log.
+#: Findings that are held before they are published.
+UNTOLD: Final = 5000
+#: Findings of a batch that get a line of their own in the log.
 LOGGED: Final = 10
 
 log = logs.get(__name__)
@@ -83,13 +85,18 @@ class Pipeline:
     def __call__(self, batch: Sequence[Delivery]) -> list[DeadLetter]:
         """Process a batch. Returns what does not fit the contract."""
         dead: list[DeadLetter] = []
-        ledger = self._metrics.ledger()
+        found: list[_Found] = []
+        seen: list[tuple[UUID, WindowSpec, Sighting]] = []
+        ledger, rules = self._metrics.ledger(), self._rules()
         for causes in _slices(batch, dead):
-            found, counted = self._match(self._rules(), causes, ledger)
-            sighted, seen = self._count(counted, ledger)
-            self._tell(found + sighted)
-            self._windows.published(seen)
+            of_events, counted = self._match(rules, causes, ledger)
+            of_windows, sightings = self._count(counted, ledger)
+            found += of_events + of_windows
+            seen += sightings
             ledger.events += len(causes)
+            if len(found) >= UNTOLD:
+                self._tell(found, seen)
+        self._tell(found, seen)
         ledger.rejected += len(dead)
         ledger.settle()
         if dead:
@@ -155,8 +162,11 @@ class Pipeline:
         ledger.late += len(late)
         return found, seen
 
-    def _tell(self, found: Sequence[_Found]) -> None:
-        """Publish what was found, each finding once, and wait until it is stored."""
+    def _tell(self, found: list[_Found], seen: list[tuple[UUID, WindowSpec, Sighting]]) -> None:
+        """Publish what was found, each finding once, wait until it is stored, and empty the lists.
+
+        Waiting is for the broker's disk, so it is done for as many at once as the memory bears.
+        """
         if not found:
             return
         owed = {one.finding.finding_id: one.delivery for one in found}
@@ -171,6 +181,9 @@ class Pipeline:
                 correlation_id=one.correlation_id,
             ):
                 log.info("finding", finding_id=str(name), rule=one.rule.title, count=one.count)
+        self._windows.published(seen)
+        found.clear()
+        seen.clear()
 
     def _context(self, delivery: Delivery) -> Context:
         return Context(self._environment, delivery.correlation_id)

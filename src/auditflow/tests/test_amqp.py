@@ -14,6 +14,7 @@ from prometheus_client import CollectorRegistry
 from auditflow import topology
 from auditflow.amqp import Consumer, DeadLetter, Delivery, Message, Publisher, deadletter
 from auditflow.amqp.consumer import ConsumerMetrics, Handler
+from auditflow.amqp.publisher import WINDOW
 from auditflow.errors import PublishError, Unavailable
 
 from .conftest import Parameters, eventually
@@ -64,8 +65,8 @@ def test_many_threads_publish_and_every_message_is_stored(
 def test_a_batch_larger_than_the_window_is_stored(
     publisher: Publisher, admin: BlockingChannel
 ) -> None:
-    publisher.publish([message(str(number)) for number in range(2500)], timeout=10)
-    eventually(lambda: waiting(admin, topology.EVENTS) == 2500)
+    publisher.publish([message(str(number)) for number in range(WINDOW + 500)], timeout=10)
+    eventually(lambda: waiting(admin, topology.EVENTS) == WINDOW + 500)
 
 
 def test_a_message_that_no_queue_takes_is_an_error(publisher: Publisher) -> None:

@@ -16,7 +16,7 @@ from auditflow.errors import PublishError, Unavailable
 
 #: Messages sent before their confirms are waited for. Enough to keep the broker's disk busy,
 #: little enough that a batch of any size holds a bounded part of the memory.
-WINDOW: Final = 1000
+WINDOW: Final = 4000
 
 log = logs.get(__name__)
 
@@ -113,7 +113,7 @@ class Publisher:
     def publish(self, messages: Sequence[Message], *, timeout: float) -> None:
         """Publish, and return when the broker has stored every message.
 
-        ``timeout`` (seconds) is for each window of a thousand.
+        ``timeout`` (seconds) is for each window.
 
         Raises:
             PublishError: at least one message is not confirmed; any of them may be stored.
