@@ -1,0 +1,67 @@
+"""Each service as a process: it ends in order, speaks JSON, and one id leads through all of them."""
+
+import json
+from pathlib import Path
+
+import httpx
+import msgspec
+import pytest
+
+from .events import failed_login
+from .platform import Platform, eventually
+
+SERVICES = ("generator", "analysis", "notification", "dashboard")
+
+
+def lines(log: Path) -> list[dict[str, object]]:
+    """What a service logged. Every line must be a JSON object."""
+    return [json.loads(line) for line in log.read_text("utf-8").splitlines()]
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_it_ends_in_order(platform: Platform, name: str) -> None:
+    service = getattr(platform, name)
+    service.stop()
+    assert service.exit_code == 0
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_it_says_who_it_is_and_when_in_json(platform: Platform, name: str) -> None:
+    said = lines(getattr(platform, name).log)
+    assert said
+    assert all({"timestamp", "level", "event", "service"} <= line.keys() for line in said)
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_it_has_health_readiness_and_metrics(platform: Platform, name: str) -> None:
+    url = getattr(platform, name).url
+    assert httpx.get(f"{url}/healthz").json()["status"] == "alive"
+    assert httpx.get(f"{url}/readyz").json()["status"] == "ready"
+    assert httpx.get(f"{url}/metrics").headers["content-type"].startswith("text/plain")
+
+
+def test_one_id_leads_from_the_request_to_the_stored_alert(platform: Platform) -> None:
+    # Given a request that brings its own correlation id and trace
+    trace = "4bf92f3577b34da6a3ce929d0e0e4736"
+    events = [failed_login(f"traced-{number}", "alice", at=number) for number in range(3)]
+    with platform.ingest() as client:
+        client.post(
+            "/ingest/ndjson",
+            content=b"\n".join(msgspec.json.encode(one) for one in events),
+            headers={
+                "X-Correlation-ID": "order-66",
+                "traceparent": f"00-{trace}-00f067aa0ba902b7-01",
+            },
+        ).raise_for_status()
+    # when its alert is stored
+    eventually(platform.alerts)
+    # then the id is in the logs of each service on the way, and in the alert
+    for name in ("generator", "analysis", "notification"):
+        log = getattr(platform, name).log
+        found = [line for line in lines(log) if line.get("correlation_id") == "order-66"]
+        assert found, f"{name} does not know the correlation id"
+        assert any(line.get("trace_id") == trace for line in found), f"{name} lost the trace"
+    alert = platform.alerts()[0]["alert_id"]
+    with platform.api() as client:
+        (finding,) = client.get(f"/alerts/{alert}").json()["findings"]
+    assert finding["correlation_id"] == "order-66"
