@@ -42,6 +42,11 @@ def run(settings: Settings) -> None:
         health=health,
         registry=registry,
         token=settings.ingest_token.get_secret_value(),
+        github_secret=(
+            settings.github_webhook_secret.get_secret_value()
+            if settings.github_webhook_secret
+            else None
+        ),
     )
 
     def stop() -> None:

@@ -1,12 +1,14 @@
 """What the service counts. The registry is passed in, so that tests need no globals."""
 
-from typing import Final, Literal
+from typing import Final, Literal, get_args
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 #: Where an event came from: the last part of its routing key, and the label of its counters.
-Source = Literal["synthetic", "api", "ndjson", "kubernetes", "cloudtrail"]
-SOURCES: Final[tuple[Source, ...]] = ("synthetic", "api", "ndjson", "kubernetes", "cloudtrail")
+Source = Literal[
+    "synthetic", "api", "ndjson", "kubernetes", "cloudtrail", "auditd", "github", "okta", "gcp"
+]
+SOURCES: Final[tuple[Source, ...]] = get_args(Source)
 
 _BUCKETS: Final = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5)
 

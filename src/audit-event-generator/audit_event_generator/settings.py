@@ -20,6 +20,8 @@ class Settings(ServiceSettings, RabbitMQSettings):
     port: Port = 5000
     #: Who sends events must know it.
     ingest_token: Secret
+    #: What GitHub signs its webhooks with. Such a signature then stands for the token.
+    github_webhook_secret: Secret | None = None
     #: Synthetic events per second. One a minute is 0.0167.
     generator_rate: Annotated[float | None, Field(ge=0, le=MAX_RATE, allow_inf_nan=False)] = None
     #: The same seed tells the same story. Without one, each start tells another.

@@ -10,9 +10,10 @@ import pytest
 from audit_event_generator.ingest import batch
 from auditflow import identity
 
-from .conftest import Ingest, RememberingBroker, sample
+from .conftest import DATA, Ingest, RememberingBroker
 
 NDJSON, KUBERNETES, CLOUDTRAIL = "/ingest/ndjson", "/ingest/kubernetes", "/ingest/cloudtrail"
+AUDITD, GITHUB, OKTA, GCP = "/ingest/auditd", "/ingest/github", "/ingest/okta", "/ingest/gcp"
 AUDIT = {
     "level": "Metadata",
     "auditID": "a1",
@@ -21,6 +22,15 @@ AUDIT = {
     "stageTimestamp": "2026-01-01T00:00:00.000000Z",
 }
 TRAIL = {"eventID": "t1", "eventTime": "2026-01-01T00:00:00Z", "eventName": "GetObject"}
+#: The smallest record of each source that hands over bare records, and what stands for its id.
+BARE: dict[str, tuple[dict[str, Any], str]] = {
+    "github": ({"@timestamp": 1767225600000, "action": "repo.create"}, "_document_id"),
+    "okta": ({"published": "2026-01-01T00:00:00Z", "eventType": "user.session.start"}, "uuid"),
+    "gcp": (
+        {"timestamp": "2026-01-01T00:00:00Z", "protoPayload": {"methodName": "SetIamPolicy"}},
+        "insertId",
+    ),
+}
 
 
 def line(**changes: Any) -> bytes:
@@ -106,6 +116,11 @@ EMPTY = {
         b'{"kind":"EventList","apiVersion":"audit.k8s.io/v1","items":null}',
     ),
     "no records": (CLOUDTRAIL, b'{"Records":[]}'),
+    "no lines of auditd": (AUDITD, b"\n\n"),
+    "no entries of GitHub": (GITHUB, b"[]"),
+    "nothing of Okta": (OKTA, b" "),
+    "a hook without events": (OKTA, b'{"data":{"events":[]}}'),
+    "no entries of Google": (GCP, b'{"entries":[]}'),
 }
 
 
@@ -144,6 +159,12 @@ BAD_ENVELOPES: dict[str, tuple[str, Any, int, str]] = {
     ),
     "no Records": (CLOUDTRAIL, {"records": []}, 422, "$.Records"),
     "text for Records": (CLOUDTRAIL, {"Records": "x"}, 422, "$.Records"),
+    "not JSON from Okta": (OKTA, b"<xml/>", 400, ""),
+    "a number from GitHub": (GITHUB, b"5", 422, "$"),
+    "cut off by GitHub": (GITHUB, b'[{"action":"a"', 400, ""),
+    "a hook with an object for events": (OKTA, {"data": {"events": {}}}, 422, "$.data.events"),
+    "a hook without data": (OKTA, {"data": {}}, 422, "$.data.events"),
+    "a push without a message": (GCP, {"message": 5, "subscription": "s"}, 422, "$"),
     "a gzip that is none": (CLOUDTRAIL, b"\x1f\x8bxxxx", 400, ""),
     "a gzip that is cut off": (CLOUDTRAIL, gzip.compress(b'{"Records":[]}')[:-6], 400, ""),
 }
@@ -216,6 +237,52 @@ def test_a_bad_record_takes_no_other_with_it(
     assert [event.event_id[:2] for event in broker.events()] == ["g1", "g2"]
 
 
+BAD_BARE: dict[str, dict[str, Any]] = {
+    "no timestamp": {"@timestamp": None, "published": None, "timestamp": None},
+    "a garbage timestamp": {"@timestamp": "now", "published": "now", "timestamp": "now"},
+    "a naive timestamp": {
+        "@timestamp": -1,
+        "published": "2026-01-01T00:00:00",
+        "timestamp": "2026-01-01T00:00:00",
+    },
+    "no name of what happened": {"action": "", "eventType": "", "protoPayload": {"methodName": ""}},
+    "a number for who": {
+        "actor": 5,
+        "protoPayload": {"methodName": "a", "authenticationInfo": 5},
+    },
+    "a NUL": {"action": "a\x00", "eventType": "a\x00", "protoPayload": {"methodName": "a\x00"}},
+    "a NUL in what is only passed on": {"extra": "\x00"},
+    "infinity": {"extra": msgspec.Raw(b"1e999")},
+    "more than 256 KiB": {"extra": "x" * 2**18},
+    "nesting without end": {"extra": msgspec.Raw(b"[" * 20_000 + b"]" * 20_000)},
+}
+
+
+@pytest.mark.parametrize("shape", ["an array", "lines"])
+@pytest.mark.parametrize("name", BAD_BARE)
+@pytest.mark.parametrize("source", BARE)
+def test_a_bad_bare_record_takes_no_other_with_it(
+    ingest: Ingest, broker: RememberingBroker, source: str, name: str, shape: str
+) -> None:
+    good, identifier = BARE[source]
+    records = [
+        msgspec.json.encode(one)
+        for one in (
+            {**good, identifier: "g1"},
+            {**good, identifier: "b", **BAD_BARE[name]},
+            {**good, identifier: "g2"},
+        )
+    ]
+    body = b"\n".join(records) if shape == "lines" else b"[" + b",".join(records) + b"]"
+
+    answer = ingest.post(f"/ingest/{source}", body)
+
+    assert answer.status_code == 202, answer.text
+    assert (answer.json["accepted"], answer.json["refused"]) == (2, 1)
+    assert answer.json["errors"][0]["where"] == ("line 2" if shape == "lines" else "[1]")
+    assert [event.event_id[-2:] for event in broker.events()] == ["g1", "g2"]
+
+
 @pytest.mark.parametrize("record", [5, "x", None, [], {}])
 def test_records_that_are_no_records_are_refused(ingest: Ingest, record: Any) -> None:
     for path, body in (
@@ -277,23 +344,26 @@ def test_many_events_travel_in_few_messages(ingest: Ingest, broker: RememberingB
 
 
 @pytest.mark.parametrize(
-    ("path", "name", "key", "source"),
+    ("path", "name", "expected"),
     [
-        (KUBERNETES, "kubernetes-audit.json", "items", "kubernetes"),
-        (CLOUDTRAIL, "cloudtrail.json", "Records", "cloudtrail"),
+        (KUBERNETES, "kubernetes-audit.json", 55),
+        (CLOUDTRAIL, "cloudtrail.json", 57),
+        (AUDITD, "auditd.log", 39),
+        (GITHUB, "github-audit.ndjson", 40),
+        (OKTA, "okta-system-log.json", 41),
+        (GCP, "gcp-audit.ndjson", 37),
     ],
 )
 def test_a_recorded_file_goes_in_whole_and_again_as_the_same(
-    ingest: Ingest, broker: RememberingBroker, path: str, name: str, key: str, source: str
+    ingest: Ingest, broker: RememberingBroker, path: str, name: str, expected: int
 ) -> None:
-    document = sample(name)
-    expected = len(document[key])
+    document = (DATA / name).read_bytes()
 
     for _ in range(2):
         answer = ingest.post(path, document)
         assert answer.json == {"accepted": expected, "refused": 0, "errors": []}
 
     ids = [event.event_id for event in broker.events()]
-    assert len(set(ids)) == expected >= 40
+    assert len(set(ids)) == expected
     assert ids[:expected] == ids[expected:]
-    assert ingest.count("accepted", source) == 2 * expected
+    assert ingest.count("accepted", path.removeprefix("/ingest/")) == 2 * expected

@@ -96,9 +96,7 @@ class RuleFiles:
         except RuleErrors as error:
             self._state = State(self._state.rules, tuple(error.faults))
             self._reloads.labels("refused").inc()
-            log.warning(
-                "changed rules are at fault: the last good ones stay", faults=str(error)
-            )
+            log.warning("changed rules are at fault: the last good ones stay", faults=str(error))
         else:
             self._state = State(rules)
             self._reloads.labels("loaded").inc()

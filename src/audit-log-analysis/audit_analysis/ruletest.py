@@ -52,6 +52,10 @@ _LINE: Final = re.compile(r"^(node=\S+ )?([A-Z0-9_]+) ?")
 _AUDIT: Final = r"\1type=\2 msg=audit(1767225600.000:1): "
 
 
+#: Sources that never hand over a record alone, and the name of the array that it stands in.
+_WRAPPED: Final = {"cloudtrail": "Records"}
+
+
 class TestFault(AuditFlowError):
     """A file of tests cannot be used. Says where and why."""
 
@@ -128,7 +132,7 @@ def read(path: Path) -> list[RuleTest]:
         TestFault: it cannot be used.
     """
     try:
-        content = yaml.load(path.read_text(encoding="utf-8"), yaml.CSafeLoader)  # nosec B506 - a safe one
+        content = yaml.load(path.read_text(encoding="utf-8"), yaml.CSafeLoader)
     except yaml.YAMLError as error:
         raise TestFault(f"{path}: YAML: {error}") from None
     _check_keys(content, _TESTS_OF_A_FILE, f"{path}")
@@ -202,7 +206,8 @@ def _through_its_adapter(name: str, record: Any) -> Event:
 def _body(name: str, record: Any) -> bytes:
     if isinstance(record, list):
         return "\n".join(_LINE.sub(_AUDIT, line) for line in record).encode()
-    return msgspec.json.encode(_joined(_always().get(name, {}), record))
+    whole = _joined(_always().get(name, {}), record)
+    return msgspec.json.encode({_WRAPPED[name]: [whole]} if name in _WRAPPED else whole)
 
 
 def _joined(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:

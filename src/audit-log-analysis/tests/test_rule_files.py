@@ -104,6 +104,18 @@ def test_a_collection_of_documents_that_complete_each_other(tmp_path: Path) -> N
     assert {one.ref.level for one in rules.rules} == {"high"}
 
 
+def test_a_foreign_file_with_keys_that_are_no_text_is_refused_with_its_place(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "1.yml").write_text(
+        rule(1).replace("{s:", "{off:").replace("condition: s", "condition: off")
+    )
+    (tmp_path / "2.yml").write_text("1: 2")
+    rules = load([], lateness=0, foreign=[tmp_path])
+    assert {fault.path.name for fault in rules.refused} <= {"1.yml", "2.yml"}
+    assert "2.yml" in {fault.path.name for fault in rules.refused}
+
+
 def test_a_staged_rule_is_known_as_one(tmp_path: Path) -> None:
     (tmp_path / "1.yml").write_text(rule(1, more="status: experimental"))
     assert load([tmp_path], lateness=0).rules[0].staged

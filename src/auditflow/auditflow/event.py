@@ -51,7 +51,7 @@ class Event(Struct, frozen=True, omit_defaults=True, kw_only=True, gc=False):
     ``event_id`` is the source's own identifier where it has one, so that the same event sent
     twice is one event. ``timestamp`` is when it happened, RFC 3339 with an offset. ``record`` is
     the source's own record, unchanged. ``resource`` and ``client_ip`` may stand under ``details``
-    (there the latter also as ``ip_address``).
+    (there also as ``path`` and ``ip_address``).
     """
 
     event_id: Identifier
@@ -76,7 +76,7 @@ class Event(Struct, frozen=True, omit_defaults=True, kw_only=True, gc=False):
     @property
     def object(self) -> str | None:
         """What was acted upon, wherever the event carries it."""
-        return self.resource or self._detail("resource")
+        return self.resource or self._detail("resource") or self._detail("path")
 
     def _detail(self, name: str) -> str | None:
         value = self.details.get(name) if self.details else None

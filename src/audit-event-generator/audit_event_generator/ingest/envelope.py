@@ -66,6 +66,19 @@ def elements(array: bytes, *, name: str) -> list[bytes]:
         raise ContractError(f"{error} - at `$.{name}`") from None
 
 
+def array(document: bytes) -> list[bytes]:
+    """The elements of a document that is a JSON array, each as its own bytes.
+
+    Raises:
+        Malformed: it is not JSON.
+        ContractError: it is JSON, and not an array.
+    """
+    try:
+        return _parse_array(document)
+    except RecursionError:
+        return _parse_array(_cut(document))
+
+
 def text(value: Raw | None) -> str | None:
     """A member that is a string; None for one that is absent or anything else."""
     if value is None:
@@ -79,6 +92,15 @@ def text(value: Raw | None) -> str | None:
 def _parse(document: bytes) -> dict[str, Raw]:
     try:
         return _read(document)
+    except msgspec.ValidationError as error:
+        raise ContractError(f"{error} - at `$`") from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise Malformed(f"malformed JSON: {str(error).removeprefix(_PREFIX)}") from None
+
+
+def _parse_array(document: bytes) -> list[bytes]:
+    try:
+        return [bytes(one) for one in _read_array(document)]
     except msgspec.ValidationError as error:
         raise ContractError(f"{error} - at `$`") from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:

@@ -22,11 +22,12 @@ def create(
     health: Health,
     registry: CollectorRegistry,
     token: str,
+    github_secret: str | None = None,
 ) -> Flask:
     """Everything is passed in, so that a test can pass something else."""
     app = Flask(SERVICE, static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
-    app.register_blueprint(routes.blueprint(delivery, metrics, Guard(token)))
+    app.register_blueprint(routes.blueprint(delivery, metrics, Guard(token), github_secret))
     operations.add_routes(app, health, registry, service=SERVICE)
     problems.add_handlers(app)
     app.wsgi_app = Observed(app.wsgi_app, metrics)  # type: ignore[method-assign]

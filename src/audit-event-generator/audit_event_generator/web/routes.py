@@ -1,16 +1,15 @@
-"""The four addresses where events come in."""
+"""The addresses where events come in."""
 
-from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 from flask import Blueprint, request
 
 from audit_event_generator.delivery import Delivery
-from audit_event_generator.ingest import batch, cloudtrail, kubernetes, native, ndjson
-from audit_event_generator.ingest.sealing import seal
+from audit_event_generator.ingest import batch, native, sources
+from audit_event_generator.ingest.sealing import Sealed, seal
 from audit_event_generator.metrics import Metrics, Source
-from audit_event_generator.web import body, problems
+from audit_event_generator.web import body, problems, webhooks
 from audit_event_generator.web.guard import Guard
 from audit_event_generator.web.observe import CORRELATION_ID, OUTCOME, Outcome
 from auditflow import bounds
@@ -18,33 +17,54 @@ from auditflow.errors import ContractError, Unavailable
 from auditflow.problem import Problem
 
 Answer = tuple[bytes, int, dict[str, str]]
-#: Cuts a body into records, each with the place where it stands.
-Opener = Callable[[bytes], Iterator[tuple[str, bytes]]]
-
+#: What is taken at /ingest/<name>.
+_SOURCES: Final[dict[Source, sources.Source]] = {
+    "ndjson": sources.NDJSON,
+    "kubernetes": sources.KUBERNETES,
+    "cloudtrail": sources.CLOUDTRAIL,
+    "auditd": sources.AUDITD,
+    "github": sources.GITHUB,
+    "okta": sources.OKTA,
+    "gcp": sources.GCP,
+}
 _JSON = {"Content-Type": "application/json"}
 
 
-def blueprint(delivery: Delivery, metrics: Metrics, guard: Guard) -> Blueprint:
-    """The routes, all behind the token."""
+def blueprint(
+    delivery: Delivery, metrics: Metrics, guard: Guard, github_secret: str | None
+) -> Blueprint:
+    """The routes, all behind the token; what GitHub signed needs none."""
     routes = Blueprint("ingest", __name__)
     ingest = _Ingest(delivery, metrics)
 
     @routes.before_request
-    def check_token() -> Answer | None:
+    def check_sender() -> Answer | None:
+        if github_secret and webhooks.claims_to_be_signed(request):
+            return webhooks.refuse(request, github_secret)
         return guard.refuse(request)
 
     @routes.post("/generate_event")
     def generate_event() -> Answer:
         return ingest.one("api")
 
-    def add(path: str, source: Source, opener: Opener, adapt: batch.Adapter) -> None:
+    @routes.post("/ingest/github")
+    def github() -> Answer:
+        if webhooks.is_delivery(request):
+            return ingest.webhook()
+        return ingest.many("github", _SOURCES["github"])
+
+    @routes.get("/ingest/okta")
+    def okta_challenge() -> Answer:
+        return webhooks.okta_challenge(request)
+
+    def add(name: Source, source: sources.Source) -> None:
         routes.add_url_rule(
-            path, source, lambda: ingest.many(source, opener, adapt), methods=["POST"]
+            f"/ingest/{name}", name, lambda: ingest.many(name, source), methods=["POST"]
         )
 
-    add("/ingest/ndjson", "ndjson", ndjson.lines, native.of_line)
-    add("/ingest/kubernetes", "kubernetes", kubernetes.records, kubernetes.event_of)
-    add("/ingest/cloudtrail", "cloudtrail", cloudtrail.records, cloudtrail.event_of)
+    for name, source in _SOURCES.items():
+        if name != "github":
+            add(name, source)
     return routes
 
 
@@ -68,15 +88,24 @@ class _Ingest:
         except ContractError as error:
             self._refuse(outcome, 1)
             return problems.contract(error).response()
-        self._deliver(outcome, [sealed])
-        return _accepted({"status": "success", "event_id": sealed.event_id})
+        return self._accept(outcome, sealed)
 
-    def many(self, source: Source, opener: Opener, adapt: batch.Adapter) -> Answer:
+    def webhook(self) -> Answer:
+        """A single delivery of GitHub."""
+        outcome = _outcome("github")
+        try:
+            sealed = seal(webhooks.event_of(request, body.read(request)))
+        except ContractError as error:
+            self._refuse(outcome, 1)
+            return problems.contract(error).response()
+        return self._accept(outcome, sealed)
+
+    def many(self, name: Source, source: sources.Source) -> Answer:
         """Records of which each stands for itself."""
-        outcome = _outcome(source)
+        outcome = _outcome(name)
         document = body.read(request)
         try:
-            taken = batch.take(opener(document), adapt)
+            taken = batch.take(source.records(document), source.event_of)
         except batch.TooMany as error:
             return Problem(413, "Content Too Large", str(error)).response()
         except ContractError as error:
@@ -91,7 +120,11 @@ class _Ingest:
             {"accepted": len(taken.sealed), "refused": taken.refused, "errors": taken.faults}
         )
 
-    def _deliver(self, outcome: Outcome, sealed: list[Any]) -> None:
+    def _accept(self, outcome: Outcome, sealed: Sealed) -> Answer:
+        self._deliver(outcome, [sealed])
+        return _accepted({"status": "success", "event_id": sealed.event_id})
+
+    def _deliver(self, outcome: Outcome, sealed: list[Sealed]) -> None:
         try:
             self._delivery.deliver(
                 outcome.source, sealed, correlation_id=request.environ[CORRELATION_ID]

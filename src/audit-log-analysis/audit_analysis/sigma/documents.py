@@ -36,8 +36,15 @@ class Document:
     @property
     def revision(self) -> str:
         """Changes whenever the rule does: the first digits of a hash of what it says."""
-        said = msgspec.json.encode(self.content, order="deterministic", enc_hook=str)
+        said = msgspec.json.encode(_named(self.content), order="deterministic", enc_hook=str)
         return hashlib.sha256(said).hexdigest()[:12]
+
+
+def _named(node: Any) -> Any:
+    """With text for keys: YAML reads a selection that is called `off` as a truth value."""
+    if isinstance(node, dict):
+        return {str(key): _named(value) for key, value in node.items()}
+    return [_named(one) for one in node] if isinstance(node, list) else node
 
 
 def files(places: Iterable[Path]) -> list[Path]:

@@ -17,6 +17,9 @@ from audit_analysis.sigma.documents import Document
 from audit_analysis.sigma.errors import RuleErrors, RuleFault, Unsupported
 from audit_analysis.sigma.rule import Detector, RuleSet
 
+#: What pySigma raises where a file has a truth value or a number for a text.
+_NOT_SIGMA = (TypeError, AttributeError, KeyError)
+
 Parsed = SigmaRule | SigmaCorrelationRule | SigmaFilter
 #: What was read, with where it stands.
 _Read = list[tuple[Parsed, Document]]
@@ -78,6 +81,9 @@ def _parse(together: list[Document], faults: list[RuleFault]) -> list[Parsed]:
     except SigmaError as error:
         faults.append(first.fault(error))
         return []
+    except _NOT_SIGMA as error:
+        faults.append(first.fault(f"not a Sigma rule: {error}"))
+        return []
     faults += [first.fault(error) for error in collection.errors]
     return [] if collection.errors else [*collection.rules, *collection.filters]
 
@@ -100,6 +106,8 @@ def _build_all(read: _Read, lateness: int, faults: list[RuleFault]) -> list[Dete
             faults.append(document.fault(f"not supported: {error}"))
         except ValueError as error:
             faults.append(document.fault(error))
+        except _NOT_SIGMA as error:
+            faults.append(document.fault(f"not a Sigma rule: {error}"))
     return detectors
 
 

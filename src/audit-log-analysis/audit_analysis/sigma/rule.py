@@ -12,7 +12,7 @@ from audit_analysis.sigma.index import Index
 from audit_analysis.sigma.require import Requirement
 from audit_analysis.sigma.values import Predicate
 from audit_analysis.windows import WindowSpec
-from auditflow.event import LogSource, Severity
+from auditflow.event import Event, LogSource, Severity
 from auditflow.finding import RuleRef
 
 #: Sigma's levels as the severities of findings.
@@ -25,8 +25,6 @@ SEVERITIES: Final[Mapping[str, Severity]] = {
 }
 #: Log sources whose rules are remembered.
 _SOURCES: Final = 1000
-#: Whom a finding is about when its rule has no ``group-by``.
-_ACTOR: Final = ("user_id", "server_hostname")
 
 
 class Rule(Struct, frozen=True, kw_only=True):
@@ -63,7 +61,7 @@ class Detector(Struct, frozen=True, kw_only=True):
     def entity(self, view: View) -> dict[str, str] | None:
         """Whom the event is about. None when it lacks a field that the rule groups by."""
         if not self.group_by:
-            return _values(view, _ACTOR) or {"event_id": view.event.event_id}
+            return _actor(view.event) or {"event_id": view.event.event_id}
         found = _values(view, self.group_by.values())
         if len(found) < len(set(self.group_by.values())):
             return None
@@ -109,6 +107,15 @@ class RuleSet:
             if len(self._by_source) < _SOURCES:
                 self._by_source[source] = index
         return index
+
+
+def _actor(event: Event) -> dict[str, str]:
+    """Whom a finding is about when its rule has no group-by: the event's own user and host.
+
+    Not by the view, for a source's record may have fields of these names that mean something else.
+    """
+    own = {"user_id": event.user_id, "server_hostname": event.server_hostname}
+    return {name: value for name, value in own.items() if value}
 
 
 def _values(view: View, fields: Iterable[str]) -> dict[str, str]:

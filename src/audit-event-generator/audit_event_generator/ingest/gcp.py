@@ -1,0 +1,189 @@
+"""The Cloud Audit Logs of Google Cloud: lines (a log sink), an array, or a Pub/Sub push.
+
+A LogEntry: https://cloud.google.com/logging/docs/reference/v2/rest/v2/LogEntry
+Its payload: https://cloud.google.com/logging/docs/reference/audit/auditlog/rest/Shared.Types/AuditLog
+Push delivery: https://cloud.google.com/pubsub/docs/push
+"""
+
+import base64
+import binascii
+import datetime as dt
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, Final
+
+import msgspec
+from msgspec import Meta, Raw, Struct
+
+from audit_event_generator.ingest import documents, envelope
+from auditflow import bounds, identity
+from auditflow.errors import ContractError
+from auditflow.event import Event, LogSource, Severity, Timestamp
+
+#: As in SigmaHQ's rules under rules/cloud/gcp/audit.
+LOG_SOURCE: Final = LogSource(product="gcp", service="gcp.audit")
+_AUDIT_LOG: Final = "type.googleapis.com/google.cloud.audit.AuditLog"
+_SEVERITIES: Final = {
+    "WARNING": Severity.WARNING, "ERROR": Severity.WARNING, "CRITICAL": Severity.CRITICAL,
+    "ALERT": Severity.CRITICAL, "EMERGENCY": Severity.CRITICAL,
+}  # fmt: skip
+_MAX_ID: Final = 256
+
+
+class Caller(Struct, rename="camel", gc=False):
+    """authenticationInfo."""
+
+    principal_email: str | None = None
+    principal_subject: str | None = None
+
+
+class Request(Struct, rename="camel", gc=False):
+    """requestMetadata."""
+
+    caller_ip: str | None = None
+    caller_supplied_user_agent: str | None = None
+
+
+class Status(Struct, gc=False):
+    """google.rpc.Status: no code, or 0, is a success."""
+
+    code: int | None = None
+    message: str | None = None
+
+
+class Permission(Struct, gc=False):
+    """authorizationInfo: one permission that was asked for."""
+
+    permission: str | None = None
+    granted: bool | None = None
+
+
+class Payload(Struct, rename="camel", gc=False):
+    """The parts of an AuditLog that are read here."""
+
+    method_name: Annotated[str, Meta(min_length=1)]
+    type: str | None = msgspec.field(name="@type", default=None)
+    service_name: str | None = None
+    resource_name: str | None = None
+    authentication_info: Caller | None = None
+    authorization_info: list[Permission] | None = None
+    request_metadata: Request | None = None
+    status: Status | None = None
+
+
+class Resource(Struct, gc=False):
+    """The monitored resource of the entry."""
+
+    type: str | None = None
+    labels: dict[str, str] | None = None
+
+
+class Record(Struct, rename="camel", gc=False):
+    """The fields of a LogEntry that are read here; the others stay in ``Event.record``."""
+
+    timestamp: Timestamp
+    proto_payload: Payload
+    insert_id: str | None = None
+    log_name: str | None = None
+    severity: str | None = None
+    resource: Resource | None = None
+
+
+_read = msgspec.json.Decoder(Record).decode
+
+
+def records(body: bytes) -> Iterator[tuple[str, bytes]]:
+    """The entries in a body: an array, lines, ``{"entries": [...]}``, a Pub/Sub push, or one.
+
+    Raises:
+        ContractError: it is none of them (``envelope.Malformed``: not JSON at all).
+    """
+    return documents.records(body, _unwrap)
+
+
+def event_of(item: bytes) -> Event:
+    """The event of one entry. ``event_type`` is the method, such as "SetIamPolicy".
+
+    ``insertId`` is unique among entries of the same time, so the two are the identifier. Public
+    rules know the payload's fields by the names that Filebeat gives them (``gcp.audit.*``) and that
+    Chronicle does (``data.protoPayload.*``): ``details`` has both beside our own.
+
+    Raises:
+        ContractError: what does not fit, and where.
+    """
+    try:
+        record = _read(item)
+    except RecursionError:
+        raise ContractError(f"nested deeper than {bounds.MAX_DEPTH} levels") from None
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise ContractError(str(error)) from None
+    payload = record.proto_payload
+    if payload.type not in (None, _AUDIT_LOG):
+        raise ContractError(f"Expected `{_AUDIT_LOG}`, got `{payload.type}` - at `$.protoPayload`")
+    caller, request = payload.authentication_info, payload.request_metadata
+    moment = record.timestamp.astimezone(dt.UTC)
+    identifier = f"{moment.isoformat()}:{record.insert_id}"
+    fits = record.insert_id and len(identifier) <= _MAX_ID
+    return Event(
+        event_id=identifier if fits else identity.of_record(item),
+        timestamp=moment,
+        event_type=payload.method_name[:128],
+        source_service=payload.service_name,
+        severity=_SEVERITIES.get(record.severity or "", Severity.INFO),
+        user_id=(caller.principal_email or caller.principal_subject or None) if caller else None,
+        action_result="FAILURE" if payload.status and payload.status.code else "SUCCESS",
+        client_ip=(request.caller_ip or None) if request else None,
+        resource=payload.resource_name or None,
+        details=_details(record),
+        logsource=LOG_SOURCE,
+        record=Raw(item),
+    )
+
+
+def _unwrap(document: Mapping[str, Raw]) -> tuple[str, bytes] | None:
+    if "entries" in document:
+        return "entries", bytes(document["entries"])
+    if "message" in document and "subscription" in document:
+        return "message.data", b"[" + _pushed(bytes(document["message"])) + b"]"
+    return None
+
+
+def _pushed(message: bytes) -> bytes:
+    data = envelope.text(envelope.fields(message).get("data"))
+    try:
+        return base64.b64decode(data or "", validate=True)
+    except binascii.Error:
+        raise ContractError("Expected base64 - at `$.message.data`") from None
+
+
+def _details(record: Record) -> dict[str, Any]:
+    payload = record.proto_payload
+    caller, resource = payload.authentication_info, record.resource or Resource()
+    labels = resource.labels or {}
+    permissions = [
+        {"permission": one.permission, "granted": one.granted}
+        for one in payload.authorization_info or []
+    ]
+    found = {
+        "project": labels.get("project_id"),
+        "userAgent": (
+            payload.request_metadata.caller_supplied_user_agent
+            if payload.request_metadata
+            else None
+        ),
+        "status": payload.status.message if payload.status else None,
+        "gcp.audit.method_name": payload.method_name,
+        "gcp.audit.service_name": payload.service_name,
+        "gcp.audit.resource_name": payload.resource_name,
+        "gcp.audit.authentication_info.principal_email": caller.principal_email if caller else None,
+        "data": {
+            "protoPayload": {
+                "methodName": payload.method_name,
+                "serviceName": payload.service_name,
+                "resourceName": payload.resource_name,
+                "logName": record.log_name,
+                "resource": {"type": resource.type},
+                "authorizationInfo": permissions,
+            }
+        },
+    }
+    return {name: value for name, value in found.items() if value}

@@ -1,0 +1,69 @@
+"""What the senders of webhooks want of an address: signatures, and answers to challenges."""
+
+import datetime as dt
+import re
+from typing import Final
+
+import msgspec
+from flask import Request
+
+from audit_event_generator.ingest import github_webhook
+from auditflow.errors import ContractError
+from auditflow.event import Event
+from auditflow.problem import Problem
+
+Answer = tuple[bytes, int, dict[str, str]]
+_GITHUB: Final = "/ingest/github"
+_SIGNATURE: Final = "X-Hub-Signature-256"
+_EVENT: Final = "X-GitHub-Event"
+_DELIVERY: Final = "X-GitHub-Delivery"
+_CHALLENGE: Final = "X-Okta-Verification-Challenge"
+#: Names of events and deliveries are of this kind; they become parts of events.
+_NAME: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+
+
+def is_delivery(request: Request) -> bool:
+    """Whether GitHub's webhooks send this, rather than somebody who has its audit log."""
+    return _EVENT in request.headers
+
+
+def claims_to_be_signed(request: Request) -> bool:
+    """Whether the signature, not the token, decides about this request."""
+    return request.path == _GITHUB and (_SIGNATURE in request.headers or is_delivery(request))
+
+
+def refuse(request: Request, secret: str) -> Answer | None:
+    """None when GitHub signed the body with the secret, else the answer that says so."""
+    signature = request.headers.get(_SIGNATURE, "")
+    if github_webhook.is_signed(request.get_data(), signature, secret):
+        return None
+    detail = f"{_SIGNATURE} is not that of this body with the secret that this service has."
+    return Problem(401, "Unauthorized", detail).response()
+
+
+def event_of(request: Request, body: bytes) -> Event:
+    """The event of a delivery of GitHub.
+
+    Raises:
+        ContractError: what does not fit, and where.
+    """
+    name, delivery = (request.headers.get(header, "") for header in (_EVENT, _DELIVERY))
+    for header, value in ((_EVENT, name), (_DELIVERY, delivery)):
+        if not _NAME.fullmatch(value):
+            raise ContractError(f"the header {header} must be 1 to 64 letters, digits, _ . -")
+    return github_webhook.event_of(
+        body, name=name, delivery=delivery, received=dt.datetime.now(dt.UTC)
+    )
+
+
+def okta_challenge(request: Request) -> Answer:
+    """The answer that shows Okta that this address wants its events.
+
+    https://developer.okta.com/docs/concepts/event-hooks/#one-time-verification-request
+    """
+    challenge = request.headers.get(_CHALLENGE)
+    if not challenge:
+        detail = f"GET is for Okta's verification, with the header {_CHALLENGE}."
+        return Problem(400, "Bad Request", detail).response()
+    answer = {"verification": challenge}
+    return msgspec.json.encode(answer), 200, {"Content-Type": "application/json"}

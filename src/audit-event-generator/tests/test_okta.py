@@ -1,0 +1,92 @@
+"""What an analyst reads of Okta's System Log."""
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from audit_event_generator.ingest import okta
+from auditflow.event import Event, Severity
+
+from .conftest import TOKEN, Ingest, RememberingBroker, sample
+
+RECORDS: list[dict[str, Any]] = sample("okta-system-log.json")  # type: ignore[assignment]
+
+
+def read(record: dict[str, Any]) -> Event:
+    return okta.event_of(msgspec.json.encode(record))
+
+
+def named(event_type: str) -> list[Event]:
+    return [read(one) for one in RECORDS if one["eventType"] == event_type]
+
+
+def test_the_sample_has_events_of_all_kinds() -> None:
+    assert {one["eventType"].split(".")[0] for one in RECORDS} >= {
+        "user", "policy", "system", "application", "group", "zone", "security",
+    }  # fmt: skip
+    assert {one["outcome"]["result"] for one in RECORDS} >= {"SUCCESS", "FAILURE", "ALLOW", "DENY"}
+
+
+def test_a_login_that_failed() -> None:
+    failed = [one for one in named("user.session.start") if one.action_result == "FAILURE"]
+
+    assert [one.user_id for one in failed] == ["nadia.kern@example.com"] * 5 + [None]
+    assert {one.client_ip for one in failed} == {"203.0.113.66"}
+    assert failed[0].details is not None
+    assert (failed[0].details["reason"], failed[0].details["country"]) == (
+        "INVALID_CREDENTIALS",
+        "Netherlands",
+    )
+
+
+def test_what_it_was_about_is_not_the_actor() -> None:
+    [event] = named("user.account.privilege.grant")
+
+    assert (event.user_id, event.resource) == ("nadia.kern@example.com", "ingrid.holm@example.com")
+    assert event.details is not None
+    assert event.details["targets"] == ["ingrid.holm@example.com", "Super administrator"]
+    assert event.logsource is not None
+    assert (event.logsource.product, event.logsource.service) == ("okta", "okta")
+
+
+@pytest.mark.parametrize(
+    ("result", "told"),
+    [("SUCCESS", "SUCCESS"), ("ALLOW", "SUCCESS"), ("DENY", "FAILURE"), ("FAILURE", "FAILURE"),
+     ("CHALLENGE", "CHALLENGE"), ("UNKNOWN", None), (None, None)],
+)  # fmt: skip
+def test_the_outcome_is_told_as_ours(result: str | None, told: str | None) -> None:
+    assert read({**RECORDS[0], "outcome": {"result": result}}).action_result == told
+
+
+def test_a_warning_is_one() -> None:
+    assert named("user.account.lock")[0].severity is Severity.WARNING
+    assert named("user.lifecycle.create")[0].severity is Severity.INFO
+
+
+def test_an_event_hook_delivers_events(ingest: Ingest, broker: RememberingBroker) -> None:
+    hook = {
+        "eventType": "com.okta.event_hook",
+        "eventTypeVersion": "1.0",
+        "cloudEventsVersion": "0.1",
+        "source": "https://example.okta.com/api/v1/eventHooks/who1",
+        "eventId": "b5a188b9",
+        "data": {"events": RECORDS[:3]},
+    }
+
+    answer = ingest.post("/ingest/okta", hook)
+
+    assert answer.json == {"accepted": 3, "refused": 0, "errors": []}
+    assert [event.event_id for event in broker.events()] == [one["uuid"] for one in RECORDS[:3]]
+
+
+def test_okta_verifies_the_address_of_a_hook(ingest: Ingest) -> None:
+    headers = {"Authorization": f"Bearer {TOKEN}"}
+
+    answer = ingest.client.get(
+        "/ingest/okta", headers={**headers, "X-Okta-Verification-Challenge": "abc123"}
+    )
+
+    assert (answer.status_code, answer.json) == (200, {"verification": "abc123"})
+    assert ingest.client.get("/ingest/okta", headers=headers).status_code == 400
+    assert ingest.client.get("/ingest/okta").status_code == 401

@@ -1,0 +1,73 @@
+"""``auditflow rules coverage``: which techniques of MITRE ATT&CK the rules are about."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from audit_analysis import coverage
+from audit_analysis.cli import catalogue
+from audit_analysis.cli import places as rule_places
+from audit_analysis.coverage import Chart, Tagged
+
+LAYER: Final = "attack-layer.json"
+PAGE: Final = "coverage.md"
+_folder = click.Path(file_okay=False, path_type=Path)
+
+
+@click.command("coverage", short_help="Chart the rules on MITRE ATT&CK.")
+@rule_places.argument
+@click.option("--write", metavar="FOLDER", type=_folder, help=f"Write {LAYER} and {PAGE} there.")
+@click.option("--check", metavar="FOLDER", type=_folder, help="Exit 1 when what is there is old.")
+def command(places: Sequence[Path], write: Path | None, check: Path | None) -> None:
+    """Show tactics and techniques with the number of rules, by the tags of the rules.
+
+    The layer opens in the ATT&CK Navigator: https://mitre-attack.github.io/attack-navigator/
+    """
+    chart = chart_of(places)
+    if write is not None:
+        write.mkdir(parents=True, exist_ok=True)
+        for name, text in documents(chart).items():
+            (write / name).write_text(text, encoding="utf-8")
+            click.echo(write / name)
+    if check is not None:
+        _check(check, chart)
+    if write is None and check is None:
+        _print(chart)
+
+
+def chart_of(places: Sequence[Path]) -> Chart:
+    """The chart of the rules at these places."""
+    return coverage.chart(
+        Tagged(one.title, one.level, one.source, one.tags)
+        for one in catalogue.read(places)
+        if not one.feeds
+    )
+
+
+def documents(chart: Chart) -> Mapping[str, str]:
+    """What is published of a chart, by the name of its file."""
+    return {LAYER: coverage.layer(chart), PAGE: coverage.page(chart, layer=LAYER)}
+
+
+def _check(folder: Path, chart: Chart) -> None:
+    for name, text in documents(chart).items():
+        path = folder / name
+        if not path.is_file() or path.read_text(encoding="utf-8") != text:
+            raise click.ClickException(
+                f"{path} is not what the rules say: auditflow rules coverage --write {folder}"
+            )
+
+
+def _print(chart: Chart) -> None:
+    table = Table("tactic", "technique", "rules", box=None, pad_edge=False)
+    table.columns[2].justify = "right"
+    for tactic, techniques in chart.by_tactic():
+        for index, (technique, rules) in enumerate(techniques):
+            name = f"{technique.id} {technique.name}"
+            table.add_row(tactic.name if index == 0 else "", name, str(len(rules)))
+    Console().print(table)
+    click.echo(chart.summary(), err=True)

@@ -1,0 +1,135 @@
+"""What every rule of the pack has, so that whoever is woken by it can act."""
+
+import re
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import pytest
+import yaml
+
+import audit_analysis
+from audit_analysis import coverage, ruletest
+from audit_analysis.cli import catalogue
+from audit_analysis.sigma import documents
+from audit_analysis.sigma.load import load
+from audit_analysis.sigma.rule import RuleSet
+
+PACK = Path(audit_analysis.__file__).parent / "rules"
+REPOSITORY = Path(__file__).parents[3]
+#: Where a browser finds the runbooks; the pages themselves are in this repository.
+RUNBOOKS = "https://github.com/auditflow/auditflow/blob/main/docs/runbooks/rules/"
+SOURCES = {"auditflow", "kubernetes", "aws", "linux", "github", "okta", "gcp"}
+
+FILES = documents.files([PACK])
+RULES: list[tuple[Path, dict[str, Any]]] = [
+    (path, said)
+    for path in FILES
+    for said in yaml.safe_load_all(path.read_text(encoding="utf-8"))
+    if "filter" not in said
+]
+#: Those that can fire: the rest only feeds a correlation.
+FIRING = [(path, said) for path, said in RULES if "auditflow" in said]
+
+
+def by_title(rule: tuple[Path, dict[str, Any]]) -> str:
+    path, said = rule
+    return f"{path.parent.name}: {said['title']}"
+
+
+def anchors(page: Path) -> set[str]:
+    """The anchors that GitHub gives to the headings of a page."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", one.lower()).replace(" ", "-") for one in headings}
+
+
+def test_the_pack_covers_every_source() -> None:
+    folders = {path.parent.name for path in FILES}
+
+    assert folders == SOURCES
+    assert len(FIRING) >= 60
+    for folder in folders:
+        assert sum(path.parent.name == folder for path, _ in FIRING) >= 5, folder
+
+
+def test_identifiers_and_titles_are_used_once() -> None:
+    identifiers = [said["id"] for _, said in RULES]
+    titles = [said["title"] for _, said in RULES]
+
+    assert len(set(identifiers)) == len(identifiers)
+    assert len(set(titles)) == len(titles), "titles are labels of metrics, and names in tests"
+    assert {UUID(one).version for one in identifiers} == {4}
+
+
+@pytest.mark.parametrize("rule", FIRING, ids=by_title)
+def test_a_rule_says_what_a_person_needs(rule: tuple[Path, dict[str, Any]]) -> None:
+    _, said = rule
+
+    assert said["status"] in ("stable", "test", "experimental")
+    assert said["author"] == "AuditFlow"
+    assert said["date"]
+    assert len(said["description"]) >= 20
+    assert said["level"] in ("informational", "low", "medium", "high", "critical")
+    assert said["falsepositives"]
+    assert said["auditflow"]["sentence"]
+    tags = said["tags"]
+    assert any(coverage.technique(tag).name for tag in tags), "attack.yaml lacks the technique"
+
+
+@pytest.mark.parametrize("rule", FIRING, ids=by_title)
+def test_the_tactics_of_a_rule_are_those_of_its_techniques(
+    rule: tuple[Path, dict[str, Any]],
+) -> None:
+    tags = [tag.removeprefix("attack.") for tag in rule[1]["tags"]]
+    techniques = [coverage.technique(tag) for tag in tags if re.match(r"t\d", tag)]
+    tactics = {tag for tag in tags if not re.match(r"t\d", tag)}
+
+    assert all(one.name for one in techniques), [one.id for one in techniques]
+    assert tactics <= {tactic for one in techniques for tactic in one.tactics}
+    for one in techniques:
+        assert tactics & set(one.tactics), f"none of its tactics is one of {one.id}"
+
+
+@pytest.mark.parametrize("rule", FIRING, ids=by_title)
+def test_the_runbook_of_a_rule_is_there(rule: tuple[Path, dict[str, Any]]) -> None:
+    path, said = rule
+    address = said["auditflow"]["runbook"]
+
+    assert address.startswith(RUNBOOKS)
+    page, _, anchor = address.removeprefix(RUNBOOKS).partition("#")
+    assert page == f"{path.parent.name}.md"
+    assert anchor in anchors(REPOSITORY / "docs/runbooks/rules" / page)
+
+
+def test_the_linter_has_nothing_to_improve() -> None:
+    assert [one.advice for one in catalogue.read([PACK]) if one.advice] == []
+
+
+@pytest.fixture(scope="module")
+def rules() -> RuleSet:
+    return load([PACK], lateness=900_000)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: f"{path.parent.name}/{path.stem}")
+def test_a_sentence_says_who_did_what(path: Path, rules: RuleSet) -> None:
+    first, *_ = (
+        test for test in ruletest.read(path.with_name(path.stem + documents.TESTS)) if test.fires
+    )
+
+    for sentence in first.outcome(rules).says:
+        assert "unknown" not in sentence, "it names a field that such events do not have"
+        assert "{" not in sentence
+
+
+def test_the_examples_of_the_readme_hold(tmp_path: Path) -> None:
+    readme = (REPOSITORY / "src/audit-log-analysis/README.md").read_text(encoding="utf-8")
+    rule, tests, record = re.findall(r"```yaml\n(.*?)```", readme, re.DOTALL)
+    (tmp_path / "read.yml").write_text(rule)
+    (tmp_path / "read.test.yml").write_text(tests)
+    (tmp_path / "exec.test.yml").write_text(record)
+    theirs = load([tmp_path, PACK / "kubernetes"], lateness=900_000)
+
+    found = ruletest.collect([tmp_path])
+
+    assert len(found) == 4
+    assert [one.failure(theirs) for one in found] == [None] * 4
