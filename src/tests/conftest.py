@@ -10,6 +10,7 @@ from pydantic import SecretStr
 from auditflow import topology
 from auditflow_local.servers.postgres import Database, Postgres
 from auditflow_local.servers.postgres_roles import OWNER
+from auditflow_local.testing import Servers
 from notification_service.migrate import MigrateSettings, migrate
 
 from .platform import Broker, Platform, eventually
@@ -34,10 +35,10 @@ def migrated(postgres: Postgres) -> Database:
     return postgres.fresh_database(template=postgres.template("notification_service", prepare))
 
 
-def make_platform(
-    service_process: Any, secrets: dict[str, str], rabbitmq: Any, redis: Any, database: Database
-) -> Platform:
-    """The four services on these servers, not started yet."""
+def make_platform(service_process: Any, secrets: dict[str, str], servers: Servers) -> Platform:
+    """The four services on these servers and a fresh database, not started yet."""
+    rabbitmq, redis, postgres = servers
+    database = migrated(postgres)
     around = {"rabbitmq": rabbitmq, "redis": redis, "database": database, "start": False}
     notification = service_process("notification-service", **around)
     return Platform(
@@ -54,15 +55,10 @@ def make_platform(
 
 @pytest.fixture(scope="session")
 def shared_platform(
-    rabbitmq: Any,
-    redis_server: Any,
-    postgres: Any,
-    shared_service_process: Any,
-    service_secrets: dict[str, str],
+    other_servers: Servers, shared_service_process: Any, service_secrets: dict[str, str]
 ) -> Platform:
     """The platform that all tests of the run share."""
-    database = migrated(postgres)
-    return make_platform(shared_service_process, service_secrets, rabbitmq, redis_server, database)
+    return make_platform(shared_service_process, service_secrets, other_servers)
 
 
 @pytest.fixture
@@ -90,21 +86,18 @@ def platform(shared_platform: Platform) -> Platform:
 
 @pytest.fixture
 def late_platform(
-    rabbitmq: Any,
-    redis_server: Any,
-    postgres: Any,
+    other_servers: Servers,
     shared_platform: Platform,
     service_process: Any,
     service_secrets: dict[str, str],
 ) -> Iterator[Platform]:
-    """A platform of the test's own on the shared servers, which are down."""
+    """A platform of the test's own on servers that are down."""
     for service in shared_platform.services:
         service.stop()  # or they would take what is meant for this one
-    database = migrated(postgres)
-    redis_server.flush()
-    servers = (rabbitmq, redis_server, postgres)
-    for server in servers:
+    other_servers.redis.flush()
+    platform = make_platform(service_process, service_secrets, other_servers)
+    for server in other_servers:
         server.stop()
-    yield make_platform(service_process, service_secrets, rabbitmq, redis_server, database)
-    for server in servers:
+    yield platform
+    for server in other_servers:
         server.start()

@@ -61,7 +61,6 @@ def test_a_server_that_is_killed_under_load(platform: Platform, dependency: str)
     # and all come back by themselves, with nothing lost and nothing doubled
     eventually(lambda: all(one.ready() for one in platform.services), what="recovery")
     teller.join()
-    eventually(lambda: alerts_of(USERS) <= told(platform.alerts()), what="every alert")
     eventually(platform.settled, what="rest")
     assert told(platform.alerts()) == alerts_of(USERS)
 

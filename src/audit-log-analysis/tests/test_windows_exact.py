@@ -3,8 +3,11 @@
 import random
 import uuid
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 import pytest
+import redis
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -237,3 +240,24 @@ def test_memory_of_a_window_is_bounded(redis_windows: RedisWindows) -> None:
     assert client.hlen(f"{{{key}}}:raws") <= spec.retention // 1000 + 1
     assert client.hlen(f"{{{key}}}:notes") <= spec.retention // spec.dedup + 2
     assert client.ttl(f"{{{key}}}:events") > 0
+
+
+def test_windows_outlive_a_redis_that_is_killed(make_redis: Any, tmp_path: Path) -> None:
+    # Given two of three events, in a Redis with the users and the settings that we run it with
+    server = make_redis(tmp_path)
+    windows = RedisWindows(redis.Redis.from_url(server.url))
+    key = uuid.uuid4()
+
+    def see(name: str, seconds: int) -> tuple[Sighting, ...]:
+        moment = NOON + seconds * 1000
+        (outcome,) = windows.observe([Observation(SPEC, key, name, moment, b"raw")])
+        return outcome.sightings
+
+    assert see("one", 1) == see("two", 2) == ()
+    # when it is killed and starts again
+    server.kill()
+    server.start()
+    # then the third completes the window
+    (sighting,) = see("three", 3)
+    assert [name for _, name in sighting.events] == ["one", "two", "three"]
+    assert sighting.first == b"raw"

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import pytest
 
@@ -74,6 +74,32 @@ def postgres(servers_folder: Path) -> Iterator[Postgres]:
 def redis_server(servers_folder: Path) -> Iterator[Redis]:
     """A Redis; ``redis_server.flush()`` empties it."""
     yield from _running(_redis(servers_folder / "redis"))
+
+
+class Servers(NamedTuple):
+    """One of each."""
+
+    rabbitmq: RabbitMQ
+    redis: Redis
+    postgres: Postgres
+
+
+@pytest.fixture(scope="session")
+def other_servers(servers_folder: Path) -> Iterator[Servers]:
+    """Servers beside the shared ones, for services that live longer than one test.
+
+    On the shared broker they would take the messages of every other test.
+    """
+    folder = servers_folder / "others"
+    made = Servers(
+        _rabbitmq(folder / "rabbitmq"), _redis(folder / "redis"), _postgres(folder / "postgres")
+    )
+    packages.ensure(packages.SERVERS)
+    with ExitStack() as ends:
+        for server in made:
+            ends.callback(server.destroy)
+            server.start()
+        yield made
 
 
 @pytest.fixture

@@ -41,7 +41,9 @@ def _definitions(values: Values) -> str:
 
 
 def _users_acl(values: Values) -> str:
-    lines = ["user default off"]
+    # Nobody gets in as the default user, but Redis itself is it when it reads its file again:
+    # without rights it would silently leave out what scripts wrote.
+    lines = ["user default off resetpass ~* &* +@all"]
     for user, rules in REDIS_USERS.items():
         digest = hashlib.sha256(values[f"redis/{user}"].encode()).hexdigest()
         lines.append(f"user {user} on #{digest} {rules}")

@@ -89,7 +89,9 @@ class Redis(Server):
         acl = self.folder / "users.acl"
         secrets.write(
             acl,
-            "user default off\n"
+            # Nobody gets in as the default user, but Redis itself is it when it reads its file
+            # again: without rights it would silently leave out what scripts wrote.
+            "user default off resetpass ~* &* +@all\n"
             f"user {USER} on #{_hash(self.password)} ~* &* +@all -@admin -@dangerous +info\n"
             f"user {ADMIN} on #{_hash(self._admin_password)} ~* &* +@all\n",
         )
@@ -101,7 +103,7 @@ class Redis(Server):
                 port=self.port,
                 data=data,
                 acl=acl,
-                sync="everysec" if self.durable else "no",
+                sync="always" if self.durable else "no",
             ),
         )
         return Command(argv=("redis-server", str(configuration)), folder=self.folder)
