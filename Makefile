@@ -4,7 +4,7 @@ LOCAL := $(VENV)/bin/auditflow-local
 
 # A variable given here (make up AUDITFLOW_PORT_API=8001) is one of the tool's environment.
 .DEFAULT_GOAL := help
-.PHONY: help setup up down reset logs status test lint format schemas bootstrap bench
+.PHONY: help setup up down reset logs status test lint format schemas bootstrap bench images e2e
 
 help: ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):[^#]*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 12
@@ -51,6 +51,12 @@ bootstrap: ## put Argo CD on the cluster of KUBECONFIG, and hand it its folder (
 bench: setup ## measure speed, as ratios within one run (ARGS=--quick)
 	@$(LOCAL) install
 	$(VENV)/bin/python -m src.tests.bench $(ARGS)
+
+images: setup ## build the four images on this machine (docker, podman or buildah)
+	@$(VENV)/bin/gitops images $(SERVICE)
+
+e2e: setup ## prove the delivery path on a real cluster (KUBECONFIG=file KEEP=1 ARGS="-k bootstrap")
+	E2E_KEEP=$(KEEP) PYTHONPATH=src/tests/e2e $(VENV)/bin/pytest -c src/tests/e2e/pytest.ini src/tests/e2e $(ARGS)
 
 schemas: setup ## write the published contracts from the code
 	$(VENV)/bin/auditflow schemas write docs/contracts

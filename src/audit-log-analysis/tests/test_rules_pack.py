@@ -18,7 +18,7 @@ from audit_analysis.sigma.rule import RuleSet
 PACK = Path(audit_analysis.__file__).parent / "rules"
 REPOSITORY = Path(__file__).parents[3]
 #: Where a browser finds the runbooks; the pages themselves are in this repository.
-RUNBOOKS = "https://github.com/auditflow/auditflow/blob/main/docs/runbooks/rules/"
+RUNBOOKS = "https://github.com/jojees/project-genesis/blob/main/docs/runbooks/rules/"
 SOURCES = {"auditflow", "kubernetes", "aws", "linux", "github", "okta", "gcp"}
 
 FILES = documents.files([PACK])

@@ -39,7 +39,7 @@ def schema(name: str) -> dict[str, Any]:
             part["description"] = inspect.cleandoc(part["description"])
     return {
         "$schema": _SCHEMA,
-        "$id": f"https://auditflow.dev/contracts/{name}.schema.json",
+        "$id": f"https://raw.githubusercontent.com/jojees/project-genesis/main/docs/contracts/{name}.schema.json",
         **own,
         **({"$defs": parts} if parts else {}),
     }

@@ -31,6 +31,7 @@ OPTIONAL = {
     "ingress canary canary-traefik": ("event-audit-dashboard",),
     "backup-s3": ("data/postgres",),
     "external-secrets": ("secrets",),
+    "signed-images": ("namespace",),
 }
 FOLDERS = (
     "apps/data/postgres/ha",

@@ -1,0 +1,5 @@
+"""``python -m gitops``."""
+
+from gitops.cli import main
+
+main()

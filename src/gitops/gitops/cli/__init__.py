@@ -1,0 +1,56 @@
+"""``gitops``: the steps of the way of a change, for workflows and for people alike."""
+
+from pathlib import Path
+
+import click
+
+from gitops.cli.annotate import annotate
+from gitops.cli.build import images, record
+from gitops.cli.bump import bump
+from gitops.cli.change import changed, tags, touched
+from gitops.cli.look import diff, pins, render_
+from gitops.cli.move import promote, rollback
+from gitops.cli.pull_request import pr
+from gitops.cli.scan import gate, inspect
+from gitops.errors import GitOpsError
+from gitops.git import Repository
+
+
+class _Group(click.Group):
+    """Errors of ours are sentences, not stack traces."""
+
+    def invoke(self, context: click.Context) -> object:
+        try:
+            return super().invoke(context)
+        except GitOpsError as error:
+            raise click.ClickException(str(error)) from None
+
+
+@click.group(
+    cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
+)
+@click.option(
+    "--directory",
+    "-C",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    default=Path(),
+    help="A clone of the repository; where you are, unless given.",
+)
+@click.option("--remote", default="origin", show_default=True, help="Where it pushes to.")
+@click.version_option(package_name="gitops", prog_name="gitops")
+@click.pass_context
+def main(context: click.Context, directory: Path, remote: str) -> None:
+    """What to build, what each environment runs, and how a change moves on.
+
+    Commands that push make their commits aside: your working tree and branches are not touched.
+    """
+    context.obj = Repository(directory, remote=remote)
+
+
+for _command in (
+    *(changed, touched, tags),
+    *(images, record, gate, inspect),
+    *(bump, promote, rollback),
+    *(pins, diff, render_, pr, annotate),
+):
+    main.add_command(_command)

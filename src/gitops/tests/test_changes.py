@@ -1,0 +1,138 @@
+"""What a change means: which images, which checks."""
+
+import subprocess
+
+import pytest
+from click.testing import CliRunner
+
+from gitops import bump, changes, layout
+from gitops.cli import main
+from gitops.layout import SERVICES
+
+from .forge import BOT, ROOT, Clone, Forge, release
+
+
+@pytest.mark.parametrize(
+    ("paths", "expected"),
+    [
+        (["src/notification-service/notification_service/main.py"], ("notification-service",)),
+        (["src/notification-service/pyproject.toml"], ("notification-service",)),
+        # rules, migrations and templates are in the image as much as code is
+        (["src/audit-log-analysis/audit_analysis/rules/auditflow/a.yml"], ("audit-log-analysis",)),
+        (["src/event-audit-dashboard/event_audit_dashboard/static/a.css", "src/audit-event-generator/x.py"], ("audit-event-generator", "event-audit-dashboard")),
+        (["src/auditflow/auditflow/event.py"], SERVICES),
+        (["uv.lock"], SERVICES),
+        (["pyproject.toml"], SERVICES),
+        ([".dockerignore"], SERVICES),
+        (["src/Dockerfile"], SERVICES),
+        (["src/rootfs.sh"], SERVICES),
+        # in no image
+        (["src/notification-service/tests/test_api.py"], ()),
+        (["src/notification-service/README.md"], ()),
+        (["src/auditflow/tests/test_event.py", "src/auditflow/README.md"], ()),
+        (["src/tests/test_analyst.py", "src/local/auditflow_local/cli.py", "src/gitops/gitops/bump.py"], ()),
+        (["README.md", "docs/delivery.md", "Makefile", ".github/workflows/ci.yml"], ()),
+        (["apps/notification-service/envs/dev/release/kustomization.yaml"], ()),
+        # a folder that only begins like a service
+        (["src/notification-service-next/main.py"], ()),
+        ([], ()),
+    ],
+)  # fmt: skip
+def test_which_images_a_change_means(paths, expected):
+    assert changes.services(paths) == expected
+
+
+def test_what_is_shared_is_what_the_dockerfile_copies():
+    """A COPY that nobody told this program about would be a change that is never built."""
+    copied = {
+        word
+        for line in (ROOT / "src/Dockerfile").read_text().splitlines()
+        if line.startswith("COPY ") and "--from" not in line
+        for word in line.split()[1:-1]
+    }
+    known = {"src", "pyproject.toml", "uv.lock", "src/rootfs.sh"}
+    assert copied - known <= {f"src/{suite}/pyproject.toml" for suite in layout.SUITES}
+
+
+def test_tests_are_in_no_image():
+    assert {"src/tests", "src/*/tests"} <= set((ROOT / ".dockerignore").read_text().split())
+
+
+@pytest.mark.parametrize(
+    ("path", "suites", "manifests", "cluster"),
+    [
+        ("src/notification-service/tests/test_api.py", ("notification-service", "tests"), False, False),
+        ("src/auditflow/auditflow/event.py", ("auditflow", *SERVICES, "local", "tests"), False, False),
+        ("uv.lock", layout.SUITES, False, False),
+        ("src/gitops/gitops/bump.py", ("gitops",), True, False),
+        (".github/workflows/ci.yml", ("gitops",), False, False),
+        ("apps/redis/base/service.yaml", ("gitops", "tests"), True, True),
+        ("src/tests/e2e/lab/kube.py", ("tests",), False, True),
+        ("docs/architecture.md", ("tests",), False, False),
+        ("LICENSE", (), False, False),
+    ],
+)  # fmt: skip
+def test_which_checks_a_change_means(path, suites, manifests, cluster):
+    assert changes.touched([path]) == changes.Touched(suites, manifests, cluster)
+
+
+def test_suites_are_the_folders_that_have_tests():
+    folders = {file.parent.name for file in (ROOT / "src").glob("*/tests")} | {"tests"}
+    assert folders == set(layout.SUITES)
+
+
+def run(clone: Clone, *arguments: str) -> str:
+    done = CliRunner().invoke(main, ["-C", str(clone.directory), *arguments])
+    assert done.exit_code == 0, done.output
+    return done.output
+
+
+def test_since_a_revision_counts_only_what_the_branch_did(ada: Clone, forge: Forge):
+    # given a branch, and main that went on without it
+    base = ada.head
+    other = forge.clone()
+    other.commit({"src/notification-service/main.py": "print('two')\n"})
+    other.push()
+    ada.commit({"src/audit-log-analysis/main.py": "print('two')\n"})
+    subprocess.run(("git", "-C", ada.directory, "fetch", "-q"), check=True)
+
+    # then only the branch's own change counts
+    assert base != other.head
+    assert run(ada, "changed", "--base", "origin/main", "--json") == '["audit-log-analysis"]\n'
+    assert run(ada, "touched", "--base", "origin/main") == (
+        f'suites=["audit-log-analysis", "tests"]\nmanifests=false\ncluster=false\nbase={base}\n'
+    )
+
+
+def test_a_build_that_failed_comes_again(ada: Clone, bot: Clone):
+    # given that all is released, but for one whose build failed
+    first = ada.head
+    failed = "audit-log-analysis"
+    built = [release(service, first) for service in SERVICES if service != failed]
+    bump.bump(bot.repository, built, environment="dev", branch="main", identity=BOT)
+    ada.pull()
+
+    # when somebody changes another
+    ada.commit({"src/notification-service/main.py": "print('two')\n"})
+
+    # then both are to be built
+    assert run(ada, "changed", "--since", "dev") == f"{failed}\nnotification-service\n"
+
+
+def test_a_pin_of_a_history_that_is_gone_is_built_again(ada: Clone, bot: Clone, forge: Forge):
+    bump.bump(
+        bot.repository, [release(service, ada.head) for service in SERVICES],
+        environment="dev", branch="main", identity=BOT,
+    )  # fmt: skip
+    ada.pull()
+    path = layout.release("notification-service", "dev")
+    gone = "ab" * 20
+    tag = forge.pin("notification-service", "dev").tag
+    ada.commit({path: (ada.directory / path).read_text().replace(tag, gone)})
+    assert run(ada, "changed", "--since", "dev") == "notification-service\n"
+
+
+def test_one_of_base_and_since(ada: Clone):
+    done = CliRunner().invoke(main, ["-C", str(ada.directory), "changed"])
+    assert done.exit_code == 2
+    assert "give one of --base and --since" in done.output

@@ -1,0 +1,1 @@
+"""A real Kubernetes with a real Argo CD on a machine that has neither."""

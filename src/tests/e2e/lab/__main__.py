@@ -1,0 +1,30 @@
+"""The lab by hand: ``python -m lab build | up | down``."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from . import cluster
+
+
+def main(words: list[str]) -> int:
+    """Make what the tests need; start a cluster and leave it; end the one that was left."""
+    match words:
+        case ["build"]:
+            cluster.prepare()
+        case ["up"]:
+            cluster.prepare()
+            os.environ[cluster.KEEP] = "1"
+            with cluster.made():
+                pass
+        case ["down"]:
+            cluster.end()
+        case _:
+            sys.stderr.write("usage: python -m lab build | up | down\n")
+            return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,116 @@
+"""The repository under test, served and handed to Argo CD: what ``make bootstrap`` does."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import yaml
+
+from . import argocd, offline, releases
+from .cluster import Cluster
+from .errors import LabError
+from .releases import Release, Version
+from .repository import Repository
+from .waiting import until
+
+#: Where the repository says where it is.
+_ADDRESS = Path("clusters/repository/repository.yaml")
+_WINDOW = Path("clusters/prod/sync-window.yaml")
+_ARGO_CD = Path("bootstrap/argocd")
+ROOT = Path("clusters/single")
+
+
+@dataclass
+class Delivery:
+    """The repository that Argo CD follows, and what may be released from it."""
+
+    cluster: Cluster
+    repository: Repository
+    releases: dict[tuple[str, Version], Release]
+    #: What could not be had here, with the reason: for the report.
+    not_run: dict[str, str] = field(default_factory=dict)
+
+    def pin(self, environment: str, version: Version, *services: str) -> None:
+        """Write a version into release components; all services where none is named."""
+        for service in services or releases.SERVICES:
+            release = self.releases[service, version]
+            releases.pin(self.repository, service, environment, release)
+
+    def deliver(self, message: str, *applications: str) -> str:
+        """Commit, push, and have Argo CD look at once; return the commit."""
+        commit = self.repository.commit(message)
+        argocd.refresh(self.cluster.kube, *applications)
+        return commit
+
+    def window(self, *, schedule: str, duration: str) -> None:
+        """Say when prod may be synced."""
+        file = self.repository.work / _WINDOW
+        project = yaml.safe_load(file.read_text())
+        project["spec"]["syncWindows"][0].update(schedule=schedule, duration=duration)
+        file.write_text(yaml.safe_dump(project, sort_keys=False))
+
+
+def seed(cluster: Cluster, published: dict[tuple[str, Version], Release]) -> Delivery:
+    """Serve the checkout as git, changed only in what cannot be the same here.
+
+    These are its own address, the digests of images that are built here, and prod's sync window,
+    since tests also run at night.
+    """
+    repository = Repository(cluster.git_root)
+    repository.seed()
+    delivery = Delivery(cluster, repository, published)
+    address = repository.work / _ADDRESS
+    document = yaml.safe_load(address.read_text())
+    document["data"]["repoURL"] = f"{cluster.git_url}/{repository.bare.name}"
+    address.write_text(yaml.safe_dump(document, sort_keys=False))
+    delivery.window(schedule="0 0 * * *", duration="24h")
+    for environment in releases.ENVIRONMENTS:
+        delivery.pin(environment, Version.BUILT)
+    if cluster.made_here:
+        _stand_alone(delivery)
+    repository.commit("The lab: its address, its images")
+    return delivery
+
+
+def _stand_alone(delivery: Delivery) -> None:
+    repository = delivery.repository
+    offline.vendor(repository)
+    rendered = offline.render(repository, overlays(repository))
+    delivery.not_run.update(rendered.failed)
+    digests, missing = offline.provide_images(rendered.images)
+    offline.substitute_digests(repository, digests)
+    delivery.not_run.update(dict.fromkeys(missing, "there is no stand-in for this image"))
+
+
+def overlays(repository: Repository) -> list[Path]:
+    """Every folder that an Application may point to, and those that people apply."""
+    found = sorted(repository.work.glob("apps/**/envs/*/kustomization.yaml"))
+    found += sorted(repository.work.glob("apps/platform/*/kustomization.yaml"))
+    found += sorted(repository.work.glob("apps/data/*/restore/kustomization.yaml"))
+    return [repository.work / _ARGO_CD, *(file.parent for file in found)]
+
+
+def run(delivery: Delivery) -> None:
+    """Install Argo CD from ``bootstrap/`` and apply the root; return when Argo CD serves."""
+    cluster, work = delivery.cluster, delivery.repository.work
+
+    def applied(folder: Path) -> bool:
+        try:
+            # A kind can be used a moment after it was made, so the first time may fail.
+            cluster.kubectl("apply", "--server-side", "--force-conflicts", "-k", work / folder)
+        except LabError as error:
+            raise AssertionError(error) from None
+        return True
+
+    until(lambda: applied(_ARGO_CD), "bootstrap/argocd is applied", seconds=120, every=1)
+    for kind, name in (
+        ("deployment", "argocd-server"),
+        ("deployment", "argocd-repo-server"),
+        ("statefulset", "argocd-application-controller"),
+    ):
+        cluster.kubectl(
+            *("rollout", "status", f"{kind}/{name}"),
+            *("--namespace", argocd.NAMESPACE, "--timeout=240s"),
+        )
+    until(lambda: applied(ROOT), f"{ROOT} is applied", seconds=60, every=1)

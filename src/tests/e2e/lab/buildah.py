@@ -1,0 +1,74 @@
+"""Build images from Dockerfiles, with a storage of its own and nothing set in /etc."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from . import paths, shell
+
+#: The certificate authorities that this machine trusts.
+_TRUST = Path("/etc/ssl/certs/ca-certificates.crt")
+
+
+def build(
+    context: Path,
+    tag: str,
+    *,
+    dockerfile: Path | None = None,
+    arguments: Mapping[str, str] | None = None,
+    stand_ins: Mapping[str, str] | None = None,
+    trust: bool = False,
+) -> None:
+    """Build an image.
+
+    :param stand_ins: images that the Dockerfile names, and the local ones to take for them.
+    :param trust: show the build the certificate authorities that this machine trusts, as the
+        secret ``ca``; a build behind a company's proxy needs them, and no layer keeps them.
+    """
+    options = [f"--build-arg={name}={value}" for name, value in (arguments or {}).items()]
+    options += [
+        f"--build-context={name}=docker-image://{image}"
+        for name, image in (stand_ins or {}).items()
+    ]
+    if dockerfile is not None:
+        options.append(f"--file={dockerfile}")
+    if trust:
+        options.append(f"--secret=id=ca,src={_TRUST}")
+    _buildah(
+        *("bud", "--isolation=chroot", "--format=docker", "--pull-never", "--layers"),
+        *options,
+        f"--tag={tag}",
+        context,
+    )
+
+
+def push(tag: str, destination: str) -> None:
+    """Copy an image to a registry on this machine."""
+    _buildah("push", "--tls-verify=false", "--quiet", tag, f"docker://{destination}")
+
+
+def exists(tag: str) -> bool:
+    """Whether an image of this name has been built."""
+    return bool(_buildah("images", "--quiet", "--filter", f"reference={tag}").strip())
+
+
+def _buildah(*words: str | Path) -> str:
+    return shell.run("nice", "buildah", *words, env=_environment())
+
+
+def _environment() -> dict[str, str]:
+    folder = paths.cache() / "images"
+    folder.mkdir(parents=True, exist_ok=True)
+    storage = folder / "storage.conf"
+    storage.write_text(
+        f'[storage]\ndriver = "overlay"\ngraphroot = "{folder / "storage"}"\n'
+        f'runroot = "{folder / "run"}"\n'
+    )
+    return {
+        "CONTAINERS_STORAGE_CONF": str(storage),
+        # Where processes may not raise their limits, the builder's defaults fail.
+        "BUILDAH_ISOLATION": "chroot",
+        "TMPDIR": os.environ.get("TMPDIR", "/var/tmp"),
+    }

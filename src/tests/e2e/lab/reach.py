@@ -1,0 +1,48 @@
+"""How a test reaches a Service of the cluster from outside of it."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from .errors import LabError
+from .kube import Kube
+
+_FORWARDING = re.compile(r"Forwarding from 127\.0\.0\.1:(\d+)")
+
+
+@contextmanager
+def service(
+    kube: Kube, *, kubectl: Path | str, namespace: str, name: str, port: int, direct: bool
+) -> Iterator[str]:
+    """Give ``HOST:PORT`` of a Service for as long as the block runs.
+
+    :param direct: this process is in the cluster's network, so the Service's own address will do,
+        and requests are spread over its pods as for anyone in the cluster. Else kubectl forwards a
+        port to one pod.
+    """
+    if direct:
+        spec = kube.get(f"/api/v1/namespaces/{namespace}/services/{name}")["spec"]
+        yield f"{spec['clusterIP']}:{port}"
+        return
+    forward = subprocess.Popen(
+        [
+            *(str(kubectl), f"--kubeconfig={kube.kubeconfig}", f"--namespace={namespace}"),
+            *("port-forward", f"service/{name}", f":{port}"),
+        ],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    try:
+        line = forward.stdout.readline() if forward.stdout else ""
+        found = _FORWARDING.match(line)
+        if found is None:
+            raise LabError(f"kubectl could not forward a port to {namespace}/{name}: {line}")
+        yield f"127.0.0.1:{found[1]}"
+    finally:
+        forward.terminate()
+        forward.wait()

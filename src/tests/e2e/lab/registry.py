@@ -1,0 +1,74 @@
+"""An image registry on the loopback of the cluster's network: where containerd pulls everything.
+
+containerd asks it in place of every registry in the world, so that manifests name images as they
+do anywhere: ``docker.io/library/postgres:17`` is ``127.0.0.1:5000/library/postgres:17`` here.
+"""
+
+from __future__ import annotations
+
+import httpx
+import yaml
+
+from . import paths
+from .paths import Run
+from .processes import Processes
+from .waiting import until
+
+ADDRESS = "127.0.0.1:5000"
+
+
+def mirror_of_everything() -> str:
+    """A hosts.toml for containerd; ``server`` keeps it from asking the world for the rest."""
+    return (
+        f'server = "http://{ADDRESS}"\n'
+        f'[host."http://{ADDRESS}"]\n  capabilities = ["pull", "resolve"]\n'
+    )
+
+
+def start(run: Run, processes: Processes) -> None:
+    """Start the registry; its blobs outlive the run."""
+    config = run.root / "registry.yaml"
+    config.write_text(
+        yaml.safe_dump(
+            {
+                "version": 0.1,
+                "log": {"level": "warn"},
+                "storage": {"filesystem": {"rootdirectory": str(paths.cache() / "registry")}},
+                "http": {"addr": ADDRESS},
+            }
+        )
+    )
+    processes.start("registry", "/usr/bin/docker-registry", "serve", config)
+    until(_answers, "the registry answers", seconds=20, meanwhile=processes.check)
+
+
+def local(reference: str) -> str:
+    """Where an image of the world is in this registry: ``127.0.0.1:5000/library/redis:8``."""
+    name = reference.split("@", 1)[0]
+    host, slash, rest = name.partition("/")
+    if not slash:
+        name = f"library/{name}"
+    elif "." in host or ":" in host or host == "localhost":
+        name = rest
+    tagged = ":" in name.rpartition("/")[2]
+    return f"{ADDRESS}/{name}" if tagged else f"{ADDRESS}/{name}:latest"
+
+
+def digest(reference: str) -> str | None:
+    """The digest of an image's tag as this registry has it, or None where it has none."""
+    repository, _, tag = local(reference).removeprefix(f"{ADDRESS}/").rpartition(":")
+    types = (
+        "application/vnd.docker.distribution.manifest.v2+json",
+        "application/vnd.oci.image.manifest.v1+json",
+    )
+    answer = httpx.head(
+        f"http://{ADDRESS}/v2/{repository}/manifests/{tag}", headers={"Accept": ", ".join(types)}
+    )
+    return answer.headers["docker-content-digest"] if answer.is_success else None
+
+
+def _answers() -> bool:
+    try:
+        return httpx.get(f"http://{ADDRESS}/v2/").is_success
+    except httpx.TransportError:
+        return False

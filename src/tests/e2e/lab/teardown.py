@@ -1,0 +1,59 @@
+"""End pods and programs, and take away what they leave: mounts, network namespaces, state."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+
+from . import control_plane, netns, node, shell
+from .paths import Run
+from .processes import Processes
+
+#: A pod's network namespace, in what containerd tells of the pod.
+_POD_NETNS = re.compile(r"/run/netns/(cni-[0-9a-f-]+)")
+_LAST = (*node.PROCESSES[::-1], *control_plane.PROCESSES)
+
+
+def down(run: Run, processes: Processes) -> None:
+    """End everything that the run started, in an order in which nothing starts again."""
+    if run.pids.is_dir():
+        processes.stop("kubelet")
+        pods = _end_containers() if node.SOCKET.exists() else set()
+        for name in processes.names():
+            if name not in _LAST:
+                processes.stop(name)
+        for name in ("kube-proxy", "containerd", *control_plane.PROCESSES):
+            processes.stop(name)
+        for pod in pods:
+            shell.succeeds("ip", "netns", "del", pod)
+    _unmount(run)
+    netns.delete()
+    for folder in (node.STATE, run.root):
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _end_containers() -> set[str]:
+    """End every container; return the network namespaces that pods had.
+
+    Another containerd on this machine names its namespaces alike, so they are not guessed by name.
+    """
+    ctr = ("ctr", "--address", node.SOCKET, "--namespace", "k8s.io")
+    if not shell.succeeds(*ctr, "version", timeout=10):
+        return set()
+    namespaces: set[str] = set()
+    for container in shell.run(*ctr, "containers", "list", "--quiet").split():
+        if shell.succeeds(*ctr, "containers", "info", container):
+            info = shell.run(*ctr, "containers", "info", container)
+            namespaces.update(_POD_NETNS.findall(info))
+    for task in shell.run(*ctr, "tasks", "list", "--quiet").split():
+        shell.succeeds(*ctr, "tasks", "delete", "--force", task, timeout=20)
+    return namespaces
+
+
+def _unmount(run: Run) -> None:
+    ours = (f"{run.root}/", f"{node.STATE}/")
+    mounted = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
+    # The deepest first.
+    for target in sorted((path for path in mounted if path.startswith(ours)), reverse=True):
+        shell.succeeds("umount", target)

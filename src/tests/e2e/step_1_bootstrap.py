@@ -1,0 +1,67 @@
+"""From an empty cluster to three environments, by what the repository says."""
+
+from __future__ import annotations
+
+from lab import argocd, bootstrap
+from lab.bootstrap import Delivery
+from lab.environment import Environment
+from lab.progress import say
+from lab.releases import SERVICES, Version
+from lab.waiting import until
+
+#: Argo CD itself, the platform's parts, and everything of the two environments that sync themselves.
+_PATIENCE = 420
+
+
+def test_bootstrap_brings_up_dev_and_staging(
+    delivery: Delivery, dev: Environment, staging: Environment
+) -> None:
+    # Given an empty cluster, and the repository served by git over HTTP
+    kube = delivery.cluster.kube
+    for what, reason in delivery.not_run.items():
+        say(f"not run here: {what}: {reason}")
+
+    # When bootstrap/ is applied, and the root after it
+    bootstrap.run(delivery)
+
+    # Then every Application that syncs itself is what the repository says, and well
+    def all_well() -> bool:
+        applications = argocd.applications(kube)
+        assert {"cluster", "dev", "staging", "prod"} <= applications.keys(), applications.keys()
+        waiting = [
+            str(one)
+            for one in applications.values()
+            if not one.well and not one.name.startswith("prod") and one.name != "cluster"
+        ]
+        assert not waiting, "\n".join(waiting)
+        return True
+
+    until(all_well, "dev, staging and the platform are well", seconds=_PATIENCE, every=1)
+
+    # And the pods run the images that were built from this checkout
+    for environment in (dev, staging):
+        for service in SERVICES:
+            digest = delivery.releases[service, Version.BUILT].digest
+            assert environment.runs(service, digest), (environment.name, service)
+
+
+def test_prod_waits_for_a_person(delivery: Delivery, prod: Environment) -> None:
+    # Given prod's Applications, which nobody has synced
+    kube = delivery.cluster.kube
+    names = [name for name in argocd.applications(kube) if name.startswith("prod-")]
+    assert argocd.application(kube, prod.services["notification-service"]).sync == "OutOfSync"
+    assert kube.find(f"/api/v1/namespaces/{prod.namespace}") is None
+
+    # When a person syncs them, as the button in the web UI does
+    with argocd.api(delivery.cluster) as api:
+        for name in names:
+            api.sync(name)
+
+    # Then prod runs
+    def all_well() -> bool:
+        applications = argocd.applications(kube)
+        waiting = [str(applications[name]) for name in names if not applications[name].well]
+        assert not waiting, "\n".join(waiting)
+        return True
+
+    until(all_well, "prod is well", seconds=_PATIENCE, every=1)

@@ -1,0 +1,64 @@
+"""A commit in dev becomes new pods, and nobody who uses the platform notices."""
+
+from __future__ import annotations
+
+import time
+
+from lab import argocd, events
+from lab.bootstrap import Delivery
+from lab.environment import Environment
+from lab.progress import say
+from lab.releases import SERVICES, Version
+from lab.waiting import until
+
+#: From the commit to ready pods of the new version, for a service that is not held up by others.
+_WITHIN = 60
+_PREFIX = "roll-out"
+
+
+def test_a_commit_rolls_out_and_loses_no_event(delivery: Delivery, dev: Environment) -> None:
+    kube = delivery.cluster.kube
+    new = {service: delivery.releases[service, Version.NEXT].digest for service in SERVICES}
+    took: dict[str, float] = {}
+
+    # Given a source that posts events all the time
+    with events.streaming(dev, _PREFIX) as stream:
+        until(lambda: len(stream.accepted) > 5, "events flow", seconds=30)
+
+        # When CI commits the new version of all four services
+        start = time.monotonic()
+        delivery.pin("dev", Version.NEXT)
+        commit = delivery.deliver("dev: e2e-2", *dev.services.values())
+
+        # Then each is served by new pods, and at every moment by some pod
+        def rolled_out() -> bool:
+            for service in SERVICES:
+                assert dev.ready_images(service), f"nobody serves {service}"
+                if service not in took and dev.runs(service, new[service]):
+                    took[service] = time.monotonic() - start
+            return took.keys() == set(SERVICES)
+
+        _wait(rolled_out, seconds=_WITHIN * 3)
+        for service in SERVICES:
+            argocd.wait_for(kube, dev.services[service], revision=commit)
+    say(", ".join(f"{service} {seconds:.0f} s" for service, seconds in took.items()))
+    say(f"{len(stream.accepted)} bursts accepted, {stream.refused} posts refused and repeated")
+    assert min(took.values()) <= _WITHIN, took
+
+    # And every event that was accepted counts in exactly one alert
+    expected = dict.fromkeys(stream.accepted, events.BURST)
+    until(
+        lambda: events.counts(dev.alerts(), _PREFIX) == expected,
+        f"{len(expected)} alerts of {events.BURST} events each",
+        seconds=120,
+        every=1,
+    )
+
+
+def _wait(rolled_out: object, *, seconds: float) -> None:
+    # Here an AssertionError is a failure at once, and not a reason to ask again.
+    assert callable(rolled_out)
+    deadline = time.monotonic() + seconds
+    while not rolled_out():
+        assert time.monotonic() < deadline, f"the roll-out was not over within {seconds} s"
+        time.sleep(0.2)

@@ -1,0 +1,109 @@
+"""What the steps share: one cluster, one repository, for all of them, in their order."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from lab import argocd, bootstrap, progress, releases, report
+from lab import cluster as clusters
+from lab.bootstrap import Delivery
+from lab.cluster import Cluster
+from lab.environment import Environment
+from lab.kube import Kube
+
+_CLUSTER = pytest.StashKey[Cluster]()
+_TIMES = pytest.StashKey[dict[str, float]]()
+
+
+def pytest_configure() -> None:
+    """End the cluster also when CI cancels the run, or when it runs in the background."""
+    for kind in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(kind, signal.default_int_handler)
+
+
+@pytest.fixture(scope="session")
+def cluster(pytestconfig: pytest.Config) -> Iterator[Cluster]:
+    """The cluster of KUBECONFIG, else one that is made here."""
+    kubeconfig = os.environ.get("KUBECONFIG")
+    if kubeconfig:
+        with closing(Kube(Path(kubeconfig))) as kube:
+            _refuse_one_in_use(kube)
+        running = clusters.given(Path(kubeconfig))
+    else:
+        clusters.prepare()
+        releases.build()
+        running = clusters.made()
+    with running as one:
+        pytestconfig.stash[_CLUSTER] = one
+        yield one
+        del pytestconfig.stash[_CLUSTER]
+
+
+@pytest.fixture(scope="session")
+def delivery(cluster: Cluster) -> Delivery:
+    """The repository, served; nothing of it has been applied."""
+    return bootstrap.seed(cluster, releases.publish())
+
+
+@pytest.fixture(scope="session")
+def dev(cluster: Cluster) -> Environment:
+    """The environment that follows main by itself."""
+    return Environment(cluster, "dev")
+
+
+@pytest.fixture(scope="session")
+def staging(cluster: Cluster) -> Environment:
+    """The environment that gets what was promoted, by itself."""
+    return Environment(cluster, "staging")
+
+
+@pytest.fixture(scope="session")
+def prod(cluster: Cluster) -> Environment:
+    """The environment that a person syncs."""
+    return Environment(cluster, "prod")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    """Print each step's time as it ends."""
+    start = time.monotonic()
+    item.config.stash.setdefault(_TIMES, {})
+    try:
+        return (yield)
+    finally:
+        took = time.monotonic() - start
+        item.config.stash[_TIMES][item.name] = took
+        progress.say(f"{item.name}: {took:.1f} s")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
+    """Keep what explains a failure, while the cluster still runs."""
+    outcome = yield
+    running = item.config.stash.get(_CLUSTER, None)
+    if call.excinfo is not None and running is not None and call.when != "teardown":
+        report.collect(running, item.name)
+    return outcome
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """The steps and their times, once more, together."""
+    times = terminalreporter.config.stash.get(_TIMES, {})
+    terminalreporter.section("time of each step")
+    for name, seconds in times.items():
+        terminalreporter.write_line(f"{seconds:7.1f} s  {name}")
+
+
+def _refuse_one_in_use(kube: Kube) -> None:
+    if kube.find(f"/api/v1/namespaces/{argocd.NAMESPACE}") is not None:
+        pytest.exit(
+            "the cluster of KUBECONFIG has an Argo CD already: this test takes over a cluster,"
+            " breaks things and deletes namespaces, so it wants an empty one",
+            returncode=2,
+        )
