@@ -13,7 +13,7 @@ from auditflow_local.servers.postgres_roles import OWNER
 from auditflow_local.testing import Servers
 from notification_service.migrate import MigrateSettings, migrate
 
-from .platform import Broker, Platform, eventually
+from .platform import Platform, eventually
 
 #: No synthetic stream: tests send what they mean to.
 SILENT = {"GENERATOR_RATE": "0"}
@@ -71,10 +71,8 @@ def platform(shared_platform: Platform) -> Platform:
         if not service.running:
             service.revive()
     eventually(lambda: all(service.ready() for service in one.services), what="ready")
-    with Broker(one.rabbitmq) as channel:
-        for queue in topology.QUEUES:
-            channel.queue_purge(queue.name)
-            channel.queue_purge(queue.dead_letters)
+    for queue in topology.QUEUES:
+        one.rabbitmq.empty(queue.name, queue.dead_letters)
     eventually(one.settled, what="rest")
     one.redis.flush()
     with psycopg2.connect(one.database.dsn(OWNER)) as connection, connection.cursor() as cursor:

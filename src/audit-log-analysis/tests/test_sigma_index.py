@@ -138,7 +138,7 @@ def rules(draw: st.DrawFn) -> dict[str, Any]:
     }
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(st.lists(rules(), min_size=1, max_size=6), st.lists(records, min_size=1, max_size=6))
 def test_it_agrees(described: list[dict[str, Any]], seen: list[dict[str, Any]]) -> None:
     parsed = [SigmaCollection.from_dicts([one]).rules[0] for one in described]

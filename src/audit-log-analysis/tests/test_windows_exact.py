@@ -129,7 +129,7 @@ def check_against_truth(
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_memory_windows_know_the_truth_in_any_order(kind: str) -> None:
-    @settings(max_examples=500, deadline=None)
+    @settings(max_examples=200, deadline=None)
     @given(streams(kind), st.integers(1, 7), st.booleans())
     def check(
         stream: tuple[WindowSpec, set[Member], list[Member]], batch: int, forget: bool

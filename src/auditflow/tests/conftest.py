@@ -21,13 +21,12 @@ def parameters(rabbitmq: Any) -> Parameters:
 
 
 @pytest.fixture
-def admin(parameters: Parameters) -> Iterator[BlockingChannel]:
+def admin(rabbitmq: Any, parameters: Parameters) -> Iterator[BlockingChannel]:
     """The administrator's channel, with all queues empty."""
+    for queue in topology.QUEUES:
+        rabbitmq.empty(queue.name, queue.dead_letters)
     connection = pika.BlockingConnection(parameters("auditflow-admin"))
     channel = connection.channel()
-    for queue in topology.QUEUES:
-        channel.queue_purge(queue.name)
-        channel.queue_purge(queue.dead_letters)
     yield channel
     if connection.is_open:
         connection.close()

@@ -165,8 +165,7 @@ class Broker:
         self._publisher.start()
 
     def purge(self) -> None:
-        for name in (topology.FINDINGS, f"{topology.FINDINGS}.dlq"):
-            self._channel.queue_purge(name)
+        self.server.empty(topology.FINDINGS, f"{topology.FINDINGS}.dlq")
 
     def send(self, *bodies: bytes | Finding, headers: dict[str, str] | None = None) -> None:
         """Publish findings, or any bytes, as the analysis would."""

@@ -113,7 +113,7 @@ class Environment:
 
 @pytest.fixture
 def environment(make_postgres: Callable[[Path], Any], tmp_path: Path, root: Path) -> Environment:
-    return Environment(make_postgres(Path("pod")), tmp_path, root / "apps")
+    return Environment(make_postgres(tmp_path / "pod"), tmp_path, root / "apps")
 
 
 def count(connection: Any) -> int:

@@ -10,6 +10,10 @@ from pathlib import Path
 from typing import Any, ClassVar, Final
 from urllib.parse import quote
 
+import pika
+from pika.exceptions import AMQPError
+from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
+
 from auditflow_local import secrets
 from auditflow_local.errors import LocalError
 from auditflow_local.processes import Child, Command, environment
@@ -102,6 +106,25 @@ class RabbitMQ(Server):
     def kill(self) -> None:
         super().kill()
         self._epmd.kill()
+
+    def empty(self, *queues: str, user: str = "auditflow-admin") -> None:
+        """Remove all messages from queues, also just after a start, when they have no leader yet."""
+        attempts = Retrying(
+            retry=retry_if_exception_type(AMQPError),
+            wait=wait_fixed(0.2),
+            stop=stop_after_delay(20),
+            reraise=True,
+        )
+        for queue in queues:
+            attempts(self._empty, queue, user)
+
+    def _empty(self, queue: str, user: str) -> None:
+        connection = pika.BlockingConnection(pika.URLParameters(self.url(user)))
+        try:
+            connection.channel().queue_purge(queue)
+        finally:
+            if connection.is_open:
+                connection.close()
 
     def ctl(self, *arguments: str) -> str:
         """Run rabbitmqctl against this broker and return what it prints. Takes about a second."""
