@@ -108,7 +108,7 @@ class RabbitMQ(Server):
         self._epmd.kill()
 
     def empty(self, *queues: str, user: str = "auditflow-admin") -> None:
-        """Remove all messages from queues, also just after a start, when they have no leader yet."""
+        """Remove all messages from queues, also just after a start when they have no leader."""
         attempts = Retrying(
             retry=retry_if_exception_type(AMQPError),
             wait=wait_fixed(0.2),
