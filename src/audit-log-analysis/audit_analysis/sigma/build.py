@@ -13,7 +13,7 @@ from sigma.rule import SigmaRule
 from sigma.rule.attributes import SigmaStatus
 
 from audit_analysis.sigma import compile as compiler
-from audit_analysis.sigma import options, require
+from audit_analysis.sigma import options, reads, require
 from audit_analysis.sigma.errors import Unsupported
 from audit_analysis.sigma.options import Options
 from audit_analysis.sigma.rule import SEVERITIES, Detector, Rule
@@ -49,6 +49,7 @@ def single(parsed: SigmaRule, *, revision: str, lateness: int) -> Detector:
         logsource=_logsource(parsed),
         matches=compiler.rule(parsed),
         requirements=require.of_rule(parsed),
+        reads=reads.of_rule(parsed),
         group_by={field: field for field in own.group_by},
     )
 
@@ -87,6 +88,7 @@ def correlation(
             logsource=_logsource(base),
             matches=compiler.rule(base),
             requirements=require.of_rule(base),
+            reads=reads.of_rule(base),
             group_by={name: _field(parsed, name, reference.reference) for name in names},
             stage=str(number) if temporal else "",
             counted=_counted(parsed.condition) if kind == "value_count" else None,

@@ -12,6 +12,7 @@ import msgspec
 from msgspec import UNSET, Raw
 
 from audit_analysis.sigma import paths
+from audit_analysis.sigma.memory import Key
 from auditflow.event import Event
 
 #: A value that a rule can be about.
@@ -53,6 +54,15 @@ class View:
             known = self._cache[field] = self._find(field)
         return known
 
+    def key(self, field: str) -> Key:
+        """What tells the values of a field from others: equal keys are the same values."""
+        values = self.values(field)
+        for one in values:
+            if one.__class__ is not str and one is not None:
+                # 1, 1.0 and true are equal to Python, and not to rules.
+                return tuple([(one.__class__, repr(one)) for one in values])
+        return values
+
     def lowered(self, field: str) -> tuple[str, ...]:
         """The values of a field as text in lower case, since Sigma's strings ignore case."""
         known = self._lower.get(field)
@@ -76,17 +86,23 @@ class View:
                 yield found.lower()
 
     def _find(self, field: str) -> Values:
-        record = self._fields()
-        if record is not None and (found := tuple(_dig(record, field))):
+        event = self.event
+        if event.record is not UNSET and (found := tuple(_dig(self._fields(), field))):
             return found
         native = _NATIVE.get(field)
         if native is not None:
-            value = native(self.event)
+            value = native(event)
             return () if value is None else (value,)
         if field == "TargetFilename":
-            return paths.of_event(self.event)
-        details = self.event.details
-        return tuple(_dig(details, field.removeprefix("details."))) if details else ()
+            return paths.of_event(event)
+        details = event.details
+        if not details:
+            return ()
+        name = field.removeprefix("details.")
+        one = details.get(name, UNSET)
+        if one.__class__ is str:  # as nearly all are
+            return (one,)
+        return () if one is UNSET and "." not in name else tuple(_dig(details, name))
 
     def _fields(self) -> Any:
         if self._record is UNSET:

@@ -6,15 +6,16 @@ value leads to is remembered, since the values of logs repeat.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Final, Generic, TypeVar
+from collections.abc import Mapping, Sequence
+from typing import Final
 
 from ahocorasick_rs import AhoCorasick
 
-from audit_analysis.sigma.fields import View
+from audit_analysis.sigma.fields import View, text
 from audit_analysis.sigma.require import Requirement
 
-T = TypeVar("T")
+#: The numbers of those whose requirement one of an event's values fulfils, for each such value.
+Found = tuple[frozenset[int], ...]
 
 #: Values remembered for each field, and the longest that is worth it.
 _REMEMBERED: Final = 20_000
@@ -38,10 +39,10 @@ class _FieldIndex:
         self._known: dict[str, frozenset[int]] = {}
 
     def find(self, value: str) -> frozenset[int]:
-        """The rules whose requirement a value (in lower case) fulfils."""
+        """The rules whose requirement a value fulfils."""
         known = self._known.get(value)
         if known is None:
-            known = self._look_up(value)
+            known = self._look_up(value.lower())
             if len(value) <= _LONGEST:
                 if len(self._known) >= _REMEMBERED:
                     self._known.clear()
@@ -57,21 +58,20 @@ class _FieldIndex:
         return found
 
 
-class Index(Generic[T]):
-    """Things with requirements, to be found by events. The order in which they came is kept.
+class Index:
+    """Things with requirements, by their numbers, to be found by events.
 
     Of several requirements of a thing the one that the fewest others share is asked: "the result is
     SUCCESS" tells nothing where a command's name tells all.
     """
 
-    def __init__(self, entries: Sequence[tuple[T, Sequence[Requirement]]]) -> None:
-        self._things = [thing for thing, _ in entries]
+    def __init__(self, entries: Sequence[Sequence[Requirement]]) -> None:
         shared = Counter(
-            value for _, requirements in entries for one in requirements for value in _values(one)
+            value for requirements in entries for one in requirements for value in _values(one)
         )
         always = set()
         by_field: defaultdict[str, dict[int, Requirement]] = defaultdict(dict)
-        for number, (_, requirements) in enumerate(entries):
+        for number, requirements in enumerate(entries):
             if requirements:
                 rarest = min(
                     requirements,
@@ -83,15 +83,19 @@ class Index(Generic[T]):
         self._always = frozenset(always)
         self._fields = [(field, _FieldIndex(of_it)) for field, of_it in by_field.items()]
 
-    def candidates(self, view: View) -> Iterable[T]:
-        """Everything whose requirement the event fulfils, and everything without one."""
-        found: set[int] | frozenset[int] = self._always
+    def found(self, view: View) -> Found:
+        """What the event fulfils, as ``candidates`` takes it. The same is equal."""
+        found: Found = ()
         for field, index in self._fields:
-            for value in view.lowered(field):
-                more = index.find(value)
-                if more:
-                    found = found | more
-        return (self._things[number] for number in sorted(found))
+            for value in view.values(field):
+                name = value if value.__class__ is str else text(value)
+                if name is not None and (more := index.find(name)):
+                    found = (*found, more)
+        return found
+
+    def candidates(self, found: Found) -> list[int]:
+        """All whose requirement is fulfilled and all without one, in order."""
+        return sorted(self._always.union(*found))
 
 
 def _values(requirement: Requirement) -> list[tuple[str, str]]:

@@ -1,6 +1,7 @@
 """File paths as an attacker may write them, brought to one spelling."""
 
 import posixpath
+from functools import lru_cache
 
 from auditflow.event import Event
 
@@ -8,6 +9,7 @@ from auditflow.event import Event
 _DETAILS = ("path", "file", "file_path", "file_name", "filename", "target", "TargetFilename")
 
 
+@lru_cache(4096)
 def normalise(path: str) -> str:
     """The path without ``//``, ``/./`` and ``/../``. Links are not followed: no file is here."""
     if not path.startswith("/"):

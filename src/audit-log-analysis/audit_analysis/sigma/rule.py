@@ -1,6 +1,6 @@
 """A rule as the engine uses it, and the set of all."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 from msgspec import Struct
@@ -8,7 +8,8 @@ from msgspec import Struct
 from audit_analysis.sigma import logsource
 from audit_analysis.sigma.errors import RuleFault
 from audit_analysis.sigma.fields import View, text
-from audit_analysis.sigma.index import Index
+from audit_analysis.sigma.matcher import Matcher, Question
+from audit_analysis.sigma.memory import Memory
 from audit_analysis.sigma.require import Requirement
 from audit_analysis.sigma.values import Predicate
 from audit_analysis.windows import WindowSpec
@@ -47,7 +48,8 @@ class Detector(Struct, frozen=True, kw_only=True):
 
     ``group_by`` maps names of the entity to fields of these events. ``stage`` is the part that they
     play in a temporal correlation ("1", "2", ...), ``counted`` the field whose values are counted.
-    Each of ``requirements`` must hold for ``matches`` to be worth asking.
+    Each of ``requirements`` must hold for ``matches`` to be worth asking, and ``reads`` are the
+    fields on which its answer depends (None: on anything).
     """
 
     rule: Rule
@@ -57,6 +59,7 @@ class Detector(Struct, frozen=True, kw_only=True):
     stage: str = ""
     counted: str | None = None
     requirements: tuple[Requirement, ...] = ()
+    reads: frozenset[str] | None = None
 
     def entity(self, view: View) -> dict[str, str] | None:
         """Whom the event is about. None when it lacks a field that the rule groups by."""
@@ -83,30 +86,34 @@ class RuleSet:
     def __init__(self, detectors: Sequence[Detector], *, refused: Sequence[RuleFault] = ()) -> None:
         self._detectors = tuple(detectors)
         self.refused = tuple(refused)
-        self._by_source: dict[LogSource, Index[Detector]] = {}
+        self._memory: Memory[tuple[int, ...]] = Memory()
+        self._by_source: dict[LogSource, Matcher[Detector]] = {}
 
     @property
     def rules(self) -> tuple[Rule, ...]:
         """Every rule once."""
         return tuple({one.rule.ref.id: one.rule for one in self._detectors}.values())
 
-    def match(self, view: View) -> Iterator[Detector]:
+    def match(self, view: View) -> Sequence[Detector]:
         """The detectors that an event matches."""
-        index = self._index(logsource.of_event(view.event))
-        return (one for one in index.candidates(view) if one.matches(view))
+        return self._matcher(logsource.of_event(view.event)).match(view)
 
-    def _index(self, source: LogSource) -> Index[Detector]:
-        """The rules of a log source. What cannot be met by it is not even in the index."""
-        index = self._by_source.get(source)
-        if index is None:
-            concerned = [
-                one for one in self._detectors if logsource.concerns(one.logsource, source)
-            ]
-            index = Index([(one, one.requirements) for one in concerned])
+    def _matcher(self, source: LogSource) -> Matcher[Detector]:
+        """The rules of a log source. What cannot be met by it is not even among them."""
+        matcher = self._by_source.get(source)
+        if matcher is None:
+            matcher = Matcher(
+                [
+                    Question(one, one.matches, one.requirements, one.reads)
+                    for one in self._detectors
+                    if logsource.concerns(one.logsource, source)
+                ],
+                memory=self._memory,
+            )
             # Sources name themselves, so what is remembered of them must have an end.
             if len(self._by_source) < _SOURCES:
-                self._by_source[source] = index
-        return index
+                self._by_source[source] = matcher
+        return matcher
 
 
 def _actor(event: Event) -> dict[str, str]:

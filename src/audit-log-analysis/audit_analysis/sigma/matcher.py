@@ -1,0 +1,100 @@
+"""The rules that an event matches: found by an index, asked once, and remembered by value."""
+
+import itertools
+from collections.abc import Iterable, Sequence
+from typing import Final, Generic, TypeVar
+
+from msgspec import Struct
+
+from audit_analysis.sigma.fields import View
+from audit_analysis.sigma.index import Found, Index
+from audit_analysis.sigma.memory import Memory
+from audit_analysis.sigma.require import Requirement
+from audit_analysis.sigma.values import Predicate
+
+T = TypeVar("T")
+
+#: Combinations of requirements of which it is remembered what to ask.
+_PLANS: Final = 20_000
+#: Names of plans: never that of one that was forgotten, for its answers may be known still.
+_numbers: Final = itertools.count()
+
+
+class Question(Struct, Generic[T], frozen=True):
+    """Whether an event is what ``thing`` describes.
+
+    Each of ``requirements`` must hold for ``matches`` to be worth asking. ``reads`` are the fields
+    on which the answer depends; None: on anything.
+    """
+
+    thing: T
+    matches: Predicate
+    requirements: tuple[Requirement, ...] = ()
+    reads: frozenset[str] | None = None
+
+
+class _Plan(Struct, frozen=True, gc=False):
+    """What to ask of an event that fulfils some requirements: questions by their numbers.
+
+    What becomes of the ``keyed`` ones depends on the fields of ``reads`` and on nothing else.
+    """
+
+    number: int
+    keyed: tuple[int, ...]
+    reads: tuple[str, ...]
+    others: tuple[int, ...]
+
+
+class Matcher(Generic[T]):
+    """Answers many questions about an event at once. The order of the questions is kept.
+
+    Answers are kept in ``memory``, which other matchers may share.
+    """
+
+    def __init__(
+        self, questions: Iterable[Question[T]], *, memory: Memory[tuple[int, ...]]
+    ) -> None:
+        self._questions = tuple(questions)
+        self._index = Index([one.requirements for one in self._questions])
+        self._plans: dict[Found, _Plan] = {}
+        self._memory = memory
+
+    def match(self, view: View) -> Sequence[T]:
+        """All things that describe the event."""
+        found = self._index.found(view)
+        plan = self._plans.get(found)
+        if plan is None:
+            plan = self._plan(found)
+        numbers = self._keyed(plan, view) if plan.keyed else ()
+        if plan.others:
+            numbers = tuple(sorted((*numbers, *self._asked(plan.others, view))))
+        return [self._questions[number].thing for number in numbers] if numbers else ()
+
+    def _keyed(self, plan: _Plan, view: View) -> tuple[int, ...]:
+        key = (plan.number, *[view.key(field) for field in plan.reads])
+        known = self._memory.recall(key)
+        if known is None:
+            known = self._asked(plan.keyed, view)
+            self._memory.keep(key, known)
+        return known
+
+    def _asked(self, numbers: Iterable[int], view: View) -> tuple[int, ...]:
+        questions = self._questions
+        return tuple([number for number in numbers if questions[number].matches(view)])
+
+    def _plan(self, found: Found) -> _Plan:
+        keyed: list[int] = []
+        others: list[int] = []
+        reads: set[str] = set()
+        for number in self._index.candidates(found):
+            fields = self._questions[number].reads
+            if fields is None:
+                others.append(number)
+            else:
+                keyed.append(number)
+                reads |= fields
+        plan = _Plan(next(_numbers), tuple(keyed), tuple(sorted(reads)), tuple(others))
+        if len(self._plans) >= _PLANS:
+            self._plans.clear()
+        self._plans[found] = plan
+        return plan

@@ -1,0 +1,146 @@
+"""Answers that are remembered by value are those that asking would give."""
+
+from typing import Any
+
+import msgspec
+import pytest
+from sigma.collection import SigmaCollection
+from sigma.rule import SigmaRule
+
+from audit_analysis.sigma import build
+from audit_analysis.sigma.fields import Values, View
+from audit_analysis.sigma.memory import Memory
+from audit_analysis.sigma.rule import RuleSet
+from auditflow import event
+
+
+def detectors(*detections: dict[str, Any]) -> list[Any]:
+    rules = [
+        SigmaCollection.from_dicts(
+            [
+                {
+                    "title": f"rule {number}",
+                    "id": f"60000000-0000-4000-8000-{number:012}",
+                    "logsource": {"product": "sample"},
+                    "detection": {"condition": "s", **detection},
+                }
+            ]
+        ).rules[0]
+        for number, detection in enumerate(detections)
+    ]
+    return [
+        build.single(one, revision="1", lateness=0) for one in rules if isinstance(one, SigmaRule)
+    ]
+
+
+def view_of(record: dict[str, Any], kind: type[View] = View) -> View:
+    whole = {
+        "event_id": "e",
+        "timestamp": "2026-01-01T00:00:00Z",
+        "event_type": "t",
+        "logsource": {"product": "sample"},
+        "record": record,
+    }
+    return kind(event.decode(msgspec.json.encode(whole)))
+
+
+def matched(rules: RuleSet, record: dict[str, Any]) -> list[str]:
+    return [one.rule.ref.title for one in rules.match(view_of(record))]
+
+
+@pytest.mark.parametrize(
+    ("detection", "yes", "no"),
+    [
+        ({"s": {"a": 1}}, [1, "1"], [True, 1.0, "1.0", "true", None]),
+        ({"s": {"a": True}}, [True, "true", "TRUE"], [1, 1.0, "1", None]),
+        ({"s": {"a": "1.0"}}, [1.0, "1.0"], [1, True, "1"]),
+        ({"s": {"a|re": "^A$"}}, ["A"], ["a", "AA", None]),
+        ({"s": {"a": None}}, [None], ["", 0, False]),
+    ],
+)
+def test_values_that_python_thinks_equal_have_verdicts_of_their_own(
+    detection: dict[str, Any], yes: list[Any], no: list[Any]
+) -> None:
+    rules = RuleSet(detectors(detection))
+    for _ in range(2):
+        for value in [*yes, *no]:
+            assert bool(matched(rules, {"a": value})) is (value in yes and type(value) in
+                                                          map(type, yes)), value  # fmt: skip
+    for value in yes:
+        assert matched(rules, {"a": [value]}) == ["rule 0"]
+
+
+def test_what_is_no_field_of_the_rule_does_not_matter_and_what_is_one_does() -> None:
+    rules = RuleSet(detectors({"s": {"a": "x"}, "f": {"b": "y"}, "condition": "s and not f"}))
+    for other in range(3):
+        assert matched(rules, {"a": "x", "b": "z", "c": other}) == ["rule 0"]
+        assert matched(rules, {"a": "x", "b": "y", "c": other}) == []
+        assert matched(rules, {"a": "x", "c": other}) == ["rule 0"]
+        assert matched(rules, {"a": "w", "b": "z", "c": other}) == []
+
+
+def test_keywords_are_asked_each_time_and_the_order_of_rules_stays() -> None:
+    rules = RuleSet(
+        detectors({"s": {"a": "x"}}, {"s": ["needle"]}, {"s": {"a|contains": "x"}}, {"s": ["x"]})
+    )
+    for _ in range(2):
+        assert matched(rules, {"a": "x", "b": "a needle"}) == [f"rule {n}" for n in range(4)]
+        assert matched(rules, {"a": "x", "b": "hay"}) == ["rule 0", "rule 2", "rule 3"]
+
+
+class Watched(View):
+    """A view that knows which fields were asked for."""
+
+    __slots__ = ("asked",)
+
+    def __init__(self, seen: event.Event) -> None:
+        super().__init__(seen)
+        self.asked: set[str] = set()
+
+    def values(self, field: str) -> Values:
+        self.asked.add(field)
+        return super().values(field)
+
+
+@pytest.mark.parametrize(
+    ("detection", "reads"),
+    [
+        ({"s": {"a": "x", "b": ["y", "z"]}}, {"a", "b"}),
+        ({"s": {"a|fieldref": "b"}}, {"a", "b"}),
+        ({"s": [{"a|contains|all": ["x", "y"]}, {"c|exists": True}]}, {"a", "c"}),
+        ({"s": {"a": "x"}, "f": {"d.e|cidr": "10.0.0.0/8"}, "condition": "not s or f"},
+         {"a", "d.e"}),
+        ({"s": {"a|base64offset|contains": "x"}}, {"a"}),
+        ({"s": ["word"]}, None),
+        ({"s": {"a": "x"}, "k": ["word"], "condition": "s or k"}, None),
+    ],
+)  # fmt: skip
+def test_a_rule_says_which_fields_it_reads(
+    detection: dict[str, Any], reads: set[str] | None
+) -> None:
+    (one,) = detectors(detection)
+    assert one.reads == reads
+    if reads is None:
+        return
+    for record in (
+        {},
+        {"a": "x"},
+        {"a": "xy", "b": "xy"},
+        {"a": "q", "c": 1, "d": {"e": "10.1.1.1"}},
+    ):
+        view = view_of(record, Watched)
+        assert isinstance(view, Watched)
+        one.matches(view)
+        assert view.asked <= reads
+
+
+def test_what_is_remembered_has_a_bound_and_what_is_asked_for_stays() -> None:
+    memory: Memory[int] = Memory(capacity=10_000)
+    memory.keep(("often",), 1)
+    for number in range(1000):
+        memory.keep((number, "x" * 100), number)
+        assert memory.recall(("often",)) == 1
+    assert len(memory) <= 2 * 10_000 // 300 + 1
+    assert memory.recall((0, "x" * 100)) is None
+    memory.keep(("y" * 5000,), 2)
+    assert memory.recall(("y" * 5000,)) is None
