@@ -1,5 +1,6 @@
 """What holds on every address: the token, the ids, honest errors, and counting."""
 
+import base64
 import json
 import re
 from collections.abc import Iterator
@@ -43,6 +44,29 @@ def test_without_the_token_nothing_is_read(
 def test_the_scheme_is_read_in_any_case(ingest: Ingest) -> None:
     headers = {"Authorization": f"bearer {TOKEN}"}
     assert ingest.client.post("/generate_event", data=GOOD, headers=headers).status_code == 202
+
+
+def _basic(user: str, password: str) -> dict[str, str]:
+    return {"Authorization": f"Basic {base64.b64encode(f'{user}:{password}'.encode()).decode()}"}
+
+
+@pytest.mark.parametrize("user", ["apiserver", ""])
+def test_a_webhook_that_only_knows_its_url_sends_the_token_as_a_password(
+    ingest: Ingest, user: str
+) -> None:
+    answer = ingest.client.post("/generate_event", data=GOOD, headers=_basic(user, TOKEN))
+
+    assert answer.status_code == 202
+
+
+@pytest.mark.parametrize(("user", "password"), [("apiserver", "wrong"), (TOKEN, ""), ("", "tökén")])
+def test_another_password_is_refused(
+    ingest: Ingest, broker: RememberingBroker, user: str, password: str
+) -> None:
+    answer = ingest.client.post("/generate_event", data=GOOD, headers=_basic(user, password))
+
+    assert answer.status_code == 401
+    assert broker.messages == []
 
 
 @pytest.mark.parametrize("route", ROUTES[:2])

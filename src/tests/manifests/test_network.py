@@ -1,5 +1,6 @@
 """Who may talk to whom: what the network policies allow, worked out, is the data flow exactly."""
 
+from ipaddress import ip_network
 from typing import Any, NamedTuple
 
 Object = dict[str, Any]
@@ -68,6 +69,8 @@ def matches(selector: Object, labels: dict[str, str]) -> bool:
 
 
 def is_peer(peer: Object, pod: Pod, namespace: str) -> bool:
+    if peer.keys() == {"ipBlock"}:
+        return False  # these are addresses of nodes; test_only_nodes_are_let_in_by_address
     assert peer.keys() <= {"podSelector", "namespaceSelector"}
     if "namespaceSelector" in peer:
         place = {"kubernetes.io/metadata.name": pod.namespace}
@@ -119,6 +122,21 @@ def test_the_policies_allow_the_data_flow_and_nothing_else(objects: list[Object]
         and allows(objects, "ingress", target, source, port, target, kit)
     }
     assert allowed == FLOW
+
+
+def test_only_nodes_are_let_in_by_address(objects: list[Object], kit: Any) -> None:
+    blocks = [
+        ip_network(peer["ipBlock"]["cidr"])
+        for policy in kit.of_kind(objects, "NetworkPolicy")
+        for rule in policy["spec"].get("ingress", [])
+        for peer in rule.get("from", [])
+        if "ipBlock" in peer
+    ]
+    first = ip_network("10.42.0.0/16")  # K3s's range for pods, a /24 for each node
+    for block in blocks:
+        assert block.subnet_of(first)
+        assert block.prefixlen == 31, "the node's own two addresses, which no pod gets"
+        assert int(block.network_address) % 256 == 0
 
 
 def test_nobody_leaves_the_namespace_but_who_must(objects: list[Object], kit: Any) -> None:

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Final
 import msgspec
 from msgspec import Meta, Raw, Struct
 
-from audit_event_generator.ingest import envelope
+from audit_event_generator.ingest import argocd, envelope
 from auditflow import bounds
 from auditflow.errors import ContractError
 from auditflow.event import Event, LogSource, Timestamp
@@ -77,6 +77,7 @@ class Record(Struct, gc=False):
     response_status: Status | None = msgspec.field(name="responseStatus", default=None)
     stage_timestamp: Timestamp | None = msgspec.field(name="stageTimestamp", default=None)
     received: Timestamp | None = msgspec.field(name="requestReceivedTimestamp", default=None)
+    request_object: Raw = msgspec.field(name="requestObject", default=Raw())
     annotations: dict[str, str] | None = None
 
 
@@ -113,7 +114,7 @@ def event_of(item: bytes) -> Event:
     The identifier is ``auditID:stage:`` and when the API server received the request, since a
     client may choose the auditID (by the header Audit-ID) and would hide a burst by repeating one.
     The time is that of the stage; ``event_type`` is the verb and the resource ("create pods/exec").
-    Nothing in the record names a host.
+    Nothing in the record names a host. What a person did in Argo CD is that person's event.
 
     Raises:
         ContractError: what does not fit, and where.
@@ -127,6 +128,9 @@ def event_of(item: bytes) -> Event:
     moment = record.stage_timestamp or record.received
     if moment is None:
         raise ContractError("Object missing required field `stageTimestamp`")
+    act = _act(record)
+    if act is not None:
+        return _argocd(act, record, moment, item)
     return Event(
         event_id=_identifier(record),
         timestamp=moment.astimezone(dt.UTC),
@@ -137,6 +141,32 @@ def event_of(item: bytes) -> Event:
         client_ip=record.source_ips[0] if record.source_ips else None,
         resource=_resource(record),
         details=_details(record),
+        logsource=LOG_SOURCE,
+        record=Raw(item),
+    )
+
+
+def _act(record: Record) -> argocd.Act | None:
+    """What a person did in Argo CD, when the record tells of that."""
+    reference = record.object_ref
+    if record.verb != "create" or reference is None or reference.kind != "events":
+        return None
+    if not bytes(record.request_object):
+        return None
+    return argocd.act(_username(record.user), msgspec.json.decode(record.request_object))
+
+
+def _argocd(act: argocd.Act, record: Record, moment: dt.datetime, item: bytes) -> Event:
+    return Event(
+        event_id=_identifier(record),
+        timestamp=moment.astimezone(dt.UTC),
+        event_type=act.event_type,
+        source_service="argocd",
+        user_id=act.user,
+        action_result=_result(record),
+        resource=act.resource,
+        # Its address is Argo CD's own, and no client's.
+        details={"message": act.message, "namespace": act.involved_object.namespace},
         logsource=LOG_SOURCE,
         record=Raw(item),
     )
