@@ -7,15 +7,12 @@ itself gets only what it needs.
 import datetime as dt
 import sys
 from collections.abc import Callable
-from importlib import resources
 from typing import Annotated, Final
 
 import alembic.command
 import psycopg2
 import sqlalchemy
-from alembic.config import Config
-from alembic.script import ScriptDirectory
-from psycopg2 import errors, sql
+from psycopg2 import sql
 from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 from tenacity import (
@@ -29,6 +26,7 @@ from tenacity import (
 from auditflow import settings as environment
 from auditflow.errors import AuditFlowError, SettingsError
 from auditflow.settings import PostgresSettings
+from notification_service import schema
 from notification_service.database.connection import Connection, connect
 
 #: A key that no fold uses: those are halves of identifiers.
@@ -140,40 +138,24 @@ def _require(connection: Connection, settings: MigrateSettings) -> None:
 
 
 def _upgrade(connection: Connection, say: Callable[[str], None]) -> None:
-    config = Config()
-    with resources.as_file(resources.files("notification_service.migrations")) as folder:
-        config.set_main_option("script_location", str(folder))
-        config.set_main_option("path_separator", "os")
-        scripts = ScriptDirectory.from_config(config)
-        before = _revision(connection)
-        if before is not None and before not in {one.revision for one in scripts.walk_revisions()}:
-            # A newer version was here, and this one came back. Schemas only expand until nobody
-            # runs the version before, so this version runs on it; going back is not ours to do.
+    with schema.migrations() as steps:
+        before = schema.revision(connection)
+        if before is not None and not steps.known(before):
+            # A newer version was here, and this one came back; going back is not ours to do.
             say(f"the schema is newer than this version, at {before}: it is left as it is")
             return
         engine = sqlalchemy.create_engine(
             "postgresql+psycopg2://", creator=lambda: connection, poolclass=sqlalchemy.StaticPool
         )
         with engine.connect() as bound:
-            config.attributes["connection"] = bound
-            alembic.command.upgrade(config, "head")
+            steps.config.attributes["connection"] = bound
+            alembic.command.upgrade(steps.config, "head")
             bound.commit()
-        steps = list(scripts.iterate_revisions("head", before or "base"))
-    for step in reversed(steps):
+        done = list(steps.scripts.iterate_revisions("head", before or "base"))
+    for step in reversed(done):
         say(f"migrated to {step.revision}: {step.doc}")
-    if not steps:
+    if not done:
         say(f"the schema is up to date, at {before}")
-
-
-def _revision(connection: Connection) -> str | None:
-    with connection.cursor() as cursor:
-        try:
-            cursor.execute("SELECT version_num FROM alembic_version")
-            row = cursor.fetchone()
-        except errors.UndefinedTable:
-            row = None
-    connection.rollback()
-    return row[0] if row else None
 
 
 def _make_partitions(connection: Connection, say: Callable[[str], None]) -> None:
@@ -199,6 +181,7 @@ def _grant(connection: Connection, role: str, say: Callable[[str], None]) -> Non
         "REVOKE ALL ON ALL TABLES IN SCHEMA public FROM {role}",
         "GRANT USAGE ON SCHEMA public TO {role}",
         "GRANT SELECT, INSERT, UPDATE ON findings, alerts TO {role}",
+        "GRANT SELECT ON alembic_version TO {role}",
         "GRANT EXECUTE ON FUNCTION findings_ensure_month(date) TO {role}",
     )
     with connection.cursor() as cursor:

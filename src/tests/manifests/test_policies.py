@@ -89,7 +89,7 @@ def test_every_container_asks_and_is_bounded(objects: list[Object], kit: Any) ->
 
 def test_every_server_is_probed(objects: list[Object], kit: Any) -> None:
     for workload in servers(objects, kit):
-        for container in containers(workload, kit):
+        for container in kit.pod_template(workload)["spec"]["containers"]:
             probes = {
                 kind: container[f"{kind}Probe"] for kind in ("startup", "liveness", "readiness")
             }
@@ -272,5 +272,5 @@ def test_what_a_service_is_told_is_what_it_reads(objects: list[Object], kit: Any
         assert told <= settings.model_fields.keys()
         assert (
             settings.model_fields["port"].default
-            == containers(deployment, kit)[0]["ports"][0]["containerPort"]
+            == kit.pod_template(deployment)["spec"]["containers"][0]["ports"][0]["containerPort"]
         )

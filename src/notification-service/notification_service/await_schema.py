@@ -1,0 +1,81 @@
+"""``notification-service-await-schema``: waits until the database has the schema of this version.
+
+Before a new version serves, its pod waits here, and the old version serves on. It waits for the
+Job that migrates wherever that is late: for the database, its roles, or the Job itself.
+"""
+
+import sys
+from collections.abc import Callable
+
+import psycopg2
+from psycopg2 import errors
+from tenacity import RetryCallState, Retrying, retry_if_result, wait_exponential_jitter
+
+from auditflow import settings as environment
+from auditflow.errors import SettingsError
+from auditflow.settings import PostgresSettings
+from notification_service import schema
+from notification_service.database.connection import connect
+
+_STATEMENT_SECONDS = 5.0
+
+
+def main() -> None:
+    """The console script. Ends with 0 when the schema is there, and waits as long as it takes."""
+    try:
+        settings = environment.load(PostgresSettings)
+    except SettingsError as error:
+        sys.stderr.write(
+            f"notification-service-await-schema: the settings are not complete:\n{error}\n"
+        )
+        raise SystemExit(2) from None
+    await_schema(settings, say=lambda line: print(line, flush=True))  # noqa: T201 - it reports to a person
+
+
+def await_schema(settings: PostgresSettings, *, say: Callable[[str], None]) -> None:
+    """Return when this version may run on the database's schema; say what is missing meanwhile."""
+    said: list[str] = []
+
+    def tell(state: RetryCallState) -> None:
+        missing = state.outcome.result() if state.outcome else None
+        if missing and said[-1:] != [missing]:
+            said.append(missing)
+            say(f"waiting: {missing}")
+
+    with schema.migrations() as steps:
+        Retrying(
+            retry=retry_if_result(lambda missing: missing is not None),
+            wait=wait_exponential_jitter(multiplier=0.2, max=3, jitter=0.3),
+            before_sleep=tell,
+        )(_missing, settings, steps)
+    say("the schema is there")
+
+
+def _missing(settings: PostgresSettings, steps: schema.Migrations) -> str | None:
+    """What keeps this version from running, in one sentence; None when nothing does."""
+    where = f"{settings.pg_host}:{settings.pg_port}/{settings.pg_db}"
+    try:
+        connection = connect(
+            settings, name="notification-service-await-schema", statement_seconds=_STATEMENT_SECONDS
+        )
+    except psycopg2.OperationalError as error:
+        return f"cannot connect to PostgreSQL at {where}: {str(error).strip()}"
+    try:
+        revision = schema.revision(connection)
+    except errors.InsufficientPrivilege:
+        return (
+            f"{settings.pg_user} may not see the schema yet:"
+            " notification-service-migrate is not done"
+        )
+    except psycopg2.Error as error:
+        return f"PostgreSQL at {where} refused: {str(error).strip()}"
+    finally:
+        connection.close()
+    if steps.serves(revision):
+        return None
+    wanted = steps.scripts.get_current_head()
+    return f"the schema is at {revision or 'nothing'}, and this version wants {wanted}"
+
+
+if __name__ == "__main__":
+    main()
