@@ -23,8 +23,8 @@ from auditflow.amqp import DeadLetter, Delivery, Message
 from auditflow.event import Received, Refused
 from auditflow.finding import Finding
 
-#: A source's clock may run ahead by this much (ms); what is later is set back to it.
-MAX_AHEAD: Final = 5 * 60 * 1000
+#: A source's clock may run ahead by this much; what is later is set back to it.
+MAX_AHEAD: Final = dt.timedelta(minutes=5)
 #: Events that are worked on at once: batches of batches must not fill the memory.
 SLICE: Final = 5000
 
@@ -107,17 +107,21 @@ class Pipeline:
         self, rules: RuleSet, causes: Sequence[_Cause], ledger: Ledger
     ) -> tuple[list[_Found], list[_Counted]]:
         """The findings of single events, and the events that windows count."""
-        latest = event.epoch_ms(self._now()) + MAX_AHEAD
+        latest = self._now() + MAX_AHEAD
+        match = rules.match
         found: list[_Found] = []
         counted: list[_Counted] = []
         for cause in causes:
             one = cause.received.event
-            moment = event.epoch_ms(one.timestamp)
-            if moment > latest:
-                moment = latest
+            ahead = one.timestamp > latest
+            if ahead:
                 ledger.clamped += 1
             view = View(one)
-            for detector in rules.match(view):
+            matched = match(view)
+            if not matched:
+                continue  # as nearly all do
+            moment = event.epoch_ms(latest if ahead else one.timestamp)
+            for detector in matched:
                 rule, entity = detector.rule, detector.entity(view)
                 ledger.matched(rule)
                 if rule.staged:

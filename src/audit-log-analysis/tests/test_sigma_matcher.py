@@ -79,6 +79,43 @@ def test_what_is_no_field_of_the_rule_does_not_matter_and_what_is_one_does() -> 
         assert matched(rules, {"a": "w", "b": "z", "c": other}) == []
 
 
+def test_events_of_our_own_are_told_apart_by_their_attributes_and_details() -> None:
+    (own,) = detectors(
+        {
+            "s": {"action_result": "FAILURE", "user_id|startswith": "a", "port": 22},
+            "f": {"client_ip": "192.0.2.1"},
+            "condition": "s and not f",
+        }
+    )
+    rules = RuleSet([msgspec.structs.replace(own, logsource=event.LogSource(product="auditflow"))])
+    good = {"action_result": "failure", "user_id": "alice", "details": {"port": 22}}
+    wrong: list[dict[str, Any]] = [
+        {"action_result": "SUCCESS"},
+        {"action_result": None},
+        {"action_result": ""},
+        {"user_id": "bob"},
+        {"user_id": None},
+        {"details": {"port": "222"}},
+        {"details": None},
+        {"client_ip": "192.0.2.1"},
+        {"details": {"port": 22, "ip_address": "192.0.2.1"}},
+    ]
+    for event_type in ("user_login", "of no category"):
+        for _ in range(2):
+            assert fires(rules, {**good, "event_type": event_type})
+            assert fires(rules, {**good, "event_type": event_type, "client_ip": "192.0.2.2"})
+            for change in wrong:
+                assert not fires(rules, {**good, "event_type": event_type, **change}), change
+            # a source's record has fields of its own by the same names
+            assert not fires(rules, {**good, "event_type": event_type, "record": {"user_id": "b"}})
+            assert fires(rules, {**good, "event_type": event_type, "record": {"user_id": "A"}})
+
+
+def fires(rules: RuleSet, whole: dict[str, Any]) -> bool:
+    named = {"event_id": "e", "timestamp": "2026-01-01T00:00:00Z", **whole}
+    return bool(rules.match(View(event.decode(msgspec.json.encode(named)))))
+
+
 def test_keywords_are_asked_each_time_and_the_order_of_rules_stays() -> None:
     rules = RuleSet(
         detectors({"s": {"a": "x"}}, {"s": ["needle"]}, {"s": {"a|contains": "x"}}, {"s": ["x"]})

@@ -5,6 +5,7 @@ passes through unparsed, and for what is valid JSON but no database stores (NUL)
 """
 
 import re
+from collections.abc import Sequence
 from typing import Final
 
 from auditflow.errors import ContractError
@@ -39,6 +40,18 @@ def check(document: bytes, *, limit: int = MAX_DOCUMENT_BYTES, max_depth: int = 
         depth(document, stop_at=max_depth + 1) > max_depth
     ):
         raise ContractError(f"nested deeper than {max_depth} levels")
+
+
+def surely_within(whole: bytes, parts: Sequence[bytes]) -> bool:
+    """Whether ``check`` refuses no part of a document, as far as a quick look can tell.
+
+    When it says no, each part has to be checked.
+    """
+    if not whole.isascii() or b"\\u0000" in whole:
+        return False
+    if len(whole) > MAX_DOCUMENT_BYTES and len(max(parts, key=len)) > MAX_DOCUMENT_BYTES:
+        return False
+    return max([part.count(b"{") + part.count(b"[") for part in parts], default=0) <= MAX_DEPTH
 
 
 def check_size(document: bytes, *, limit: int = MAX_DOCUMENT_BYTES) -> None:

@@ -29,6 +29,22 @@ def test_each_event_of_a_batch_stands_for_itself() -> None:
     assert kinds == [Received, Refused, Received, Refused]
 
 
+@pytest.mark.parametrize("name", [*REFUSED, *ACCEPTED])
+@pytest.mark.parametrize("friends", [0, 2])
+def test_in_a_batch_it_is_what_it_is_alone(name: str, friends: int) -> None:
+    document = REFUSED[name][0] if name in REFUSED else ACCEPTED[name]
+    message = b"[" + b",".join([document, *[body()] * friends]) + b"]"
+    found = event.decode_message(message)
+    if not document:
+        assert friends or found == []
+    elif found[0].raw == message:  # these bytes spoil the array too
+        assert name in REFUSED
+        assert [type(one) for one in found] == [Refused]
+    else:
+        assert found[0] == event.decode_message(document)[0]
+        assert [type(one) for one in found[1:]] == [Received] * friends
+
+
 def test_an_empty_batch_is_no_events() -> None:
     assert event.decode_message(b"[]") == []
 

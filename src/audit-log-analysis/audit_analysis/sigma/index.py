@@ -10,8 +10,9 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from ahocorasick_rs import AhoCorasick
+from msgspec import UNSET
 
-from audit_analysis.sigma.fields import View, text
+from audit_analysis.sigma.fields import View, plain, text
 from audit_analysis.sigma.require import Requirement
 
 #: The numbers of those whose requirement one of an event's values fulfils, for each such value.
@@ -81,12 +82,20 @@ class Index:
             else:
                 always.add(number)
         self._always = frozenset(always)
-        self._fields = [(field, _FieldIndex(of_it)) for field, of_it in by_field.items()]
+        self._fields = [
+            (field, plain((field,)), _FieldIndex(of_it)) for field, of_it in by_field.items()
+        ]
 
     def found(self, view: View) -> Found:
         """What the event fulfils, as ``candidates`` takes it. The same is equal."""
         found: Found = ()
-        for field, index in self._fields:
+        native = view.event if view.event.record is UNSET else None
+        for field, attribute, index in self._fields:
+            if attribute is not None and native is not None:
+                name = attribute(native)
+                if name is not None and (more := index.find(name)):
+                    found = (*found, more)
+                continue
             for value in view.values(field):
                 name = value if value.__class__ is str else text(value)
                 if name is not None and (more := index.find(name)):

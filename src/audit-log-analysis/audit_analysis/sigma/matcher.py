@@ -1,16 +1,18 @@
 """The rules that an event matches: found by an index, asked once, and remembered by value."""
 
 import itertools
-from collections.abc import Iterable, Sequence
-from typing import Final, Generic, TypeVar
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Final, Generic, TypeVar
 
-from msgspec import Struct
+from msgspec import UNSET, Struct
 
+from audit_analysis.sigma import fields
 from audit_analysis.sigma.fields import View
 from audit_analysis.sigma.index import Found, Index
-from audit_analysis.sigma.memory import Memory
+from audit_analysis.sigma.memory import Key, Memory
 from audit_analysis.sigma.require import Requirement
 from audit_analysis.sigma.values import Predicate
+from auditflow.event import Event
 
 T = TypeVar("T")
 
@@ -36,12 +38,15 @@ class Question(Struct, Generic[T], frozen=True):
 class _Plan(Struct, frozen=True, gc=False):
     """What to ask of an event that fulfils some requirements: questions by their numbers.
 
-    What becomes of the ``keyed`` ones depends on the fields of ``reads`` and on nothing else.
+    What becomes of the ``keyed`` ones depends on the fields of ``reads`` and on nothing else. Of
+    these ``plain`` gives the first ones of an event without a record, and ``rest`` are the others.
     """
 
     number: int
     keyed: tuple[int, ...]
     reads: tuple[str, ...]
+    plain: Callable[[Event], Any] | None
+    rest: tuple[str, ...]
     others: tuple[int, ...]
 
 
@@ -71,7 +76,13 @@ class Matcher(Generic[T]):
         return [self._questions[number].thing for number in numbers] if numbers else ()
 
     def _keyed(self, plan: _Plan, view: View) -> tuple[int, ...]:
-        key = (plan.number, *[view.key(field) for field in plan.reads])
+        # The two ways give keys that differ in length, or in what stands behind the number.
+        if plan.plain is None or view.event.record is not UNSET:
+            key: Key = (plan.number, *[view.key(field) for field in plan.reads])
+        elif plan.rest:
+            key = (plan.number, plan.plain(view.event), *[view.key(field) for field in plan.rest])
+        else:
+            key = (plan.number, plan.plain(view.event))
         known = self._memory.recall(key)
         if known is None:
             known = self._asked(plan.keyed, view)
@@ -87,13 +98,22 @@ class Matcher(Generic[T]):
         others: list[int] = []
         reads: set[str] = set()
         for number in self._index.candidates(found):
-            fields = self._questions[number].reads
-            if fields is None:
+            read = self._questions[number].reads
+            if read is None:
                 others.append(number)
             else:
                 keyed.append(number)
-                reads |= fields
-        plan = _Plan(next(_numbers), tuple(keyed), tuple(sorted(reads)), tuple(others))
+                reads |= read
+        first = [field for field in sorted(reads) if fields.plain([field])]
+        rest = tuple(sorted(reads.difference(first)))
+        plan = _Plan(
+            number=next(_numbers),
+            keyed=tuple(keyed),
+            reads=(*first, *rest),
+            plain=fields.plain(first),
+            rest=rest,
+            others=tuple(others),
+        )
         if len(self._plans) >= _PLANS:
             self._plans.clear()
         self._plans[found] = plan

@@ -88,6 +88,7 @@ class RuleSet:
         self.refused = tuple(refused)
         self._memory: Memory[tuple[int, ...]] = Memory()
         self._by_source: dict[LogSource, Matcher[Detector]] = {}
+        self._own: dict[str, Matcher[Detector]] = {}
 
     @property
     def rules(self) -> tuple[Rule, ...]:
@@ -96,7 +97,13 @@ class RuleSet:
 
     def match(self, view: View) -> Sequence[Detector]:
         """The detectors that an event matches."""
-        return self._matcher(logsource.of_event(view.event)).match(view)
+        event = view.event
+        matcher = self._own.get(event.event_type) if event.logsource is None else None
+        if matcher is None:
+            matcher = self._matcher(logsource.of_event(event))
+            if event.logsource is None and event.event_type in logsource.categories():
+                self._own[event.event_type] = matcher
+        return matcher.match(view)
 
     def _matcher(self, source: LogSource) -> Matcher[Detector]:
         """The rules of a log source. What cannot be met by it is not even among them."""
