@@ -12,11 +12,12 @@ from uuid import UUID
 
 from msgspec import Struct
 
-from audit_analysis import findings
+from audit_analysis import chains, findings
+from audit_analysis.chains import Counted
 from audit_analysis.findings import Context
 from audit_analysis.metrics import Ledger, Metrics
 from audit_analysis.sigma.fields import View
-from audit_analysis.sigma.rule import Rule, RuleSet
+from audit_analysis.sigma.rule import RuleSet
 from audit_analysis.windows import Observation, Sighting, WindowKeeper, WindowSpec
 from auditflow import event, finding, logs, topology, tracing
 from auditflow.amqp import DeadLetter, Delivery, Message
@@ -44,15 +45,6 @@ class _Cause(Struct, frozen=True):
 
     received: Received
     delivery: Delivery
-
-
-class _Counted(Struct, frozen=True):
-    """A matching event on its way through a window, with what its finding needs."""
-
-    rule: Rule
-    entity: dict[str, str]
-    observation: Observation
-    cause: _Cause
 
 
 class _Found(Struct, frozen=True):
@@ -90,7 +82,7 @@ class Pipeline:
         ledger, rules = self._metrics.ledger(), self._rules()
         for causes in _slices(batch, dead):
             of_events, counted = self._match(rules, causes, ledger)
-            of_windows, sightings = self._count(counted, ledger)
+            of_windows, sightings = self._count(rules, counted, ledger)
             found += of_events + of_windows
             seen += sightings
             ledger.events += len(causes)
@@ -105,12 +97,12 @@ class Pipeline:
 
     def _match(
         self, rules: RuleSet, causes: Sequence[_Cause], ledger: Ledger
-    ) -> tuple[list[_Found], list[_Counted]]:
+    ) -> tuple[list[_Found], list[Counted[_Cause]]]:
         """The findings of single events, and the events that windows count."""
         latest = self._now() + MAX_AHEAD
         match = rules.match
         found: list[_Found] = []
-        counted: list[_Counted] = []
+        counted: list[Counted[_Cause]] = []
         for cause in causes:
             one = cause.received.event
             ahead = one.timestamp > latest
@@ -124,7 +116,7 @@ class Pipeline:
             for detector in matched:
                 rule, entity = detector.rule, detector.entity(view)
                 ledger.matched(rule)
-                if rule.staged:
+                if rule.idle:
                     continue  # on trial: it counts, and tells nobody
                 if entity is None:
                     continue  # not about anybody: it must not be pooled with others
@@ -138,18 +130,17 @@ class Pipeline:
                         observation = Observation(
                             rule.window, key, one.event_id, moment, cause.received.raw, tag
                         )
-                        counted.append(_Counted(rule, entity, observation, cause))
+                        counted.append(Counted(rule, entity, observation, cause))
         return found, counted
 
     def _count(
-        self, counted: Sequence[_Counted], ledger: Ledger
+        self, rules: RuleSet, counted: Sequence[Counted[_Cause]], ledger: Ledger
     ) -> tuple[list[_Found], list[tuple[UUID, WindowSpec, Sighting]]]:
         """The findings of windows, and the sightings that they came of."""
         found: list[_Found] = []
         seen: list[tuple[UUID, WindowSpec, Sighting]] = []
         late: set[int] = set()
-        outcomes = self._windows.observe([one.observation for one in counted])
-        for one, outcome in zip(counted, outcomes, strict=True):
+        for one, outcome in chains.observe(self._windows, rules, counted):
             if outcome.late:
                 late.add(id(one.cause))
             for sighting in outcome.sightings:

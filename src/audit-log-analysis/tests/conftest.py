@@ -1,13 +1,42 @@
 """What the tests of the analysis share."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 import redis
 
+from audit_analysis.windows import WindowSpec
 from audit_analysis.windows.redis import RedisWindows
 
 
 @pytest.fixture(scope="session")
 def redis_windows(redis_server: Any) -> RedisWindows:
     return RedisWindows(redis.Redis.from_url(redis_server.url))
+
+
+#: Time, event id, tag.
+Member = tuple[int, str, str]
+
+
+@pytest.fixture(scope="session")
+def is_hit() -> Callable[[int, set[Member], WindowSpec], bool]:
+    """Whether a time is a hit: the definition in windows/spec.py, as plainly as it can be said."""
+    return _is_hit
+
+
+def _is_hit(end: int, members: set[Member], spec: WindowSpec) -> bool:
+    within = [one for one in members if end - spec.timespan < one[0] <= end]
+    if spec.kind == "event_count":
+        return len(within) >= spec.threshold
+    if spec.kind in ("value_count", "temporal"):
+        return len({tag for _, _, tag in within}) >= spec.threshold
+
+    def chain(stage: int, until: int, last: bool) -> bool:
+        return stage == 0 or any(
+            tag == str(stage) and (moment == until if last else moment <= until)
+            and chain(stage - 1, moment, False)
+            for moment, _, tag in within
+        )  # fmt: skip
+
+    return chain(spec.threshold, end, True)

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from audit_analysis.ruletest import RuleTest, collect
+from audit_analysis.sigma.errors import RuleErrors
 from audit_analysis.sigma.load import load
 from audit_analysis.sigma.rule import RuleSet
 
@@ -62,6 +63,66 @@ correlation:
   timespan: 1m
   generate: true
   condition: {gt: 3}
+---
+title: Guessing
+name: guessing
+id: 10000000-0000-4000-8000-000000000008
+correlation:
+  type: event_count
+  rules: [other_login]
+  group-by: [user, server_hostname]
+  aliases: {user: {other_login: user_id}}
+  timespan: 1m
+  condition: {gte: 3}
+---
+title: Guessing on several hosts
+name: hosts
+id: 10000000-0000-4000-8000-000000000009
+correlation:
+  type: value_count
+  rules: [guessing]
+  group-by: [user]
+  timespan: 10m
+  condition: {gte: 2, field: server_hostname}
+---
+title: Guessing that goes on
+id: 10000000-0000-4000-8000-00000000000a
+correlation:
+  type: event_count
+  rules: [guessing]
+  group-by: [user]
+  timespan: 1h
+  condition: {gte: 3}
+---
+title: Guessing, then sudo
+id: 10000000-0000-4000-8000-00000000000b
+correlation:
+  type: temporal_ordered
+  rules: [hosts, other_sudo]
+  group-by: [who]
+  aliases: {who: {hosts: user, other_sudo: details.by}}
+  timespan: 1h
+  generate: true
+---
+title: Other login
+name: other_login
+id: 10000000-0000-4000-8000-00000000000c
+logsource: {product: auditflow, category: authentication}
+detection: {s: {event_type: user_login, action_result: LOCKED}, condition: s}
+---
+title: Other sudo
+name: other_sudo
+id: 10000000-0000-4000-8000-00000000000d
+logsource: {product: auditflow, category: process_creation}
+detection: {s: {event_type: sudo_command, action_result: LOCKED}, condition: s}
+---
+title: Everybody
+id: 10000000-0000-4000-8000-00000000000e
+correlation:
+  type: event_count
+  rules: [other_sudo]
+  timespan: 1m
+  condition: {gte: 3}
 """
 
 TESTS = """
@@ -103,6 +164,40 @@ tests:
   - name: a rule that only feeds others says nothing
     events: [{at: 0, event_type: sudo_command}]
     fires: {}
+  - name: a correlation that only feeds others says nothing
+    events: [{at: 0, action_result: LOCKED, server_hostname: a, times: 3}]
+    fires: {}
+  - name: what it found on two hosts
+    events:
+      - {at: 0, action_result: LOCKED, server_hostname: a, times: 3}
+      - {at: 500, action_result: LOCKED, server_hostname: b, times: 3}
+    fires: {Guessing on several hosts: 1}
+  - name: what it found on two hosts, too far apart
+    events:
+      - {at: 0, action_result: LOCKED, server_hostname: a, times: 3}
+      - {at: 600, action_result: LOCKED, server_hostname: b, times: 3}
+    fires: {}
+  - name: twice the events on one host are one finding, and no second host
+    events: [{at: 0, action_result: LOCKED, server_hostname: a, times: 60}]
+    fires: {}
+  - name: three findings are counted, not the events in them
+    events:
+      - {at: 0, action_result: LOCKED, server_hostname: a, times: 3}
+      - {at: 1000, action_result: LOCKED, server_hostname: a, times: 3}
+      - {at: 2000, action_result: LOCKED, server_hostname: a, times: 3}
+    fires: {Guessing that goes on: 1}
+  - name: three levels, under names of their own, the last event first
+    events:
+      - {at: 900, event_type: sudo_command, action_result: LOCKED, user_id: root, details: {by: alice}}
+      - {at: 500, action_result: LOCKED, server_hostname: b, times: 3}
+      - {at: 0, action_result: LOCKED, server_hostname: a, times: 3}
+    fires: {Guessing on several hosts: 1, "Guessing, then sudo": 1}
+  - name: without a group-by it is about everybody together
+    events:
+      - {at: 0, event_type: sudo_command, action_result: LOCKED, user_id: a}
+      - {at: 1, event_type: sudo_command, action_result: LOCKED, user_id: b}
+      - {at: 2, event_type: sudo_command, action_result: LOCKED, user_id: c}
+    fires: {Everybody: 1}
 """
 
 
@@ -117,3 +212,49 @@ def test_correlation(tmp_path: Path, number: int) -> None:
     rules, tests = loaded(tmp_path)
     test = tests[number]
     assert test.run(rules) == test.fires, test.name
+
+
+WRONG = """
+title: Login
+name: login
+id: 10000000-0000-4000-8000-000000000001
+logsource: {product: auditflow}
+detection: {s: {event_type: user_login}, condition: s}
+---
+title: Burst
+name: burst
+id: 10000000-0000-4000-8000-000000000002
+correlation: {type: event_count, rules: [login], group-by: [client_ip], timespan: 1m, condition: {gte: 3}}
+---
+title: By another field
+id: 10000000-0000-4000-8000-000000000003
+correlation: {type: event_count, rules: [burst], group-by: [user_id], timespan: 1h, condition: {gte: 3}}
+---
+title: Of itself
+name: itself
+id: 10000000-0000-4000-8000-000000000004
+correlation: {type: event_count, rules: [itself], group-by: [user_id], timespan: 1h, condition: {gte: 3}}
+---
+title: An alias of nothing
+id: 10000000-0000-4000-8000-000000000005
+correlation:
+  type: event_count
+  rules: [login]
+  aliases: {who: {logon: user_id}}
+  group-by: [who]
+  timespan: 1h
+  condition: {gte: 3}
+"""
+
+
+def test_what_is_wrong_with_a_chain_is_said_with_its_place(tmp_path: Path) -> None:
+    (tmp_path / "wrong.yml").write_text(WRONG, "utf-8")
+    with pytest.raises(RuleErrors) as told:
+        load([tmp_path], lateness=0)
+    assert [(one.line, one.what) for one in told.value.faults] == [
+        (13, "user_id is no field that the correlation burst groups by (client_ip), so its findings "
+             "do not have it"),
+        (17, "it rests on the correlation 10000000-0000-4000-8000-000000000004, which cannot be used "
+             "or rests on this one"),
+        (22, "aliases.who: logon is none of the rules here"),
+    ]  # fmt: skip

@@ -73,11 +73,15 @@ def _kind(said: Mapping[str, Any]) -> str:
     return "event, grouped" if grouped else "event"
 
 
-def _sources(said: Mapping[str, Any], named: Mapping[str, Document]) -> set[str]:
+def _sources(
+    said: Mapping[str, Any], named: Mapping[str, Document], above: frozenset[str] = frozenset()
+) -> set[str]:
     correlation = said.get("correlation")
     if isinstance(correlation, dict):
-        bases = (named.get(str(name)) for name in correlation.get("rules") or ())
-        return {one for base in bases if base for one in _sources(base.content, named)}
+        names = {str(name) for name in correlation.get("rules") or ()} - above
+        bases = [named[name] for name in sorted(names & named.keys())]
+        # A correlation that rests on itself is at fault, which is for the linter to say.
+        return {one for base in bases for one in _sources(base.content, named, above | names)}
     source = said.get("logsource")
     if not isinstance(source, dict):
         return set()

@@ -1,22 +1,24 @@
 """From what pySigma read to what the engine uses."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Final
 
+from msgspec import Struct
 from sigma.correlations import (
     SigmaCorrelationCondition,
     SigmaCorrelationConditionOperator,
     SigmaCorrelationRule,
     SigmaCorrelationType,
+    SigmaRuleReference,
 )
 from sigma.rule import SigmaRule
 from sigma.rule.attributes import SigmaStatus
 
+from audit_analysis.sigma import chains, options, reads, require
 from audit_analysis.sigma import compile as compiler
-from audit_analysis.sigma import options, reads, require
 from audit_analysis.sigma.errors import Unsupported
 from audit_analysis.sigma.options import Options
-from audit_analysis.sigma.rule import SEVERITIES, Detector, Rule
+from audit_analysis.sigma.rule import SEVERITIES, Detector, Link, Rule
 from audit_analysis.windows import WindowSpec
 from audit_analysis.windows.spec import Kind
 from auditflow.event import LogSource
@@ -54,10 +56,26 @@ def single(parsed: SigmaRule, *, revision: str, lateness: int) -> Detector:
     )
 
 
+class Correlation(Struct, frozen=True):
+    """A correlation that was built, and what feeds it: events, and (by their ids) other rules."""
+
+    rule: Rule
+    detectors: tuple[Detector, ...]
+    links: tuple[tuple[str, Link], ...]
+
+
 def correlation(
-    parsed: SigmaCorrelationRule, *, revision: str, lateness: int
-) -> Iterator[Detector]:
-    """A correlation whose references are resolved: one detector for each rule that feeds it.
+    parsed: SigmaCorrelationRule,
+    *,
+    revision: str,
+    lateness: int,
+    below: Mapping[str, Rule],
+    feeds: bool,
+) -> Correlation:
+    """A correlation whose references are resolved.
+
+    ``below`` are the correlations that it may rest on, built before it, by their ids; ``feeds``
+    says that others rest on it.
 
     Raises:
         Unsupported: something that this engine does not do.
@@ -66,37 +84,67 @@ def correlation(
     kind = _KINDS.get(parsed.type)
     if kind is None:
         raise Unsupported(f"correlations of the type {parsed.type.name.lower()}")
-    bases = parsed.rules or []
     names = parsed.group_by or []
+    parts = parsed.referenced_rules
+    _check_aliases(parsed)
+    chained = [below[name] for name in chains.below(parsed)]
+    # Of findings it is not the events in them that are counted, but how many findings there are.
+    apart = bool(chained) and kind == "event_count"
     own = options.read(parsed, group_by=names)
     timespan = parsed.timespan.seconds
     window = WindowSpec(
-        kind=kind,
-        threshold=_threshold(parsed.condition, kind, parts=len(bases)),
+        kind="value_count" if apart else kind,
+        threshold=_threshold(parsed.condition, kind, parts=len(parts)),
         timespan=timespan * 1000,
         dedup=(own.dedup or max(DEDUP_SECONDS, timespan)) * 1000,
         lateness=lateness,
+        feeds=feeds,
+        reports=parsed._output and parsed.status is not SigmaStatus.EXPERIMENTAL,
     )
-    rule = _rule(parsed, revision, own, window)
-    temporal = kind.startswith("temporal")
-    for number, reference in enumerate(bases, start=1):
+    depth = 1 + max((one.depth for one in chained), default=-1)
+    rule = _rule(parsed, revision, own, window, silent=not parsed._output, depth=depth)
+    counted = _counted(parsed.condition) if kind == "value_count" else None
+    detectors, links = [], []
+    for number, reference in enumerate(parts, start=1):
         base = reference.rule
-        if not isinstance(base, SigmaRule):
-            raise Unsupported("correlations of correlations")
-        yield Detector(
-            rule=rule,
-            logsource=_logsource(base),
-            matches=compiler.rule(base),
-            requirements=require.of_rule(base),
-            reads=reads.of_rule(base),
-            group_by={name: _field(parsed, name, reference.reference) for name in names},
-            stage=str(number) if temporal else "",
-            counted=_counted(parsed.condition) if kind == "value_count" else None,
+        group_by = {name: _field(parsed, name, reference) for name in names}
+        stage = str(number) if kind.startswith("temporal") else ""
+        if isinstance(base, SigmaCorrelationRule):
+            known = base.group_by or []
+            for name in (*group_by.values(), *([counted] if counted else ())):
+                if name not in known:
+                    raise ValueError(
+                        f"{name} is no field that the correlation {reference.reference} groups by "
+                        f"({', '.join(known) or 'there are none'}), so its findings do not have it"
+                    )
+            link = Link(rule=rule, group_by=group_by, stage=stage, counted=counted)
+            links.append((str(base.id), link))
+            continue
+        detectors.append(
+            Detector(
+                rule=rule,
+                logsource=_logsource(base),
+                matches=compiler.rule(base),
+                requirements=require.of_rule(base),
+                reads=reads.of_rule(base),
+                group_by=group_by,
+                stage=stage,
+                counted=counted,
+                apart=apart,
+                pooled=not names,
+            )
         )
+    return Correlation(rule, tuple(detectors), tuple(links))
 
 
 def _rule(
-    parsed: SigmaRule | SigmaCorrelationRule, revision: str, own: Options, window: WindowSpec | None
+    parsed: SigmaRule | SigmaCorrelationRule,
+    revision: str,
+    own: Options,
+    window: WindowSpec | None,
+    *,
+    silent: bool = False,
+    depth: int = 0,
 ) -> Rule:
     level = parsed.level.name.lower() if parsed.level else "medium"
     return Rule(
@@ -112,6 +160,8 @@ def _rule(
         sentence=own.sentence,
         window=window,
         staged=parsed.status is SigmaStatus.EXPERIMENTAL,
+        silent=silent,
+        depth=depth,
     )
 
 
@@ -137,14 +187,29 @@ def _counted(condition: object) -> str:
     return field
 
 
-def _field(parsed: SigmaCorrelationRule, name: str, reference: str) -> str:
-    """The field that stands behind a name of the group-by in the events of one rule."""
+def _field(parsed: SigmaCorrelationRule, name: str, reference: SigmaRuleReference) -> str:
+    """The field behind a name of the group-by, in the events or findings of one rule."""
     for alias in parsed.aliases:
         if alias.alias == name:
             for base, field in alias.mapping.items():
-                if base.reference == reference:
-                    return field
+                if base.reference in _names(reference):
+                    return str(field)
     return name
+
+
+def _check_aliases(parsed: SigmaCorrelationRule) -> None:
+    known = {name for reference in parsed.referenced_rules for name in _names(reference)}
+    for alias in parsed.aliases:
+        for base in alias.mapping:
+            if base.reference not in known:
+                raise ValueError(
+                    f"aliases.{alias.alias}: {base.reference} is none of the rules here"
+                )
+
+
+def _names(reference: SigmaRuleReference) -> tuple[str, ...]:
+    """By what a rule may be called."""
+    return reference.reference, str(reference.rule.name), str(reference.rule.id)
 
 
 def _logsource(parsed: SigmaRule) -> LogSource:

@@ -1,7 +1,9 @@
 """Rule files into a rule set, or into every fault that they have, each at its place."""
 
 import datetime as dt
-from collections.abc import Iterable
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from itertools import groupby
 from pathlib import Path
 
@@ -11,11 +13,11 @@ from sigma.exceptions import SigmaError, SigmaRuleLocation
 from sigma.filters import SigmaFilter
 from sigma.rule import SigmaRule
 
-from audit_analysis.sigma import build, documents, exclusions
+from audit_analysis.sigma import build, chains, documents, exclusions
 from audit_analysis.sigma import compile as compiler
 from audit_analysis.sigma.documents import Document
 from audit_analysis.sigma.errors import RuleErrors, RuleFault, Unsupported
-from audit_analysis.sigma.rule import Detector, RuleSet
+from audit_analysis.sigma.rule import Detector, Link, Rule, RuleSet
 
 #: What pySigma raises where a file has a truth value or a number for a text.
 _NOT_SIGMA = (TypeError, AttributeError, KeyError)
@@ -45,11 +47,11 @@ def load(
     others = [path for path in documents.files(foreign) if path not in own]
     read = _once_each(_read(own, faults) + _read(others, faults), faults)
     read = exclusions.apply(read, faults, today=today or dt.datetime.now(dt.UTC).date())
-    detectors = _build_all(read, lateness, faults)
+    detectors, links = _build_all(read, lateness, faults)
     ours = [fault for fault in faults if fault.path in own]
     if ours:
         raise RuleErrors(ours)
-    return RuleSet(detectors, refused=faults)
+    return RuleSet(detectors, links=links, refused=faults)
 
 
 def _read(paths: Iterable[Path], faults: list[RuleFault]) -> _Read:
@@ -88,27 +90,71 @@ def _parse(together: list[Document], faults: list[RuleFault]) -> list[Parsed]:
     return [] if collection.errors else [*collection.rules, *collection.filters]
 
 
-def _build_all(read: _Read, lateness: int, faults: list[RuleFault]) -> list[Detector]:
+def _build_all(
+    read: _Read, lateness: int, faults: list[RuleFault]
+) -> tuple[list[Detector], dict[str, list[Link]]]:
+    """The ways from events to rules, and from rules to the rules that correlate them."""
     rules = [one for one, _ in read if not isinstance(one, SigmaFilter)]
     collection = SigmaCollection(list(rules), resolve_references=False)
-    detectors: list[Detector] = []
     # Correlations first: resolving their references marks the rules that only feed them.
-    for one, document in sorted(read, key=lambda each: isinstance(each[0], SigmaRule)):
-        try:
-            if isinstance(one, SigmaCorrelationRule):
-                one.resolve_rule_references(collection)
-                detectors += build.correlation(one, revision=document.revision, lateness=lateness)
-            elif isinstance(one, SigmaRule) and one._output:
+    detectors, links = _correlations(read, collection, lateness, faults)
+    for one, document in read:
+        with _told(document, faults):
+            if isinstance(one, SigmaRule) and one._output:
                 detectors.append(build.single(one, revision=document.revision, lateness=lateness))
             elif isinstance(one, SigmaRule):
                 compiler.rule(one)  # it only feeds a correlation; its faults are told here
-        except Unsupported as error:
-            faults.append(document.fault(f"not supported: {error}"))
-        except ValueError as error:
-            faults.append(document.fault(error))
-        except _NOT_SIGMA as error:
-            faults.append(document.fault(f"not a Sigma rule: {error}"))
-    return detectors
+    return detectors, links
+
+
+def _correlations(
+    read: _Read, collection: SigmaCollection, lateness: int, faults: list[RuleFault]
+) -> tuple[list[Detector], dict[str, list[Link]]]:
+    found: dict[str, tuple[SigmaCorrelationRule, Document]] = {}
+    for one, document in read:
+        if isinstance(one, SigmaCorrelationRule):
+            with _told(document, faults):
+                one.resolve_rule_references(collection)
+                found[str(one.id)] = one, document
+    detectors: list[Detector] = []
+    links: defaultdict[str, list[Link]] = defaultdict(list)
+    built: dict[str, Rule] = {}
+    rests_on = {name: chains.below(one) for name, (one, _) in found.items()}
+    feeding = {below for names in rests_on.values() for below in names}
+    for name in chains.in_order(rests_on):
+        one, document = found[name]
+        with _told(document, faults):
+            for below in rests_on[name]:
+                if below not in built:
+                    raise ValueError(
+                        f"it rests on the correlation {below}, which cannot be used "
+                        "or rests on this one"
+                    )
+            made = build.correlation(
+                one,
+                revision=document.revision,
+                lateness=lateness,
+                below=built,
+                feeds=name in feeding,
+            )
+            built[name] = made.rule
+            detectors += made.detectors
+            for below, link in made.links:
+                links[below].append(link)
+    return detectors, dict(links)
+
+
+@contextmanager
+def _told(document: Document, faults: list[RuleFault]) -> Iterator[None]:
+    """What is wrong within is a fault of the document."""
+    try:
+        yield
+    except Unsupported as error:
+        faults.append(document.fault(f"not supported: {error}"))
+    except ValueError as error:
+        faults.append(document.fault(error))
+    except _NOT_SIGMA as error:
+        faults.append(document.fault(f"not a Sigma rule: {error}"))
 
 
 def _once_each(read: _Read, faults: list[RuleFault]) -> _Read:

@@ -1,6 +1,7 @@
 """A rule as the engine uses it, and the set of all."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Final
 
 from msgspec import Struct
@@ -33,7 +34,8 @@ class Rule(Struct, frozen=True, kw_only=True):
 
     ``window`` is None for a rule about single events. ``sentence`` is a template over the entity's
     fields, ``count`` and ``timespan``. A ``staged`` rule (status: experimental) is counted, and
-    makes no findings.
+    makes no findings; a ``silent`` one makes none either, for it is there to feed others. ``depth``
+    is how many correlations stand below it in a chain.
     """
 
     ref: RuleRef
@@ -41,13 +43,34 @@ class Rule(Struct, frozen=True, kw_only=True):
     sentence: str
     window: WindowSpec | None = None
     staged: bool = False
+    silent: bool = False
+    depth: int = 0
+
+    @property
+    def idle(self) -> bool:
+        """Whether it is enough to count its matches."""
+        return self.staged and not (self.window and self.window.feeds)
+
+
+class Link(Struct, frozen=True, kw_only=True):
+    """What the hits of one rule are to another, ``rule``, that correlates them.
+
+    ``group_by`` maps names of its entity to names of the first rule's entity. ``stage`` and
+    ``counted`` as in ``Detector``; without both, it counts how many findings the hits belong to.
+    """
+
+    rule: Rule
+    group_by: Mapping[str, str]
+    stage: str = ""
+    counted: str | None = None
 
 
 class Detector(Struct, frozen=True, kw_only=True):
     """One way to come to a rule: a predicate over the events of a log source.
 
     ``group_by`` maps names of the entity to fields of these events. ``stage`` is the part that they
-    play in a temporal correlation ("1", "2", ...), ``counted`` the field whose values are counted.
+    play in a temporal correlation ("1", "2", ...), ``counted`` the field whose values are counted,
+    ``apart`` that each event is a value of its own. A ``pooled`` one is about everybody together.
     Each of ``requirements`` must hold for ``matches`` to be worth asking, and ``reads`` are the
     fields on which its answer depends (None: on anything).
     """
@@ -58,11 +81,15 @@ class Detector(Struct, frozen=True, kw_only=True):
     group_by: Mapping[str, str]
     stage: str = ""
     counted: str | None = None
+    apart: bool = False
+    pooled: bool = False
     requirements: tuple[Requirement, ...] = ()
     reads: frozenset[str] | None = None
 
     def entity(self, view: View) -> dict[str, str] | None:
         """Whom the event is about. None when it lacks a field that the rule groups by."""
+        if self.pooled:
+            return {}
         if not self.group_by:
             return _actor(view.event) or {"event_id": view.event.event_id}
         found = _values(view, self.group_by.values())
@@ -72,6 +99,8 @@ class Detector(Struct, frozen=True, kw_only=True):
 
     def tags(self, view: View) -> tuple[str, ...]:
         """What the event is to a window: its stage, or the values that are counted."""
+        if self.apart:
+            return (view.event.event_id,)
         if self.counted is None:
             return (self.stage,)
         return tuple(dict.fromkeys(one for one in map(text, view.values(self.counted)) if one))
@@ -80,11 +109,19 @@ class Detector(Struct, frozen=True, kw_only=True):
 class RuleSet:
     """All rules. An event meets only those of its log source that could match it.
 
-    ``refused`` are the faults of foreign rules that were left out.
+    ``links`` are, by the id of a rule, those that correlate its hits. ``refused`` are the faults of
+    foreign rules that were left out.
     """
 
-    def __init__(self, detectors: Sequence[Detector], *, refused: Sequence[RuleFault] = ()) -> None:
+    def __init__(
+        self,
+        detectors: Sequence[Detector],
+        *,
+        links: Mapping[str, Sequence[Link]] = MappingProxyType({}),
+        refused: Sequence[RuleFault] = (),
+    ) -> None:
         self._detectors = tuple(detectors)
+        self._links = links
         self.refused = tuple(refused)
         self._memory: Memory[tuple[int, ...]] = Memory()
         self._by_source: dict[LogSource, Matcher[Detector]] = {}
@@ -92,8 +129,14 @@ class RuleSet:
 
     @property
     def rules(self) -> tuple[Rule, ...]:
-        """Every rule once."""
-        return tuple({one.rule.ref.id: one.rule for one in self._detectors}.values())
+        """Every rule once, without those that only feed others."""
+        known = [one.rule for one in self._detectors]
+        known += [link.rule for links in self._links.values() for link in links]
+        return tuple({one.ref.id: one for one in known if not one.silent}.values())
+
+    def fed_by(self, rule: Rule) -> Sequence[Link]:
+        """The rules that correlate the hits of another, and what its hits are to them."""
+        return self._links.get(rule.ref.id, ())
 
     def match(self, view: View) -> Sequence[Detector]:
         """The detectors that an event matches."""

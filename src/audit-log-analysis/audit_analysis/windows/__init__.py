@@ -4,6 +4,13 @@
 windows that give the same answers, one for rule tests and one for production.
 """
 
-from audit_analysis.windows.spec import Observation, Outcome, Sighting, WindowKeeper, WindowSpec
+from audit_analysis.windows.spec import (
+    Hit,
+    Observation,
+    Outcome,
+    Sighting,
+    WindowKeeper,
+    WindowSpec,
+)
 
-__all__ = ["Observation", "Outcome", "Sighting", "WindowKeeper", "WindowSpec"]
+__all__ = ["Hit", "Observation", "Outcome", "Sighting", "WindowKeeper", "WindowSpec"]

@@ -1,11 +1,11 @@
 """Windows in this process' memory: for rule tests, back-tests, and to compare others with."""
 
 from bisect import bisect_left, bisect_right, insort
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from uuid import UUID
 
 from audit_analysis.windows.hits import FINDERS, Member
-from audit_analysis.windows.spec import Observation, Outcome, Sighting, WindowSpec
+from audit_analysis.windows.spec import Hit, Observation, Outcome, Sighting, WindowSpec
 from auditflow.finding import MAX_EVIDENCE
 
 
@@ -29,12 +29,15 @@ class _Window:
                 return Outcome(late=True)
             moment = one.moment
             self.moments[name] = moment
-            self.raws[one.event_id] = one.raw
+            if one.raw:
+                self.raws[one.event_id] = one.raw
             insort(self.members, (moment, *name))
             self._trim()
             if name not in self.moments:
                 return Outcome(late=True)
-        self._find_hits((moment, *name))
+        if one.approximate:
+            self._lose(moment)
+        found = self._find_hits((moment, *name))
         seen = (self._sighting(bucket) for bucket in self.spec.buckets(moment))
         return Outcome(
             sightings=tuple(
@@ -42,6 +45,9 @@ class _Window:
                 for sighting in seen
                 if sighting and self.published.get(sighting.bucket) != sighting.signature
             )
+            if self.spec.reports
+            else (),
+            hits=tuple(self._at(found)) if self.spec.feeds else (),
         )
 
     def _trim(self) -> None:
@@ -50,23 +56,39 @@ class _Window:
         surplus = len(self.members) - self.spec.capacity
         if surplus > drop:
             drop = surplus
-            self.lost_until = self.members[drop - 1][0]
+            self._lose(self.members[drop - 1][0])
         for _, event_id, tag in self.members[:drop]:
             del self.moments[event_id, tag]
             self.raws.pop(event_id, None)
         del self.members[:drop]
         del self.hits[: bisect_left(self.hits, oldest)]
 
-    def _find_hits(self, member: Member) -> None:
+    def _lose(self, moment: int) -> None:
+        self.lost_until = max(moment, self.lost_until or moment)
+
+    def _find_hits(self, member: Member) -> list[int]:
         near = self.members[
             self._from(member[0] - self.spec.timespan + 1) : self._from(
                 member[0] + self.spec.timespan
             )
         ]
-        for end in FINDERS[self.spec.kind](near, member, self.spec):
+        found = sorted(set(FINDERS[self.spec.kind](near, member, self.spec)))
+        for end in found:
             place = bisect_left(self.hits, end)
             if place == len(self.hits) or self.hits[place] != end:
                 self.hits.insert(place, end)
+        return found
+
+    def _at(self, hits: Sequence[int]) -> Iterator[Hit]:
+        """The events that stand at hits, each once."""
+        for moment in hits:
+            together = self.members[self._from(moment) : self._from(moment + 1)]
+            doubtful = self._reaches_lost(moment)
+            for event_id in dict.fromkeys(name for _, name, _ in together):
+                yield Hit(event_id, moment, self.raws.get(event_id, b""), doubtful)
+
+    def _reaches_lost(self, hit: int) -> bool:
+        return self.lost_until is not None and hit - self.spec.timespan < self.lost_until
 
     def _sighting(self, bucket: int) -> Sighting | None:
         first = bisect_left(self.hits, bucket * self.spec.dedup)
@@ -88,7 +110,7 @@ class _Window:
             last_event=events[-1],
             first=self.raws.get(events[0][1]),
             last=self.raws.get(events[-1][1]),
-            approximate=self.lost_until is not None and opening < self.lost_until,
+            approximate=self._reaches_lost(self.hits[first]),
         )
 
     def _from(self, moment: int) -> int:

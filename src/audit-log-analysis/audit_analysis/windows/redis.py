@@ -11,7 +11,14 @@ from redis.backoff import NoBackoff
 from redis.exceptions import NoScriptError, RedisError, ResponseError
 from redis.retry import Retry
 
-from audit_analysis.windows.spec import SEPARATOR, Observation, Outcome, Sighting, WindowSpec
+from audit_analysis.windows.spec import (
+    SEPARATOR,
+    Hit,
+    Observation,
+    Outcome,
+    Sighting,
+    WindowSpec,
+)
 from auditflow.errors import Unavailable
 from auditflow.finding import MAX_EVIDENCE
 from auditflow.settings import RedisSettings
@@ -98,6 +105,7 @@ class RedisWindows:
                     one.event_id, one.tag, one.moment, spec.kind,
                     spec.threshold, spec.timespan, spec.dedup, spec.lateness, spec.capacity,
                     _idle(spec), MAX_RAWS, MAX_EVIDENCE, one.raw,
+                    int(one.approximate), int(spec.reports), int(spec.feeds),
                 )  # fmt: skip
             return list(pipe.execute())
 
@@ -114,7 +122,14 @@ def _idle(spec: WindowSpec) -> int:
 def _outcome(answer: Any) -> Outcome:
     if answer == b"late":
         return Outcome(late=True)
-    return Outcome(sightings=tuple(_sighting(fields) for fields in answer))
+    sightings, hits = answer
+    return Outcome(
+        sightings=tuple(_sighting(fields) for fields in sightings),
+        hits=tuple(
+            Hit(event_id.decode(), int(moment), raw or b"", bool(approximate))
+            for event_id, moment, raw, approximate in hits
+        ),
+    )
 
 
 def _sighting(fields: list[Any]) -> Sighting:

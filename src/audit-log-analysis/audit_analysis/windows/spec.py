@@ -22,6 +22,12 @@ first hit only moves earlier, the last only later, and counts only grow.
 An event x can change only buckets with hits in [x, x + timespan). A keeper that keeps what is
 younger than newest - (lateness + timespan + dedup) thus knows all that an event of up to
 ``lateness`` behind the newest needs.
+
+Windows may be fed by windows (a correlation of correlations). What the outer one counts are then
+the events of the inner one that stand at a hit: those that completed something. They too are a
+function of the set S that only grows, so all of the above holds for the outer window as it is. An
+inner window tells its hits anew whenever an event that has a part in them comes again, since
+whoever was told first may have died before the outer window heard of it.
 """
 
 from collections.abc import Sequence
@@ -40,7 +46,8 @@ class WindowSpec(Struct, frozen=True, kw_only=True):
     """The parameters of a rule's windows. Times in milliseconds.
 
     ``capacity`` bounds the events kept of one entity: above it the oldest go, and a sighting that
-    reaches back to them says that it is approximate.
+    reaches back to them says that it is approximate. ``feeds`` says that hits are told, for other
+    windows count them; without ``reports`` sightings are not.
     """
 
     threshold: int
@@ -49,6 +56,8 @@ class WindowSpec(Struct, frozen=True, kw_only=True):
     lateness: int
     kind: Kind = "event_count"
     capacity: int = 10_000
+    feeds: bool = False
+    reports: bool = True
 
     def __post_init__(self) -> None:
         if not 1 <= self.threshold <= self.capacity:
@@ -70,6 +79,8 @@ class Observation(Struct, frozen=True, gc=False):
     """A matching event, seen by the window ``key`` (of rule and entity).
 
     An event that plays two parts (matches two rules of a correlation) is an observation for each.
+    ``raw`` is empty where the event is known by name only; ``approximate`` says that there may have
+    been more like it, which a bound on memory kept from this window.
     """
 
     spec: WindowSpec
@@ -78,6 +89,7 @@ class Observation(Struct, frozen=True, gc=False):
     moment: int
     raw: bytes
     tag: str = ""
+    approximate: bool = False
 
 
 class Sighting(Struct, frozen=True, kw_only=True, gc=False):
@@ -102,11 +114,21 @@ class Sighting(Struct, frozen=True, kw_only=True, gc=False):
         return f"{self.count}:{self.last_hit}:{first[0]}:{first[1]}:{last[0]}:{last[1]}"
 
 
+class Hit(Struct, frozen=True, gc=False):
+    """An event at a hit of a window that ``feeds`` others; ``raw`` as in Observation."""
+
+    event_id: str
+    moment: int
+    raw: bytes
+    approximate: bool = False
+
+
 class Outcome(Struct, frozen=True, gc=False):
     """The answer to one observation. ``late``: it came too late to be counted, and was not."""
 
     late: bool = False
     sightings: tuple[Sighting, ...] = ()
+    hits: tuple[Hit, ...] = ()
 
 
 class WindowKeeper(Protocol):

@@ -6,9 +6,11 @@
 --       5 latest: sorted set, tag by its newest time           by bucket, and "lost" (see capacity)
 -- ARGV  1 event id  2 tag  3 time  4 kind  5 threshold  6 timespan  7 dedup  8 lateness  9 capacity
 --       10 idle seconds until the window is forgotten  11 most raws kept  12 most events named
---       13 the event's bytes
--- Returns 'late', or a list of sightings, each {bucket, last hit, count, {member, time, ...},
---       last member, last time, first raw, last raw, approximate}
+--       13 the event's bytes, if known  14 whether there may have been more like it
+--       15 whether sightings are told  16 whether hits are told
+-- Returns 'late', or {sightings, hits}: of the first each is {bucket, last hit, count,
+--       {member, time, ...}, last member, last time, first raw, last raw, approximate}, of the second
+--       {event id, time, raw, approximate}
 
 local events, hits, raws, notes, latest = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local id, tag, kind = ARGV[1], ARGV[2], ARGV[4]
@@ -38,6 +40,14 @@ local function forget(names, step)
   end
 end
 
+-- Events at or before this time are not all known.
+local function lose(time)
+  local lost = tonumber(redis.call('HGET', notes, 'lost'))
+  if not lost or lost < time then
+    redis.call('HSET', notes, 'lost', whole(time))
+  end
+end
+
 local moment = tonumber(redis.call('ZSCORE', events, member))
 if not moment then
   moment = tonumber(ARGV[3])
@@ -49,7 +59,7 @@ if not moment then
   if tagged then
     redis.call('ZADD', latest, 'GT', whole(moment), tag)
   end
-  if redis.call('HLEN', raws) < most_raws then
+  if ARGV[13] ~= '' and redis.call('HLEN', raws) < most_raws then
     redis.call('HSET', raws, id, ARGV[13])
   end
   local oldest = '(' .. whole(math.max(newest, moment) - lateness - timespan - dedup)
@@ -66,7 +76,7 @@ if not moment then
   local surplus = redis.call('ZCARD', events) - capacity
   if surplus > 0 then
     local dropped = redis.call('ZRANGE', events, 0, surplus - 1, 'WITHSCORES')
-    redis.call('HSET', notes, 'lost', dropped[#dropped])
+    lose(tonumber(dropped[#dropped]))
     redis.call('ZREMRANGEBYRANK', events, 0, surplus - 1)
     forget(dropped, 2)
     if not redis.call('ZSCORE', events, member) then
@@ -74,12 +84,17 @@ if not moment then
     end
   end
 end
-for i = 1, 5 do
-  redis.call('EXPIRE', KEYS[i], idle)
+if ARGV[14] == '1' then
+  lose(moment)
 end
 
+local found = {}
 local function hit(time)
-  redis.call('ZADD', hits, whole(time), whole(time))
+  local text = whole(time)
+  if not found[text] then
+    found[#found + 1], found[text] = text, true
+    redis.call('ZADD', hits, text, text)
+  end
 end
 
 local function neighbours()
@@ -133,9 +148,11 @@ local function different()
   end
 end
 
--- Of each length of chain only the one that started last can matter: keep its start.
+-- Of each length of chain only the one that started last can matter: keep its start. Chains end with
+-- the last part, so nothing is complete when that was last seen before the event.
 local function in_order()
-  if redis.call('ZCARD', latest) < threshold then
+  local ended = tonumber(redis.call('ZSCORE', latest, whole(threshold)))
+  if not ended or ended < moment or redis.call('ZCARD', latest) < threshold then
     return
   end
   local near, started, i = neighbours(), {}, 1
@@ -164,9 +181,33 @@ local finders = {
   event_count = counted, value_count = different, temporal = different, temporal_ordered = in_order,
 }
 finders[kind]()
+for i = 1, 5 do
+  redis.call('EXPIRE', KEYS[i], idle)
+end
+
+local lost = tonumber(redis.call('HGET', notes, 'lost'))
+local function reaches_lost(time)
+  return (lost and time - timespan < lost) and 1 or 0
+end
+
+local function told_hits()
+  local told, known = {}, {}
+  for _, time in ipairs(found) do
+    for _, name in ipairs(redis.call('ZRANGEBYSCORE', events, time, time)) do
+      local event = id_of(name)
+      if not known[event] then
+        known[event] = true
+        told[#told + 1] = {event, time, redis.call('HGET', raws, event) or '',
+          reaches_lost(tonumber(time))}
+      end
+    end
+  end
+  return told
+end
 
 local sightings = {}
-for bucket = math.floor(moment / dedup), math.floor((moment + timespan - 1) / dedup) do
+local last_bucket = ARGV[15] == '1' and math.floor((moment + timespan - 1) / dedup) or -1
+for bucket = math.floor(moment / dedup), last_bucket do
   local low, high = whole(bucket * dedup), '(' .. whole((bucket + 1) * dedup)
   local first_hit = tonumber(redis.call('ZRANGEBYSCORE', hits, low, high, 'LIMIT', 0, 1)[1])
   if first_hit then
@@ -181,12 +222,11 @@ for bucket = math.floor(moment / dedup), math.floor((moment + timespan - 1) / de
       local first_id, last_id = id_of(named[1]), id_of(last[1])
       local signature = table.concat({count, last_hit, named[2], first_id, last[2], last_id}, ':')
       if redis.call('HGET', notes, whole(bucket)) ~= signature then
-        local lost = tonumber(redis.call('HGET', notes, 'lost'))
         sightings[#sightings + 1] = {whole(bucket), last_hit, count, named, last[1], last[2],
           redis.call('HGET', raws, first_id), redis.call('HGET', raws, last_id),
-          (lost and first_hit - timespan < lost) and 1 or 0}
+          reaches_lost(first_hit)}
       end
     end
   end
 end
-return sightings
+return {sightings, ARGV[16] == '1' and told_hits() or {}}

@@ -1,0 +1,283 @@
+"""Windows that feed windows: the same events give the same findings, whatever happens on the way."""
+
+import uuid
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from audit_analysis import chains, findings
+from audit_analysis.chains import Counted
+from audit_analysis.sigma.rule import Link, Rule, RuleSet
+from audit_analysis.windows import Observation, Outcome, WindowKeeper, WindowSpec
+from audit_analysis.windows.memory import MemoryWindows
+from audit_analysis.windows.redis import RedisWindows
+from audit_analysis.windows.spec import Kind
+from auditflow import identity
+from auditflow.errors import Unavailable
+from auditflow.event import Severity
+from auditflow.finding import RuleRef
+
+LATENESS = 40
+
+#: How a time becomes a hit: (end, members as (time, id, tag), spec) to whether it is one.
+IsHit = Callable[[int, set[tuple[int, str, str]], WindowSpec], bool]
+
+
+class Seen(NamedTuple):
+    """An event: a failure ("fail") or a success ("pass") of a user on a host."""
+
+    moment: int
+    name: str
+    what: str
+    user: str
+    host: str
+
+
+class Chain(NamedTuple):
+    """Failures of a user on a host; these and successes of a user; and that of everybody."""
+
+    inner: WindowSpec
+    middle: WindowSpec
+    outer: WindowSpec
+    how: str
+
+
+def rule(title: str, spec: WindowSpec, depth: int, seed: uuid.UUID) -> Rule:
+    name = str(uuid.uuid5(seed, title))
+    ref = RuleRef(id=name, title=title, revision="1", level="high")
+    return Rule(ref=ref, severity=Severity.CRITICAL, sentence="", window=spec, depth=depth)
+
+
+def built(chain: Chain) -> tuple[Rule, Rule, Rule, RuleSet]:
+    seed = uuid.uuid4()
+    inner = rule("inner", chain.inner, 0, seed)
+    middle = rule("middle", chain.middle, 1, seed)
+    outer = rule("outer", chain.outer, 2, seed)
+    by = {"stage": "1"} if chain.how.startswith("temporal") else {}
+    counted = "host" if chain.how == "value_count" else None
+    links = {
+        inner.ref.id: [
+            Link(rule=middle, group_by={"who": "user"}, stage=by.get("stage", ""), counted=counted)
+        ],
+        middle.ref.id: [Link(rule=outer, group_by={})],
+    }
+    return inner, middle, outer, RuleSet([], links=links)
+
+
+def tag_of_success(chain: Chain, seen: Seen) -> str:
+    """What a success is to the middle window."""
+    return {"event_count": seen.name, "value_count": seen.host}.get(chain.how, "2")
+
+
+def specs(kind: Kind, *, most: int, feeds: bool) -> st.SearchStrategy[WindowSpec]:
+    return st.builds(
+        WindowSpec,
+        kind=st.just(kind),
+        threshold=st.just(2) if kind.startswith("temporal") else st.integers(1, most),
+        timespan=st.integers(1, 40),
+        dedup=st.integers(5, 60),
+        lateness=st.just(LATENESS),
+        feeds=st.just(feeds),
+    )
+
+
+@st.composite
+def chained(draw: st.DrawFn, how: str) -> Chain:
+    kinds: dict[str, Kind] = {"event_count": "value_count", "value_count": "value_count"}
+    middle: Kind = kinds.get(how, "temporal" if how == "temporal" else "temporal_ordered")
+    return Chain(
+        draw(specs("event_count", most=3, feeds=True)),
+        draw(specs(middle, most=2, feeds=True)),
+        draw(specs("value_count", most=2, feeds=False)),
+        how,
+    )
+
+
+events = st.lists(
+    st.tuples(
+        st.integers(0, 150),
+        st.sampled_from(["fail", "fail", "pass"]),
+        st.sampled_from(["a", "b"]),
+        st.sampled_from(["x", "y"]),
+    ),
+    min_size=1,
+    max_size=25,
+)
+
+
+@st.composite
+def arrivals(draw: st.DrawFn) -> list[Seen]:
+    """Events in an order within the lateness bound, some of them more than once."""
+    seen = [
+        Seen(moment, f"e{number}", *rest)
+        for number, (moment, *rest) in enumerate(draw(events))
+    ]  # fmt: skip
+    delays = draw(st.lists(st.integers(0, LATENESS), min_size=len(seen), max_size=len(seen)))
+    late = sorted(zip(seen, delays, strict=True), key=lambda one: one[0].moment + one[1])
+    order = [one for one, _ in late]
+    for one in draw(st.lists(st.sampled_from(order), max_size=5)):
+        order.insert(draw(st.integers(order.index(one) + 1, len(order))), one)
+    return order
+
+
+class Dying:
+    """A keeper of windows, in a worker that dies at given trips, before or after what they do."""
+
+    def __init__(self, keeper: WindowKeeper, deaths: Sequence[int]) -> None:
+        self._keeper = keeper
+        self._deaths = set(deaths)
+        self._trips = 0
+
+    def observe(self, observations: Sequence[Observation]) -> list[Outcome]:
+        self._trips += 1
+        if self._trips in self._deaths:
+            raise Unavailable("worker", "died before")
+        outcomes = self._keeper.observe(observations)
+        if -self._trips in self._deaths:
+            raise Unavailable("worker", "died after")
+        return outcomes
+
+    def published(self, sightings: object) -> None:
+        raise AssertionError("not here")
+
+
+def through(
+    keeper: Dying, chain: Chain, rules: tuple[Rule, Rule, Rule, RuleSet], batch: Sequence[Seen]
+) -> Iterator[tuple[str, str, int, int, int, tuple[int, str], tuple[int, str]]]:
+    """What a worker finds in a batch: rule, entity, bucket, last hit, count, first and last event."""
+    inner, middle, _, ruleset = rules
+    counted: list[Counted[Seen]] = []
+    for one in batch:
+        failed = one.what == "fail"
+        which = inner if failed else middle
+        entity = {"user": one.user, "host": one.host} if failed else {"who": one.user}
+        assert which.window is not None
+        tag = "" if failed else tag_of_success(chain, one)
+        observation = Observation(
+            which.window, findings.window_key(which, entity), one.name, one.moment, b"raw", tag
+        )
+        counted.append(Counted(which, entity, observation, one))
+    for part, outcome in chains.observe(keeper, ruleset, counted):
+        for it in outcome.sightings:
+            yield (
+                part.rule.ref.title, str(sorted(part.entity.items())), it.bucket, it.last_hit,
+                it.count, it.events[0], it.last_event,
+            )  # fmt: skip
+
+
+def expected(
+    chain: Chain, seen: set[Seen], rules: tuple[Rule, Rule, Rule, RuleSet], is_hit: IsHit
+) -> dict[tuple[str, str, int], tuple[int, int, tuple[int, str], tuple[int, str]]]:
+    """The definition, level by level."""
+    found = {}
+
+    def level(
+        which: Rule,
+        spec: WindowSpec,
+        sets: dict[tuple[tuple[str, str], ...], set[tuple[int, str, str]]],
+    ) -> Iterator[tuple[dict[str, str], int, str]]:
+        """The entity, time and id of all events that stand at hits."""
+        for entity, members in sets.items():
+            hits = sorted({m[0] for m in members if is_hit(m[0], members, spec)})
+            for bucket in {hit // spec.dedup for hit in hits}:
+                own = [hit for hit in hits if hit // spec.dedup == bucket]
+                within = sorted(
+                    (m[0], m[1]) for m in members if own[0] - spec.timespan < m[0] <= own[-1]
+                )
+                found[which.ref.title, str(list(entity)), bucket] = (
+                    own[-1], len(within), within[0], within[-1],
+                )  # fmt: skip
+            for moment, name in {m[:2] for m in members if m[0] in hits}:
+                yield dict(entity), moment, name
+
+    inner, middle, outer, _ = rules
+    failures = defaultdict(set)
+    for one in seen:
+        if one.what == "fail":
+            entity = (("host", one.host), ("user", one.user))
+            failures[entity].add((one.moment, one.name, ""))
+    mixed = defaultdict(set)
+    for one in seen:
+        if one.what == "pass":
+            mixed[("who", one.user),].add((one.moment, one.name, tag_of_success(chain, one)))
+    for who, moment, name in level(inner, chain.inner, failures):
+        finding = identity.of_finding(inner.ref.id, who, moment // chain.inner.dedup)
+        tag = {"event_count": str(finding), "value_count": who["host"]}.get(chain.how, "1")
+        mixed[("who", who["user"]),].add((moment, name, tag))
+    everybody = defaultdict(set)
+    for who, moment, name in level(middle, chain.middle, mixed):
+        finding = identity.of_finding(middle.ref.id, who, moment // chain.middle.dedup)
+        everybody[()].add((moment, name, str(finding)))
+    list(level(outer, chain.outer, everybody))
+    return found
+
+
+def batches(order: Sequence[Seen], size: int) -> Iterator[list[Seen]]:
+    """What a worker has in hand at once: it spans no more than the lateness bound."""
+    part: list[Seen] = []
+    for one in order:
+        moments = [one.moment, *(it.moment for it in part)]
+        if len(part) == size or max(moments) - min(moments) > LATENESS:
+            yield part
+            part = []
+        part.append(one)
+    yield part
+
+
+def check_chain(
+    keeper: WindowKeeper,
+    chain: Chain,
+    order: list[Seen],
+    deaths: Sequence[int],
+    batch: int,
+    is_hit: IsHit,
+) -> None:
+    rules, dying = built(chain), Dying(keeper, deaths)
+    versions = defaultdict(list)
+    for part in batches(order, batch):
+        while True:
+            try:
+                told = list(through(dying, chain, rules, part))
+            except Unavailable:
+                continue  # the broker gives the batch to another worker
+            break
+        for title, entity, bucket, *rest in told:
+            versions[title, entity, bucket].append(tuple(rest))
+    merged = {
+        key: (
+            max(one[0] for one in known), max(one[1] for one in known),
+            min(one[2] for one in known), max(one[3] for one in known),
+        )
+        for key, known in versions.items()
+    }  # fmt: skip
+    assert merged == expected(chain, set(order), rules, is_hit)
+
+
+HOW = ("event_count", "value_count", "temporal", "temporal_ordered")
+deaths = st.lists(st.integers(-12, 12), max_size=4)
+
+
+@pytest.mark.parametrize("how", HOW)
+def test_chains_in_memory_know_the_truth(how: str, is_hit: IsHit) -> None:
+    @settings(max_examples=60, deadline=None)
+    @given(chained(how), arrivals(), deaths, st.integers(1, 6))
+    def check(chain: Chain, order: list[Seen], dead: list[int], batch: int) -> None:
+        check_chain(MemoryWindows(), chain, order, dead, batch, is_hit)
+
+    check()
+
+
+@pytest.mark.parametrize("how", HOW)
+def test_chains_in_redis_know_the_truth(
+    how: str, is_hit: IsHit, redis_windows: RedisWindows
+) -> None:
+    @settings(max_examples=40, deadline=None)
+    @given(chained(how), arrivals(), deaths, st.integers(1, 6))
+    def check(chain: Chain, order: list[Seen], dead: list[int], batch: int) -> None:
+        check_chain(redis_windows, chain, order, dead, batch, is_hit)
+
+    check()
