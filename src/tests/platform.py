@@ -92,16 +92,8 @@ class Platform:
             "accepted": int(self.metric(self.generator, "auditflow_events_accepted_total")),
             **{
                 outcome: int(self.metric(self.analysis, outcomes, outcome=outcome))
-                for outcome in ("analysed", "late", "rejected")
+                for outcome in ("analysed", "late", "rejected", "dead_lettered")
             },
-            "dead-lettered": int(
-                self.metric(
-                    self.analysis,
-                    "auditflow_dead_letters_total",
-                    queue=topology.EVENTS,
-                    kind="poison",
-                )
-            ),
         }
 
     def broker(self) -> "Broker":

@@ -76,6 +76,6 @@ def test_late_events_have_their_place(platform: Platform) -> None:
         "analysed": 1,
         "late": 3,
         "rejected": 0,
-        "dead-lettered": 0,
+        "dead_lettered": 0,
     }
     assert platform.alerts() == []

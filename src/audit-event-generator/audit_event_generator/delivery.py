@@ -3,9 +3,11 @@
 from collections.abc import Iterator, Sequence
 from typing import Final, Protocol
 
+from opentelemetry.trace import SpanKind
+
 from audit_event_generator.ingest.sealing import Sealed
 from audit_event_generator.metrics import Metrics, Source
-from auditflow import identity, topology, tracing
+from auditflow import acceptance, identity, topology, tracing
 from auditflow.amqp import Message
 from auditflow.errors import PublishError
 
@@ -45,18 +47,19 @@ class Delivery:
         away = self._broker.check()
         if away is not None:
             raise PublishError(away)
-        messages = list(pack(source, events, correlation_id))
-        try:
-            self._broker.publish(messages, timeout=CONFIRM_SECONDS)
-        except PublishError:
-            self._metrics.unconfirmed.labels(source).inc(len(events))
-            raise
+        with tracing.span("publish events", kind=SpanKind.PRODUCER, events=len(events)):
+            messages = list(pack(source, events, correlation_id))
+            try:
+                self._broker.publish(messages, timeout=CONFIRM_SECONDS)
+            except PublishError:
+                self._metrics.unconfirmed.labels(source).inc(len(events))
+                raise
         self._metrics.accepted.labels(source).inc(len(events))
 
 
 def pack(source: Source, events: Sequence[Sealed], correlation_id: str | None) -> Iterator[Message]:
     """Few messages for many events: one event stands alone, more travel as arrays."""
-    headers = tracing.headers()
+    headers = {**tracing.headers(), **acceptance.stamp()}
     for group in _groups(events):
         alone = len(group) == 1
         body = group[0].raw if alone else b"[" + b",".join(one.raw for one in group) + b"]"

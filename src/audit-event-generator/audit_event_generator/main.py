@@ -2,13 +2,12 @@
 
 import secrets
 
-from prometheus_client import CollectorRegistry
-
 from audit_event_generator.delivery import Delivery
 from audit_event_generator.metrics import Metrics
 from audit_event_generator.settings import Settings
 from audit_event_generator.stream import Stream
 from audit_event_generator.web import app
+from auditflow import metrics as measuring
 from auditflow import serving
 from auditflow.amqp import Publisher, parameters
 from auditflow.health import Health
@@ -21,7 +20,7 @@ def main() -> None:
 
 def run(settings: Settings) -> None:
     """Serve until told to stop."""
-    registry = CollectorRegistry()
+    registry = measuring.registry(app.SERVICE, settings)
     metrics = Metrics(registry)
     publisher = Publisher(parameters(settings, name=app.SERVICE))
     delivery = Delivery(publisher, metrics)

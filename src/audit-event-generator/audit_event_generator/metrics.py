@@ -4,6 +4,8 @@ from typing import Final, Literal, get_args
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from auditflow.metrics import HttpMetrics
+
 #: Where an event came from: the last part of its routing key, and the label of its counters.
 Source = Literal[
     "synthetic", "api", "ndjson", "kubernetes", "cloudtrail", "auditd", "github", "okta", "gcp"
@@ -47,6 +49,7 @@ class Metrics:
             buckets=_BUCKETS,
             registry=registry,
         )
+        self.http = HttpMetrics(registry)
         self.scenarios = Counter(
             "auditflow_scenarios_total",
             "Attack scenarios that the synthetic stream began.",

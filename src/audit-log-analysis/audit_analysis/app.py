@@ -3,13 +3,14 @@
 from typing import Any
 
 import msgspec
-from flask import Flask
+from flask import Flask, request
 from prometheus_client import CollectorRegistry
 from werkzeug.exceptions import HTTPException
 
 from audit_analysis.reload import RuleFiles
 from auditflow import operations
 from auditflow.health import Health
+from auditflow.metrics import HttpMetrics
 from auditflow.problem import Problem
 
 SERVICE = "audit-log-analysis"
@@ -18,7 +19,8 @@ SERVICE = "audit-log-analysis"
 def create(rules: RuleFiles, health: Health, registry: CollectorRegistry) -> Flask:
     """The application."""
     app = Flask(SERVICE, static_folder=None)
-    operations.add_routes(app, health, registry, service=SERVICE)
+    operations.measure(app, HttpMetrics(registry), request=request)
+    operations.add_routes(app, health, registry, service=SERVICE, request=request)
 
     @app.get("/rules")
     def in_force() -> tuple[bytes, int, dict[str, str]]:

@@ -3,9 +3,7 @@
 import sys
 from functools import partial
 
-from prometheus_client import CollectorRegistry
-
-from audit_analysis import app
+from audit_analysis import app, measured
 from audit_analysis.metrics import Metrics
 from audit_analysis.pipeline import Pipeline
 from audit_analysis.reload import RuleFiles
@@ -14,8 +12,8 @@ from audit_analysis.sigma.errors import RuleErrors
 from audit_analysis.sigma.load import load
 from audit_analysis.windows import redis
 from auditflow import logs, serving, topology
-from auditflow.amqp import Consumer, Publisher, parameters
-from auditflow.amqp.consumer import ConsumerMetrics
+from auditflow import metrics as measuring
+from auditflow.amqp import Consumer, ConsumerMetrics, Publisher, parameters
 from auditflow.health import Health
 
 log = logs.get(__name__)
@@ -31,7 +29,7 @@ def main() -> None:
 
 def run(settings: Settings) -> None:
     """Run until SIGTERM."""
-    registry = CollectorRegistry()
+    registry = measuring.registry(app.SERVICE, settings)
     try:
         rules = RuleFiles(
             partial(
@@ -48,13 +46,15 @@ def run(settings: Settings) -> None:
         raise SystemExit(2) from None
     log.info("rules loaded", rules=len(rules.current().rules))
     client = redis.connect(settings)
+    metrics = Metrics(registry)
+    measured.count_keys(client, registry)
     publisher = Publisher(parameters(settings, name=f"{app.SERVICE}/publisher"))
     pipeline = Pipeline(
         rules.current,
-        redis.RedisWindows(client),
+        measured.MeasuredWindows(redis.RedisWindows(client), registry),
         partial(publisher.publish, timeout=CONFIRM_SECONDS),
         environment=settings.environment,
-        metrics=Metrics(registry),
+        metrics=metrics,
     )
     consumer = Consumer(
         parameters(settings, name=f"{app.SERVICE}/consumer"),
@@ -64,6 +64,7 @@ def run(settings: Settings) -> None:
         service=app.SERVICE,
         metrics=ConsumerMetrics(registry),
         prefetch=settings.prefetch,
+        on_poison=metrics.set_aside,
     )
     health = Health(
         {

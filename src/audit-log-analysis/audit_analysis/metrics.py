@@ -3,6 +3,8 @@
 from prometheus_client import CollectorRegistry, Counter
 
 from audit_analysis.sigma.rule import Rule
+from auditflow import event
+from auditflow.amqp import DeadLetter
 from auditflow.finding import Finding
 
 
@@ -13,11 +15,12 @@ class Metrics:
         self.events = Counter(
             "auditflow_analysis_events_total",
             "Events by what became of them: analysed; late (for a window; single-event rules saw "
-            "it); rejected (it does not fit the contract and is in the dead letters).",
+            "it); rejected (it does not fit the contract and is in the dead letters); "
+            "dead_lettered (it fits, processing failed, and it is in the dead letters).",
             ["outcome"],
             registry=registry,
         )
-        for outcome in ("analysed", "late", "rejected"):
+        for outcome in ("analysed", "late", "rejected", "dead_lettered"):
             self.events.labels(outcome)
         self.clamped = Counter(
             "auditflow_analysis_clamped_events_total",
@@ -40,6 +43,10 @@ class Metrics:
     def found(self, finding: Finding) -> None:
         """A finding was stored by the broker."""
         self.findings.labels(finding.rule.title, finding.severity.value).inc()
+
+    def set_aside(self, dead: DeadLetter) -> None:
+        """A message that cannot be processed is in the dead letters, with all its events."""
+        self.events.labels("dead_lettered").inc(len(event.decode_message(dead.body)))
 
     def ledger(self) -> "Ledger":
         """The account of one batch."""

@@ -6,11 +6,13 @@ merge, and nothing is acknowledged before the broker has confirmed what came of 
 
 import datetime as dt
 import itertools
+import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 from uuid import UUID
 
 from msgspec import Struct
+from opentelemetry.trace import SpanKind
 
 from audit_analysis import chains, findings
 from audit_analysis.chains import Counted
@@ -19,7 +21,7 @@ from audit_analysis.metrics import Ledger, Metrics
 from audit_analysis.sigma.fields import View
 from audit_analysis.sigma.rule import RuleSet
 from audit_analysis.windows import Observation, Sighting, WindowKeeper, WindowSpec
-from auditflow import event, finding, logs, topology, tracing
+from auditflow import acceptance, event, finding, logs, topology, tracing
 from auditflow.amqp import DeadLetter, Delivery, Message
 from auditflow.event import Received, Refused
 from auditflow.finding import Finding
@@ -73,9 +75,11 @@ class Pipeline:
         self._environment = environment
         self._metrics = metrics
         self._now = now
+        self._began = 0
 
     def __call__(self, batch: Sequence[Delivery]) -> list[DeadLetter]:
         """Process a batch. Returns what does not fit the contract."""
+        self._began = time.time_ns()
         dead: list[DeadLetter] = []
         found: list[_Found] = []
         seen: list[tuple[UUID, WindowSpec, Sighting]] = []
@@ -171,9 +175,12 @@ class Pipeline:
             self._metrics.found(one)
         for name, one in itertools.islice(merged.items(), LOGGED):
             with tracing.span(
-                "finding",
+                "analyse event",
                 carrier=tracing.carrier(owed[name].headers),
                 correlation_id=one.correlation_id,
+                kind=SpanKind.CONSUMER,
+                began=self._began,
+                rule=one.rule.title,
             ):
                 log.info("finding", finding_id=str(name), rule=one.rule.title, count=one.count)
         self._windows.published(seen)
@@ -219,5 +226,5 @@ def _message(one: Finding, cause: Delivery) -> Message:
         body=finding.encode(one),
         message_id=str(one.finding_id),
         correlation_id=cause.correlation_id,
-        headers=tracing.carrier(cause.headers),
+        headers={**tracing.carrier(cause.headers), **acceptance.carried(cause.headers)},
     )

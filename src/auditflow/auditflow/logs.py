@@ -50,6 +50,8 @@ def configure(service: str, *, level: str = "INFO") -> None:
     root.setLevel(level)
     # pika tells every attempt to connect at length; our own adapters say what matters, once.
     logging.getLogger("pika").setLevel(logging.CRITICAL)
+    # The exporter of traces tells of every request that it makes.
+    logging.getLogger("urllib3").setLevel(logging.WARNING)
 
 
 def get(name: str) -> structlog.stdlib.BoundLogger:

@@ -1,13 +1,17 @@
 """The three addresses that every service has: ``/healthz``, ``/readyz`` and ``/metrics``."""
 
-from typing import Any, Protocol
+import time
+from typing import Any, Final, Protocol
 
 import msgspec
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+from prometheus_client import CollectorRegistry
+from prometheus_client.exposition import choose_encoder
 
 from auditflow.health import Health
+from auditflow.metrics import Dependencies, HttpMetrics
 
 _JSON = {"Content-Type": "application/json", "Cache-Control": "no-store"}
+_BEGAN: Final = "auditflow.began"
 Answer = tuple[bytes, int, dict[str, str]]
 
 
@@ -17,8 +21,17 @@ class App(Protocol):
     def add_url_rule(self, rule: str, endpoint: str, view_func: Any) -> Any: ...
 
 
-def add_routes(app: App, health: Health, registry: CollectorRegistry, *, service: str) -> None:
-    """Add the three addresses to a Flask or Quart application.
+class Request(Protocol):
+    """The request in hand, as Flask and Quart have it."""
+
+    @property
+    def headers(self) -> Any: ...
+
+
+def add_routes(
+    app: App, health: Health, registry: CollectorRegistry, *, service: str, request: Request
+) -> None:
+    """Add the three addresses to a Flask or Quart application, whose ``request`` is given too.
 
     ``/healthz`` is 503 only when a restart would help. ``/readyz`` is 503 while a dependency is
     down or the process is stopping, and names each dependency's state. The handlers are plain
@@ -42,7 +55,26 @@ def add_routes(app: App, health: Health, registry: CollectorRegistry, *, service
         return msgspec.json.encode(body), 200 if ready else 503, _JSON
 
     def metrics() -> Answer:
-        return generate_latest(registry), 200, {"Content-Type": CONTENT_TYPE_LATEST}
+        # Exemplars exist only in the format of OpenMetrics, which Prometheus asks for.
+        encode, content_type = choose_encoder(request.headers.get("Accept", ""))
+        return encode(registry), 200, {"Content-Type": content_type}
 
+    registry.register(Dependencies(health))
     for view in (healthz, readyz, metrics):
         app.add_url_rule(f"/{view.__name__}", f"operations.{view.__name__}", view)
+
+
+def measure(app: Any, http: HttpMetrics, *, request: Any) -> None:
+    """Measure every request of a Flask application, from where its first hook runs."""
+
+    @app.before_request  # type: ignore[untyped-decorator]
+    def begin() -> None:
+        request.environ[_BEGAN] = time.perf_counter()
+
+    @app.after_request  # type: ignore[untyped-decorator]
+    def end(response: Any) -> Any:
+        began = request.environ.get(_BEGAN)
+        if began is not None:
+            route = request.url_rule.rule if request.url_rule else None
+            http.observe(route, response.status_code, time.perf_counter() - began)
+        return response

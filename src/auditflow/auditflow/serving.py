@@ -37,12 +37,12 @@ def start(service: str, kind: type[S], run: Callable[[S], None]) -> None:
     """
     try:
         loaded = settings.load(kind)
+        about = loaded if isinstance(loaded, ServiceSettings) else None
+        logs.configure(service, level=about.log_level if about else "INFO")
+        tracing.configure(service, environment=about.environment if about else "local")
     except SettingsError as error:
         sys.stderr.write(f"{service}: the settings are not complete:\n{error}\n")
         raise SystemExit(2) from None
-    level = loaded.log_level if isinstance(loaded, ServiceSettings) else "INFO"
-    logs.configure(service, level=level)
-    tracing.configure(service)
     run(loaded)
 
 

@@ -40,6 +40,8 @@ class ServiceSettings(Block):
     port: Port
     log_level: Annotated[str, Field(pattern="^(DEBUG|INFO|WARNING|ERROR)$")] = "INFO"
     environment: Annotated[str, Field(pattern="^[a-z0-9-]{1,32}$")] = "local"
+    #: The commit that an image was built from; the image says it.
+    auditflow_revision: str = "unknown"
 
 
 class RabbitMQSettings(Block):

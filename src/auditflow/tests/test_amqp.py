@@ -12,8 +12,16 @@ from pika.adapters.blocking_connection import BlockingChannel
 from prometheus_client import CollectorRegistry
 
 from auditflow import topology
-from auditflow.amqp import Consumer, DeadLetter, Delivery, Message, Publisher, deadletter
-from auditflow.amqp.consumer import ConsumerMetrics, Handler
+from auditflow.amqp import (
+    Consumer,
+    ConsumerMetrics,
+    DeadLetter,
+    Delivery,
+    Message,
+    Publisher,
+    deadletter,
+)
+from auditflow.amqp.consumer import Handler
 from auditflow.amqp.publisher import WINDOW
 from auditflow.errors import PublishError, Unavailable
 

@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from flask import Flask
+from flask import Flask, request
 from prometheus_client import CollectorRegistry, Counter
 
 from auditflow import operations
@@ -14,7 +14,7 @@ def client_of(health: Health) -> Any:
     registry = CollectorRegistry()
     Counter("sample_total", "A sample.", registry=registry).inc()
     app = Flask("sample")
-    operations.add_routes(app, health, registry, service="sample")
+    operations.add_routes(app, health, registry, service="sample", request=request)
     return app.test_client()
 
 
@@ -53,3 +53,18 @@ def test_metrics_are_in_the_text_format() -> None:
     answer = client_of(Health({})).get("/metrics")
     assert b"sample_total 1.0" in answer.data
     assert answer.content_type.startswith("text/plain")
+
+
+def test_prometheus_gets_the_exemplars_too() -> None:
+    accepts = "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5"
+    answer = client_of(Health({})).get("/metrics", headers={"Accept": accepts})
+    assert answer.content_type.startswith("application/openmetrics-text")
+    assert answer.data.endswith(b"# EOF\n")
+
+
+def test_what_readyz_says_is_a_metric() -> None:
+    answer = client_of(Health({"redis": lambda: None, "rabbitmq": lambda: "refused"})).get(
+        "/metrics"
+    )
+    assert b'auditflow_dependency_up{dependency="redis"} 1.0' in answer.data
+    assert b'auditflow_dependency_up{dependency="rabbitmq"} 0.0' in answer.data

@@ -8,6 +8,7 @@ from urllib.parse import quote
 import httpx
 import msgspec
 from msgspec import Struct
+from opentelemetry.trace import SpanKind
 
 from auditflow import logs, tracing
 from event_audit_dashboard import errors
@@ -83,14 +84,15 @@ class NotificationService:
         self._http.close()
 
     def _get(self, path: str, query: Mapping[str, str], kind: type[T], correlation_id: str) -> T:
-        headers = {**tracing.headers(), "X-Correlation-ID": correlation_id}
-        try:
-            status, body = self._fetch(path, query, headers)
-            _raise_for(status, body)
-            return _decode(body, kind)
-        except errors.ApiError as error:
-            self._metrics.upstream_errors.labels(error.reason).inc()
-            raise
+        with tracing.span("ask notification-service", kind=SpanKind.CLIENT):
+            headers = {**tracing.headers(), "X-Correlation-ID": correlation_id}
+            try:
+                status, body = self._fetch(path, query, headers)
+                _raise_for(status, body)
+                return _decode(body, kind)
+            except errors.ApiError as error:
+                self._metrics.upstream_errors.labels(error.reason).inc()
+                raise
 
     def _fetch(
         self, path: str, query: Mapping[str, str], headers: Mapping[str, str]

@@ -1,6 +1,6 @@
 """The Flask application, put together from its parts."""
 
-from flask import Flask
+from flask import Flask, request
 from flask_wtf import CSRFProtect
 from jinja2 import StrictUndefined
 from prometheus_client import CollectorRegistry
@@ -47,7 +47,7 @@ def create(
     app.register_blueprint(asset_views.blueprint(assets))
     app.register_blueprint(sign_in.blueprint(account, metrics))
     app.register_blueprint(alerts.blueprint(api))
-    operations.add_routes(app, health, registry, service=SERVICE)
+    operations.add_routes(app, health, registry, service=SERVICE, request=request)
     return app
 
 

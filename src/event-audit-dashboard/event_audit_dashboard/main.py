@@ -3,8 +3,8 @@
 import logging
 
 import httpx
-from prometheus_client import CollectorRegistry, PlatformCollector, ProcessCollector
 
+from auditflow import metrics as measuring
 from auditflow import serving
 from auditflow.health import Health
 from event_audit_dashboard import app
@@ -22,9 +22,7 @@ def run(settings: DashboardSettings) -> None:
     """Serve until the process is told to stop."""
     # httpx tells of every request; our own logs say what went wrong, once.
     logging.getLogger("httpx").setLevel(logging.WARNING)
-    registry = CollectorRegistry()
-    ProcessCollector(registry=registry)
-    PlatformCollector(registry=registry)
+    registry = measuring.registry(app.SERVICE, settings)
     metrics = Metrics(registry)
     api = NotificationService(
         str(base_url(settings)),

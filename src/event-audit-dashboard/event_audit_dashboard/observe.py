@@ -7,9 +7,12 @@ from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from flask import Flask, Response, g, request
+from opentelemetry import trace
+from opentelemetry.trace import SpanKind
 
 from auditflow import logs, tracing
-from event_audit_dashboard.metrics import NO_ROUTE, Metrics
+from auditflow.metrics import OPERATIONS
+from event_audit_dashboard.metrics import Metrics
 
 _HEADER: Final = "X-Correlation-ID"
 _ENVIRON: Final = "auditflow.correlation_id"
@@ -29,10 +32,11 @@ def add(app: Flask, metrics: Metrics) -> None:
     @app.after_request
     def _end(response: Response) -> Response:
         took = time.perf_counter() - g.get("started", time.perf_counter())
-        route = request.url_rule.rule if request.url_rule else NO_ROUTE
-        metrics.requests.labels(route, f"{response.status_code // 100}xx").observe(took)
+        route = request.url_rule.rule if request.url_rule else None
+        metrics.http.observe(route, response.status_code, took)
         response.headers[_HEADER] = correlation_id()
-        if route not in {"/healthz", "/readyz", "/metrics"}:
+        trace.get_current_span().set_attribute("http.response.status_code", response.status_code)
+        if route not in OPERATIONS:
             log.debug("request", method=request.method, route=route, status=response.status_code,
                       seconds=round(took, 4))  # fmt: skip
         return response
@@ -51,13 +55,14 @@ class _Traced:
         given = environ.get("HTTP_X_CORRELATION_ID", "")
         chosen = given if _ACCEPTABLE.fullmatch(given) else str(uuid.uuid4())
         environ[_ENVIRON] = chosen
-        carrier = {
-            name: environ[key]
-            for name, key in (
-                ("traceparent", "HTTP_TRACEPARENT"),
-                ("tracestate", "HTTP_TRACESTATE"),
-            )
-            if key in environ
-        }
-        with tracing.span("http request", carrier=carrier, correlation_id=chosen):
+        method, path = environ["REQUEST_METHOD"], environ["PATH_INFO"]
+        if path in OPERATIONS:
+            return self._app(environ, start_response)
+        with tracing.span(
+            f"{method} page",
+            carrier=tracing.of_wsgi(environ),
+            correlation_id=chosen,
+            kind=SpanKind.SERVER,
+            **{"http.request.method": method, "url.path": path},
+        ):
             return self._app(environ, start_response)

@@ -8,18 +8,23 @@ from typing import Final
 from uuid import UUID
 
 from msgspec import Struct
+from opentelemetry.trace import SpanKind
 
+from auditflow import acceptance, logs, tracing
 from auditflow import finding as findings
-from auditflow import logs, tracing
 from auditflow.amqp import DeadLetter, Delivery
 from auditflow.errors import ContractError
 from auditflow.finding import Finding
-from notification_service.fold import Changes, fingerprint_of
+from auditflow.metrics import exemplar
+from notification_service.fold import Changes, Stored, fingerprint_of
 from notification_service.metrics import Metrics
 
 #: Messages that go into one transaction, in bytes. It bounds the memory that the largest findings
 #: take on their way into SQL.
 MAX_TRANSACTION_BYTES: Final = 4 * 1024 * 1024
+
+#: Findings of a transaction that get a line of their own in the log.
+LOGGED: Final = 10
 
 log = logs.get(__name__)
 
@@ -42,16 +47,16 @@ class Inbox:
 
     def __call__(self, batch: Sequence[Delivery]) -> list[DeadLetter]:
         """Store a batch of findings, and return what does not fit the contract."""
-        started = time.perf_counter()
+        started, began = time.perf_counter(), time.time_ns()
         readable, dead = self._read(batch)
-        with _context(batch, readable):
-            totals = dict.fromkeys(("new", "updated", "unchanged", "opened"), 0)
-            for part in _parts(readable):
-                changes, refused = self._fold(part)
-                dead += refused
-                self._count(changes, totals)
-            self._metrics.batch_seconds.observe(time.perf_counter() - started)
-            log.info("findings folded", messages=len(batch), **totals, refused=len(dead))
+        totals = dict.fromkeys(("new", "updated", "unchanged", "opened"), 0)
+        for part in _parts(readable):
+            changes, refused = self._fold(part)
+            dead += refused
+            self._count(changes, totals)
+            self._tell(changes, part, began)
+        self._metrics.batch_seconds.observe(time.perf_counter() - started)
+        log.info("findings folded", messages=len(batch), **totals, refused=len(dead))
         return dead
 
     @staticmethod
@@ -86,7 +91,6 @@ class Inbox:
         ]
 
     def _count(self, changes: Changes, totals: dict[str, int]) -> None:
-        now = dt.datetime.now(dt.UTC)
         outcomes = {
             "new": len(changes.new),
             "updated": len(changes.updated),
@@ -97,10 +101,32 @@ class Inbox:
             totals[outcome] += number
         for alert in changes.opened:
             self._metrics.opened.labels(alert.severity).inc()
-        for stored in changes.new:
-            age = (now - stored.finding.last_seen).total_seconds()
-            self._metrics.event_to_alert_seconds.observe(max(0.0, age))
         totals["opened"] += len(changes.opened)
+
+    def _tell(self, changes: Changes, part: Sequence[_Read], began: int) -> None:
+        """What became of findings, each in the trace and under the id of what caused it."""
+        causes: dict[UUID, Delivery] = {}
+        for one in part:
+            causes.setdefault(one.finding.finding_id, one.delivery)
+        new = len(changes.new)
+        for number, stored in enumerate((*changes.new, *changes.updated)):
+            cause = causes[stored.finding.finding_id]
+            with _span(stored, cause, began) if number < LOGGED else nullcontext():
+                if number < new:
+                    self._arrived(cause)
+                if number < LOGGED:
+                    log.info(
+                        "finding stored",
+                        finding_id=str(stored.finding.finding_id),
+                        alert_id=str(stored.alert_id),
+                        rule=stored.finding.rule.title,
+                        outcome="new" if number < new else "updated",
+                    )
+
+    def _arrived(self, cause: Delivery) -> None:
+        age = acceptance.age_seconds(cause.headers)
+        if age is not None:
+            self._metrics.event_to_alert_seconds.observe(age, exemplar())
 
 
 def _parts(readable: Sequence[_Read]) -> Iterator[list[_Read]]:
@@ -117,15 +143,14 @@ def _parts(readable: Sequence[_Read]) -> Iterator[list[_Read]]:
         yield part
 
 
-def _context(batch: Sequence[Delivery], readable: Sequence[_Read]) -> AbstractContextManager[None]:
-    """The trace that a single message continues; many messages have no one trace."""
-    if len(batch) != 1:
-        return nullcontext()
-    known = [one.finding.correlation_id for one in readable]
+def _span(stored: Stored, cause: Delivery, began: int) -> AbstractContextManager[object]:
     return tracing.span(
-        "fold findings",
-        carrier=tracing.carrier(batch[0].headers),
-        correlation_id=(known[0] if known else None) or batch[0].correlation_id,
+        "store finding",
+        carrier=tracing.carrier(cause.headers),
+        correlation_id=stored.finding.correlation_id or cause.correlation_id,
+        kind=SpanKind.CONSUMER,
+        began=began,
+        rule=stored.finding.rule.title,
     )
 
 

@@ -4,11 +4,8 @@ import threading
 from functools import partial
 from typing import Final
 
-import prometheus_client
-from prometheus_client import CollectorRegistry
-
 from auditflow import amqp, serving, topology
-from auditflow.amqp.consumer import ConsumerMetrics
+from auditflow import metrics as measuring
 from auditflow.health import Health
 from notification_service.api import app
 from notification_service.database.connection import connect
@@ -38,9 +35,7 @@ def main() -> None:
 
 def run(settings: Settings) -> None:
     """Consume and serve until SIGTERM, then end in order."""
-    registry = CollectorRegistry()
-    for collector in (prometheus_client.ProcessCollector, prometheus_client.PlatformCollector):
-        collector(registry=registry)
+    registry = measuring.registry(app.SERVICE, settings)
     metrics = Metrics(registry)
 
     reading = partial(connect, settings, name=f"{app.SERVICE} api", statement_seconds=READ_SECONDS)
@@ -57,7 +52,7 @@ def run(settings: Settings) -> None:
         Inbox(FindingStore(writer).fold, metrics),
         publisher=publisher,
         service=app.SERVICE,
-        metrics=ConsumerMetrics(registry),
+        metrics=amqp.ConsumerMetrics(registry),
         prefetch=PREFETCH,
     )
     health = Health(

@@ -2,6 +2,8 @@
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
+from auditflow.metrics import HttpMetrics
+
 
 class Metrics:
     """All label values come from closed sets."""
@@ -27,17 +29,11 @@ class Metrics:
         )
         self.event_to_alert_seconds = Histogram(
             "auditflow_event_to_alert_seconds",
-            "From the last event of a new finding, by its source's clock, until it is stored.",
+            "From the acceptance of the event that completed a new finding until it is stored.",
             buckets=(0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 3600),
             registry=registry,
         )
-        self.request_seconds = Histogram(
-            "auditflow_http_request_duration_seconds",
-            "Time to answer a request, by route and class of status code.",
-            ["route", "code"],
-            buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5),
-            registry=registry,
-        )
+        self.http = HttpMetrics(registry)
         # A series that does not exist before its first event cannot show the first one as a rise.
         for outcome in ("new", "updated", "unchanged"):
             self.findings.labels(outcome)

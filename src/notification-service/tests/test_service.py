@@ -38,10 +38,12 @@ def test_a_finding_becomes_an_alert(
     (shown,) = detail["findings"]
     assert shown["finding_id"] == str(finding.finding_id)
     assert shown["evidence"]["first_event"] == msgspec.json.decode(finding.evidence.first_event)
-    # and the log line of the batch continues the trace
+    # and the log continues the trace
     lines = [json.loads(line) for line in service.log.read_text().splitlines()]
+    (stored,) = [line for line in lines if line["event"] == "finding stored"]
+    assert (stored["trace_id"], stored["correlation_id"]) == (trace, "corr-7")
+    assert (stored["alert_id"], stored["outcome"]) == (summary["alert_id"], "new")
     (folded,) = [line for line in lines if line["event"] == "findings folded"]
-    assert (folded["trace_id"], folded["correlation_id"]) == (trace, "corr-7")
     assert (folded["new"], folded["opened"], folded["refused"]) == (1, 1, 0)
 
 

@@ -1,6 +1,6 @@
 """The Flask application."""
 
-from flask import Flask
+from flask import Flask, request
 from prometheus_client import CollectorRegistry
 
 from audit_event_generator.delivery import Delivery
@@ -27,8 +27,9 @@ def create(
     """Everything is passed in, so that a test can pass something else."""
     app = Flask(SERVICE, static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
+    operations.measure(app, metrics.http, request=request)
     app.register_blueprint(routes.blueprint(delivery, metrics, Guard(token), github_secret))
-    operations.add_routes(app, health, registry, service=SERVICE)
+    operations.add_routes(app, health, registry, service=SERVICE, request=request)
     problems.add_handlers(app)
     app.wsgi_app = Observed(app.wsgi_app, metrics)  # type: ignore[method-assign]
     return app

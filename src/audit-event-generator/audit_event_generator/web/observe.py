@@ -7,15 +7,15 @@ from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from msgspec import Struct
+from opentelemetry.trace import SpanKind
 
 from audit_event_generator.metrics import Metrics, Source
 from auditflow import logs, tracing
+from auditflow.metrics import OPERATIONS, exemplar
 
 #: Where a handler leaves its ``Outcome`` for the line in the log.
 OUTCOME: Final = "auditflow.outcome"
 CORRELATION_ID: Final = "auditflow.correlation_id"
-#: Asked for every few seconds by machines: nobody wants to read about each.
-_PROBES: Final = frozenset({"/healthz", "/readyz", "/metrics"})
 _ID: Final = re.compile(r"[\x21-\x7e]{1,128}")
 _MAX_PATH: Final = 200
 
@@ -54,10 +54,17 @@ class Observed:
             return start_response(line, [*headers, ("X-Correlation-ID", correlation_id)], *rest)
 
         method, path = environ["REQUEST_METHOD"], environ["PATH_INFO"]
+        if path in OPERATIONS:
+            return self._app(environ, start)
         with tracing.span(
-            f"{method} request", carrier=_trace(environ), correlation_id=correlation_id
-        ):
+            f"{method} request",
+            carrier=tracing.of_wsgi(environ),
+            correlation_id=correlation_id,
+            kind=SpanKind.SERVER,
+            **{"http.request.method": method, "url.path": path[:_MAX_PATH]},
+        ) as span:
             answer = self._app(environ, start)
+            span.set_attribute("http.response.status_code", status)
             self._report(method, path, status, time.perf_counter() - begun, environ)
             return answer
 
@@ -68,7 +75,7 @@ class Observed:
         facts: dict[str, Any] = {}
         if outcome is not None:
             code = f"{status // 100}xx"
-            self._metrics.request_seconds.labels(outcome.source, code).observe(seconds)
+            self._metrics.request_seconds.labels(outcome.source, code).observe(seconds, exemplar())
             facts = {
                 "source": outcome.source,
                 "accepted": outcome.accepted,
@@ -76,7 +83,7 @@ class Observed:
             }
             if outcome.failed:
                 facts["failed"] = outcome.failed
-        say = log.debug if path in _PROBES else log.warning if status >= 500 else log.info
+        say = log.warning if status >= 500 else log.info
         say(
             "request",
             method=method,
@@ -94,8 +101,3 @@ def _correlation_id(environ: dict[str, Any]) -> str:
         if _ID.fullmatch(given):
             return given
     return str(uuid.uuid4())
-
-
-def _trace(environ: dict[str, Any]) -> dict[str, str]:
-    names = {"traceparent": "HTTP_TRACEPARENT", "tracestate": "HTTP_TRACESTATE"}
-    return {name: environ[key] for name, key in names.items() if environ.get(key)}

@@ -6,6 +6,15 @@ pika's connections are not thread-safe, so each of the two owns one connection a
 from auditflow.amqp.connection import parameters
 from auditflow.amqp.consumer import Consumer, Delivery
 from auditflow.amqp.deadletter import DeadLetter
+from auditflow.amqp.measuring import ConsumerMetrics
 from auditflow.amqp.publisher import Message, Publisher
 
-__all__ = ["Consumer", "DeadLetter", "Delivery", "Message", "Publisher", "parameters"]
+__all__ = [
+    "Consumer",
+    "ConsumerMetrics",
+    "DeadLetter",
+    "Delivery",
+    "Message",
+    "Publisher",
+    "parameters",
+]

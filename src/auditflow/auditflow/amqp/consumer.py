@@ -1,18 +1,19 @@
 """A consumer of batches: many messages, one acknowledgement, and never one message lost."""
 
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import pika
 from msgspec import Struct
 from pika.exceptions import AMQPError
-from prometheus_client import CollectorRegistry, Counter
 from tenacity import Retrying, retry_if_not_exception_type, stop_after_attempt, wait_fixed
 
 from auditflow import logs
 from auditflow.amqp.connection import until_stopped
 from auditflow.amqp.deadletter import DeadLetter
+from auditflow.amqp.measuring import ConsumerMetrics
 from auditflow.amqp.publisher import Publisher
 from auditflow.errors import Unavailable
 
@@ -41,24 +42,6 @@ class Delivery(Struct, frozen=True):
 #: what is to be set aside. When it raises Unavailable it is called again with the same batch; on
 #: any other error each message is tried alone. So it must bear to see a message twice.
 Handler = Callable[[Sequence[Delivery]], Sequence[DeadLetter]]
-
-
-class ConsumerMetrics:
-    """What a consumer counts. The registry is the caller's, so that tests need no globals."""
-
-    def __init__(self, registry: CollectorRegistry) -> None:
-        self.messages = Counter(
-            "auditflow_consumed_messages_total",
-            "Messages that were processed and acknowledged.",
-            ["queue"],
-            registry=registry,
-        )
-        self.dead_letters = Counter(
-            "auditflow_dead_letters_total",
-            "Messages or parts of messages that were set aside, by kind (contract, poison).",
-            ["queue", "kind"],
-            registry=registry,
-        )
 
 
 class _Stopped(Exception):
@@ -94,20 +77,29 @@ class Consumer:
         service: str,
         metrics: ConsumerMetrics,
         prefetch: int = PREFETCH,
+        on_poison: Callable[[DeadLetter], None] = lambda dead: None,
     ) -> None:
+        """``on_poison`` is told of each message that failed alone, when it is set aside."""
         self._parameters = parameters
         self._queue = queue
         self._handler = handler
         self._publisher = publisher
         self._service = service
-        self._metrics = metrics
         self._prefetch = prefetch
+        self._on_poison = on_poison
         self._stop = threading.Event()
         self._state: str | None = "not connected yet"
         self._held: str | None = None
         self._connection: pika.BlockingConnection | None = None
         self._channel: Any = None
         self._buffer: list[Delivery] = []
+        self._batch: list[Delivery] = []
+        self._metrics = metrics.of(
+            queue,
+            connected=lambda: self._state is None,
+            in_hand=lambda: len(self._batch) + len(self._buffer),
+            oldest=self._oldest,
+        )
         self._thread = threading.Thread(target=self._run, name=f"consumer-{queue}", daemon=True)
 
     def start(self) -> None:
@@ -136,6 +128,12 @@ class Consumer:
         if self._thread.is_alive() or self._stop.is_set():
             return None
         return f"the consumer of {self._queue} has ended"
+
+    def _oldest(self) -> Mapping[str, Any] | None:
+        for waiting in (self._batch, self._buffer):
+            for delivery in waiting[:1]:
+                return delivery.headers
+        return None
 
     # What follows runs on the consumer's own thread.
 
@@ -168,6 +166,7 @@ class Consumer:
 
     def _close(self) -> None:
         self._buffer.clear()
+        self._batch = []
         connection, self._connection, self._channel = self._connection, None, None
         self._state = self._state or "disconnected"
         if connection is not None and connection.is_open:
@@ -181,8 +180,9 @@ class Consumer:
             self._serve(1.0)
             # Handling a batch may let more in; it is taken up to the prefetch at a time.
             while self._buffer and not self._stop.is_set():
-                batch, self._buffer = self._buffer, []
-                self._settle(batch)
+                self._batch, self._buffer = self._buffer, []
+                self._settle(self._batch)
+                self._batch = []
 
     def _serve(self, seconds: float) -> None:
         """Let the connection work: deliveries into the buffer, heartbeats to the broker."""
@@ -190,6 +190,8 @@ class Consumer:
         self._connection.process_data_events(time_limit=seconds)
 
     def _on_message(self, _: Any, method: Any, properties: Any, body: bytes) -> None:
+        if method.redelivered:
+            self._metrics.redelivered.inc()
         self._buffer.append(
             Delivery(
                 body,
@@ -207,7 +209,7 @@ class Consumer:
     def _settle(self, batch: list[Delivery]) -> None:
         """Process a batch and acknowledge it."""
         try:
-            dead = self._patiently(lambda: self._handler(batch))
+            dead = self._patiently(lambda: self._handle(batch))
         except _ENDINGS:
             raise
         except Exception:  # whatever one message did must not take the others with it
@@ -216,6 +218,12 @@ class Consumer:
                 self._acknowledge([delivery], self._alone(delivery))
         else:
             self._acknowledge(batch, dead)
+
+    def _handle(self, batch: list[Delivery]) -> Sequence[DeadLetter]:
+        began = time.perf_counter()
+        dead = self._handler(batch)
+        self._metrics.batch_seconds.observe(time.perf_counter() - began)
+        return dead
 
     def _alone(self, delivery: Delivery) -> Sequence[DeadLetter]:
         """Process one message; if it fails by itself, it is poison."""
@@ -227,7 +235,7 @@ class Consumer:
             reraise=True,
         )
         try:
-            return attempts(self._patiently, lambda: self._handler([delivery]))
+            return attempts(self._patiently, lambda: self._handle([delivery]))
         except _ENDINGS:
             raise
         except Exception as error:
@@ -248,15 +256,18 @@ class Consumer:
             messages = [one.message(self._queue, service=self._service) for one in dead]
             self._patiently(lambda: self._publisher.publish(messages, timeout=CONFIRM_SECONDS))
             for one in dead:
-                self._metrics.dead_letters.labels(self._queue, one.kind).inc()
+                self._metrics.dead_letters[one.kind].inc()
+                if one.kind == "poison":
+                    self._on_poison(one)
         self._channel.basic_ack(batch[-1].tag, multiple=True)
-        self._metrics.messages.labels(self._queue).inc(len(batch))
+        self._metrics.acknowledged(len(batch), batch[0].headers)
 
     def _patiently(self, work: Callable[[], Any]) -> Any:
         """Do it, and again while a dependency is down, keeping the connection alive meanwhile."""
 
         def report(error: BaseException, seconds: float) -> None:
             self._held = str(error)
+            self._metrics.pauses.inc()
             log.warning("consumer paused", error=str(error), retry_in=round(seconds, 1))
 
         def sleep(seconds: float) -> None:

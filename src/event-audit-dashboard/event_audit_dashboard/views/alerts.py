@@ -9,6 +9,7 @@ from flask import Blueprint, Response, abort, redirect, render_template, request
 from flask.typing import ResponseReturnValue
 from msgspec import Struct
 
+from auditflow import logs
 from event_audit_dashboard import query as queries
 from event_audit_dashboard.alerts import Alert, Counts, Listing
 from event_audit_dashboard.api import NotificationService
@@ -18,6 +19,7 @@ from event_audit_dashboard.presentation import evidence, timeline
 from event_audit_dashboard.query import Query
 
 _MAX_ID = 64
+_log = logs.get(__name__)
 
 
 class Overview(Struct, frozen=True):
@@ -66,6 +68,9 @@ def blueprint(api: NotificationService) -> Blueprint:
         if len(alert_id) > _MAX_ID or not alert_id.replace("-", "").replace("_", "").isalnum():
             abort(404)
         alert = api.alert(alert_id, correlation_id=correlation_id())
+        # From the request that brought the events to the person who read what came of them.
+        about = {one.correlation_id for one in alert.findings if one.correlation_id}
+        _log.info("alert shown", alert_id=alert_id, about_correlation_ids=sorted(about))
         return render_template(
             "alert.html",
             alert=alert,

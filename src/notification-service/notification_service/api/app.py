@@ -2,18 +2,23 @@
 
 import time
 
+from opentelemetry import trace
 from prometheus_client import CollectorRegistry
 from quart import Quart, Response, g, request
 from quart_schema import hide
 
-from auditflow import operations
+from auditflow import logs, operations
 from auditflow.health import Health
+from auditflow.metrics import OPERATIONS
 from notification_service.api import alerts, docs, faults, openapi
+from notification_service.api.traced import Traced
 from notification_service.cursor import Cursors
 from notification_service.database.reading import AlertReader
 from notification_service.metrics import Metrics
 
 SERVICE = "notification-service"
+
+log = logs.get(__name__)
 
 
 def create(
@@ -29,12 +34,13 @@ def create(
     app.config["PROPAGATE_EXCEPTIONS"] = False
     openapi.add(app)
     faults.add(app)
-    operations.add_routes(app, health, registry, service=SERVICE)
+    operations.add_routes(app, health, registry, service=SERVICE, request=request)
     for name in ("healthz", "readyz", "metrics"):
         hide(app.view_functions[f"operations.{name}"])
     app.register_blueprint(alerts.blueprint(reader, Cursors(token), token=token))
     docs.add(app)
     _measure(app, metrics)
+    app.asgi_app = Traced(app.asgi_app)  # type: ignore[method-assign]
     return app
 
 
@@ -46,10 +52,13 @@ def _measure(app: Quart, metrics: Metrics) -> None:
     @app.after_request
     async def end(response: Response) -> Response:
         # The pattern of the route, never the path: the paths are without number.
-        route = request.url_rule.rule if request.url_rule else "none"
-        code = f"{response.status_code // 100}xx"
+        route = request.url_rule.rule if request.url_rule else None
         seconds = time.perf_counter() - g.get("started", time.perf_counter())
-        metrics.request_seconds.labels(route, code).observe(seconds)
+        metrics.http.observe(route, response.status_code, seconds)
+        trace.get_current_span().set_attribute("http.response.status_code", response.status_code)
+        if route not in OPERATIONS:
+            log.debug("request", method=request.method, route=route, status=response.status_code,
+                      seconds=round(seconds, 4))  # fmt: skip
         response.headers.setdefault("Cache-Control", "no-store")
         response.headers.setdefault("X-Content-Type-Options", "nosniff")
         return response

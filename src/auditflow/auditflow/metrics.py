@@ -1,0 +1,83 @@
+"""What every service measures, and the registry that it is measured in.
+
+All metrics with their labels are in docs/reference/metrics.md, which a test keeps true.
+"""
+
+from collections.abc import Iterable
+from typing import Final
+
+import prometheus_client
+from opentelemetry import trace
+from prometheus_client import CollectorRegistry, Gauge, Histogram
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+from auditflow import release
+from auditflow.health import Health
+from auditflow.settings import ServiceSettings
+
+#: Requests for these are machines' and would hide what people see.
+OPERATIONS: Final = frozenset({"/healthz", "/readyz", "/metrics"})
+#: Requests that no route of ours takes are all counted as this one.
+NO_ROUTE: Final = "none"
+
+
+def registry(service: str, settings: ServiceSettings) -> CollectorRegistry:
+    """The registry of a process: who it is, and what the Python client tells of any process."""
+    # A series for the moment when each counter began doubles what is stored, and nobody asks it.
+    prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]
+    made = CollectorRegistry()
+    prometheus_client.ProcessCollector(registry=made)
+    prometheus_client.PlatformCollector(registry=made)
+    prometheus_client.GCCollector(registry=made)
+    build = Gauge(
+        "auditflow_build_info",
+        "1. The release, and the commit that it was built from.",
+        ["service", "version", "revision"],
+        registry=made,
+    )
+    build.labels(service, release.of(service), settings.auditflow_revision).set(1)
+    return made
+
+
+class HttpMetrics:
+    """The requests of a service: how many, how many failed, how long they took."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._seconds = Histogram(
+            "auditflow_http_request_duration_seconds",
+            "Time from a request to its answer, by route template and class of status code.",
+            ["route", "code"],
+            buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5),
+            registry=registry,
+        )
+
+    def observe(self, route: str | None, status: int, seconds: float) -> None:
+        """A request was answered. ``route`` is its template (never its path), None without one."""
+        if route not in OPERATIONS:
+            labels = route or NO_ROUTE, f"{status // 100}xx"
+            self._seconds.labels(*labels).observe(seconds, exemplar())
+
+
+class Dependencies(Collector):
+    """What ``/readyz`` says, as a metric."""
+
+    def __init__(self, health: Health) -> None:
+        self._health = health
+
+    def collect(self) -> Iterable[GaugeMetricFamily]:
+        family = GaugeMetricFamily(
+            "auditflow_dependency_up",
+            "1 while /readyz says that it is up.",
+            labels=["dependency"],
+        )
+        for name, one in self._health.dependencies().items():
+            family.add_metric([name], one.state == "up")
+        yield family
+
+
+def exemplar(context: trace.SpanContext | None = None) -> dict[str, str] | None:
+    """What leads from a measurement to its logs and its trace; None outside a traced piece of
+    work. ``context`` is that of the work in hand, unless another is given."""
+    context = context or trace.get_current_span().get_span_context()
+    return {"trace_id": trace.format_trace_id(context.trace_id)} if context.is_valid else None
