@@ -113,7 +113,7 @@ class RuleFiles:
     def _look(self) -> _Stamp:
         return tuple(
             (str(path), about.st_size, about.st_mtime_ns, about.st_ino)
-            for path in documents.files(self._places)
+            for path in documents.watched(self._places)
             for about in (path.stat(),)
         )
 

@@ -159,3 +159,79 @@ def test_a_folder_mounted_by_kubernetes_changes_by_its_link(tmp_path: Path) -> N
     (mount / "next").rename(mount / "..data")
     files.look_again()
     assert fires(files.current()) == ["Rule 2"]
+
+
+PLACEHOLDERS = """
+title: Rule 1
+id: 20000000-0000-4000-8000-000000000001
+logsource: {product: auditflow, category: file_event}
+detection:
+  s: {resource|expand: '/srv/%team%/%what%', user_id|re|expand: '^%who%$'}
+  t: {resource|contains|expand: '%what%'}
+  condition: 1 of *
+"""
+
+
+def test_placeholders_stand_for_what_a_file_says(tmp_path: Path) -> None:
+    (tmp_path / "1.yml").write_text(PLACEHOLDERS)
+    (tmp_path / "more").mkdir()
+    (tmp_path / "more" / "placeholders.yml").write_text(
+        "team: [a, b]\nwhat: ['*.key', 7]\nwho: 'adm-\\d+'\n"
+    )
+    rules = load([tmp_path], lateness=0)
+    assert fires(rules, resource="/srv/b/x.key", user_id="adm-12") == ["Rule 1"]
+    assert fires(rules, resource="/srv/b/7", user_id="adm-1") == ["Rule 1"]
+    assert fires(rules, resource="/srv/c/8", user_id="adm-1") == []
+    assert fires(rules, resource="about 7 of them", user_id="bob") == ["Rule 1"]
+    # and their revision changes with it
+    (tmp_path / "more" / "placeholders.yml").write_text("team: a\nwhat: x\nwho: y\n")
+    changed = load([tmp_path], lateness=0)
+    assert fires(changed, resource="/srv/b/7") == []
+    assert changed.rules[0].ref.revision != rules.rules[0].ref.revision
+
+
+def test_a_placeholder_that_nobody_defines_is_named_with_its_place(tmp_path: Path) -> None:
+    (tmp_path / "1.yml").write_text(rule(2) + "---" + PLACEHOLDERS)
+    (tmp_path / "placeholders.yml").write_text("team: a\nflag: true\nnone:\nlist: [{}]\n")
+    with pytest.raises(RuleErrors) as told:
+        load([tmp_path], lateness=0)
+    assert [(one.path.name, one.line, one.what) for one in told.value.faults] == [
+        ("1.yml", 8, "the placeholder %what% is defined in no placeholders.yml"),
+        ("1.yml", 8, "the placeholder %who% is defined in no placeholders.yml"),
+        ("placeholders.yml", 2, "flag: must be a text, a number, or a list of these"),
+        ("placeholders.yml", 3, "none: must be a text, a number, or a list of these"),
+        ("placeholders.yml", 4, "list: must be a text, a number, or a list of these"),
+    ]
+
+
+def test_placeholders_are_said_once(tmp_path: Path) -> None:
+    (tmp_path / "1").mkdir()
+    (tmp_path / "2").mkdir()
+    (tmp_path / "1" / "placeholders.yml").write_text("team: a\n")
+    (tmp_path / "2" / "placeholders.yml").write_text("team: b\n")
+    with pytest.raises(RuleErrors, match=r"team: is already defined at .*1/placeholders.yml:1"):
+        load([tmp_path / "1", tmp_path / "2"], lateness=0)
+
+
+def test_a_mounted_config_map_is_one_set_and_followed(tmp_path: Path) -> None:
+    # Given a ConfigMap as the kubelet mounts it
+    def mount(version: str, **files: str) -> None:
+        (tmp_path / version).mkdir()
+        for name, text in files.items():
+            (tmp_path / version / f"{name}.yml").write_text(text)
+        (tmp_path / "..data.new").symlink_to(version)
+        (tmp_path / "..data.new").rename(tmp_path / "..data")
+
+    mount("..1", rules=PLACEHOLDERS, placeholders="team: a\nwhat: x\nwho: y\n")
+    for name in ("rules.yml", "placeholders.yml"):
+        (tmp_path / name).symlink_to(Path("..data") / name)
+    files = RuleFiles(
+        partial(load, [tmp_path], lateness=0), [tmp_path], registry=CollectorRegistry()
+    )
+    assert fires(files.current(), resource="an x") == ["Rule 1"]
+    # when it changes
+    mount("..2", rules=PLACEHOLDERS, placeholders="team: a\nwhat: z\nwho: y\n")
+    files.look_again()
+    # then the new values are in force
+    assert fires(files.current(), resource="an x") == []
+    assert fires(files.current(), resource="a z") == ["Rule 1"]

@@ -26,7 +26,7 @@ def command(places: Sequence[Path], strict: bool) -> None:
     files = documents.files(places)
     if not files:
         raise click.ClickException("there are no rule files here")
-    errors = sorted([*_faults_of_rules(files), *_faults_of_tests(files)])
+    errors = sorted([*_faults_of_rules(places), *_faults_of_tests(files)])
     for fault in errors:
         _say(fault, click.style("error", fg="red"))
     entries = catalogue.read(files)
@@ -46,9 +46,9 @@ def command(places: Sequence[Path], strict: bool) -> None:
         raise SystemExit(1)
 
 
-def _faults_of_rules(files: Sequence[Path]) -> list[RuleFault]:
+def _faults_of_rules(places: Sequence[Path]) -> list[RuleFault]:
     try:
-        load(files, lateness=0)
+        load(places, lateness=0)
     except RuleErrors as error:
         return error.faults
     return []

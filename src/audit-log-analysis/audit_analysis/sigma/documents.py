@@ -1,7 +1,7 @@
 """Rule files as YAML documents, each with its place."""
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -14,6 +14,8 @@ from audit_analysis.sigma.errors import RuleFault
 
 #: Tests stand beside the rules: burst.yml is tested by burst.test.yml.
 TESTS: Final = ".test.yml"
+#: What placeholders stand for; see placeholders.py.
+PLACEHOLDERS: Final = "placeholders.yml"
 
 
 @dataclass(frozen=True)
@@ -29,9 +31,9 @@ class Document:
         text = what.args[0] if isinstance(what, SigmaError) and what.args else what
         return RuleFault(self.path, self.line, str(text))
 
-    def and_(self, other: "Document") -> "Document":
-        """The same place, with another document worked into it: another revision."""
-        return replace(self, content=[self.content, other.content])
+    def with_(self, more: Any) -> "Document":
+        """The same place, with something more worked into it: another revision."""
+        return replace(self, content=[self.content, more])
 
     @property
     def revision(self) -> str:
@@ -49,11 +51,31 @@ def _named(node: Any) -> Any:
 
 def files(places: Iterable[Path]) -> list[Path]:
     """The rule files at these places, each a file or a folder, without the tests beside them."""
+    return [path for path in watched(places) if path.name != PLACEHOLDERS]
+
+
+def placeholder_files(places: Sequence[Path]) -> list[Path]:
+    """The files at these places, or beside them, that say what placeholders stand for."""
+    beside = {place.parent / PLACEHOLDERS for place in places if not place.is_dir()}
+    found = {path for path in watched(places) if path.name == PLACEHOLDERS}
+    return sorted(found | {path for path in beside if path.is_file()})
+
+
+def watched(places: Iterable[Path]) -> list[Path]:
+    """All files at these places that have a say in the rules."""
     found = set()
     for place in places:
-        inside = place.rglob("*.y*ml") if place.is_dir() else [place]
+        inside = _inside(place) if place.is_dir() else [place]
         found |= {path for path in inside if path.suffix in (".yml", ".yaml")}
     return sorted(path for path in found if not path.name.endswith(TESTS))
+
+
+def _inside(folder: Path) -> Iterator[Path]:
+    """The files of a folder. Those of a mounted ConfigMap are links into a folder named ``..data``,
+    which is not to be seen as a second set."""
+    for path in folder.rglob("*.y*ml"):
+        if not any(part.startswith("..") for part in path.relative_to(folder).parts):
+            yield path
 
 
 def read(paths: Iterable[Path], faults: list[RuleFault]) -> Iterator[Document]:

@@ -63,7 +63,7 @@ def _excluded(
             faults.append(place.fault(error))
             continue
         if rule.detection.condition != before:
-            document = document.and_(place)
+            document = document.with_(place.content)
     return rule, document
 
 

@@ -13,7 +13,7 @@ from sigma.exceptions import SigmaError, SigmaRuleLocation
 from sigma.filters import SigmaFilter
 from sigma.rule import SigmaRule
 
-from audit_analysis.sigma import build, chains, documents, exclusions
+from audit_analysis.sigma import build, chains, documents, exclusions, placeholders
 from audit_analysis.sigma import compile as compiler
 from audit_analysis.sigma.documents import Document
 from audit_analysis.sigma.errors import RuleErrors, RuleFault, Unsupported
@@ -43,11 +43,17 @@ def load(
         RuleErrors: every fault of our own files.
     """
     faults: list[RuleFault] = []
+    places, foreign = tuple(places), tuple(foreign)
     own = documents.files(places)
     others = [path for path in documents.files(foreign) if path not in own]
     read = _once_each(_read(own, faults) + _read(others, faults), faults)
     read = exclusions.apply(read, faults, today=today or dt.datetime.now(dt.UTC).date())
+    known = placeholders.read(
+        dict.fromkeys(documents.placeholder_files([*places, *foreign])), faults
+    )
+    read = placeholders.apply(read, known, faults)
     detectors, links = _build_all(read, lateness, faults)
+    own += documents.placeholder_files(places)
     ours = [fault for fault in faults if fault.path in own]
     if ours:
         raise RuleErrors(ours)

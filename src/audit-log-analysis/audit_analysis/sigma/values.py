@@ -143,7 +143,7 @@ def string_test(value: SigmaString, *, cased: bool = False) -> _Test:
     """
     parts = [part if cased or not isinstance(part, str) else part.lower() for part in value.s]
     if any(isinstance(part, Placeholder) for part in parts):
-        raise Unsupported("placeholders (the expand modifier)")
+        raise Unsupported("a placeholder that stands for nothing")
     many = SpecialChars.WILDCARD_MULTI
     match parts:
         case []:
