@@ -4,7 +4,7 @@ LOCAL := $(VENV)/bin/auditflow-local
 
 # A variable given here (make up AUDITFLOW_PORT_API=8001) is one of the tool's environment.
 .DEFAULT_GOAL := help
-.PHONY: help setup up down reset logs status test lint format schemas bootstrap bench images e2e
+.PHONY: help setup up down reset logs status test lint format schemas rules bootstrap bench images e2e
 
 help: ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):[^#]*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 12
@@ -34,8 +34,8 @@ test: setup ## run all tests with real servers and a real browser (ARGS="-k dlq"
 lint: setup ## check style, types and security, as CI does
 	$(VENV)/bin/ruff check
 	$(VENV)/bin/ruff format --check
-	$(VENV)/bin/mypy src --exclude /tests/
-	$(VENV)/bin/bandit --quiet --recursive --severity-level medium --configfile pyproject.toml src
+	$(VENV)/bin/mypy src monitoring --exclude /tests/
+	$(VENV)/bin/bandit --quiet --recursive --severity-level medium --configfile pyproject.toml src monitoring
 
 format: setup ## write the code in the one style
 	$(VENV)/bin/ruff check --fix
@@ -60,3 +60,6 @@ e2e: setup ## prove the delivery path on a real cluster (KUBECONFIG=file KEEP=1 
 
 schemas: setup ## write the published contracts from the code
 	$(VENV)/bin/auditflow schemas write docs/contracts
+
+rules: setup ## write the rules that Prometheus gets, from the SLOs and the alerts
+	$(VENV)/bin/python monitoring/make_rules.py

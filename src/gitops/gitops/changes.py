@@ -36,7 +36,15 @@ def services(paths: Iterable[str]) -> tuple[str, ...]:
 #: What every test depends on.
 _EVERYTHING: Final = ("Makefile", "pyproject.toml", "uv.lock", "src/auditflow/*", "src/local/*")
 #: What the tests that cross services are about, beside the services.
-_PLATFORM: Final = ("apps/*", "bootstrap/*", "clusters/*", "docs/*", "*.md", "src/tests/*")
+_PLATFORM: Final = (
+    "apps/*",
+    "bootstrap/*",
+    "clusters/*",
+    "docs/*",
+    "monitoring/*",
+    "*.md",
+    "src/tests/*",
+)
 #: What the tests of the way of a change are about, beside its program.
 _DELIVERY: Final = (".github/*", ".dockerignore", "apps/*", "renovate.json", "src/Dockerfile")
 _MANIFESTS: Final = ("apps/*", "clusters/*", "bootstrap/*", "monitoring/*", "src/gitops/*")

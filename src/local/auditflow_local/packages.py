@@ -44,6 +44,8 @@ SERVERS: Final = (
 )
 #: What the tests of the user interface drive.
 BROWSER: Final = (Package("chromium", _program("chromium", "chromium-browser", "google-chrome")),)
+#: What the tests of the alert rules ask, promtool among it.
+PROMETHEUS: Final = (Package("prometheus", _program("promtool"), ("prometheus.service",)),)
 
 _POLICY: Final = Path("/usr/sbin/policy-rc.d")
 #: Says that a policy is ours, so that one left by a run that was killed is removed by the next.

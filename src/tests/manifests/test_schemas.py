@@ -37,7 +37,7 @@ FOLDERS = (
     "apps/data/postgres/ha",
     "apps/data/postgres/restore",
     "apps/data/rabbitmq/ha",
-    "apps/platform/argocd-alerts",
+    "monitoring/rules/objects",
     "apps/platform/storage",
     "bootstrap/argocd/own",
     "bootstrap/argocd/settings",
