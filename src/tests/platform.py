@@ -1,7 +1,9 @@
 """The four services as processes on private servers, and what a client does with them."""
 
+import re
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -44,6 +46,19 @@ class Platform:
     def api(self) -> httpx.Client:
         """A client of the notification service, with its token."""
         return self._client(self.notification, "API_TOKEN")
+
+    @contextmanager
+    def analyst(self) -> Iterator[httpx.Client]:
+        """A client of the dashboard that has signed in."""
+        with httpx.Client(base_url=self.dashboard.url, timeout=10) as client:
+            page = client.get("/login").text
+            (token,) = re.findall(r'name="csrf_token" value="([^"]+)"', page)
+            password = self.secrets["DASHBOARD_PASSWORD"]
+            answer = client.post(
+                "/login", data={"user": "admin", "password": password, "csrf_token": token}
+            )
+            assert answer.status_code == 303, answer.text
+            yield client
 
     def send(self, events: Sequence[dict[str, Any]], *, chunk: int = 20) -> None:
         """Post events, each until it is accepted, as a source does that must not lose any."""

@@ -40,7 +40,7 @@ def test_it_has_health_readiness_and_metrics(platform: Platform, name: str) -> N
     assert httpx.get(f"{url}/metrics").headers["content-type"].startswith("text/plain")
 
 
-def test_one_id_leads_from_the_request_to_the_stored_alert(platform: Platform) -> None:
+def test_one_id_leads_through_the_logs_of_all_services(platform: Platform) -> None:
     # Given a request that brings its own correlation id and trace
     trace = "4bf92f3577b34da6a3ce929d0e0e4736"
     events = [failed_login(f"traced-{number}", "alice", at=number) for number in range(3)]
@@ -65,3 +65,23 @@ def test_one_id_leads_from_the_request_to_the_stored_alert(platform: Platform) -
     with platform.api() as client:
         (finding,) = client.get(f"/alerts/{alert}").json()["findings"]
     assert finding["correlation_id"] == "order-66"
+    # and when a person looks at the alert, the log of the dashboard says whose it is
+    with platform.analyst() as browser:
+        assert browser.get(f"/alerts/{alert}").status_code == 200
+    shown = [line for line in lines(platform.dashboard.log) if line["event"] == "alert shown"]
+    assert ["order-66"] in [line["about_correlation_ids"] for line in shown]
+
+
+def test_a_page_and_the_question_behind_it_have_one_id(platform: Platform) -> None:
+    trace = "80f198ee56343ba864fe8b2a57d3eff7"
+    with platform.analyst() as browser:
+        browser.get(
+            "/alerts",
+            headers={
+                "X-Correlation-ID": "page-1138",
+                "traceparent": f"00-{trace}-00f067aa0ba902b7-01",
+            },
+        ).raise_for_status()
+    for service in (platform.dashboard, platform.notification):
+        found = [line for line in lines(service.log) if line.get("correlation_id") == "page-1138"]
+        assert trace in [line.get("trace_id") for line in found], f"{service.name} lost the trace"

@@ -1,0 +1,85 @@
+"""A collector of traces: takes OTLP over HTTP as any other does, and remembers the spans."""
+
+import gzip
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+from msgspec import Struct
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
+    ExportTraceServiceRequest,
+    ExportTraceServiceResponse,
+)
+
+
+class Seen(Struct, frozen=True):
+    """A span as it came."""
+
+    service: str
+    name: str
+    trace: str
+    span: str
+    parent: str
+    seconds: float
+
+
+class Collector:
+    """What has come so far."""
+
+    def __init__(self, port: int) -> None:
+        self.url = f"http://127.0.0.1:{port}"
+        self.spans: list[Seen] = []
+
+    def of(self, trace: str) -> dict[tuple[str, str], Seen]:
+        """The spans of a trace, by service and name."""
+        return {(one.service, one.name): one for one in self.spans if one.trace == trace}
+
+    def take(self, body: bytes) -> None:
+        """A request that came; raises DecodeError for what is none."""
+        for group in ExportTraceServiceRequest.FromString(body).resource_spans:
+            about = {one.key: one.value.string_value for one in group.resource.attributes}
+            for scope in group.scope_spans:
+                self.spans += [
+                    Seen(
+                        about["service.name"],
+                        one.name,
+                        one.trace_id.hex(),
+                        one.span_id.hex(),
+                        one.parent_span_id.hex(),
+                        (one.end_time_unix_nano - one.start_time_unix_nano) / 1e9,
+                    )
+                    for one in scope.spans
+                ]
+
+
+@contextmanager
+def collecting() -> Iterator[Collector]:
+    """A collector on loopback, while the block runs."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            if self.headers.get("Content-Encoding") == "gzip":
+                body = gzip.decompress(body)
+            known = self.path == "/v1/traces"
+            if known:
+                collector.take(body)
+            self.send_response(200 if known else 404)
+            self.send_header("Content-Type", "application/x-protobuf")
+            self.end_headers()
+            self.wfile.write(ExportTraceServiceResponse().SerializeToString())
+
+        def log_message(self, *_: Any) -> None:
+            """Nobody wants to read about each request."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        collector = Collector(server.server_address[1])
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        try:
+            yield collector
+        finally:
+            server.shutdown()
+            thread.join()
