@@ -3,12 +3,11 @@
 import re
 from pathlib import Path
 
-import httpx
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from .events import failed_login
-from .platform import Platform, eventually
+from .platform import Platform, ask, eventually
 
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "metrics.md"
 #: A table of the page by its heading, and the services that show it.
@@ -66,8 +65,8 @@ def used(platform: Platform) -> Platform:
     """The platform after a little of everything, so that metrics with labels show some."""
     platform.send([failed_login(f"seen-{number}", "alice", at=number) for number in range(5)])
     eventually(platform.alerts, what="an alert")
-    httpx.get(f"{platform.dashboard.url}/alerts")
-    httpx.get(f"{platform.analysis.url}/rules")
+    ask(f"{platform.dashboard.url}/alerts")
+    ask(f"{platform.analysis.url}/rules")
     return platform
 
 
@@ -78,9 +77,9 @@ def test_the_page_names_what_the_services_show(used: Platform) -> None:
         for heading, services in SECTIONS.items():
             if name in services:
                 told |= table(heading)
-        text = httpx.get(
+        text = ask(
             f"{getattr(used, name).url}/metrics",
-            headers={"Accept": "application/openmetrics-text; version=1.0.0"},
+            Accept="application/openmetrics-text; version=1.0.0",
         ).text
         shown = {
             family.name + ("_total" if family.type == "counter" else ""): family
@@ -111,9 +110,9 @@ def test_the_page_names_what_the_services_show(used: Platform) -> None:
 
 def with_exemplars(platform: Platform) -> set[str]:
     """The histograms of the notification service that lead to a trace."""
-    text = httpx.get(
+    text = ask(
         f"{platform.notification.url}/metrics",
-        headers={"Accept": "application/openmetrics-text; version=1.0.0"},
+        Accept="application/openmetrics-text; version=1.0.0",
     ).text
     return {
         family.name

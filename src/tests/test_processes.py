@@ -3,12 +3,11 @@
 import json
 from pathlib import Path
 
-import httpx
 import msgspec
 import pytest
 
 from .events import failed_login
-from .platform import Platform, eventually
+from .platform import Platform, ask, eventually
 
 SERVICES = ("generator", "analysis", "notification", "dashboard")
 
@@ -35,9 +34,9 @@ def test_it_says_who_it_is_and_when_in_json(platform: Platform, name: str) -> No
 @pytest.mark.parametrize("name", SERVICES)
 def test_it_has_health_readiness_and_metrics(platform: Platform, name: str) -> None:
     url = getattr(platform, name).url
-    assert httpx.get(f"{url}/healthz").json()["status"] == "alive"
-    assert httpx.get(f"{url}/readyz").json()["status"] == "ready"
-    assert httpx.get(f"{url}/metrics").headers["content-type"].startswith("text/plain")
+    assert ask(f"{url}/healthz").json()["status"] == "alive"
+    assert ask(f"{url}/readyz").json()["status"] == "ready"
+    assert ask(f"{url}/metrics").headers["content-type"].startswith("text/plain")
 
 
 def test_one_id_leads_through_the_logs_of_all_services(platform: Platform) -> None:

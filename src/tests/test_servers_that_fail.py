@@ -4,13 +4,12 @@ import threading
 from functools import partial
 from typing import Any
 
-import httpx
 import pytest
 
 from auditflow_local.service_process import ServiceProcess
 
 from .events import alerts_of, shuffled, story, told
-from .platform import Platform, eventually
+from .platform import Platform, ask, eventually
 
 USERS = 60
 
@@ -24,7 +23,7 @@ NEEDS = {
 
 def states(service: ServiceProcess) -> dict[str, str]:
     """What a service says of its dependencies."""
-    body = httpx.get(f"{service.url}/readyz").json()
+    body = ask(f"{service.url}/readyz").json()
     return {name: one["state"] for name, one in body["dependencies"].items()}
 
 

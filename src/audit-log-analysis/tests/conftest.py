@@ -1,6 +1,6 @@
 """What the tests of the analysis share."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -11,8 +11,9 @@ from audit_analysis.windows.redis import RedisWindows
 
 
 @pytest.fixture(scope="session")
-def redis_windows(redis_server: Any) -> RedisWindows:
-    return RedisWindows(redis.Redis.from_url(redis_server.url))
+def redis_windows(redis_server: Any) -> Iterator[RedisWindows]:
+    with redis.Redis.from_url(redis_server.url) as client:
+        yield RedisWindows(client)
 
 
 #: Time, event id, tag.
