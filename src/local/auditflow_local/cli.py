@@ -17,7 +17,14 @@ from auditflow_local.services import SERVICES
 
 #: A stack that is asked to stop has this long.
 _STOP_SECONDS: Final = 45.0
-_NAMES: Final = ("rabbitmq", "postgres", "redis", *(service.name for service in SERVICES), "stack")
+_NAMES: Final = (
+    "rabbitmq",
+    "postgres",
+    "redis",
+    *(service.name for service in SERVICES),
+    *status.WATCHERS,
+    "stack",
+)
 
 
 class _Group(click.Group):

@@ -33,6 +33,9 @@ PORTS: Final = tuple(
         ("rabbitmq metrics", "RABBITMQ_METRICS", 25692),
         ("rabbitmq distribution", "RABBITMQ_DISTRIBUTION", 25674),
         ("rabbitmq epmd", "RABBITMQ_EPMD", 24369),
+        ("prometheus", "PROMETHEUS", 29090),
+        ("postgres-exporter", "POSTGRES_EXPORTER", 29187),
+        ("redis-exporter", "REDIS_EXPORTER", 29121),
     )
 )
 

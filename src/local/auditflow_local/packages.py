@@ -45,7 +45,19 @@ SERVERS: Final = (
 #: What the tests of the user interface drive.
 BROWSER: Final = (Package("chromium", _program("chromium", "chromium-browser", "google-chrome")),)
 #: What the tests of the alert rules ask, promtool among it.
-PROMETHEUS: Final = (Package("prometheus", _program("promtool"), ("prometheus.service",)),)
+PROMETHEUS: Final = (
+    Package("prometheus", _program("promtool"), ("prometheus.service",)),
+    Package(
+        "prometheus-postgres-exporter",
+        _program("prometheus-postgres-exporter"),
+        ("prometheus-postgres-exporter.service",),
+    ),
+    Package(
+        "prometheus-redis-exporter",
+        _program("prometheus-redis-exporter"),
+        ("prometheus-redis-exporter.service",),
+    ),
+)
 
 _POLICY: Final = Path("/usr/sbin/policy-rc.d")
 #: Says that a policy is ours, so that one left by a run that was killed is removed by the next.

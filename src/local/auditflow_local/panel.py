@@ -9,6 +9,7 @@ from rich.table import Table
 
 from auditflow_local import secrets, services
 from auditflow_local.layout import Layout
+from auditflow_local.servers import prometheus
 
 
 def ready(layout: Layout, ports: Mapping[str, int], *, detached: bool) -> RenderableType:
@@ -37,6 +38,7 @@ def ready(layout: Layout, ports: Mapping[str, int], *, detached: bool) -> Render
         ("Analysis", analysis),
         ("Metrics", "\n".join(f"{url}/metrics" for url in (dashboard, api, ingest, analysis))),
         ("  broker", f"http://localhost:{ports['rabbitmq metrics']}/metrics"),
+        ("Prometheus", _prometheus(ports)),
         ("Dead letters", f"(set -a; . {environment}; .venv/bin/auditflow dlq list)"),
         ("Logs", f"make logs   or the files in {layout.shown(layout.logs)}/"),
         ("Stop", "make down" if detached else "Ctrl-C here, or `make down` elsewhere"),
@@ -44,6 +46,12 @@ def ready(layout: Layout, ports: Mapping[str, int], *, detached: bool) -> Render
     ):
         lines.add_row(name, escape(text))
     return Panel(lines, title="AuditFlow is ready", border_style="green", expand=False)
+
+
+def _prometheus(ports: Mapping[str, int]) -> str:
+    if prometheus.installed(prometheus.PROGRAM):
+        return f"http://localhost:{ports['prometheus']}/alerts   the rules of monitoring/rules"
+    return "not on this machine; with the package prometheus, `make up` starts it too"
 
 
 def show(console: Console, layout: Layout, ports: Mapping[str, int], *, detached: bool) -> None:

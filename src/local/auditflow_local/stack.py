@@ -9,14 +9,16 @@ import pika
 import pika.exceptions
 
 from auditflow import topology
-from auditflow_local import packages, ports, secrets, services, state
+from auditflow_local import packages, ports, secrets, services, state, status
 from auditflow_local.errors import LocalError
 from auditflow_local.layout import PORTS, Choices, Layout
 from auditflow_local.processes import Child
 from auditflow_local.progress import Progress
+from auditflow_local.servers import prometheus
 from auditflow_local.servers.base import Server
 from auditflow_local.servers.postgres import Postgres
 from auditflow_local.servers.postgres_roles import APP, OWNER, SUPERUSER
+from auditflow_local.servers.prometheus import PostgresExporter, Prometheus, RedisExporter, Target
 from auditflow_local.servers.rabbitmq import RabbitMQ
 from auditflow_local.servers.redis import Redis
 from auditflow_local.service_process import ServiceProcess
@@ -32,7 +34,7 @@ _TOKENS: Final = ("INGEST_TOKEN", "API_TOKEN", "DASHBOARD_PASSWORD", "SESSION_SE
 
 
 class Stack:
-    """Three servers and four services."""
+    """Three servers, four services, and what watches them where the machine has it."""
 
     def __init__(self, layout: Layout, choices: Choices, progress: Progress) -> None:
         self.layout = layout
@@ -62,16 +64,18 @@ class Stack:
             )
             for service in SERVICES
         )
+        self.watchers = self._watchers()
         #: In the order of stopping: who takes events in first, who is asked last.
         by_name = {one.name: one for one in self.services}
         self._waves: tuple[tuple[Part, ...], ...] = (
+            self.watchers,
             (by_name[services.GENERATOR.name], by_name[services.DASHBOARD.name]),
             (by_name[services.ANALYSIS.name],),
             (by_name[services.NOTIFICATION.name],),
             self.servers,
         )
         self._pool = ThreadPoolExecutor(max_workers=8, thread_name_prefix="stack")
-        self._supervisor = Supervisor((*self.servers, *self.services), progress.say)
+        self._supervisor = Supervisor((*self.servers, *self.services, *self.watchers), progress.say)
 
     @property
     def servers(self) -> tuple[Server, ...]:
@@ -93,6 +97,7 @@ class Stack:
         with self._progress.step("database schema"):
             self._migrate()
         self._each(self.services, lambda service: service.start())
+        self._each(self.watchers, lambda watcher: watcher.start())
         self._write_environment()
 
     def watch(self) -> None:
@@ -153,12 +158,50 @@ class Stack:
             ),
         )
 
+    def _watchers(self) -> tuple[Server, ...]:
+        """Prometheus and the exporters, of which the machine may have none."""
+        layout, port = self.layout, self.choices.ports
+        made: list[Server] = []
+        targets = [Target(one.name, one.port) for one in self.services]
+        targets += prometheus.broker_targets(self.rabbitmq)
+        if not prometheus.installed(prometheus.PROGRAM):
+            return ()
+        if prometheus.installed(prometheus.POSTGRES_EXPORTER):
+            postgres = PostgresExporter(
+                layout.server("postgres-exporter"),
+                port=port["postgres-exporter"],
+                postgres=self.postgres,
+                log=layout.log("postgres-exporter"),
+            )
+            made.append(postgres)
+            targets.append(postgres.target)
+        if prometheus.installed(prometheus.REDIS_EXPORTER):
+            redis = RedisExporter(
+                layout.server("redis-exporter"),
+                port=port["redis-exporter"],
+                redis=self.redis,
+                log=layout.log("redis-exporter"),
+            )
+            made.append(redis)
+            targets.append(redis.target)
+        server = Prometheus(
+            layout.server("prometheus"),
+            port=port["prometheus"],
+            targets=targets,
+            rules=prometheus.rule_files(),
+            log=layout.log("prometheus"),
+        )
+        return (*made, server)
+
     def _variables(self, name: str) -> dict[str, str]:
         rate = {"GENERATOR_RATE": self.choices.rate} if name == services.GENERATOR.name else {}
         return {**self.choices.passed, **rate}
 
     def _check_ports(self) -> None:
+        absent = set(status.WATCHERS) - {one.name for one in self.watchers}
         for choice in PORTS:
+            if choice.name in absent:
+                continue
             ours = any(choice.name == service.name for service in SERVICES)
             ports.require(
                 self.choices.ports[choice.name],

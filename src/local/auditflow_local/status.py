@@ -12,6 +12,8 @@ from auditflow_local.processes import http_ok
 from auditflow_local.services import SERVICES
 
 _SERVERS = ("rabbitmq", "postgres", "redis")
+#: Optional: those that never ran here are not shown.
+WATCHERS = ("prometheus", "postgres-exporter", "redis-exporter")
 _COLOURS = {"ready": "green", "not ready": "yellow", "stopped": "red"}
 
 
@@ -42,6 +44,13 @@ def rows(layout: Layout, at: Mapping[str, int]) -> list[Row]:
         answers = identity is not None and http_ok(ports.LOOPBACK, at[service.name])
         address = f"http://localhost:{at[service.name]}"
         found.append(Row(service.name, _state(identity, answers), address, identity))
+    for name in WATCHERS:
+        record = Record.read(layout.server(name) / f"{name}.process")
+        if record:
+            identity = _alive(record)
+            answers = not ports.is_free(at[name])
+            address = f"http://localhost:{at[name]}"
+            found.append(Row(name, _state(identity, answers), address, identity))
     return found
 
 

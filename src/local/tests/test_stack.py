@@ -16,6 +16,7 @@ from auditflow_local.errors import StartError
 from auditflow_local.identity import Identity
 from auditflow_local.layout import PORTS, Choices, Layout
 from auditflow_local.progress import Progress
+from auditflow_local.servers.prometheus import Prometheus, rule_files
 from auditflow_local.services import SERVICES
 from auditflow_local.stack import Stack
 from auditflow_local.testing import MakeService
@@ -80,13 +81,19 @@ def stack(tmp_path: Path, stand_ins: Path, servers_folder: Path) -> Iterator[Sta
     made = Stack(layout, choices, Progress(Console(quiet=True)))
     yield made
     made.stop()
-    for server in made.servers:
+    for server in (*made.servers, *made.watchers):
         server.destroy()
 
 
 def told(url: str) -> dict:
     with urllib.request.urlopen(url, timeout=5) as answer:
         return json.load(answer)
+
+
+def jobs_of(prometheus: Prometheus) -> set[str]:
+    """The jobs that it scrapes; it takes some seconds to take them up."""
+    targets = told(f"{prometheus.url}/api/v1/targets?state=active")["data"]["activeTargets"]
+    return {one["labels"]["job"] for one in targets}
 
 
 def test_the_stack_starts_watches_and_stops(stack: Stack) -> None:
@@ -96,7 +103,12 @@ def test_the_stack_starts_watches_and_stops(stack: Stack) -> None:
     # then all is ready, the database was migrated by its owner, and an operator has what is needed
     rows = status.rows(stack.layout, stack.choices.ports)
     assert {row.name: row.state for row in rows} == dict.fromkeys(
-        ("rabbitmq", "postgres", "redis", *(service.name for service in SERVICES)), "ready"
+        (
+            *("rabbitmq", "postgres", "redis"),
+            *(service.name for service in SERVICES),
+            *(watcher.name for watcher in stack.watchers),
+        ),
+        "ready",
     )
     migration = stack.layout.log("notification-service-migrate").read_text()
     assert migration == "migrated as auditflow_owner\n"
@@ -116,6 +128,17 @@ def test_the_stack_starts_watches_and_stops(stack: Stack) -> None:
     assert seen["notification-service"]["environment"]["PG_USER"] == "auditflow_app"
     assert seen["audit-event-generator"]["environment"]["GENERATOR_RATE"] == "2"
 
+    # and Prometheus, where the machine has it, knows the rules and whom to ask
+    for watcher in stack.watchers:
+        if isinstance(watcher, Prometheus):
+            groups = told(f"{watcher.url}/api/v1/rules")["data"]["groups"]
+            assert {Path(one["file"]) for one in groups} == set(rule_files())
+            wanted = {"rabbitmq", "prometheus", *(service.name for service in SERVICES)}
+            deadline = time.monotonic() + 30
+            while not wanted <= jobs_of(watcher):
+                assert time.monotonic() < deadline, jobs_of(watcher)
+                time.sleep(0.1)
+
     # when a service and a server are killed, then others take their places
     stack.watch()
     killed = {part: part.pid for part in (stack.services[0], stack.redis)}
@@ -129,7 +152,7 @@ def test_the_stack_starts_watches_and_stops(stack: Stack) -> None:
         time.sleep(0.05)
 
     # and when it stops, nothing runs any more
-    pids = [part.pid for part in (*stack.services, *stack.servers)]
+    pids = [part.pid for part in (*stack.services, *stack.servers, *stack.watchers)]
     stack.stop()
     assert not any(Identity.of(pid or 0) for pid in pids)
     assert all(ports.is_free(port) for port in stack.choices.ports.values())

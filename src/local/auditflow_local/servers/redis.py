@@ -50,7 +50,7 @@ class Redis(Server):
         super().__init__(folder, port=port, log=log, durable=durable)
         self.user = USER
         self.password = password
-        self._admin_password = admin_password
+        self.admin_password = admin_password
 
     @property
     def url(self) -> str:
@@ -60,7 +60,7 @@ class Redis(Server):
     @property
     def admin_url(self) -> str:
         """The same for tests and operators, who may also flush and configure."""
-        return f"redis://{ADMIN}:{self._admin_password}@{self.host}:{self.port}/0"
+        return f"redis://{ADMIN}:{self.admin_password}@{self.host}:{self.port}/0"
 
     def ready(self) -> bool:
         try:
@@ -93,7 +93,7 @@ class Redis(Server):
             # again: without rights it would silently leave out what scripts wrote.
             "user default off resetpass ~* &* +@all\n"
             f"user {USER} on #{_hash(self.password)} ~* &* +@all -@admin -@dangerous +info\n"
-            f"user {ADMIN} on #{_hash(self._admin_password)} ~* &* +@all\n",
+            f"user {ADMIN} on #{_hash(self.admin_password)} ~* &* +@all\n",
         )
         configuration = self.folder / "redis.conf"
         secrets.write(

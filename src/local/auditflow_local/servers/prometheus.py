@@ -1,0 +1,217 @@
+"""Prometheus, with the rules of this repository, and the exporters of PostgreSQL and Redis.
+
+All are optional: they are used where the machine has them.
+"""
+
+import http.client
+import json
+import shutil
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, Final
+from urllib.parse import quote
+
+from auditflow_local.ports import LOOPBACK
+from auditflow_local.processes import Command, environment, http_ok
+from auditflow_local.servers.base import Server
+from auditflow_local.servers.postgres import DATABASE, Postgres
+from auditflow_local.servers.postgres_roles import SUPERUSER
+from auditflow_local.servers.rabbitmq import RabbitMQ
+from auditflow_local.servers.redis import ADMIN, Redis
+
+#: Debian's names of the programs.
+PROGRAM: Final = "prometheus"
+POSTGRES_EXPORTER: Final = "prometheus-postgres-exporter"
+REDIS_EXPORTER: Final = "prometheus-redis-exporter"
+#: What the rules of this repository call the environment of this machine.
+NAMESPACE: Final = "local"
+#: Of each queue by its name: how much is in it, and who takes from it.
+_DETAILED: Final = ("queue_coarse_metrics", "queue_consumer_count")
+
+
+def installed(program: str) -> bool:
+    """Whether the machine has it."""
+    return shutil.which(program) is not None
+
+
+def rule_files() -> tuple[Path, ...]:
+    """The rules of this checkout, as Prometheus reads them."""
+    return tuple(sorted((Path(__file__).parents[4] / "monitoring" / "rules").glob("*.yaml")))
+
+
+@dataclass(frozen=True)
+class Target:
+    """What is scraped. ``job`` is named as in a cluster."""
+
+    job: str
+    port: int
+    path: str = "/metrics"
+    parameters: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    namespace: str = NAMESPACE
+
+    def config(self, number: int) -> dict[str, Any]:
+        """As Prometheus wants it. The jobs of a configuration need names of their own."""
+        return {
+            "job_name": f"{self.job} {number}",
+            "metrics_path": self.path,
+            "params": {name: list(values) for name, values in self.parameters.items()},
+            # A pod's own labels lose against the scraper's, as in a cluster.
+            "static_configs": [
+                {
+                    "targets": [f"{LOOPBACK}:{self.port}"],
+                    "labels": {"job": self.job, "namespace": self.namespace},
+                }
+            ],
+            # The broker is scraped at two paths of one port: its series are told apart by this.
+            "relabel_configs": [
+                {"source_labels": ["__metrics_path__"], "target_label": "metrics_path"}
+            ],
+        }
+
+
+def broker_targets(rabbitmq: RabbitMQ) -> tuple[Target, Target]:
+    """The sums over the broker, and each queue by its name."""
+    return (
+        Target("rabbitmq", rabbitmq.metrics_port),
+        Target("rabbitmq", rabbitmq.metrics_port, "/metrics/detailed", {"family": _DETAILED}),
+    )
+
+
+class Prometheus(Server):
+    """A private Prometheus on loopback."""
+
+    name: ClassVar[str] = "prometheus"
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        port: int,
+        targets: Iterable[Target],
+        rules: Iterable[Path],
+        scrape_seconds: int = 5,
+        evaluation_seconds: int = 15,
+        log: Path | None = None,
+    ) -> None:
+        super().__init__(folder, port=port, log=log)
+        self.targets = tuple(targets)
+        self.rules = tuple(rules)
+        self._scrape_seconds = scrape_seconds
+        self._evaluation_seconds = evaluation_seconds
+
+    @property
+    def url(self) -> str:
+        return f"http://{self.host}:{self.port}"
+
+    @property
+    def data(self) -> Path:
+        """Where its blocks are, and where others may be put before it starts."""
+        return self.folder / "data"
+
+    def ready(self) -> bool:
+        return http_ok(self.host, self.port, "/-/ready")
+
+    def _command(self) -> Command:
+        own = Target("prometheus", self.port, namespace="monitoring")
+        configuration = {
+            "global": {
+                "scrape_interval": f"{self._scrape_seconds}s",
+                "scrape_timeout": f"{self._scrape_seconds}s",
+                "evaluation_interval": f"{self._evaluation_seconds}s",
+            },
+            "rule_files": [str(file) for file in self.rules],
+            "scrape_configs": [
+                one.config(number) for number, one in enumerate((*self.targets, own), start=1)
+            ],
+        }
+        file = self.folder / "prometheus.yml"
+        # Every JSON document is YAML, too.
+        file.write_text(json.dumps(configuration, indent=2), encoding="utf-8")
+        return Command(
+            argv=(
+                PROGRAM,
+                f"--config.file={file}",
+                f"--storage.tsdb.path={self.data}",
+                # The objectives look 30 days back.
+                "--storage.tsdb.retention.time=35d",
+                "--storage.tsdb.retention.size=1GB",
+                f"--web.listen-address={self.host}:{self.port}",
+                "--enable-feature=exemplar-storage",
+                "--log.level=warn",
+            ),
+            env=environment(GOMAXPROCS="2"),
+            folder=self.folder,
+        )
+
+
+class PostgresExporter(Server):
+    """Makes metrics of what PostgreSQL tells of itself."""
+
+    name: ClassVar[str] = "postgres-exporter"
+
+    def __init__(
+        self, folder: Path, *, port: int, postgres: Postgres, log: Path | None = None
+    ) -> None:
+        super().__init__(folder, port=port, log=log)
+        self._postgres = postgres
+
+    @property
+    def target(self) -> Target:
+        return Target("postgresql", self.port)
+
+    def ready(self) -> bool:
+        return _answers(self.host, self.port)
+
+    def _command(self) -> Command:
+        password = quote(self._postgres.password_of(SUPERUSER), safe="")
+        place = f"{self._postgres.host}:{self._postgres.port}/{DATABASE}"
+        return Command(
+            argv=(POSTGRES_EXPORTER, f"--web.listen-address={self.host}:{self.port}"),
+            env=environment(
+                DATA_SOURCE_NAME=f"postgresql://{SUPERUSER}:{password}@{place}?sslmode=disable",
+                GOMAXPROCS="1",
+            ),
+            folder=self.folder,
+        )
+
+
+class RedisExporter(Server):
+    """Makes metrics of what Redis tells of itself."""
+
+    name: ClassVar[str] = "redis-exporter"
+
+    def __init__(self, folder: Path, *, port: int, redis: Redis, log: Path | None = None) -> None:
+        super().__init__(folder, port=port, log=log)
+        self._redis = redis
+
+    @property
+    def target(self) -> Target:
+        return Target("redis", self.port)
+
+    def ready(self) -> bool:
+        return _answers(self.host, self.port)
+
+    def _command(self) -> Command:
+        return Command(
+            argv=(REDIS_EXPORTER, f"--web.listen-address={self.host}:{self.port}"),
+            env=environment(
+                REDIS_ADDR=f"redis://{self._redis.host}:{self._redis.port}",
+                REDIS_USER=ADMIN,
+                REDIS_PASSWORD=self._redis.admin_password,
+                GOMAXPROCS="1",
+            ),
+            folder=self.folder,
+        )
+
+
+def _answers(host: str, port: int) -> bool:
+    """Whether an exporter is there. What it exports may be away: that is what it says then."""
+    connection = http.client.HTTPConnection(host, port, timeout=2)
+    try:
+        connection.request("GET", "/")
+        return connection.getresponse().status < 500
+    except OSError:
+        return False
+    finally:
+        connection.close()
