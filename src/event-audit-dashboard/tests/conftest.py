@@ -35,11 +35,18 @@ def now() -> dt.datetime:
     return dt.datetime.now(dt.UTC)
 
 
-@pytest.fixture
-def api() -> Iterator[StandIn]:
+@pytest.fixture(scope="module")
+def stand_in() -> Iterator[StandIn]:
     server = StandIn()
     yield server
     server.stop()
+
+
+@pytest.fixture
+def api(stand_in: StandIn) -> StandIn:
+    """The stand-in as on its first day."""
+    stand_in.reset()
+    return stand_in
 
 
 @pytest.fixture
@@ -134,14 +141,14 @@ def analyst(dashboard: Flask) -> Person:
     return person
 
 
-@pytest.fixture
-def site(api: StandIn) -> Iterator[str]:
+@pytest.fixture(scope="module")
+def site(stand_in: StandIn) -> Iterator[str]:
     """The address of the real program, in a process of its own."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     program = "from event_audit_dashboard.main import main; main()"
-    settings = {**os.environ, **environment(api.port), "PORT": str(port)}
+    settings = {**os.environ, **environment(stand_in.port), "PORT": str(port)}
     with subprocess.Popen([sys.executable, "-c", program], env=settings) as process:
         address = f"http://127.0.0.1:{port}"
         try:
@@ -157,7 +164,7 @@ def _wait_for(address: str, process: "subprocess.Popen[bytes]") -> None:
     while time.monotonic() < until:
         assert process.poll() is None, "the dashboard ended"
         try:
-            if httpx.get(f"{address}/readyz", trust_env=False).status_code == 200:
+            if httpx.get(f"{address}/readyz", trust_env=False, verify=False).status_code == 200:
                 return
         except httpx.TransportError:
             time.sleep(0.05)

@@ -13,7 +13,7 @@ import uuid
 from typing import Any
 
 import flask
-from werkzeug.serving import make_server
+from werkzeug.serving import BaseWSGIServer, make_server
 
 TOKEN = "token-of-the-tests"
 NAMES = {
@@ -225,17 +225,23 @@ class StandIn:
     """The server. ``mode`` says how it behaves: ok, down (503), garbage, slow, denied, broken."""
 
     def __init__(self) -> None:
-        self.alerts: list[dict[str, Any]] = []
-        self.mode = "ok"
-        self.asked: list[tuple[str, dict[str, str], dict[str, str]]] = []
-        self.released = threading.Event()
         self._app = flask.Flask("stand-in")
         self._app.before_request(self._before)
         self._app.add_url_rule("/healthz", view_func=lambda: {"status": "alive"}, endpoint="h")
         self._app.add_url_rule("/alerts", view_func=self._list, endpoint="l")
         self._app.add_url_rule("/alerts/<alert_id>", view_func=self._one, endpoint="o")
         self.port = 0
-        self.start()
+        self._server: BaseWSGIServer | None = None
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget everything, and listen."""
+        self.alerts: list[dict[str, Any]] = []
+        self.mode = "ok"
+        self.asked: list[tuple[str, dict[str, str], dict[str, str]]] = []
+        self.released = threading.Event()
+        if self._server is None:
+            self.start()
 
     def start(self) -> None:
         """Listen, on the port of before if there was one."""
@@ -247,9 +253,11 @@ class StandIn:
     def stop(self) -> None:
         """Refuse connections from now on."""
         self.released.set()
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
+        if self._server is not None:
+            self._server.shutdown()
+            self._thread.join()
+            self._server.server_close()
+            self._server = None
 
     @property
     def last_query(self) -> dict[str, str]:
