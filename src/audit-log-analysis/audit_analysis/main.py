@@ -59,11 +59,12 @@ def run(settings: Settings) -> None:
     consumer = Consumer(
         parameters(settings, name=f"{app.SERVICE}/consumer"),
         topology.EVENTS,
-        pipeline,
+        pipeline.complete,
         publisher=publisher,
         service=app.SERVICE,
         metrics=ConsumerMetrics(registry),
         prefetch=settings.prefetch,
+        prepare=pipeline.prepare,
         on_poison=metrics.set_aside,
     )
     health = Health(

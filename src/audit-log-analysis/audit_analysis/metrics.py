@@ -60,7 +60,6 @@ class Ledger:
         self._metrics = metrics
         self._matches: dict[str, int] = {}
         self.events = 0
-        self.late = 0
         self.rejected = 0
         self.clamped = 0
 
@@ -68,11 +67,11 @@ class Ledger:
         """An event matched a rule."""
         self._matches[rule.ref.title] = self._matches.get(rule.ref.title, 0) + 1
 
-    def settle(self) -> None:
-        """Enter the sums."""
+    def settle(self, *, late: int) -> None:
+        """Enter the sums. ``late`` are the events that came too late for a window."""
         metrics = self._metrics
-        metrics.events.labels("analysed").inc(self.events - self.late)
-        metrics.events.labels("late").inc(self.late)
+        metrics.events.labels("analysed").inc(self.events - late)
+        metrics.events.labels("late").inc(late)
         metrics.events.labels("rejected").inc(self.rejected)
         metrics.clamped.inc(self.clamped)
         for rule, number in self._matches.items():

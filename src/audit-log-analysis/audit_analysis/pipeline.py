@@ -7,7 +7,7 @@ merge, and nothing is acknowledged before the broker has confirmed what came of 
 import datetime as dt
 import itertools
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 from uuid import UUID
 
@@ -19,7 +19,7 @@ from audit_analysis.chains import Counted
 from audit_analysis.findings import Context
 from audit_analysis.metrics import Ledger, Metrics
 from audit_analysis.sigma.fields import View
-from audit_analysis.sigma.rule import RuleSet
+from audit_analysis.sigma.rule import Detector, RuleSet
 from audit_analysis.windows import Observation, Sighting, WindowKeeper, WindowSpec
 from auditflow import acceptance, event, finding, logs, topology, tracing
 from auditflow.amqp import DeadLetter, Delivery, Message
@@ -28,11 +28,6 @@ from auditflow.finding import Finding
 
 #: A source's clock may run ahead by this much; what is later is set back to it.
 MAX_AHEAD: Final = dt.timedelta(minutes=5)
-#: Events that are worked on at once: batches of batches must not fill the memory.
-SLICE: Final = 5000
-
-#: Findings that are held before they are published.
-UNTOLD: Final = 5000
 #: Findings of a batch that get a line of their own in the log.
 LOGGED: Final = 10
 
@@ -56,8 +51,23 @@ class _Found(Struct, frozen=True):
     delivery: Delivery
 
 
+class Prepared(Struct, frozen=True):
+    """What a batch comes to before any server is asked."""
+
+    rules: RuleSet
+    began: int
+    ledger: Ledger
+    found: list[_Found]
+    counted: list[Counted[_Cause]]
+    dead: list[DeadLetter]
+
+
 class Pipeline:
-    """Turns deliveries of events into published findings: the handler of a Consumer."""
+    """Turns deliveries of events into published findings: the handler of a Consumer.
+
+    ``prepare`` waits for nobody, and ``complete`` for Redis and the broker: while one batch waits,
+    the next can be prepared.
+    """
 
     def __init__(
         self,
@@ -75,76 +85,81 @@ class Pipeline:
         self._environment = environment
         self._metrics = metrics
         self._now = now
-        self._began = 0
 
     def __call__(self, batch: Sequence[Delivery]) -> list[DeadLetter]:
         """Process a batch. Returns what does not fit the contract."""
-        self._began = time.time_ns()
-        dead: list[DeadLetter] = []
-        found: list[_Found] = []
-        seen: list[tuple[UUID, WindowSpec, Sighting]] = []
-        ledger, rules = self._metrics.ledger(), self._rules()
-        for causes in _slices(batch, dead):
-            of_events, counted = self._match(rules, causes, ledger)
-            of_windows, sightings = self._count(rules, counted, ledger)
-            found += of_events + of_windows
-            seen += sightings
-            ledger.events += len(causes)
-            if len(found) >= UNTOLD:
-                self._tell(found, seen)
-        self._tell(found, seen)
+        return self.complete(self.prepare(batch))
+
+    def prepare(self, batch: Sequence[Delivery]) -> Prepared:
+        """Decode and match."""
+        prepared = Prepared(self._rules(), time.time_ns(), self._metrics.ledger(), [], [], [])
+        ledger, match, dead = prepared.ledger, prepared.rules.match, prepared.dead
+        latest = self._now() + MAX_AHEAD
+        for delivery in batch:
+            for one in event.decode_message(delivery.body):
+                if isinstance(one, Refused):
+                    dead.append(_dead_letter(one, delivery))
+                    continue
+                seen = one.event
+                ledger.events += 1
+                ahead = seen.timestamp > latest
+                if ahead:
+                    ledger.clamped += 1
+                view = View(seen)
+                matched = match(view)
+                if matched:  # as few do
+                    moment = event.epoch_ms(latest if ahead else seen.timestamp)
+                    self._note(prepared, matched, view, moment, _Cause(one, delivery))
         ledger.rejected += len(dead)
-        ledger.settle()
+        return prepared
+
+    def complete(self, prepared: Prepared) -> list[DeadLetter]:
+        """Ask the windows, and publish what was found. May be called again when it failed."""
+        of_windows, seen, late = self._count(prepared)
+        self._tell([*prepared.found, *of_windows], seen, began=prepared.began)
+        prepared.ledger.settle(late=late)
+        dead = prepared.dead
         if dead:
             log.warning("messages refused", count=len(dead), first=dead[0].reason)
         return dead
 
-    def _match(
-        self, rules: RuleSet, causes: Sequence[_Cause], ledger: Ledger
-    ) -> tuple[list[_Found], list[Counted[_Cause]]]:
-        """The findings of single events, and the events that windows count."""
-        latest = self._now() + MAX_AHEAD
-        match = rules.match
-        found: list[_Found] = []
-        counted: list[Counted[_Cause]] = []
-        for cause in causes:
-            one = cause.received.event
-            ahead = one.timestamp > latest
-            if ahead:
-                ledger.clamped += 1
-            view = View(one)
-            matched = match(view)
-            if not matched:
-                continue  # as nearly all do
-            moment = event.epoch_ms(latest if ahead else one.timestamp)
-            for detector in matched:
-                rule, entity = detector.rule, detector.entity(view)
-                ledger.matched(rule)
-                if rule.idle:
-                    continue  # on trial: it counts, and tells nobody
-                if entity is None:
-                    continue  # not about anybody: it must not be pooled with others
-                if rule.window is None:
-                    context = self._context(cause.delivery)
-                    made = findings.of_event(rule, entity, cause.received, moment, context)
-                    found.append(_Found(made, cause.delivery))
-                else:
-                    key = findings.window_key(rule, entity)
-                    for tag in detector.tags(view):
-                        observation = Observation(
-                            rule.window, key, one.event_id, moment, cause.received.raw, tag
-                        )
-                        counted.append(Counted(rule, entity, observation, cause))
-        return found, counted
+    def _note(
+        self,
+        prepared: Prepared,
+        matched: Sequence[Detector],
+        view: View,
+        moment: int,
+        cause: _Cause,
+    ) -> None:
+        """The findings of a single event, and the windows that count it."""
+        seen = cause.received
+        for detector in matched:
+            rule, entity = detector.rule, detector.entity(view)
+            prepared.ledger.matched(rule)
+            if rule.idle:
+                continue  # on trial: it counts, and tells nobody
+            if entity is None:
+                continue  # not about anybody: it must not be pooled with others
+            if rule.window is None:
+                context = self._context(cause.delivery)
+                made = findings.of_event(rule, entity, seen, moment, context)
+                prepared.found.append(_Found(made, cause.delivery))
+            else:
+                key = findings.window_key(rule, entity)
+                for tag in detector.tags(view):
+                    observation = Observation(
+                        rule.window, key, seen.event.event_id, moment, seen.raw, tag
+                    )
+                    prepared.counted.append(Counted(rule, entity, observation, cause))
 
     def _count(
-        self, rules: RuleSet, counted: Sequence[Counted[_Cause]], ledger: Ledger
-    ) -> tuple[list[_Found], list[tuple[UUID, WindowSpec, Sighting]]]:
-        """The findings of windows, and the sightings that they came of."""
+        self, prepared: Prepared
+    ) -> tuple[list[_Found], list[tuple[UUID, WindowSpec, Sighting]], int]:
+        """The findings of windows, the sightings they came of, and how many events are late."""
         found: list[_Found] = []
         seen: list[tuple[UUID, WindowSpec, Sighting]] = []
         late: set[int] = set()
-        for one, outcome in chains.observe(self._windows, rules, counted):
+        for one, outcome in chains.observe(self._windows, prepared.rules, prepared.counted):
             if outcome.late:
                 late.add(id(one.cause))
             for sighting in outcome.sightings:
@@ -158,13 +173,18 @@ class Pipeline:
                 )
                 found.append(_Found(made, delivery))
                 seen.append((one.observation.key, one.observation.spec, sighting))
-        ledger.late += len(late)
-        return found, seen
+        return found, seen, len(late)
 
-    def _tell(self, found: list[_Found], seen: list[tuple[UUID, WindowSpec, Sighting]]) -> None:
-        """Publish what was found, each finding once, wait until it is stored, and empty the lists.
+    def _tell(
+        self,
+        found: Sequence[_Found],
+        seen: Sequence[tuple[UUID, WindowSpec, Sighting]],
+        *,
+        began: int,
+    ) -> None:
+        """Publish what was found, each finding once, and wait until it is stored.
 
-        Waiting is for the broker's disk, so it is done for as many at once as the memory bears.
+        Waiting is for the broker's disk, so it is done for as many at once as a batch has.
         """
         if not found:
             return
@@ -179,32 +199,14 @@ class Pipeline:
                 carrier=tracing.carrier(owed[name].headers),
                 correlation_id=one.correlation_id,
                 kind=SpanKind.CONSUMER,
-                began=self._began,
+                began=began,
                 rule=one.rule.title,
             ):
                 log.info("finding", finding_id=str(name), rule=one.rule.title, count=one.count)
         self._windows.published(seen)
-        found.clear()
-        seen.clear()
 
     def _context(self, delivery: Delivery) -> Context:
         return Context(self._environment, delivery.correlation_id)
-
-
-def _slices(batch: Sequence[Delivery], dead: list[DeadLetter]) -> Iterator[list[_Cause]]:
-    """The events of a batch, some thousands at a time; what is not one is added to ``dead``."""
-    causes: list[_Cause] = []
-    for delivery in batch:
-        for one in event.decode_message(delivery.body):
-            if isinstance(one, Refused):
-                dead.append(_dead_letter(one, delivery))
-            else:
-                causes.append(_Cause(one, delivery))
-        if len(causes) >= SLICE:
-            yield causes
-            causes = []
-    if causes:
-        yield causes
 
 
 def _dead_letter(refused: Refused, delivery: Delivery) -> DeadLetter:

@@ -40,7 +40,9 @@ def waiting(channel: BlockingChannel, queue: str) -> int:
 class Running:
     """A consumer of events that runs, and what it acknowledged."""
 
-    def __init__(self, parameters: Any, handler: Handler, publisher: Publisher) -> None:
+    def __init__(
+        self, parameters: Any, handler: Handler, publisher: Publisher, **options: Any
+    ) -> None:
         self.registry = CollectorRegistry()
         self.consumer = Consumer(
             parameters,
@@ -49,6 +51,7 @@ class Running:
             publisher=publisher,
             service="test",
             metrics=ConsumerMetrics(self.registry),
+            **options,
         )
         self.consumer.start()
 
@@ -130,6 +133,62 @@ def test_poison_is_set_aside_alone(
     assert b'"13"' in body
     assert properties.headers[deadletter.KIND] == "poison"
     assert properties.headers[deadletter.REASON] == "KeyError: 'thirteen'"
+
+
+def test_the_next_batch_is_prepared_while_one_waits_and_none_is_acknowledged_before_it_is_done(
+    publisher: Publisher, parameters: Parameters, admin: BlockingChannel
+) -> None:
+    # Given a handler that waits for a server in its first batch
+    publisher.publish([message(str(number)) for number in range(300)], timeout=10)
+    prepared: list[list[str | None]] = []
+    handled: list[list[str | None]] = []
+    answered = threading.Event()
+
+    def prepare(batch: Sequence[Delivery]) -> list[str | None]:
+        prepared.append([one.message_id for one in batch])
+        return prepared[-1]
+
+    def handler(names: list[str | None]) -> list[DeadLetter]:
+        assert answered.wait(60)
+        handled.append(names)
+        return []
+
+    running = Running(
+        parameters("auditflow-admin"), handler, publisher, prepare=prepare, prefetch=100
+    )
+    # then another is prepared meanwhile, and not a third; and nothing is acknowledged
+    eventually(lambda: len(prepared) == 2)
+    eventually(lambda: in_hand(running) == 100)
+    assert (len(prepared), handled, running.acknowledged) == (2, [], 0)
+    # when the server answers, all are done in their order
+    answered.set()
+    eventually(lambda: running.acknowledged == 300)
+    running.consumer.stop()
+    assert handled == prepared
+    assert [name for names in handled for name in names] == [str(number) for number in range(300)]
+    assert waiting(admin, topology.EVENTS) == 0
+
+
+def in_hand(running: Running) -> int:
+    name, labels = "auditflow_consumer_in_hand_messages", {"queue": topology.EVENTS}
+    return int(running.registry.get_sample_value(name, labels) or 0)
+
+
+def test_a_message_that_cannot_be_prepared_is_set_aside_alone(
+    publisher: Publisher, parameters: Parameters, admin: BlockingChannel
+) -> None:
+    publisher.publish([message(str(number)) for number in range(50)], timeout=10)
+
+    def prepare(batch: Sequence[Delivery]) -> list[int]:
+        return [1 // (int(one.message_id or 0) - 13) for one in batch]
+
+    running = Running(parameters("auditflow-admin"), lambda batch: [], publisher, prepare=prepare)
+    eventually(lambda: running.acknowledged == 50)
+    running.consumer.stop()
+    assert waiting(admin, "audit_events.dlq") == 1
+    _, properties, body = admin.basic_get("audit_events.dlq", auto_ack=True)
+    assert b'"13"' in body
+    assert properties.headers[deadletter.REASON].startswith("ZeroDivisionError")
 
 
 def test_while_a_dependency_is_down_messages_stay_and_the_state_says_so(

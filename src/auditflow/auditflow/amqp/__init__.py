@@ -4,8 +4,9 @@ pika's connections are not thread-safe, so each of the two owns one connection a
 """
 
 from auditflow.amqp.connection import parameters
-from auditflow.amqp.consumer import Consumer, Delivery
+from auditflow.amqp.consumer import Consumer
 from auditflow.amqp.deadletter import DeadLetter
+from auditflow.amqp.delivery import Delivery
 from auditflow.amqp.measuring import ConsumerMetrics
 from auditflow.amqp.publisher import Message, Publisher
 

@@ -1,51 +1,47 @@
-"""A consumer of batches: many messages, one acknowledgement, and never one message lost."""
+"""A consumer of batches: many messages, one acknowledgement, and never one message lost.
+
+Its thread reads and prepares; the rest of the work, which waits for servers, goes on beside it
+(``flight``). What is acknowledged is always a batch whose work is done, in the order of arrival.
+"""
 
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, Final
 
 import pika
-from msgspec import Struct
 from pika.exceptions import AMQPError
-from tenacity import Retrying, retry_if_not_exception_type, stop_after_attempt, wait_fixed
 
 from auditflow import logs
 from auditflow.amqp.connection import until_stopped
 from auditflow.amqp.deadletter import DeadLetter
+from auditflow.amqp.delivery import Delivery
+from auditflow.amqp.flight import Abandoned, Flight, Runway
 from auditflow.amqp.measuring import ConsumerMetrics
 from auditflow.amqp.publisher import Publisher
-from auditflow.errors import Unavailable
 
 #: Messages that the broker hands over before the first is acknowledged.
 PREFETCH: Final = 500
-#: How often a message that fails alone is tried before it is set aside.
-ATTEMPTS: Final = 3
+#: Batches on their way at once: one that waits for servers, and one that is ready when it is done.
+IN_FLIGHT: Final = 2
+#: The most in a batch: this part of the prefetch, and about so many bytes.
+PARTS: Final = 4
+MAX_BATCH_BYTES: Final = 2 * 1024 * 1024
 #: How long the broker has to confirm dead letters.
 CONFIRM_SECONDS: Final = 10.0
+#: How long the end of the process waits for the batch in hand (seconds).
+LANDING_SECONDS: Final = 4.0
 
 log = logs.get(__name__)
-
-
-class Delivery(Struct, frozen=True):
-    """A message as it came."""
-
-    body: bytes
-    tag: int
-    redelivered: bool
-    message_id: str | None
-    correlation_id: str | None
-    headers: Mapping[str, Any]
-
 
 #: Does all that a batch needs before it returns, since the batch is acknowledged then, and returns
 #: what is to be set aside. When it raises Unavailable it is called again with the same batch; on
 #: any other error each message is tried alone. So it must bear to see a message twice.
-Handler = Callable[[Sequence[Delivery]], Sequence[DeadLetter]]
-
-
-class _Stopped(Exception):
-    """The consumer was asked to end; the batch in hand goes back to the queue."""
+Handler = Callable[[Any], Sequence[DeadLetter]]
+#: The part of the work that waits for nobody: the handler is called with its result.
+Prepare = Callable[[Sequence[Delivery]], Any]
 
 
 class _Lost(Exception):
@@ -55,12 +51,13 @@ class _Lost(Exception):
         super().__init__(str(error) or type(error).__name__)
 
 
-#: What ends the work on a connection, and is never a message's fault.
-_ENDINGS: Final = (_Stopped, _Lost, AMQPError)
+def _as_it_is(batch: Sequence[Delivery]) -> Sequence[Delivery]:
+    return batch
 
 
 class Consumer:
-    """Consumes one queue on a thread and a connection of its own.
+    """Consumes one queue on a connection of its own, with one thread that reads and prepares, and
+    one on which the handler runs.
 
     While a dependency of the handler is down the batch is held and the connection kept alive, so
     that the rest stays in the queue. When the connection is lost, the broker gives what was not
@@ -77,41 +74,53 @@ class Consumer:
         service: str,
         metrics: ConsumerMetrics,
         prefetch: int = PREFETCH,
+        prepare: Prepare = _as_it_is,
         on_poison: Callable[[DeadLetter], None] = lambda dead: None,
     ) -> None:
-        """``on_poison`` is told of each message that failed alone, when it is set aside."""
+        """``handler`` gets what ``prepare`` made of a batch: its messages, where there is none.
+
+        ``on_poison`` is told of each message that failed alone, when it is set aside.
+        """
         self._parameters = parameters
         self._queue = queue
-        self._handler = handler
+        self._prepare = prepare
         self._publisher = publisher
         self._service = service
         self._prefetch = prefetch
+        self._largest = max(1, prefetch // PARTS)
         self._on_poison = on_poison
         self._stop = threading.Event()
+        self._ended = threading.Event()
         self._state: str | None = "not connected yet"
-        self._held: str | None = None
         self._connection: pika.BlockingConnection | None = None
         self._channel: Any = None
-        self._buffer: list[Delivery] = []
-        self._batch: list[Delivery] = []
+        self._buffer: deque[Delivery] = deque()
+        self._flights: deque[Flight] = deque()
         self._metrics = metrics.of(
             queue,
             connected=lambda: self._state is None,
-            in_hand=lambda: len(self._batch) + len(self._buffer),
+            in_hand=lambda: sum(len(one.batch) for one in tuple(self._flights)) + len(self._buffer),
             oldest=self._oldest,
+        )
+        self._runway = Runway(
+            f"handler-{queue}",
+            prepare=prepare,
+            handler=handler,
+            store=self._set_aside,
+            metrics=self._metrics,
         )
         self._thread = threading.Thread(target=self._run, name=f"consumer-{queue}", daemon=True)
 
     def start(self) -> None:
         """Begin to consume; returns at once."""
+        self._runway.open()
         self._thread.start()
 
-    def stop(self, *, timeout: float = 5.0) -> None:
+    def stop(self, *, timeout: float = LANDING_SECONDS + 1) -> None:
         """Finish the batch in hand, give the rest back, and end."""
         self._stop.set()
-        connection = self._connection
-        if connection is not None and connection.is_open:
-            connection.add_callback_threadsafe(lambda: None)  # wakes it up
+        self._ended.set()
+        self._wake()
         if self._thread.is_alive():
             self._thread.join(timeout)
 
@@ -121,7 +130,7 @@ class Consumer:
 
     def held(self) -> str | None:
         """None while work goes on, else why the batch in hand has to wait."""
-        return self._held
+        return self._runway.held()
 
     def alive(self) -> str | None:
         """None while the thread works, else that it ended, which only a restart mends."""
@@ -130,12 +139,13 @@ class Consumer:
         return f"the consumer of {self._queue} has ended"
 
     def _oldest(self) -> Mapping[str, Any] | None:
-        for waiting in (self._batch, self._buffer):
-            for delivery in waiting[:1]:
-                return delivery.headers
+        for flight in tuple(self._flights):
+            return flight.batch[0].headers
+        for delivery in tuple(self._buffer):
+            return delivery.headers
         return None
 
-    # What follows runs on the consumer's own thread.
+    # What follows runs on the consumer's own thread, but for what says otherwise.
 
     def _run(self) -> None:
         while not self._stop.is_set():
@@ -146,8 +156,6 @@ class Consumer:
                 self._state = f"the connection ended: {error}"
                 if not self._stop.is_set():
                     log.warning("consumer disconnected", queue=self._queue, error=str(error))
-            except _Stopped:
-                pass
             finally:
                 self._close()
 
@@ -165,8 +173,11 @@ class Consumer:
         log.info("consumer connected", queue=self._queue, prefetch=self._prefetch)
 
     def _close(self) -> None:
+        # What is on its way is not finished: the broker has it still, and gives it to the next.
+        self._ended.set()
+        self._ended = threading.Event()
+        self._flights.clear()
         self._buffer.clear()
-        self._batch = []
         connection, self._connection, self._channel = self._connection, None, None
         self._state = self._state or "disconnected"
         if connection is not None and connection.is_open:
@@ -178,11 +189,17 @@ class Consumer:
     def _consume(self) -> None:
         while not self._stop.is_set():
             self._serve(1.0)
-            # Handling a batch may let more in; it is taken up to the prefetch at a time.
-            while self._buffer and not self._stop.is_set():
-                self._batch, self._buffer = self._buffer, []
-                self._settle(self._batch)
-                self._batch = []
+            self._acknowledge()
+            while self._buffer and len(self._flights) < IN_FLIGHT and not self._stop.is_set():
+                self._gather()
+                self._begin(self._take())
+                self._acknowledge()
+        # Only the first can be under way: the handler begins nothing after the end.
+        self._ended.set()
+        limit = time.monotonic() + LANDING_SECONDS
+        while self._flights and not self._flights[0].landed and time.monotonic() < limit:
+            self._serve(0.1)
+        self._acknowledge()
 
     def _serve(self, seconds: float) -> None:
         """Let the connection work: deliveries into the buffer, heartbeats to the broker."""
@@ -206,81 +223,58 @@ class Consumer:
     def _on_cancel(self, _: Any) -> None:
         raise _Lost(RuntimeError(f"the broker ended the consumer of {self._queue}"))
 
-    def _settle(self, batch: list[Delivery]) -> None:
-        """Process a batch and acknowledge it."""
+    def _gather(self) -> None:
+        """Read what is there already: a trip to a server costs the same for many messages."""
+        before = 0
+        while before < len(self._buffer) < self._largest:
+            before = len(self._buffer)
+            self._serve(0)
+
+    def _take(self) -> list[Delivery]:
+        """The next batch: at least one message."""
+        batch = [self._buffer.popleft()]
+        size = len(batch[0].body)
+        while self._buffer and len(batch) < self._largest and size < MAX_BATCH_BYTES:
+            batch.append(self._buffer.popleft())
+            size += len(batch[-1].body)
+        return batch
+
+    def _begin(self, batch: list[Delivery]) -> None:
         try:
-            dead = self._patiently(lambda: self._handle(batch))
-        except _ENDINGS:
-            raise
-        except Exception:  # whatever one message did must not take the others with it
-            log.exception("a batch failed: trying each message alone", messages=len(batch))
-            for delivery in batch:
-                self._acknowledge([delivery], self._alone(delivery))
-        else:
-            self._acknowledge(batch, dead)
+            prepared = self._prepare(batch)
+        except Exception as error:  # noqa: BLE001 - each message is tried alone then
+            prepared = error
+        flight = Flight(batch, prepared, self._ended)
+        self._flights.append(flight)
+        self._runway.start(flight, self._wake)
 
-    def _handle(self, batch: list[Delivery]) -> Sequence[DeadLetter]:
-        began = time.perf_counter()
-        dead = self._handler(batch)
-        self._metrics.batch_seconds.observe(time.perf_counter() - began)
-        return dead
+    def _wake(self) -> None:
+        """Let the consumer's thread look up. Called on any thread."""
+        connection = self._connection
+        if connection is not None:
+            with suppress(AMQPError):  # it ended, which its own thread sees too
+                connection.add_callback_threadsafe(lambda: None)
 
-    def _alone(self, delivery: Delivery) -> Sequence[DeadLetter]:
-        """Process one message; if it fails by itself, it is poison."""
-        attempts = Retrying(
-            stop=stop_after_attempt(ATTEMPTS),
-            wait=wait_fixed(0.05),
-            retry=retry_if_not_exception_type(_ENDINGS),
-            sleep=self._serve,
-            reraise=True,
-        )
-        try:
-            return attempts(self._patiently, lambda: self._handle([delivery]))
-        except _ENDINGS:
-            raise
-        except Exception as error:
-            log.exception("a message failed alone: it is set aside", message_id=delivery.message_id)
-            return [
-                DeadLetter(
-                    body=delivery.body,
-                    reason=f"{type(error).__name__}: {error}",
-                    kind="poison",
-                    message_id=delivery.message_id,
-                    correlation_id=delivery.correlation_id,
-                    headers=delivery.headers,
-                )
-            ]
-
-    def _acknowledge(self, batch: list[Delivery], dead: Sequence[DeadLetter]) -> None:
-        if dead:
-            messages = [one.message(self._queue, service=self._service) for one in dead]
-            self._patiently(lambda: self._publisher.publish(messages, timeout=CONFIRM_SECONDS))
-            for one in dead:
+    def _acknowledge(self) -> None:
+        """Acknowledge the batches whose work is done."""
+        while self._flights and self._flights[0].landed:
+            flight = self._flights[0]
+            if isinstance(flight.error, Abandoned):
+                return
+            if flight.error is not None:
+                raise flight.error
+            for one in flight.dead:
                 self._metrics.dead_letters[one.kind].inc()
                 if one.kind == "poison":
                     self._on_poison(one)
-        self._channel.basic_ack(batch[-1].tag, multiple=True)
-        self._metrics.acknowledged(len(batch), batch[0].headers)
+            self._channel.basic_ack(flight.batch[-1].tag, multiple=True)
+            self._metrics.acknowledged(len(flight.batch), flight.batch[0].headers)
+            self._flights.popleft()
 
-    def _patiently(self, work: Callable[[], Any]) -> Any:
-        """Do it, and again while a dependency is down, keeping the connection alive meanwhile."""
-
-        def report(error: BaseException, seconds: float) -> None:
-            self._held = str(error)
-            self._metrics.pauses.inc()
-            log.warning("consumer paused", error=str(error), retry_in=round(seconds, 1))
-
-        def sleep(seconds: float) -> None:
-            # In steps, so that the end of the process need not wait for the longest pause.
-            self._serve(min(seconds, 0.5))
-
-        try:
-            result = until_stopped(self._stop, Unavailable, report=report, sleep=sleep)(work)
-        except Unavailable as error:
-            raise _Stopped from error
-        finally:
-            self._held = None
-        return result
+    def _set_aside(self, dead: Sequence[DeadLetter]) -> None:
+        """Store dead letters. Called on the handler's thread."""
+        messages = [one.message(self._queue, service=self._service) for one in dead]
+        self._publisher.publish(messages, timeout=CONFIRM_SECONDS)
 
     def _report(self, error: BaseException, seconds: float) -> None:
         self._state = str(error)
