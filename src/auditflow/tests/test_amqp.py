@@ -3,10 +3,8 @@
 import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
-import pika
 import pytest
 from pika.adapters.blocking_connection import BlockingChannel
 from prometheus_client import CollectorRegistry
@@ -231,24 +229,19 @@ def test_what_was_in_hand_at_the_stop_goes_back(
 
 
 def test_a_broker_that_dies_and_comes_back_loses_nothing(
-    make_rabbitmq: Any, tmp_path: Path
+    rabbitmq: Any, publisher: Publisher, parameters: Parameters
 ) -> None:
-    # Given a broker of our own, a publisher and a consumer
-    broker = make_rabbitmq(tmp_path)
-    where = pika.URLParameters(broker.url("auditflow-admin"))
-    publisher = Publisher(where)
-    publisher.start()
-    eventually(lambda: publisher.check() is None)
+    # Given a publisher and a consumer
     seen: set[str | None] = set()
 
     def handler(batch: Sequence[Delivery]) -> list[DeadLetter]:
         seen.update(one.message_id for one in batch)
         return []
 
-    running = Running(where, handler, publisher)
+    running = Running(parameters("auditflow-admin"), handler, publisher)
     confirmed = set()
     # when it is killed in the middle of publishing, and starts again
-    killer = threading.Timer(0.3, broker.kill)
+    killer = threading.Timer(0.3, rabbitmq.kill)
     killer.start()
     for number in range(100_000):
         try:
@@ -259,11 +252,10 @@ def test_a_broker_that_dies_and_comes_back_loses_nothing(
     killer.join()
     assert publisher.check() is not None
     eventually(lambda: running.consumer.check() is not None)
-    broker.start()
+    rabbitmq.start()
     # then both come back by themselves, and every confirmed message arrives
     eventually(lambda: publisher.check() is None and running.consumer.check() is None)
     publisher.publish([message("after")], timeout=10)
     eventually(lambda: confirmed | {"after"} <= seen)
     assert confirmed
     running.consumer.stop()
-    publisher.close()

@@ -306,14 +306,14 @@ def test_40_000_findings_wait_at_the_start(
     headers = {"Authorization": f"Bearer {service_secrets['API_TOKEN']}"}
     slowest = highest = 0.0
     started = time.monotonic()
-    with httpx.Client(base_url=service.url, headers=headers, timeout=10) as api:
+    with httpx.Client(base_url=service.url, headers=headers, timeout=10, verify=False) as api:
         while query("SELECT sum(finding_count) FROM alerts") != [(40_000,)]:
             asked = time.monotonic()
             assert api.get("/alerts", params={"q": "user"}).status_code == 200
             slowest = max(slowest, time.monotonic() - asked)
             highest = max(highest, process.memory_info().rss)
             assert time.monotonic() - started < 90
-            time.sleep(0.1)  # a few clients, not a load test
+            time.sleep(0.25)  # a few clients, not a load test
     took = time.monotonic() - started
 
     # then all is stored, in bounded memory, and the API answered meanwhile

@@ -17,6 +17,7 @@ from typing import Any
 import jsonschema
 import kubernetes_validate
 import pytest
+from kubernetes_validate import utils
 
 KUBERNETES = "1.37"
 CATALOGUE = os.environ.get(
@@ -48,6 +49,14 @@ class NotReachable(Exception):
     pass
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _definitions_are_read_once() -> Iterator[None]:
+    """The library reads its two megabytes of definitions for each object."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(utils, "schema_contents", cache(utils.schema_contents))
+        yield
+
+
 def _pattern(validator: Any, pattern: str, value: Any, schema: Any) -> Iterator[Any]:
     # The API server's regular expressions are Go's; some have flags where Python wants none.
     flags = re.match(r"\^?\(\?([a-z]+)\)", pattern)
@@ -62,9 +71,15 @@ Validator = jsonschema.validators.extend(  # type: ignore[no-untyped-call]
 )
 
 
+#: The first time that the catalogue could not be reached, which is enough to know.
+_away: list[str] = []
+
+
 @cache
 def custom_schema(group: str, kind: str, version: str) -> Any:
     place = CATALOGUE.format(group=group, kind=kind, version=version)
+    if _away:
+        raise NotReachable(_away[0])
     try:
         if "://" in place:
             with urllib.request.urlopen(place, timeout=10) as answer:
@@ -74,7 +89,8 @@ def custom_schema(group: str, kind: str, version: str) -> Any:
         pytest.fail(f"the catalogue has no schema of {kind} of {group}/{version}: {error}")
     except OSError as error:
         if "://" in place:
-            raise NotReachable(f"{place}: {error}") from None
+            _away.append(f"{place}: {error}")
+            raise NotReachable(_away[0]) from None
         pytest.fail(f"there is no {place}")
 
 
