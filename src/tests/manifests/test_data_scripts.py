@@ -4,10 +4,14 @@ Only the folders in them are others here.
 """
 
 import os
+import shutil
+import socket
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -114,6 +118,66 @@ class Environment:
 @pytest.fixture
 def environment(make_postgres: Callable[[Path], Any], tmp_path: Path, root: Path) -> Environment:
     return Environment(make_postgres(tmp_path / "pod"), tmp_path, root / "apps")
+
+
+@contextmanager
+def exporter(program: str, **variables: str) -> Iterator[Callable[[], dict[str, float]]]:
+    """A real exporter, as its container is told to run; gives what it shows, by series."""
+    if shutil.which(program) is None:
+        pytest.skip(f"there is no {program}; Debian has it as a package")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    process = subprocess.Popen(
+        (program, f"--web.listen-address=127.0.0.1:{port}"), env=os.environ | variables,
+        stdout=sys.stderr,
+    )  # fmt: skip
+
+    def shown() -> dict[str, float]:
+        deadline = time.monotonic() + 20
+        while True:
+            try:
+                with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics") as answer:
+                    lines = answer.read().decode().splitlines()
+                break
+            except OSError:
+                assert process.poll() is None, f"{program} ended"
+                assert time.monotonic() < deadline
+                time.sleep(0.02)
+        pairs = (line.rpartition(" ") for line in lines if not line.startswith("#"))
+        return {series: float(value) for series, _, value in pairs}
+
+    try:
+        yield shown
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def test_postgresql_is_measured_by_one_who_sees_no_data(
+    environment: Environment, tmp_path: Path
+) -> None:
+    environment.migrate()
+    password = environment.secrets["postgres"]["auditflow_monitor"]
+    session = environment.connect("auditflow_monitor", password)
+    with pytest.raises(psycopg2.errors.InsufficientPrivilege), session.cursor() as cursor:
+        cursor.execute("SELECT * FROM alerts")
+    session.close()
+    file = tmp_path / "password"
+    file.write_text(password)
+    server = environment.server
+    with exporter(
+        "prometheus-postgres-exporter",
+        DATA_SOURCE_URI=f"{server.host}:{server.port}/auditflow?sslmode=disable",
+        DATA_SOURCE_USER="auditflow_monitor",
+        DATA_SOURCE_PASS_FILE=str(file),
+    ) as shown:
+        series = shown()
+        assert series["pg_up"] == 1
+        names = {one.partition("{")[0] for one in series}
+        assert names >= {"pg_stat_activity_count", "pg_settings_max_connections"}
+        sizes = [one for one in series if one.startswith("pg_database_size_bytes")]
+        assert any('datname="auditflow"' in one for one in sizes)
 
 
 def count(connection: Any) -> int:
@@ -251,8 +315,6 @@ def redis_port(
 
 @pytest.fixture
 def unused_tcp_port() -> int:
-    import socket
-
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
@@ -280,3 +342,34 @@ def test_redis_knows_the_service_and_refuses_to_forget(
     ) as admin:
         assert admin.config_get("maxmemory-policy") == {"maxmemory-policy": "noeviction"}
         assert admin.config_get("appendonly") == {"appendonly": "yes"}
+
+
+def test_redis_is_measured_by_one_who_sees_no_window(
+    redis_port: int, secrets: dict[str, dict[str, str]], tmp_path: Path
+) -> None:
+    user, password = "auditflow-monitor", secrets["redis-people"]["auditflow-monitor"]
+    with redis.Redis(port=redis_port, username=user, password=password) as monitor:
+        assert monitor.ping()
+        for forbidden in (
+            ("GET", "window"),
+            ("SCAN", "0"),
+            ("CONFIG", "GET", "*"),
+            ("ACL", "LIST"),
+        ):
+            with pytest.raises(redis.exceptions.NoPermissionError):
+                monitor.execute_command(*forbidden)
+    address = f"redis://127.0.0.1:{redis_port}"
+    file = tmp_path / "exporter.json"
+    written = secrets["redis-exporter"]["exporter.json"]
+    file.write_text(written.replace("redis://127.0.0.1:6379", address))
+    with exporter(
+        "prometheus-redis-exporter",
+        REDIS_ADDR=address,
+        REDIS_USER=user,
+        REDIS_PASSWORD_FILE=str(file),
+        REDIS_EXPORTER_CONFIG_COMMAND="-",
+    ) as shown:
+        series = shown()
+        assert series["redis_up"] == 1
+        assert series["redis_memory_max_bytes"] == 256 * 2**20
+        assert series["redis_memory_used_bytes"] > 0

@@ -22,7 +22,9 @@ FLOW = {
     ("prometheus", "audit-log-analysis", 5001),
     ("prometheus", "event-audit-dashboard", 8080),
     ("prometheus", "notification-service", 8000),
+    ("prometheus", "postgres", 9187),
     ("prometheus", "rabbitmq", 15692),
+    ("prometheus", "redis", 9121),
 }
 #: Who may leave the namespace, beside DNS.
 OUTSIDE = {("secrets", 443), ("secrets", 6443)}

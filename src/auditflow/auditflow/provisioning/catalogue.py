@@ -15,9 +15,10 @@ from auditflow import topology
 
 Values = Mapping[str, str]
 
-#: Redis' users: the service, and the one for people, who may do everything.
+#: Redis' users: the service, the exporter of metrics, and who may do everything, for people.
 REDIS_USERS: Final[Mapping[str, str]] = {
     "audit-log-analysis": "~* &* +@all -@admin -@dangerous +info",
+    "auditflow-monitor": "-@all +ping +info +slowlog|len +slowlog|get +latency|latest",
     "auditflow-admin": "~* &* +@all",
 }
 
@@ -29,7 +30,7 @@ class Value(Struct, frozen=True):
 
 
 class Document(Struct, frozen=True):
-    """A text that servers read. It holds only hashes, so the values cannot be read back from it."""
+    """A text that programs read. Its values are not read back from it: most are hashes there."""
 
     values: tuple[str, ...]
     write: Callable[[Values], str]
@@ -48,6 +49,11 @@ def _users_acl(values: Values) -> str:
         digest = hashlib.sha256(values[f"redis/{user}"].encode()).hexdigest()
         lines.append(f"user {user} on #{digest} {rules}")
     return "\n".join(lines) + "\n"
+
+
+def _exporter_passwords(values: Values) -> str:
+    # The exporter of Redis takes passwords from files only as a map by address.
+    return json.dumps({"redis://127.0.0.1:6379": values["redis/auditflow-monitor"]})
 
 
 SECRETS: Final[Mapping[str, Mapping[str, Value | Document]]] = {
@@ -72,18 +78,29 @@ SECRETS: Final[Mapping[str, Mapping[str, Value | Document]]] = {
     },
     "postgres": {
         role: Value(f"postgres/{role}")
-        for role in ("postgres", "auditflow_owner", "auditflow_app", "auditflow_reader")
+        for role in (
+            "postgres",
+            "auditflow_owner",
+            "auditflow_app",
+            "auditflow_reader",
+            "auditflow_monitor",
+        )
     },
     "postgres-backup": {"PGPASSWORD": Value("postgres/auditflow_reader")},
     # No pod mounts these two: they are for people.
     "rabbitmq-people": {
         user: Value(f"rabbitmq/{user}") for user in ("auditflow-operator", "auditflow-admin")
     },
-    "redis-people": {"auditflow-admin": Value("redis/auditflow-admin")},
+    "redis-people": {
+        user: Value(f"redis/{user}") for user in ("auditflow-monitor", "auditflow-admin")
+    },
     "rabbitmq": {
         "definitions.json": Document(
             tuple(f"rabbitmq/{user}" for user in topology.USERS), _definitions
         )
     },
     "redis": {"users.acl": Document(tuple(f"redis/{user}" for user in REDIS_USERS), _users_acl)},
+    "redis-exporter": {
+        "exporter.json": Document(("redis/auditflow-monitor",), _exporter_passwords)
+    },
 }

@@ -94,6 +94,8 @@ STAND_INS = (
     StandIn("postgres", "docker.io/library/postgres", "17"),
     StandIn("rabbitmq", "docker.io/library/rabbitmq", "4-management"),
     StandIn("redis", "docker.io/library/redis", "8"),
+    StandIn("postgres-exporter", "quay.io/prometheuscommunity/postgres-exporter", "v0"),
+    StandIn("redis-exporter", "docker.io/oliver006/redis_exporter", "v1"),
     StandIn(
         "argocd",
         "quay.io/argoproj/argocd",
