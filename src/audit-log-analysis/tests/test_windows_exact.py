@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from audit_analysis.windows import Observation, Sighting, WindowKeeper, WindowSpec
 from audit_analysis.windows.memory import MemoryWindows
 from audit_analysis.windows.redis import RedisWindows
+from audit_analysis.windows.spec import Kind
 from auditflow.finding import MAX_EVIDENCE
 
 #: Time, event id, tag.
@@ -167,6 +168,26 @@ def test_redis_windows_know_the_truth_in_any_order(
 ) -> None:
     examples = 1000 if kind == "event_count" else 350
     check_streams(kind, lambda: redis_windows, is_hit, examples=examples)
+
+
+@pytest.mark.parametrize("kind", ["event_count", "value_count"])
+def test_redis_windows_know_the_truth_of_large_windows(
+    redis_windows: RedisWindows, kind: Kind, is_hit: IsHit
+) -> None:
+    # Given 250 events, of which a hundred (with different values) in half of their time are a hit
+    draw = random.Random(7)
+    spec = WindowSpec(kind=kind, threshold=115, timespan=150, dedup=200, lateness=100)
+    times = [draw.randrange(300) for _ in range(250)]
+    seen = [
+        (time, f"e{n}", "" if kind == "event_count" else f"v{n % 240}")
+        for n, time in enumerate(times)
+    ]
+    # when they come shuffled, some twice
+    order = sorted([*seen, *seen[::7]], key=lambda one: one[0] + draw.randrange(100))
+    reported = knowledge(redis_windows, spec, order, batch=50, forget=False)
+    # then the truth is known
+    check_against_truth(set(seen), spec, reported, is_hit)
+    assert reported
 
 
 @pytest.fixture(params=["memory", "redis"])

@@ -1,6 +1,6 @@
 """Windows in Redis, shared by any number of workers: one Lua call an event, one trip a batch."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from importlib.resources import files
 from typing import Any, Final
@@ -97,15 +97,17 @@ class RedisWindows:
     def _execute(self, observations: Sequence[Observation]) -> list[Any]:
         if self._sha is None:
             self._sha = str(self._client.script_load(self._source))
+        asking = _asking(observations)
         with self._client.pipeline(transaction=False) as pipe:
-            for one in observations:
-                spec = one.spec
+            for number, one in enumerate(observations):
+                spec, others = one.spec, asking.get(number)
                 pipe.evalsha(
                     self._sha, 5, *_keys(one.key),
                     one.event_id, one.tag, one.moment, spec.kind,
                     spec.threshold, spec.timespan, spec.dedup, spec.lateness, spec.capacity,
                     _idle(spec), MAX_RAWS, MAX_EVIDENCE, one.raw,
-                    int(one.approximate), int(spec.reports), int(spec.feeds),
+                    int(one.approximate), int(others is not None), int(spec.feeds),
+                    *(others or ()),
                 )  # fmt: skip
             return list(pipe.execute())
 
@@ -115,15 +117,65 @@ def _keys(key: UUID) -> tuple[str, ...]:
     return tuple(f"{{{key}}}:{name}" for name in ("events", "hits", "raws", "notes", "latest"))
 
 
+def _asking(observations: Sequence[Observation]) -> dict[int, Collection[int]]:
+    """Which observations ask for sightings, and for which buckets besides their own.
+
+    What a window saw a moment ago is of no use to anybody, and to tell it costs more than to count.
+    So the last event of a window asks for those before it as well. But one that is newer by more
+    than the lateness may drive out what these rest on: it asks for itself.
+    """
+    asking: dict[int, Collection[int]] = {}
+    open_: dict[UUID, _Unasked] = {}
+    for number, one in enumerate(observations):
+        if not one.spec.reports:
+            continue
+        known = open_.get(one.key)
+        if known is not None and known.takes(one):
+            known.last = number
+            continue
+        if known is not None:
+            asking[known.last] = known.buckets()
+        open_[one.key] = _Unasked(one, number)
+    for known in open_.values():
+        asking[known.last] = known.buckets()
+    return asking
+
+
+class _Unasked:
+    """Events of one window, of which the last asks for all."""
+
+    __slots__ = ("_moments", "_newest", "_oldest", "_spec", "last")
+
+    def __init__(self, one: Observation, number: int) -> None:
+        self.last = number
+        self._spec = one.spec
+        self._moments = [one.moment]
+        self._oldest = self._newest = one.moment
+
+    def takes(self, one: Observation) -> bool:
+        """Whether one more event may ask for these too."""
+        oldest, newest = min(self._oldest, one.moment), max(self._newest, one.moment)
+        if newest - oldest > self._spec.lateness:
+            return False
+        self._oldest, self._newest = oldest, newest
+        self._moments.append(one.moment)
+        return True
+
+    def buckets(self) -> Collection[int]:
+        """The buckets of all but the last, which looks at its own anyway."""
+        if len(self._moments) == 1:
+            return ()
+        return {bucket for moment in self._moments for bucket in self._spec.buckets(moment)}
+
+
 def _idle(spec: WindowSpec) -> int:
     return spec.retention // 1000 + OUTAGE_SECONDS
 
 
 def _outcome(answer: Any) -> Outcome:
-    if answer == b"late":
-        return Outcome(late=True)
-    sightings, hits = answer
+    late, sightings, hits = answer
     return Outcome(
+        late=bool(late),
         sightings=tuple(_sighting(fields) for fields in sightings),
         hits=tuple(
             Hit(event_id.decode(), int(moment), raw or b"", bool(approximate))

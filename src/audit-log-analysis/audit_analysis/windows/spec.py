@@ -137,6 +137,8 @@ class WindowKeeper(Protocol):
     def observe(self, observations: Sequence[Observation]) -> list[Outcome]:
         """Take events in; one outcome for each, in the same order.
 
+        Sightings may come with a later event of the same window than those which changed them.
+
         An event that is already in is looked at again as if it were new, since whoever took it in
         may have died before it could publish what it saw.
 

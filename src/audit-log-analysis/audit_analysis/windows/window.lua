@@ -1,4 +1,5 @@
--- Take one event into a window and report the sightings that it can have changed.
+-- Take one event into a window and report the sightings that it, and others before it in the same
+-- trip, can have changed.
 -- windows/spec.py defines the words; windows/memory.py and hits.py are the same in Python.
 --
 -- KEYS  1 events: sorted set of "id NUL tag", by time (ms)   2 hits: sorted set, time by time
@@ -8,8 +9,9 @@
 --       10 idle seconds until the window is forgotten  11 most raws kept  12 most events named
 --       13 the event's bytes, if known  14 whether there may have been more like it
 --       15 whether sightings are told  16 whether hits are told
--- Returns 'late', or {sightings, hits}: of the first each is {bucket, last hit, count,
---       {member, time, ...}, last member, last time, first raw, last raw, approximate}, of the second
+--       17 ... more buckets to tell of: those of events before, which did not ask themselves
+-- Returns {late, sightings, hits}: of the second each is {bucket, last hit, count,
+--       {member, time, ...}, last member, last time, first raw, last raw, approximate}, of the third
 --       {event id, time, raw, approximate}
 
 local events, hits, raws, notes, latest = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
@@ -26,11 +28,11 @@ local function whole(number)
 end
 
 local function id_of(name)
-  return string.match(name, '^[^%z]*')
+  return string.sub(name, 1, string.find(name, '\0', 1, true) - 1)
 end
 
 local function tag_of(name)
-  return string.match(name, '%z(.*)$')
+  return string.sub(name, string.find(name, '\0', 1, true) + 1)
 end
 
 -- `names` are members, or members and times in turn.
@@ -48,12 +50,11 @@ local function lose(time)
   end
 end
 
-local moment = tonumber(redis.call('ZSCORE', events, member))
-if not moment then
-  moment = tonumber(ARGV[3])
+-- Puts the event in. False when it comes too late for that.
+local function take(moment)
   local newest = tonumber(redis.call('ZREVRANGE', events, 0, 0, 'WITHSCORES')[2]) or moment
   if moment < newest - lateness then
-    return 'late'
+    return false
   end
   redis.call('ZADD', events, whole(moment), member)
   if tagged then
@@ -79,22 +80,48 @@ if not moment then
     lose(tonumber(dropped[#dropped]))
     redis.call('ZREMRANGEBYRANK', events, 0, surplus - 1)
     forget(dropped, 2)
-    if not redis.call('ZSCORE', events, member) then
-      return 'late'
-    end
+    return redis.call('ZSCORE', events, member) and true or false
   end
+  return true
 end
-if ARGV[14] == '1' then
+
+local given, late = tonumber(ARGV[3]), false
+local moment = tonumber(redis.call('ZSCORE', events, member))
+if not moment then
+  moment, late = given, not take(given)
+elseif moment ~= given then
+  -- It came with another time before (a clock that was set back), so who asks does not know where.
+  redis.call('HSET', notes, 'moved', (redis.call('HGET', notes, 'moved') or '') .. whole(moment) .. ' ')
+end
+if ARGV[14] == '1' and not late then
   lose(moment)
 end
 
-local found = {}
+-- Times of hits that this event has a part in; and those that were known before, when it matters.
+local found, known = {}, nil
 local function hit(time)
   local text = whole(time)
   if not found[text] then
     found[#found + 1], found[text] = text, true
-    redis.call('ZADD', hits, text, text)
+    if not (known and known[text]) then
+      redis.call('ZADD', hits, text, text)
+    end
   end
+end
+
+local function know_hits(from, to)
+  known = {}
+  for _, text in ipairs(redis.call('ZRANGEBYSCORE', hits, from, to)) do
+    known[text] = true
+  end
+end
+
+-- Whether all events that the event can complete are hits already, so that only its own time is a
+-- question. Not asked where hits are told: they are told again.
+local function nothing_new_after()
+  local after, beyond = '(' .. whole(moment), '(' .. whole(moment + timespan)
+  return ARGV[16] ~= '1'
+    and redis.call('ZCOUNT', hits, after, beyond) == redis.call('ZCOUNT', events, after, beyond)
 end
 
 local function neighbours()
@@ -102,31 +129,81 @@ local function neighbours()
     '(' .. whole(moment + timespan), 'WITHSCORES')
 end
 
--- Every run of `threshold` neighbours around the event that fits into the timespan.
+-- Every run of `threshold` neighbours around the event that fits into the timespan. Of these runs
+-- there are as many as there are events behind it, so only their ends are looked at.
 local function counted()
+  if nothing_new_after() then
+    local first = redis.call('ZCOUNT', events, '-inf', whole(moment)) - threshold
+    local start = first >= 0 and redis.call('ZRANGE', events, first, first, 'WITHSCORES')[2]
+    if start and moment - tonumber(start) < timespan then
+      hit(moment)
+    end
+    return
+  end
   local rank = redis.call('ZRANK', events, member)
-  local from = math.max(0, rank - threshold + 1)
-  local near = redis.call('ZRANGE', events, from, rank + threshold - 1, 'WITHSCORES')
-  for start = 1, math.min(rank - from + 1, #near / 2 - threshold + 1) do
-    local first, last = tonumber(near[2 * start]), tonumber(near[2 * (start + threshold - 1)])
-    if last - first < timespan then
+  local first = math.max(0, rank - threshold + 1)
+  local behind = redis.call('ZRANGE', events, first + threshold - 1, rank + threshold - 1,
+    'WITHSCORES')
+  local before = redis.call('ZRANGE', events, first, first + #behind / 2 - 1, 'WITHSCORES')
+  if #behind > 2 then
+    know_hits(behind[2], behind[#behind])
+  end
+  for i = 2, #behind, 2 do
+    local last = tonumber(behind[i])
+    if last - tonumber(before[i]) < timespan then
       hit(last)
     end
   end
 end
 
+-- Whether `threshold` different tags stand in the timespan up to the event: looked for backwards,
+-- in steps, since mostly the nearest events tell.
+local function enough_before()
+  local held, number, offset, step = {}, 0, 0, math.max(64, 2 * threshold)
+  while true do
+    local names = redis.call('ZREVRANGEBYSCORE', events, whole(moment),
+      '(' .. whole(moment - timespan), 'LIMIT', offset, step)
+    for _, name in ipairs(names) do
+      local seen = tag_of(name)
+      if not held[seen] then
+        held[seen], number = true, number + 1
+        if number >= threshold then
+          return true
+        end
+      end
+    end
+    if #names < step then
+      return false
+    end
+    offset = offset + step
+  end
+end
+
 -- A window slides over the neighbours, and counts how often it holds each tag. When nothing is newer
--- than the event, the tags' newest times say the same at once, however many there are.
+-- than the event, the tags' newest times say the same at once, however many there are; and when all
+-- that is newer are hits already, only the event's own time is a question.
 local function different()
   if redis.call('ZCARD', latest) < threshold then
     return
   end
-  if redis.call('ZCOUNT', events, '(' .. whole(moment), '+inf') == 0 then
+  local after = '(' .. whole(moment)
+  if redis.call('ZCOUNT', events, after, '+inf') == 0 then
     if redis.call('ZCOUNT', latest, '(' .. whole(moment - timespan), '+inf') >= threshold then
       hit(moment)
     end
     return
   end
+  local beyond = '(' .. whole(moment + timespan)
+  if redis.call('ZCOUNT', events, '(' .. whole(moment - timespan), beyond) < threshold then
+    return
+  end
+  if nothing_new_after() then
+    if enough_before() then
+      hit(moment)
+    end
+    return
+  end
+  know_hits(whole(moment), beyond)
   local near, held, number, first = neighbours(), {}, 0, 1
   for i = 1, #near, 2 do
     local time, name = tonumber(near[i + 1]), tag_of(near[i])
@@ -180,7 +257,9 @@ end
 local finders = {
   event_count = counted, value_count = different, temporal = different, temporal_ordered = in_order,
 }
-finders[kind]()
+if not late then
+  finders[kind]()
+end
 for i = 1, 5 do
   redis.call('EXPIRE', KEYS[i], idle)
 end
@@ -205,28 +284,62 @@ local function told_hits()
   return told
 end
 
-local sightings = {}
-local last_bucket = ARGV[15] == '1' and math.floor((moment + timespan - 1) / dedup) or -1
-for bucket = math.floor(moment / dedup), last_bucket do
-  local low, high = whole(bucket * dedup), '(' .. whole((bucket + 1) * dedup)
-  local first_hit = tonumber(redis.call('ZRANGEBYSCORE', hits, low, high, 'LIMIT', 0, 1)[1])
-  if first_hit then
-    local last_hit = redis.call('ZREVRANGEBYSCORE', hits, high, low, 'LIMIT', 0, 1)[1]
-    local opening = '(' .. whole(first_hit - timespan)
-    local count = redis.call('ZCOUNT', events, opening, last_hit)
-    local named = redis.call('ZRANGEBYSCORE', events, opening, last_hit, 'WITHSCORES',
-      'LIMIT', 0, most_named)
-    local last = redis.call('ZREVRANGEBYSCORE', events, last_hit, opening, 'WITHSCORES',
-      'LIMIT', 0, 1)
-    if count > 0 then
-      local first_id, last_id = id_of(named[1]), id_of(last[1])
-      local signature = table.concat({count, last_hit, named[2], first_id, last[2], last_id}, ':')
-      if redis.call('HGET', notes, whole(bucket)) ~= signature then
-        sightings[#sightings + 1] = {whole(bucket), last_hit, count, named, last[1], last[2],
-          redis.call('HGET', raws, first_id), redis.call('HGET', raws, last_id),
-          reaches_lost(first_hit)}
-      end
+local function buckets()
+  local told, order = {}, {}
+  local function add(bucket)
+    if not told[bucket] then
+      told[bucket], order[#order + 1] = true, bucket
     end
   end
+  local function of(time)
+    for bucket = math.floor(time / dedup), math.floor((time + timespan - 1) / dedup) do
+      add(bucket)
+    end
+  end
+  if not late then
+    of(moment)
+  end
+  for i = 17, #ARGV do
+    add(tonumber(ARGV[i]))
+  end
+  local moved = redis.call('HGET', notes, 'moved')
+  if moved then
+    redis.call('HDEL', notes, 'moved')
+    for time in string.gmatch(moved, '%d+') do
+      of(tonumber(time))
+    end
+  end
+  return order
 end
-return {sightings, ARGV[16] == '1' and told_hits() or {}}
+
+local sightings = {}
+local function look(bucket)
+  local low, high = whole(bucket * dedup), '(' .. whole((bucket + 1) * dedup)
+  local first_hit = tonumber(redis.call('ZRANGEBYSCORE', hits, low, high, 'LIMIT', 0, 1)[1])
+  if not first_hit then
+    return
+  end
+  local last_hit = redis.call('ZREVRANGEBYSCORE', hits, high, low, 'LIMIT', 0, 1)[1]
+  local opening = '(' .. whole(first_hit - timespan)
+  local count = redis.call('ZCOUNT', events, opening, last_hit)
+  if count == 0 then
+    return
+  end
+  local first = redis.call('ZRANGEBYSCORE', events, opening, last_hit, 'WITHSCORES', 'LIMIT', 0, 1)
+  local last = redis.call('ZREVRANGEBYSCORE', events, last_hit, opening, 'WITHSCORES', 'LIMIT', 0, 1)
+  local first_id, last_id = id_of(first[1]), id_of(last[1])
+  local signature = table.concat({count, last_hit, first[2], first_id, last[2], last_id}, ':')
+  if redis.call('HGET', notes, whole(bucket)) ~= signature then
+    local named = redis.call('ZRANGEBYSCORE', events, opening, last_hit, 'WITHSCORES',
+      'LIMIT', 0, most_named)
+    sightings[#sightings + 1] = {whole(bucket), last_hit, count, named, last[1], last[2],
+      redis.call('HGET', raws, first_id), redis.call('HGET', raws, last_id), reaches_lost(first_hit)}
+  end
+end
+
+if ARGV[15] == '1' then
+  for _, bucket in ipairs(buckets()) do
+    look(bucket)
+  end
+end
+return {late and 1 or 0, sightings, (ARGV[16] == '1' and not late) and told_hits() or {}}
