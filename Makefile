@@ -4,7 +4,7 @@ LOCAL := $(VENV)/bin/auditflow-local
 
 # A variable given here (make up AUDITFLOW_PORT_API=8001) is one of the tool's environment.
 .DEFAULT_GOAL := help
-.PHONY: help setup up down reset logs status test lint format schemas rules bootstrap bench images e2e
+.PHONY: help setup up down reset logs status test lint format schemas rules boards bootstrap bench images e2e
 
 help: ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):[^#]*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 12
@@ -63,3 +63,6 @@ schemas: setup ## write the published contracts from the code
 
 rules: setup ## write the rules that Prometheus gets, from the SLOs and the alerts
 	$(VENV)/bin/python monitoring/make_rules.py
+
+boards: setup ## write the boards that Grafana shows
+	$(VENV)/bin/python -m monitoring.boards
