@@ -29,7 +29,7 @@ status: setup ## show how each part is
 
 test: setup ## run all tests with real servers and a real browser (ARGS="-k dlq")
 	@$(LOCAL) install --tests
-	$(VENV)/bin/pytest --numprocesses 2 --dist loadfile $(ARGS)
+	$(VENV)/bin/pytest --numprocesses $(or $(JOBS),3) --dist loadscope $(ARGS)
 
 lint: setup ## check style, types and security, as CI does
 	$(VENV)/bin/ruff check

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from auditflow_local import services
-from auditflow_local.processes import Child, http_ok
+from auditflow_local.processes import Child, Command, http_ok
 from auditflow_local.services import Service, Surroundings
 
 _START_SECONDS: Final = 60.0
@@ -26,7 +26,9 @@ class ServiceProcess:
         secrets_folder: Path,
         host: str = "127.0.0.1",
         variables: Mapping[str, str] | None = None,
+        confine: Callable[[Command], Command] | None = None,
     ) -> None:
+        """``confine`` changes the command, to run it in surroundings of its own."""
         self.name = service.name
         self.port = port
         # Where it is asked, when it listens everywhere.
@@ -36,6 +38,7 @@ class ServiceProcess:
         self._around = around
         self._bind = host
         self._secrets_folder = secrets_folder
+        self._confine = confine
         self._child = Child(service.name, log=log, record=record)
 
     @property
@@ -94,16 +97,15 @@ class ServiceProcess:
         self.start()
 
     def _spawn(self) -> None:
-        self._child.spawn(
-            services.command(
-                self._service,
-                self._around,
-                secrets_folder=self._secrets_folder,
-                host=self._bind,
-                port=self.port,
-                variables=self.variables,
-            )
+        command = services.command(
+            self._service,
+            self._around,
+            secrets_folder=self._secrets_folder,
+            host=self._bind,
+            port=self.port,
+            variables=self.variables,
         )
+        self._child.spawn(self._confine(command) if self._confine else command)
 
     def _wait(self, condition: Callable[[], bool]) -> None:
         try:

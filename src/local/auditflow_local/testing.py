@@ -15,6 +15,7 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 import pytest
 
 from auditflow_local import packages, ports
+from auditflow_local.processes import Command
 from auditflow_local.secrets import private
 from auditflow_local.servers.base import Server
 from auditflow_local.servers.postgres import Database, Postgres
@@ -40,6 +41,7 @@ class MakeService(Protocol):
         database: Database | None = None,
         api: ServiceProcess | None = None,
         env: Mapping[str, str] | None = None,
+        confine: Callable[[Command], Command] | None = None,
         start: bool = True,
     ) -> ServiceProcess: ...
 
@@ -159,6 +161,7 @@ def _services(servers_folder: Path, service_secrets: dict[str, str]) -> Iterator
             database: Database | None = None,
             api: ServiceProcess | None = None,
             env: Mapping[str, str] | None = None,
+            confine: Callable[[Command], Command] | None = None,
             start: bool = True,
         ) -> ServiceProcess:
             folder = servers_folder / f"{name}-{secrets.token_hex(4)}"
@@ -179,6 +182,7 @@ def _services(servers_folder: Path, service_secrets: dict[str, str]) -> Iterator
                 record=folder / f"{name}.process",
                 secrets_folder=folder / "secrets",
                 variables={"LOG_LEVEL": "DEBUG", **(env or {})},
+                confine=confine,
             )
             ends.callback(service.stop)
             if start:

@@ -1,0 +1,58 @@
+"""Which tests run in one process, and in which order, when `make test` has several.
+
+Tests that use the same servers run in one process, which starts them once: a broker takes three
+seconds of processor time. What takes longest begins first.
+"""
+
+from pathlib import PurePath
+from typing import Final
+
+import pytest
+from xdist.scheduler import LoadScopeScheduling
+
+#: Packages whose tests share a broker, and what else starts servers or takes long, dearest first.
+_BROKER: Final = ("audit-event-generator", "auditflow", "local")
+_FIRST: Final = (
+    "platform",
+    "notification-service",
+    "broker",
+    "src/audit-log-analysis/tests/test_windows_exact.py",
+    "src/event-audit-dashboard/tests/test_browser.py",
+    "src/gitops/tests/test_promotion.py",
+)
+
+
+def scope(nodeid: str) -> str:
+    """The name of what runs in one process: servers that are shared, or a file."""
+    file = nodeid.partition("::")[0]
+    match PurePath(file).parts:
+        case ("src", "tests", _):
+            return "platform"
+        case ("src", "notification-service" as package, *_):
+            return package
+        case ("src", package, *_) if package in _BROKER:
+            return "broker"
+    return file
+
+
+def _rank(item: pytest.Item) -> int:
+    name = scope(item.nodeid)
+    return _FIRST.index(name) if name in _FIRST else len(_FIRST)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=_rank)
+
+
+class _Scheduling(LoadScopeScheduling):  # type: ignore[misc]
+    def _split_scope(self, nodeid: str) -> str:
+        return scope(nodeid)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> LoadScopeScheduling | None:
+    """For ``--dist loadscope``."""
+    if config.getoption("dist") != "loadscope":
+        return None
+    config.option.loadscopereorder = False
+    return _Scheduling(config, log)

@@ -1,0 +1,79 @@
+"""A service as its pod runs it, for tests without a cluster: another user, nothing to write to.
+
+What ``apps/<service>/base/deployment.yaml`` says: user 65532, a read-only file system, an empty
+folder at /tmp, the secrets at /run/secrets/auditflow for the user's group only.
+"""
+
+import os
+import shutil
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Final
+
+from auditflow_local.processes import Command
+
+USER: Final = 65532
+SECRETS: Final = "/run/secrets/auditflow"
+#: The programs that it takes, all of util-linux.
+_PROGRAMS: Final = ("unshare", "mount", "setpriv")
+
+# Folders that hold the program are kept where they are, also below /tmp. They may be where only
+# root may walk, so the user may read everything; what it may write is what is tested.
+_SCRIPT: Final = """
+user=$1 secrets=$2 kept=$3; shift 3
+clear() {
+  while read -r _ _ _ _ place _; do
+    case "$place" in "$1" | "$1"/*) umount -l "$(printf %b "$place")" 2>&- || : ;; esac
+  done < /proc/self/mountinfo
+}
+clear /run
+mount -t tmpfs -o mode=755 tmpfs /run
+mkdir -p /run/secrets/auditflow
+cp "$secrets"/* /run/secrets/auditflow
+chown -R "0:$user" /run/secrets/auditflow
+chmod 0440 /run/secrets/auditflow/*
+number=0
+echo "$kept" | while read -r folder; do
+  number=$((number + 1)); mkdir "/run/$number"; mount --bind "$folder" "/run/$number"
+done
+clear /tmp
+mount -t tmpfs -o mode=1777,size=64m tmpfs /tmp
+number=0
+echo "$kept" | while read -r folder; do
+  number=$((number + 1))
+  case "$folder" in /tmp/*) mkdir -p "$folder"; mount --bind "/run/$number" "$folder" ;; esac
+  umount "/run/$number"
+done
+while read -r _ _ _ _ place _; do
+  case "$place" in
+    /tmp | /proc | /proc/* | /sys | /sys/* | /dev | /dev/*) ;;
+    *) mount -o remount,bind,ro "$(printf %b "$place")" ;;
+  esac
+done < /proc/self/mountinfo
+exec setpriv --reuid "$user" --regid "$user" --clear-groups --no-new-privs \\
+  --inh-caps -all,+dac_read_search --ambient-caps -all,+dac_read_search \\
+  --bounding-set -all,+dac_read_search -- "$@"
+"""
+
+
+def why_not() -> str | None:
+    """Why this machine cannot do it; None when it can."""
+    if os.geteuid() != 0:
+        return "only root may change the user and what is mounted"
+    missing = [one for one in _PROGRAMS if shutil.which(one) is None]
+    return f"there is no {missing[0]}" if missing else None
+
+
+def as_in_a_pod(command: Command) -> Command:
+    """The same command as the pod's user, in the pod's file system."""
+    program = {Path(sys.prefix), Path(sys.base_prefix), Path(__file__).parents[2]}
+    kept = "\n".join(str(folder.resolve()) for folder in sorted(program))
+    secrets = command.env["SECRETS_DIR"]
+    inside = ("sh", "-euc", _SCRIPT, "sh", str(USER), secrets, kept, *command.argv)
+    return replace(
+        command,
+        argv=("unshare", "--mount", "--propagation", "private", "--", *inside),
+        env={**command.env, "SECRETS_DIR": SECRETS, "HOME": "/"},
+        folder=Path("/"),
+    )

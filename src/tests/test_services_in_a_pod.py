@@ -1,0 +1,67 @@
+"""The services as their pods run them: any user, and nothing to write to but an empty /tmp."""
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from auditflow_local.service_process import ServiceProcess
+from auditflow_local.testing import Servers
+from auditflow_local.testing_pod import USER, as_in_a_pod, why_not
+
+from .conftest import make_platform
+from .events import alerts_of, story, told
+from .platform import Platform, ask, eventually
+
+
+@pytest.fixture
+def confined(
+    other_servers: Servers,
+    shared_platform: Platform,
+    service_process: Any,
+    service_secrets: dict[str, str],
+) -> Platform:
+    """A platform of the test's own, confined."""
+    if reason := why_not():
+        pytest.skip(reason)
+    for service in shared_platform.services:
+        service.stop()  # or they would take what is meant for this one
+    other_servers.redis.flush()
+    start = partial(service_process, confine=as_in_a_pod)
+    return make_platform(start, service_secrets, other_servers)
+
+
+def process(service: ServiceProcess, file: str) -> str:
+    return Path(f"/proc/{service.pid}/{file}").read_text()
+
+
+def writable(service: ServiceProcess) -> set[str]:
+    """Where something is mounted that can be written to, beside what the kernel itself has there."""
+    mounts = [line.split() for line in process(service, "mountinfo").splitlines()]
+    return {
+        place
+        for _, _, _, _, place, options, *_ in mounts
+        if "ro" not in options.split(",") and not place.startswith(("/proc", "/sys", "/dev"))
+    }
+
+
+def test_they_need_no_user_of_their_own_and_write_nowhere(confined: Platform) -> None:
+    # Given the four services, as a user that the machine does not know, on a read-only file system
+    for service in (confined.notification, confined.analysis, confined.generator):
+        service.start()
+    confined.dashboard.start()
+    for service in confined.services:
+        ids = dict(line.split(":", 1) for line in process(service, "status").splitlines())
+        assert set(ids["Uid"].split()) == set(ids["Gid"].split()) == {str(USER)}, service.name
+        assert writable(service) == {"/tmp"}, service.name
+    # when events come in, then the alerts are there, and on a page
+    confined.send(story(3))
+    eventually(lambda: told(confined.alerts()) == alerts_of(3), what="every alert")
+    with confined.analyst() as browser:
+        assert "Burst of failed logins" in browser.get("/alerts").text
+    assert ask(f"{confined.dashboard.url}/readyz").json()["status"] == "ready"
+    # and they end in order
+    for service in confined.services:
+        service.stop()
+        assert service.exit_code == 0, service.name
