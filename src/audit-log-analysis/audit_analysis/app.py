@@ -8,6 +8,7 @@ from prometheus_client import CollectorRegistry
 from werkzeug.exceptions import HTTPException
 
 from audit_analysis.reload import RuleFiles
+from audit_analysis.watchdog import Watchdog
 from auditflow import operations
 from auditflow.health import Health
 from auditflow.metrics import HttpMetrics
@@ -16,7 +17,9 @@ from auditflow.problem import Problem
 SERVICE = "audit-log-analysis"
 
 
-def create(rules: RuleFiles, health: Health, registry: CollectorRegistry) -> Flask:
+def create(
+    rules: RuleFiles, watchdog: Watchdog, health: Health, registry: CollectorRegistry
+) -> Flask:
     """The application."""
     app = Flask(SERVICE, static_folder=None)
     operations.measure(app, HttpMetrics(registry), request=request)
@@ -24,12 +27,13 @@ def create(rules: RuleFiles, health: Health, registry: CollectorRegistry) -> Fla
 
     @app.get("/rules")
     def in_force() -> tuple[bytes, int, dict[str, str]]:
-        """The rules in force, foreign ones that were left out, and faults of newer files."""
+        """The rules in force, those left out, faults of newer files, and slow rules."""
         state = rules.state()
         body = {
             "rules": [{"rule": one.ref, "staged": one.staged} for one in state.rules.rules],
             "refused": [str(fault) for fault in state.rules.refused],
             "faults": [str(fault) for fault in state.faults],
+            "slow": watchdog.state(),
         }
         return msgspec.json.encode(body), 200, {"Content-Type": "application/json"}
 

@@ -10,6 +10,7 @@ from audit_analysis.reload import RuleFiles
 from audit_analysis.settings import Settings
 from audit_analysis.sigma.errors import RuleErrors
 from audit_analysis.sigma.load import load
+from audit_analysis.watchdog import Watchdog
 from audit_analysis.windows import redis
 from auditflow import logs, serving, topology
 from auditflow import metrics as measuring
@@ -30,6 +31,11 @@ def main() -> None:
 def run(settings: Settings) -> None:
     """Run until SIGTERM."""
     registry = measuring.registry(app.SERVICE, settings)
+    watchdog = Watchdog(
+        registry,
+        bound=settings.slow_rule_milliseconds / 1000,
+        strikes=settings.slow_rule_strikes,
+    )
     try:
         rules = RuleFiles(
             partial(
@@ -37,6 +43,8 @@ def run(settings: Settings) -> None:
                 settings.rules_paths,
                 lateness=settings.lateness_seconds * 1000,
                 foreign=settings.foreign_rules_paths,
+                off=settings.rules_off,
+                watch=watchdog,
             ),
             (*settings.rules_paths, *settings.foreign_rules_paths),
             registry=registry,
@@ -80,7 +88,10 @@ def run(settings: Settings) -> None:
     consumer.start()
     try:
         serving.serve(
-            app.create(rules, health, registry), settings, mode="wsgi", on_stop=health.stop
+            app.create(rules, watchdog, health, registry),
+            settings,
+            mode="wsgi",
+            on_stop=health.stop,
         )
     finally:
         consumer.stop()

@@ -1,6 +1,6 @@
 """Correlations of correlations: which rests on which, from the ground up."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from sigma.correlations import SigmaCorrelationRule
 
@@ -18,3 +18,18 @@ def in_order(rests_on: Mapping[str, tuple[str, ...]]) -> Iterator[str]:
         ready = [name for name, under in waiting.items() if not waiting.keys() & set(under)]
         yield from ready or waiting
         waiting = {name: under for name, under in waiting.items() if name not in ready and ready}
+
+
+def resting_on(names: Iterable[str], rules: Iterable[object]) -> set[str]:
+    """These rules, by their ids, and all correlations that rest on them, directly or not."""
+    found = set(names)
+    correlations = [one for one in rules if isinstance(one, SigmaCorrelationRule)]
+    while True:
+        more = {
+            str(one.id)
+            for one in correlations
+            if any(str(reference.rule.id) in found for reference in one.referenced_rules)
+        }
+        if more <= found:
+            return found
+        found |= more

@@ -2,7 +2,7 @@
 
 import datetime as dt
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from itertools import groupby
 from pathlib import Path
@@ -17,7 +17,7 @@ from audit_analysis.sigma import build, chains, documents, exclusions, placehold
 from audit_analysis.sigma import compile as compiler
 from audit_analysis.sigma.documents import Document
 from audit_analysis.sigma.errors import RuleErrors, RuleFault, Unsupported
-from audit_analysis.sigma.rule import Detector, Link, Rule, RuleSet
+from audit_analysis.sigma.rule import Detector, Link, Rule, RuleSet, Watch
 
 #: What pySigma raises where a file has a truth value or a number for a text.
 _NOT_SIGMA = (TypeError, AttributeError, KeyError)
@@ -32,9 +32,14 @@ def load(
     *,
     lateness: int,
     foreign: Iterable[Path] = (),
+    off: Collection[str] = (),
     today: dt.date | None = None,
+    watch: Watch | None = None,
 ) -> RuleSet:
     """Read and compile all rules. ``lateness`` (ms) is how late an event may come to a window.
+
+    Rules whose ids are in ``off`` are left out, with the correlations that rest on them.
+    ``watch`` is told of those that are slow.
 
     A fault in ``places`` refuses everything, for these rules are ours to mend. A rule of
     ``foreign`` places that cannot be used is left out, and told in ``RuleSet.refused``.
@@ -53,11 +58,18 @@ def load(
     )
     read = placeholders.apply(read, known, faults)
     detectors, links = _build_all(read, lateness, faults)
+    if off:
+        dropped = chains.resting_on(off, [one for one, _ in read])
+        detectors = [one for one in detectors if one.rule.ref.id not in dropped]
+        links = {
+            below: [link for link in above if link.rule.ref.id not in dropped]
+            for below, above in links.items()
+        }
     own += documents.placeholder_files(places)
     ours = [fault for fault in faults if fault.path in own]
     if ours:
         raise RuleErrors(ours)
-    return RuleSet(detectors, links=links, refused=faults)
+    return RuleSet(detectors, links=links, refused=faults, watch=watch)
 
 
 def _read(paths: Iterable[Path], faults: list[RuleFault]) -> _Read:

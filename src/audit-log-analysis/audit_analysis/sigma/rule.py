@@ -1,8 +1,9 @@
 """A rule as the engine uses it, and the set of all."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from math import inf
 from types import MappingProxyType
-from typing import Final
+from typing import Final, Protocol
 
 from msgspec import Struct
 
@@ -106,6 +107,20 @@ class Detector(Struct, frozen=True, kw_only=True):
         return tuple(dict.fromkeys(one for one in map(text, view.values(self.counted)) if one))
 
 
+class Watch(Protocol):
+    """Is told of rules that are slow; see watchdog.py. ``bound`` is in seconds."""
+
+    bound: float
+
+    def slow(self, rule: Rule, seconds: float) -> bool:
+        """A rule took this long for one event. Returns whether it is off from now on."""
+        ...
+
+    def is_off(self, rule: Rule) -> bool:
+        """Whether nobody should ask this rule any more."""
+        ...
+
+
 class RuleSet:
     """All rules. An event meets only those of its log source that could match it.
 
@@ -119,8 +134,10 @@ class RuleSet:
         *,
         links: Mapping[str, Sequence[Link]] = MappingProxyType({}),
         refused: Sequence[RuleFault] = (),
+        watch: Watch | None = None,
     ) -> None:
         self._detectors = tuple(detectors)
+        self._watch = watch
         self._links = links
         self.refused = tuple(refused)
         self._memory: Memory[tuple[int, ...]] = Memory()
@@ -156,14 +173,25 @@ class RuleSet:
                 [
                     Question(one, one.matches, one.requirements, one.reads)
                     for one in self._detectors
-                    if logsource.concerns(one.logsource, source)
+                    if logsource.concerns(one.logsource, source) and not self._is_off(one)
                 ],
                 memory=self._memory,
+                bound=self._watch.bound if self._watch else inf,
+                slow=self._slow,
             )
             # Sources name themselves, so what is remembered of them must have an end.
             if len(self._by_source) < _SOURCES:
                 self._by_source[source] = matcher
         return matcher
+
+    def _is_off(self, detector: Detector) -> bool:
+        return self._watch is not None and self._watch.is_off(detector.rule)
+
+    def _slow(self, detector: Detector, seconds: float) -> None:
+        if self._watch is not None and self._watch.slow(detector.rule, seconds):
+            # Whatever was said of it is forgotten: the next event finds matchers without it.
+            self._by_source.clear()
+            self._own.clear()
 
 
 def _actor(event: Event) -> dict[str, str]:
