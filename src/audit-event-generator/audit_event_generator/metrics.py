@@ -8,7 +8,16 @@ from auditflow.metrics import HttpMetrics
 
 #: Where an event came from: the last part of its routing key, and the label of its counters.
 Source = Literal[
-    "synthetic", "api", "ndjson", "kubernetes", "cloudtrail", "auditd", "github", "okta", "gcp"
+    "synthetic",
+    "api",
+    "ndjson",
+    "kubernetes",
+    "cloudtrail",
+    "auditd",
+    "github",
+    "okta",
+    "gcp",
+    "alertmanager",
 ]
 SOURCES: Final[tuple[Source, ...]] = get_args(Source)
 

@@ -352,6 +352,7 @@ def test_many_events_travel_in_few_messages(ingest: Ingest, broker: RememberingB
         (GITHUB, "github-audit.ndjson", 40),
         (OKTA, "okta-system-log.json", 41),
         (GCP, "gcp-audit.ndjson", 37),
+        ("/ingest/alertmanager", "alertmanager.json", 2),
     ],
 )
 def test_a_recorded_file_goes_in_whole_and_again_as_the_same(

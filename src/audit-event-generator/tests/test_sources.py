@@ -17,6 +17,7 @@ FILES = {
     "github": "github-audit.ndjson",
     "okta": "okta-system-log.json",
     "gcp": "gcp-audit.ndjson",
+    "alertmanager": "alertmanager.json",
 }
 SOURCES = {
     "ndjson": sources.NDJSON,
@@ -26,6 +27,7 @@ SOURCES = {
     "github": sources.GITHUB,
     "okta": sources.OKTA,
     "gcp": sources.GCP,
+    "alertmanager": sources.ALERTMANAGER,
 }
 
 

@@ -18,6 +18,7 @@ from .conftest import TOKEN, Ingest, RememberingBroker
 ROUTES = (
     "/generate_event", "/ingest/ndjson", "/ingest/kubernetes", "/ingest/cloudtrail",
     "/ingest/auditd", "/ingest/github", "/ingest/okta", "/ingest/gcp",
+    "/ingest/alertmanager",
 )  # fmt: skip
 GOOD = b'{"event_type":"a","timestamp":"2026-01-01T00:00:00Z"}'
 

@@ -108,6 +108,7 @@ def test_ndjson_is_read_without_any_other_package(monkeypatch: pytest.MonkeyPatc
 def test_sources_are_found_by_their_entry_points() -> None:
     assert set(sources.installed()) >= {
         "ndjson", "kubernetes", "cloudtrail", "auditd", "github", "okta", "gcp",
+        "alertmanager",
     }  # fmt: skip
 
 

@@ -10,6 +10,7 @@ from typing import Final
 from msgspec import Struct
 
 from audit_event_generator.ingest import (
+    alertmanager,
     auditd,
     cloudtrail,
     documents,
@@ -97,4 +98,9 @@ OKTA: Final = Source(
 )
 GCP: Final = Source(
     records=gcp.records, event_of=gcp.event_of, marks=frozenset({"protoPayload", "timestamp"})
+)
+ALERTMANAGER: Final = Source(
+    records=alertmanager.records,
+    event_of=alertmanager.event_of,
+    marks=frozenset({"status", "fingerprint", "startsAt"}),
 )

@@ -26,6 +26,7 @@ _SOURCES: Final[dict[Source, sources.Source]] = {
     "github": sources.GITHUB,
     "okta": sources.OKTA,
     "gcp": sources.GCP,
+    "alertmanager": sources.ALERTMANAGER,
 }
 _JSON = {"Content-Type": "application/json"}
 

@@ -39,8 +39,9 @@ _NAMED: Final = 10
 @click.option(
     "--source",
     metavar="NAME",
-    help="What the files are: kubernetes, cloudtrail, auditd, github, okta, gcp, or ndjson "
-    "(AuditFlow's own events).  [default: whatever each file's first record looks like]",
+    help="What the files are: kubernetes, cloudtrail, auditd, github, okta, gcp, "
+    "alertmanager, or ndjson (AuditFlow's own events).  "
+    "[default: whatever each file's first record looks like]",
 )
 @click.option(
     "--lateness",
