@@ -1,6 +1,7 @@
 """What the tests share: a forge with nothing released, a person and the bot, and other programs."""
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,9 @@ def _a_plain_git(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (home / ".gitconfig").write_text(
         "[user]\nname = Ada\nemail = ada@example.org\n[init]\ndefaultBranch = main\n"
         "[commit]\ngpgsign = false\n[advice]\ndetachedHead = false\n[protocol]\nversion = 2\n"
+        # Repositories of a few commits, for a second: nothing to tidy up, nothing to outlive.
+        "[gc]\nauto = 0\n[maintenance]\nauto = false\n[receive]\nautogc = false\n"
+        "[core]\nfsync = none\n"
     )
     for name in list(os.environ):
         if name.startswith(("GIT_", "GITOPS_", "GITHUB_", "GH_")):
@@ -29,14 +33,24 @@ def _a_plain_git(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def forge(tmp_path: Path) -> Forge:
+def forge(tmp_path: Path, first_day: Path) -> Forge:
     """A forge whose main has nothing released, as this repository had on its first day."""
     bare = tmp_path / "forge.git"
     clones = tmp_path / "clones"
     clones.mkdir()
-    git(tmp_path, "init", "--quiet", "--bare", "--initial-branch=main", str(bare))
-    made = Forge(bare, clones)
-    first = made.clone()
+    shutil.copytree(first_day, bare)
+    return Forge(bare, clones)
+
+
+@pytest.fixture
+def first_day(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What is copied for each test; made for the first one, with its settings of git."""
+    bare = tmp_path_factory.getbasetemp() / "first-day.git"
+    if bare.exists():
+        return bare
+    folder = tmp_path_factory.mktemp("first-day")
+    git(folder, "init", "--quiet", "--bare", "--initial-branch=main", str(bare))
+    first = Forge(bare, folder).clone()
     files = {
         layout.release(service, environment): pin.write(
             Pin(service=service, image=image(service), tag=pin.UNRELEASED, digest=NONE)
@@ -47,7 +61,7 @@ def forge(tmp_path: Path) -> Forge:
     sources = {f"src/{service}/main.py": "print('one')\n" for service in layout.SERVICES}
     first.commit({**files, **sources, "uv.lock": "", "README.md": "A forge.\n"}, "the first day")
     first.push()
-    return made
+    return bare
 
 
 @pytest.fixture
