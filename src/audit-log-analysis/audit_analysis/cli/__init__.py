@@ -16,6 +16,7 @@ _COMMANDS: Final = {
     "lint": "lint",
     "test": "testing",
     "backtest": "backtesting",
+    "regress": "regressing",
     "list": "listing",
     "coverage": "charting",
 }
