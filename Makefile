@@ -4,7 +4,7 @@ LOCAL := $(VENV)/bin/auditflow-local
 
 # A variable given here (make up AUDITFLOW_PORT_API=8001) is one of the tool's environment.
 .DEFAULT_GOAL := help
-.PHONY: help setup up down reset logs status test lint format schemas rules boards bootstrap bench images e2e
+.PHONY: help setup up down reset logs status test lint format schemas rules boards bootstrap bench images e2e infra-lint infra-test
 
 help: ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):[^#]*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 12
@@ -57,6 +57,13 @@ images: setup ## build the four images on this machine (docker, podman or builda
 
 e2e: setup ## prove the delivery path on a real cluster (KUBECONFIG=file KEEP=1 ARGS="-k bootstrap")
 	E2E_KEEP=$(KEEP) PYTHONPATH=src/tests/e2e $(VENV)/bin/pytest -c src/tests/e2e/pytest.ini src/tests/e2e $(ARGS)
+
+infra-lint: setup ## check the Ansible and Terraform of the machines, as CI does
+	cd infra/ansible && PATH="$(abspath $(VENV))/bin:$$PATH" ansible-lint
+	.auditflow/tools/bin/uv tool run --from 'checkov==3.3.30' checkov --quiet --compact --directory infra --framework terraform ansible
+
+infra-test: setup ## prove the roles on two Debian machines of this host (root, systemd-nspawn, debootstrap)
+	$(VENV)/bin/pytest -c src/tests/infra/converge/pytest.ini --rootdir . src/tests/infra/converge $(ARGS)
 
 schemas: setup ## write the published contracts from the code
 	$(VENV)/bin/auditflow schemas write docs/contracts

@@ -90,6 +90,6 @@ if [ -x "$UV_PROJECT_ENVIRONMENT/bin/python" ] && [ -f "$stamp" ] &&
 fi
 install_uv
 step "installing the packages of uv.lock in $UV_PROJECT_ENVIRONMENT" \
-    "$tools/bin/uv" sync --locked --all-packages ||
+    "$tools/bin/uv" sync --locked --all-packages --group infra ||
     fail "uv sync failed; if uv.lock is out of date, $tools/bin/uv lock brings it up to date"
 printf '%s\n' "$now" >"$stamp"

@@ -1,0 +1,178 @@
+"""The playbooks and roles, as far as they show without a machine. `make infra-test` converges on some."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import pytest
+import yaml
+
+from .conftest import ROOT
+
+ANSIBLE = ROOT / "infra/ansible"
+PLAYBOOKS = sorted(path.name for path in (ANSIBLE / "playbooks").glob("*.yaml"))
+BIN = Path(sys.executable).parent
+
+
+def run(*command: str) -> str:
+    """The output of one of Ansible's programs, in its folder."""
+    done = subprocess.run(
+        (str(BIN / command[0]), *command[1:]),
+        cwd=ANSIBLE, capture_output=True, text=True, check=False,
+        env=os.environ | {"ANSIBLE_CONFIG": "ansible.cfg", "LC_ALL": "C.UTF-8"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def render(role: str, template: str, **values: Any) -> Any:
+    """A role's template with its defaults, as YAML reads it."""
+    defaults = yaml.safe_load((ANSIBLE / f"roles/{role}/defaults/main.yaml").read_text())
+    loader = jinja2.FileSystemLoader(ANSIBLE / f"roles/{role}/templates")
+    environment = jinja2.Environment(  # what it makes is YAML
+        loader=loader, trim_blocks=True, undefined=jinja2.StrictUndefined
+    )
+    environment.filters["to_json"] = json.dumps
+    text = environment.get_template(template).render(
+        {**defaults, "ansible_managed": "by a test", **values}
+    )
+    return yaml.safe_load(text)
+
+
+def server(name: str, **values: Any) -> Any:
+    """The configuration of a server of a cluster that server-1 began."""
+    given = {
+        "inventory_hostname": name,
+        "ansible_host": "203.0.113.20",
+        "k3s_server_first": "server-1",
+        "k3s_server_node_ip": "10.0.1.11",
+        "k3s_server_url": "https://10.0.1.11:6443",
+        **values,
+    }
+    return render("k3s_server", "config.yaml.j2", **given)
+
+
+def test_yaml_is_as_agreed() -> None:
+    run("yamllint", "--strict", ".")
+
+
+def test_the_playbooks_can_be_read() -> None:
+    assert len(PLAYBOOKS) >= 7
+    run("ansible-playbook", "--syntax-check", *(f"playbooks/{name}" for name in PLAYBOOKS))
+
+
+def test_both_inventories_say_the_same() -> None:
+    def hosts(name: str) -> Any:
+        listed = json.loads(run("ansible-inventory", "-i", f"inventory/{name}", "--list"))
+        return {
+            group: listed.get(group) for group in ("k3s_cluster", "k3s_servers", "k3s_agents")
+        }, {
+            host: {k: v for k, v in said.items() if k.startswith("ansible_")}
+            for host, said in listed["_meta"]["hostvars"].items()
+        }
+
+    assert hosts("hosts.yaml") == hosts("hosts.ini")
+
+
+def test_the_first_server_begins_and_the_others_join() -> None:
+    first, second = server("server-1"), server("server-2")
+
+    assert first["cluster-init"] is True
+    assert "server" not in first
+    assert second["server"] == "https://10.0.1.11:6443"
+    assert "cluster-init" not in second
+    # https://docs.k3s.io/cli/server: all servers must agree on these.
+    for key in ("cluster-cidr", "service-cidr", "flannel-backend"):
+        assert first[key] == second[key]
+
+
+def test_a_server_is_reached_by_each_of_its_names() -> None:
+    config = server("server-1", k3s_server_tls_san=["k3s.example.com"])
+
+    assert config["tls-san"] == ["10.0.1.11", "203.0.113.20", "k3s.example.com"]
+    assert config["write-kubeconfig-mode"] == "0600"
+
+
+def test_sqlite_has_no_snapshots() -> None:
+    config = server("server-1", k3s_server_datastore="sqlite")
+
+    assert not [key for key in config if key.startswith(("etcd", "cluster-init"))]
+
+
+def test_labels_and_taints_are_lists() -> None:
+    agent = render(
+        "k3s_agent", "config.yaml.j2", inventory_hostname="agent-1",
+        k3s_agent_server_url="https://10.0.1.11:6443", k3s_agent_node_ip="10.0.1.101",
+        k3s_agent_node_labels=["disk=ssd"],
+    )  # fmt: skip
+
+    assert agent["node-label"] == ["disk=ssd"]
+    assert "node-taint" not in agent
+
+
+def test_pods_are_restricted_unless_their_namespace_says_otherwise() -> None:
+    plugins = render("k3s_server", "admission.yaml.j2")["plugins"]
+
+    defaults = plugins[0]["configuration"]["defaults"]
+    assert {defaults[mode] for mode in ("enforce", "audit", "warn")} == {"restricted"}
+    assert plugins[0]["configuration"]["exemptions"]["namespaces"] == ["kube-system"]
+
+
+def test_lists_of_flags_add_to_each_other() -> None:
+    folder = ANSIBLE / "roles/k3s_server/files/config.yaml.d"
+    for path in folder.glob("*.yaml"):
+        lists = [key for key, value in yaml.safe_load(path.read_text()).items()
+                 if isinstance(value, list)]  # fmt: skip
+        assert all(key.endswith("+") for key in lists), (
+            f"{path.name} would undo the files before it"
+        )
+
+
+def test_no_flag_is_given_twice() -> None:
+    flags = [
+        flag.partition("=")[0]
+        for path in sorted((ANSIBLE / "roles/k3s_server/files/config.yaml.d").glob("*.yaml"))
+        for flag in yaml.safe_load(path.read_text()).get("kube-apiserver-arg+", [])
+    ]
+    assert len(flags) == len(set(flags))
+
+
+def test_the_webhook_goes_where_the_role_is_told() -> None:
+    webhook = render(
+        "k3s_server", "audit/webhook.yaml.j2",
+        k3s_server_audit_address="10.43.7.7:5000", k3s_server_audit_token="t0ken-of-the-entrance",
+    )  # fmt: skip
+
+    [cluster] = webhook["clusters"]
+    assert cluster["cluster"]["server"] == (
+        "http://apiserver:t0ken-of-the-entrance@10.43.7.7:5000/ingest/kubernetes"
+    )
+
+
+def test_k3s_is_pinned_for_each_processor() -> None:
+    said = yaml.safe_load((ANSIBLE / "roles/k3s_binary/defaults/main.yaml").read_text())
+
+    for checksums in (said["k3s_binary_checksums"], said["k3s_binary_images_checksums"]):
+        assert set(checksums) == {"amd64", "arm64"}
+        assert all(len(one) == 64 and int(one, 16) for one in checksums.values())
+
+
+def test_git_ignores_the_vault_and_the_example_holds_nothing() -> None:
+    folder = ANSIBLE / "inventory/group_vars/k3s_cluster"
+    example = yaml.safe_load((folder / "vault.example.yaml.txt").read_text())
+    ignored = subprocess.run(
+        ("git", "check-ignore", "--quiet", str(folder / "vault.yaml")), cwd=ROOT, check=False
+    )
+
+    assert set(example.values()) == {""}
+    assert ignored.returncode == 0
+
+
+@pytest.mark.parametrize("variable", ["k3s_server_token", "k3s_server_agent_token"])
+def test_secrets_have_no_default(variable: str) -> None:
+    said = yaml.safe_load((ANSIBLE / "roles/k3s_server/defaults/main.yaml").read_text())
+    assert said[variable] == ""
