@@ -1,5 +1,6 @@
 """What Sigma's words mean: small rules, and events that are and are not what they describe."""
 
+import base64
 import textwrap
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,11 @@ def matches(which: RuleSet, record: Any, **fields: Any) -> bool:
 
 
 TRUE, FALSE = True, False
+
+
+def _base64(said: str, encoding: str) -> str:
+    return base64.b64encode(said.encode(encoding)).decode()
+
 
 # (what it shows, detection, record, whether it matches)
 CASES = [
@@ -89,6 +95,37 @@ CASES = [
     ("another field", "s: {a|fieldref: b}\ncondition: s", {"a": "X", "b": "x"}, TRUE),
     ("base64", "s: {a|base64: hi}\ncondition: s", {"a": "aGk="}, TRUE),
     ("base64offset", "s: {a|base64offset|contains: foobar}\ncondition: s", {"a": "AGZvb2Jhcg=="}, TRUE),
+    ("utf16le in base64", "s: {a|utf16le|base64offset|contains: whoami}\ncondition: s", {"a": _base64("do whoami", "utf-16-le")}, TRUE),
+    ("wide in base64", "s: {a|wide|base64offset|contains: whoami}\ncondition: s", {"a": _base64("do  whoami", "utf-16-le")}, TRUE),
+    ("utf16be in base64", "s: {a|utf16be|base64offset|contains: whoami}\ncondition: s", {"a": _base64("do whoami", "utf-16-be")}, TRUE),
+    ("utf16 has a mark", "s: {a|utf16|base64|contains: whoami}\ncondition: s", {"a": _base64("\ufeffwhoami", "utf-16-le")}, TRUE),
+    ("windash of any dash", "s: {a|windash|contains: ' -x'}\ncondition: s", {"a": "cmd \u2014x"}, TRUE),
+    ("re with m", "s: {a|re|m: '^b$'}\ncondition: s", {"a": "a\nb\nc"}, TRUE),
+    ("re without m", "s: {a|re: '^b$'}\ncondition: s", {"a": "a\nb\nc"}, FALSE),
+    ("re with s", "s: {a|re|s: 'a.b'}\ncondition: s", {"a": "a\nb"}, TRUE),
+    ("re with all flags", "s: {a|re|i|m|s: '^A.b$'}\ncondition: s", {"a": "x\na\nb\ny"}, TRUE),
+    ("re all", "s: {a|re|all: [a, b]}\ncondition: s", {"a": "b"}, FALSE),
+    ("neq", "s: {a|neq: x}\ncondition: s", {"a": "X"}, FALSE),
+    ("neq of a list is none of it", "s: {a|neq: [x, y]}\ncondition: s", {"a": "z"}, TRUE),
+    ("neq of a number", "s: {a|neq: 5}\ncondition: s", {"a": 6}, TRUE),
+    ("neq of another field", "s: {a|fieldref|neq: b}\ncondition: s", {"a": "1", "b": "1"}, FALSE),
+    ("contains another field", "s: {a|fieldref|contains: b}\ncondition: s", {"a": "0123", "b": "12"}, TRUE),
+    ("starts with another field", "s: {a|fieldref|startswith: b}\ncondition: s", {"a": "0123", "b": "12"}, FALSE),
+    ("exists as an object", "s: {a.b|exists: true}\ncondition: s", {"a": {"b": {"c": 1}}}, TRUE),
+    ("exists as an empty list", "s: {a|exists: false}\ncondition: s", {"a": []}, FALSE),
+    ("an address of four in six", "s: {a|cidr: 10.0.0.0/8}\ncondition: s", {"a": "::ffff:10.1.2.3"}, TRUE),
+    ("a minute", "s: {a|minute: 59}\ncondition: s", {"a": "2026-01-05T03:59:00Z"}, TRUE),
+    ("a day", "s: {a|day: 5}\ncondition: s", {"a": "2026-01-05T03:59:00Z"}, TRUE),
+    ("a week", "s: {a|week: 2}\ncondition: s", {"a": "2026-01-05T03:59:00Z"}, TRUE),
+    ("a month", "s: {a|month: 1}\ncondition: s", {"a": "2026-01-05T03:59:00Z"}, TRUE),
+    ("a year", "s: {a|year: 2025}\ncondition: s", {"a": "2026-01-05T03:59:00Z"}, FALSE),
+    ("after an hour", "s: {a|hour|gte: 22}\ncondition: s", {"a": "2026-01-05T23:59:00Z"}, TRUE),
+    ("not after an hour", "s: {a|hour|gt: 22}\ncondition: s", {"a": "2026-01-05T22:59:00Z"}, FALSE),
+    ("all keywords", "k: {'|all': [foo, bar]}\ncondition: k", {"a": "foo", "b": "bar"}, TRUE),
+    ("not all keywords", "k: {'|all': [foo, bar]}\ncondition: k", {"a": "foo"}, FALSE),
+    ("a pattern as a keyword", "k: {'|re': ['f.o']}\ncondition: k", {"a": "a fxo"}, TRUE),
+    ("them without the hidden ones", "s: {a: x}\n_t: {b: y}\ncondition: 1 of them", {"b": "y"}, FALSE),
+    ("several conditions are any", "s: {a: x}\nt: {b: y}\ncondition: [s, t]", {"b": "y"}, TRUE),
     ("windash", "s: {a|windash|contains: ' -x'}\ncondition: s", {"a": "cmd /x"}, TRUE),
     ("an hour", "s: {a|hour: 3}\ncondition: s", {"a": "2026-01-01T03:59:00Z"}, TRUE),
     ("another hour", "s: {a|hour: 3}\ncondition: s", {"a": "2026-01-01T04:00:00Z"}, FALSE),
@@ -131,7 +168,7 @@ FAULTS = [
     ("no detection", HEAD, "2: .*detection"),
     ("a selection that is not there", HEAD + "detection: {s: {a: x}, condition: t}", "'t' not defined"),
     ("a modifier that nobody knows", HEAD + "detection: {s: {a|sideways: x}, condition: s}", "sideways"),
-    ("placeholders", HEAD + "detection: {s: {'a|expand': '%x%'}, condition: s}", "not supported: placeholders"),
+    ("placeholders", HEAD + "detection: {s: {'a|expand': '%x%'}, condition: s}", "the placeholder %x% is defined in no placeholders.yml"),
     ("look-behind", HEAD + "detection: {s: {'a|re': '(?<=x)y'}, condition: s}", "invalid perl operator"),
     ("an option that nobody knows", HEAD + "detection: {s: {a: x}, condition: s}\nauditflow: {colour: red}", "no such key: colour"),
     ("a sentence about nothing", HEAD + "detection: {s: {a: x}, condition: s}\nauditflow: {sentence: '{mood}'}", "{mood} is not one of"),
@@ -166,6 +203,11 @@ level: high
         ("value_sum", "{gte: 3, field: a}", "not supported: correlations of the type value_sum"),
         ("temporal", "{gte: 2}", "2 of 1 rules can never happen"),
         ("temporal_ordered", "{gte: 2}", "not supported: temporal_ordered conditions that do not"),
+        (
+            "temporal",
+            "base and not base",
+            "not supported: temporal conditions other than all rules",
+        ),
         ("event_count", "{lt: 3}", "not supported: event_count conditions other than"),
         ("event_count", "{gte: 99999}", "threshold must be from 1 to 10000"),
     ],
@@ -201,3 +243,22 @@ def test_a_rule_that_changes_has_another_revision(tmp_path: Path) -> None:
     (same,) = rules(tmp_path, "s: {a:   x}\ncondition: s   # a comment").rules
     (other,) = rules(tmp_path, "s: {a: y}\ncondition: s").rules
     assert one.ref.revision == same.ref.revision != other.ref.revision
+
+
+def test_a_collection_completes_its_documents(tmp_path: Path) -> None:
+    (tmp_path / "rules.yml").write_text("""
+action: global
+title: Global
+logsource: {product: sample}
+detection: {condition: s}
+---
+id: 11111111-2222-4333-8444-000000000001
+detection: {s: {a: x}}
+---
+id: 11111111-2222-4333-8444-000000000002
+detection: {s: {a: y}}
+""")
+    which = load([tmp_path], lateness=0)
+    assert len(which.rules) == 2
+    assert matches(which, {"a": "y"})
+    assert not matches(which, {"a": "z"})

@@ -1,6 +1,7 @@
 """The compiled and indexed matcher agrees with a plain reading of the rule, on any rules and events."""
 
 import re
+from itertools import product
 from typing import Any
 
 import msgspec
@@ -15,8 +16,10 @@ from sigma.conditions import (
 )
 from sigma.rule import SigmaRule
 from sigma.types import (
+    SigmaCompareExpression,
     SigmaExists,
     SigmaExpansion,
+    SigmaFieldReference,
     SigmaNull,
     SigmaNumber,
     SigmaString,
@@ -43,6 +46,16 @@ def plainly(node: object, record: dict[str, Any]) -> bool:
             return any(plainly(one, record) for one in node.args)
         case ConditionNOT():
             return not plainly(node.args[0], record)
+        case ConditionFieldEqualsValueExpression(value=SigmaFieldReference() as other):
+            pairs = product(values(record, node.field), values(record, other.field))
+            return any(
+                one is not None and two is not None
+                and (str(two).lower() in str(one).lower() if other.starts_with
+                     else str(two).lower() == str(one).lower())
+                for one, two in pairs
+            )  # fmt: skip
+        case ConditionFieldEqualsValueExpression(value=SigmaExists()):
+            return (node.field in record) is bool(node.value)
         case ConditionFieldEqualsValueExpression():
             return any(is_value(node.value, one) for one in values(record, node.field)) or (
                 absence(node.value, values(record, node.field))
@@ -62,8 +75,6 @@ def values(record: dict[str, Any], field: str) -> list[Any]:
 def absence(value: object, found: list[Any]) -> bool:
     if isinstance(value, SigmaNull):
         return all(one is None for one in found)
-    if isinstance(value, SigmaExists):
-        return bool(found) is bool(value)
     return False
 
 
@@ -71,6 +82,11 @@ def is_value(value: object, found: Any) -> bool:
     match value:
         case SigmaExpansion():
             return any(is_value(one, found) for one in value.values)
+        case SigmaCompareExpression():
+            return (
+                isinstance(found, int)
+                and {"GTE": found >= 5, "LT": found < 5}[value.op.name]
+            )  # fmt: skip
         case SigmaNumber():
             return found is not None and str(found) == str(value)
         case SigmaString():
@@ -103,9 +119,19 @@ items = st.one_of(
         max_size=3,
     ),
 )
-exists = st.fixed_dictionaries({"b|exists": st.booleans()})
+exists = st.dictionaries(
+    st.sampled_from(["a|exists", "b|exists", "c|exists"]), st.booleans(), min_size=1
+)
+others = st.sampled_from(
+    [
+        {"a|fieldref": "b"}, {"b|fieldref|contains": "c.d"}, {"a|fieldref|neq": "b"},
+        {"a|neq": "whoami"}, {"b|neq": ["x", 5]}, {"a|gte": 5}, {"c.d|lt": 5},
+    ]
+)  # fmt: skip
 nulls = st.just({"a": None})
-selections = st.one_of(items, items, items, st.lists(items, min_size=1, max_size=2), exists, nulls)
+selections = st.one_of(
+    items, items, items, st.lists(items, min_size=1, max_size=2), exists, nulls, others
+)
 conditions = st.sampled_from(
     ["s1", "s1 and s2", "s1 or s2", "s1 and not s2", "not s1", "1 of s*", "all of s*",
      "(s1 or s2) and not s3", "s1 or (s2 and s3)"]

@@ -144,7 +144,8 @@ class Watched(View):
     [
         ({"s": {"a": "x", "b": ["y", "z"]}}, {"a", "b"}),
         ({"s": {"a|fieldref": "b"}}, {"a", "b"}),
-        ({"s": [{"a|contains|all": ["x", "y"]}, {"c|exists": True}]}, {"a", "c"}),
+        ({"s": [{"a|contains|all": ["x", "y"]}, {"c": None}]}, {"a", "c"}),
+        ({"s": [{"a|contains|all": ["x", "y"]}, {"c|exists": True}]}, None),
         ({"s": {"a": "x"}, "f": {"d.e|cidr": "10.0.0.0/8"}, "condition": "not s or f"},
          {"a", "d.e"}),
         ({"s": {"a|base64offset|contains": "x"}}, {"a"}),

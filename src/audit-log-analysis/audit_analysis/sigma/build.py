@@ -5,10 +5,13 @@ from typing import Final
 
 from msgspec import Struct
 from sigma.correlations import (
+    CorrelationConditionAND,
+    CorrelationConditionOR,
     SigmaCorrelationCondition,
     SigmaCorrelationConditionOperator,
     SigmaCorrelationRule,
     SigmaCorrelationType,
+    SigmaExtendedCorrelationCondition,
     SigmaRuleReference,
 )
 from sigma.rule import SigmaRule
@@ -166,7 +169,12 @@ def _rule(
 
 
 def _threshold(condition: object, kind: Kind, *, parts: int) -> int:
-    """How many events, values or rules make a hit. Temporal ones want all of their rules."""
+    """How many events, values or rules make a hit. Temporal ones want all of their rules.
+
+    Conditions that more events could make untrue would depend on the order of arrival.
+    """
+    if isinstance(condition, SigmaExtendedCorrelationCondition):
+        return _of_expression(condition, kind, parts)
     if isinstance(condition, SigmaCorrelationCondition) and isinstance(condition.count, int):
         more = {SigmaCorrelationConditionOperator.GTE: 0, SigmaCorrelationConditionOperator.GT: 1}
         if condition.op in more:
@@ -177,6 +185,19 @@ def _threshold(condition: object, kind: Kind, *, parts: int) -> int:
                 raise ValueError(f"{threshold} of {parts} rules can never happen")
             return threshold
     raise Unsupported(f"{kind} conditions other than gte and gt with a whole number")
+
+
+def _of_expression(condition: SigmaExtendedCorrelationCondition, kind: Kind, parts: int) -> int:
+    """`a and b and c` are all of the rules, `a or b or c` one of them."""
+    node = condition.parsed
+    plain = isinstance(node, SigmaRuleReference) or all(
+        isinstance(one, SigmaRuleReference) for one in node.args
+    )
+    if plain and isinstance(node, (SigmaRuleReference, CorrelationConditionAND)):
+        return parts
+    if plain and isinstance(node, CorrelationConditionOR) and kind == "temporal":
+        return 1
+    raise Unsupported(f"{kind} conditions other than all rules with `and`, or any with `or`")
 
 
 def _counted(condition: object) -> str:

@@ -83,6 +83,14 @@ class View:
             self._lower[field] = known
         return known
 
+    def has(self, field: str) -> bool:
+        """Whether the event has a field, whatever it holds: nothing, an empty list, an object."""
+        if self.values(field):
+            return True
+        return _has(self._fields(), field) or _has(
+            self.event.details, field.removeprefix("details.")
+        )
+
     def everything(self) -> Iterator[str]:
         """All texts in the event, in lower case: what Sigma's keywords search."""
         for value in _leaves(msgspec.to_builtins(self.event, builtin_types=(Raw,))):
@@ -157,6 +165,23 @@ def _dig(node: Any, field: str) -> Iterator[Scalar]:
                 yield from _dig(node[head], rest)
             more, dot, rest = rest.partition(".")
             head = f"{head}.{more}"
+
+
+def _has(node: Any, field: str) -> bool:
+    """Whether there is something under a dotted name, found as ``_dig`` finds it."""
+    if isinstance(node, list):
+        return any(_has(element, field) for element in node)
+    if not isinstance(node, dict):
+        return False
+    if field in node:
+        return True
+    head, dot, rest = field.partition(".")
+    while dot:
+        if head in node and _has(node[head], rest):
+            return True
+        more, dot, rest = rest.partition(".")
+        head = f"{head}.{more}"
+    return False
 
 
 def _scalars(node: Any) -> Iterator[Scalar]:

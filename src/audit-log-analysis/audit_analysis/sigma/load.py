@@ -11,6 +11,7 @@ from sigma.collection import SigmaCollection
 from sigma.correlations import SigmaCorrelationRule
 from sigma.exceptions import SigmaError, SigmaRuleLocation
 from sigma.filters import SigmaFilter
+from sigma.modifiers import SigmaWideModifier, modifier_mapping
 from sigma.rule import SigmaRule
 
 from audit_analysis.sigma import build, chains, documents, exclusions, placeholders
@@ -18,6 +19,9 @@ from audit_analysis.sigma import compile as compiler
 from audit_analysis.sigma.documents import Document
 from audit_analysis.sigma.errors import RuleErrors, RuleFault, Unsupported
 from audit_analysis.sigma.rule import Detector, Link, Rule, RuleSet, Watch
+
+# The specification's name for what pySigma knows as `wide` only.
+modifier_mapping.setdefault("utf16le", SigmaWideModifier)
 
 #: What pySigma raises where a file has a truth value or a number for a text.
 _NOT_SIGMA = (TypeError, AttributeError, KeyError)

@@ -9,7 +9,7 @@ from sigma.conditions import (
     ConditionOR,
 )
 from sigma.rule import SigmaRule
-from sigma.types import SigmaExpansion, SigmaFieldReference, SigmaType
+from sigma.types import SigmaExists, SigmaExpansion, SigmaFieldReference, SigmaType
 
 
 class _Anything(Exception):
@@ -17,7 +17,7 @@ class _Anything(Exception):
 
 
 def of_rule(parsed: SigmaRule) -> frozenset[str] | None:
-    """The names of all fields that a rule reads. None when it may read anything (keywords do)."""
+    """The fields that a rule reads the values of. None when it reads anything else (keywords do)."""
     try:
         return frozenset(
             field
@@ -42,6 +42,8 @@ def _of(node: object) -> Iterator[str]:
 
 def _referred(value: SigmaType) -> Iterator[str]:
     match value:
+        case SigmaExists():
+            raise _Anything  # an object has no values, and is there
         case SigmaExpansion():
             for one in value.values:
                 yield from _referred(one)

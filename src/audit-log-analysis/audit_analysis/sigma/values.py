@@ -61,7 +61,7 @@ def predicate(field: str, value: SigmaType) -> Predicate:
             return lambda view: all(one is None for one in view.values(field))
         case SigmaExists():
             wanted = bool(value)
-            return lambda view: bool(view.values(field)) is wanted
+            return lambda view: view.has(field) is wanted
         case SigmaFieldReference():
             return _reference(field, value)
         case SigmaCompareExpression():
@@ -192,6 +192,9 @@ def _regex(value: SigmaRegularExpression) -> _Test:
 
 def _comparison(field: str, value: SigmaCompareExpression) -> Predicate:
     compare, limit = _COMPARE[value.op], float(value.number.number)
+    if isinstance(value.number, SigmaTimestampPart):
+        part = _PARTS[value.number.timestamp_part]
+        return _moments(field, lambda moment: compare(part(moment), limit))
 
     def holds(view: View) -> bool:
         for one in view.values(field):
@@ -209,6 +212,8 @@ def _reference(field: str, value: SigmaFieldReference) -> Predicate:
     other, starts, ends = value.field, value.starts_with, value.ends_with
 
     def same(one: str, two: str) -> bool:
+        if starts and ends:  # which is how pySigma says `contains`
+            return two in one
         if starts or ends:
             return (not starts or one.startswith(two)) and (not ends or one.endswith(two))
         return one == two
@@ -230,11 +235,16 @@ _PARTS: Final[dict[TimestampPart, Callable[[dt.datetime], int]]] = {
 
 def _part_of_time(field: str, value: SigmaTimestampPart) -> Predicate:
     part, wanted = _PARTS[value.timestamp_part], value.number
+    return _moments(field, lambda moment: part(moment) == wanted)
+
+
+def _moments(field: str, test: Callable[[dt.datetime], bool]) -> Predicate:
+    """Whether a test holds for any value that is a time."""
 
     def holds(view: View) -> bool:
         for one in view.values(field):
             try:
-                if isinstance(one, str) and part(dt.datetime.fromisoformat(one)) == wanted:
+                if isinstance(one, str) and test(dt.datetime.fromisoformat(one)):
                     return True
             except ValueError:
                 continue  # text that is no time has no hour
@@ -244,7 +254,11 @@ def _part_of_time(field: str, value: SigmaTimestampPart) -> Predicate:
 
 
 def _inside(value: object, network: ipaddress.IPv4Network | ipaddress.IPv6Network) -> bool:
+    if not isinstance(value, str):
+        return False
     try:
-        return isinstance(value, str) and ipaddress.ip_address(value) in network
+        address = ipaddress.ip_address(value)
     except ValueError:
         return False  # a host name is in no network
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return address in network or (mapped is not None and mapped in network)
