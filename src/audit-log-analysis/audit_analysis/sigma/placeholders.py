@@ -22,6 +22,7 @@ from sigma.filters import SigmaFilter
 from sigma.rule import SigmaDetection, SigmaDetectionItem, SigmaRule
 from sigma.types import Placeholder, SigmaExpansion, SigmaRegularExpression, SigmaString, SigmaType
 
+from audit_analysis.sigma import documents
 from audit_analysis.sigma.documents import PLACEHOLDERS, Document
 from audit_analysis.sigma.errors import RuleFault
 
@@ -42,7 +43,7 @@ def read(paths: Iterable[Path], faults: list[RuleFault]) -> Placeholders:
     for path in paths:
         try:
             node = yaml.compose(path.read_text(encoding="utf-8"), yaml.CSafeLoader)
-            content = yaml.safe_load(yaml.serialize(node)) if node else {}
+            content = documents.content(node) if node else {}
         except yaml.MarkedYAMLError as error:
             mark = error.problem_mark
             faults.append(RuleFault(path, mark.line + 1 if mark else 1, f"YAML: {error.problem}"))
