@@ -41,6 +41,7 @@ _PLATFORM: Final = (
     "bootstrap/*",
     "clusters/*",
     "docs/*",
+    "infra/*",
     "monitoring/*",
     "*.md",
     "src/tests/*",
@@ -57,6 +58,7 @@ _CLUSTER: Final = (
     "src/rootfs.sh",
     "src/tests/e2e/*",
 )
+_INFRA: Final = ("infra/*", "src/tests/infra/*")
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,7 @@ class Touched:
     suites: tuple[str, ...]
     manifests: bool
     cluster: bool
+    infra: bool
 
 
 def touched(paths: Iterable[str]) -> Touched:
@@ -75,6 +78,7 @@ def touched(paths: Iterable[str]) -> Touched:
         suites=tuple(suite for suite in SUITES if _any(files, _watched(suite))),
         manifests=_any(files, _MANIFESTS),
         cluster=_any(files, _CLUSTER),
+        infra=_any(files, _INFRA),
     )
 
 

@@ -59,21 +59,22 @@ def test_tests_are_in_no_image():
 
 
 @pytest.mark.parametrize(
-    ("path", "suites", "manifests", "cluster"),
+    ("path", "suites", "manifests", "cluster", "infra"),
     [
-        ("src/notification-service/tests/test_api.py", ("notification-service", "tests"), False, False),
-        ("src/auditflow/auditflow/event.py", ("auditflow", *SERVICES, "local", "tests"), False, False),
-        ("uv.lock", layout.SUITES, False, False),
-        ("src/gitops/gitops/bump.py", ("gitops",), True, False),
-        (".github/workflows/ci.yml", ("gitops",), False, False),
-        ("apps/redis/base/service.yaml", ("gitops", "tests"), True, True),
-        ("src/tests/e2e/lab/kube.py", ("tests",), False, True),
-        ("docs/architecture.md", ("tests",), False, False),
-        ("LICENSE", (), False, False),
+        ("src/notification-service/tests/test_api.py", ("notification-service", "tests"), False, False, False),
+        ("src/auditflow/auditflow/event.py", ("auditflow", *SERVICES, "local", "tests"), False, False, False),
+        ("uv.lock", layout.SUITES, False, False, False),
+        ("src/gitops/gitops/bump.py", ("gitops",), True, False, False),
+        (".github/workflows/ci.yml", ("gitops",), False, False, False),
+        ("apps/redis/base/service.yaml", ("gitops", "tests"), True, True, False),
+        ("src/tests/e2e/lab/kube.py", ("tests",), False, True, False),
+        ("docs/architecture.md", ("tests",), False, False, False),
+        ("infra/ansible/roles/base/tasks/main.yaml", ("tests",), False, False, True),
+        ("LICENSE", (), False, False, False),
     ],
 )  # fmt: skip
-def test_which_checks_a_change_means(path, suites, manifests, cluster):
-    assert changes.touched([path]) == changes.Touched(suites, manifests, cluster)
+def test_which_checks_a_change_means(path, suites, manifests, cluster, infra):
+    assert changes.touched([path]) == changes.Touched(suites, manifests, cluster, infra)
 
 
 def test_suites_are_the_folders_that_have_tests():
@@ -100,7 +101,7 @@ def test_since_a_revision_counts_only_what_the_branch_did(ada: Clone, forge: For
     assert base != other.head
     assert run(ada, "changed", "--base", "origin/main", "--json") == '["audit-log-analysis"]\n'
     assert run(ada, "touched", "--base", "origin/main") == (
-        f'suites=["audit-log-analysis", "tests"]\nmanifests=false\ncluster=false\nbase={base}\n'
+        f'suites=["audit-log-analysis", "tests"]\nmanifests=false\ncluster=false\ninfra=false\nbase={base}\n'
     )
 
 

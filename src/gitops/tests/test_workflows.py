@@ -281,6 +281,7 @@ def test_renovate_leaves_the_pins_alone():
         (".github/workflows/ci.yml", {"uv", "checkov"}),
         ("apps/platform/argo-rollouts/kustomization.yaml", {"argoproj/argo-rollouts"}),
         ("bootstrap/argocd/upstream/kustomization.yaml", {"argoproj/argo-cd"}),
+        ("infra/ansible/roles/k3s_binary/defaults/main.yaml", {"k3s-io/k3s"}),
     ],
 )
 def test_renovate_finds_what_has_no_manager_of_its_own(file, expected):
