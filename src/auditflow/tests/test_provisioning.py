@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from auditflow.provisioning.__main__ import complete
+from auditflow.provisioning.__main__ import complete, main
 from auditflow.provisioning.catalogue import SECRETS, Document, Value
 from auditflow.provisioning.kubernetes import Namespace
 from auditflow.provisioning.plan import ProvisioningError, plan
@@ -180,6 +180,30 @@ def test_a_secret_that_another_made_meanwhile_is_an_error_and_stays(
     with pytest.raises(ProvisioningError, match=r"409: secrets .postgres. already exists"):
         namespace.create("postgres", {"postgres": "ours"})
     assert secrets["postgres"] == {"postgres": "theirs"}
+
+
+def test_the_monitoring_has_a_password_and_no_default(
+    namespace: Namespace, secrets: dict[str, dict[str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Namespace, "of_this_pod", lambda: namespace)
+    monkeypatch.setattr("sys.argv", ["provisioning", "monitoring"])
+    main()
+    first = json.loads(json.dumps(secrets))
+    main()
+    assert secrets == first
+    assert secrets.keys() == {"grafana-admin"}
+    assert secrets["grafana-admin"]["admin-user"] == "admin"
+    assert re.fullmatch("[0-9a-f]{40}", secrets["grafana-admin"]["admin-password"])
+
+
+def test_another_catalogue_is_refused(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], namespace: Namespace
+) -> None:
+    monkeypatch.setattr(Namespace, "of_this_pod", lambda: namespace)
+    monkeypatch.setattr("sys.argv", ["provisioning", "prod"])
+    with pytest.raises(SystemExit):
+        main()
+    assert "prod: say one of environment, monitoring" in capsys.readouterr().err
 
 
 def test_documents_are_only_in_secrets_of_their_own() -> None:

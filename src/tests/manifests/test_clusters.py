@@ -1,5 +1,6 @@
 """What Argo CD may do, and when it does it by itself."""
 
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -8,6 +9,25 @@ from typing import Any
 import pytest
 
 Object = dict[str, Any]
+#: What says all by itself, since its source is a chart or another repository.
+CHART = {"auditflow.io/source": "chart"}
+#: The folders of monitoring/ that Applications point to.
+MONITORING = ("base", "boards", "logs", "rules/objects", "traces")
+
+
+def is_chart(application: Object) -> bool:
+    return bool(application["metadata"].get("labels", {}).items() >= CHART.items())
+
+
+@pytest.fixture(scope="module")
+def opted_in(root: Path, tmp_path_factory: pytest.TempPathFactory, kit: Any) -> list[Object]:
+    """A cluster with all parts of the monitoring."""
+    checkout = tmp_path_factory.mktemp("checkout")
+    shutil.copytree(root / "clusters", checkout / "clusters")
+    single = checkout / "clusters/single/kustomization.yaml"
+    single.write_text(single.read_text().replace("# - ../monitoring", "- ../monitoring"))
+    rendered: list[Object] = kit.render(checkout / "clusters/single")
+    return rendered
 
 
 def test_dev_and_staging_sync_by_themselves_and_prod_by_a_person(manifests: Any) -> None:
@@ -33,6 +53,8 @@ def test_deleting_waits_for_what_is_deleted_but_a_root_leaves_all_running(manife
 
 def test_an_operator_may_pause_an_environment(manifests: Any) -> None:
     for root in manifests.applications("single").values():
+        if is_chart(root):
+            continue
         assert root["spec"]["syncPolicy"]["syncOptions"] == ["RespectIgnoreDifferences=true"]
         assert root["spec"]["ignoreDifferences"] == [
             {
@@ -148,3 +170,51 @@ def _argo_cd() -> Path | None:
     ).stdout.strip()
     found = sorted(Path(cache, "github.com/argoproj/argo-cd").glob("v3@v*/manifests"))
     return found[-1].parent if found else None
+
+
+def test_charts_are_pinned_and_their_values_are_in_the_repository(
+    opted_in: list[Object], root: Path, kit: Any
+) -> None:
+    (platform,) = kit.of_kind(opted_in, "AppProject")
+    ours = platform["spec"]["sourceRepos"][0]
+    charts = [one for one in kit.of_kind(opted_in, "Application") if is_chart(one)]
+    assert {one["metadata"]["name"] for one in charts} == {
+        "monitoring-cost", "monitoring-crds", "monitoring-stack",
+    }  # fmt: skip
+    for application in charts:
+        spec = application["spec"]
+        assert "ServerSideApply=true" in spec["syncPolicy"]["syncOptions"]
+        sources = spec.get("sources") or [spec["source"]]
+        assert {one["repoURL"] for one in sources} <= set(platform["spec"]["sourceRepos"])
+        for source in sources:
+            if source["repoURL"] == ours:
+                assert source == {"repoURL": ours, "targetRevision": "main", "ref": "values"}
+                continue
+            assert re.search(r"(^|-)\d+\.\d+\.\d+$", source["targetRevision"])
+            for file in source.get("helm", {}).get("valueFiles", []):
+                assert (root / file.removeprefix("$values/")).is_file()
+
+
+def test_the_kinds_and_the_operator_are_of_one_version(opted_in: list[Object]) -> None:
+    applications = {one["metadata"]["name"]: one["spec"] for one in opted_in}
+    kinds = applications["monitoring-crds"]["source"]["targetRevision"]
+    (chart, _) = applications["monitoring-stack"]["sources"]
+    assert kinds == f"{chart['chart']}-{chart['targetRevision']}"
+    assert applications["monitoring-crds"]["syncPolicy"]["automated"]["prune"] is False
+
+
+def test_the_platform_permits_what_the_monitoring_needs(
+    opted_in: list[Object], root: Path, kit: Any
+) -> None:
+    (platform,) = kit.of_kind(opted_in, "AppProject")
+    paths = {
+        one["spec"]["source"]["path"]
+        for one in kit.of_kind(opted_in, "Application")
+        if "source" in one["spec"]
+    }
+    for folder in MONITORING:
+        assert f"monitoring/{folder}" in paths
+        for thing in kit.render(root / "monitoring" / folder):
+            assert permitted(platform, thing), kit.name(thing)
+            if thing["kind"] != "Namespace":
+                assert thing["metadata"]["namespace"] == "monitoring"

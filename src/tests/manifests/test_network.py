@@ -16,6 +16,8 @@ FLOW = {
     ("postgres-backup", "postgres", 5432),
     ("event-audit-dashboard", "notification-service", 8000),
     ("argocd-notifications", "audit-event-generator", 5000),
+    ("alertmanager", "audit-event-generator", 5000),
+    ("alertmanager", "event-audit-dashboard", 8080),
     ("a stranger", "event-audit-dashboard", 8080),
     ("argocd-notifications", "event-audit-dashboard", 8080),
     ("prometheus", "audit-event-generator", 5000),
@@ -45,6 +47,7 @@ STRANGERS = (
         {"app.kubernetes.io/name": "argocd-notifications-controller"},
         {},
     ),
+    Pod("alertmanager", "monitoring", {"app.kubernetes.io/name": "alertmanager"}, {}),
     Pod("prometheus", "monitoring", {"app.kubernetes.io/name": "prometheus"}, {}),
 )
 

@@ -20,7 +20,7 @@ REMOTE = ("bootstrap/argocd", "bootstrap/argocd/upstream", "apps/platform/argo-r
 def folders(root: Path) -> list[Path]:
     found = [
         file.parent
-        for top in ("apps", "clusters", "bootstrap")
+        for top in ("apps", "clusters", "bootstrap", "monitoring")
         for file in sorted((root / top).rglob("kustomization.yaml"))
         if "kind: Component" not in file.read_text()
     ]
@@ -35,7 +35,7 @@ def test_every_folder_renders(kit: Any, root: Path) -> None:
 def test_only_the_folders_that_say_so_need_the_internet(root: Path) -> None:
     remote = {
         str(file.parent.relative_to(root))
-        for top in ("apps", "clusters", "bootstrap")
+        for top in ("apps", "clusters", "bootstrap", "monitoring")
         for file in (root / top).rglob("kustomization.yaml")
         if re.search(r"^- https://", file.read_text(), re.M)
     }
@@ -76,6 +76,6 @@ def test_a_folder_holds_only_files_that_are_used(root: Path) -> None:
 
 
 def test_one_resource_per_file(root: Path) -> None:
-    for top in ("apps", "clusters", "bootstrap"):
+    for top in ("apps", "clusters", "bootstrap", "monitoring"):
         for file in (root / top).rglob("*.yaml"):
             assert "\n---" not in file.read_text(), file

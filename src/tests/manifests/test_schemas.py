@@ -33,12 +33,22 @@ OPTIONAL = {
     "backup-s3": ("data/postgres",),
     "external-secrets": ("secrets",),
     "signed-images": ("namespace",),
+    "traces": (
+        "audit-event-generator",
+        "audit-log-analysis",
+        "event-audit-dashboard",
+        "notification-service",
+    ),
 }
 FOLDERS = (
     "apps/data/postgres/ha",
     "apps/data/postgres/restore",
     "apps/data/rabbitmq/ha",
+    "monitoring/base",
+    "monitoring/boards",
+    "monitoring/logs",
     "monitoring/rules/objects",
+    "monitoring/traces",
     "apps/platform/storage",
     "bootstrap/argocd/own",
     "bootstrap/argocd/settings",

@@ -56,7 +56,10 @@ def _exporter_passwords(values: Values) -> str:
     return json.dumps({"redis://127.0.0.1:6379": values["redis/auditflow-monitor"]})
 
 
-SECRETS: Final[Mapping[str, Mapping[str, Value | Document]]] = {
+Catalogue = Mapping[str, Mapping[str, Value | Document]]
+
+#: Those of an environment.
+SECRETS: Final[Catalogue] = {
     "audit-event-generator": {
         "RABBITMQ_PASS": Value("rabbitmq/audit-event-generator"),
         "INGEST_TOKEN": Value("token/ingest"),
@@ -104,3 +107,14 @@ SECRETS: Final[Mapping[str, Mapping[str, Value | Document]]] = {
         "exporter.json": Document(("redis/auditflow-monitor",), _exporter_passwords)
     },
 }
+
+#: Those of the namespace of the platform's monitoring.
+MONITORING: Final[Catalogue] = {
+    "grafana-admin": {
+        "admin-user": Document((), lambda _: "admin"),
+        "admin-password": Value("grafana/admin"),
+    },
+}
+
+#: By the name that the program is told.
+CATALOGUES: Final[Mapping[str, Catalogue]] = {"environment": SECRETS, "monitoring": MONITORING}

@@ -4,7 +4,7 @@ import secrets
 from collections.abc import Callable, Iterator, Mapping
 
 from auditflow.errors import AuditFlowError
-from auditflow.provisioning.catalogue import SECRETS, Document, Value
+from auditflow.provisioning.catalogue import SECRETS, Catalogue, Document, Value
 
 #: The contents of one Secret, by key.
 Data = Mapping[str, str]
@@ -15,7 +15,10 @@ class ProvisioningError(AuditFlowError):
 
 
 def plan(
-    existing: Mapping[str, Data], *, new_value: Callable[[], str] = lambda: secrets.token_hex(20)
+    existing: Mapping[str, Data],
+    *,
+    catalogue: Catalogue = SECRETS,
+    new_value: Callable[[], str] = lambda: secrets.token_hex(20),
 ) -> dict[str, dict[str, str]]:
     """The Secrets to make, in the order in which to make them. None that exists is among them.
 
@@ -25,13 +28,13 @@ def plan(
     Raises:
         ProvisioningError: what exists contradicts itself, or lacks a key.
     """
-    values = _known(existing)
-    _check_documents(existing, values)
+    values = _known(existing, catalogue)
+    _check_documents(existing, values, catalogue)
     made: dict[str, dict[str, str]] = {}
-    absent = [name for name in SECRETS if name not in existing]
-    for name in sorted(absent, key=_is_document):
+    absent = [name for name in catalogue if name not in existing]
+    for name in sorted(absent, key=lambda name: _has_document(catalogue[name])):
         made[name] = {}
-        for key, content in SECRETS[name].items():
+        for key, content in catalogue[name].items():
             if isinstance(content, Document):
                 made[name][key] = content.write(values)
             else:
@@ -39,14 +42,14 @@ def plan(
     return made
 
 
-def _is_document(name: str) -> bool:
-    return any(isinstance(content, Document) for content in SECRETS[name].values())
+def _has_document(contents: Mapping[str, Value | Document]) -> bool:
+    return any(isinstance(content, Document) for content in contents.values())
 
 
-def _known(existing: Mapping[str, Data]) -> dict[str, str]:
+def _known(existing: Mapping[str, Data], catalogue: Catalogue) -> dict[str, str]:
     values: dict[str, str] = {}
     found_in: dict[str, str] = {}
-    for name, key, content in _entries(existing):
+    for name, key, content in _entries(existing, catalogue):
         if key not in existing[name]:
             raise ProvisioningError(
                 f"Secret {name} has no key {key}. Add it, or delete the Secret: it is made anew,"
@@ -64,8 +67,8 @@ def _known(existing: Mapping[str, Data]) -> dict[str, str]:
     return values
 
 
-def _check_documents(existing: Mapping[str, Data], values: Data) -> None:
-    for name, _, content in _entries(existing):
+def _check_documents(existing: Mapping[str, Data], values: Data, catalogue: Catalogue) -> None:
+    for name, _, content in _entries(existing, catalogue):
         if not isinstance(content, Document):
             continue
         lost = [value for value in content.values if value not in values]
@@ -76,8 +79,10 @@ def _check_documents(existing: Mapping[str, Data], values: Data) -> None:
             )
 
 
-def _entries(existing: Mapping[str, Data]) -> Iterator[tuple[str, str, Value | Document]]:
-    for name, contents in SECRETS.items():
+def _entries(
+    existing: Mapping[str, Data], catalogue: Catalogue
+) -> Iterator[tuple[str, str, Value | Document]]:
+    for name, contents in catalogue.items():
         if name in existing:
             for key, content in contents.items():
                 yield name, key, content

@@ -75,6 +75,9 @@ def seed(cluster: Cluster, published: dict[tuple[str, Version], Release]) -> Del
 
 def _stand_alone(delivery: Delivery) -> None:
     repository = delivery.repository
+    single = repository.work / ROOT / "kustomization.yaml"
+    single.write_text(single.read_text().replace("- ../monitoring\n", ""))
+    delivery.not_run["clusters/monitoring"] = "its charts come from repositories of their own"
     offline.vendor(repository)
     rendered = offline.render(repository, overlays(repository))
     delivery.not_run.update(rendered.failed)
@@ -88,6 +91,7 @@ def overlays(repository: Repository) -> list[Path]:
     found = sorted(repository.work.glob("apps/**/envs/*/kustomization.yaml"))
     found += sorted(repository.work.glob("apps/platform/*/kustomization.yaml"))
     found += sorted(repository.work.glob("apps/data/*/restore/kustomization.yaml"))
+    found.append(repository.work / "monitoring/base/kustomization.yaml")
     return [repository.work / _ARGO_CD, *(file.parent for file in found)]
 
 

@@ -1,0 +1,95 @@
+"""Every workload is watched: what is not, says why where it stands."""
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+Object = dict[str, Any]
+
+#: Whose work an objective measures, where its name is not the workload's.
+ALSO = {"auditflow": ("audit-log-analysis",)}
+_WITHOUT = "auditflow.io/without-"
+
+
+def servers(objects: list[Object], kit: Any) -> list[Object]:
+    """What runs all the time. Jobs end, and Argo CD and BackupMissing tell when they fail."""
+    found: list[Object] = kit.of_kind(objects, "Deployment", "StatefulSet", "Rollout")
+    assert len(found) == 7
+    return found
+
+
+def why_not(workload: Object, what: str) -> bool:
+    """Whether it says why it has none."""
+    reason = workload["metadata"].get("annotations", {}).get(_WITHOUT + what, "")
+    return len(reason.split()) > 5
+
+
+def chosen(selector: Object, labels: dict[str, str]) -> bool:
+    return bool(selector["matchLabels"].items() <= labels.items())
+
+
+def test_each_is_scraped_where_it_answers(objects: list[Object], kit: Any) -> None:
+    monitors = kit.of_kind(objects, "ServiceMonitor")
+    services = kit.of_kind(objects, "Service")
+    for workload in servers(objects, kit):
+        template = kit.pod_template(workload)
+        labels = template["metadata"]["labels"]
+        ours = [one for one in services if one["spec"]["selector"].items() <= labels.items()]
+        scraped = [
+            (service, endpoint)
+            for service in ours
+            for monitor in monitors
+            if chosen(monitor["spec"]["selector"], service["metadata"]["labels"])
+            for endpoint in monitor["spec"]["endpoints"]
+        ]
+        assert scraped, kit.name(workload)
+        for service, endpoint in scraped:
+            assert endpoint["port"] in {port["name"] for port in service["spec"]["ports"]}
+        assert labels["prometheus_scrape"] == "true", "else the network lets nobody scrape it"
+
+
+def test_a_job_of_prometheus_has_the_name_that_rules_know(objects: list[Object], kit: Any) -> None:
+    jobs = {
+        next(
+            (rule["replacement"] for endpoint in monitor["spec"]["endpoints"]
+             for rule in endpoint.get("relabelings", []) if rule.get("targetLabel") == "job"),
+            monitor["metadata"]["labels"][monitor["spec"]["jobLabel"]],
+        )
+        for monitor in kit.of_kind(objects, "ServiceMonitor")
+    }  # fmt: skip
+    assert jobs == {
+        "audit-event-generator", "audit-log-analysis", "event-audit-dashboard",
+        "notification-service", "postgresql", "rabbitmq", "redis",
+    }  # fmt: skip
+
+
+def test_each_has_a_budget_for_disruptions_or_says_why_not(objects: list[Object], kit: Any) -> None:
+    budgets = kit.of_kind(objects, "PodDisruptionBudget")
+    for workload in servers(objects, kit):
+        labels = kit.pod_template(workload)["metadata"]["labels"]
+        has_one = any(chosen(one["spec"]["selector"], labels) for one in budgets)
+        assert has_one is not why_not(workload, "budget"), kit.name(workload)
+
+
+def test_each_has_a_network_policy_of_its_own(objects: list[Object], kit: Any) -> None:
+    policies = [
+        one
+        for one in kit.of_kind(objects, "NetworkPolicy")
+        if "app.kubernetes.io/name" in one["spec"]["podSelector"].get("matchLabels", {})
+    ]
+    for workload in servers(objects, kit):
+        labels = kit.pod_template(workload)["metadata"]["labels"]
+        assert any(chosen(one["spec"]["podSelector"], labels) for one in policies)
+
+
+def test_each_has_an_objective_or_says_why_not(objects: list[Object], root: Path, kit: Any) -> None:
+    services = {
+        yaml.safe_load(file.read_text())["service"]
+        for file in (root / "monitoring/slos").glob("*.yaml")
+        if not file.stem.endswith("_tests")
+    }
+    measured = services | {name for one in services for name in ALSO.get(one, ())}
+    for workload in servers(objects, kit):
+        has_one = workload["metadata"]["name"] in measured
+        assert has_one is not why_not(workload, "objective"), kit.name(workload)
