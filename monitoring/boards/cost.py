@@ -58,7 +58,7 @@ BOARD = Board(
                 title="CPU",
                 says="Cores requested, and the most that was used at once in this time. A request of twice what is ever used can be smaller.",
                 kind="table", unit=units.Short, width=12, height=10,
-                queries={"requested": _requested("cpu"), "most used": f"max_over_time(({_CPU_USED})[$__range:5m])"},
+                queries={"requested": _requested("cpu"), "most used": f"max_over_time(({_CPU_USED})[$__range:$__interval])"},
                 look=runbook("autoscaler-at-maximum", "When there is not enough"),
             ),
             Panel(
@@ -68,7 +68,7 @@ BOARD = Board(
                 queries={
                     "requested": _requested("memory"),
                     "limit": f'sum by ({_BY}) (kube_pod_container_resource_limits{{{NS}, resource="memory"}})',
-                    "most used": f"max_over_time(({_MEMORY_USED})[$__range:5m])",
+                    "most used": f"max_over_time(({_MEMORY_USED})[$__range:$__interval])",
                 },
                 look=runbook("container-out-of-memory", "When a container is killed"),
             ),

@@ -137,7 +137,7 @@ BOARD = Board(
                 unit=units.CountsPerSecond, width=8,
                 queries={
                     "delivered again {{queue}}": _rate("auditflow_consumer_redelivered_messages_total", "queue"),
-                    "not confirmed {{source}}": _rate("auditflow_events_unconfirmed_total", "source") + " > 0",
+                    "not confirmed {{namespace}}": f"sum by (namespace) (rate(auditflow_events_unconfirmed_total{{{NS}}}[$__rate_interval]))",
                 },
                 look=board("auditflow-rabbitmq", "The broker"),
             ),

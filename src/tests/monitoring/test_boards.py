@@ -90,5 +90,9 @@ def test_the_reader_chooses_the_source_and_the_environment(uid: str) -> None:
     assert names[:2] == ["datasource", "namespace"]
     for panel in panels(DOCUMENTS[uid]):
         for target in panel["targets"]:
-            used = set(re.findall(r"\$\{?(\w+)", target["expr"])) - {"__rate_interval", "__range"}
+            used = set(re.findall(r"\$\{?(\w+)", target["expr"])) - {
+                "__rate_interval",
+                "__range",
+                "__interval",
+            }
             assert used <= set(names), target["expr"]

@@ -42,13 +42,17 @@ def rule_files() -> tuple[Path, ...]:
 
 @dataclass(frozen=True)
 class Target:
-    """What is scraped. ``job`` is named as in a cluster."""
+    """What is scraped. ``job`` is named as in a cluster.
+
+    ``honor`` lets the labels of what is scraped win: for who tells of others.
+    """
 
     job: str
     port: int
     path: str = "/metrics"
     parameters: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     namespace: str = NAMESPACE
+    honor: bool = False
 
     def config(self, number: int) -> dict[str, Any]:
         """As Prometheus wants it. The jobs of a configuration need names of their own."""
@@ -56,7 +60,7 @@ class Target:
             "job_name": f"{self.job} {number}",
             "metrics_path": self.path,
             "params": {name: list(values) for name, values in self.parameters.items()},
-            # A pod's own labels lose against the scraper's, as in a cluster.
+            "honor_labels": self.honor,
             "static_configs": [
                 {
                     "targets": [f"{LOOPBACK}:{self.port}"],
@@ -151,10 +155,17 @@ class PostgresExporter(Server):
     name: ClassVar[str] = "postgres-exporter"
 
     def __init__(
-        self, folder: Path, *, port: int, postgres: Postgres, log: Path | None = None
+        self,
+        folder: Path,
+        *,
+        port: int,
+        postgres: Postgres,
+        database: str = DATABASE,
+        log: Path | None = None,
     ) -> None:
         super().__init__(folder, port=port, log=log)
         self._postgres = postgres
+        self._database = database
 
     @property
     def target(self) -> Target:
@@ -165,7 +176,7 @@ class PostgresExporter(Server):
 
     def _command(self) -> Command:
         password = quote(self._postgres.password_of(SUPERUSER), safe="")
-        place = f"{self._postgres.host}:{self._postgres.port}/{DATABASE}"
+        place = f"{self._postgres.host}:{self._postgres.port}/{self._database}"
         return Command(
             argv=(POSTGRES_EXPORTER, f"--web.listen-address={self.host}:{self.port}"),
             env=environment(
