@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
+from audit_event_generator.metrics import SOURCES
+
 from .events import failed_login
 from .platform import Platform, ask, eventually
 
@@ -27,7 +29,7 @@ OPEN = {
     "route": r"/.*|none",
     "code": r"[1-5]xx",
     "queue": r"audit_(events|alerts)",
-    "source": r"synthetic|api|ndjson|kubernetes|cloudtrail|auditd|github|okta|gcp",
+    "source": "|".join(SOURCES),
     "scenario": r"[a-z_]+",
     "rule": r".+",
 }
@@ -58,6 +60,11 @@ def table(heading: str) -> dict[str, Row]:
     rows = [Row(line) for line in section.splitlines() if line.startswith("| `auditflow_")]
     assert rows, f"{heading}: no table"
     return {row.name: row for row in rows}
+
+
+def test_the_page_names_every_source() -> None:
+    (line,) = (one for one in PAGE.read_text("utf-8").splitlines() if one.startswith("`source`:"))
+    assert re.findall("`([^`]+)`", line)[1:] == list(SOURCES)
 
 
 @pytest.fixture
