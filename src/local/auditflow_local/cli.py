@@ -72,7 +72,10 @@ def up(layout: Layout, detach: bool) -> None:
 @click.option("--tests", is_flag=True, help="Also what only tests need: the browser.")
 def install(tests: bool) -> None:
     """Install the system's packages that are missing."""
-    wanted = (*packages.SERVERS, *((*packages.BROWSER, *packages.PROMETHEUS) if tests else ()))
+    wanted = (
+        *packages.SERVERS,
+        *((*packages.BROWSER, *packages.PROMETHEUS, *packages.ALERTMANAGER) if tests else ()),
+    )
     if missing := packages.missing(wanted):
         click.echo(f" • installing {', '.join(one.name for one in missing)}")
         packages.ensure(wanted)

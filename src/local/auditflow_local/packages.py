@@ -58,6 +58,10 @@ PROMETHEUS: Final = (
         ("prometheus-redis-exporter.service",),
     ),
 )
+#: Whose amtool says where an alert would go.
+ALERTMANAGER: Final = (
+    Package("prometheus-alertmanager", _program("amtool"), ("prometheus-alertmanager.service",)),
+)
 
 _POLICY: Final = Path("/usr/sbin/policy-rc.d")
 #: Says that a policy is ours, so that one left by a run that was killed is removed by the next.
