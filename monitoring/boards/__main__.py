@@ -48,8 +48,6 @@ configMapGenerator:
   disableNameSuffixHash: true # Grafana's sidecar looks for the label, and follows changes
   labels:
     grafana_dashboard: "1"
-  annotations:
-    grafana_folder: AuditFlow
 """
     return made
 
