@@ -1,6 +1,7 @@
 """A server that dies under load, or comes late: all recovers by itself, and health tells the truth."""
 
 import threading
+import time
 from functools import partial
 from typing import Any
 
@@ -36,6 +37,18 @@ def says_down(platform: Platform, dependency: str) -> bool:
     )
 
 
+def assert_refused_in_time(platform: Platform) -> None:
+    """Without a broker nothing is accepted, and nobody waits over a second to hear so."""
+    began = time.monotonic()
+    with platform.ingest() as client:
+        answer = client.post("/generate_event", json={"event_type": "load"})
+    took = time.monotonic() - began
+    assert answer.status_code == 503
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert "Retry-After" in answer.headers
+    assert took < 1.0
+
+
 @pytest.mark.parametrize("dependency", NEEDS)
 def test_a_server_that_is_killed_under_load(platform: Platform, dependency: str) -> None:
     # Given a story that is being told
@@ -55,11 +68,14 @@ def test_a_server_that_is_killed_under_load(platform: Platform, dependency: str)
         if dependency == "postgresql":
             with platform.api() as client:
                 assert client.get("/alerts").status_code == 503
+        if dependency == "rabbitmq":
+            assert_refused_in_time(platform)
     finally:
         server.start()
     # and all come back by themselves, with nothing lost and nothing doubled
     eventually(lambda: all(one.ready() for one in platform.services), what="recovery")
     teller.join()
+    eventually(lambda: alerts_of(USERS) <= told(platform.alerts()), what="every alert")
     eventually(platform.settled, what="rest")
     assert told(platform.alerts()) == alerts_of(USERS)
 
