@@ -2,6 +2,7 @@
 
 import datetime as dt
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Final
 from uuid import UUID
 
@@ -72,9 +73,13 @@ def window_key(rule: Rule, entity: Mapping[str, str]) -> UUID:
     """Which window an event of an entity belongs to. A rule that counts otherwise has new ones."""
     spec = rule.window
     assert spec is not None
-    return identity.of_finding(
-        rule.ref.id, entity, f"window {spec.kind} {spec.threshold} {spec.timespan} {spec.dedup}"
-    )
+    counting = f"window {spec.kind} {spec.threshold} {spec.timespan} {spec.dedup}"
+    return _window_key(rule.ref.id, counting, tuple(entity.items()))
+
+
+@lru_cache(10_000)
+def _window_key(rule_id: str, counting: str, entity: tuple[tuple[str, str], ...]) -> UUID:
+    return identity.of_finding(rule_id, dict(entity), counting)
 
 
 def _finding(

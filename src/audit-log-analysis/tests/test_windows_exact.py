@@ -20,6 +20,8 @@ from auditflow.finding import MAX_EVIDENCE
 #: Time, event id, tag.
 Member = tuple[int, str, str]
 LATENESS = 40
+#: What Redis says of the end of a key that is not there.
+ABSENT = -2
 
 
 #: The definition in windows/spec.py: whether (end, members, spec) is a hit.
@@ -280,6 +282,31 @@ def test_memory_of_a_window_is_bounded(redis_windows: RedisWindows) -> None:
     assert client.hlen(f"{{{key}}}:raws") <= spec.retention // 1000 + 1
     assert client.hlen(f"{{{key}}}:notes") <= spec.retention // spec.dedup + 2
     assert client.ttl(f"{{{key}}}:events") > 0
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_key_of_a_window_has_an_end_however_it_came_to_be(
+    redis_windows: RedisWindows, kind: str
+) -> None:
+    # Given a window whose events, hits, bytes and notes are all forgotten again and again
+    client = redis_windows._client
+    key, spec = (
+        uuid.uuid4(),
+        WindowSpec(kind=kind, threshold=2, timespan=2000, dedup=2000, lateness=0, capacity=4),  # type: ignore[arg-type]
+    )
+    for number, second in enumerate([0, 1, 1, 100, 101, 101, 101, 101, 101, 101, 102, 300, 300]):
+        tag = "" if kind == "event_count" else str(number % 2 + 1)
+        (outcome,) = redis_windows.observe(
+            [Observation(spec, key, f"e{number}", NOON + second * 1000, b"raw", tag)]
+        )
+        redis_windows.published([(key, spec, one) for one in outcome.sightings])
+        # then at any time each that is there has an end
+        ends = [
+            client.ttl(f"{{{key}}}:{name}")
+            for name in ("events", "hits", "raws", "notes", "latest")
+        ]
+        assert ends[0] > 0
+        assert all(seconds > spec.retention // 1000 for seconds in ends if seconds != ABSENT)
 
 
 def test_windows_outlive_a_redis_that_is_killed(

@@ -1,6 +1,7 @@
-"""Windows in Redis, shared by any number of workers: one Lua call an event, one trip a batch."""
+"""Windows in Redis, shared by any number of workers: a Lua call a window, a trip a batch."""
 
-from collections.abc import Collection, Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.resources import files
 from typing import Any, Final
@@ -26,10 +27,17 @@ from auditflow.settings import RedisSettings
 #: A window is forgotten when nothing touched it for its retention and this long beside (seconds):
 #: the longest stop of the analysis across which a window survives.
 OUTAGE_SECONDS: Final = 6 * 3600
+#: How much earlier than that a window may be forgotten, which is added to it: its end is not moved
+#: with every event (SLACK in window.lua).
+SLACK_SECONDS: Final = 600
 #: Whole events kept of one entity, for the evidence. More of them are known by name only.
 MAX_RAWS: Final = 256
-#: Calls in one trip to Redis, so that a huge batch holds a bounded part of the memory.
+#: Events in one trip to Redis, so that a huge batch holds a bounded part of the memory.
 PIPELINE: Final = 1000
+#: Events of one window in one call, so that no call keeps Redis from others for long.
+TOGETHER: Final = 200
+
+_NOTHING: Final = Outcome()
 
 #: What Redis answers when it has no room or is not there yet: trying again later is right.
 _PASSING: Final = ("OOM", "LOADING", "BUSY", "READONLY", "MISCONF", "MASTERDOWN", "CLUSTERDOWN")
@@ -87,29 +95,48 @@ class RedisWindows:
     def _trip(self, observations: Sequence[Observation]) -> list[Outcome]:
         with _passing_errors():
             try:
-                answers = self._execute(observations)
+                outcomes = self._execute(observations)
             except NoScriptError:
                 # Redis was restarted without its scripts. Doing the whole batch again is harmless.
                 self._sha = None
-                answers = self._execute(observations)
-        return [_outcome(answer) for answer in answers]
+                outcomes = self._execute(observations)
+        return outcomes
 
-    def _execute(self, observations: Sequence[Observation]) -> list[Any]:
+    def _execute(self, observations: Sequence[Observation]) -> list[Outcome]:
         if self._sha is None:
             self._sha = str(self._client.script_load(self._source))
-        asking = _asking(observations)
+        calls = list(_calls(observations))
         with self._client.pipeline(transaction=False) as pipe:
-            for number, one in enumerate(observations):
-                spec, others = one.spec, asking.get(number)
+            for places in calls:
+                first = observations[places[0]]
+                spec = first.spec
                 pipe.evalsha(
-                    self._sha, 5, *_keys(one.key),
-                    one.event_id, one.tag, one.moment, spec.kind,
-                    spec.threshold, spec.timespan, spec.dedup, spec.lateness, spec.capacity,
-                    _idle(spec), MAX_RAWS, MAX_EVIDENCE, one.raw,
-                    int(one.approximate), int(others is not None), int(spec.feeds),
-                    *(others or ()),
+                    self._sha, 5, *_keys(first.key),
+                    spec.kind, spec.threshold, spec.timespan, spec.dedup, spec.lateness,
+                    spec.capacity, _idle(spec), MAX_RAWS, MAX_EVIDENCE,
+                    int(spec.reports), int(spec.feeds),
+                    *(part for place in places for part in _parts(observations[place])),
                 )  # fmt: skip
-            return list(pipe.execute())
+            answers = pipe.execute()
+        outcomes = [_NOTHING] * len(observations)
+        for places, answer in zip(calls, answers, strict=True):
+            for place, outcome in _outcomes(places, answer):
+                outcomes[place] = outcome
+        return outcomes
+
+
+def _calls(observations: Sequence[Observation]) -> Iterator[list[int]]:
+    """The places of observations by their windows, in order, so many at a time."""
+    of_window: dict[UUID, list[int]] = {}
+    for place, one in enumerate(observations):
+        of_window.setdefault(one.key, []).append(place)
+    for places in of_window.values():
+        for start in range(0, len(places), TOGETHER):
+            yield places[start : start + TOGETHER]
+
+
+def _parts(one: Observation) -> tuple[str | int | bytes, ...]:
+    return one.event_id, one.tag, one.moment, one.raw, int(one.approximate)
 
 
 def _keys(key: UUID) -> tuple[str, ...]:
@@ -117,71 +144,28 @@ def _keys(key: UUID) -> tuple[str, ...]:
     return tuple(f"{{{key}}}:{name}" for name in ("events", "hits", "raws", "notes", "latest"))
 
 
-def _asking(observations: Sequence[Observation]) -> dict[int, Collection[int]]:
-    """Which observations ask for sightings, and for which buckets besides their own.
-
-    What a window saw a moment ago is of no use to anybody, and to tell it costs more than to count.
-    So the last event of a window asks for those before it as well. But one that is newer by more
-    than the lateness may drive out what these rest on: it asks for itself.
-    """
-    asking: dict[int, Collection[int]] = {}
-    open_: dict[UUID, _Unasked] = {}
-    for number, one in enumerate(observations):
-        if not one.spec.reports:
-            continue
-        known = open_.get(one.key)
-        if known is not None and known.takes(one):
-            known.last = number
-            continue
-        if known is not None:
-            asking[known.last] = known.buckets()
-        open_[one.key] = _Unasked(one, number)
-    for known in open_.values():
-        asking[known.last] = known.buckets()
-    return asking
-
-
-class _Unasked:
-    """Events of one window, of which the last asks for all."""
-
-    __slots__ = ("_moments", "_newest", "_oldest", "_spec", "last")
-
-    def __init__(self, one: Observation, number: int) -> None:
-        self.last = number
-        self._spec = one.spec
-        self._moments = [one.moment]
-        self._oldest = self._newest = one.moment
-
-    def takes(self, one: Observation) -> bool:
-        """Whether one more event may ask for these too."""
-        oldest, newest = min(self._oldest, one.moment), max(self._newest, one.moment)
-        if newest - oldest > self._spec.lateness:
-            return False
-        self._oldest, self._newest = oldest, newest
-        self._moments.append(one.moment)
-        return True
-
-    def buckets(self) -> Collection[int]:
-        """The buckets of all but the last, which looks at its own anyway."""
-        if len(self._moments) == 1:
-            return ()
-        return {bucket for moment in self._moments for bucket in self._spec.buckets(moment)}
-
-
 def _idle(spec: WindowSpec) -> int:
-    return spec.retention // 1000 + OUTAGE_SECONDS
+    return spec.retention // 1000 + OUTAGE_SECONDS + SLACK_SECONDS
 
 
-def _outcome(answer: Any) -> Outcome:
-    late, sightings, hits = answer
-    return Outcome(
-        late=bool(late),
-        sightings=tuple(_sighting(fields) for fields in sightings),
-        hits=tuple(
-            Hit(event_id.decode(), int(moment), raw or b"", bool(approximate))
-            for event_id, moment, raw, approximate in hits
-        ),
-    )
+def _outcomes(places: Sequence[int], answer: Any) -> Iterator[tuple[int, Outcome]]:
+    """What the script says of the events of a window. Of the others there is nothing to say."""
+    late, seen, hit = answer
+    sightings: defaultdict[int, list[Sighting]] = defaultdict(list)
+    hits: defaultdict[int, list[Hit]] = defaultdict(list)
+    for number, *fields in seen:
+        sightings[number].append(_sighting(fields))
+    for number, event_id, moment, raw, approximate in hit:
+        hits[number].append(Hit(event_id.decode(), int(moment), raw or b"", bool(approximate)))
+    for number in {*late, *sightings, *hits}:
+        yield (
+            places[number - 1],
+            Outcome(
+                late=number in late,
+                sightings=tuple(sightings.get(number, ())),
+                hits=tuple(hits.get(number, ())),
+            ),
+        )
 
 
 def _sighting(fields: list[Any]) -> Sighting:

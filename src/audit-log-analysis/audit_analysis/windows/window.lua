@@ -1,25 +1,30 @@
--- Take one event into a window and report the sightings that it, and others before it in the same
--- trip, can have changed.
+-- Take events into a window and report the sightings that they can have changed.
 -- windows/spec.py defines the words; windows/memory.py and hits.py are the same in Python.
 --
 -- KEYS  1 events: sorted set of "id NUL tag", by time (ms)   2 hits: sorted set, time by time
 --       3 raws: hash, event id to bytes                      4 notes: hash, published signatures
 --       5 latest: sorted set, tag by its newest time           by bucket, and "lost" (see capacity)
--- ARGV  1 event id  2 tag  3 time  4 kind  5 threshold  6 timespan  7 dedup  8 lateness  9 capacity
---       10 idle seconds until the window is forgotten  11 most raws kept  12 most events named
---       13 the event's bytes, if known  14 whether there may have been more like it
---       15 whether sightings are told  16 whether hits are told
---       17 ... more buckets to tell of: those of events before, which did not ask themselves
--- Returns {late, sightings, hits}: of the second each is {bucket, last hit, count,
+-- ARGV  1 kind  2 threshold  3 timespan  4 dedup  5 lateness  6 capacity
+--       7 idle seconds until the window is forgotten  8 most raws kept  9 most events named
+--       10 whether sightings are told  11 whether hits are told, and of each event, in their order:
+--       its id, tag, time, bytes if known, whether there may have been more like it
+-- Returns {late, sightings, hits}: the numbers (from 1) of the events that came too late; of the
+--       second each is {number of the last event in it, bucket, last hit, count,
 --       {member, time, ...}, last member, last time, first raw, last raw, approximate}, of the third
---       {event id, time, raw, approximate}
+--       {number of the event that hit, event id, time, raw, approximate}
+--
+-- Sightings are told once, after all events, for what is seen later includes what was seen before.
+-- Only what is about to be forgotten is told at once.
 
 local events, hits, raws, notes, latest = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
-local id, tag, kind = ARGV[1], ARGV[2], ARGV[4]
-local threshold, timespan, dedup = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
-local lateness, capacity = tonumber(ARGV[8]), tonumber(ARGV[9])
-local idle, most_raws, most_named = tonumber(ARGV[10]), tonumber(ARGV[11]), tonumber(ARGV[12])
-local member = id .. '\0' .. tag
+local kind = ARGV[1]
+local threshold, timespan, dedup = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
+local lateness, capacity = tonumber(ARGV[5]), tonumber(ARGV[6])
+local idle, most_raws, most_named = tonumber(ARGV[7]), tonumber(ARGV[8]), tonumber(ARGV[9])
+local reports, feeds = ARGV[10] == '1', ARGV[11] == '1'
+local FIRST, EACH = 12, 5
+-- How many seconds a window's end may lag behind.
+local SLACK = 600
 local tagged = kind ~= 'event_count'
 
 -- Times go to Redis as whole numbers: Lua would write 1.7e+12 otherwise.
@@ -47,64 +52,128 @@ local function lose(time)
   local lost = tonumber(redis.call('HGET', notes, 'lost'))
   if not lost or lost < time then
     redis.call('HSET', notes, 'lost', whole(time))
+    redis.call('EXPIRE', notes, idle)
   end
 end
 
--- Puts the event in. False when it comes too late for that.
-local function take(moment)
-  local newest = tonumber(redis.call('ZREVRANGE', events, 0, 0, 'WITHSCORES')[2]) or moment
+-- What the window holds is asked once, and followed from there.
+local size = redis.call('ZCARD', events)
+local newest = tonumber(redis.call('ZREVRANGE', events, 0, 0, 'WITHSCORES')[2])
+local oldest = tonumber(redis.call('ZRANGE', events, 0, 0, 'WITHSCORES')[2])
+local kept = redis.call('HLEN', raws)
+local has_hits = redis.call('EXISTS', hits) == 1
+local renewed = false
+
+-- The event at hand.
+local number, id, tag, member, moment
+local late, sightings, told, touched = {}, {}, {}, {}
+
+local function reaches_lost(time)
+  local lost = tonumber(redis.call('HGET', notes, 'lost'))
+  return (lost and time - timespan < lost) and 1 or 0
+end
+
+local function sight(bucket, last_number)
+  local low, high = whole(bucket * dedup), '(' .. whole((bucket + 1) * dedup)
+  local first_hit = tonumber(redis.call('ZRANGEBYSCORE', hits, low, high, 'LIMIT', 0, 1)[1])
+  if not first_hit then
+    return
+  end
+  local last_hit = redis.call('ZREVRANGEBYSCORE', hits, high, low, 'LIMIT', 0, 1)[1]
+  local opening = '(' .. whole(first_hit - timespan)
+  local count = redis.call('ZCOUNT', events, opening, last_hit)
+  if count == 0 then
+    return
+  end
+  local first = redis.call('ZRANGEBYSCORE', events, opening, last_hit, 'WITHSCORES',
+    'LIMIT', 0, 1)
+  local last = redis.call('ZREVRANGEBYSCORE', events, last_hit, opening, 'WITHSCORES',
+    'LIMIT', 0, 1)
+  local first_id, last_id = id_of(first[1]), id_of(last[1])
+  local signature = table.concat({count, last_hit, first[2], first_id, last[2], last_id}, ':')
+  if redis.call('HGET', notes, whole(bucket)) ~= signature then
+    local named = redis.call('ZRANGEBYSCORE', events, opening, last_hit, 'WITHSCORES',
+      'LIMIT', 0, most_named)
+    sightings[#sightings + 1] = {last_number, whole(bucket), last_hit, count, named, last[1],
+      last[2], redis.call('HGET', raws, first_id), redis.call('HGET', raws, last_id),
+      reaches_lost(first_hit)}
+  end
+end
+
+-- Tell what the buckets have seen that events had a part in.
+local function report()
+  if next(touched) then
+    for bucket, last_number in pairs(touched) do
+      sight(bucket, last_number)
+    end
+    touched = {}
+  end
+end
+
+local function trim(bound)
+  report()
+  for _, hit in ipairs(redis.call('ZRANGEBYSCORE', hits, '-inf', bound)) do
+    redis.call('HDEL', notes, whole(math.floor(hit / dedup)))
+  end
+  forget(redis.call('ZRANGEBYSCORE', events, '-inf', bound), 1)
+  for _, key in ipairs({events, hits, latest}) do
+    redis.call('ZREMRANGEBYSCORE', key, '-inf', bound)
+  end
+  size, kept = redis.call('ZCARD', events), redis.call('HLEN', raws)
+  oldest = tonumber(redis.call('ZRANGE', events, 0, 0, 'WITHSCORES')[2])
+  has_hits = redis.call('EXISTS', hits) == 1
+end
+
+-- Add the event. Says whether it has a place in the window.
+local function add()
+  if not newest then
+    newest = moment
+  end
   if moment < newest - lateness then
     return false
   end
+  newest = math.max(newest, moment)
+  local bound = newest - lateness - timespan - dedup
+  if oldest and oldest < bound then
+    trim('(' .. whole(bound))
+  end
+  if size >= capacity then
+    report()
+  end
   redis.call('ZADD', events, whole(moment), member)
+  size, oldest = size + 1, math.min(oldest or moment, moment)
   if tagged then
     redis.call('ZADD', latest, 'GT', whole(moment), tag)
   end
-  if ARGV[13] ~= '' and redis.call('HLEN', raws) < most_raws then
-    redis.call('HSET', raws, id, ARGV[13])
+  local raw = ARGV[FIRST + EACH * (number - 1) + 3]
+  if raw ~= '' and kept < most_raws then
+    renewed = renewed or kept == 0
+    kept = kept + redis.call('HSET', raws, id, raw)
   end
-  local oldest = '(' .. whole(math.max(newest, moment) - lateness - timespan - dedup)
-  local old = redis.call('ZRANGEBYSCORE', events, '-inf', oldest)
-  if #old > 0 then
-    for _, hit in ipairs(redis.call('ZRANGEBYSCORE', hits, '-inf', oldest)) do
-      redis.call('HDEL', notes, whole(math.floor(hit / dedup)))
-    end
-    for _, key in ipairs({events, hits, latest}) do
-      redis.call('ZREMRANGEBYSCORE', key, '-inf', oldest)
-    end
-    forget(old, 1)
-  end
-  local surplus = redis.call('ZCARD', events) - capacity
+  local surplus = size - capacity
   if surplus > 0 then
     local dropped = redis.call('ZRANGE', events, 0, surplus - 1, 'WITHSCORES')
     lose(tonumber(dropped[#dropped]))
     redis.call('ZREMRANGEBYRANK', events, 0, surplus - 1)
     forget(dropped, 2)
-    return redis.call('ZSCORE', events, member) and true or false
+    size, kept = capacity, redis.call('HLEN', raws)
+    oldest = tonumber(redis.call('ZRANGE', events, 0, 0, 'WITHSCORES')[2])
+    if not redis.call('ZSCORE', events, member) then
+      return false
+    end
   end
   return true
 end
 
-local given, late = tonumber(ARGV[3]), false
-local moment = tonumber(redis.call('ZSCORE', events, member))
-if not moment then
-  moment, late = given, not take(given)
-elseif moment ~= given then
-  -- It came with another time before (a clock that was set back), so who asks does not know where.
-  redis.call('HSET', notes, 'moved', (redis.call('HGET', notes, 'moved') or '') .. whole(moment) .. ' ')
-end
-if ARGV[14] == '1' and not late then
-  lose(moment)
-end
-
--- Times of hits that this event has a part in; and those that were known before, when it matters.
+-- Times of hits that the event has a part in; and those that were known before, when it matters.
 local found, known = {}, nil
 local function hit(time)
   local text = whole(time)
   if not found[text] then
     found[#found + 1], found[text] = text, true
-    if not (known and known[text]) then
-      redis.call('ZADD', hits, text, text)
+    if not (known and known[text]) and redis.call('ZADD', hits, text, text) == 1
+        and not has_hits then
+      has_hits, renewed = true, true
     end
   end
 end
@@ -120,7 +189,7 @@ end
 -- question. Not asked where hits are told: they are told again.
 local function nothing_new_after()
   local after, beyond = '(' .. whole(moment), '(' .. whole(moment + timespan)
-  return ARGV[16] ~= '1'
+  return not feeds
     and redis.call('ZCOUNT', hits, after, beyond) == redis.call('ZCOUNT', events, after, beyond)
 end
 
@@ -257,89 +326,57 @@ end
 local finders = {
   event_count = counted, value_count = different, temporal = different, temporal_ordered = in_order,
 }
-if not late then
-  finders[kind]()
-end
-for i = 1, 5 do
-  redis.call('EXPIRE', KEYS[i], idle)
-end
+local find = finders[kind]
 
-local lost = tonumber(redis.call('HGET', notes, 'lost'))
-local function reaches_lost(time)
-  return (lost and time - timespan < lost) and 1 or 0
-end
-
-local function told_hits()
-  local told, known = {}, {}
+local function tell_hits()
+  local known = {}
   for _, time in ipairs(found) do
     for _, name in ipairs(redis.call('ZRANGEBYSCORE', events, time, time)) do
       local event = id_of(name)
       if not known[event] then
         known[event] = true
-        told[#told + 1] = {event, time, redis.call('HGET', raws, event) or '',
+        told[#told + 1] = {number, event, time, redis.call('HGET', raws, event) or '',
           reaches_lost(tonumber(time))}
       end
     end
   end
-  return told
 end
 
-local function buckets()
-  local told, order = {}, {}
-  local function add(bucket)
-    if not told[bucket] then
-      told[bucket], order[#order + 1] = true, bucket
+local function take()
+  moment = tonumber(redis.call('ZSCORE', events, member))
+  if not moment then
+    moment = tonumber(ARGV[FIRST + EACH * (number - 1) + 2])
+    if not add() then
+      late[#late + 1] = number
+      return
     end
   end
-  local function of(time)
-    for bucket = math.floor(time / dedup), math.floor((time + timespan - 1) / dedup) do
-      add(bucket)
+  if ARGV[FIRST + EACH * (number - 1) + 4] == '1' then
+    lose(moment)
+  end
+  found, known = {}, nil
+  find()
+  if feeds then
+    tell_hits()
+  end
+  if reports and has_hits then
+    for bucket = math.floor(moment / dedup), math.floor((moment + timespan - 1) / dedup) do
+      touched[bucket] = number
     end
-  end
-  if not late then
-    of(moment)
-  end
-  for i = 17, #ARGV do
-    add(tonumber(ARGV[i]))
-  end
-  local moved = redis.call('HGET', notes, 'moved')
-  if moved then
-    redis.call('HDEL', notes, 'moved')
-    for time in string.gmatch(moved, '%d+') do
-      of(tonumber(time))
-    end
-  end
-  return order
-end
-
-local sightings = {}
-local function look(bucket)
-  local low, high = whole(bucket * dedup), '(' .. whole((bucket + 1) * dedup)
-  local first_hit = tonumber(redis.call('ZRANGEBYSCORE', hits, low, high, 'LIMIT', 0, 1)[1])
-  if not first_hit then
-    return
-  end
-  local last_hit = redis.call('ZREVRANGEBYSCORE', hits, high, low, 'LIMIT', 0, 1)[1]
-  local opening = '(' .. whole(first_hit - timespan)
-  local count = redis.call('ZCOUNT', events, opening, last_hit)
-  if count == 0 then
-    return
-  end
-  local first = redis.call('ZRANGEBYSCORE', events, opening, last_hit, 'WITHSCORES', 'LIMIT', 0, 1)
-  local last = redis.call('ZREVRANGEBYSCORE', events, last_hit, opening, 'WITHSCORES', 'LIMIT', 0, 1)
-  local first_id, last_id = id_of(first[1]), id_of(last[1])
-  local signature = table.concat({count, last_hit, first[2], first_id, last[2], last_id}, ':')
-  if redis.call('HGET', notes, whole(bucket)) ~= signature then
-    local named = redis.call('ZRANGEBYSCORE', events, opening, last_hit, 'WITHSCORES',
-      'LIMIT', 0, most_named)
-    sightings[#sightings + 1] = {whole(bucket), last_hit, count, named, last[1], last[2],
-      redis.call('HGET', raws, first_id), redis.call('HGET', raws, last_id), reaches_lost(first_hit)}
   end
 end
 
-if ARGV[15] == '1' then
-  for _, bucket in ipairs(buckets()) do
-    look(bucket)
+for place = 1, (#ARGV - FIRST + 1) / EACH do
+  number = place
+  id, tag = ARGV[FIRST + EACH * (place - 1)], ARGV[FIRST + EACH * (place - 1) + 1]
+  member = id .. '\0' .. tag
+  take()
+end
+report()
+-- Not each time, for each is written to Redis' log. A key that is new has no end yet.
+if renewed or redis.call('TTL', events) < idle - SLACK then
+  for i = 1, 5 do
+    redis.call('EXPIRE', KEYS[i], idle)
   end
 end
-return {late and 1 or 0, sightings, (ARGV[16] == '1' and not late) and told_hits() or {}}
+return {late, sightings, told}

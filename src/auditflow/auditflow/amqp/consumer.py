@@ -29,6 +29,10 @@ IN_FLIGHT: Final = 2
 #: The most in a batch: this part of the prefetch, and about so many bytes.
 PARTS: Final = 4
 MAX_BATCH_BYTES: Final = 2 * 1024 * 1024
+#: A pause in what the broker sends, after which a batch waits no longer for more.
+PAUSE_SECONDS: Final = 0.002
+#: The longest that a batch waits for more, which comes in small pauses.
+GATHERING_SECONDS: Final = 0.01
 #: How long the broker has to confirm dead letters.
 CONFIRM_SECONDS: Final = 10.0
 #: How long the end of the process waits for the batch in hand (seconds).
@@ -191,8 +195,7 @@ class Consumer:
             self._serve(1.0)
             self._acknowledge()
             while self._buffer and len(self._flights) < IN_FLIGHT and not self._stop.is_set():
-                self._gather()
-                self._begin(self._take())
+                self._begin(self._gather())
                 self._acknowledge()
         # Only the first can be under way: the handler begins nothing after the end.
         self._ended.set()
@@ -223,18 +226,19 @@ class Consumer:
     def _on_cancel(self, _: Any) -> None:
         raise _Lost(RuntimeError(f"the broker ended the consumer of {self._queue}"))
 
-    def _gather(self) -> None:
-        """Read what is there already: a trip to a server costs the same for many messages."""
-        before = 0
-        while before < len(self._buffer) < self._largest:
-            before = len(self._buffer)
-            self._serve(0)
+    def _gather(self) -> list[Delivery]:
+        """The next batch: at least one message, and what else is there or comes at once.
 
-    def _take(self) -> list[Delivery]:
-        """The next batch: at least one message."""
-        batch = [self._buffer.popleft()]
-        size = len(batch[0].body)
-        while self._buffer and len(batch) < self._largest and size < MAX_BATCH_BYTES:
+        A trip to a server costs the same for many messages.
+        """
+        batch: list[Delivery] = []
+        size = 0
+        limit = time.monotonic() + GATHERING_SECONDS
+        while len(batch) < self._largest and size < MAX_BATCH_BYTES:
+            if not self._buffer and time.monotonic() < limit:
+                self._serve(PAUSE_SECONDS)
+            if not self._buffer:
+                break
             batch.append(self._buffer.popleft())
             size += len(batch[-1].body)
         return batch
