@@ -1,0 +1,99 @@
+"""The values of the Prometheus stack: what is scraped is what rules and boards ask."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+_METRIC = re.compile(r"\b((?:container|kube)_[a-z_]+)")
+#: What OpenCost shows, beside the node's own exporter of containers.
+_OF_OPENCOST = {"container_cpu_allocation", "container_memory_allocation_bytes"}
+#: Parts of K3s, which shows the metrics of all of them at the kubelet's address.
+_IN_ONE_PROCESS = (
+    "kubeApiServer", "kubeControllerManager", "kubeScheduler", "kubeProxy", "kubeEtcd",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def values(root: Path) -> dict[str, Any]:
+    text = (root / "monitoring/values/prometheus-stack.yaml").read_text()
+    found: dict[str, Any] = yaml.safe_load(text)
+    return found
+
+
+@pytest.fixture(scope="module")
+def asked(root: Path) -> set[str]:
+    files = [*(root / "monitoring/rules").glob("*.yaml"),
+             *(root / "monitoring/boards/json").glob("*.json")]  # fmt: skip
+    return {name for file in files for name in _METRIC.findall(file.read_text())}
+
+
+def test_what_is_asked_of_containers_is_kept(values: dict[str, Any], asked: set[str]) -> None:
+    (rule,) = values["kubelet"]["serviceMonitor"]["cAdvisorMetricRelabelings"]
+    assert rule["action"] == "keep"
+    names = {one for one in asked if one.startswith("container_")} - _OF_OPENCOST
+    assert names
+    assert [one for one in sorted(names) if not re.fullmatch(rule["regex"], one)] == []
+
+
+def test_what_is_asked_of_kubernetes_is_collected(values: dict[str, Any], asked: set[str]) -> None:
+    kinds = {one.rstrip("s") for one in values["kube-state-metrics"]["collectors"]}
+    names = {one for one in asked if one.startswith("kube_")}
+    assert names
+    assert [one for one in sorted(names) if one.split("_")[1] not in kinds] == []
+
+
+def test_k3s_is_scraped_once(values: dict[str, Any]) -> None:
+    for part in _IN_ONE_PROCESS:
+        assert values[part] == {"enabled": False}
+
+
+def test_a_budget_of_thirty_days_can_be_computed(values: dict[str, Any]) -> None:
+    spec = values["prometheus"]["prometheusSpec"]
+    assert int(spec["retention"].removesuffix("d")) > 30
+    assert "exemplar-storage" in spec["enableFeatures"]
+
+
+def test_everything_is_bounded(values: dict[str, Any]) -> None:
+    places = (
+        values["prometheusOperator"], values["prometheus"]["prometheusSpec"],
+        values["alertmanager"]["alertmanagerSpec"], values["grafana"],
+        values["grafana"]["sidecar"], values["kube-state-metrics"],
+        values["prometheus-node-exporter"],
+    )  # fmt: skip
+    for place in places:
+        assert place["resources"]["requests"]["memory"]
+        assert place["resources"]["limits"]["memory"]
+
+
+def test_grafana_asks_who_is_there_and_has_no_password_of_its_own(
+    values: dict[str, Any],
+) -> None:
+    from auditflow.provisioning.catalogue import MONITORING
+
+    grafana = values["grafana"]
+    admin = grafana["admin"]
+    assert {admin["userKey"], admin["passwordKey"]} == MONITORING[admin["existingSecret"]].keys()
+    assert "adminPassword" not in grafana
+    assert grafana["grafana.ini"]["auth.anonymous"]["enabled"] is False
+    assert grafana["grafana.ini"]["users"]["allow_sign_up"] is False
+
+
+def test_data_sources_know_each_other(root: Path, values: dict[str, Any]) -> None:
+    sources = {
+        one["uid"]: one
+        for part in ("logs", "traces")
+        for one in yaml.safe_load((root / f"monitoring/{part}/data-source.yaml").read_text())[
+            "datasources"
+        ]
+    }
+    assert sources.keys() == {"loki", "tempo"}
+    exemplars = values["grafana"]["sidecar"]["datasources"]["exemplarTraceIdDestinations"]
+    assert exemplars == {"datasourceUid": "tempo", "traceIdLabelName": "trace_id"}
+    (field,) = sources["loki"]["jsonData"]["derivedFields"]
+    assert field["datasourceUid"] == "tempo"
+    tempo = sources["tempo"]["jsonData"]
+    assert tempo["tracesToLogsV2"]["datasourceUid"] == "loki"
+    assert tempo["tracesToMetrics"]["datasourceUid"] == "prometheus"
