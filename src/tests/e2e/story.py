@@ -16,6 +16,7 @@ from lab.bootstrap import Delivery
 from lab.cluster import Cluster
 from lab.environment import Environment
 from lab.kube import Kube
+from lab.repository import Repository
 
 _CLUSTER = pytest.StashKey[Cluster]()
 _TIMES = pytest.StashKey[dict[str, float]]()
@@ -35,6 +36,8 @@ def cluster(pytestconfig: pytest.Config) -> Iterator[Cluster]:
         with closing(Kube(Path(kubeconfig))) as kube:
             _refuse_one_in_use(kube)
         running = clusters.given(Path(kubeconfig))
+    elif os.environ.get(clusters.AGAIN):
+        running = clusters.kept()
     else:
         clusters.prepare()
         releases.build()
@@ -48,7 +51,10 @@ def cluster(pytestconfig: pytest.Config) -> Iterator[Cluster]:
 @pytest.fixture(scope="session")
 def delivery(cluster: Cluster) -> Delivery:
     """The repository, served; nothing of it has been applied."""
-    return bootstrap.seed(cluster, releases.publish())
+    published = releases.publish()
+    if os.environ.get(clusters.AGAIN):
+        return Delivery(cluster, Repository(cluster.git_root), published)
+    return bootstrap.seed(cluster, published)
 
 
 @pytest.fixture(scope="session")

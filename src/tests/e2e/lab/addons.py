@@ -35,7 +35,9 @@ def start(run: Run, processes: Processes, kube: Kube) -> None:
 
 
 def _kinds(run: Run) -> None:
-    monitoring = toolchain.source("crds", "github.com/prometheus-operator/prometheus-operator")
+    monitoring = toolchain.source(
+        "prometheus-operator", "github.com/prometheus-operator/prometheus-operator"
+    )
     kubectl = (toolchain.binary("kubectl"), f"--kubeconfig={run.admin}")
     shell.run(*kubectl, *_APPLY, monitoring / "example/prometheus-operator-crd")
 

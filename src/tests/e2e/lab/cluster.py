@@ -35,6 +35,8 @@ from .progress import say, step
 
 #: Leave the cluster running after the tests, to look at what failed.
 KEEP = "E2E_KEEP"
+#: Go on with that cluster, and with the repository that it follows.
+AGAIN = "E2E_AGAIN"
 
 
 @dataclass(frozen=True)
@@ -46,12 +48,18 @@ class Cluster:
     kubectl_program: Path
     #: Whether it was made here, with this process in its network.
     made_here: bool
-    #: The folder of its processes' logs, where they are ours.
-    logs: Path | None
+    #: Its folders and processes, where they are ours.
+    run: Run
+    processes: Processes
     #: The folder whose bare repositories are served at :attr:`git_url`.
     git_root: Path
     #: Where pods find those repositories.
     git_url: str
+
+    @property
+    def logs(self) -> Path:
+        """The folder of the processes' logs."""
+        return self.run.logs
 
     def kubectl(self, *words: str | Path, stdin: str | None = None) -> str:
         """Run kubectl as cluster-admin and return what it prints."""
@@ -97,7 +105,8 @@ def given(kubeconfig: Path) -> Iterator[Cluster]:
             kube=kube,
             kubectl_program=Path("kubectl"),
             made_here=False,
-            logs=run.logs,
+            run=run,
+            processes=processes,
             git_root=run.root / "git",
             git_url=_serve_git(
                 run, processes, "0.0.0.0", os.environ.get("E2E_GIT_HOST", "host.k3d.internal")
@@ -121,6 +130,19 @@ def made() -> Iterator[Cluster]:
             cluster = _start(run, processes)
         with closing(cluster.kube):
             yield cluster
+
+
+@contextmanager
+def kept() -> Iterator[Cluster]:
+    """The cluster that a run left on purpose, to try a step again; it is left once more."""
+    run = run_folders()
+    with _alone():
+        netns.enter()
+        with closing(Kube(run.admin)) as kube:
+            processes = Processes(pids=run.pids, logs=run.logs)
+            git = f"http://{netns.NODE_IP}:{gitserver.PORT}"
+            yield _cluster(run, processes, kube, git)
+            processes.leave()
 
 
 def end() -> None:
@@ -150,6 +172,7 @@ def _ended(run: Run, processes: Processes) -> Iterator[None]:
         yield
     finally:
         if os.environ.get(KEEP):
+            processes.leave()
             enter = f"nsenter --net={netns.path()} {toolchain.binary('kubectl')}"
             say(f"the cluster still runs: {enter} --kubeconfig={run.admin}")
         else:
@@ -168,13 +191,19 @@ def _start(run: Run, processes: Processes) -> Cluster:
     node.start(run, processes)
     dns.start(run, processes, kube)
     addons.start(run, processes, kube)
+    git = _serve_git(run, processes, netns.NODE_IP, netns.NODE_IP)
+    return _cluster(run, processes, kube, git)
+
+
+def _cluster(run: Run, processes: Processes, kube: Kube, git_url: str) -> Cluster:
     return Cluster(
         kube=kube,
         kubectl_program=toolchain.binary("kubectl"),
         made_here=True,
-        logs=run.logs,
+        run=run,
+        processes=processes,
         git_root=run.root / "git",
-        git_url=_serve_git(run, processes, netns.NODE_IP, netns.NODE_IP),
+        git_url=git_url,
     )
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from . import netns, shell, toolchain
+from collections.abc import Sequence
+
+from . import audit, netns, shell, toolchain
 from .paths import Run
 from .processes import Processes
 from .waiting import until
@@ -17,14 +19,7 @@ PROCESSES = ("kube-scheduler", "kube-controller-manager", "kube-apiserver", "etc
 def start(run: Run, processes: Processes) -> None:
     """Start all four; return when the API server is ready."""
     _etcd(run, processes)
-    _api_server(run, processes)
-    ready = (toolchain.binary("kubectl"), f"--kubeconfig={run.admin}", "get", "--raw", "/readyz")
-    until(
-        lambda: shell.succeeds(*ready),
-        "the API server is ready",
-        seconds=90,
-        meanwhile=processes.check,
-    )
+    start_api_server(run, processes, audit.to_file(run))
     _controller_manager(run, processes)
     _scheduler(run, processes)
 
@@ -44,7 +39,23 @@ def _etcd(run: Run, processes: Processes) -> None:
     )
 
 
-def _api_server(run: Run, processes: Processes) -> None:
+def start_api_server(run: Run, processes: Processes, more: Sequence[str]) -> None:
+    """Start the API server, again if it runs, and return when it is ready.
+
+    :param more: flags beside those that it needs.
+    """
+    processes.stop("kube-apiserver", grace=60)
+    _api_server(run, processes, more)
+    ready = (toolchain.binary("kubectl"), f"--kubeconfig={run.admin}", "get", "--raw", "/readyz")
+    until(
+        lambda: shell.succeeds(*ready),
+        "the API server is ready",
+        seconds=90,
+        meanwhile=processes.check,
+    )
+
+
+def _api_server(run: Run, processes: Processes, more: Sequence[str]) -> None:
     keys = run.pki
     processes.start(
         "kube-apiserver",
@@ -76,6 +87,7 @@ def _api_server(run: Run, processes: Processes) -> None:
         "--enable-aggregator-routing=true",  # metrics-server is an endpoint, not a pod
         "--profiling=false",
         f"--cert-dir={run.root / 'apiserver-certs'}",
+        *more,
     )
 
 

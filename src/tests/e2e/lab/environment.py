@@ -63,6 +63,10 @@ class Environment:
             assert answer.status_code == httpx.codes.SEE_OTHER, answer.text
             yield client
 
+    def ingest_token(self) -> str:
+        """The token that sources show, as the Secret has it now."""
+        return self.secret("audit-event-generator")["INGEST_TOKEN"]
+
     def alerts(self) -> list[Object]:
         """Every alert, by following the cursor."""
         found: list[Object] = []
@@ -81,9 +85,11 @@ class Environment:
 
     def get(self, kind: str, name: str) -> Object:
         """An object of the environment: ``apps/v1/deployments`` and its name."""
-        root, _, plural = kind.rpartition("/")
-        prefix = f"/api/{root}" if root == "v1" else f"/apis/{root}"
-        return self.cluster.kube.get(f"{prefix}/namespaces/{self.namespace}/{plural}/{name}")
+        return self.cluster.kube.get(f"{self._path(kind)}/{name}")
+
+    def items(self, kind: str) -> list[Object]:
+        """The objects of a kind in the environment: ``argoproj.io/v1alpha1/analysisruns``."""
+        return self.cluster.kube.items(self._path(kind))
 
     def pods(self, service: str) -> list[Object]:
         """The pods that serve a service."""
@@ -121,6 +127,11 @@ class Environment:
                 for condition in pod["status"].get("conditions", [])
             )
         ]
+
+    def _path(self, kind: str) -> str:
+        root, _, plural = kind.rpartition("/")
+        prefix = f"/api/{root}" if root == "v1" else f"/apis/{root}"
+        return f"{prefix}/namespaces/{self.namespace}/{plural}"
 
     @contextmanager
     def _client(self, service: str, token: str | None = None) -> Iterator[httpx.Client]:

@@ -7,7 +7,7 @@ import json
 import threading
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -66,7 +66,9 @@ def streaming(environment: Environment, prefix: str, *, every: float = 0.1) -> I
     stream, stop = Stream(), threading.Event()
     with environment.generator() as client:
         sender = threading.Thread(
-            target=_send, args=(client, stream, stop, prefix, every), daemon=True
+            target=_send,
+            args=(client, stream, stop, prefix, every, environment.ingest_token),
+            daemon=True,
         )
         sender.start()
         try:
@@ -79,7 +81,12 @@ def streaming(environment: Environment, prefix: str, *, every: float = 0.1) -> I
 
 
 def _send(
-    client: httpx.Client, stream: Stream, stop: threading.Event, prefix: str, every: float
+    client: httpx.Client,
+    stream: Stream,
+    stop: threading.Event,
+    prefix: str,
+    every: float,
+    token: Callable[[], str],
 ) -> None:
     number = 0
     try:
@@ -90,6 +97,7 @@ def _send(
             while not _post(client, lines):
                 stream.refused += 1
                 time.sleep(every)
+                client.headers["Authorization"] = f"Bearer {token()}"  # it may be another by now
             stream.accepted.append(actor)
             number += 1
             stop.wait(every)
@@ -102,7 +110,8 @@ def _post(client: httpx.Client, lines: str) -> bool:
         answer = client.post("/ingest/ndjson", content=lines)
     except httpx.TransportError:
         return False
-    if answer.status_code not in (httpx.codes.ACCEPTED, httpx.codes.SERVICE_UNAVAILABLE):
+    passing = (httpx.codes.SERVICE_UNAVAILABLE, httpx.codes.UNAUTHORIZED)
+    if answer.status_code not in (httpx.codes.ACCEPTED, *passing):
         raise AssertionError(f"the generator answered {answer.status_code}: {answer.text}")
     return answer.status_code == httpx.codes.ACCEPTED
 

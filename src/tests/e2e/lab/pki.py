@@ -75,6 +75,14 @@ def make(run: Run) -> None:
         _kubeconfig(run, client)
 
 
+def person(run: Run, name: str, *groups: str) -> Path:
+    """The kubeconfig of one more user, with a certificate of their own."""
+    organizations = "".join(f"/O={group}" for group in groups)
+    _leaf(run.pki, Leaf(name, f"{organizations}/CN={name}"))
+    _kubeconfig(run, name)
+    return run.kubeconfigs / f"{name}.conf"
+
+
 def _authority(folder: Path, name: str) -> None:
     shell.run(
         *("openssl", "req", "-x509", *_EC, "-days", _DAYS, "-subj", f"/CN=auditflow-e2e {name}"),

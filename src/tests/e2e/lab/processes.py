@@ -12,6 +12,9 @@ from pathlib import Path
 from .errors import LabError
 from .waiting import until
 
+#: A Popen that goes while its program runs is taken for a mistake; these run on purpose.
+_LEFT: list[subprocess.Popen[bytes]] = []
+
 
 class Processes:
     """The background programs of one run. Their pids are on disk, for whoever cleans up later."""
@@ -38,6 +41,10 @@ class Processes:
         self._children[name] = child
         (self._pids / name).write_text(f"{child.pid}\n{words[0]}\n")
         return child
+
+    def leave(self) -> None:
+        """Leave them running when this program ends: whoever comes later has their pids."""
+        _LEFT.extend(self._children.values())
 
     def check(self) -> None:
         """Raise when a program has ended by itself: whatever is waited for will not come."""

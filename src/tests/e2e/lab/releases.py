@@ -1,7 +1,8 @@
 """The four services as images: the one built from this checkout, and versions made from it.
 
 CI builds an image for each change; here a new version is the same program under another digest,
-which is all that a delivery is about. The broken one starts and never becomes ready.
+which is all that a delivery is about. The broken one starts and never becomes
+ready; the erring one becomes ready, and its pages are errors.
 """
 
 from __future__ import annotations
@@ -34,12 +35,15 @@ class Version(Enum):
     BUILT = "e2e-1"
     NEXT = "e2e-2"
     BROKEN = "e2e-3"
+    ERRING = "e2e-4"
 
 
 #: What is done to the built image, as lines of a Dockerfile.
 _CHANGES = {
     Version.NEXT: 'LABEL org.opencontainers.image.version="e2e-2"',
     Version.BROKEN: 'ENTRYPOINT ["/bin/sleep"]\nCMD ["86400"]',
+    # The dashboard asks a port for alerts where nobody listens.
+    Version.ERRING: "ENV NOTIFICATION_SERVICE_PORT=9",
 }
 
 

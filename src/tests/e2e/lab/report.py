@@ -36,10 +36,9 @@ def collect(cluster: Cluster, name: str) -> Path:
     }.items():
         _write(folder / file, content)
     _pod_logs(cluster, folder / "pods")
-    if cluster.logs is not None:
-        (folder / "processes").mkdir()
-        for log in cluster.logs.glob("*.log"):
-            shutil.copy(log, folder / "processes")
+    (folder / "processes").mkdir()
+    for log in cluster.logs.glob("*.log"):
+        shutil.copy(log, folder / "processes")
     say(f"what happened is in {folder.relative_to(paths.REPOSITORY)}")
     return folder
 

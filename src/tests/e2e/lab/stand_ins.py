@@ -110,6 +110,23 @@ STAND_INS = (
         _copy(toolchain.binary("argo-rollouts")),
         toolchain.ARGO_ROLLOUTS,
     ),
+    StandIn(
+        "prometheus",
+        "quay.io/prometheus/prometheus",
+        f"v{toolchain.PROMETHEUS}",
+        _copy(toolchain.binary("prometheus")),
+        toolchain.PROMETHEUS,
+    ),
+    *(
+        StandIn(
+            name,
+            f"quay.io/prometheus-operator/{name}",
+            f"v{toolchain.PROMETHEUS_OPERATOR}",
+            _copy(toolchain.binary(name)),
+            toolchain.PROMETHEUS_OPERATOR,
+        )
+        for name in ("prometheus-operator", "prometheus-config-reloader")
+    ),
 )
 
 
@@ -138,6 +155,11 @@ def build(stand_ins: tuple[StandIn, ...] = STAND_INS) -> None:
 def provide(stand_in: StandIn, reference: str) -> None:
     """Put an image into the cluster's registry, under the name by which a manifest asks for it."""
     buildah.push(stand_in.image, registry.local(reference))
+
+
+def named(name: str) -> StandIn:
+    """The stand-in of a folder in ``images/``."""
+    return next(one for one in STAND_INS if one.name == name)
 
 
 def find(reference: str) -> StandIn | None:

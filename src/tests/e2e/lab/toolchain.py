@@ -27,6 +27,8 @@ ARGO_ROLLOUTS = "1.10.2"
 KUSTOMIZE = "5.8.3"
 COREDNS = "1.15.0"
 METRICS_SERVER = "0.9.0"
+PROMETHEUS = "3.16.0"  # as a Go module v0.316.0
+PROMETHEUS_OPERATOR = "0.85.0"
 
 _K8S_VERSION = " ".join(
     f"-X {package}.gitVersion=v{KUBERNETES} -X {package}.gitMajor=1 -X {package}.gitMinor=37"
@@ -93,6 +95,27 @@ TOOLS = (
         "rollouts",
         "github.com/argoproj/argo-rollouts/cmd/rollouts-controller",
         f"-X github.com/argoproj/argo-rollouts/utils/version.version=v{ARGO_ROLLOUTS}",
+    ),
+    Tool(
+        "prometheus",
+        PROMETHEUS,
+        "prometheus",
+        "github.com/prometheus/prometheus/cmd/prometheus",
+        f"-X github.com/prometheus/common/version.Version={PROMETHEUS}",
+    ),
+    Tool(
+        "prometheus-operator",
+        PROMETHEUS_OPERATOR,
+        "prometheus-operator",
+        "github.com/prometheus-operator/prometheus-operator/cmd/operator",
+        f"-X github.com/prometheus/common/version.Version={PROMETHEUS_OPERATOR}",
+    ),
+    Tool(
+        "prometheus-config-reloader",
+        PROMETHEUS_OPERATOR,
+        "prometheus-operator",
+        "github.com/prometheus-operator/prometheus-operator/cmd/prometheus-config-reloader",
+        f"-X github.com/prometheus/common/version.Version={PROMETHEUS_OPERATOR}",
     ),
 )
 

@@ -10,6 +10,9 @@ from .errors import NotInTime
 
 T = TypeVar("T")
 
+#: A busy machine is waited for three times as long as two idle cores need.
+_PATIENCE = 3
+
 
 def until(
     ask: Callable[[], T],
@@ -24,10 +27,11 @@ def until(
     An :exc:`AssertionError` of ``ask`` means "not yet", and its text says why when time is up.
 
     :param what: the state that is waited for, for the error.
+    :param seconds: what a machine with nothing else to do needs, at most.
     :param meanwhile: called between two questions; what it raises ends the waiting.
     :raises NotInTime: with the last answer.
     """
-    deadline = time.monotonic() + seconds
+    deadline = time.monotonic() + _PATIENCE * seconds
     while True:
         last: object
         try:
@@ -40,5 +44,5 @@ def until(
         if meanwhile is not None:
             meanwhile()
         if time.monotonic() > deadline:
-            raise NotInTime(what, seconds, last)
+            raise NotInTime(what, _PATIENCE * seconds, last)
         time.sleep(every)

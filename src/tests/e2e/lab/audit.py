@@ -1,0 +1,56 @@
+"""The API server's audit log as the repository's nodes have it: its policy, its file, its webhook.
+
+The flags are read from the files that Ansible puts on a node; only their paths are the lab's.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import jinja2
+import yaml
+
+from . import paths
+from .paths import Run
+
+_ROLE = paths.REPOSITORY / "infra" / "ansible" / "roles" / "k3s_server"
+_ON_A_NODE = Path("/etc/rancher/k3s/audit")
+_LOG_ON_A_NODE = "/var/log/kubernetes/audit/audit.log"
+
+
+def to_file(run: Run) -> list[str]:
+    """The flags that every server of a cluster has from its first start."""
+    return _flags("20-audit.yaml", run)
+
+
+def to_webhook(run: Run, *, address: str, token: str) -> list[str]:
+    """Write where records go and return the flags that send them there.
+
+    :param address: ``HOST:PORT`` of the service that takes them in; a node asks no cluster DNS.
+    """
+    template = (_ROLE / "templates" / "audit" / "webhook.yaml.j2").read_text()
+    text = jinja2.Environment(autoescape=False, undefined=jinja2.StrictUndefined).from_string(
+        template
+    )
+    _webhook(run).write_text(
+        text.render(k3s_server_audit_address=address, k3s_server_audit_token=token)
+    )
+    return _flags("21-audit-webhook.yaml", run)
+
+
+def _flags(name: str, run: Run) -> list[str]:
+    told = yaml.safe_load((_ROLE / "files" / "config.yaml.d" / name).read_text())
+    places = {
+        str(_ON_A_NODE / "policy.yaml"): str(_ROLE / "files" / "audit" / "policy.yaml"),
+        str(_ON_A_NODE / "webhook.yaml"): str(_webhook(run)),
+        _LOG_ON_A_NODE: str(run.logs / "audit.log"),
+    }
+    flags = []
+    for flag in told["kube-apiserver-arg+"]:
+        key, _, value = flag.partition("=")
+        flags.append(f"--{key}={places.get(value, value)}")
+    return flags
+
+
+def _webhook(run: Run) -> Path:
+    return run.root / "audit-webhook.yaml"

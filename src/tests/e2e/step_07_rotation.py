@@ -1,0 +1,146 @@
+"""Passwords are rotated as docs/how-to/rotate-secrets.md says, while events flow."""
+
+from __future__ import annotations
+
+import pytest
+from lab import argocd, events
+from lab.bootstrap import Delivery
+from lab.environment import Environment
+from lab.errors import CommandFailed
+from lab.progress import say
+from lab.waiting import until
+
+#: Three consumers at once, and the servers that know their passwords.
+_CONSUMERS = ("audit-event-generator", "audit-log-analysis", "notification-service")
+_SERVERS = ("postgres", "rabbitmq", "redis")
+_PREFIX = "rotation"
+#: The kubelet brings a changed Secret into a pod within two minutes.
+_FILES_WITHIN = 240
+
+
+def test_passwords_are_rotated_while_events_flow(delivery: Delivery, dev: Environment) -> None:
+    kube, rotation = delivery.cluster.kube, _Rotation(delivery, dev)
+    old = {name: dev.secret(name) for name in _CONSUMERS}
+
+    # Given a source that posts events all the time
+    with events.streaming(dev, _PREFIX) as stream:
+        until(lambda: len(stream.accepted) > 5, "events flow", seconds=30)
+
+        # When someone deletes the Secrets, has the Job make them anew, and tells the servers
+        rotation.make_anew()
+        rotation.tell_postgres()
+        rotation.tell_rabbitmq()
+        rotation.tell_redis()
+        for service in _CONSUMERS:
+            rotation.kubectl("rollout", "restart", f"deployment/{service}")
+        for service in _CONSUMERS:
+            rotation.kubectl("rollout", "status", f"deployment/{service}", "--timeout=300s")
+        so_far = len(stream.accepted)
+        until(lambda: len(stream.accepted) > so_far + 5, "events flow again", seconds=60)
+    say(f"{len(stream.accepted)} bursts accepted, {stream.refused} posts refused and repeated")
+
+    # Then every value is another one, and the servers refuse the old ones
+    for name, values in old.items():
+        new = dev.secret(name)
+        assert not {new[key] for key in _passwords(values)} & set(values.values()), name
+    refused = (
+        ("rabbitmq-0", "rabbitmqctl", "authenticate_user", "audit-log-analysis"),
+        ("redis-0", "redis-cli", "--user", "audit-log-analysis", "--pass"),
+    )
+    rabbitmq, redis = refused
+    with pytest.raises(CommandFailed):
+        rotation.exec(*rabbitmq, old["audit-log-analysis"]["RABBITMQ_PASS"])
+    assert "WRONGPASS" in rotation.exec(*redis, old["audit-log-analysis"]["REDIS_PASSWORD"], "PING")
+    with pytest.raises(CommandFailed):
+        rotation.sign_in_to_postgres(old["notification-service"]["PG_PASSWORD"])
+    rotation.sign_in_to_postgres(dev.secret("notification-service")["PG_PASSWORD"])
+
+    # And every event that was accepted counts in exactly one alert
+    expected = dict.fromkeys(stream.accepted, events.BURST)
+    until(
+        lambda: events.counts(dev.alerts(), _PREFIX) == expected,
+        f"{len(expected)} alerts of {events.BURST} events each",
+        seconds=180,
+        every=1,
+    )
+    until(
+        lambda: all(argocd.application(kube, name).well for name in dev.services.values()),
+        "dev is as git says",
+        seconds=120,
+        every=1,
+    )
+
+
+class _Rotation:
+    """The steps of the page, in its order."""
+
+    def __init__(self, delivery: Delivery, environment: Environment) -> None:
+        self._delivery = delivery
+        self._environment = environment
+
+    def kubectl(self, *words: str) -> str:
+        space = f"--namespace={self._environment.namespace}"
+        return self._delivery.cluster.kubectl(*words, space)
+
+    def exec(self, pod: str, *words: str) -> str:
+        space = f"--namespace={self._environment.namespace}"
+        return self._delivery.cluster.kubectl("exec", pod, space, "--", *words)
+
+    def make_anew(self) -> None:
+        self.kubectl("delete", "secret", *_CONSUMERS, *_SERVERS)
+        self.kubectl("delete", "job", "secrets")
+        argocd.refresh(self._delivery.cluster.kube, f"{self._environment.name}-secrets")
+        self.kubectl("wait", "--for=create", "job/secrets", "--timeout=120s")
+        self.kubectl("wait", "--for=condition=complete", "job/secrets", "--timeout=120s")
+
+    def tell_postgres(self) -> None:
+        self._until_file("postgres", "auditflow_app")
+        script = "/docker-entrypoint-initdb.d/roles.sql"
+        self.exec("postgres-0", "psql", "-U", "postgres", "-d", "auditflow", "-f", script)
+
+    def tell_rabbitmq(self) -> None:
+        self._until_file("rabbitmq", "definitions.json")
+        file = "/run/secrets/rabbitmq/definitions.json"
+        self.exec("rabbitmq-0", "rabbitmqctl", "import_definitions", file)
+
+    def tell_redis(self) -> None:
+        (key,) = self._environment.secret("redis")
+        self._until_file("redis", key)
+        password = self._environment.secret("redis-people")["auditflow-admin"]
+        said = self.exec(
+            *("redis-0", "redis-cli", "--no-auth-warning"),
+            *("--user", "auditflow-admin", "--pass", password, "ACL", "LOAD"),
+        )
+        assert said.strip() == "OK", said
+
+    def sign_in_to_postgres(self, password: str) -> None:
+        self.exec(
+            *("postgres-0", "env", f"PGPASSWORD={password}"),
+            *(
+                "psql",
+                "-h",
+                "127.0.0.1",
+                "-U",
+                "auditflow_app",
+                "-d",
+                "auditflow",
+                "-c",
+                "SELECT 1",
+            ),
+        )
+
+    def _until_file(self, server: str, key: str) -> None:
+        wanted = self._environment.secret(server)[key].strip()
+        until(
+            lambda: (
+                self.exec(f"{server}-0", "cat", f"/run/secrets/{server}/{key}").strip() == wanted
+            ),
+            f"the new {key} is in the pod of {server}",
+            seconds=_FILES_WITHIN,
+            every=2,
+        )
+
+
+def _passwords(values: dict[str, str]) -> list[str]:
+    """The keys that one consumer rotates alone; the API's token is the dashboard's too."""
+    return [key for key in values if key != "API_TOKEN"]

@@ -1,0 +1,220 @@
+"""The cluster audits itself: what people do to it by hand is an alert with their name."""
+
+from __future__ import annotations
+
+import ssl
+import statistics
+import time
+from collections.abc import Callable
+
+import httpx
+import pytest
+from lab import argocd, audit, control_plane, pki, shell
+from lab.bootstrap import Delivery
+from lab.environment import Environment
+from lab.errors import LabError
+from lab.kube import Object
+from lab.progress import say
+from lab.waiting import until
+
+_PERSON = "mallory"
+_AWAY_SECONDS = 60
+_ARGO_CD_MANAGES = "notification-service"
+Kubectl = Callable[..., str]
+
+
+@pytest.fixture(scope="module")
+def linked(delivery: Delivery, prod: Environment) -> None:
+    """The API server sends its records to prod, as playbooks/link-audit.yaml makes it."""
+    cluster = delivery.cluster
+    if not cluster.made_here:
+        pytest.skip("the API server of a given cluster is not ours to restart")
+    service = prod.get("v1/services", "audit-event-generator-service")["spec"]
+    flags = audit.to_webhook(
+        cluster.run,
+        address=f"{service['clusterIP']}:{service['ports'][0]['port']}",
+        token=prod.secret("audit-event-generator")["INGEST_TOKEN"],
+    )
+    control_plane.start_api_server(
+        cluster.run, cluster.processes, [*audit.to_file(cluster.run), *flags]
+    )
+    until(lambda: _answers(delivery), "the API server is back", seconds=60)
+
+
+@pytest.fixture(scope="module")
+def mallory(delivery: Delivery) -> Kubectl:
+    """kubectl in the hands of a person who may do everything."""
+    kubeconfig = pki.person(delivery.cluster.run, _PERSON, "system:masters")
+
+    def kubectl(*words: str, stdin: str | None = None) -> str:
+        program = delivery.cluster.kubectl_program
+        return shell.run(program, f"--kubeconfig={kubeconfig}", *words, stdin=stdin)
+
+    return kubectl
+
+
+@pytest.mark.usefixtures("linked")
+def test_what_a_person_does_by_hand_is_an_alert_with_the_name(
+    delivery: Delivery, prod: Environment, staging: Environment, mallory: Kubectl
+) -> None:
+    # When a person does what nobody should
+    pod = staging.pods("audit-event-generator")[0]["metadata"]["name"]
+    mallory("exec", pod, f"--namespace={staging.namespace}", "--", "/bin/sleep", "0")
+    mallory("get", "secrets", "--all-namespaces", "--output=name")
+    for namespace in ("auditflow-dev", "auditflow-staging", "auditflow-prod"):
+        mallory("get", "secrets", f"--namespace={namespace}", "--output=name")
+    mallory("create", "clusterrolebinding", "back-door", "--clusterrole=cluster-admin", "--user=x")
+    mallory("create", "namespace", "hideout")
+    mallory("apply", "--filename=-", stdin=_PRIVILEGED_POD)
+    mallory("delete", "namespace", "hideout", "--wait=false")
+    mallory(
+        *("set", "env", f"deployment/{_ARGO_CD_MANAGES}", "BACK_DOOR=open"),
+        f"--namespace={staging.namespace}",
+    )
+    anonymous = _anonymous(25)
+
+    # Then each is an alert in prod, with who did it and to what
+    expected = {
+        "Command run inside a pod": (_PERSON, pod),
+        "Secrets listed across all namespaces": (_PERSON, "secrets"),
+        "Secrets read in several namespaces": (_PERSON, ""),
+        "Cluster administrator rights granted": (_PERSON, "back-door"),
+        "Privileged container started": (_PERSON, "rooted"),
+        "Namespace deleted": (_PERSON, "hideout"),
+        "Change outside Argo CD": (_PERSON, _ARGO_CD_MANAGES),
+        "Many anonymous requests refused": ("", ""),
+    }
+    assert anonymous == {httpx.codes.FORBIDDEN}
+
+    def all_there() -> bool:
+        alerts = prod.alerts()
+        missing = [
+            rule
+            for rule, (actor, what) in expected.items()
+            if not any(_tells(alert, rule, actor, what) for alert in alerts)
+        ]
+        told = {(one["rule"]["title"], one.get("actor"), one.get("resource")) for one in alerts}
+        assert not missing, f"no alert: {missing}; there are {sorted(map(str, told))}"
+        return True
+
+    until(all_there, f"{len(expected)} alerts", seconds=120, every=1)
+
+    # And Argo CD put back what was changed, which is no alert: it is not a person
+    blamed = {
+        one["actor"] for one in prod.alerts() if one["rule"]["title"] == "Change outside Argo CD"
+    }
+    assert blamed == {_PERSON}
+
+
+@pytest.mark.usefixtures("linked")
+def test_what_a_person_does_in_argo_cd_is_told_too(delivery: Delivery, prod: Environment) -> None:
+    # When a person syncs prod in the web UI, whose account does it for them
+    with argocd.api(delivery.cluster) as api:
+        api.sync(prod.services[_ARGO_CD_MANAGES])
+
+    # Then the alert names the person, and not Argo CD's account
+    def told() -> bool:
+        return any(
+            one["rule"]["title"] in ("Change by hand in Argo CD", "Deployed beside git")
+            and one.get("actor") == "admin"
+            for one in prod.alerts()
+        )
+
+    until(told, "the alert names admin", seconds=60, every=1)
+
+
+@pytest.mark.usefixtures("linked")
+def test_an_absence_of_a_minute_slows_nobody_and_loses_nothing(
+    delivery: Delivery, prod: Environment, mallory: Kubectl
+) -> None:
+    # Given how long the API server needs while AuditFlow listens
+    before = _seconds_of_requests(delivery, _AWAY_SECONDS / 4)
+
+    # When AuditFlow is away for a minute, in which someone acts
+    space = f"--namespace={prod.namespace}"
+    mallory("scale", "deployment/audit-event-generator", "--replicas=0", space)
+    until(lambda: not prod.pods("audit-event-generator"), "nobody listens", seconds=90)
+    mallory("create", "clusterrolebinding", "while-away", "--clusterrole=cluster-admin", "--user=y")
+    meanwhile = _seconds_of_requests(delivery, _AWAY_SECONDS)
+    mallory("scale", "deployment/audit-event-generator", "--replicas=1", space)
+
+    # Then every request was answered as before; figures are for people, timing decides nothing
+    say(
+        f"the API server answered in {_told(before)}; while AuditFlow was away in {_told(meanwhile)}"
+    )
+
+    # And what was done meanwhile is told when it is back
+    until(
+        lambda: any(
+            _tells(one, "Cluster administrator rights granted", _PERSON, "while-away")
+            for one in prod.alerts()
+        ),
+        "the alert about what was done meanwhile",
+        seconds=180,
+        every=1,
+    )
+
+
+def _tells(alert: Object, rule: str, actor: str, what: str) -> bool:
+    return (
+        alert["rule"]["title"] == rule
+        and alert.get("actor", "") in (actor, "" if actor else alert.get("actor"))
+        and what in (alert.get("resource") or "")
+    )
+
+
+def _anonymous(times: int) -> set[int]:
+    """Ask without credentials, as a scanner does; the statuses of the answers."""
+    with httpx.Client(verify=_trusting(), base_url=pki.SERVER, trust_env=False) as nobody:
+        return {nobody.get("/api/v1/secrets").status_code for _ in range(times)}
+
+
+def _trusting() -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+def _seconds_of_requests(delivery: Delivery, seconds: float) -> list[float]:
+    """Read and write small objects for so long; how long each request took. None may fail."""
+    kube, took = delivery.cluster.kube, []
+    path = "/api/v1/namespaces/default/configmaps"
+    end = time.monotonic() + seconds
+    number = 0
+    while time.monotonic() < end:
+        number += 1
+        start = time.monotonic()
+        kube.create(path, {"metadata": {"generateName": "latency-"}, "data": {"n": str(number)}})
+        took.append(time.monotonic() - start)
+        time.sleep(0.1)
+    for one in kube.items(path):
+        if one["metadata"]["name"].startswith("latency-"):
+            kube.delete(f"{path}/{one['metadata']['name']}")
+    return took
+
+
+def _told(took: list[float]) -> str:
+    slow = statistics.quantiles(took, n=20)[-1]
+    return (
+        f"{statistics.median(took) * 1000:.1f} ms, 95 % within {slow * 1000:.1f} ms ({len(took)})"
+    )
+
+
+def _answers(delivery: Delivery) -> bool:
+    try:  # the connections of before are gone
+        return bool(delivery.cluster.kube.get("/version"))
+    except LabError:
+        return False
+
+
+_PRIVILEGED_POD = """
+apiVersion: v1
+kind: Pod
+metadata: {name: rooted, namespace: hideout}
+spec:
+  containers:
+  - name: rooted
+    image: registry.k8s.io/pause:3.10
+    securityContext: {privileged: true}
+"""
