@@ -70,7 +70,12 @@ def test_a_good_version_takes_over(delivery: Delivery, dev: Environment) -> None
         )
     digest = delivery.releases[_SERVICE, good].digest
     argocd.wait_for(kube, name, revision=commit, seconds=120)
-    assert all(digest in image for image in dev.ready_images(_SERVICE))
+
+    def alone() -> bool:
+        serving = dev.ready_images(_SERVICE)
+        return bool(serving) and all(digest in image for image in serving)
+
+    until(alone, "the new version serves alone", seconds=120)
 
     # And Prometheus was asked about it, and answered with figures of the new pods
     measured = _measurements(dev)
@@ -140,12 +145,12 @@ def test_the_rules_of_the_repository_are_in_force(delivery: Delivery) -> None:
 
 
 def _opt_in(file: Path) -> bool:
-    """What a person writes, and shorter pauses than in production; False when it is there."""
+    """What a person writes, and one pause instead of two; False when it is there."""
     overlay = yaml.safe_load(file.read_text())
     if _COMPONENT in overlay["components"]:
         return False
     overlay["components"].append(_COMPONENT)
-    pauses = [{"setWeight": 20}, {"pause": {"duration": "75s"}}, {"setWeight": 50}]
+    pauses = [{"setWeight": 20}, {"pause": {"duration": "2m"}}, {"setWeight": 50}]
     change = {"op": "replace", "path": "/spec/strategy/canary/steps", "value": pauses}
     overlay.setdefault("patches", []).append(
         {"target": {"kind": "Rollout"}, "patch": yaml.safe_dump([change])}

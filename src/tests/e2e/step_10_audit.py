@@ -93,7 +93,7 @@ def test_what_a_person_does_by_hand_is_an_alert_with_the_name(
             for rule, (actor, what) in expected.items()
             if not any(_tells(alert, rule, actor, what) for alert in alerts)
         ]
-        told = {(one["rule"]["title"], one.get("actor"), one.get("resource")) for one in alerts}
+        told = {(one["rule"]["title"], one["actor"], one["resource"]) for one in alerts}
         assert not missing, f"no alert: {missing}; there are {sorted(map(str, told))}"
         return True
 
@@ -116,7 +116,7 @@ def test_what_a_person_does_in_argo_cd_is_told_too(delivery: Delivery, prod: Env
     def told() -> bool:
         return any(
             one["rule"]["title"] in ("Change by hand in Argo CD", "Deployed beside git")
-            and one.get("actor") == "admin"
+            and one["actor"] == "admin"
             for one in prod.alerts()
         )
 
@@ -156,10 +156,11 @@ def test_an_absence_of_a_minute_slows_nobody_and_loses_nothing(
 
 
 def _tells(alert: Object, rule: str, actor: str, what: str) -> bool:
+    """Whether an alert is of a rule, about an actor (empty: anybody) and a thing (a part of it)."""
     return (
         alert["rule"]["title"] == rule
-        and alert.get("actor", "") in (actor, "" if actor else alert.get("actor"))
-        and what in (alert.get("resource") or "")
+        and (not actor or alert["actor"] == actor)
+        and what in (alert["resource"] or "")
     )
 
 

