@@ -332,3 +332,71 @@ def test_windows_outlive_a_redis_that_is_killed(
     (sighting,) = see("three", 3)
     assert [name for _, name in sighting.events] == ["one", "two", "three"]
     assert sighting.first == b"raw"
+
+
+@pytest.mark.parametrize("name", ["memory", "redis"])
+def test_more_values_than_can_be_kept_are_estimated_in_any_order(
+    request: pytest.FixtureRequest, name: str
+) -> None:
+    # Given 3,000 values in a minute, where 2,000 are a hit and only 1,000 events would be kept
+    draw = random.Random(3)
+    spec = WindowSpec(
+        kind="value_count", threshold=2000, timespan=60_000, dedup=60_000, lateness=30_000,
+        capacity=1000,
+    )  # fmt: skip
+    start = 1_800_000_000_000 // 60_000 * 60_000
+    seen = [(start + draw.randrange(60_000), f"e{n}", f"v{n}") for n in range(3000)]
+    reports = []
+    for _ in range(2):
+        # when they come shuffled, some twice
+        order = sorted([*seen, *seen[::9]], key=lambda one: one[0] + draw.randrange(30_000))
+        keeper = MemoryWindows() if name == "memory" else request.getfixturevalue("redis_windows")
+        reported = knowledge(keeper, spec, order, batch=200, forget=False)
+        reports.append(
+            {
+                bucket: (
+                    max(one.count for one in versions),
+                    min(one.events[0] for one in versions),
+                    max(one.last_event for one in versions),
+                    max(one.last_hit for one in versions),
+                )
+                for bucket, versions in reported.items()
+            }
+        )
+        assert all(one.approximate for versions in reported.values() for one in versions)
+        assert all(one.first and one.last for versions in reported.values() for one in versions)
+    # then the same is seen both times, and it is about the truth
+    assert reports[0] == reports[1]
+    (bucket,) = reports[0]
+    count, first, last, last_hit = reports[0][bucket]
+    assert bucket == start // spec.dedup
+    assert count == pytest.approx(3000, rel=0.03)
+    assert (first[1], last[1]) == (min(seen)[1], max(seen)[1])
+    assert start + 40_000 * 0.9 < last_hit <= start + 60_000
+    # and fewer are nothing
+    assert not knowledge(keeper, spec, sorted(seen)[:1500], batch=200, forget=False)
+
+
+def test_the_memory_of_estimates_is_bounded(redis_windows: RedisWindows) -> None:
+    # Given 20,000 values, when an hour of them passes through a window of a minute
+    spec = WindowSpec(
+        kind="value_count", threshold=100, timespan=60_000, dedup=60_000, lateness=60_000,
+        capacity=50,
+    )  # fmt: skip
+    key = uuid.uuid4()
+    for minute in range(0, 60, 5):
+        redis_windows.observe(
+            [
+                Observation(
+                    spec, key, f"e{minute}-{n}", NOON + minute * 60_000 + n * 30, b"raw", f"{n}"
+                )
+                for n in range(2000)
+            ]
+        )
+    # then only the slices that an event within the lateness can need are there
+    client = redis_windows._client
+    kept = -(-spec.retention // spec.slice_width) + 2
+    assert client.zcard(f"{{{key}}}:events") <= kept
+    assert len(list(client.scan_iter(f"{{{key}}}:latest:*", count=10_000))) <= 2 * kept
+    assert client.hlen(f"{{{key}}}:raws") <= 2 * kept
+    assert all(client.ttl(name) > 0 for name in client.scan_iter(f"{{{key}}}*", count=10_000))

@@ -17,7 +17,7 @@ class _Anything(Exception):
 
 
 def of_rule(parsed: SigmaRule) -> frozenset[str] | None:
-    """The fields that a rule reads the values of. None when it reads anything else (keywords do)."""
+    """The fields that a rule reads the values of. None when it reads more (keywords do)."""
     try:
         return frozenset(
             field

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from uuid import UUID
 
 from audit_analysis.windows.hits import FINDERS, Member
+from audit_analysis.windows.sketch import SketchWindow
 from audit_analysis.windows.spec import Hit, Observation, Outcome, Sighting, WindowSpec
 from auditflow.finding import MAX_EVIDENCE
 
@@ -122,16 +123,20 @@ class MemoryWindows:
     """A ``WindowKeeper`` that forgets when the process ends."""
 
     def __init__(self) -> None:
-        self._windows: dict[UUID, _Window] = {}
+        self._windows: dict[UUID, _Window | SketchWindow] = {}
 
     def observe(self, observations: Sequence[Observation]) -> list[Outcome]:
         """See ``WindowKeeper``."""
-        return [
-            self._windows.setdefault(one.key, _Window(one.spec)).observe(one)
-            for one in observations
-        ]
+        return [self._window(one).observe(one) for one in observations]
 
     def published(self, sightings: Sequence[tuple[UUID, WindowSpec, Sighting]]) -> None:
         """See ``WindowKeeper``."""
         for key, _, sighting in sightings:
             self._windows[key].published[sighting.bucket] = sighting.signature
+
+    def _window(self, one: Observation) -> _Window | SketchWindow:
+        window = self._windows.get(one.key)
+        if window is None:
+            window = SketchWindow(one.spec) if one.spec.sketched else _Window(one.spec)
+            self._windows[one.key] = window
+        return window

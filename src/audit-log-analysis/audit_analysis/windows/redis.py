@@ -71,8 +71,7 @@ class RedisWindows:
 
     def __init__(self, client: redis.Redis) -> None:
         self._client = client
-        self._source = (files("audit_analysis.windows") / "window.lua").read_text("utf-8")
-        self._sha: str | None = None
+        self._shas: tuple[str, str] | None = None
 
     def observe(self, observations: Sequence[Observation]) -> list[Outcome]:
         """See ``WindowKeeper``."""
@@ -98,20 +97,22 @@ class RedisWindows:
                 outcomes = self._execute(observations)
             except NoScriptError:
                 # Redis was restarted without its scripts. Doing the whole batch again is harmless.
-                self._sha = None
+                self._shas = None
                 outcomes = self._execute(observations)
         return outcomes
 
     def _execute(self, observations: Sequence[Observation]) -> list[Outcome]:
-        if self._sha is None:
-            self._sha = str(self._client.script_load(self._source))
+        if self._shas is None:
+            load = self._client.script_load
+            self._shas = str(load(_script("window.lua"))), str(load(_script("sketch.lua")))
+        window, sketch = self._shas
         calls = list(_calls(observations))
         with self._client.pipeline(transaction=False) as pipe:
             for places in calls:
                 first = observations[places[0]]
                 spec = first.spec
                 pipe.evalsha(
-                    self._sha, 5, *_keys(first.key),
+                    sketch if spec.sketched else window, 5, *_keys(first.key),
                     spec.kind, spec.threshold, spec.timespan, spec.dedup, spec.lateness,
                     spec.capacity, _idle(spec), MAX_RAWS, MAX_EVIDENCE,
                     int(spec.reports), int(spec.feeds),
@@ -137,6 +138,10 @@ def _calls(observations: Sequence[Observation]) -> Iterator[list[int]]:
 
 def _parts(one: Observation) -> tuple[str | int | bytes, ...]:
     return one.event_id, one.tag, one.moment, one.raw, int(one.approximate)
+
+
+def _script(name: str) -> str:
+    return (files("audit_analysis.windows") / name).read_text("utf-8")
 
 
 def _keys(key: UUID) -> tuple[str, ...]:

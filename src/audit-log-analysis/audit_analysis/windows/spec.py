@@ -23,6 +23,12 @@ An event x can change only buckets with hits in [x, x + timespan). A keeper that
 younger than newest - (lateness + timespan + dedup) thus knows all that an event of up to
 ``lateness`` behind the newest needs.
 
+A value_count whose threshold is above ``capacity`` is *sketched*: the values are not kept, but
+estimated by HyperLogLogs (within 1 % or so), one for each slice of time; 32 are a timespan.
+A slice is a hit, at its start, when it and the 31 before it hold about ``threshold`` different
+tags; of its events the first and the last are known. An estimate too depends on the set alone and
+only grows with it. What such a window sees is always called approximate.
+
 Windows may be fed by windows (a correlation of correlations). What the outer one counts are then
 the events of the inner one that stand at a hit: those that completed something. They too are a
 function of the set S that only grows, so all of the above holds for the outer window as it is. An
@@ -40,6 +46,10 @@ from msgspec import Struct
 Kind = Literal["event_count", "value_count", "temporal", "temporal_ordered"]
 #: Stands between an event's id and its tag. Neither can hold it: the contract refuses NUL.
 SEPARATOR: Final = "\0"
+#: Slices of a timespan, where values are estimated.
+SLICES: Final = 32
+#: The greatest threshold of a window whose values are estimated.
+MOST_SKETCHED: Final = 10_000_000
 
 
 class WindowSpec(Struct, frozen=True, kw_only=True):
@@ -60,10 +70,25 @@ class WindowSpec(Struct, frozen=True, kw_only=True):
     reports: bool = True
 
     def __post_init__(self) -> None:
-        if not 1 <= self.threshold <= self.capacity:
-            raise ValueError(f"threshold must be from 1 to {self.capacity}, not {self.threshold}")
+        most = MOST_SKETCHED if self.kind == "value_count" else self.capacity
+        if not 1 <= self.threshold <= most:
+            raise ValueError(f"threshold must be from 1 to {most}, not {self.threshold}")
+        if self.sketched and self.feeds:
+            raise ValueError(
+                f"a correlation that others rest on cannot count more than {self.capacity} values"
+            )
         if self.timespan < 1 or self.dedup < 1 or self.lateness < 0:
             raise ValueError("timespan and dedup must be positive, lateness not negative")
+
+    @property
+    def sketched(self) -> bool:
+        """Whether there are more different values than can be kept, so that they are estimated."""
+        return self.kind == "value_count" and self.threshold > self.capacity
+
+    @property
+    def slice_width(self) -> int:
+        """How long a slice is (ms), where values are estimated."""
+        return -(-self.timespan // SLICES)
 
     @property
     def retention(self) -> int:
@@ -72,6 +97,10 @@ class WindowSpec(Struct, frozen=True, kw_only=True):
 
     def buckets(self, moment: int) -> range:
         """The buckets that an event at ``moment`` can have a part in."""
+        if self.sketched:
+            first = moment // self.slice_width * self.slice_width
+            last = first + (SLICES - 1) * self.slice_width
+            return range(first // self.dedup, last // self.dedup + 1)
         return range(moment // self.dedup, (moment + self.timespan - 1) // self.dedup + 1)
 
 

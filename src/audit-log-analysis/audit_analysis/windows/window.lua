@@ -62,7 +62,7 @@ local newest = tonumber(redis.call('ZREVRANGE', events, 0, 0, 'WITHSCORES')[2])
 local oldest = tonumber(redis.call('ZRANGE', events, 0, 0, 'WITHSCORES')[2])
 local kept = redis.call('HLEN', raws)
 local has_hits = redis.call('EXISTS', hits) == 1
-local renewed = false
+local renewed, full = false, false
 
 -- The event at hand.
 local number, id, tag, member, moment
@@ -137,8 +137,9 @@ local function add()
   if oldest and oldest < bound then
     trim('(' .. whole(bound))
   end
-  if size >= capacity then
-    report()
+  if size >= capacity and not full then
+    full = true
+    report()  -- once: from here on what is seen is approximate anyway
   end
   redis.call('ZADD', events, whole(moment), member)
   size, oldest = size + 1, math.min(oldest or moment, moment)
