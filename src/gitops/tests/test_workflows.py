@@ -281,6 +281,7 @@ def test_renovate_leaves_the_pins_alone():
         (".github/workflows/ci.yml", {"uv", "checkov"}),
         ("apps/platform/argo-rollouts/kustomization.yaml", {"argoproj/argo-rollouts"}),
         ("bootstrap/argocd/upstream/kustomization.yaml", {"argoproj/argo-cd"}),
+        ("clusters/monitoring/crds.yaml", {"kube-prometheus-stack"}),
         ("infra/ansible/roles/k3s_binary/defaults/main.yaml", {"k3s-io/k3s"}),
     ],
 )
