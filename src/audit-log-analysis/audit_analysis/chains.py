@@ -48,6 +48,30 @@ def observe(
             yield one, outcome
 
 
+def in_parts(counted: Sequence[Counted[C]]) -> Iterator[Sequence[Counted[C]]]:
+    """What is counted, in parts to publish one after the other; at least one, mostly just that.
+
+    An event drives out of its window what is much older. What was seen of that must be safe before,
+    for if the worker dies it cannot be seen again. So in a part no window moves on by more than the
+    lateness. It takes a backlog, or a log that is replayed, to make a second part.
+    """
+    start = 0
+    ranges: dict[object, tuple[int, int]] = {}
+    for place, one in enumerate(counted):
+        seen, spec = one.observation, one.observation.spec
+        # Chains are all one window here: it is not known yet whom the outer ones will be about.
+        name = "chains" if spec.feeds or one.rule.depth else seen.key
+        oldest, newest = ranges.get(name, (seen.moment, seen.moment))
+        if seen.moment < newest - spec.lateness:
+            continue  # late: it changes nothing
+        if seen.moment > oldest + spec.lateness:
+            yield counted[start:place]
+            start, ranges = place, {}
+            oldest = newest = seen.moment
+        ranges[name] = min(oldest, seen.moment), max(newest, seen.moment)
+    yield counted[start:]
+
+
 def _following(rules: RuleSet, one: Counted[C], outcome: Outcome) -> Iterator[Counted[C]]:
     """What the hits of a window are to the windows that it feeds."""
     if not outcome.hits:

@@ -115,9 +115,13 @@ class Pipeline:
 
     def complete(self, prepared: Prepared) -> list[DeadLetter]:
         """Ask the windows, and publish what was found. May be called again when it failed."""
-        of_windows, seen, late = self._count(prepared)
-        self._tell([*prepared.found, *of_windows], seen, began=prepared.began)
-        prepared.ledger.settle(late=late)
+        late: set[int] = set()
+        found = prepared.found
+        for part in chains.in_parts(prepared.counted):
+            of_windows, seen = self._count(prepared.rules, part, late)
+            self._tell([*found, *of_windows], seen, began=prepared.began)
+            found = []
+        prepared.ledger.settle(late=len(late))
         dead = prepared.dead
         if dead:
             log.warning("messages refused", count=len(dead), first=dead[0].reason)
@@ -153,13 +157,12 @@ class Pipeline:
                     prepared.counted.append(Counted(rule, entity, observation, cause))
 
     def _count(
-        self, prepared: Prepared
-    ) -> tuple[list[_Found], list[tuple[UUID, WindowSpec, Sighting]], int]:
-        """The findings of windows, the sightings they came of, and how many events are late."""
+        self, rules: RuleSet, counted: Sequence[Counted[_Cause]], late: set[int]
+    ) -> tuple[list[_Found], list[tuple[UUID, WindowSpec, Sighting]]]:
+        """The findings of windows, and the sightings they came of. Notes which causes are late."""
         found: list[_Found] = []
         seen: list[tuple[UUID, WindowSpec, Sighting]] = []
-        late: set[int] = set()
-        for one, outcome in chains.observe(self._windows, prepared.rules, prepared.counted):
+        for one, outcome in chains.observe(self._windows, rules, counted):
             if outcome.late:
                 late.add(id(one.cause))
             for sighting in outcome.sightings:
@@ -173,7 +176,7 @@ class Pipeline:
                 )
                 found.append(_Found(made, delivery))
                 seen.append((one.observation.key, one.observation.spec, sighting))
-        return found, seen, len(late)
+        return found, seen
 
     def _tell(
         self,

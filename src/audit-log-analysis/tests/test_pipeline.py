@@ -159,3 +159,33 @@ def test_a_clock_that_runs_ahead_is_set_back(bench: Bench) -> None:
     (one,) = bench.findings
     assert one.last_seen == NOW + dt.timedelta(minutes=5)
     assert bench.registry.get_sample_value("auditflow_analysis_clamped_events_total") == 3
+
+
+@pytest.mark.parametrize("failing", [1, 2, 3])
+def test_a_backlog_of_hours_survives_a_crash_in_its_midst(failing: int) -> None:
+    # Given a batch with three bursts, an hour apart, of which windows keep minutes
+    bench = Bench()
+    bodies = [
+        msgspec.json.encode(failed_login(10 * hour + number, seconds=3600 * hour - 36000 + number))
+        for hour in range(3)
+        for number in range(3)
+    ]
+    calls = 0
+
+    def publish(messages: Sequence[Message]) -> None:
+        nonlocal calls
+        calls += 1
+        if calls == failing:
+            raise PublishError("died")
+        bench.publish(messages)
+
+    bench.pipeline._publish = publish
+    # when the worker dies before one of them is published, and the batch comes again
+    with pytest.raises(PublishError):
+        bench.send(*bodies)
+    bench.send(*bodies)
+    # then each burst is found
+    assert sorted(one.first_seen for one in bench.findings) == [
+        NOW + dt.timedelta(seconds=3600 * hour - 36000) for hour in range(3)
+    ]
+    assert {one.count for one in bench.findings} == {3}
