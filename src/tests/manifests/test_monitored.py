@@ -64,6 +64,16 @@ def test_a_job_of_prometheus_has_the_name_that_rules_know(objects: list[Object],
     }  # fmt: skip
 
 
+def test_no_two_endpoints_are_one_target(objects: list[Object], kit: Any) -> None:
+    for monitor in kit.of_kind(objects, "ServiceMonitor"):
+        endpoints = monitor["spec"]["endpoints"]
+        if len({one["port"] for one in endpoints}) < len(endpoints):
+            for one in endpoints:
+                assert {"sourceLabels": ["__metrics_path__"], "targetLabel": "metrics_path"} in (
+                    one["relabelings"]
+                ), kit.name(monitor)
+
+
 def test_each_has_a_budget_for_disruptions_or_says_why_not(objects: list[Object], kit: Any) -> None:
     budgets = kit.of_kind(objects, "PodDisruptionBudget")
     for workload in servers(objects, kit):
