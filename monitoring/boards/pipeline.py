@@ -145,14 +145,22 @@ BOARD = Board(
         Row("Rules", [
             Panel(
                 title="Rules in force",
-                says="How many rules are loaded, faults of foreign ones left out, and 1 while newer files are at fault.",
+                says="How many rules are loaded, faults of foreign ones left out, 1 while newer files are at fault, and rules that are off because they were slow too often.",
                 unit=units.Short, width=8,
                 queries={
                     "in force": f"max by (namespace) (auditflow_analysis_rules{{{NS}}})",
                     "foreign, refused": f"max by (namespace) (auditflow_analysis_rules_refused{{{NS}}})",
                     "stale": f"max by (namespace) (auditflow_analysis_rules_stale{{{NS}}})",
+                    "off": f"max by (namespace) (auditflow_analysis_rules_switched_off{{{NS}}})",
                 },
                 look=runbook("rules-stale", "When rules are stale"),
+            ),
+            Panel(
+                title="Slow rules",
+                says="Events of which a rule cost more than it may, by rule, in this time. A rule that does so too often is switched off.",
+                kind="table", unit=units.Short, width=8,
+                queries={"events": f"topk(15, sum by (rule) (increase(auditflow_analysis_slow_rules_total{{{NS}}}[$__range])) > 0)"},
+                look=board("auditflow-services", "What the analysis uses"), nothing="none",
             ),
             Panel(
                 title="Busiest rules",
