@@ -30,6 +30,10 @@ def test_checkov_finds_nothing(
         (tmp_path / f"{environment}.yaml").write_text(
             yaml.safe_dump_all(manifests.environment(environment))
         )
+    for folder in ("base", "logs", "traces"):
+        (tmp_path / f"monitoring-{folder}.yaml").write_text(
+            yaml.safe_dump_all(kit.render(root / "monitoring" / folder))
+        )
     restore = kit.render(root / "apps/data/postgres/restore")
     for thing in restore:  # said by whoever uses it
         thing["metadata"]["namespace"] = "auditflow-dev"
