@@ -59,7 +59,7 @@ def test_what_a_person_does_by_hand_is_an_alert_with_the_name(
 ) -> None:
     # When a person does what nobody should
     pod = staging.pods("audit-event-generator")[0]["metadata"]["name"]
-    mallory("exec", pod, f"--namespace={staging.namespace}", "--", "/bin/sleep", "0")
+    mallory("exec", pod, f"--namespace={staging.namespace}", "--", "python3", "-V")
     mallory("get", "secrets", "--all-namespaces", "--output=name")
     for namespace in ("auditflow-dev", "auditflow-staging", "auditflow-prod"):
         mallory("get", "secrets", f"--namespace={namespace}", "--output=name")

@@ -33,7 +33,11 @@ def to_webhook(run: Run, *, address: str, token: str) -> list[str]:
         template
     )
     _webhook(run).write_text(
-        text.render(k3s_server_audit_address=address, k3s_server_audit_token=token)
+        text.render(
+            ansible_managed="Made by the lab.",
+            k3s_server_audit_address=address,
+            k3s_server_audit_token=token,
+        )
     )
     return _flags("21-audit-webhook.yaml", run)
 

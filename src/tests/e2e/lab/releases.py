@@ -41,7 +41,7 @@ class Version(Enum):
 #: What is done to the built image, as lines of a Dockerfile.
 _CHANGES = {
     Version.NEXT: 'LABEL org.opencontainers.image.version="e2e-2"',
-    Version.BROKEN: 'ENTRYPOINT ["/bin/sleep"]\nCMD ["86400"]',
+    Version.BROKEN: 'ENTRYPOINT ["python3", "-c", "import time; time.sleep(86400)"]',
     # The dashboard asks a port for alerts where nobody listens.
     Version.ERRING: "ENV NOTIFICATION_SERVICE_PORT=9",
 }
