@@ -1,11 +1,13 @@
 """The same events give the same alerts, whatever happens on the way."""
 
 import threading
+from typing import Any
 
 import msgspec
 import pytest
 
 from auditflow import topology
+from auditflow_local.service_process import ServiceProcess
 
 from .events import alerts_of, shuffled, story, told
 from .platform import Platform, eventually
@@ -68,3 +70,32 @@ def test_the_analysis_killed_again_and_again(platform: Platform) -> None:
         platform.analysis.revive()
     teller.join()
     same_alerts(platform, users=users)
+
+
+def test_two_replicas_share_a_queue_and_one_dies(platform: Platform, service_process: Any) -> None:
+    # Given two of the analysis, which know nothing of each other and take few messages at a time,
+    # so that the events of each user go to both
+    users = USERS * 4
+    platform.analysis.stop()
+    one, other = [
+        service_process(
+            "audit-log-analysis",
+            rabbitmq=platform.rabbitmq,
+            redis=platform.redis,
+            env={"PREFETCH": "8"},
+        )
+        for _ in range(2)
+    ]
+    # when a story is told, one message for each event, and one of the two dies over it
+    with platform.broker() as channel:
+        for event in shuffled(story(users), 11):
+            channel.basic_publish("", topology.EVENTS, msgspec.json.encode(event))
+    eventually(lambda: acknowledged(platform, other) > 0, what="work of the other")
+    other.kill()
+    # then the alerts are those that one would have made
+    same_alerts(platform, users=users)
+    assert acknowledged(platform, one) > 0
+
+
+def acknowledged(platform: Platform, replica: ServiceProcess) -> float:
+    return platform.metric(replica, "auditflow_consumed_messages_total")

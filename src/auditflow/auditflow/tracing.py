@@ -27,6 +27,7 @@ _PROTOCOLS: Final = ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_P
 _SPOKEN: Final = "http/protobuf"
 
 _propagator = TraceContextTextMapPropagator()
+_FIELDS = frozenset(_propagator.fields)
 
 
 def configure(service: str, *, environment: str = "local") -> None:
@@ -86,7 +87,9 @@ def headers() -> dict[str, str]:
 
 def carrier(headers: Mapping[str, Any] | None) -> dict[str, str]:
     """The part of a message's headers that carries its trace."""
-    found = {name: (headers or {}).get(name) for name in _propagator.fields}
+    if not headers:
+        return {}
+    found = {name: headers.get(name) for name in _FIELDS}
     return {name: value for name, value in found.items() if isinstance(value, str)}
 
 

@@ -11,6 +11,9 @@ _NOW: Final = dt.datetime.now(dt.UTC)
 _HOSTS: Final = [f"web-{number:02}" for number in range(40)]
 _USERS: Final = [f"user-{number:03}" for number in range(400)]
 _PATHS: Final = ["/var/log/app.log", "/srv/www/index.html", "/opt/app/config.json", "/tmp/session"]
+#: The part of what is well that is a login: each goes through a window, for it may be the end of
+#: passwords tried out.
+_LOGINS: Final = 0.05
 _COMMANDS: Final = [
     "/usr/bin/apt-get update",
     "/bin/systemctl restart nginx",
@@ -60,15 +63,16 @@ def _attack(rng: random.Random, index: int) -> dict[str, Any]:
 
 def _benign(rng: random.Random) -> dict[str, Any]:
     user = rng.choice(_USERS)
+    if rng.random() < _LOGINS:
+        return {
+            "event_type": "user_login",
+            "action_result": "SUCCESS",
+            "user_id": user,
+            "details": {"protocol": "ssh", "tty": "/dev/pts/0", "note": "publickey"},
+        }
     padding = f"request {rng.getrandbits(64):016x} of session {rng.getrandbits(64):016x}"
     return rng.choice(
         [
-            {
-                "event_type": "user_login",
-                "action_result": "SUCCESS",
-                "user_id": user,
-                "details": {"protocol": "ssh", "tty": "/dev/pts/0", "note": padding},
-            },
             {
                 "event_type": "sudo_command",
                 "action_result": "SUCCESS",

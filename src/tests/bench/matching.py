@@ -1,4 +1,4 @@
-"""Matching alone: how many events a second one core looks at, with few rules and with thousands."""
+"""Matching alone: how many events one core looks at in a second, with few rules and thousands."""
 
 import tempfile
 import time
@@ -25,12 +25,12 @@ def rules_of(number: int) -> RuleSet:
 
 
 def rate(rules: RuleSet, bodies: Sequence[bytes]) -> float:
-    """Events a second: decode, and find the rules that match."""
-    began = time.perf_counter()
+    """Events a second of CPU: decode, and find the rules that match."""
+    began = time.process_time()
     for body in bodies:
         for _ in rules.match(View(event.decode(body))):
             pass
-    return len(bodies) / (time.perf_counter() - began)
+    return len(bodies) / (time.process_time() - began)
 
 
 def measure(*, events: int, rounds: int) -> dict[str, float]:
@@ -39,10 +39,10 @@ def measure(*, events: int, rounds: int) -> dict[str, float]:
     few, many = rules_of(60), rules_of(3000)
     best = {"decode only": 0.0, "60 rules": 0.0, "3,000 rules": 0.0}
     for _ in range(rounds):
-        began = time.perf_counter()
+        began = time.process_time()
         for body in bodies:
             event.decode(body)
-        best["decode only"] = max(best["decode only"], events / (time.perf_counter() - began))
+        best["decode only"] = max(best["decode only"], events / (time.process_time() - began))
         best["60 rules"] = max(best["60 rules"], rate(few, bodies))
         best["3,000 rules"] = max(best["3,000 rules"], rate(many, bodies))
     return best

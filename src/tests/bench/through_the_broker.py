@@ -4,12 +4,17 @@ import secrets
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
+from statistics import median
+from typing import NamedTuple
 
 import httpx
 import msgspec
 import pika
+import psutil
 from prometheus_client.parser import text_string_to_metric_families
 
 from auditflow import topology
@@ -74,82 +79,114 @@ def fill(rabbitmq: RabbitMQ, messages: Sequence[bytes]) -> None:
     publisher.close()
 
 
-def bare(rabbitmq: RabbitMQ, messages: int, decode: Callable[[bytes], object]) -> float:
-    """Messages a second of a consumer that only decodes, and acknowledges by the hundred."""
+class Speed(NamedTuple):
+    """Events a second, and what each costs: microseconds of CPU in the processes that consume."""
+
+    rate: float
+    cost: float
+
+
+def bare(rabbitmq: RabbitMQ, messages: int, decode: Callable[[bytes], object]) -> Speed:
+    """A consumer that only decodes, and acknowledges by the hundred."""
     connection = pika.BlockingConnection(pika.URLParameters(rabbitmq.url("auditflow-admin")))
     channel = connection.channel()
     channel.basic_qos(prefetch_count=PREFETCH)
-    began = 0.0
+    began = cpu = 0.0
     for seen, (method, _, body) in enumerate(channel.consume(topology.EVENTS), start=1):
-        began = began or time.perf_counter()
+        if not began:
+            began, cpu = time.perf_counter(), time.process_time()
         decode(body)
         if seen % 100 == 0 or seen == messages:
             channel.basic_ack(method.delivery_tag, multiple=True)
         if seen == messages:
             break
-    took = time.perf_counter() - began
+    took, cpu = time.perf_counter() - began, time.process_time() - cpu
     connection.close()
-    return messages / took
+    return Speed(messages / took, cpu / messages * 1e6)
 
 
-def analysis(rabbitmq: RabbitMQ, redis: Redis, messages: int) -> float:
-    """Messages a second of the service, from its first acknowledgement to its last."""
+def analysis(rabbitmq: RabbitMQ, redis: Redis, messages: int, *, replicas: int = 1) -> Speed:
+    """The service, from its first acknowledgement to its last."""
     redis.flush()
-    with tempfile.TemporaryDirectory() as temporary:
-        folder = Path(temporary)
-        service = ServiceProcess(
-            ANALYSIS,
-            Surroundings(rabbitmq=rabbitmq, redis=redis),
-            port=ports.pick(),
-            log=folder / "log",
-            record=folder / "record",
-            secrets_folder=folder / "secrets",
-            variables={"PREFETCH": str(PREFETCH), "LOG_LEVEL": "WARNING"},
-        )
-        service.revive()
-        try:
-            first, began = _consumed(service), time.perf_counter()
-            while not first:
-                first, began = _consumed(service), time.perf_counter()
-            while (done := _consumed(service)) < messages:
-                time.sleep(0.2)  # asking costs the service something
-            return (done - first) / (time.perf_counter() - began)
-        finally:
-            service.stop()
+    with tempfile.TemporaryDirectory() as temporary, ExitStack() as ends:
+        services = [
+            _service(Path(temporary) / str(number), rabbitmq, redis) for number in range(replicas)
+        ]
+        for service in services:
+            ends.callback(service.stop)
+        with ThreadPoolExecutor() as pool:  # at once, or the first would be done before the next
+            list(pool.map(ServiceProcess.revive, services))
+        while not (first := _consumed(services)):
+            pass
+        began, before = time.perf_counter(), _cpu(services)
+        while (done := _consumed(services)) < messages:
+            time.sleep(0.2)  # asking costs the service something
+        took = time.perf_counter() - began
+        return Speed((done - first) / took, (_cpu(services) - before) / (done - first) * 1e6)
 
 
-def measure(*, singles: int, batches: int, rounds: int) -> dict[str, dict[str, float]]:
-    """Events a second of both, for messages of one event and of a hundred."""
+def _service(folder: Path, rabbitmq: RabbitMQ, redis: Redis) -> ServiceProcess:
+    folder.mkdir()
+    return ServiceProcess(
+        ANALYSIS,
+        Surroundings(rabbitmq=rabbitmq, redis=redis),
+        port=ports.pick(),
+        log=folder / "log",
+        record=folder / "record",
+        secrets_folder=folder / "secrets",
+        variables={"PREFETCH": str(PREFETCH), "LOG_LEVEL": "WARNING"},
+    )
+
+
+def measure(*, singles: int, batches: int, rounds: int) -> dict[str, dict[str, Speed]]:
+    """A bare consumer, the analysis, and two of it, in turns, for messages of one event and of a
+    hundred: of each the median of its rounds."""
     one = corpus.bodies(singles)
     many = [
         msgspec.json.encode(list(corpus.events(BATCH_EVENTS, seed=number)))
         for number in range(batches)
     ]
     event, events = msgspec.json.Decoder(Event), msgspec.json.Decoder(list[Event])
-    results: dict[str, dict[str, float]] = {}
+    results: dict[str, dict[str, Speed]] = {}
     with servers() as (rabbitmq, redis):
         for name, messages, decode, each in (
             ("one event a message", one, event.decode, 1),
             (f"{BATCH_EVENTS} events a message", many, events.decode, BATCH_EVENTS),
         ):
-            best = {"bare consumer": 0.0, "analysis": 0.0}
+            contestants: dict[str, Callable[[int], Speed]] = {
+                "bare consumer": partial(bare, rabbitmq, decode=decode),
+                "analysis": partial(analysis, rabbitmq, redis),
+                "two replicas": partial(analysis, rabbitmq, redis, replicas=2),
+            }
+            runs: dict[str, list[Speed]] = {who: [] for who in contestants}
             for _ in range(rounds):
-                fill(rabbitmq, messages)
-                best["bare consumer"] = max(
-                    best["bare consumer"], each * bare(rabbitmq, len(messages), decode)
+                for who, run in contestants.items():
+                    rabbitmq.empty(topology.FINDINGS)
+                    fill(rabbitmq, messages)
+                    runs[who].append(run(len(messages)))
+            results[name] = {
+                who: Speed(
+                    median(speed.rate for speed in speeds) * each,
+                    median(speed.cost for speed in speeds) / each,
                 )
-                fill(rabbitmq, messages)
-                best["analysis"] = max(
-                    best["analysis"], each * analysis(rabbitmq, redis, len(messages))
-                )
-            results[name] = best
+                for who, speeds in runs.items()
+            }
     return results
 
 
-def _consumed(service: ServiceProcess) -> int:
-    text = httpx.get(f"{service.url}/metrics").text
-    for family in text_string_to_metric_families(text):
-        for sample in family.samples:
-            if sample.name == "auditflow_consumed_messages_total":
-                return int(sample.value)
-    return 0
+def _cpu(services: Sequence[ServiceProcess]) -> float:
+    """Seconds that services have computed."""
+    return sum(
+        sum(psutil.Process(service.pid).cpu_times()[:2]) for service in services if service.pid
+    )
+
+
+def _consumed(services: Sequence[ServiceProcess]) -> int:
+    total = 0
+    for service in services:
+        text = httpx.get(f"{service.url}/metrics", timeout=30).text
+        for family in text_string_to_metric_families(text):
+            for sample in family.samples:
+                if sample.name == "auditflow_consumed_messages_total":
+                    total += int(sample.value)
+    return total

@@ -7,6 +7,7 @@ from auditflow.event import Event
 
 #: Where sources put the path of a file, besides ``resource``.
 _DETAILS = ("path", "file", "file_path", "file_name", "filename", "target", "TargetFilename")
+_ALL = frozenset({"resource", *_DETAILS})
 
 
 @lru_cache(4096)
@@ -20,6 +21,8 @@ def normalise(path: str) -> str:
 
 def of_event(event: Event) -> tuple[str, ...]:
     """Every file path that the event carries, normalised."""
-    details = event.details or {}
+    details = event.details
+    if not details or _ALL.isdisjoint(details):  # as in most
+        return (normalise(event.resource),) if event.resource else ()
     found = [event.resource, details.get("resource"), *(details.get(name) for name in _DETAILS)]
     return tuple(dict.fromkeys(normalise(path) for path in found if isinstance(path, str) and path))

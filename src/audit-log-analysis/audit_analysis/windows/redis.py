@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 from importlib.resources import files
 from typing import Any, Final
 from uuid import UUID
@@ -144,6 +145,7 @@ def _script(name: str) -> str:
     return (files("audit_analysis.windows") / name).read_text("utf-8")
 
 
+@lru_cache(10_000)
 def _keys(key: UUID) -> tuple[str, ...]:
     # The braces keep the keys of a window on one node of a Redis cluster.
     return tuple(f"{{{key}}}:{name}" for name in ("events", "hits", "raws", "notes", "latest"))
