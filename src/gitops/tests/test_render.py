@@ -162,9 +162,10 @@ def test_this_repository_renders_and_a_pin_reaches_the_pods(ada: Clone):
     pinned = release(ONE, "ab" * 20, 5).pin
     ada.commit({layout.release(ONE, "prod"): pin.write(pinned).decode()})
     text = diff(ada, base, "--kustomize", kustomize())
-    # the service, its migration, and the job that makes the secrets
+    # the service (and what waits for the schema in its pods), its migration, and the job that makes
+    # the secrets
     assert text.startswith("### prod: 3 changed\n")
-    assert text.count(f"image: {pinned.reference}") == 3
+    assert text.count(f"image: {pinned.reference}") == 4
 
 
 def test_a_folder_that_takes_for_ever(
