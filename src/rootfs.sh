@@ -10,17 +10,21 @@ library=$(python3 -c 'import sysconfig; print(sysconfig.get_path("stdlib"))')
 mkdir -p /rootfs/etc /rootfs/var/lib/dpkg/status.d
 mkdir -m 1777 /rootfs/tmp
 cp -a --parents /usr/local/bin/python3 "$python" "$library" /usr/share/zoneinfo /rootfs
-for unused in ensurepip idlelib lib2to3 pydoc_data site-packages test tkinter turtledemo; do
+for unused in ensurepip idlelib lib2to3 pydoc_data site-packages test tkinter turtledemo turtle.py venv; do
     rm -rf "/rootfs$library/$unused"
 done
 rm -rf "/rootfs$library"/config-*
+# Databases in a file, which a read-only image has no place for, and with them their libraries; and
+# what CPython tests itself with.
+rm -rf "/rootfs$library/dbm" "/rootfs$library/sqlite3"
+find "/rootfs$library/lib-dynload" -regex '.*/\(_g?dbm\|_sqlite3\|_tkinter\|_?xx.*\|_.*test.*\)[.][^/]*' -delete
 find "/rootfs$library" -name __pycache__ -prune -exec rm -r {} +
 python3 -m compileall -q -s /rootfs "/rootfs$library"
 
 # What Python and its modules link to; and for wheels, which bring other libraries along, the C and
 # C++ runtimes whole.
 {
-    { echo "$python"; find "$library" -name '*.so'; } | xargs ldd | sed -n 's/.* => \(\/[^ ]*\).*/\1/p'
+    { echo "$python"; find "/rootfs$library" -name '*.so'; } | xargs ldd | sed -n 's/.* => \(\/[^ ]*\).*/\1/p'
     dpkg --listfiles libc6 libstdc++6 libgcc-s1 | grep -E '/(ld|lib)[^/]*[.]so[.][0-9]+$'
     find -L /lib64 /lib -maxdepth 1 -name 'ld-linux*'
 } | sort -u >/libraries

@@ -58,6 +58,8 @@ _CLUSTER: Final = (
     "src/rootfs.sh",
     "src/tests/e2e/*",
 )
+#: What `make images` and the tests of images are, beside what images are made of.
+_IMAGES: Final = ("Makefile", "src/gitops/gitops/images.py", "src/tests/images/*")
 _INFRA: Final = ("infra/*", "src/tests/infra/*")
 
 
@@ -66,6 +68,7 @@ class Touched:
     """What CI has to look at."""
 
     suites: tuple[str, ...]
+    images: bool
     manifests: bool
     cluster: bool
     infra: bool
@@ -76,6 +79,7 @@ def touched(paths: Iterable[str]) -> Touched:
     files = tuple(paths)
     return Touched(
         suites=tuple(suite for suite in SUITES if _any(files, _watched(suite))),
+        images=bool(services(files)) or _any(files, _IMAGES),
         manifests=_any(files, _MANIFESTS),
         cluster=_any(files, _CLUSTER),
         infra=_any(files, _INFRA),

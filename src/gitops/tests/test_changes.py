@@ -59,22 +59,23 @@ def test_tests_are_in_no_image():
 
 
 @pytest.mark.parametrize(
-    ("path", "suites", "manifests", "cluster", "infra"),
+    ("path", "suites", "images", "manifests", "cluster", "infra"),
     [
-        ("src/notification-service/tests/test_api.py", ("notification-service", "tests"), False, False, False),
-        ("src/auditflow/auditflow/event.py", ("auditflow", *SERVICES, "local", "tests"), False, False, False),
-        ("uv.lock", layout.SUITES, False, False, False),
-        ("src/gitops/gitops/bump.py", ("gitops",), True, False, False),
-        (".github/workflows/ci.yml", ("gitops",), False, False, False),
-        ("apps/redis/base/service.yaml", ("gitops", "tests"), True, True, False),
-        ("src/tests/e2e/lab/kube.py", ("tests",), False, True, False),
-        ("docs/architecture.md", ("tests",), False, False, False),
-        ("infra/ansible/roles/base/tasks/main.yaml", ("tests",), False, False, True),
-        ("LICENSE", (), False, False, False),
+        ("src/notification-service/tests/test_api.py", ("notification-service", "tests"), False, False, False, False),
+        ("src/auditflow/auditflow/event.py", ("auditflow", *SERVICES, "local", "tests"), True, False, False, False),
+        ("uv.lock", layout.SUITES, True, False, False, False),
+        ("src/gitops/gitops/bump.py", ("gitops",), False, True, False, False),
+        (".github/workflows/ci.yml", ("gitops",), False, False, False, False),
+        ("apps/redis/base/service.yaml", ("gitops", "tests"), False, True, True, False),
+        ("src/tests/e2e/lab/kube.py", ("tests",), False, False, True, False),
+        ("src/tests/images/engine.py", ("tests",), True, False, False, False),
+        ("docs/architecture.md", ("tests",), False, False, False, False),
+        ("infra/ansible/roles/base/tasks/main.yaml", ("tests",), False, False, False, True),
+        ("LICENSE", (), False, False, False, False),
     ],
 )  # fmt: skip
-def test_which_checks_a_change_means(path, suites, manifests, cluster, infra):
-    assert changes.touched([path]) == changes.Touched(suites, manifests, cluster, infra)
+def test_which_checks_a_change_means(path, suites, images, manifests, cluster, infra):
+    assert changes.touched([path]) == changes.Touched(suites, images, manifests, cluster, infra)
 
 
 def test_suites_are_the_folders_that_have_tests():
@@ -101,7 +102,7 @@ def test_since_a_revision_counts_only_what_the_branch_did(ada: Clone, forge: For
     assert base != other.head
     assert run(ada, "changed", "--base", "origin/main", "--json") == '["audit-log-analysis"]\n'
     assert run(ada, "touched", "--base", "origin/main") == (
-        f'suites=["audit-log-analysis", "tests"]\nmanifests=false\ncluster=false\ninfra=false\nbase={base}\n'
+        f'suites=["audit-log-analysis", "tests"]\nimages=true\nmanifests=false\ncluster=false\ninfra=false\nbase={base}\n'
     )
 
 

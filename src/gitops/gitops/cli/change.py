@@ -66,13 +66,14 @@ def _differs(repository: Repository, service: str, *, environment: str, head: st
 def touched(repository: Repository, base: str, head: str) -> None:
     """What CI has to look at, as outputs of a workflow's step: NAME=VALUE.
 
-    suites are the folders of src whose tests could fail by the change; manifests, cluster and infra
-    say whether what is rendered, the way onto a cluster, or the machines under it could be others;
-    base is where HEAD left.
+    suites are the folders of src whose tests could fail by the change; images, manifests, cluster
+    and infra say whether the images, what is rendered, the way onto a cluster, or the machines
+    under it could be others; base is where HEAD left.
     """
     start = repository.merge_base(base, head)
     found = changes.touched(repository.changed(start, repository.resolve(head)))
     click.echo(f"suites={json.dumps(found.suites)}")
+    click.echo(f"images={json.dumps(found.images)}")
     click.echo(f"manifests={json.dumps(found.manifests)}")
     click.echo(f"cluster={json.dumps(found.cluster)}")
     click.echo(f"infra={json.dumps(found.infra)}")

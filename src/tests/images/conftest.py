@@ -1,0 +1,50 @@
+"""Containers for each test, where there are an engine and images."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from auditflow_local import ports
+from auditflow_local.servers.postgres import Postgres
+from auditflow_local.servers.rabbitmq import RabbitMQ
+from auditflow_local.servers.redis import Redis
+from auditflow_local.services import Surroundings
+
+from . import containers as made
+from .containers import Containers
+from .engine import Engine
+
+
+@pytest.fixture
+def engine() -> Engine:
+    """What runs containers. Who sets NEED_IMAGES has made the images first."""
+    one = made.engine()
+    if isinstance(one, Engine):
+        return one
+    return pytest.fail(one) if os.environ.get("NEED_IMAGES") else pytest.skip(one)
+
+
+@pytest.fixture
+def containers(
+    engine: Engine,
+    rabbitmq: RabbitMQ,
+    redis_server: Redis,
+    postgres: Postgres,
+    service_secrets: dict[str, str],
+    tmp_path: Path,
+) -> Iterator[Containers]:
+    """The servers, a database with nothing in it, and the containers that a test starts on them."""
+    database = postgres.fresh_database()
+    around = Surroundings(
+        rabbitmq=rabbitmq,
+        redis=redis_server,
+        postgres=database.server,
+        database=database.name,
+        api_port=ports.pick(),
+        secrets=service_secrets,
+    )
+    one = Containers(engine, around, tmp_path)
+    yield one
+    one.remove()
