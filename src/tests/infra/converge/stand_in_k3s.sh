@@ -13,7 +13,6 @@ case "$1 ${2-}" in
 "server "*)
     mkdir -p $STATE/server/db
     date +%s%N >$STATE/started
-    echo "$VERSION" >$STATE/version
     systemd-notify --ready
     exec sleep infinity
     ;;
@@ -26,10 +25,13 @@ case "$1 ${2-}" in
     case "$*" in
     *readyz*) systemctl is-active --quiet k3s && echo ok ;;
     *kubeletVersion,*) printf '%s,True' "$VERSION" ;;
-    *kubeletVersion*) cat $STATE/version ;;
+    *kubeletVersion*) cat "$STATE/version-$4" 2>/dev/null || printf v1.36.4+k3s1 ;;
     *service*) printf '10.43.7.7:5000' ;;
     *secret*) printf 'a-token-of-the-cluster' | base64 | tr -d '\n' ;;
     esac
+    ;;
+"kubectl uncordon")
+    printf '%s' "$VERSION" >"$STATE/version-$3" # the test upgrades a node between drain and uncordon
     ;;
 "kubectl -n")
     case "$*" in
