@@ -108,15 +108,15 @@ def test_what_a_person_does_by_hand_is_an_alert_with_the_name(
 
 @pytest.mark.usefixtures("linked")
 def test_what_a_person_does_in_argo_cd_is_told_too(delivery: Delivery, prod: Environment) -> None:
-    # When a person syncs prod in the web UI, whose account does it for them
+    # When a person rolls back in the web UI, and Argo CD's account does it for them
+    name = prod.services[_ARGO_CD_MANAGES]
     with argocd.api(delivery.cluster) as api:
-        api.sync(prod.services[_ARGO_CD_MANAGES])
+        api.rollback(name, api.history(name)[-1]["id"])
 
-    # Then the alert names the person, and not Argo CD's account
+    # Then the alert names the person, and not the account
     def told() -> bool:
         return any(
-            one["rule"]["title"] in ("Change by hand in Argo CD", "Deployed beside git")
-            and one["actor"] == "admin"
+            _tells(one, "Argo CD runs what git does not say", "admin", name)
             for one in prod.alerts()
         )
 
