@@ -273,6 +273,22 @@ def test_renovate_leaves_the_pins_alone():
         assert ours.search(f"docker.io/jojees/{layout.IMAGE_PREFIX}{service}")
 
 
+def test_the_cluster_of_the_tests_is_the_k3s_of_the_nodes():
+    k3d = yaml.safe_load((ROOT / ".github/k3d.yaml").read_text())
+    role = (ROOT / "infra/ansible/roles/k3s_binary/defaults/main.yaml").read_text()
+    version = yaml.safe_load(role)["k3s_binary_version"]
+    assert k3d["image"] == f"docker.io/rancher/k3s:{version.replace('+', '-')}"
+
+
+def test_images_are_pushed_where_the_cluster_of_the_tests_pulls():
+    k3d = yaml.safe_load((ROOT / ".github/k3d.yaml").read_text())["registries"]
+    ci = (ROOT / ".github/workflows/ci.yml").read_text()
+    made = k3d["create"]
+    assert f"E2E_REGISTRY: {made['host']}:{made['hostPort']} " in ci
+    first = yaml.safe_load(k3d["config"])["mirrors"]["docker.io"]["endpoint"][0]
+    assert first == f"http://{made['name']}:5000"
+
+
 @pytest.mark.parametrize(
     ("file", "expected"),
     [
@@ -283,6 +299,7 @@ def test_renovate_leaves_the_pins_alone():
         ("bootstrap/argocd/upstream/kustomization.yaml", {"argoproj/argo-cd"}),
         ("clusters/monitoring/crds.yaml", {"kube-prometheus-stack"}),
         ("infra/ansible/roles/k3s_binary/defaults/main.yaml", {"k3s-io/k3s"}),
+        (".github/k3d.yaml", {"docker.io/rancher/k3s"}),
     ],
 )
 def test_renovate_finds_what_has_no_manager_of_its_own(file, expected):

@@ -10,7 +10,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from lab import argocd, bootstrap, progress, releases, report
+from lab import argocd, bootstrap, builders, progress, releases, report
 from lab import cluster as clusters
 from lab.bootstrap import Delivery
 from lab.cluster import Cluster
@@ -35,12 +35,13 @@ def cluster(pytestconfig: pytest.Config) -> Iterator[Cluster]:
     if kubeconfig:
         with closing(Kube(Path(kubeconfig))) as kube:
             _refuse_one_in_use(kube)
+        releases.build(builders.published())
         running = clusters.given(Path(kubeconfig))
     elif os.environ.get(clusters.AGAIN):
         running = clusters.kept()
     else:
         clusters.prepare()
-        releases.build()
+        releases.build(builders.StandAlone())
         running = clusters.made()
     with running as one:
         pytestconfig.stash[_CLUSTER] = one
@@ -51,7 +52,7 @@ def cluster(pytestconfig: pytest.Config) -> Iterator[Cluster]:
 @pytest.fixture(scope="session")
 def delivery(cluster: Cluster) -> Delivery:
     """The repository, served; nothing of it has been applied."""
-    published = releases.publish()
+    published = releases.publish(cluster.builder, cluster.registry)
     if os.environ.get(clusters.AGAIN):
         return Delivery(cluster, Repository(cluster.git_root), published)
     return bootstrap.seed(cluster, published)

@@ -34,6 +34,10 @@ class Engine:
 
     tool: str
 
+    def works(self) -> bool:
+        """Whether it answers; docker needs a daemon."""
+        return _run((self.tool, "info")).returncode == 0
+
     def has(self, image: str) -> bool:
         """Whether the image is here."""
         return _run((self.tool, "image", "inspect", image)).returncode == 0
@@ -106,7 +110,7 @@ class Engine:
 def find() -> Engine | None:
     """The engine that runs on this machine, if one does."""
     for tool in ("docker", "podman"):
-        if shutil.which(tool) and _run((tool, "info")).returncode == 0:
+        if shutil.which(tool) and Engine(tool).works():
             return Engine(tool)
     return None
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from . import (
     addons,
+    builders,
     control_plane,
     dns,
     gitserver,
@@ -27,6 +28,7 @@ from . import (
     teardown,
     toolchain,
 )
+from .builders import Builder
 from .errors import LabError
 from .kube import Kube
 from .paths import Run
@@ -55,6 +57,9 @@ class Cluster:
     git_root: Path
     #: Where pods find those repositories.
     git_url: str
+    #: What built the images that it runs, and the registry to copy them to, as we reach it.
+    builder: Builder
+    registry: str
 
     @property
     def logs(self) -> Path:
@@ -94,7 +99,8 @@ def prepare() -> None:
 def given(kubeconfig: Path) -> Iterator[Cluster]:
     """The cluster that a kubeconfig names; nothing of it is ended afterwards.
 
-    Pods must be able to reach this machine at ``E2E_GIT_HOST`` (k3d: ``host.k3d.internal``).
+    Pods must be able to reach this machine at ``E2E_GIT_HOST`` (k3d: ``host.k3d.internal``), and
+    its nodes must ask the registry that is ``E2E_REGISTRY`` here before Docker Hub.
     """
     run = Run(paths.cache() / "given")
     run.make()
@@ -111,6 +117,8 @@ def given(kubeconfig: Path) -> Iterator[Cluster]:
             git_url=_serve_git(
                 run, processes, "0.0.0.0", os.environ.get("E2E_GIT_HOST", "host.k3d.internal")
             ),
+            builder=builders.published(),
+            registry=os.environ.get(builders.REGISTRY, registry.ADDRESS),
         )
     finally:
         kube.close()
@@ -204,6 +212,8 @@ def _cluster(run: Run, processes: Processes, kube: Kube, git_url: str) -> Cluste
         processes=processes,
         git_root=run.root / "git",
         git_url=git_url,
+        builder=builders.StandAlone(),
+        registry=registry.ADDRESS,
     )
 
 

@@ -42,8 +42,8 @@ def start(run: Run, processes: Processes) -> None:
     until(_answers, "the registry answers", seconds=20, meanwhile=processes.check)
 
 
-def local(reference: str) -> str:
-    """Where an image of the world is in this registry: ``127.0.0.1:5000/library/redis:8``."""
+def local(reference: str, address: str = ADDRESS) -> str:
+    """Where an image of the world is in a registry: ``127.0.0.1:5000/library/redis:8``."""
     name = reference.split("@", 1)[0]
     host, slash, rest = name.partition("/")
     if not slash:
@@ -51,18 +51,21 @@ def local(reference: str) -> str:
     elif "." in host or ":" in host or host == "localhost":
         name = rest
     tagged = ":" in name.rpartition("/")[2]
-    return f"{ADDRESS}/{name}" if tagged else f"{ADDRESS}/{name}:latest"
+    return f"{address}/{name}" if tagged else f"{address}/{name}:latest"
 
 
-def digest(reference: str) -> str | None:
-    """The digest of an image's tag as this registry has it, or None where it has none."""
-    repository, _, tag = local(reference).removeprefix(f"{ADDRESS}/").rpartition(":")
+def digest(reference: str, address: str = ADDRESS) -> str | None:
+    """The digest of an image's tag as a registry has it, or None where it has none."""
+    repository, _, tag = local(reference, address).removeprefix(f"{address}/").rpartition(":")
+    # Lists too: docker pushes one where it attests what it builds.
     types = (
         "application/vnd.docker.distribution.manifest.v2+json",
+        "application/vnd.docker.distribution.manifest.list.v2+json",
         "application/vnd.oci.image.manifest.v1+json",
+        "application/vnd.oci.image.index.v1+json",
     )
     answer = httpx.head(
-        f"http://{ADDRESS}/v2/{repository}/manifests/{tag}", headers={"Accept": ", ".join(types)}
+        f"http://{address}/v2/{repository}/manifests/{tag}", headers={"Accept": ", ".join(types)}
     )
     return answer.headers["docker-content-digest"] if answer.is_success else None
 

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
-from . import buildah, paths, registry, stand_ins
+from . import paths, registry
+from .builders import Builder
 from .errors import LabError
 from .progress import step
 from .repository import Repository
@@ -55,36 +56,37 @@ class Release:
     digest: str
 
 
-def build() -> None:
+def build(builder: Builder) -> None:
     """Build every version of every service, with the machine's network for their packages."""
     for service in SERVICES:
         with step(f"building the image of {service}"):
-            buildah.build(
+            builder.build(
                 paths.REPOSITORY,
                 _name(service, Version.BUILT),
                 dockerfile=paths.REPOSITORY / "src" / "Dockerfile",
                 arguments={"SERVICE": service},
-                stand_ins=_bases(paths.REPOSITORY / "src" / "Dockerfile"),
-                trust=True,
             )
         for version, change in _CHANGES.items():
             with tempfile.TemporaryDirectory() as folder:
                 dockerfile = Path(folder) / "Dockerfile"
                 dockerfile.write_text(f"FROM {_name(service, Version.BUILT)}\n{change}\n")
-                buildah.build(Path(folder), _name(service, version))
+                builder.build(Path(folder), _name(service, version), dockerfile=dockerfile)
 
 
-def publish() -> dict[tuple[str, Version], Release]:
-    """Push them all to the cluster's registry, as CI pushes to the published one."""
+def publish(builder: Builder, address: str) -> dict[tuple[str, Version], Release]:
+    """Push them all to the cluster's registry, as CI pushes to the published one.
+
+    :param address: the registry, ``HOST:PORT``.
+    """
     releases = {}
     with step("publishing the services' images"):
         for service in SERVICES:
             for version in Version:
                 name = _name(service, version)
-                buildah.push(name, registry.local(name))
-                digest = registry.digest(name)
+                builder.push(name, registry.local(name, address))
+                digest = registry.digest(name, address)
                 if digest is None:
-                    raise LabError(f"the registry does not have {name}, which was just pushed")
+                    raise LabError(f"{address} does not have {name}, which was just pushed")
                 releases[service, version] = Release(version.value, digest)
     return releases
 
@@ -111,12 +113,3 @@ def promote(repository: Repository, service: str, *, source: str, target: str) -
 
 def _name(service: str, version: Version) -> str:
     return f"{REPOSITORY.format(service=service)}:{version.value}"
-
-
-def _bases(dockerfile: Path) -> dict[str, str]:
-    """The stand-ins for the images that a Dockerfile starts from, by the names that it uses."""
-    names = re.findall(
-        r"[\w.-]+(?:/[\w.-]+)+:[\w.-]+(?:@sha256:[0-9a-f]+)?", dockerfile.read_text()
-    )
-    found = {name: stand_ins.find(name) for name in names}
-    return {name: stand_in.image for name, stand_in in found.items() if stand_in is not None}

@@ -1,0 +1,103 @@
+"""What builds the services' images: for a machine that reaches no image registry, and for others."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from gitops import images
+
+from . import buildah, shell, stand_ins
+
+#: The registry of a given cluster, as this machine reaches it; nodes ask it before Docker Hub.
+REGISTRY = "E2E_REGISTRY"
+
+
+class Builder(Protocol):
+    """Builds images and copies them to a registry."""
+
+    def build(
+        self,
+        context: Path,
+        tag: str,
+        *,
+        dockerfile: Path,
+        arguments: Mapping[str, str] | None = None,
+    ) -> None:
+        """Build an image from a Dockerfile."""
+
+    def push(self, tag: str, destination: str) -> None:
+        """Copy an image to a registry that is asked without TLS."""
+
+
+class StandAlone:
+    """buildah, on the stand-ins for the images that Dockerfiles start from."""
+
+    def build(
+        self,
+        context: Path,
+        tag: str,
+        *,
+        dockerfile: Path,
+        arguments: Mapping[str, str] | None = None,
+    ) -> None:
+        """Build with the machine's certificate authorities, where it is behind a proxy."""
+        buildah.build(
+            context,
+            tag,
+            dockerfile=dockerfile,
+            arguments=arguments,
+            stand_ins=_bases(dockerfile),
+            trust=True,
+        )
+
+    def push(self, tag: str, destination: str) -> None:
+        """Copy an image to a registry on this machine."""
+        buildah.push(tag, destination)
+
+
+@dataclass(frozen=True)
+class Published:
+    """docker, podman or buildah, on the published images."""
+
+    tool: str
+
+    def build(
+        self,
+        context: Path,
+        tag: str,
+        *,
+        dockerfile: Path,
+        arguments: Mapping[str, str] | None = None,
+    ) -> None:
+        """Build as `make images` does."""
+        certificates = os.environ.get("SSL_CERT_FILE")
+        secret = (f"--secret=id=ca,src={certificates}",) if certificates else ()
+        words = (f"--build-arg={name}={value}" for name, value in (arguments or {}).items())
+        shell.run(
+            *(self.tool, "build", f"--file={dockerfile}", f"--tag={tag}", *secret, *words, context)
+        )
+
+    def push(self, tag: str, destination: str) -> None:
+        """Copy an image to a registry; docker takes one on the loopback for insecure by itself."""
+        shell.run(self.tool, "tag", tag, destination)
+        insecure = () if self.tool == "docker" else ("--tls-verify=false",)
+        shell.run(self.tool, "push", "--quiet", *insecure, destination)
+
+
+def published() -> Published:
+    """The first program that builds images on this machine."""
+    return Published(images.choose().tool)
+
+
+def _bases(dockerfile: Path) -> dict[str, str]:
+    """The stand-ins for the images that a Dockerfile starts from, by the names that it uses."""
+    names = re.findall(
+        r"[\w.-]+(?:/[\w.-]+)+:[\w.-]+(?:@sha256:[0-9a-f]+)?", dockerfile.read_text()
+    )
+    found = {name: stand_ins.find(name) for name in names}
+    return {name: stand_in.image for name, stand_in in found.items() if stand_in is not None}
