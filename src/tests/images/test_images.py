@@ -20,7 +20,7 @@ every_service = pytest.mark.parametrize("service", SERVICES)
 
 
 @every_service
-def test_it_is_small_and_holds_nothing_to_break_out_with(engine: Engine, service: str):
+def test_it_is_small_and_holds_nothing_to_break_out_with(engine: Engine, service: str) -> None:
     with engine.files(image(service)) as archive:
         files = list(archive)
     assert sum(file.size for file in files) < MOST_BYTES
@@ -42,7 +42,7 @@ def test_it_is_small_and_holds_nothing_to_break_out_with(engine: Engine, service
 
 
 @every_service
-def test_it_says_what_it_is(engine: Engine, service: str):
+def test_it_says_what_it_is(engine: Engine, service: str) -> None:
     config = engine.config(image(service))
     assert config["User"] == "65532:65532"
     assert config["Entrypoint"] == ["/app/bin/service"]
@@ -53,7 +53,7 @@ def test_it_says_what_it_is(engine: Engine, service: str):
 
 
 @every_service
-def test_all_that_is_in_it_can_be_loaded(engine: Engine, service: str):
+def test_all_that_is_in_it_can_be_loaded(engine: Engine, service: str) -> None:
     """Libraries that a wheel links to, and modules that were left out, show here."""
     module = {"audit-log-analysis": "audit_analysis"}.get(service, service.replace("-", "_"))
     program = f"""
@@ -69,7 +69,7 @@ for package in ("auditflow", "{module}"):
 
 
 @every_service
-def test_its_commands_run(engine: Engine, service: str, rabbitmq: RabbitMQ):
+def test_its_commands_run(engine: Engine, service: str, rabbitmq: RabbitMQ) -> None:
     here = image(service)
     schemas = engine.run(here, "auditflow", "schemas", "show", "event.schema.json")
     assert "event_id" in schemas
@@ -86,14 +86,14 @@ def test_its_commands_run(engine: Engine, service: str, rabbitmq: RabbitMQ):
     assert "audit_events" in letters
 
 
-def test_the_rules_in_the_image_are_whole(engine: Engine):
+def test_the_rules_in_the_image_are_whole(engine: Engine) -> None:
     here = image("audit-log-analysis")
     listed = engine.run(here, "auditflow", "rules", "list")
     assert "Burst of failed Okta logins" in listed
     assert "T1110" in engine.run(here, "auditflow", "rules", "coverage")
 
 
-def test_they_run_together_and_end_when_asked(containers: Containers):
+def test_they_run_together_and_end_when_asked(containers: Containers) -> None:
     """In the order of a roll-out: the schema, then who waits for it, then who serves."""
     containers.run("notification-service", "notification-service-migrate")
     waited = containers.run("notification-service", AWAIT_SCHEMA)

@@ -5,11 +5,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from lab import registry, shell
+from lab.builders import Published
 from src.gitops.tests import registry as registries
 from src.gitops.tests.registry import Registry
 
-from ..e2e.lab import registry, shell
-from ..e2e.lab.builders import Published
 from .engine import Engine
 
 
@@ -22,7 +22,9 @@ def running(tmp_path: Path) -> Iterator[Registry]:
 
 
 @pytest.mark.parametrize("tool", ["docker", "podman", "buildah"])
-def test_a_node_finds_what_was_pushed_by_its_digest(tool: str, running: Registry, tmp_path: Path):
+def test_a_node_finds_what_was_pushed_by_its_digest(
+    tool: str, running: Registry, tmp_path: Path
+) -> None:
     # Given a program that builds
     usable = shutil.which(tool) and (tool == "buildah" or Engine(tool).works())
     if not usable:
