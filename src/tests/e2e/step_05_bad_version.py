@@ -37,7 +37,8 @@ def test_a_bad_version_is_seen_survived_and_rolled_back(
         def degraded() -> bool:
             answer = browser.get("/healthz")
             if not answer.is_success or not _all_good(prod, good):
-                raise RuntimeError(f"the old version does not serve: {answer.status_code}")
+                serving = prod.ready_images(_SERVICE)
+                raise RuntimeError(f"not the old version alone: {answer.status_code}, {serving}")
             found = argocd.application(kube, name)
             assert found.health == "Degraded", found
             # An autoscaler without measurements is Degraded too: this must be the version's doing.

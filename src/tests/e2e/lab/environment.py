@@ -118,11 +118,12 @@ class Environment:
         return image
 
     def ready_images(self, service: str) -> Sequence[str]:
-        """The images of the pods that serve now."""
+        """The images of the pods that serve now, without those that are on their way out."""
         return [
             pod["spec"]["containers"][0]["image"]
             for pod in self.pods(service)
-            if any(
+            if "deletionTimestamp" not in pod["metadata"]
+            and any(
                 condition["type"] == "Ready" and condition["status"] == "True"
                 for condition in pod["status"].get("conditions", [])
             )
