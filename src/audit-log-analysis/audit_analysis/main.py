@@ -65,7 +65,9 @@ def run(settings: Settings) -> None:
     publisher = Publisher(parameters(settings, name=f"{app.SERVICE}/publisher"))
     pipeline = Pipeline(
         rules.current,
-        measured.MeasuredWindows(redis.RedisWindows(client), registry),
+        measured.MeasuredWindows(
+            redis.RedisWindows(client, replicas=settings.redis_replicas), registry
+        ),
         partial(publisher.publish, timeout=CONFIRM_SECONDS),
         environment=settings.environment,
         metrics=metrics,

@@ -54,6 +54,9 @@ class RabbitMQSettings(Block):
     rabbitmq_pass: Secret
 
 
+_ADDRESSES = r"^([^\s,:]+:\d{1,5}(,[^\s,:]+:\d{1,5})*)?$"
+
+
 class RedisSettings(Block):
     """Where the windows are kept."""
 
@@ -61,6 +64,18 @@ class RedisSettings(Block):
     redis_port: Port = 6379
     redis_user: str = "default"
     redis_password: Secret
+    #: Sentinels, as host:port with commas between them. They say where the master is, and host and
+    #: port are not looked at.
+    redis_sentinels: Annotated[str, Field(pattern=_ADDRESSES)] = ""
+    #: What the Sentinels call it.
+    redis_sentinel_service: str = "auditflow"
+    #: How many replicas must have a batch's windows before the batch is done.
+    redis_replicas: Annotated[int, Field(ge=0, le=10)] = 0
+
+    def sentinel_addresses(self) -> list[tuple[str, int]]:
+        """Host and port of each Sentinel."""
+        pairs = (one.rpartition(":") for one in self.redis_sentinels.split(",") if one)
+        return [(host, int(port)) for host, _, port in pairs]
 
 
 class PostgresSettings(Block):

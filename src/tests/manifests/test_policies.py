@@ -234,7 +234,8 @@ def test_every_secret_that_is_mounted_is_one_that_the_job_makes(
         for volume in kit.pod_template(one)["spec"].get("volumes", [])
         if "secret" in volume
     }
-    assert mounted == SECRETS.keys() - {"rabbitmq-people", "redis-people"}
+    ha = {"redis-ha", "redis-replication"}
+    assert mounted == SECRETS.keys() - {"rabbitmq-people", "redis-people"} - ha
     (role,) = kit.of_kind(objects, "Role")
     create, get = role["rules"]
     assert create["verbs"] == ["create"]

@@ -31,6 +31,7 @@ OPTIONAL = {
     "ingress": ("event-audit-dashboard",),
     "ingress canary canary-traefik": ("event-audit-dashboard",),
     "backup-s3": ("data/postgres",),
+    "redis-sentinel": ("audit-log-analysis",),
     "external-secrets": ("secrets",),
     "signed-images": ("namespace",),
     "traces": (
@@ -44,6 +45,7 @@ FOLDERS = (
     "apps/data/postgres/ha",
     "apps/data/postgres/restore",
     "apps/data/rabbitmq/ha",
+    "apps/data/redis/ha",
     "monitoring/base",
     "monitoring/boards",
     "monitoring/logs",

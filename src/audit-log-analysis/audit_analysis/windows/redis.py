@@ -10,8 +10,10 @@ from uuid import UUID
 
 import redis
 from redis.backoff import NoBackoff
+from redis.client import Pipeline
 from redis.exceptions import NoScriptError, RedisError, ResponseError
 from redis.retry import Retry
+from redis.sentinel import Sentinel
 
 from audit_analysis.windows.spec import (
     SEPARATOR,
@@ -41,20 +43,33 @@ TOGETHER: Final = 200
 _NOTHING: Final = Outcome()
 
 #: What Redis answers when it has no room or is not there yet: trying again later is right.
-_PASSING: Final = ("OOM", "LOADING", "BUSY", "READONLY", "MISCONF", "MASTERDOWN", "CLUSTERDOWN")
+_PASSING: Final = frozenset(
+    {"OOM", "LOADING", "BUSY", "READONLY", "MISCONF", "MASTERDOWN", "CLUSTERDOWN", "NOREPLICAS"}
+)
+#: How long replicas have to say that they have a batch (milliseconds).
+REPLICATION: Final = 2000
+#: Written by each batch that replicas must have.
+BATCH: Final = "batch"
 
 
 def connect(settings: RedisSettings) -> redis.Redis:
     """A client that answers or fails within seconds. Who calls it decides about trying again."""
+    known: dict[str, Any] = {
+        "username": settings.redis_user,
+        "password": settings.redis_password.get_secret_value(),
+        "socket_timeout": 5,
+        "socket_connect_timeout": 2,
+        "retry": Retry(NoBackoff(), 0),
+    }
+    if settings.redis_sentinels:
+        addresses = settings.sentinel_addresses()
+        sentinels: Any = Sentinel(addresses, sentinel_kwargs=known, **known)  # type: ignore[no-untyped-call]
+        master: redis.Redis = sentinels.master_for(
+            settings.redis_sentinel_service, health_check_interval=30
+        )
+        return master
     return redis.Redis(
-        host=settings.redis_host,
-        port=settings.redis_port,
-        username=settings.redis_user,
-        password=settings.redis_password.get_secret_value(),
-        socket_timeout=5,
-        socket_connect_timeout=2,
-        retry=Retry(NoBackoff(), 0),
-        health_check_interval=30,
+        host=settings.redis_host, port=settings.redis_port, health_check_interval=30, **known
     )
 
 
@@ -68,10 +83,15 @@ def ping(client: redis.Redis) -> str | None:
 
 
 class RedisWindows:
-    """A ``WindowKeeper`` on Redis."""
+    """A ``WindowKeeper`` on Redis.
 
-    def __init__(self, client: redis.Redis) -> None:
+    A batch is done when so many ``replicas`` have its windows too: with a master that is lost goes
+    only what nobody else was told of.
+    """
+
+    def __init__(self, client: redis.Redis, *, replicas: int = 0) -> None:
         self._client = client
+        self._replicas = replicas
         self._shas: tuple[str, str] | None = None
 
     def observe(self, observations: Sequence[Observation]) -> list[Outcome]:
@@ -90,7 +110,7 @@ class RedisWindows:
                 notes = _keys(key)[3]
                 pipe.hset(notes, str(sighting.bucket), sighting.signature)
                 pipe.expire(notes, _idle(spec))
-            pipe.execute()
+            _run(pipe)
 
     def _trip(self, observations: Sequence[Observation]) -> list[Outcome]:
         with _passing_errors():
@@ -119,12 +139,30 @@ class RedisWindows:
                     int(spec.reports), int(spec.feeds),
                     *(part for place in places for part in _parts(observations[place])),
                 )  # fmt: skip
-            answers = pipe.execute()
+            if self._replicas:
+                # A write of this connection for WAIT to wait for: what came again, over another
+                # connection, may write nothing, and replicas may still lack what it wrote first.
+                pipe.set(BATCH, "")
+                pipe.wait(self._replicas, REPLICATION)
+            answers = _run(pipe)
+        if self._replicas:
+            *answers, _, reached = answers
+            if reached < self._replicas:
+                raise Unavailable("redis", f"{reached} of {self._replicas} replicas have the batch")
         outcomes = [_NOTHING] * len(observations)
         for places, answer in zip(calls, answers, strict=True):
             for place, outcome in _outcomes(places, answer):
                 outcomes[place] = outcome
         return outcomes
+
+
+def _run(pipe: Pipeline) -> list[Any]:
+    """The answers. The first error is raised as Redis gave it, for who looks at its code."""
+    answers = pipe.execute(raise_on_error=False)
+    for answer in answers:
+        if isinstance(answer, Exception):
+            raise answer
+    return answers
 
 
 def _calls(observations: Sequence[Observation]) -> Iterator[list[int]]:
@@ -202,8 +240,9 @@ def _passing_errors() -> Iterator[None]:
     except NoScriptError as error:
         raise Unavailable("redis", "it keeps forgetting its scripts") from error
     except ResponseError as error:
-        if str(error).startswith(_PASSING):
-            raise Unavailable("redis", str(error)) from error
+        code = error.status_code or str(error).partition(" ")[0]
+        if code in _PASSING:
+            raise Unavailable("redis", f"{code}: {error}") from error
         raise
     except RedisError as error:
         raise Unavailable("redis", str(error) or type(error).__name__) from error

@@ -22,6 +22,27 @@ REDIS_USERS: Final[Mapping[str, str]] = {
     "auditflow-admin": "~* &* +@all",
 }
 
+#: Beside them, where there are three of Redis: whom replicas and Sentinels are to Redis.
+REDIS_HA_USERS: Final[Mapping[str, str]] = {
+    **REDIS_USERS,
+    "auditflow-replica": "-@all +psync +replconf +ping",
+    "auditflow-sentinel": (
+        "&* -@all +ping +info +role +multi +exec +slaveof +config|rewrite +publish +subscribe"
+        " +client|setname +client|kill +script|kill"
+    ),
+}
+
+#: Who is who to a Sentinel, which has commands of its own: those who look for the master, and the
+#: other Sentinels.
+SENTINEL_USERS: Final[Mapping[str, str]] = {
+    "audit-log-analysis": "-@all +ping +sentinel|masters +sentinel|get-master-addr-by-name",
+    "auditflow-sentinel": (
+        "&* -@all +ping +info +publish +subscribe +client|setname"
+        " +sentinel|is-master-down-by-addr +sentinel|get-master-addr-by-name"
+    ),
+    "auditflow-admin": "~* &* +@all",
+}
+
 
 class Value(Struct, frozen=True):
     """Made once, and the same wherever its name appears."""
@@ -41,14 +62,17 @@ def _definitions(values: Values) -> str:
     return json.dumps(topology.definitions(passwords))
 
 
-def _users_acl(values: Values) -> str:
-    # Nobody gets in as the default user, but Redis itself is it when it reads its file again:
-    # without rights it would silently leave out what scripts wrote.
-    lines = ["user default off resetpass ~* &* +@all"]
-    for user, rules in REDIS_USERS.items():
-        digest = hashlib.sha256(values[f"redis/{user}"].encode()).hexdigest()
-        lines.append(f"user {user} on #{digest} {rules}")
-    return "\n".join(lines) + "\n"
+def _users_acl(users: Mapping[str, str]) -> Document:
+    def write(values: Values) -> str:
+        # Nobody gets in as the default user, but Redis itself is it when it reads its file again:
+        # without rights it would silently leave out what scripts wrote.
+        lines = ["user default off resetpass ~* &* +@all"]
+        for user, rules in users.items():
+            digest = hashlib.sha256(values[f"redis/{user}"].encode()).hexdigest()
+            lines.append(f"user {user} on #{digest} {rules}")
+        return "\n".join(lines) + "\n"
+
+    return Document(tuple(f"redis/{user}" for user in users), write)
 
 
 def _exporter_passwords(values: Values) -> str:
@@ -102,7 +126,15 @@ SECRETS: Final[Catalogue] = {
             tuple(f"rabbitmq/{user}" for user in topology.USERS), _definitions
         )
     },
-    "redis": {"users.acl": Document(tuple(f"redis/{user}" for user in REDIS_USERS), _users_acl)},
+    "redis": {"users.acl": _users_acl(REDIS_USERS)},
+    # For apps/data/redis/ha. Made everywhere, so that they are there when an environment moves.
+    "redis-replication": {
+        user: Value(f"redis/{user}") for user in ("auditflow-replica", "auditflow-sentinel")
+    },
+    "redis-ha": {
+        "users.acl": _users_acl(REDIS_HA_USERS),
+        "sentinel.acl": _users_acl(SENTINEL_USERS),
+    },
     "redis-exporter": {
         "exporter.json": Document(("redis/auditflow-monitor",), _exporter_passwords)
     },

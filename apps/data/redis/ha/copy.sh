@@ -1,0 +1,16 @@
+# Copies every window from one Redis to another, both of which have the same people's password:
+#
+#   REDISCLI_AUTH=<password of auditflow-admin> sh copy.sh FROM_HOST FROM_PORT TO_HOST TO_PORT
+#
+# It may be run again. Nothing may write meanwhile.
+set -eu
+from() { redis-cli -e -h "$from_host" -p "$from_port" --user auditflow-admin "$@"; }
+from_host=$1 from_port=$2 to_host=$3 to_port=$4
+names=$(mktemp)
+trap 'rm -f "$names"' EXIT
+from --scan >"$names"
+xargs -r -n 100 redis-cli -e -h "$from_host" -p "$from_port" --user auditflow-admin MIGRATE \
+  "$to_host" "$to_port" "" 0 60000 COPY REPLACE AUTH2 auditflow-admin "$REDISCLI_AUTH" KEYS \
+  <"$names" >/dev/null
+echo "$(from dbsize) windows' keys at $from_host, and" \
+  "$(redis-cli -e -h "$to_host" -p "$to_port" --user auditflow-admin dbsize) at $to_host"

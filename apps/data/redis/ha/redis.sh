@@ -1,0 +1,40 @@
+# Starts Redis as what it was: Sentinel writes into its configuration whom it follows.
+set -eu
+umask 077
+kept=/data/redis.conf
+password=$(cat /run/secrets/redis/auditflow-replica)
+
+# Who is the master, as another Sentinel knows.
+known() {
+  for peer in $PEERS; do
+    [ "$peer" != "$ME" ] || continue
+    master=$(REDISCLI_AUTH=$(cat /run/secrets/redis/auditflow-sentinel) timeout 2 redis-cli \
+      -h "$peer" -p 26379 --user auditflow-sentinel sentinel get-master-addr-by-name auditflow \
+      2>/dev/null | head -n 1) || continue
+    case " $PEERS " in *" ${master:-none} "*) echo "$master" && return ;; esac
+  done
+}
+
+if [ -e "$kept" ]; then
+  follows=$(grep -E '^(replicaof|slaveof) ' "$kept" || true)
+else
+  # Nothing is here. With nobody to ask this is the beginning, and the first is the master. Where
+  # the others know this one as the master, it lost its volume: they must not follow an empty one.
+  master=$(known)
+  while [ "$master" = "$ME" ]; do
+    echo "this volume is empty, and I am the master: waiting until another is" >&2
+    sleep 2
+    master=$(known)
+  done
+  master=${master:-${PEERS%% *}}
+  follows="replicaof $master 6379"
+  [ "$master" != "$ME" ] || follows=
+fi
+
+cat /etc/redis/redis.conf - >"$kept.new" <<END
+replica-announce-ip $ME
+masterauth $password
+$follows
+END
+mv "$kept.new" "$kept"
+exec redis-server "$kept"
