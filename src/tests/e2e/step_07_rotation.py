@@ -12,7 +12,7 @@ from lab.waiting import until
 
 #: Three consumers at once, and the servers that know their passwords.
 _CONSUMERS = ("audit-event-generator", "audit-log-analysis", "notification-service")
-_SERVERS = ("postgres", "rabbitmq", "redis")
+_SERVERS = ("postgres", "rabbitmq", "redis", "redis-ha")
 _PREFIX = "rotation"
 #: The kubelet brings a changed Secret into a pod within two minutes.
 _FILES_WITHIN = 240

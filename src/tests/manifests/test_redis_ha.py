@@ -1,0 +1,116 @@
+"""An environment that moved to three of Redis keeps the policies of the others."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from . import test_monitored, test_network, test_policies
+
+Object = dict[str, Any]
+
+#: What the move adds to who may talk to whom, and what it takes away.
+ADDED = {
+    ("audit-log-analysis", "redis-ha", 6379),
+    ("audit-log-analysis", "redis-ha", 26379),
+    ("prometheus", "redis-ha", 9121),
+}
+GONE = {("audit-log-analysis", "redis", 6379), ("prometheus", "redis", 9121)}
+
+
+@pytest.fixture(scope="module")
+def moved(root: Path, manifests: Any, kit: Any, tmp_path_factory: Any) -> list[Object]:
+    """Production with Redis and the analysis as docs/how-to/move-to-ha.md leaves them."""
+    folder = tmp_path_factory.mktemp("moved")
+
+    def at(path: str) -> str:
+        return os.path.relpath(root / path, folder)
+
+    overlay = {
+        "namespace": "auditflow-prod",
+        "labels": [{"includeTemplates": True, "pairs": {"environment": "prod"}}],
+    }
+    analysis = {
+        "resources": [at("apps/audit-log-analysis/envs/prod")],
+        "components": [at("apps/components/redis-sentinel")],
+    }
+    rendered: list[Object] = []
+    for parts in ({"resources": [at("apps/data/redis/ha")]}, analysis):
+        (folder / "kustomization.yaml").write_text(json.dumps(overlay | parts))
+        rendered += kit.render(folder)
+    names = ("redis", "redis-service", "audit-log-analysis", "audit-log-analysis-service")
+    others = [
+        one
+        for one in manifests.environment("prod")
+        if one["metadata"]["name"] not in names
+        and not one["metadata"]["name"].startswith(("redis-", "audit-log-analysis"))
+    ]
+    return others + rendered
+
+
+def test_who_may_talk_to_whom(moved: list[Object], kit: Any) -> None:
+    test_network.FLOW, before = (test_network.FLOW - GONE) | ADDED, test_network.FLOW
+    try:
+        test_network.test_the_policies_allow_the_data_flow_and_nothing_else(moved, kit)
+    finally:
+        test_network.FLOW = before
+    test_network.test_nobody_leaves_the_namespace_but_who_must(moved, kit)
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        test_policies.test_every_container_is_confined,
+        test_policies.test_every_container_asks_and_is_bounded,
+        test_policies.test_every_server_is_probed,
+        test_policies.test_a_service_may_end_in_peace,
+        test_policies.test_no_pod_has_a_token_but_the_one_that_talks_to_the_api_server,
+        test_policies.test_every_account_that_is_used_exists,
+        test_policies.test_a_drain_is_never_stopped,
+        test_policies.test_every_service_selects_exactly_one_workload_and_a_port_that_it_has,
+        test_policies.test_images_are_pinned,
+        test_policies.test_no_secret_is_in_git,
+        test_policies.test_data_ask_before_they_go,
+        test_policies.test_what_a_service_is_told_is_what_it_reads,
+        test_monitored.test_each_is_scraped_where_it_answers,
+        test_monitored.test_a_job_of_prometheus_has_the_name_that_rules_know,
+        test_monitored.test_each_has_a_budget_for_disruptions_or_says_why_not,
+        test_monitored.test_each_has_a_network_policy_of_its_own,
+    ],
+    ids=lambda rule: rule.__name__.removeprefix("test_"),
+)
+def test_it_keeps_the_rules(rule: Any, moved: list[Object], kit: Any) -> None:
+    rule(moved, kit)
+
+
+def test_it_is_labelled_as_all_are(moved: list[Object], kit: Any) -> None:
+    test_policies.test_everything_is_labelled_and_so_are_its_pods(moved, "prod", kit)
+
+
+def test_redis_and_exporter_are_those_of_the_base(
+    moved: list[Object], kit: Any, root: Path
+) -> None:
+    images = {
+        container["image"]
+        for folder in ("base", "ha")
+        for one in kit.of_kind(kit.render(root / "apps/data/redis" / folder), "StatefulSet")
+        for container in kit.pod_template(one)["spec"]["containers"]
+    }
+    assert len(images) == 2
+
+
+def test_the_secrets_that_are_mounted_are_made(moved: list[Object], kit: Any) -> None:
+    from auditflow.provisioning.catalogue import SECRETS
+
+    (three,) = [one for one in kit.of_kind(moved, "StatefulSet")
+                if one["metadata"]["name"] == "redis-ha"]  # fmt: skip
+    volumes = kit.pod_template(three)["spec"]["volumes"]
+    mounted = {one["secret"]["secretName"] for one in volumes if "secret" in one} | {
+        source["secret"]["name"]
+        for one in volumes
+        for source in one.get("projected", {}).get("sources", [])
+    }
+    assert mounted == {"redis-ha", "redis-replication", "redis-exporter"}
+    assert mounted <= SECRETS.keys()
