@@ -4,7 +4,7 @@ LOCAL := $(VENV)/bin/auditflow-local
 
 # A variable given here (make up AUDITFLOW_PORT_API=8001) is one of the tool's environment.
 .DEFAULT_GOAL := help
-.PHONY: help setup up down reset logs status test lint format schemas rules boards bootstrap bench images e2e infra-lint infra-test
+.PHONY: help setup up down reset logs status test soak lint format schemas rules boards bootstrap bench images e2e infra-lint infra-test
 
 help: ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):[^#]*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 12
@@ -29,7 +29,10 @@ status: setup ## show how each part is
 
 test: setup ## run all tests with real servers and a real browser (ARGS="-k dlq")
 	@$(LOCAL) install --tests
-	$(VENV)/bin/pytest --numprocesses $(or $(JOBS),3) --dist loadscope $(ARGS)
+	$(VENV)/bin/pytest --numprocesses $(or $(JOBS),4) --dist loadscope -m "$(or $(MARK),not soak)" $(ARGS)
+
+soak: ## run the tests that need minutes: a backlog of 40,000, and faults as Prometheus sees them
+	@$(MAKE) test MARK=soak
 
 lint: setup ## check style, types and security, as CI does
 	$(VENV)/bin/ruff check

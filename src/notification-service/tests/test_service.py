@@ -283,6 +283,7 @@ def test_killed_in_the_middle_nothing_is_lost_or_twice(
     ]
 
 
+@pytest.mark.soak
 def test_40_000_findings_wait_at_the_start(
     broker: Any,
     service_process: Any,

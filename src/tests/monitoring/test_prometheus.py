@@ -31,6 +31,8 @@ from auditflow_local.servers.prometheus import (
     rule_files,
 )
 
+pytestmark = pytest.mark.soak
+
 #: Longer than the objective allows from an event to its alert (seconds).
 LATE = 6.0
 #: An answer that took a client longer than this may have broken the objective of the API or of the
