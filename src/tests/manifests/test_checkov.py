@@ -34,10 +34,11 @@ def test_checkov_finds_nothing(
         (tmp_path / f"monitoring-{folder}.yaml").write_text(
             yaml.safe_dump_all(kit.render(root / "monitoring" / folder))
         )
-    restore = kit.render(root / "apps/data/postgres/restore")
-    for thing in restore:  # said by whoever uses it
-        thing["metadata"]["namespace"] = "auditflow-dev"
-    (tmp_path / "restore.yaml").write_text(yaml.safe_dump_all(restore))
+    for name, folder in (("restore", "postgres/restore"), ("redis-ha", "redis/ha")):
+        objects = kit.render(root / "apps/data" / folder)
+        for thing in objects:  # said by whoever uses it
+            thing["metadata"]["namespace"] = "auditflow-dev"
+        (tmp_path / f"{name}.yaml").write_text(yaml.safe_dump_all(objects))
     done = subprocess.run(
         (*checkov, "--directory", str(tmp_path), "--framework", "kubernetes", "--output", "json",
          "--quiet", "--compact"),
