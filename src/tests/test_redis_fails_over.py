@@ -22,6 +22,8 @@ from .events import alerts_of, shuffled, story, told
 from .platform import Platform, eventually
 from .redis_ha import FILES, RedisHa, running
 
+pytestmark = pytest.mark.soak
+
 USERS = 60
 SPEC = WindowSpec(threshold=3, timespan=60_000, dedup=300_000, lateness=900_000)
 NOON = 1_800_000_000_000
