@@ -87,8 +87,9 @@ class _Rotation:
         self.kubectl("delete", "secret", *_CONSUMERS, *_SERVERS)
         self.kubectl("delete", "job", "secrets")
         argocd.refresh(self._delivery.cluster.kube, f"{self._environment.name}-secrets")
-        self.kubectl("wait", "--for=create", "job/secrets", "--timeout=120s")
-        self.kubectl("wait", "--for=condition=complete", "job/secrets", "--timeout=120s")
+        # Not for the Job: Argo CD may make it a second time while one waits for the first.
+        secrets = [f"secret/{name}" for name in (*_CONSUMERS, *_SERVERS)]
+        self.kubectl("wait", "--for=create", "--timeout=360s", *secrets)
 
     def tell_postgres(self) -> None:
         self._until_file("postgres", "auditflow_app")
