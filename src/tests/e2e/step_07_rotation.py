@@ -88,8 +88,8 @@ class _Rotation:
         self.kubectl("delete", "job", "secrets")
         argocd.refresh(self._delivery.cluster.kube, f"{self._environment.name}-secrets")
         # Not for the Job: Argo CD may make it a second time while one waits for the first.
-        secrets = [f"secret/{name}" for name in (*_CONSUMERS, *_SERVERS)]
-        self.kubectl("wait", "--for=create", "--timeout=360s", *secrets)
+        for name in (*_CONSUMERS, *_SERVERS):
+            self.kubectl("wait", "--for=create", f"secret/{name}", "--timeout=360s")
 
     def tell_postgres(self) -> None:
         self._until_file("postgres", "auditflow_app")
