@@ -50,6 +50,7 @@ class _Scheduling(LoadScopeScheduling):  # type: ignore[misc]
         return scope(nodeid)
 
 
+@pytest.hookimpl(optionalhook=True)  # also where xdist is switched off
 def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> LoadScopeScheduling | None:
     """For ``--dist loadscope``."""
     if config.getoption("dist") != "loadscope":
