@@ -65,6 +65,8 @@ def test_what_a_person_does_by_hand_is_an_alert_with_the_name(
         mallory("get", "secrets", f"--namespace={namespace}", "--output=name")
     mallory("create", "clusterrolebinding", "back-door", "--clusterrole=cluster-admin", "--user=x")
     mallory("create", "namespace", "hideout")
+    account = ("wait", "--for=create", "serviceaccount/default", "--timeout=60s")
+    mallory(*account, "--namespace=hideout")  # without it a namespace takes no pod
     mallory("apply", "--filename=-", stdin=_PRIVILEGED_POD)
     mallory("delete", "namespace", "hideout", "--wait=false")
     mallory(
