@@ -6,6 +6,7 @@ folder at /tmp, the secrets at /run/secrets/auditflow for the user's group only.
 
 import os
 import shutil
+import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -57,12 +58,18 @@ exec setpriv --reuid "$user" --regid "$user" --clear-groups --no-new-privs \\
 """
 
 
+_UNSHARE = ("unshare", "--mount", "--propagation", "private", "--")
+
+
 def why_not() -> str | None:
     """Why this machine cannot do it; None when it can."""
     if os.geteuid() != 0:
         return "only root may change the user and what is mounted"
     missing = [one for one in _PROGRAMS if shutil.which(one) is None]
-    return f"there is no {missing[0]}" if missing else None
+    if missing:
+        return f"there is no {missing[0]}"
+    tried = subprocess.run([*_UNSHARE, "true"], capture_output=True, check=False)
+    return None if tried.returncode == 0 else "mounts cannot be private here (a chroot?)"
 
 
 def as_in_a_pod(command: Command) -> Command:
@@ -73,7 +80,7 @@ def as_in_a_pod(command: Command) -> Command:
     inside = ("sh", "-euc", _SCRIPT, "sh", str(USER), secrets, kept, *command.argv)
     return replace(
         command,
-        argv=("unshare", "--mount", "--propagation", "private", "--", *inside),
+        argv=(*_UNSHARE, *inside),
         env={**command.env, "SECRETS_DIR": SECRETS, "HOME": "/"},
         folder=Path("/"),
     )
