@@ -8,7 +8,9 @@ UV_VERSION=0.13.9
 # uv should trust whom this machine trusts, also behind a company's proxy.
 UV_SYSTEM_CERTS=${UV_SYSTEM_CERTS:-1}
 UV_PROJECT_ENVIRONMENT=${UV_PROJECT_ENVIRONMENT:-.venv}
-export UV_SYSTEM_CERTS UV_PROJECT_ENVIRONMENT
+# Compiled once and here: else the first of many processes that start at once would each do it.
+UV_COMPILE_BYTECODE=${UV_COMPILE_BYTECODE:-1}
+export UV_SYSTEM_CERTS UV_PROJECT_ENVIRONMENT UV_COMPILE_BYTECODE
 
 cd "$(dirname "$0")/../.."
 tools=.auditflow/tools
