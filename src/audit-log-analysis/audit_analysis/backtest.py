@@ -79,7 +79,7 @@ class Backtest:
         bodies = [b"[" + b",".join(events) + b"]"]
         if len(events) == 1 or len(bodies[0]) > event.MAX_MESSAGE_BYTES:
             bodies = list(events)
-        dead = self._pipeline([Delivery(one, 0, False, None, None, {}) for one in bodies])
+        dead = self._pipeline([Delivery(one) for one in bodies])
         return [one.reason for one in dead]
 
     def run(self, read: Iterable[Event | Fault]) -> Iterator[Event | Fault]:

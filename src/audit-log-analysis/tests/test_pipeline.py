@@ -69,7 +69,12 @@ def bench() -> Bench:
 
 
 def delivery(body: bytes) -> Delivery:
-    return Delivery(body, 1, False, "m", "c-1", {"traceparent": f"00-{'1' * 32}-{'2' * 16}-01"})
+    return Delivery.of(
+        body,
+        message_id="m",
+        correlation_id="c-1",
+        headers={"traceparent": f"00-{'1' * 32}-{'2' * 16}-01"},
+    )
 
 
 def failed_login(number: int, *, seconds: float = 0, **changes: Any) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import Final
 import click
 from rich.console import Console
 
-from auditflow_local import logs, packages, panel, running, state, status
+from auditflow_local import logs, packages, panel, programs, running, state, status
 from auditflow_local.errors import LocalError
 from auditflow_local.layout import PORTS, Choices, Layout
 from auditflow_local.servers import unprivileged
@@ -69,7 +69,7 @@ def up(layout: Layout, detach: bool) -> None:
 
 
 @main.command()
-@click.option("--tests", is_flag=True, help="Also what only tests need: the browser.")
+@click.option("--tests", is_flag=True, help="Also what only tests need: the browser and the like.")
 def install(tests: bool) -> None:
     """Install the system's packages that are missing."""
     wanted = (
@@ -79,6 +79,11 @@ def install(tests: bool) -> None:
     if missing := packages.missing(wanted):
         click.echo(f" • installing {', '.join(one.name for one in missing)}")
         packages.ensure(wanted)
+    if tests and (unbuilt := programs.missing()):
+        click.echo(f" • building {', '.join(one.name for one in unbuilt)}, and fetching Checkov")
+        for one in unbuilt:
+            programs.built(one)
+        programs.fetch_checkov()
 
 
 @main.command()

