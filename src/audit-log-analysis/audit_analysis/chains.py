@@ -72,6 +72,12 @@ def in_parts(counted: Sequence[Counted[C]]) -> Iterator[Sequence[Counted[C]]]:
     yield counted[start:]
 
 
+def together(before: Sequence[Counted[C]], after: Sequence[Counted[C]]) -> bool:
+    """Whether all of it is one part, so that the second may be counted while what was seen in the
+    first is not safe yet."""
+    return len(next(iter(in_parts([*before, *after])))) == len(before) + len(after)
+
+
 def _following(rules: RuleSet, one: Counted[C], outcome: Outcome) -> Iterator[Counted[C]]:
     """What the hits of a window are to the windows that it feeds."""
     if not outcome.hits:

@@ -68,19 +68,18 @@ def run(settings: Settings) -> None:
         measured.MeasuredWindows(
             redis.RedisWindows(client, replicas=settings.redis_replicas), registry
         ),
-        partial(publisher.publish, timeout=CONFIRM_SECONDS),
+        partial(publisher.begin, timeout=CONFIRM_SECONDS),
         environment=settings.environment,
         metrics=metrics,
     )
     consumer = Consumer(
         parameters(settings, name=f"{app.SERVICE}/consumer"),
         topology.EVENTS,
-        pipeline.complete,
+        pipeline.steps(),
         publisher=publisher,
         service=app.SERVICE,
         metrics=ConsumerMetrics(registry),
         prefetch=settings.prefetch,
-        prepare=pipeline.prepare,
         on_poison=metrics.set_aside,
     )
     health = Health(

@@ -5,14 +5,12 @@ merge, and nothing is acknowledged before the broker has confirmed what came of 
 """
 
 import datetime as dt
-import itertools
 import time
 from collections.abc import Callable, Sequence
 from typing import Final
 from uuid import UUID
 
 from msgspec import Struct
-from opentelemetry.trace import SpanKind
 
 from audit_analysis import chains, findings
 from audit_analysis.chains import Counted
@@ -20,21 +18,15 @@ from audit_analysis.findings import Context
 from audit_analysis.metrics import Ledger, Metrics
 from audit_analysis.sigma.fields import View
 from audit_analysis.sigma.rule import Detector, RuleSet
+from audit_analysis.telling import Found, Publish, Teller, Told
 from audit_analysis.windows import Observation, Sighting, WindowKeeper, WindowSpec
-from auditflow import acceptance, event, finding, logs, topology, tracing
-from auditflow.amqp import DeadLetter, Delivery, Message
+from auditflow import event, logs
+from auditflow.amqp import DeadLetter, Delivery, Steps
 from auditflow.event import Received, Refused
-from auditflow.finding import Finding
 
 #: A source's clock may run ahead by this much; what is later is set back to it.
 MAX_AHEAD: Final = dt.timedelta(minutes=5)
-#: Findings of a batch that get a line of their own in the log.
-LOGGED: Final = 10
-
 log = logs.get(__name__)
-
-#: Publishes messages and returns when they are stored. Raises auditflow.errors.Unavailable.
-Publish = Callable[[Sequence[Message]], None]
 
 
 class _Cause(Struct, frozen=True):
@@ -44,29 +36,31 @@ class _Cause(Struct, frozen=True):
     delivery: Delivery
 
 
-class _Found(Struct, frozen=True):
-    """A finding, with the message to which it is owed."""
-
-    finding: Finding
-    delivery: Delivery
-
-
 class Prepared(Struct, frozen=True):
     """What a batch comes to before any server is asked."""
 
     rules: RuleSet
     began: int
     ledger: Ledger
-    found: list[_Found]
+    found: list[Found]
     counted: list[Counted[_Cause]]
     dead: list[DeadLetter]
 
 
-class Pipeline:
-    """Turns deliveries of events into published findings: the handler of a Consumer.
+class Begun(Struct, frozen=True):
+    """A batch of which the windows know, and the broker not for sure: ``last`` is under way."""
 
-    ``prepare`` waits for nobody, and ``complete`` for Redis and the broker: while one batch waits,
-    the next can be prepared.
+    prepared: Prepared
+    late: int
+    counted: Sequence[Counted[_Cause]]
+    last: Told
+
+
+class Pipeline:
+    """Turns deliveries of events into published findings: the work of a Consumer.
+
+    ``prepare`` waits for nobody, ``count`` for Redis, and ``settle`` for the broker: while one
+    batch waits, the next can be prepared, and mostly counted.
     """
 
     def __init__(
@@ -81,14 +75,20 @@ class Pipeline:
     ) -> None:
         self._rules = rules
         self._windows = windows
-        self._publish = publish
+        self._teller = Teller(publish, metrics)
         self._environment = environment
         self._metrics = metrics
         self._now = now
 
     def __call__(self, batch: Sequence[Delivery]) -> list[DeadLetter]:
         """Process a batch. Returns what does not fit the contract."""
-        return self.complete(self.prepare(batch))
+        return self.settle(self.count(self.prepare(batch)))
+
+    def steps(self) -> Steps:
+        """The work of a consumer."""
+        return Steps(
+            prepare=self.prepare, handle=self.count, settle=self.settle, overlap=self.overlap
+        )
 
     def prepare(self, batch: Sequence[Delivery]) -> Prepared:
         """Decode and match."""
@@ -113,19 +113,31 @@ class Pipeline:
         ledger.rejected += len(dead)
         return prepared
 
-    def complete(self, prepared: Prepared) -> list[DeadLetter]:
-        """Ask the windows, and publish what was found. May be called again when it failed."""
+    def count(self, prepared: Prepared) -> Begun:
+        """Ask the windows, and begin to publish what was found."""
         late: set[int] = set()
-        found = prepared.found
-        for part in chains.in_parts(prepared.counted):
-            of_windows, seen = self._count(prepared.rules, part, late)
-            self._tell([*found, *of_windows], seen, began=prepared.began)
-            found = []
-        prepared.ledger.settle(late=len(late))
+        *parts, last = chains.in_parts(prepared.counted)
+        found: Sequence[Found] = prepared.found
+        for part in parts:
+            self._stored(self._begin(prepared, part, found, late), began=prepared.began)
+            found = ()
+        told = self._begin(prepared, last, found, late)
+        return Begun(prepared, len(late), last, told)
+
+    def settle(self, begun: Begun) -> list[DeadLetter]:
+        """Wait until the broker has it all. Returns what does not fit the contract."""
+        prepared = begun.prepared
+        self._stored(begun.last, began=prepared.began)
+        prepared.ledger.settle(late=begun.late)
         dead = prepared.dead
         if dead:
             log.warning("messages refused", count=len(dead), first=dead[0].reason)
         return dead
+
+    @staticmethod
+    def overlap(begun: Begun, following: Prepared) -> bool:
+        """Whether a batch may be counted before what the one before it saw is safe."""
+        return chains.together(begun.counted, following.counted)
 
     def _note(
         self,
@@ -147,7 +159,7 @@ class Pipeline:
             if rule.window is None:
                 context = self._context(cause.delivery)
                 made = findings.of_event(rule, entity, seen, moment, context)
-                prepared.found.append(_Found(made, cause.delivery))
+                prepared.found.append(Found(made, cause.delivery))
             else:
                 key = findings.window_key(rule, entity)
                 for tag in detector.tags(view):
@@ -158,9 +170,9 @@ class Pipeline:
 
     def _count(
         self, rules: RuleSet, counted: Sequence[Counted[_Cause]], late: set[int]
-    ) -> tuple[list[_Found], list[tuple[UUID, WindowSpec, Sighting]]]:
+    ) -> tuple[list[Found], list[tuple[UUID, WindowSpec, Sighting]]]:
         """The findings of windows, and the sightings they came of. Notes which causes are late."""
-        found: list[_Found] = []
+        found: list[Found] = []
         seen: list[tuple[UUID, WindowSpec, Sighting]] = []
         for one, outcome in chains.observe(self._windows, rules, counted):
             if outcome.late:
@@ -174,39 +186,24 @@ class Pipeline:
                     one.cause.received.event,
                     self._context(delivery),
                 )
-                found.append(_Found(made, delivery))
+                found.append(Found(made, delivery))
                 seen.append((one.observation.key, one.observation.spec, sighting))
         return found, seen
 
-    def _tell(
+    def _begin(
         self,
-        found: Sequence[_Found],
-        seen: Sequence[tuple[UUID, WindowSpec, Sighting]],
-        *,
-        began: int,
-    ) -> None:
-        """Publish what was found, each finding once, and wait until it is stored.
+        prepared: Prepared,
+        part: Sequence[Counted[_Cause]],
+        found: Sequence[Found],
+        late: set[int],
+    ) -> Told:
+        """Count a part of a batch, and send what was found."""
+        of_windows, seen = self._count(prepared.rules, part, late)
+        return self._teller.begin([*found, *of_windows], seen)
 
-        Waiting is for the broker's disk, so it is done for as many at once as a batch has.
-        """
-        if not found:
-            return
-        owed = {one.finding.finding_id: one.delivery for one in found}
-        merged = finding.merge_all(one.finding for one in found)
-        self._publish([_message(one, owed[name]) for name, one in merged.items()])
-        for one in merged.values():
-            self._metrics.found(one)
-        for name, one in itertools.islice(merged.items(), LOGGED):
-            with tracing.span(
-                "analyse event",
-                carrier=tracing.carrier(owed[name].headers),
-                correlation_id=one.correlation_id,
-                kind=SpanKind.CONSUMER,
-                began=began,
-                rule=one.rule.title,
-            ):
-                log.info("finding", finding_id=str(name), rule=one.rule.title, count=one.count)
-        self._windows.published(seen)
+    def _stored(self, told: Told, *, began: int) -> None:
+        self._teller.stored(told, began=began)
+        self._windows.published(told.seen)
 
     def _context(self, delivery: Delivery) -> Context:
         return Context(self._environment, delivery.correlation_id)
@@ -221,15 +218,4 @@ def _dead_letter(refused: Refused, delivery: Delivery) -> DeadLetter:
         message_id=delivery.message_id if whole else None,
         correlation_id=delivery.correlation_id,
         headers=delivery.headers,
-    )
-
-
-def _message(one: Finding, cause: Delivery) -> Message:
-    return Message(
-        exchange=topology.EXCHANGE,
-        routing_key=f"finding.{one.severity.value.lower()}",
-        body=finding.encode(one),
-        message_id=str(one.finding_id),
-        correlation_id=cause.correlation_id,
-        headers={**tracing.carrier(cause.headers), **acceptance.carried(cause.headers)},
     )

@@ -1,7 +1,7 @@
 """A batch, from bytes to findings, with windows in memory."""
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,8 @@ class Bench:
         self.registry = CollectorRegistry()
         self.published: list[Message] = []
         self.broker_is_down = False
+        self.calls = 0
+        self.fails: tuple[int, str] | None = None
         self.pipeline = Pipeline(
             cache(partial(load, [PACK], lateness=900_000)),
             MemoryWindows(),
@@ -40,10 +42,20 @@ class Bench:
             now=lambda: NOW,
         )
 
-    def publish(self, messages: Sequence[Message]) -> None:
-        if self.broker_is_down:
-            raise PublishError("down")
-        self.published.extend(messages)
+    def publish(self, messages: Sequence[Message]) -> Callable[[], None]:
+        self.calls += 1
+        call = self.calls
+
+        def check(when: str) -> None:
+            if self.broker_is_down or self.fails == (call, when):
+                raise PublishError("down")
+
+        def stored() -> None:
+            check("it is waited for")
+            self.published.extend(messages)
+
+        check("it is sent")
+        return stored
 
     def send(self, *bodies: bytes) -> list[str]:
         """Hand over messages as one batch; the reasons of what was refused."""
@@ -88,6 +100,14 @@ def failed_login(number: int, *, seconds: float = 0, **changes: Any) -> dict[str
         "client_ip": "192.0.2.1",
         **changes,
     }
+
+
+#: Three bursts, an hour apart.
+BURSTS = [
+    msgspec.json.encode(failed_login(10 * hour + number, seconds=3600 * hour - 36000 + number))
+    for hour in range(3)
+    for number in range(3)
+]
 
 
 def test_a_burst_becomes_one_finding_that_explains_itself(bench: Bench) -> None:
@@ -166,31 +186,46 @@ def test_a_clock_that_runs_ahead_is_set_back(bench: Bench) -> None:
     assert bench.registry.get_sample_value("auditflow_analysis_clamped_events_total") == 3
 
 
+@pytest.mark.parametrize("when", ["it is sent", "it is waited for"])
 @pytest.mark.parametrize("failing", [1, 2, 3])
-def test_a_backlog_of_hours_survives_a_crash_in_its_midst(failing: int) -> None:
+def test_a_backlog_of_hours_survives_a_crash_in_its_midst(failing: int, when: str) -> None:
     # Given a batch with three bursts, an hour apart, of which windows keep minutes
     bench = Bench()
-    bodies = [
-        msgspec.json.encode(failed_login(10 * hour + number, seconds=3600 * hour - 36000 + number))
-        for hour in range(3)
-        for number in range(3)
-    ]
-    calls = 0
-
-    def publish(messages: Sequence[Message]) -> None:
-        nonlocal calls
-        calls += 1
-        if calls == failing:
-            raise PublishError("died")
-        bench.publish(messages)
-
-    bench.pipeline._publish = publish
     # when the worker dies before one of them is published, and the batch comes again
+    bench.fails = (failing, when)
     with pytest.raises(PublishError):
-        bench.send(*bodies)
-    bench.send(*bodies)
+        bench.send(*BURSTS)
+    bench.send(*BURSTS)
     # then each burst is found
     assert sorted(one.first_seen for one in bench.findings) == [
         NOW + dt.timedelta(seconds=3600 * hour - 36000) for hour in range(3)
     ]
     assert {one.count for one in bench.findings} == {3}
+
+
+def test_a_batch_may_be_counted_before_the_one_before_it_is_safe_while_no_window_forgets() -> None:
+    bench = Bench()
+    prepare = bench.pipeline.prepare
+    begun = bench.pipeline.count(prepare([delivery(body) for body in BURSTS[:3]]))
+    soon = msgspec.json.encode(failed_login(99, seconds=-36000 + 600))
+    assert bench.pipeline.overlap(begun, prepare([delivery(soon)]))
+    assert not bench.pipeline.overlap(begun, prepare([delivery(body) for body in BURSTS[3:6]]))
+    assert bench.pipeline.overlap(begun, prepare([delivery(b"[]")]))
+
+
+def test_what_was_counted_and_never_stored_is_found_again_after_the_next_batch() -> None:
+    # Given a batch that is counted, and another of the same window on top of it
+    bench = Bench()
+    prepare, count = bench.pipeline.prepare, bench.pipeline.count
+    batches = [
+        [delivery(body) for body in BURSTS[:3]],
+        [delivery(msgspec.json.encode(failed_login(99, seconds=-36000 + 600)))],
+    ]
+    for batch in batches:
+        count(prepare(batch))
+    assert bench.findings == []
+    # when the worker dies before either is stored, and both come again
+    for batch in batches:
+        bench.pipeline(batch)
+    # then the burst is found as if nothing had happened
+    assert [one.count for one in bench.findings] == [3]

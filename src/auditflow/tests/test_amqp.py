@@ -1,7 +1,7 @@
 """Publisher and consumer on a real broker: nothing is lost, and no message takes others with it."""
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -17,9 +17,9 @@ from auditflow.amqp import (
     Delivery,
     Message,
     Publisher,
+    Steps,
     deadletter,
 )
-from auditflow.amqp.consumer import Handler
 from auditflow.amqp.publisher import WINDOW
 from auditflow.errors import PublishError, Unavailable
 
@@ -39,17 +39,23 @@ class Running:
     """A consumer of events that runs, and what it acknowledged."""
 
     def __init__(
-        self, parameters: Any, handler: Handler, publisher: Publisher, **options: Any
+        self,
+        parameters: Any,
+        handler: Callable[[Any], Sequence[DeadLetter]],
+        publisher: Publisher,
+        *,
+        prefetch: int = 500,
+        **steps: Any,
     ) -> None:
         self.registry = CollectorRegistry()
         self.consumer = Consumer(
             parameters,
             topology.EVENTS,
-            handler,
+            Steps(handle=handler, **steps),
             publisher=publisher,
             service="test",
             metrics=ConsumerMetrics(self.registry),
-            **options,
+            prefetch=prefetch,
         )
         self.consumer.start()
 
@@ -154,10 +160,10 @@ def test_the_next_batch_is_prepared_while_one_waits_and_none_is_acknowledged_bef
     running = Running(
         parameters("auditflow-admin"), handler, publisher, prepare=prepare, prefetch=100
     )
-    # then another is prepared meanwhile, and not a third; and nothing is acknowledged
-    eventually(lambda: len(prepared) == 2)
+    # then two more are prepared meanwhile, and not a fourth; and nothing is acknowledged
+    eventually(lambda: len(prepared) == 3)
     eventually(lambda: in_hand(running) == 100)
-    assert (len(prepared), handled, running.acknowledged) == (2, [], 0)
+    assert (len(prepared), handled, running.acknowledged) == (3, [], 0)
     # when the server answers, all are done in their order
     answered.set()
     eventually(lambda: running.acknowledged == 300)
@@ -165,6 +171,61 @@ def test_the_next_batch_is_prepared_while_one_waits_and_none_is_acknowledged_bef
     assert handled == prepared
     assert [name for names in handled for name in names] == [str(number) for number in range(300)]
     assert waiting(admin, topology.EVENTS) == 0
+
+
+class Two:
+    """Steps that say in what order they are done, for batches of 25; the first settling fails."""
+
+    def __init__(self, *, overlap: bool, failures: int = 0) -> None:
+        self.said: list[str] = []
+        self.failures = failures
+        self.ready = threading.Event()
+        self.steps: dict[str, Any] = {
+            "prepare": self.prepare,
+            "settle": self.settle,
+            "overlap": lambda begun, prepared: overlap,
+        }
+
+    def prepare(self, batch: Sequence[Delivery]) -> int:
+        number = int(batch[0].message_id or 0) // 25
+        if number == 1:
+            self.ready.set()
+        return number
+
+    def handle(self, number: int) -> int:
+        assert self.ready.wait(60)
+        self.said.append(f"handle {number}")
+        return number
+
+    def settle(self, number: int) -> list[DeadLetter]:
+        if number == 0 and self.failures:
+            self.failures -= 1
+            self.said.append("fail 0")
+            raise Unavailable("rabbitmq", "it forgot")
+        self.said.append(f"settle {number}")
+        return []
+
+
+@pytest.mark.parametrize(
+    ("overlap", "failures", "said"),
+    [
+        (True, 0, ["handle 0", "handle 1", "settle 0", "settle 1"]),
+        (False, 0, ["handle 0", "settle 0", "handle 1", "settle 1"]),
+        (True, 1, ["handle 0", "handle 1", "fail 0", "handle 0", "settle 0", "settle 1"]),
+        (False, 1, ["handle 0", "fail 0", "handle 0", "settle 0", "handle 1", "settle 1"]),
+    ],
+)
+def test_a_batch_is_handled_before_the_one_before_it_is_settled_where_that_may_be(
+    publisher: Publisher, parameters: Parameters, overlap: bool, failures: int, said: list[str]
+) -> None:
+    publisher.publish([message(str(number)) for number in range(50)], timeout=10)
+    two = Two(overlap=overlap, failures=failures)
+    running = Running(
+        parameters("auditflow-admin"), two.handle, publisher, prefetch=100, **two.steps
+    )
+    eventually(lambda: running.acknowledged == 50)
+    running.consumer.stop()
+    assert two.said == said
 
 
 def in_hand(running: Running) -> int:

@@ -49,7 +49,7 @@ def run(settings: Settings) -> None:
     consumer = amqp.Consumer(
         parameters,
         topology.FINDINGS,
-        Inbox(FindingStore(writer).fold, metrics),
+        amqp.Steps(handle=Inbox(FindingStore(writer).fold, metrics)),
         publisher=publisher,
         service=app.SERVICE,
         metrics=amqp.ConsumerMetrics(registry),

@@ -93,6 +93,8 @@ class RedisWindows:
         self._client = client
         self._replicas = replicas
         self._shas: tuple[str, str] | None = None
+        # What is published, to be told with the next trip: a trip costs more than all of it.
+        self._published: list[tuple[UUID, WindowSpec, Sighting]] = []
 
     def observe(self, observations: Sequence[Observation]) -> list[Outcome]:
         """See ``WindowKeeper``."""
@@ -102,15 +104,11 @@ class RedisWindows:
         return outcomes
 
     def published(self, sightings: Sequence[tuple[UUID, WindowSpec, Sighting]]) -> None:
-        """See ``WindowKeeper``. Without the mark a sighting is only published again."""
-        if not sightings:
-            return
-        with _passing_errors(), self._client.pipeline(transaction=False) as pipe:
-            for key, spec, sighting in sightings:
-                notes = _keys(key)[3]
-                pipe.hset(notes, str(sighting.bucket), sighting.signature)
-                pipe.expire(notes, _idle(spec))
-            _run(pipe)
+        """See ``WindowKeeper``. Redis is told before the next observation.
+
+        Whoever dies before has it only published again.
+        """
+        self._published.extend(sightings)
 
     def _trip(self, observations: Sequence[Observation]) -> list[Outcome]:
         with _passing_errors():
@@ -128,7 +126,13 @@ class RedisWindows:
             self._shas = str(load(_script("window.lua"))), str(load(_script("sketch.lua")))
         window, sketch = self._shas
         calls = list(_calls(observations))
+        published = len(self._published)
         with self._client.pipeline(transaction=False) as pipe:
+            marks = 2 * published
+            for key, spec, sighting in self._published:
+                notes = _keys(key)[3]
+                pipe.hset(notes, str(sighting.bucket), sighting.signature)
+                pipe.expire(notes, _idle(spec))
             for places in calls:
                 first = observations[places[0]]
                 spec = first.spec
@@ -144,7 +148,8 @@ class RedisWindows:
                 # connection, may write nothing, and replicas may still lack what it wrote first.
                 pipe.set(BATCH, "")
                 pipe.wait(self._replicas, REPLICATION)
-            answers = _run(pipe)
+            answers = _run(pipe)[marks:]
+        del self._published[:published]
         if self._replicas:
             *answers, _, reached = answers
             if reached < self._replicas:

@@ -7,6 +7,7 @@ from auditflow.amqp.connection import parameters
 from auditflow.amqp.consumer import Consumer
 from auditflow.amqp.deadletter import DeadLetter
 from auditflow.amqp.delivery import Delivery
+from auditflow.amqp.flight import Steps
 from auditflow.amqp.measuring import ConsumerMetrics
 from auditflow.amqp.publisher import Message, Publisher
 
@@ -17,5 +18,6 @@ __all__ = [
     "Delivery",
     "Message",
     "Publisher",
+    "Steps",
     "parameters",
 ]

@@ -17,15 +17,15 @@ from auditflow import logs
 from auditflow.amqp.connection import until_stopped
 from auditflow.amqp.deadletter import DeadLetter
 from auditflow.amqp.delivery import Delivery
-from auditflow.amqp.flight import Abandoned, Flight, Runway
+from auditflow.amqp.flight import Abandoned, Flight, Runway, Steps
 from auditflow.amqp.measuring import ConsumerMetrics
 from auditflow.amqp.publisher import Publisher
 from auditflow.amqp.subscription import Subscription
 
 #: Messages that the broker hands over before the first is acknowledged.
 PREFETCH: Final = 500
-#: Batches on their way at once: one that waits for servers, and one that is ready when it is done.
-IN_FLIGHT: Final = 2
+#: Batches on their way at once: one that is settled, one that is handled, one that is ready then.
+IN_FLIGHT: Final = 3
 #: The most in a batch: this part of the prefetch, and about so many bytes.
 PARTS: Final = 4
 MAX_BATCH_BYTES: Final = 2 * 1024 * 1024
@@ -40,13 +40,6 @@ LANDING_SECONDS: Final = 4.0
 
 log = logs.get(__name__)
 
-#: Does all that a batch needs before it returns, since the batch is acknowledged then, and returns
-#: what is to be set aside. When it raises Unavailable it is called again with the same batch; on
-#: any other error each message is tried alone. So it must bear to see a message twice.
-Handler = Callable[[Any], Sequence[DeadLetter]]
-#: The part of the work that waits for nobody: the handler is called with its result.
-Prepare = Callable[[Sequence[Delivery]], Any]
-
 
 class _Lost(Exception):
     """The connection to the broker ended or could not be made."""
@@ -55,15 +48,11 @@ class _Lost(Exception):
         super().__init__(str(error) or type(error).__name__)
 
 
-def _as_it_is(batch: Sequence[Delivery]) -> Sequence[Delivery]:
-    return batch
-
-
 class Consumer:
     """Consumes one queue on a connection of its own, with one thread that reads and prepares, and
-    one on which the handler runs.
+    one for the other steps of the work.
 
-    While a dependency of the handler is down the batch is held and the connection kept alive, so
+    While a dependency of the work is down the batch is held and the connection kept alive, so
     that the rest stays in the queue. When the connection is lost, the broker gives what was not
     acknowledged to whoever comes next.
     """
@@ -72,22 +61,23 @@ class Consumer:
         self,
         parameters: pika.ConnectionParameters,
         queue: str,
-        handler: Handler,
+        work: Steps,
         *,
         publisher: Publisher,
         service: str,
         metrics: ConsumerMetrics,
         prefetch: int = PREFETCH,
-        prepare: Prepare = _as_it_is,
         on_poison: Callable[[DeadLetter], None] = lambda dead: None,
     ) -> None:
-        """``handler`` gets what ``prepare`` made of a batch: its messages, where there is none.
+        """``work`` is done before a batch is acknowledged. When a step raises Unavailable, it is
+        tried again; on any other error each message is tried alone. So it must bear to see a
+        message twice.
 
         ``on_poison`` is told of each message that failed alone, when it is set aside.
         """
         self._parameters = parameters
         self._queue = queue
-        self._prepare = prepare
+        self._prepare = work.prepare
         self._publisher = publisher
         self._service = service
         self._prefetch = prefetch
@@ -107,8 +97,7 @@ class Consumer:
         )
         self._runway = Runway(
             f"handler-{queue}",
-            prepare=prepare,
-            handler=handler,
+            work,
             store=self._set_aside,
             metrics=self._metrics,
         )
@@ -190,10 +179,10 @@ class Consumer:
             while self._buffer and len(self._flights) < IN_FLIGHT and not self._stop.is_set():
                 self._begin(self._gather())
                 self._acknowledge()
-        # Only the first can be under way: the handler begins nothing after the end.
+        # What is under way comes to its end; no other is begun after this.
         self._ended.set()
         limit = time.monotonic() + LANDING_SECONDS
-        while self._flights and not self._flights[0].landed and time.monotonic() < limit:
+        while not all(one.landed for one in self._flights) and time.monotonic() < limit:
             self._serve(0.1)
         self._acknowledge()
 
@@ -228,9 +217,9 @@ class Consumer:
             prepared = self._prepare(batch)
         except Exception as error:  # noqa: BLE001 - each message is tried alone then
             prepared = error
-        flight = Flight(batch, prepared, self._ended)
+        flight = Flight(batch, prepared, ended=self._ended, on_landed=self._wake)
         self._flights.append(flight)
-        self._runway.start(flight, self._wake)
+        self._runway.start(flight)
 
     def _wake(self) -> None:
         """Let the consumer's thread look up. Called on any thread."""

@@ -1,7 +1,7 @@
 """A publisher that many threads share, and that knows of each message whether it was stored."""
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from functools import partial
 from typing import Any, Final
@@ -60,6 +60,10 @@ class _Flight:
             self.landed.set_exception(PublishError(why))
 
 
+def _stored() -> None:
+    """Nothing is under way."""
+
+
 class _Broken(Unavailable):
     """The connection ended or could not be made."""
 
@@ -68,7 +72,7 @@ class _Broken(Unavailable):
 
 
 class Publisher:
-    """One connection on one thread; ``publish`` may be called from any number of threads.
+    """One connection on one thread, for any number of threads that publish.
 
     It connects by itself, and again with back-off whenever the connection is lost. What was on its
     way then is reported as not confirmed, never as sent.
@@ -118,20 +122,36 @@ class Publisher:
         Raises:
             PublishError: at least one message is not confirmed; any of them may be stored.
         """
+        self.begin(messages, timeout=timeout)()
+
+    def begin(self, messages: Sequence[Message], *, timeout: float) -> Callable[[], None]:
+        """Publish, and return what waits until the broker has stored every message.
+
+        That is to be called, once. Either raises as ``publish`` does.
+        """
+        wait: Callable[[], None] = _stored
         for start in range(0, len(messages), WINDOW):
-            flight = _Flight(messages[start : start + WINDOW])
+            wait()
+            wait = partial(self._wait, self._depart(messages[start : start + WINDOW]), timeout)
+        return wait
+
+    def _depart(self, messages: Sequence[Message]) -> _Flight:
+        flight = _Flight(messages)
+        with self._lock:
+            if self._state is not None or self._connection is None:
+                raise PublishError(self._state or "not connected")
+            self._flights.add(flight)
+            self._connection.ioloop.add_callback_threadsafe(partial(self._send, flight))
+        return flight
+
+    def _wait(self, flight: _Flight, timeout: float) -> None:
+        try:
+            flight.landed.result(timeout)
+        except TimeoutError:
+            raise PublishError(f"no confirm within {timeout:g} s") from None
+        finally:
             with self._lock:
-                if self._state is not None or self._connection is None:
-                    raise PublishError(self._state or "not connected")
-                self._flights.add(flight)
-                self._connection.ioloop.add_callback_threadsafe(partial(self._send, flight))
-            try:
-                flight.landed.result(timeout)
-            except TimeoutError:
-                raise PublishError(f"no confirm within {timeout:g} s") from None
-            finally:
-                with self._lock:
-                    self._flights.discard(flight)
+                self._flights.discard(flight)
 
     # What follows runs on the publisher's own thread.
 
