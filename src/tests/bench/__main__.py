@@ -46,12 +46,16 @@ def main(rounds: int, quick: bool, as_json: bool) -> None:
     _show(console, "Matching alone, events/s on one core", matched, against="60 rules")
     for name, found in beside.items():
         _show(console, f"Process creation, {beside_rsigma.RULES} rules, {name}, events/s", found)
-    for name, speeds in brokered.items():
+    for name, all_speeds in brokered.items():
+        parts = {who: one for who, one in all_speeds.items() if "of a core" in who}
+        speeds = {who: one for who, one in all_speeds.items() if who not in parts}
         title = f"Through the broker, {name}"
         _show(console, f"{title}, events/s", {who: one.rate for who, one in speeds.items()})
         _show(
             console, f"{title}, µs of CPU an event", {who: one.cost for who, one in speeds.items()}
         )
+        if parts:
+            _show(console, f"{title}, events/s", {who: one.rate for who, one in parts.items()})
 
 
 def _show(

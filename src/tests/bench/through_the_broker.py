@@ -26,9 +26,13 @@ from auditflow_local.servers.redis import Redis
 from auditflow_local.service_process import ServiceProcess
 from auditflow_local.services import ANALYSIS, Surroundings
 
-from . import corpus
+from . import corpus, quota
 
 PREFETCH = 1000
+#: Of a core, for each replica, so that on two cores the broker and Redis have more than they need.
+PART = 0.3
+ONE_OF_A_PART = f"one replica on {PART} of a core"
+TWO_OF_A_PART = f"two replicas on {PART} of a core each"
 
 
 @contextmanager
@@ -105,8 +109,15 @@ def bare(rabbitmq: RabbitMQ, messages: int, decode: Callable[[bytes], object]) -
     return Speed(messages / took, cpu / messages * 1e6)
 
 
-def analysis(rabbitmq: RabbitMQ, redis: Redis, messages: int, *, replicas: int = 1) -> Speed:
-    """The service, from its first acknowledgement to its last."""
+def analysis(
+    rabbitmq: RabbitMQ,
+    redis: Redis,
+    messages: int,
+    *,
+    replicas: int = 1,
+    part: float | None = None,
+) -> Speed:
+    """The service, from its first acknowledgement to its last; ``part`` of a core for each."""
     redis.flush()
     with tempfile.TemporaryDirectory() as temporary, ExitStack() as ends:
         services = [
@@ -116,6 +127,10 @@ def analysis(rabbitmq: RabbitMQ, redis: Redis, messages: int, *, replicas: int =
             ends.callback(service.stop)
         with ThreadPoolExecutor() as pool:  # at once, or the first would be done before the next
             list(pool.map(ServiceProcess.revive, services))
+        if part is not None:
+            for service in services:
+                assert service.pid is not None
+                quota.join(ends.enter_context(quota.part_of_a_core(part)), service.pid)
         while not (first := _consumed(services)):
             pass
         began, before = time.perf_counter(), _cpu(services)
@@ -140,7 +155,9 @@ def _service(folder: Path, rabbitmq: RabbitMQ, redis: Redis) -> ServiceProcess:
 
 def measure(*, singles: int, batches: int, rounds: int) -> dict[str, dict[str, Speed]]:
     """A bare consumer, the analysis, and two of it, in turns, for messages of one event and of a
-    hundred: of each the median of its rounds."""
+    hundred: of each the median of its rounds.
+
+    Where this machine can, also one and two that have a part of a core each."""
     one = corpus.bodies(singles)
     many = [
         msgspec.json.encode(list(corpus.events(BATCH_EVENTS, seed=number)))
@@ -158,6 +175,11 @@ def measure(*, singles: int, batches: int, rounds: int) -> dict[str, dict[str, S
                 "analysis": partial(analysis, rabbitmq, redis),
                 "two replicas": partial(analysis, rabbitmq, redis, replicas=2),
             }
+            if quota.possible():
+                for who, replicas in ((ONE_OF_A_PART, 1), (TWO_OF_A_PART, 2)):
+                    contestants[who] = partial(
+                        analysis, rabbitmq, redis, replicas=replicas, part=PART
+                    )
             runs: dict[str, list[Speed]] = {who: [] for who in contestants}
             for _ in range(rounds):
                 for who, run in contestants.items():

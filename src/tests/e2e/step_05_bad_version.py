@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 
+import pytest
 from lab import argocd
 from lab.bootstrap import Delivery
 from lab.environment import Environment
@@ -17,10 +18,13 @@ _DEGRADED_WITHIN = 240
 _BACK_WITHIN = 30
 
 
+# dev's canaries begin here and go on beside the next steps; step 9 tells how they ended.
+@pytest.mark.usefixtures("canaries")
 def test_a_bad_version_is_seen_survived_and_rolled_back(
     delivery: Delivery, prod: Environment
 ) -> None:
     kube, name = delivery.cluster.kube, prod.services[_SERVICE]
+    contains = delivery.repository.contains
     good = delivery.releases[_SERVICE, Version.NEXT].digest
     with argocd.api(delivery.cluster) as api, prod.dashboard() as browser:
         before = api.history(name)[-1]
@@ -28,7 +32,7 @@ def test_a_bad_version_is_seen_survived_and_rolled_back(
         # Given a version whose readiness never comes
         delivery.pin("prod", Version.BROKEN, _SERVICE)
         bad = delivery.deliver("prod: a bad dashboard", name)
-        argocd.wait_for(kube, name, revision=bad, sync="OutOfSync", health=None)
+        argocd.wait_for(kube, name, revision=bad, contains=contains, sync="OutOfSync", health=None)
 
         # When a person syncs it
         api.sync(name)
@@ -64,7 +68,7 @@ def test_a_bad_version_is_seen_survived_and_rolled_back(
         # And when the commit is reverted, git and prod agree again
         commit = delivery.repository.revert()
         argocd.refresh(kube, name)
-        argocd.wait_for(kube, name, revision=commit)
+        argocd.wait_for(kube, name, revision=commit, contains=contains)
         assert prod.runs(_SERVICE, good)
 
 

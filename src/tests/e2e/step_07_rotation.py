@@ -18,12 +18,12 @@ _PREFIX = "rotation"
 _FILES_WITHIN = 240
 
 
-def test_passwords_are_rotated_while_events_flow(delivery: Delivery, dev: Environment) -> None:
-    kube, rotation = delivery.cluster.kube, _Rotation(delivery, dev)
-    old = {name: dev.secret(name) for name in _CONSUMERS}
+def test_passwords_are_rotated_while_events_flow(delivery: Delivery, staging: Environment) -> None:
+    kube, rotation = delivery.cluster.kube, _Rotation(delivery, staging)
+    old = {name: staging.secret(name) for name in _CONSUMERS}
 
     # Given a source that posts events all the time
-    with events.streaming(dev, _PREFIX) as stream:
+    with events.streaming(staging, _PREFIX) as stream:
         until(lambda: len(stream.accepted) > 5, "events flow", seconds=30)
 
         # When someone deletes the Secrets, has the Job make them anew, and tells the servers
@@ -41,7 +41,7 @@ def test_passwords_are_rotated_while_events_flow(delivery: Delivery, dev: Enviro
 
     # Then every value is another one, and the servers refuse the old ones
     for name, values in old.items():
-        new = dev.secret(name)
+        new = staging.secret(name)
         assert not {new[key] for key in _passwords(values)} & set(values.values()), name
     rabbitmq = ("rabbitmq-0", "rabbitmqctl", "authenticate_user", "audit-log-analysis")
     redis = ("redis-0", "redis-cli", "--user", "audit-log-analysis", "--pass")
@@ -50,19 +50,19 @@ def test_passwords_are_rotated_while_events_flow(delivery: Delivery, dev: Enviro
     assert "NOAUTH" in rotation.exec(*redis, old["audit-log-analysis"]["REDIS_PASSWORD"], "PING")
     with pytest.raises(CommandFailed):
         rotation.sign_in_to_postgres(old["notification-service"]["PG_PASSWORD"])
-    rotation.sign_in_to_postgres(dev.secret("notification-service")["PG_PASSWORD"])
+    rotation.sign_in_to_postgres(staging.secret("notification-service")["PG_PASSWORD"])
 
     # And every event that was accepted counts in exactly one alert
     expected = dict.fromkeys(stream.accepted, events.BURST)
     until(
-        lambda: events.counts(dev.alerts(), _PREFIX) == expected,
+        lambda: events.counts(staging.alerts(), _PREFIX) == expected,
         f"{len(expected)} alerts of {events.BURST} events each",
         seconds=180,
         every=1,
     )
     until(
-        lambda: all(argocd.application(kube, name).well for name in dev.services.values()),
-        "dev is as git says",
+        lambda: all(argocd.application(kube, name).well for name in staging.services.values()),
+        "staging is as git says",
         seconds=120,
         every=1,
     )

@@ -13,6 +13,7 @@ import pytest
 from lab import argocd, bootstrap, builders, progress, releases, report
 from lab import cluster as clusters
 from lab.bootstrap import Delivery
+from lab.canary import Canaries
 from lab.cluster import Cluster
 from lab.environment import Environment
 from lab.kube import Kube
@@ -74,6 +75,14 @@ def staging(cluster: Cluster) -> Environment:
 def prod(cluster: Cluster) -> Environment:
     """The environment that a person syncs."""
     return Environment(cluster, "prod")
+
+
+@pytest.fixture(scope="session")
+def canaries(
+    delivery: Delivery, dev: Environment, tmp_path_factory: pytest.TempPathFactory
+) -> Canaries:
+    """Two canaries in dev, which go on beside the steps from the first that asks for them."""
+    return Canaries(delivery, dev, tmp_path_factory.mktemp("prometheus"))
 
 
 @pytest.hookimpl(wrapper=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import yaml
@@ -42,6 +42,10 @@ class Delivery:
         commit = self.repository.commit(message)
         argocd.refresh(self.cluster.kube, *applications)
         return commit
+
+    def aside(self, name: str) -> Delivery:
+        """The same for someone who commits while the steps go on."""
+        return replace(self, repository=self.repository.clone(name))
 
     def window(self, *, schedule: str, duration: str) -> None:
         """Say when prod may be synced."""

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import copy
 import shutil
 from pathlib import Path
 
 from . import paths, shell
+from .errors import LabError
 
 BRANCH = "main"
+#: How often a push is tried, and how far back a commit is looked for.
+_RACES = 5
+_RECENT = 20
 _AUTHOR = {
     "GIT_AUTHOR_NAME": "e2e",
     "GIT_AUTHOR_EMAIL": "e2e@auditflow.invalid",
@@ -24,6 +29,14 @@ class Repository:
         self.bare = folder / f"{name}.git"
         self.work = folder / "work"
 
+    def clone(self, name: str) -> Repository:
+        """The same repository with a clone of its own, for someone who commits meanwhile."""
+        other = copy.copy(self)
+        other.work = self.work.with_name(f"work-{name}")
+        shutil.rmtree(other.work, ignore_errors=True)
+        shell.run("git", "clone", "-q", self.bare, other.work)
+        return other
+
     def seed(self, source: Path = paths.REPOSITORY) -> str:
         """Take the files of a checkout as the first commit, uncommitted changes included.
 
@@ -39,10 +52,10 @@ class Repository:
             *("git", "-C", source, "ls-files", "-z", "--cached", "--others", "--exclude-standard")
         )
         for name in filter(None, listed.split("\0")):
-            file, copy = source / name, self.work / name
+            file, place = source / name, self.work / name
             if file.is_file():
-                copy.parent.mkdir(parents=True, exist_ok=True)
-                shutil.copy2(file, copy)
+                place.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(file, place)
         return self.commit("The repository under test")
 
     def commit(self, message: str) -> str:
@@ -52,9 +65,15 @@ class Repository:
         return self.push()
 
     def push(self) -> str:
-        """Push the branch; return its head."""
-        self.git("push", "-q", "origin", BRANCH)
-        return self.head()
+        """Push the branch, on top of what others pushed meanwhile; return its head."""
+        for _ in range(_RACES):
+            try:
+                self.git("push", "-q", "origin", BRANCH)
+            except LabError:
+                self.git("pull", "-q", "--rebase", "origin", BRANCH)
+            else:
+                return self.head()
+        raise LabError(f"others pushed {_RACES} times while this clone tried to")
 
     def head(self) -> str:
         """The newest commit."""
@@ -64,6 +83,11 @@ class Repository:
         """Take back the newest commit by another, as a person does; return that."""
         self.git("revert", "--no-edit", "HEAD")
         return self.push()
+
+    def contains(self, revision: str, commit: str) -> bool:
+        """Whether a revision has a commit in it, as its newest or an older one."""
+        known = ("git", "-C", self.bare, "rev-list", f"--max-count={_RECENT}", revision)
+        return bool(revision) and commit in shell.run(*known).split()
 
     def merge(self, branch: str) -> str:
         """Merge a branch as a pull request is merged; return the merge commit."""

@@ -1,0 +1,221 @@
+"""Canaries of dev's dashboard: a good version, and one that errs. They take minutes of waiting."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import yaml
+
+from . import argocd, prometheus
+from .beside import Beside
+from .bootstrap import Delivery
+from .environment import Environment
+from .kube import Object
+from .releases import Version
+from .waiting import until
+
+SERVICE = "event-audit-dashboard"
+_ROLLOUTS = "argoproj.io/v1alpha1/rollouts"
+_COMPONENT = "../../../components/canary"
+_PATIENCE = 420
+
+
+@dataclass(frozen=True)
+class Canary:
+    """What was seen of one: the answers that visitors got, and what the analysis measured."""
+
+    answers: Counter[int]
+    #: Shares of errors, from 0 to 1.
+    shares: list[float]
+
+
+class Canaries:
+    """Both, one after the other, beside whatever else goes on."""
+
+    def __init__(self, delivery: Delivery, dev: Environment, folder: Path) -> None:
+        aside = delivery.aside("canary")
+        self.good = Beside(lambda: _good(aside, dev, folder))
+        self.bad = Beside(lambda: _bad(aside, dev, after=self.good))
+
+
+def _good(delivery: Delivery, dev: Environment, folder: Path) -> Canary:
+    """A good version takes over."""
+    name = dev.services[SERVICE]
+    _opted_in(delivery, dev, folder)
+    with _visitors(dev) as seen:
+        # Given people who look at the dashboard, and a version that Prometheus has measured
+        _wait_until_measured(delivery, dev)
+        stable = _rollout(dev)["status"]["stableRS"]
+
+        # When a good version is committed
+        good = _another(delivery, dev)
+        delivery.pin(dev.name, good, SERVICE)
+        commit = delivery.deliver("dev: a good dashboard", name)
+
+        # Then both serve for a while, and then it alone
+        def shared() -> bool:
+            status = _rollout(dev)["status"]
+            assert status["currentPodHash"] != status["stableRS"], "not begun"
+            serving = set(dev.ready_images(SERVICE))
+            assert len(serving) == 2, serving
+            return True
+
+        until(shared, "the old and the new version serve", seconds=180)
+        until(
+            lambda: _rollout(dev)["status"]["stableRS"] != stable,
+            "the new version is the stable one",
+            seconds=_PATIENCE,
+        )
+    _wait_for(delivery, name, commit, seconds=120)
+    _alone(dev, delivery.releases[SERVICE, good].digest)
+    return Canary(seen, _measurements(dev))
+
+
+def _bad(delivery: Delivery, dev: Environment, *, after: Beside[Canary]) -> Canary:
+    """A version that is ready, and whose pages are errors, is aborted by nobody's doing."""
+    after.result()
+    kube, name = delivery.cluster.kube, dev.services[SERVICE]
+    good = dev.image(SERVICE)
+    stable = _rollout(dev)["status"]["stableRS"]
+    with _visitors(dev) as seen:
+        delivery.pin(dev.name, Version.ERRING, SERVICE)
+        commit = delivery.deliver("dev: a bad dashboard", name)
+
+        def aborted() -> bool:
+            status = _rollout(dev)["status"]
+            assert status.get("abort"), status.get("message", status["phase"])
+            assert status["phase"] == "Degraded"
+            return True
+
+        until(aborted, "the canary is aborted", seconds=_PATIENCE)
+        _wait_for(delivery, name, commit, health="Degraded")
+
+    # The version before serves alone: no page is an error any more
+    _alone(dev, good)
+    assert _rollout(dev)["status"]["stableRS"] == stable
+    measured = _measurements(dev)
+    with dev.dashboard() as browser:
+        answers = {browser.get("/alerts").status_code for _ in range(50)}
+    assert answers == {httpx.codes.OK}, answers
+
+    # And when the commit is reverted, git and dev agree again
+    commit = delivery.repository.revert()
+    argocd.refresh(kube, name)
+    _wait_for(delivery, name, commit)
+    return Canary(seen, measured)
+
+
+def _opted_in(delivery: Delivery, dev: Environment, folder: Path) -> None:
+    """dev's dashboard with the component "canary", as its folder says, and who measures it."""
+    prometheus.install(delivery.cluster, folder)
+    overlay = delivery.repository.work / "apps" / SERVICE / "envs" / dev.name
+    name = dev.services[SERVICE]
+    commit = delivery.repository.head()
+    if _opt_in(overlay / "kustomization.yaml"):
+        commit = delivery.deliver("dev: canaries for the dashboard", name)
+    argocd.refresh(delivery.cluster.kube, name)
+    _wait_for(delivery, name, commit, seconds=_PATIENCE)
+
+
+def _wait_for(
+    delivery: Delivery, name: str, commit: str, *, health: str = "Healthy", seconds: float = 180
+) -> None:
+    argocd.wait_for(
+        delivery.cluster.kube,
+        name,
+        revision=commit,
+        contains=delivery.repository.contains,
+        health=health,
+        seconds=seconds,
+    )
+
+
+def _alone(dev: Environment, image: str) -> None:
+    """Wait until one image serves, told by its name or its digest."""
+
+    def alone() -> bool:
+        serving = dev.ready_images(SERVICE)
+        return bool(serving) and all(image in one for one in serving)
+
+    until(alone, f"{image} serves alone", seconds=120)
+
+
+def _opt_in(file: Path) -> bool:
+    """What a person writes, and one pause instead of two; False when it is there."""
+    overlay = yaml.safe_load(file.read_text())
+    if _COMPONENT in overlay["components"]:
+        return False
+    overlay["components"].append(_COMPONENT)
+    pauses = [{"setWeight": 20}, {"pause": {"duration": "2m"}}, {"setWeight": 50}]
+    change = {"op": "replace", "path": "/spec/strategy/canary/steps", "value": pauses}
+    overlay.setdefault("patches", []).append(
+        {"target": {"kind": "Rollout"}, "patch": yaml.safe_dump([change])}
+    )
+    file.write_text(yaml.safe_dump(overlay, sort_keys=False))
+    return True
+
+
+def _another(delivery: Delivery, dev: Environment) -> Version:
+    """A good version that does not run now."""
+    runs = dev.image(SERVICE)
+    good = (Version.BUILT, Version.NEXT)
+    return next(one for one in good if delivery.releases[SERVICE, one].digest not in runs)
+
+
+def _rollout(dev: Environment) -> Object:
+    return dev.get(_ROLLOUTS, SERVICE)
+
+
+def _wait_until_measured(delivery: Delivery, dev: Environment) -> None:
+    promql = (
+        f'sum(rate(auditflow_http_request_duration_seconds_count{{namespace="{dev.namespace}",'
+        f'pod=~"{SERVICE}-.+"}}[2m]))'
+    )
+
+    def measured() -> bool:
+        samples = prometheus.query(delivery.cluster, promql)
+        return bool(samples) and float(samples[0]["value"][1]) > 0
+
+    until(measured, "Prometheus sees the dashboard's requests", seconds=180, every=1)
+
+
+def _measurements(dev: Environment) -> list[float]:
+    """What the newest analysis was answered: shares of errors; NaN without requests is left out."""
+    runs = dev.items("argoproj.io/v1alpha1/analysisruns")
+    newest = max(runs, key=lambda run: str(run["metadata"]["creationTimestamp"]))
+    results: list[Any] = newest["status"]["metricResults"][0]["measurements"]
+    values = [one["value"].strip("[]") for one in results if one.get("value", "[]") != "[]"]
+    return [float(value) for value in values if value != "NaN"]
+
+
+@contextmanager
+def _visitors(dev: Environment) -> Iterator[Counter[int]]:
+    """Someone looks at the list of alerts all the time; the answers, counted by status."""
+    seen: Counter[int] = Counter()
+    stop = threading.Event()
+
+    def visit(browser: httpx.Client) -> None:
+        while not stop.wait(0.2):
+            try:
+                # A new connection each time, so that each of the pods has its share.
+                answer = browser.get("/alerts", headers={"Connection": "close"})
+            except httpx.TransportError:
+                seen[0] += 1
+            else:
+                seen[answer.status_code] += 1
+
+    with dev.dashboard() as browser:
+        thread = threading.Thread(target=visit, args=(browser,))
+        thread.start()
+        try:
+            yield seen
+        finally:
+            stop.set()
+            thread.join()
