@@ -56,12 +56,17 @@ local function lose(time)
   end
 end
 
--- What the window holds is asked once, and followed from there.
+-- What the window holds is asked once, and followed from there. Each question costs, so a window
+-- that is new is asked nothing else.
 local size = redis.call('ZCARD', events)
-local newest = tonumber(redis.call('ZREVRANGE', events, 0, 0, 'WITHSCORES')[2])
-local oldest = tonumber(redis.call('ZRANGE', events, 0, 0, 'WITHSCORES')[2])
-local kept = redis.call('HLEN', raws)
-local has_hits = redis.call('EXISTS', hits) == 1
+local fresh = size == 0
+local newest, oldest, kept, has_hits = nil, nil, 0, false
+if not fresh then
+  newest = tonumber(redis.call('ZREVRANGE', events, 0, 0, 'WITHSCORES')[2])
+  oldest = tonumber(redis.call('ZRANGE', events, 0, 0, 'WITHSCORES')[2])
+  kept = redis.call('HLEN', raws)
+  has_hits = redis.call('EXISTS', hits) == 1
+end
 local renewed, full = false, false
 
 -- The event at hand.
@@ -94,9 +99,9 @@ local function sight(bucket, last_number)
   if redis.call('HGET', notes, whole(bucket)) ~= signature then
     local named = redis.call('ZRANGEBYSCORE', events, opening, last_hit, 'WITHSCORES',
       'LIMIT', 0, most_named)
+    local whole_events = redis.call('HMGET', raws, first_id, last_id)
     sightings[#sightings + 1] = {last_number, whole(bucket), last_hit, count, named, last[1],
-      last[2], redis.call('HGET', raws, first_id), redis.call('HGET', raws, last_id),
-      reaches_lost(first_hit)}
+      last[2], whole_events[1], whole_events[2], reaches_lost(first_hit)}
   end
 end
 
@@ -124,25 +129,10 @@ local function trim(bound)
   has_hits = redis.call('EXISTS', hits) == 1
 end
 
--- Add the event. Says whether it has a place in the window.
-local function add()
-  if not newest then
-    newest = moment
-  end
-  if moment < newest - lateness then
-    return false
-  end
-  newest = math.max(newest, moment)
-  local bound = newest - lateness - timespan - dedup
-  if oldest and oldest < bound then
-    trim('(' .. whole(bound))
-  end
-  if size >= capacity and not full then
-    full = true
-    report()  -- once: from here on what is seen is approximate anyway
-  end
-  redis.call('ZADD', events, whole(moment), member)
-  size, oldest = size + 1, math.min(oldest or moment, moment)
+-- Follow what an event that was added changes.
+local function added()
+  size = size + 1
+  newest, oldest = math.max(newest or moment, moment), math.min(oldest or moment, moment)
   if tagged then
     redis.call('ZADD', latest, 'GT', whole(moment), tag)
   end
@@ -151,6 +141,34 @@ local function add()
     renewed = renewed or kept == 0
     kept = kept + redis.call('HSET', raws, id, raw)
   end
+end
+
+-- The time before which events are forgotten when there is one at this time.
+local function bound(time)
+  return math.max(newest or time, time) - lateness - timespan - dedup
+end
+
+-- Whether an event at this time, if it is new, comes in time and drives out no other.
+local function fits(time)
+  return size == 0
+    or size < capacity and time >= newest - lateness and oldest >= bound(time)
+end
+
+-- Add the event, which is new, though others may have to go. Says whether it has a place.
+local function squeeze_in()
+  if moment < newest - lateness then
+    return false
+  end
+  newest = math.max(newest, moment)
+  if oldest < bound(moment) then
+    trim('(' .. whole(bound(moment)))
+  end
+  if size >= capacity and not full then
+    full = true
+    report()  -- once: from here on what is seen is approximate anyway
+  end
+  redis.call('ZADD', events, whole(moment), member)
+  added()
   local surplus = size - capacity
   if surplus > 0 then
     local dropped = redis.call('ZRANGE', events, 0, surplus - 1, 'WITHSCORES')
@@ -164,6 +182,26 @@ local function add()
     end
   end
   return true
+end
+
+-- Have the event in the window, at the time at which it is known. Says whether it has a place.
+local function place_event()
+  local stated = tonumber(ARGV[FIRST + EACH * (number - 1) + 2])
+  if fits(stated) then
+    moment = stated
+    if redis.call('ZADD', events, 'NX', whole(moment), member) == 1 then
+      added()
+    else
+      moment = tonumber(redis.call('ZSCORE', events, member))
+    end
+    return true
+  end
+  moment = tonumber(redis.call('ZSCORE', events, member))
+  if moment then
+    return true
+  end
+  moment = stated
+  return squeeze_in()
 end
 
 -- Times of hits that the event has a part in; and those that were known before, when it matters.
@@ -344,13 +382,9 @@ local function tell_hits()
 end
 
 local function take()
-  moment = tonumber(redis.call('ZSCORE', events, member))
-  if not moment then
-    moment = tonumber(ARGV[FIRST + EACH * (number - 1) + 2])
-    if not add() then
-      late[#late + 1] = number
-      return
-    end
+  if not place_event() then
+    late[#late + 1] = number
+    return
   end
   if ARGV[FIRST + EACH * (number - 1) + 4] == '1' then
     lose(moment)
@@ -375,9 +409,19 @@ for place = 1, (#ARGV - FIRST + 1) / EACH do
 end
 report()
 -- Not each time, for each is written to Redis' log. A key that is new has no end yet.
-if renewed or redis.call('TTL', events) < idle - SLACK then
-  for i = 1, 5 do
-    redis.call('EXPIRE', KEYS[i], idle)
+local ending = {}
+if fresh then
+  ending = {events, kept > 0 and raws or nil}
+  if has_hits then
+    ending[#ending + 1] = hits
   end
+  if tagged then
+    ending[#ending + 1] = latest
+  end
+elseif renewed or redis.call('TTL', events) < idle - SLACK then
+  ending = KEYS
+end
+for _, key in ipairs(ending) do
+  redis.call('EXPIRE', key, idle)
 end
 return {late, sightings, told}
