@@ -1,0 +1,150 @@
+"""A subscription to a real broker: what it hears, and what it says when the broker ends it."""
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pika
+import pytest
+from pika.adapters.blocking_connection import BlockingChannel
+from pika.exceptions import (
+    AMQPHeartbeatTimeout,
+    ChannelClosedByBroker,
+    ConnectionClosedByBroker,
+    ConsumerCancelled,
+    ProbableAuthenticationError,
+)
+
+from auditflow import topology
+from auditflow.amqp import Delivery
+from auditflow.amqp.subscription import Subscription
+
+from .conftest import Parameters
+
+QUEUE = "of-this-test"
+
+
+@pytest.fixture
+def queue(admin: BlockingChannel) -> Iterator[str]:
+    admin.queue_declare(QUEUE)
+    yield QUEUE
+    admin.queue_delete(QUEUE)
+
+
+@pytest.fixture
+def subscription(parameters: Parameters, queue: str) -> Iterator[Subscription]:
+    one = Subscription(parameters("auditflow-admin"), queue, prefetch=10)
+    yield one
+    one.close()
+
+
+def hear(subscription: Subscription, number: int) -> list[Delivery]:
+    heard: list[Delivery] = []
+    while len(heard) < number:
+        heard += subscription.poll(20)
+    return heard
+
+
+def impatient(parameters: Parameters) -> pika.ConnectionParameters:
+    known = parameters("auditflow-admin")
+    known.heartbeat = 1
+    return known
+
+
+def test_it_hears_messages_with_their_properties_up_to_its_prefetch(
+    subscription: Subscription, admin: BlockingChannel
+) -> None:
+    for number in range(11):
+        properties = pika.BasicProperties(message_id=str(number), headers={"n": number})
+        admin.basic_publish("", QUEUE, b"x" * 200_000, properties)
+    heard = hear(subscription, 10)
+    assert [(one.message_id, one.headers) for one in heard] == [
+        (str(number), {"n": number}) for number in range(10)
+    ]
+    assert {len(one.body) for one in heard} == {200_000}
+    assert subscription.poll(0.1) == []
+    subscription.acknowledge(heard[-1].tag)
+    assert [one.message_id for one in hear(subscription, 1)] == ["10"]
+
+
+def test_what_was_acknowledged_before_the_end_stays_so_and_the_rest_comes_again(
+    parameters: Parameters, queue: str, admin: BlockingChannel
+) -> None:
+    first = Subscription(parameters("auditflow-admin"), queue, prefetch=10)
+    for number in range(3):
+        admin.basic_publish("", queue, str(number).encode())
+    first.acknowledge(hear(first, 3)[1].tag)
+    first.close()
+    second = Subscription(parameters("auditflow-admin"), queue, prefetch=10)
+    heard = hear(second, 1)
+    second.close()
+    assert [(one.body, one.redelivered) for one in heard] == [(b"2", True)]
+
+
+def test_it_wakes(subscription: Subscription) -> None:
+    threading.Timer(0.1, subscription.wake).start()
+    assert subscription.poll(600) == []
+
+
+def test_a_wrong_password_is_said(parameters: Parameters, queue: str) -> None:
+    known = parameters("auditflow-admin")
+    known.credentials = pika.PlainCredentials("auditflow-admin", "wrong")
+    with pytest.raises(ProbableAuthenticationError, match="ACCESS_REFUSED"):
+        Subscription(known, queue, prefetch=10)
+
+
+def test_a_queue_that_is_not_there_is_said(parameters: Parameters) -> None:
+    with pytest.raises(ChannelClosedByBroker, match="no queue 'nowhere'"):
+        Subscription(parameters("auditflow-admin"), "nowhere", prefetch=10)
+
+
+def test_a_queue_that_is_deleted_is_said(
+    subscription: Subscription, admin: BlockingChannel
+) -> None:
+    admin.queue_delete(QUEUE)
+    with pytest.raises(ConsumerCancelled, match=QUEUE):
+        hear(subscription, 1)
+
+
+def test_a_tag_that_the_broker_does_not_know_is_said(subscription: Subscription) -> None:
+    subscription.acknowledge(99)
+    with pytest.raises(ChannelClosedByBroker, match="unknown delivery tag"):
+        hear(subscription, 1)
+
+
+def test_a_broker_that_closes_the_connection_says_why(
+    parameters: Parameters, rabbitmq: Any
+) -> None:
+    one = Subscription(parameters("auditflow-admin"), topology.EVENTS, prefetch=10)
+    rabbitmq.ctl("close_all_connections", "maintenance")
+    with pytest.raises(ConnectionClosedByBroker, match="maintenance"):
+        hear(one, 1)
+    one.close()
+
+
+def test_heartbeats_keep_a_quiet_connection(
+    parameters: Parameters, queue: str, admin: BlockingChannel
+) -> None:
+    # Given a broker that gives up on who is silent for two seconds
+    quiet = Subscription(impatient(parameters), queue, prefetch=10)
+    until = time.monotonic() + 5
+    while time.monotonic() < until:
+        assert quiet.poll(5) == []
+    # then it is heard still
+    admin.basic_publish("", queue, b"at last")
+    assert [one.body for one in hear(quiet, 1)] == [b"at last"]
+    quiet.close()
+
+
+def test_a_broker_that_is_silent_is_gone(parameters: Parameters, queue: str, rabbitmq: Any) -> None:
+    one = Subscription(impatient(parameters), queue, prefetch=10)
+    os.kill(rabbitmq.pid, signal.SIGSTOP)
+    try:
+        with pytest.raises(AMQPHeartbeatTimeout, match="silent for 2 s"):
+            hear(one, 1)
+        one.close()
+    finally:
+        os.kill(rabbitmq.pid, signal.SIGCONT)
