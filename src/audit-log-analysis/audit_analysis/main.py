@@ -23,7 +23,7 @@ log = logs.get(__name__)
 #: How long the broker has to confirm findings before the batch is tried again (seconds).
 CONFIRM_SECONDS = 10.0
 #: How long a thread may compute before another that is ready gets its turn (Python's own: 0.005).
-SWITCH_SECONDS = 0.001
+SWITCH_SECONDS = 0.0002
 #: New objects after which the collector looks for rings among them (Python's own: 700).
 GARBAGE = 20_000
 

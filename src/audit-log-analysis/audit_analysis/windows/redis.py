@@ -1,5 +1,6 @@
 """Windows in Redis, shared by any number of workers: a Lua call a window, a trip a batch."""
 
+import itertools
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -10,11 +11,11 @@ from uuid import UUID
 
 import redis
 from redis.backoff import NoBackoff
-from redis.client import Pipeline
 from redis.exceptions import NoScriptError, RedisError, ResponseError
 from redis.retry import Retry
 from redis.sentinel import Sentinel
 
+from audit_analysis.windows import trip
 from audit_analysis.windows.spec import (
     SEPARATOR,
     Hit,
@@ -23,6 +24,7 @@ from audit_analysis.windows.spec import (
     Sighting,
     WindowSpec,
 )
+from audit_analysis.windows.trip import Command
 from auditflow.errors import Unavailable
 from auditflow.finding import MAX_EVIDENCE
 from auditflow.settings import RedisSettings
@@ -36,7 +38,7 @@ SLACK_SECONDS: Final = 600
 #: Whole events kept of one entity, for the evidence. More of them are known by name only.
 MAX_RAWS: Final = 256
 #: Events in one trip to Redis, so that a huge batch holds a bounded part of the memory.
-PIPELINE: Final = 1000
+PIPELINE: Final = 2000
 #: Events of one window in one call, so that no call keeps Redis from others for long.
 TOGETHER: Final = 200
 
@@ -110,6 +112,12 @@ class RedisWindows:
         """
         self._published.extend(sightings)
 
+    def _marks(self) -> Iterator[Command]:
+        for key, spec, sighting in self._published:
+            notes = _keys(key)[3]
+            yield "HSET", notes, str(sighting.bucket), sighting.signature
+            yield "EXPIRE", notes, _idle(spec)
+
     def _trip(self, observations: Sequence[Observation]) -> list[Outcome]:
         with _passing_errors():
             try:
@@ -125,30 +133,17 @@ class RedisWindows:
             load = self._client.script_load
             self._shas = str(load(_script("window.lua"))), str(load(_script("sketch.lua")))
         window, sketch = self._shas
-        calls = list(_calls(observations))
         published = len(self._published)
-        with self._client.pipeline(transaction=False) as pipe:
-            marks = 2 * published
-            for key, spec, sighting in self._published:
-                notes = _keys(key)[3]
-                pipe.hset(notes, str(sighting.bucket), sighting.signature)
-                pipe.expire(notes, _idle(spec))
-            for places in calls:
-                first = observations[places[0]]
-                spec = first.spec
-                pipe.evalsha(
-                    sketch if spec.sketched else window, 5, *_keys(first.key),
-                    spec.kind, spec.threshold, spec.timespan, spec.dedup, spec.lateness,
-                    spec.capacity, _idle(spec), MAX_RAWS, MAX_EVIDENCE,
-                    int(spec.reports), int(spec.feeds),
-                    *(part for place in places for part in _parts(observations[place])),
-                )  # fmt: skip
-            if self._replicas:
-                # A write of this connection for WAIT to wait for: what came again, over another
-                # connection, may write nothing, and replicas may still lack what it wrote first.
-                pipe.set(BATCH, "")
-                pipe.wait(self._replicas, REPLICATION)
-            answers = _run(pipe)[marks:]
+        marks = list(self._marks())
+        calls = list(_calls(observations))
+        commands = itertools.chain(
+            marks,
+            (_command(sketch, window, [observations[place] for place in one]) for one in calls),
+            # A write of this connection for WAIT to wait for: what came again, over another
+            # connection, may write nothing, and replicas may still lack what it wrote first.
+            (("SET", BATCH, ""), ("WAIT", self._replicas, REPLICATION)) if self._replicas else (),
+        )
+        answers = trip.through(self._client, commands)[len(marks) :]
         del self._published[:published]
         if self._replicas:
             *answers, _, reached = answers
@@ -161,13 +156,17 @@ class RedisWindows:
         return outcomes
 
 
-def _run(pipe: Pipeline) -> list[Any]:
-    """The answers. The first error is raised as Redis gave it, for who looks at its code."""
-    answers = pipe.execute(raise_on_error=False)
-    for answer in answers:
-        if isinstance(answer, Exception):
-            raise answer
-    return answers
+def _command(sketch: str, window: str, together: Sequence[Observation]) -> Command:
+    """The call for some observations of one window."""
+    first = together[0]
+    spec = first.spec
+    return (
+        "EVALSHA", sketch if spec.sketched else window, 5, *_keys(first.key),
+        spec.kind, spec.threshold, spec.timespan, spec.dedup, spec.lateness,
+        spec.capacity, _idle(spec), MAX_RAWS, MAX_EVIDENCE,
+        int(spec.reports), int(spec.feeds),
+        *(part for one in together for part in _parts(one)),
+    )  # fmt: skip
 
 
 def _calls(observations: Sequence[Observation]) -> Iterator[list[int]]:
