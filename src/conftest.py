@@ -8,7 +8,12 @@ from pathlib import PurePath
 from typing import Final
 
 import pytest
+from hypothesis import HealthCheck, settings
 from xdist.scheduler import LoadScopeScheduling
+
+# Timing decides no test: the first example of a run makes tables, others wait for servers.
+settings.register_profile("auditflow", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("auditflow")
 
 #: Packages whose tests share a broker, and what else starts servers or takes long, dearest first.
 _BROKER: Final = ("audit-event-generator", "auditflow", "local")

@@ -58,6 +58,10 @@ class MeasuredWindows:
         """See ``WindowKeeper``."""
         self._windows.published(sightings)
 
+    def flush(self) -> None:
+        """See ``WindowKeeper``."""
+        self._windows.flush()
+
 
 def count_keys(client: redis.Redis, registry: CollectorRegistry) -> None:
     """Tell the number of keys at each scrape; ``client`` should give up before the scraper does."""

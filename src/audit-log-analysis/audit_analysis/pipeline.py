@@ -87,7 +87,11 @@ class Pipeline:
     def steps(self) -> Steps:
         """The work of a consumer."""
         return Steps(
-            prepare=self.prepare, handle=self.count, settle=self.settle, overlap=self.overlap
+            prepare=self.prepare,
+            handle=self.count,
+            settle=self.settle,
+            overlap=self.overlap,
+            rest=self._windows.flush,
         )
 
     def prepare(self, batch: Sequence[Delivery]) -> Prepared:

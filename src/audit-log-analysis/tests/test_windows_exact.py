@@ -284,6 +284,28 @@ def test_memory_of_a_window_is_bounded(redis_windows: RedisWindows) -> None:
     assert client.ttl(f"{{{key}}}:events") > 0
 
 
+def test_what_is_published_is_known_to_the_next_trip_and_after_a_flush_to_all(
+    redis_windows: RedisWindows,
+) -> None:
+    spec = WindowSpec(threshold=2, timespan=2000, dedup=2000, lateness=0)
+    other = RedisWindows(redis_windows._client)
+
+    def see(keeper: RedisWindows) -> int:
+        events = [Observation(spec, key, f"e{number}", NOON, b"raw") for number in range(2)]
+        outcomes = keeper.observe(events)
+        seen = [(key, spec, one) for outcome in outcomes for one in outcome.sightings]
+        keeper.published(seen)
+        return len(seen)
+
+    for key in (uuid.uuid4(), uuid.uuid4()):
+        assert see(redis_windows) == 1
+        assert see(redis_windows) == 0
+    key = uuid.uuid4()
+    assert see(redis_windows) == 1
+    redis_windows.flush()
+    assert see(other) == 0
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_key_of_a_window_has_an_end_however_it_came_to_be(
     redis_windows: RedisWindows, kind: str

@@ -134,6 +134,9 @@ class MemoryWindows:
         for key, _, sighting in sightings:
             self._windows[key].published[sighting.bucket] = sighting.signature
 
+    def flush(self) -> None:
+        """See ``WindowKeeper``. Nothing is put off."""
+
     def _window(self, one: Observation) -> _Window | SketchWindow:
         window = self._windows.get(one.key)
         if window is None:

@@ -106,11 +106,18 @@ class RedisWindows:
         return outcomes
 
     def published(self, sightings: Sequence[tuple[UUID, WindowSpec, Sighting]]) -> None:
-        """See ``WindowKeeper``. Redis is told before the next observation.
+        """See ``WindowKeeper``. Redis is told before the next observation, or by ``flush``.
 
         Whoever dies before has it only published again.
         """
         self._published.extend(sightings)
+
+    def flush(self) -> None:
+        """See ``WindowKeeper``."""
+        if self._published:
+            with _passing_errors():
+                trip.through(self._client, self._marks())
+            self._published.clear()
 
     def _marks(self) -> Iterator[Command]:
         for key, spec, sighting in self._published:

@@ -180,3 +180,11 @@ class WindowKeeper(Protocol):
     def published(self, sightings: Sequence[tuple[UUID, WindowSpec, Sighting]]) -> None:
         """These sightings are safe with the broker: do not report them again unless they change."""
         ...
+
+    def flush(self) -> None:
+        """What is published is to be known to all workers now, if it was put off.
+
+        Raises:
+            auditflow.errors.Unavailable: it is put off still.
+        """
+        ...

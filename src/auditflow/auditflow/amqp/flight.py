@@ -34,6 +34,10 @@ def as_it_is(batch: Any) -> Any:
     return batch
 
 
+def nothing() -> None:
+    """There is nothing to do."""
+
+
 def never(begun: Any, prepared: Any) -> bool:
     """No batch is begun before the one before it is done."""
     return False
@@ -46,13 +50,15 @@ class Steps(Struct, frozen=True, kw_only=True):
     for what the handler left under way, and returns what is to be set aside. The last two may be
     called again, from ``handle`` on, when either raises Unavailable: they bear it.
     ``overlap(begun, prepared)`` says whether the next batch may be handled before the one whose
-    handling made ``begun`` is settled.
+    handling made ``begun`` is settled. ``rest`` is called when no batch waits: for what can be put
+    off.
     """
 
     handle: Callable[[Any], Any]
     prepare: Callable[[Sequence[Delivery]], Any] = as_it_is
     settle: Callable[[Any], Sequence[DeadLetter]] = as_it_is
     overlap: Callable[[Any, Any], bool] = never
+    rest: Callable[[], None] = nothing
 
 
 class _Handled(Struct, frozen=True):
@@ -134,6 +140,8 @@ class Runway:
     def _run(self) -> None:
         under_way: Flight | None = None
         while True:
+            if under_way is None and self._flights.empty():
+                self._rest()
             flight = self._next(wait=under_way is None)
             if under_way is not None and not self._overlap(under_way, flight):
                 self._finish(under_way)
@@ -152,6 +160,14 @@ class Runway:
             return self._flights.get(block=wait)
         except Empty:
             return None
+
+    def _rest(self) -> None:
+        try:
+            self._steps.rest()
+        except Unavailable:
+            pass  # it is put off again
+        except Exception:
+            log.exception("what was put off failed")
 
     def _overlap(self, under_way: Flight, flight: Flight | None) -> bool:
         if flight is None or under_way.handled is None or isinstance(flight.prepared, Exception):
