@@ -83,10 +83,11 @@ def is_value(value: object, found: Any) -> bool:
         case SigmaExpansion():
             return any(is_value(one, found) for one in value.values)
         case SigmaCompareExpression():
-            return (
-                isinstance(found, int)
-                and {"GTE": found >= 5, "LT": found < 5}[value.op.name]
-            )  # fmt: skip
+            try:
+                number = float(found)  # numbers that are text count as numbers
+            except (TypeError, ValueError):
+                return False
+            return {"GTE": number >= 5, "LT": number < 5}[value.op.name]
         case SigmaNumber():
             return found is not None and str(found) == str(value)
         case SigmaString():
