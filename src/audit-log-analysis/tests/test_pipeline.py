@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import pika
 import pytest
 from prometheus_client import CollectorRegistry
 
@@ -81,12 +82,12 @@ def bench() -> Bench:
 
 
 def delivery(body: bytes) -> Delivery:
-    return Delivery.of(
-        body,
+    properties = pika.BasicProperties(
         message_id="m",
         correlation_id="c-1",
         headers={"traceparent": f"00-{'1' * 32}-{'2' * 16}-01"},
     )
+    return Delivery(body, properties=b"".join(properties.encode()))
 
 
 def failed_login(number: int, *, seconds: float = 0, **changes: Any) -> dict[str, Any]:

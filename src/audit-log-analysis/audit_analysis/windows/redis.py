@@ -140,7 +140,6 @@ class RedisWindows:
             load = self._client.script_load
             self._shas = str(load(_script("window.lua"))), str(load(_script("sketch.lua")))
         window, sketch = self._shas
-        published = len(self._published)
         marks = list(self._marks())
         calls = list(_calls(observations))
         commands = itertools.chain(
@@ -151,7 +150,7 @@ class RedisWindows:
             (("SET", BATCH, ""), ("WAIT", self._replicas, REPLICATION)) if self._replicas else (),
         )
         answers = trip.through(self._client, commands)[len(marks) :]
-        del self._published[:published]
+        self._published.clear()
         if self._replicas:
             *answers, _, reached = answers
             if reached < self._replicas:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from functools import cached_property
-from typing import Any, Self
+from typing import Any
 
 from msgspec import Struct
 from pika import BasicProperties
@@ -21,23 +21,6 @@ class Delivery(Struct, frozen=True, dict=True):
     tag: int = 0
     redelivered: bool = False
     properties: bytes = _NONE
-
-    @classmethod
-    def of(
-        cls,
-        body: bytes,
-        *,
-        message_id: str | None = None,
-        correlation_id: str | None = None,
-        headers: Mapping[str, Any] | None = None,
-    ) -> Self:
-        """A delivery with these properties."""
-        properties = BasicProperties(
-            message_id=message_id,
-            correlation_id=correlation_id,
-            headers=dict(headers) if headers else None,
-        )
-        return cls(body, properties=b"".join(properties.encode()))
 
     @property
     def message_id(self) -> str | None:
