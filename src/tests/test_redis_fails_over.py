@@ -90,7 +90,7 @@ def test_the_master_dies_in_the_middle_of_a_story(
 
 
 def test_all_die_and_come_back_with_the_same_master_and_every_window(whole: RedisHa) -> None:
-    key = uuid.uuid4()
+    key = str(uuid.uuid4())
     master = whole.master()
     with client_of(whole) as client:
         windows = RedisWindows(client, replicas=1)
@@ -114,7 +114,7 @@ def test_a_batch_is_not_done_before_a_replica_has_it_also_when_it_comes_again(
     # Given replicas that hang
     master = whole.master()
     others = [pod for pod in whole.pods if pod is not master]
-    batch = [Observation(SPEC, uuid.uuid4(), "one", NOON, b"raw")]
+    batch = [Observation(SPEC, str(uuid.uuid4()), "one", NOON, b"raw")]
     for pod in others:
         whole.pause(pod)
     try:
@@ -148,7 +148,7 @@ def test_windows_move_from_the_single_redis_and_back(whole: RedisHa, make_redis:
         admin.acl_setuser(  # type: ignore[no-untyped-call]
             "auditflow-admin", enabled=True, passwords=[f"+{password}"]
         )
-    key = uuid.uuid4()
+    key = str(uuid.uuid4())
 
     def see(windows: RedisWindows, name: str, second: int) -> int:
         one = Observation(SPEC, key, name, NOON + second * 1000, b"raw")

@@ -69,17 +69,16 @@ def of_sighting(
     )
 
 
-def window_key(rule: Rule, entity: Mapping[str, str]) -> UUID:
+def window_key(rule: Rule, entity: Mapping[str, str]) -> str:
     """Which window an event of an entity belongs to. A rule that counts otherwise has new ones."""
-    spec = rule.window
-    assert spec is not None
-    counting = f"window {spec.kind} {spec.threshold} {spec.timespan} {spec.dedup}"
-    return _window_key(rule.ref.id, counting, tuple(entity.items()))
+    assert rule.window is not None
+    return _window_key(rule.ref.id, rule.window, tuple(entity.items()))
 
 
 @lru_cache(10_000)
-def _window_key(rule_id: str, counting: str, entity: tuple[tuple[str, str], ...]) -> UUID:
-    return identity.of_finding(rule_id, dict(entity), counting)
+def _window_key(rule_id: str, spec: WindowSpec, entity: tuple[tuple[str, str], ...]) -> str:
+    counting = f"window {spec.kind} {spec.threshold} {spec.timespan} {spec.dedup}"
+    return str(identity.of_finding(rule_id, dict(entity), counting))
 
 
 def _finding(

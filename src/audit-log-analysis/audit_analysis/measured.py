@@ -5,7 +5,6 @@ import time
 from collections import Counter as Tally
 from collections.abc import Sequence
 from typing import get_args
-from uuid import UUID
 
 import redis
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
@@ -54,7 +53,7 @@ class MeasuredWindows:
             self._approximate.inc(approximate)
         return outcomes
 
-    def published(self, sightings: Sequence[tuple[UUID, WindowSpec, Sighting]]) -> None:
+    def published(self, sightings: Sequence[tuple[str, WindowSpec, Sighting]]) -> None:
         """See ``WindowKeeper``."""
         self._windows.published(sightings)
 

@@ -8,12 +8,11 @@ import datetime as dt
 import time
 from collections.abc import Callable, Sequence
 from typing import Final
-from uuid import UUID
 
 from msgspec import Struct
 
 from audit_analysis import chains, findings
-from audit_analysis.chains import Counted
+from audit_analysis.chains import Counted, Part, Parts
 from audit_analysis.findings import Context
 from audit_analysis.metrics import Ledger, Metrics
 from audit_analysis.sigma.fields import View
@@ -43,7 +42,7 @@ class Prepared(Struct, frozen=True):
     began: int
     ledger: Ledger
     found: list[Found]
-    counted: list[Counted[_Cause]]
+    counted: Parts[_Cause]
     dead: list[DeadLetter]
 
 
@@ -52,7 +51,7 @@ class Begun(Struct, frozen=True):
 
     prepared: Prepared
     late: int
-    counted: Sequence[Counted[_Cause]]
+    counted: Part[_Cause]
     last: Told
 
 
@@ -96,7 +95,7 @@ class Pipeline:
 
     def prepare(self, batch: Sequence[Delivery]) -> Prepared:
         """Decode and match."""
-        prepared = Prepared(self._rules(), time.time_ns(), self._metrics.ledger(), [], [], [])
+        prepared = Prepared(self._rules(), time.time_ns(), self._metrics.ledger(), [], Parts(), [])
         ledger, match, dead = prepared.ledger, prepared.rules.match, prepared.dead
         latest = self._now() + MAX_AHEAD
         for delivery in batch:
@@ -120,11 +119,11 @@ class Pipeline:
     def count(self, prepared: Prepared) -> Begun:
         """Ask the windows, and begin to publish what was found."""
         late: set[int] = set()
-        *parts, last = chains.in_parts(prepared.counted)
         found: Sequence[Found] = prepared.found
-        for part in parts:
+        for part in prepared.counted.before:
             self._stored(self._begin(prepared, part, found, late), began=prepared.began)
             found = ()
+        last = prepared.counted.last
         told = self._begin(prepared, last, found, late)
         return Begun(prepared, len(late), last, told)
 
@@ -141,7 +140,8 @@ class Pipeline:
     @staticmethod
     def overlap(begun: Begun, following: Prepared) -> bool:
         """Whether a batch may be counted before what the one before it saw is safe."""
-        return chains.together(begun.counted, following.counted)
+        counted = following.counted
+        return not counted.before and begun.counted.fits(counted.last)
 
     def _note(
         self,
@@ -170,14 +170,14 @@ class Pipeline:
                     observation = Observation(
                         rule.window, key, seen.event.event_id, moment, seen.raw, tag
                     )
-                    prepared.counted.append(Counted(rule, entity, observation, cause))
+                    prepared.counted.add(Counted(rule, entity, observation, cause))
 
     def _count(
         self, rules: RuleSet, counted: Sequence[Counted[_Cause]], late: set[int]
-    ) -> tuple[list[Found], list[tuple[UUID, WindowSpec, Sighting]]]:
+    ) -> tuple[list[Found], list[tuple[str, WindowSpec, Sighting]]]:
         """The findings of windows, and the sightings they came of. Notes which causes are late."""
         found: list[Found] = []
-        seen: list[tuple[UUID, WindowSpec, Sighting]] = []
+        seen: list[tuple[str, WindowSpec, Sighting]] = []
         for one, outcome in chains.observe(self._windows, rules, counted):
             if outcome.late:
                 late.add(id(one.cause))
@@ -197,12 +197,12 @@ class Pipeline:
     def _begin(
         self,
         prepared: Prepared,
-        part: Sequence[Counted[_Cause]],
+        part: Part[_Cause],
         found: Sequence[Found],
         late: set[int],
     ) -> Told:
         """Count a part of a batch, and send what was found."""
-        of_windows, seen = self._count(prepared.rules, part, late)
+        of_windows, seen = self._count(prepared.rules, part.counted, late)
         return self._teller.begin([*found, *of_windows], seen)
 
     def _stored(self, told: Told, *, began: int) -> None:

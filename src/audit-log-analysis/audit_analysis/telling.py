@@ -36,7 +36,7 @@ class Told(Struct, frozen=True):
 
     findings: dict[UUID, Finding]
     owed: dict[UUID, Delivery]
-    seen: Sequence[tuple[UUID, WindowSpec, Sighting]]
+    seen: Sequence[tuple[str, WindowSpec, Sighting]]
     wait: Callable[[], None]
 
 
@@ -48,7 +48,7 @@ class Teller:
         self._metrics = metrics
 
     def begin(
-        self, found: Sequence[Found], seen: Sequence[tuple[UUID, WindowSpec, Sighting]]
+        self, found: Sequence[Found], seen: Sequence[tuple[str, WindowSpec, Sighting]]
     ) -> Told:
         """Send findings, each once, whose sightings are ``seen``."""
         owed = {one.finding.finding_id: one.delivery for one in found}

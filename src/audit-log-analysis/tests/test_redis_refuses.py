@@ -22,7 +22,7 @@ def test_what_passes_by_itself_is_unavailable(
     make_redis: Any, tmp_path: Path, setting: str, value: str, code: str, usual: str
 ) -> None:
     server = make_redis(tmp_path)
-    batch = [Observation(SPEC, uuid.uuid4(), "one", 1_800_000_000_000, b"raw")]
+    batch = [Observation(SPEC, str(uuid.uuid4()), "one", 1_800_000_000_000, b"raw")]
     with (
         redis.Redis.from_url(server.admin_url) as admin,
         redis.Redis.from_url(server.url) as client,

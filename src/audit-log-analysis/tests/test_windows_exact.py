@@ -93,7 +93,7 @@ def knowledge(
     keeper: WindowKeeper, spec: WindowSpec, order: Sequence[Member], *, batch: int, forget: bool
 ) -> dict[int, list[Sighting]]:
     """Everything that the keeper reported, by bucket. ``forget``: publishing is never noted."""
-    key = uuid.uuid4()
+    key = str(uuid.uuid4())
     reported: dict[int, list[Sighting]] = {}
     for start in range(0, len(order), batch):
         observations = [
@@ -201,7 +201,7 @@ NOON = 1_800_000_000_000
 
 def tell(keeper: WindowKeeper, *moments: int, spec: WindowSpec = SPEC) -> list[Sighting]:
     """Report events at these seconds after noon, one by one; what was sighted, in order."""
-    key = uuid.uuid4()
+    key = str(uuid.uuid4())
     return [
         sighting
         for number, seconds in enumerate(moments)
@@ -234,7 +234,7 @@ def test_the_earliest_may_arrive_last(keeper: WindowKeeper) -> None:
 
 def test_too_late_is_said_and_not_counted(keeper: WindowKeeper) -> None:
     # Given an entity whose newest event is at 2,000 s, when one comes 901 s behind it
-    key = uuid.uuid4()
+    key = str(uuid.uuid4())
 
     def late(name: str, seconds: int) -> bool:
         return keeper.observe([Observation(SPEC, key, name, NOON + seconds * 1000, b"")])[0].late

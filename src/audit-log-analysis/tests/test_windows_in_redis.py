@@ -21,7 +21,7 @@ SPEC = WindowSpec(threshold=3, timespan=60_000, dedup=300_000, lateness=900_000)
 def test_memory_of_a_window_is_bounded(redis_windows: RedisWindows) -> None:
     # Given an entity that fails every second for an hour
     key, spec = (
-        uuid.uuid4(),
+        str(uuid.uuid4()),
         WindowSpec(threshold=3, timespan=60_000, dedup=60_000, lateness=60_000),
     )
     order = list(range(3600))
@@ -50,14 +50,14 @@ def test_what_is_published_is_known_to_the_next_trip_and_after_a_flush_to_all(
     spec = WindowSpec(threshold=2, timespan=2000, dedup=2000, lateness=0)
     other = RedisWindows(redis_windows._client)
 
-    def see(keeper: RedisWindows, key: uuid.UUID) -> int:
+    def see(keeper: RedisWindows, key: str) -> int:
         events = [Observation(spec, key, f"e{number}", NOON, b"raw") for number in range(2)]
         outcomes = keeper.observe(events)
         seen = [(key, spec, one) for outcome in outcomes for one in outcome.sightings]
         keeper.published(seen)
         return len(seen)
 
-    mine, shared = uuid.uuid4(), uuid.uuid4()
+    mine, shared = str(uuid.uuid4()), str(uuid.uuid4())
     assert see(redis_windows, mine) == 1
     assert see(redis_windows, mine) == 0
     assert see(redis_windows, shared) == 1
@@ -72,7 +72,7 @@ def test_every_key_of_a_window_has_an_end_however_it_came_to_be(
     # Given a window whose events, hits, bytes and notes are all forgotten again and again
     client = redis_windows._client
     key, spec = (
-        uuid.uuid4(),
+        str(uuid.uuid4()),
         WindowSpec(kind=kind, threshold=2, timespan=2000, dedup=2000, lateness=0, capacity=4),  # type: ignore[arg-type]
     )
     for number, second in enumerate([0, 1, 1, 100, 101, 101, 101, 101, 101, 101, 102, 300, 300]):
@@ -98,7 +98,7 @@ def test_windows_outlive_a_redis_that_is_killed(
     client = redis.Redis.from_url(server.url)
     request.addfinalizer(client.close)
     windows = RedisWindows(client)
-    key = uuid.uuid4()
+    key = str(uuid.uuid4())
 
     def see(name: str, seconds: int) -> tuple[Sighting, ...]:
         moment = NOON + seconds * 1000
@@ -121,7 +121,7 @@ def test_the_memory_of_estimates_is_bounded(redis_windows: RedisWindows) -> None
         kind="value_count", threshold=100, timespan=60_000, dedup=60_000, lateness=60_000,
         capacity=50,
     )  # fmt: skip
-    key = uuid.uuid4()
+    key = str(uuid.uuid4())
     for minute in range(0, 60, 5):
         redis_windows.observe(
             [

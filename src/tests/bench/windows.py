@@ -65,7 +65,7 @@ def measure(
     """Of each case its name, events/s in a full window, what one costs Redis (seconds of its core),
     the window's memory (bytes), and its members."""
     for name, spec, values, late in CASES:
-        key = uuid.uuid4()
+        key = str(uuid.uuid4())
         seen = [
             Observation(spec, key, event, moment, _RAW, tag if spec.kind == "value_count" else "")
             for moment, event, tag in _events(values, late, 2 * number)

@@ -2,7 +2,6 @@
 
 from bisect import bisect_left, bisect_right, insort
 from collections.abc import Iterator, Sequence
-from uuid import UUID
 
 from audit_analysis.windows.hits import FINDERS, Member
 from audit_analysis.windows.sketch import SketchWindow
@@ -123,13 +122,13 @@ class MemoryWindows:
     """A ``WindowKeeper`` that forgets when the process ends."""
 
     def __init__(self) -> None:
-        self._windows: dict[UUID, _Window | SketchWindow] = {}
+        self._windows: dict[str, _Window | SketchWindow] = {}
 
     def observe(self, observations: Sequence[Observation]) -> list[Outcome]:
         """See ``WindowKeeper``."""
         return [self._window(one).observe(one) for one in observations]
 
-    def published(self, sightings: Sequence[tuple[UUID, WindowSpec, Sighting]]) -> None:
+    def published(self, sightings: Sequence[tuple[str, WindowSpec, Sighting]]) -> None:
         """See ``WindowKeeper``."""
         for key, _, sighting in sightings:
             self._windows[key].published[sighting.bucket] = sighting.signature

@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from functools import lru_cache
 from importlib.resources import files
 from typing import Any, Final
-from uuid import UUID
 
 import redis
 from redis.backoff import NoBackoff
@@ -96,7 +95,7 @@ class RedisWindows:
         self._replicas = replicas
         self._shas: tuple[str, str] | None = None
         # What is published, to be told with the next trip: a trip costs more than all of it.
-        self._published: list[tuple[UUID, WindowSpec, Sighting]] = []
+        self._published: list[tuple[str, WindowSpec, Sighting]] = []
 
     def observe(self, observations: Sequence[Observation]) -> list[Outcome]:
         """See ``WindowKeeper``."""
@@ -105,7 +104,7 @@ class RedisWindows:
             outcomes += self._trip(observations[start : start + PIPELINE])
         return outcomes
 
-    def published(self, sightings: Sequence[tuple[UUID, WindowSpec, Sighting]]) -> None:
+    def published(self, sightings: Sequence[tuple[str, WindowSpec, Sighting]]) -> None:
         """See ``WindowKeeper``. Redis is told before the next observation, or by ``flush``.
 
         Whoever dies before has it only published again.
@@ -165,19 +164,23 @@ class RedisWindows:
 def _command(sketch: str, window: str, together: Sequence[Observation]) -> Command:
     """The call for some observations of one window."""
     first = together[0]
-    spec = first.spec
+    script = sketch if first.spec.sketched else window
+    parts = (part for one in together for part in _parts(one))
+    return "EVALSHA", script, 5, *_keys(first.key), *_arguments(first.spec), *parts
+
+
+@lru_cache(1000)
+def _arguments(spec: WindowSpec) -> Command:
     return (
-        "EVALSHA", sketch if spec.sketched else window, 5, *_keys(first.key),
         spec.kind, spec.threshold, spec.timespan, spec.dedup, spec.lateness,
         spec.capacity, _idle(spec), MAX_RAWS, MAX_EVIDENCE,
         int(spec.reports), int(spec.feeds),
-        *(part for one in together for part in _parts(one)),
     )  # fmt: skip
 
 
 def _calls(observations: Sequence[Observation]) -> Iterator[list[int]]:
     """The places of observations by their windows, in order, so many at a time."""
-    of_window: dict[UUID, list[int]] = {}
+    of_window: dict[str, list[int]] = {}
     for place, one in enumerate(observations):
         of_window.setdefault(one.key, []).append(place)
     for places in of_window.values():
@@ -194,7 +197,7 @@ def _script(name: str) -> str:
 
 
 @lru_cache(10_000)
-def _keys(key: UUID) -> tuple[str, ...]:
+def _keys(key: str) -> tuple[str, ...]:
     # The braces keep the keys of a window on one node of a Redis cluster.
     return tuple(f"{{{key}}}:{name}" for name in ("events", "hits", "raws", "notes", "latest"))
 

@@ -38,7 +38,6 @@ whoever was told first may have died before the outer window heard of it.
 
 from collections.abc import Sequence
 from typing import Final, Literal, Protocol
-from uuid import UUID
 
 from msgspec import Struct
 
@@ -113,7 +112,7 @@ class Observation(Struct, frozen=True, gc=False):
     """
 
     spec: WindowSpec
-    key: UUID
+    key: str
     event_id: str
     moment: int
     raw: bytes
@@ -177,7 +176,7 @@ class WindowKeeper(Protocol):
         """
         ...
 
-    def published(self, sightings: Sequence[tuple[UUID, WindowSpec, Sighting]]) -> None:
+    def published(self, sightings: Sequence[tuple[str, WindowSpec, Sighting]]) -> None:
         """These sightings are safe with the broker: do not report them again unless they change."""
         ...
 
