@@ -1,0 +1,81 @@
+"""What environments opt into, as the head of each component says that it is done."""
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from . import test_policies
+
+Object = dict[str, Any]
+SERVICES = (
+    "audit-event-generator",
+    "audit-log-analysis",
+    "event-audit-dashboard",
+    "notification-service",
+)
+OptedIn = Callable[..., list[Object]]
+
+
+@pytest.fixture
+def opted_in(root: Path, tmp_path: Path, kit: Any) -> OptedIn:
+    """Renders an application of production with a component, and what else goes with it."""
+
+    def render(app: str, component: str, **more: Any) -> list[Object]:
+        base = root / f"apps/{app}/envs/prod"
+        said = yaml.safe_load((base / "kustomization.yaml").read_text())
+        overlay = {
+            "resources": [os.path.relpath(base, tmp_path)],
+            "components": [os.path.relpath(root / f"apps/components/{component}", tmp_path)],
+            **{name: said[name] for name in ("namespace", "labels")},
+            **more,
+        }
+        (tmp_path / "kustomization.yaml").write_text(json.dumps(overlay))
+        rendered: list[Object] = kit.render(tmp_path)
+        return rendered
+
+    return render
+
+
+def test_traces_of_each_service_have_a_way_of_their_own(opted_in: OptedIn, kit: Any) -> None:
+    names = []
+    for service in SERVICES:
+        rendered = opted_in(service, "traces")
+        (policy,) = [one for one in kit.of_kind(rendered, "NetworkPolicy")
+                     if one["metadata"]["name"].endswith(".traces")]  # fmt: skip
+        (deployment,) = kit.of_kind(rendered, "Deployment")
+        pod = kit.pod_template(deployment)
+        chosen = policy["spec"]["podSelector"]["matchLabels"]
+        assert chosen.items() <= pod["metadata"]["labels"].items()
+        assert chosen["app.kubernetes.io/name"] == service
+        told = {one["name"]: one.get("value") for one in pod["spec"]["containers"][0]["env"]}
+        assert told["OTEL_EXPORTER_OTLP_ENDPOINT"] == "http://traces-collector.monitoring:4318"
+        test_policies.test_everything_is_labelled_and_so_are_its_pods(rendered, "prod", kit)
+        names.append(policy["metadata"]["name"])
+    # Argo CD has an Application for each service: no two may make the same object
+    assert len(set(names)) == len(SERVICES)
+
+
+def test_keda_looks_at_the_queue_of_its_environment(
+    opted_in: OptedIn, root: Path, kit: Any
+) -> None:
+    head = (root / "apps/components/keda/kustomization.yaml").read_text().split("apiVersion")[0]
+    lines = [line.removeprefix("#   ") for line in head.splitlines() if line.startswith("#   ")]
+    said = yaml.safe_load("\n".join(lines))
+    rendered = opted_in("audit-log-analysis", "keda", replacements=said["replacements"])
+    (scaled,) = kit.of_kind(rendered, "ScaledObject")
+    (trigger,) = scaled["spec"]["triggers"]
+    assert '{namespace="auditflow-prod", queue="audit_events"}' in trigger["metadata"]["query"]
+    assert not kit.of_kind(rendered, "HorizontalPodAutoscaler")
+    test_policies.test_everything_is_labelled_and_so_are_its_pods(rendered, "prod", kit)
+
+
+def test_keda_without_an_environment_looks_at_no_other(opted_in: OptedIn, kit: Any) -> None:
+    (scaled,) = kit.of_kind(opted_in("audit-log-analysis", "keda"), "ScaledObject")
+    (trigger,) = scaled["spec"]["triggers"]
+    assert 'namespace="NAMESPACE"' in trigger["metadata"]["query"]
+    assert trigger["metadata"]["ignoreNullValues"] == "false"
