@@ -92,6 +92,16 @@ def test_a_project_permits_what_its_environment_needs_and_no_other(
             assert not permitted(project, thing), kit.name(thing)
 
 
+@pytest.mark.parametrize("data", ["postgres", "rabbitmq", "redis"])
+def test_a_project_permits_three_in_the_place_of_one(
+    manifests: Any, root: Path, data: str, kit: Any
+) -> None:
+    (project,) = kit.of_kind(manifests.cluster("prod"), "AppProject")
+    for thing in kit.render(root / f"apps/data/{data}/ha"):
+        there = thing | {"metadata": thing["metadata"] | {"namespace": "auditflow-prod"}}
+        assert permitted(project, there), kit.name(thing)
+
+
 def test_the_platform_permits_the_roots_and_no_star_is_anywhere(manifests: Any, kit: Any) -> None:
     single = manifests.cluster("single")
     (platform,) = kit.of_kind(single, "AppProject")

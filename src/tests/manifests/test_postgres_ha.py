@@ -1,0 +1,108 @@
+"""What stands beside PostgreSQL's three instances keeps the policies of the others."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from . import test_policies
+
+Object = dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def objects(root: Path, kit: Any) -> list[Object]:
+    rendered: list[Object] = kit.render(root / "apps/data/postgres/ha")
+    return rendered
+
+
+@pytest.fixture(scope="module")
+def exporter(objects: list[Object], kit: Any) -> Object:
+    (one,) = kit.of_kind(objects, "Deployment")
+    found: Object = one
+    return found
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        test_policies.test_every_container_is_confined,
+        test_policies.test_every_container_asks_and_is_bounded,
+        test_policies.test_every_account_that_is_used_exists,
+        test_policies.test_images_are_pinned,
+        test_policies.test_data_ask_before_they_go,
+    ],
+    ids=lambda rule: rule.__name__.removeprefix("test_"),
+)
+def test_it_keeps_the_rules(rule: Any, objects: list[Object], kit: Any) -> None:
+    rule(objects, kit)
+
+
+def test_the_exporter_is_that_of_the_base(exporter: Object, kit: Any, root: Path) -> None:
+    (base,) = kit.of_kind(kit.render(root / "apps/data/postgres/base"), "StatefulSet")
+    (ours,) = kit.pod_template(exporter)["spec"]["containers"]
+    (theirs,) = [
+        one for one in kit.pod_template(base)["spec"]["containers"] if one["name"] == ours["name"]
+    ]
+    assert ours["image"] == theirs["image"]
+
+
+def test_prometheus_scrapes_it_as_postgresql(
+    objects: list[Object], exporter: Object, kit: Any
+) -> None:
+    (monitor,) = kit.of_kind(objects, "ServiceMonitor")
+    (service,) = kit.of_kind(objects, "Service")
+    labels = kit.pod_template(exporter)["metadata"]["labels"]
+    assert labels["prometheus_scrape"] == "true"
+    assert service["spec"]["selector"].items() <= labels.items()
+    assert (
+        monitor["spec"]["selector"]["matchLabels"].items() <= service["metadata"]["labels"].items()
+    )
+    (endpoint,) = monitor["spec"]["endpoints"]
+    assert endpoint["relabelings"] == [{"targetLabel": "job", "replacement": "postgresql"}]
+
+
+def test_it_reaches_the_instances_and_they_let_it_in(
+    objects: list[Object], exporter: Object, kit: Any
+) -> None:
+    labels = kit.pod_template(exporter)["metadata"]["labels"]
+    (cluster,) = kit.of_kind(objects, "Cluster")
+    instances = cluster["spec"]["inheritedMetadata"]["labels"]
+    policies = {
+        one["metadata"]["name"]: one["spec"] for one in kit.of_kind(objects, "NetworkPolicy")
+    }
+
+    def peers(rules: list[Object], way: str, port: int) -> list[dict[str, str]]:
+        return [
+            peer["podSelector"]["matchLabels"]
+            for rule in rules
+            if {"port": port} in rule.get("ports", [])
+            for peer in rule.get(way, [])
+            if "podSelector" in peer
+        ]
+
+    out = policies["postgres-exporter"]
+    assert out["podSelector"]["matchLabels"].items() <= labels.items()
+    assert [one.items() <= instances.items() for one in peers(out["egress"], "to", 5432)] == [True]
+    into = policies["postgres"]
+    assert into["podSelector"]["matchLabels"].items() <= instances.items()
+    assert any(one.items() <= labels.items() for one in peers(into["ingress"], "from", 5432))
+    # and not by the way that the instances have to each other
+    assert not instances.items() <= labels.items()
+
+
+def test_it_signs_in_with_a_password_that_the_guide_hands_over(
+    objects: list[Object], exporter: Object, kit: Any, root: Path
+) -> None:
+    (cluster,) = kit.of_kind(objects, "Cluster")
+    secrets = {
+        one["passwordSecret"]["name"]: one["name"] for one in cluster["spec"]["managed"]["roles"]
+    }
+    pod = kit.pod_template(exporter)["spec"]
+    user = {one["name"]: one.get("value") for one in pod["containers"][0]["env"]}
+    (volume,) = [one["secret"] for one in pod["volumes"] if "secret" in one]
+    assert secrets[volume["secretName"]] == user["DATA_SOURCE_USER"]
+    guide = (root / "docs/how-to/move-to-ha.md").read_text()
+    (line,) = [line for line in guide.splitlines() if line.strip().startswith("for role in")]
+    roles = line.strip().removeprefix("for role in ").removesuffix("; do").split()
+    assert {f"postgres-{role}" for role in roles} == secrets.keys() | {"postgres-owner"}
