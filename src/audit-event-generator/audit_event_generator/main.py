@@ -11,6 +11,7 @@ from auditflow import metrics as measuring
 from auditflow import serving
 from auditflow.amqp import Publisher, parameters
 from auditflow.health import Health
+from auditflow.tokens import Tokens
 
 
 def main() -> None:
@@ -40,7 +41,7 @@ def run(settings: Settings) -> None:
         metrics=metrics,
         health=health,
         registry=registry,
-        token=settings.ingest_token.get_secret_value(),
+        tokens=Tokens(settings.ingest_token, settings.ingest_token_before),
         github_secret=(
             settings.github_webhook_secret.get_secret_value()
             if settings.github_webhook_secret

@@ -20,6 +20,8 @@ class Settings(ServiceSettings, RabbitMQSettings):
     port: Port = 5000
     #: Who sends events must know it.
     ingest_token: Secret
+    #: What they knew before, for as long as some still show it.
+    ingest_token_before: Secret | None = None
     #: What GitHub signs its webhooks with. Such a signature then stands for the token.
     github_webhook_secret: Secret | None = None
     #: Synthetic events per second. One a minute is 0.0167.

@@ -10,6 +10,7 @@ import msgspec
 import pytest
 from flask.testing import FlaskClient
 from prometheus_client import CollectorRegistry
+from pydantic import SecretStr
 
 from audit_event_generator.delivery import Delivery
 from audit_event_generator.metrics import Metrics
@@ -18,6 +19,7 @@ from auditflow import event
 from auditflow.amqp import Message
 from auditflow.errors import PublishError
 from auditflow.health import Health
+from auditflow.tokens import Tokens
 
 TOKEN = "the-ingest-token"
 DATA = Path(__file__).parent / "data"
@@ -86,7 +88,7 @@ def ingest(broker: RememberingBroker, registry: CollectorRegistry) -> Ingest:
         metrics=metrics,
         health=Health({"rabbitmq": broker.check}),
         registry=registry,
-        token=TOKEN,
+        tokens=Tokens(SecretStr(TOKEN)),
     )
     return Ingest(flask.test_client(), registry)
 

@@ -10,6 +10,7 @@ import msgspec
 import pytest
 from flask.testing import FlaskClient
 from prometheus_client import CollectorRegistry
+from pydantic import SecretStr
 
 from audit_event_generator.delivery import Delivery
 from audit_event_generator.ingest import github, github_webhook
@@ -17,6 +18,7 @@ from audit_event_generator.metrics import Metrics
 from audit_event_generator.web import app
 from auditflow.event import Event
 from auditflow.health import Health
+from auditflow.tokens import Tokens
 
 from .conftest import DATA, TOKEN, Ingest, RememberingBroker
 
@@ -107,7 +109,7 @@ def signed(broker: RememberingBroker, registry: CollectorRegistry) -> FlaskClien
         metrics=metrics,
         health=Health({}),
         registry=registry,
-        token=TOKEN,
+        tokens=Tokens(SecretStr(TOKEN)),
         github_secret=SECRET,
     )
     return flask.test_client()

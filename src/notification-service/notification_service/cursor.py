@@ -26,15 +26,20 @@ class BadCursor(ValueError):
 
 
 class Cursors:
-    """Makes and reads cursors. All replicas share the secret, so any reads what another made."""
+    """Makes and reads cursors. All replicas share the secrets, so any reads what another made.
 
-    def __init__(self, secret: str) -> None:
-        self._key = hashlib.sha256(b"alerts cursor\n" + secret.encode()).digest()
+    They are made with the first secret; what others made is read.
+    """
+
+    def __init__(self, *secrets: str) -> None:
+        self._keys = [hashlib.sha256(b"alerts cursor\n" + one.encode()).digest() for one in secrets]
 
     def write(self, place: Place) -> str:
         """The cursor for what follows a place."""
         payload = msgspec.json.encode(place)
-        return base64.urlsafe_b64encode(self._sign(payload) + payload).rstrip(b"=").decode()
+        return (
+            base64.urlsafe_b64encode(_sign(self._keys[0], payload) + payload).rstrip(b"=").decode()
+        )
 
     def read(self, cursor: str) -> Place:
         """The place that a cursor means.
@@ -47,9 +52,10 @@ class Cursors:
         except (binascii.Error, ValueError):
             raise BadCursor from None
         signature, payload = raw[:_SIGNATURE_BYTES], raw[_SIGNATURE_BYTES:]
-        if not hmac.compare_digest(signature, self._sign(payload)):
+        if not any(hmac.compare_digest(signature, _sign(key, payload)) for key in self._keys):
             raise BadCursor
         return msgspec.json.decode(payload, type=Place)
 
-    def _sign(self, payload: bytes) -> bytes:
-        return hmac.digest(self._key, payload, "sha256")[:_SIGNATURE_BYTES]
+
+def _sign(key: bytes, payload: bytes) -> bytes:
+    return hmac.digest(key, payload, "sha256")[:_SIGNATURE_BYTES]

@@ -7,6 +7,7 @@ from typing import Final
 from auditflow import amqp, serving, topology
 from auditflow import metrics as measuring
 from auditflow.health import Health
+from auditflow.tokens import Tokens
 from notification_service.api import app
 from notification_service.database.connection import connect
 from notification_service.database.folding import FindingStore
@@ -68,7 +69,7 @@ def run(settings: Settings) -> None:
         health,
         registry,
         metrics,
-        token=settings.api_token.get_secret_value(),
+        tokens=Tokens(settings.api_token, settings.api_token_before),
     )
 
     def stop() -> None:

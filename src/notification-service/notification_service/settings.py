@@ -8,3 +8,5 @@ class Settings(RabbitMQSettings, PostgresSettings, ServiceSettings):
 
     port: Port = 8000
     api_token: Secret
+    #: What they showed before, for as long as some still do.
+    api_token_before: Secret | None = None

@@ -9,11 +9,13 @@ from urllib.parse import quote, urlencode
 
 import pytest
 from prometheus_client import CollectorRegistry
+from pydantic import SecretStr
 from quart import Quart
 
 from auditflow.event import Severity
 from auditflow.finding import Finding
 from auditflow.health import Health
+from auditflow.tokens import Tokens
 from notification_service.api import app as application
 from notification_service.database.folding import FindingStore
 from notification_service.database.reading import AlertReader
@@ -24,9 +26,10 @@ Answer = tuple[int, dict[str, Any], Any]
 Get = Callable[..., Answer]
 
 
-def _app(reader: Any) -> Quart:
+def _app(reader: Any, token: str = TOKEN, before: str | None = None) -> Quart:
     registry = CollectorRegistry()
-    return application.create(reader, Health({}), registry, Metrics(registry), token=TOKEN)
+    tokens = Tokens(SecretStr(token), None if before is None else SecretStr(before))
+    return application.create(reader, Health({}), registry, Metrics(registry), tokens=tokens)
 
 
 def _get(app: Quart, path: str, token: str | None = TOKEN, method: str = "GET") -> Answer:
@@ -220,6 +223,29 @@ def test_without_the_token_nothing_is_told(
 
     assert (code, answer["title"]) == (401, "Unauthorized")
     assert headers["WWW-Authenticate"] == 'Bearer realm="auditflow"'
+
+
+def test_while_the_token_is_rotated_both_are_good_and_so_are_cursors_of_before(
+    reader: AlertReader, store: FindingStore, make_finding: Callable[..., Finding], ids: Any
+) -> None:
+    # given a client of the old token, in the middle of a list
+    store.fold([make_finding(user=f"user-{number}") for number in range(3)])
+    old = _app(reader)
+    everything = ids(_get(old, "/alerts")[1]["alerts"])
+    first = _get(old, "/alerts?limit=2")[1]
+
+    # when the service has a new token, and knows that of before
+    new = _app(reader, "another", before=TOKEN)
+
+    # then the client goes on, and so does one with the new token
+    for token in (TOKEN, "another"):
+        code, answer, _ = _get(new, f"/alerts?limit=2&cursor={first['next_cursor']}", token)
+        assert (code, ids(answer["alerts"])) == (200, everything[2:])
+    assert _get(new, "/alerts", "wrong")[0] == 401
+    # and when it has forgotten the old one, neither the token nor the cursor is good
+    over = _app(reader, "another")
+    assert _get(over, "/alerts")[0] == 401
+    assert _get(over, f"/alerts?cursor={first['next_cursor']}", "another")[0] == 400
 
 
 def test_methods_and_addresses_that_are_not_there(reader: AlertReader) -> None:

@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 from prometheus_client import CollectorRegistry
+from pydantic import SecretStr
 
 from auditflow.health import Health
+from auditflow.tokens import Tokens
 from notification_service.api import app as application
 from notification_service.cursor import Cursors
 from notification_service.database.reading import AlertReader
@@ -18,7 +20,8 @@ from notification_service.query import BadQuery, parse
 
 def _fetch(path: str) -> tuple[str, Any]:
     registry, reader = CollectorRegistry(), AlertReader(None)  # type: ignore[arg-type]
-    app = application.create(reader, Health({}), registry, Metrics(registry), token="t")
+    tokens = Tokens(SecretStr("t"))
+    app = application.create(reader, Health({}), registry, Metrics(registry), tokens=tokens)
 
     async def ask() -> tuple[str, Any]:
         answer = await app.test_client().get(path)

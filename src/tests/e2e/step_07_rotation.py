@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import httpx
 import pytest
-from lab import argocd, events
+from lab import argocd, events, visitors
 from lab.bootstrap import Delivery
 from lab.environment import Environment
 from lab.errors import CommandFailed
 from lab.progress import say
 from lab.waiting import until
 
-#: Three consumers at once, and the servers that know their passwords.
-_CONSUMERS = ("audit-event-generator", "audit-log-analysis", "notification-service")
+#: All consumers at once, in the order in which they start anew: the dashboard shows the API's token.
+_CONSUMERS = (
+    "audit-event-generator",
+    "audit-log-analysis",
+    "notification-service",
+    "event-audit-dashboard",
+)
+#: What clients of a service show, and know only when somebody tells them.
+_TOKENS = {"audit-event-generator": "INGEST_TOKEN", "notification-service": "API_TOKEN"}
 _SERVERS = ("postgres", "rabbitmq", "redis", "redis-ha")
 _PREFIX = "rotation"
 #: The kubelet brings a changed Secret into a pod within two minutes.
@@ -22,27 +30,49 @@ def test_passwords_are_rotated_while_events_flow(delivery: Delivery, staging: En
     kube, rotation = delivery.cluster.kube, _Rotation(delivery, staging)
     old = {name: staging.secret(name) for name in _CONSUMERS}
 
-    # Given a source that posts events all the time
-    with events.streaming(staging, _PREFIX) as stream:
+    # Given a source that posts events all the time, and a program that reads alerts
+    with (
+        events.streaming(staging, _PREFIX) as stream,
+        staging.api() as program,
+        visitors.asking(program, "/alerts?limit=1") as read,
+    ):
         until(lambda: len(stream.accepted) > 5, "events flow", seconds=30)
 
-        # When someone deletes the Secrets, has the Job make them anew, and tells the servers
+        # When someone keeps the tokens that they have, deletes the Secrets, has the Job make them
+        # anew, and tells the servers
+        rotation.keep_tokens(old)
         rotation.make_anew()
         rotation.tell_postgres()
         rotation.tell_rabbitmq()
         rotation.tell_redis()
-        for service in _CONSUMERS:
-            rotation.kubectl("rollout", "restart", f"deployment/{service}")
-        for service in _CONSUMERS:
-            rotation.kubectl("rollout", "status", f"deployment/{service}", "--timeout=300s")
+        *services, dashboard = _CONSUMERS
+        rotation.restart(*services)
+        rotation.restart(dashboard)
         so_far = len(stream.accepted)
         until(lambda: len(stream.accepted) > so_far + 5, "events flow again", seconds=60)
-    say(f"{len(stream.accepted)} bursts accepted, {stream.refused} posts refused and repeated")
+    say(
+        f"{len(stream.accepted)} bursts accepted, {stream.refused} posts repeated; read: {dict(read)}"
+    )
+
+    # Then both went on with the tokens that they had
+    assert set(read) == {httpx.codes.OK}
+    with staging.dashboard() as browser:
+        assert browser.get("/alerts").status_code == httpx.codes.OK
+    # until the old ones are forgotten
+    rotation.forget_tokens()
+    rotation.restart(*_TOKENS)
+    with staging.generator() as source, staging.api() as reader:
+        assert source.post("/ingest/ndjson").status_code != httpx.codes.UNAUTHORIZED
+        assert reader.get("/alerts").status_code == httpx.codes.OK
+        for client, name in ((source, "audit-event-generator"), (reader, "notification-service")):
+            client.headers["Authorization"] = f"Bearer {old[name][_TOKENS[name]]}"
+        assert source.post("/ingest/ndjson").status_code == httpx.codes.UNAUTHORIZED
+        assert reader.get("/alerts").status_code == httpx.codes.UNAUTHORIZED
 
     # Then every value is another one, and the servers refuse the old ones
     for name, values in old.items():
         new = staging.secret(name)
-        assert not {new[key] for key in _passwords(values)} & set(values.values()), name
+        assert not set(new.values()) & set(values.values()), name
     rabbitmq = ("rabbitmq-0", "rabbitmqctl", "authenticate_user", "audit-log-analysis")
     redis = ("redis-0", "redis-cli", "--user", "audit-log-analysis", "--pass")
     with pytest.raises(CommandFailed):
@@ -82,6 +112,20 @@ class _Rotation:
     def exec(self, pod: str, *words: str) -> str:
         space = f"--namespace={self._environment.namespace}"
         return self._delivery.cluster.kubectl("exec", pod, space, "--", *words)
+
+    def keep_tokens(self, old: dict[str, dict[str, str]]) -> None:
+        for service, token in _TOKENS.items():
+            kept = f"--from-literal={token}={old[service][token]}"
+            self.kubectl("create", "secret", "generic", f"{service}-before", kept)
+
+    def forget_tokens(self) -> None:
+        self.kubectl("delete", "secret", *(f"{service}-before" for service in _TOKENS))
+
+    def restart(self, *services: str) -> None:
+        for service in services:
+            self.kubectl("rollout", "restart", f"deployment/{service}")
+        for service in services:
+            self.kubectl("rollout", "status", f"deployment/{service}", "--timeout=300s")
 
     def make_anew(self) -> None:
         self.kubectl("delete", "secret", *_CONSUMERS, *_SERVERS)
@@ -137,8 +181,3 @@ class _Rotation:
             seconds=_FILES_WITHIN,
             every=2,
         )
-
-
-def _passwords(values: dict[str, str]) -> list[str]:
-    """The keys that one consumer rotates alone; the API's token is the dashboard's too."""
-    return [key for key in values if key != "API_TOKEN"]

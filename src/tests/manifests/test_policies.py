@@ -232,11 +232,18 @@ def test_every_secret_that_is_mounted_is_one_that_the_job_makes(
 ) -> None:
     from auditflow.provisioning.catalogue import SECRETS
 
-    mounted = {
-        volume["secret"]["secretName"]
+    volumes = [
+        volume
         for one in workloads(objects, kit)
         for volume in kit.pod_template(one)["spec"].get("volumes", [])
-        if "secret" in volume
+    ]
+    projected = [
+        source["secret"]
+        for volume in volumes
+        for source in volume.get("projected", {}).get("sources", [])
+    ]
+    mounted = {volume["secret"]["secretName"] for volume in volumes if "secret" in volume} | {
+        secret["name"] for secret in projected if not secret.get("optional")
     }
     ha = {"redis-ha", "redis-replication"}
     assert mounted == SECRETS.keys() - {"rabbitmq-people", "redis-people"} - ha
@@ -245,6 +252,11 @@ def test_every_secret_that_is_mounted_is_one_that_the_job_makes(
     assert create["verbs"] == ["create"]
     assert get["verbs"] == ["get"]
     assert set(get["resourceNames"]) == SECRETS.keys()
+    # What else may be there is a token of before, which a person puts there for a rotation.
+    for secret in projected:
+        if secret.get("optional"):
+            (token,) = secret["items"]
+            assert token["key"] in SECRETS[secret["name"].removesuffix("-before")]
 
 
 def test_data_ask_before_they_go(objects: list[Object], kit: Any) -> None:

@@ -11,6 +11,7 @@ from audit_event_generator.web.observe import Observed
 from auditflow import operations
 from auditflow.health import Health
 from auditflow.serving import MAX_BODY_BYTES
+from auditflow.tokens import Tokens
 
 SERVICE = "audit-event-generator"
 
@@ -21,14 +22,14 @@ def create(
     metrics: Metrics,
     health: Health,
     registry: CollectorRegistry,
-    token: str,
+    tokens: Tokens,
     github_secret: str | None = None,
 ) -> Flask:
     """Everything is passed in, so that a test can pass something else."""
     app = Flask(SERVICE, static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
     operations.measure(app, metrics.http, request=request)
-    app.register_blueprint(routes.blueprint(delivery, metrics, Guard(token), github_secret))
+    app.register_blueprint(routes.blueprint(delivery, metrics, Guard(tokens), github_secret))
     operations.add_routes(app, health, registry, service=SERVICE, request=request)
     problems.add_handlers(app)
     app.wsgi_app = Observed(app.wsgi_app, metrics)  # type: ignore[method-assign]

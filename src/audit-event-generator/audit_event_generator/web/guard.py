@@ -1,10 +1,9 @@
 """Who may send events: whoever knows the token."""
 
-import hmac
-
 from flask import Request
 
 from auditflow.problem import Problem
+from auditflow.tokens import Tokens
 
 
 class Guard:
@@ -14,8 +13,8 @@ class Guard:
     no bearer token on plain HTTP, only what its webhook's URL says.
     """
 
-    def __init__(self, token: str) -> None:
-        self._token = token.encode()
+    def __init__(self, tokens: Tokens) -> None:
+        self._tokens = tokens
 
     def refuse(self, request: Request) -> tuple[bytes, int, dict[str, str]] | None:
         """None when the request carries the token, else the answer that says so."""
@@ -25,7 +24,7 @@ class Guard:
                 401, "Unauthorized", "Send the ingest token: `Authorization: Bearer <token>`."
             )
             return problem.response(WWW_Authenticate='Bearer realm="auditflow"')
-        if hmac.compare_digest(token, self._token):
+        if self._tokens.know(token):
             return None
         problem = Problem(401, "Unauthorized", "The token is not the one that this service has.")
         return problem.response(WWW_Authenticate='Bearer realm="auditflow", error="invalid_token"')

@@ -1,7 +1,6 @@
 """``/alerts``: the list and the detail."""
 
 import asyncio
-import hmac
 from collections.abc import Callable
 from functools import partial
 from http import HTTPStatus
@@ -15,6 +14,7 @@ from quart_schema import document_querystring, document_response, security_schem
 
 from auditflow.errors import Unavailable
 from auditflow.problem import Problem
+from auditflow.tokens import Tokens
 from notification_service import query
 from notification_service.api import views
 from notification_service.api.faults import Answer, problem
@@ -30,14 +30,14 @@ T = TypeVar("T")
 _JSON: Final = {"Content-Type": "application/json", "Cache-Control": "no-store"}
 
 
-def blueprint(reader: AlertReader, cursors: Cursors, *, token: str) -> Blueprint:
-    """The routes, for clients that show the token."""
+def blueprint(reader: AlertReader, cursors: Cursors, *, tokens: Tokens) -> Blueprint:
+    """The routes, for clients that show a token."""
     routes = Blueprint("alerts", __name__)
 
     @routes.before_request
     async def authorise() -> Answer | None:
         scheme, _, shown = request.headers.get("Authorization", "").partition(" ")
-        if scheme.lower() == "bearer" and hmac.compare_digest(shown.encode(), token.encode()):
+        if scheme.lower() == "bearer" and tokens.know(shown.encode()):
             return None
         return problem(
             HTTPStatus.UNAUTHORIZED,

@@ -10,6 +10,7 @@ from quart_schema import hide
 from auditflow import logs, operations
 from auditflow.health import Health
 from auditflow.metrics import OPERATIONS
+from auditflow.tokens import Tokens
 from notification_service.api import alerts, docs, faults, openapi
 from notification_service.api.traced import Traced
 from notification_service.cursor import Cursors
@@ -27,9 +28,9 @@ def create(
     registry: CollectorRegistry,
     metrics: Metrics,
     *,
-    token: str,
+    tokens: Tokens,
 ) -> Quart:
-    """The Quart application. ``token`` is what clients of ``/alerts`` must show."""
+    """The Quart application. ``tokens`` are what clients of ``/alerts`` show."""
     app = Quart("notification_service", static_folder=None)
     app.config["PROPAGATE_EXCEPTIONS"] = False
     openapi.add(app)
@@ -37,7 +38,7 @@ def create(
     operations.add_routes(app, health, registry, service=SERVICE, request=request)
     for name in ("healthz", "readyz", "metrics"):
         hide(app.view_functions[f"operations.{name}"])
-    app.register_blueprint(alerts.blueprint(reader, Cursors(token), token=token))
+    app.register_blueprint(alerts.blueprint(reader, Cursors(*tokens.values), tokens=tokens))
     docs.add(app)
     _measure(app, metrics)
     app.asgi_app = Traced(app.asgi_app)  # type: ignore[method-assign]

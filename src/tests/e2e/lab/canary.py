@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import threading
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +10,7 @@ from typing import Any
 import httpx
 import yaml
 
-from . import argocd, prometheus
+from . import argocd, prometheus, visitors
 from .beside import Beside
 from .bootstrap import Delivery
 from .environment import Environment
@@ -49,7 +46,7 @@ def _good(delivery: Delivery, dev: Environment, folder: Path) -> Canary:
     """A good version takes over."""
     name = dev.services[SERVICE]
     _opted_in(delivery, dev, folder)
-    with _visitors(dev) as seen:
+    with dev.dashboard() as browser, visitors.asking(browser, "/alerts") as seen:
         # Given people who look at the dashboard, and a version that Prometheus has measured
         _wait_until_measured(delivery, dev)
         stable = _rollout(dev)["status"]["stableRS"]
@@ -84,7 +81,7 @@ def _bad(delivery: Delivery, dev: Environment, *, after: Beside[Canary]) -> Cana
     kube, name = delivery.cluster.kube, dev.services[SERVICE]
     good = dev.image(SERVICE)
     stable = _rollout(dev)["status"]["stableRS"]
-    with _visitors(dev) as seen:
+    with dev.dashboard() as browser, visitors.asking(browser, "/alerts") as seen:
         delivery.pin(dev.name, Version.ERRING, SERVICE)
         commit = delivery.deliver("dev: a bad dashboard", name)
 
@@ -193,29 +190,3 @@ def _measurements(dev: Environment) -> list[float]:
     results: list[Any] = newest["status"]["metricResults"][0]["measurements"]
     values = [one["value"].strip("[]") for one in results if one.get("value", "[]") != "[]"]
     return [float(value) for value in values if value != "NaN"]
-
-
-@contextmanager
-def _visitors(dev: Environment) -> Iterator[Counter[int]]:
-    """Someone looks at the list of alerts all the time; the answers, counted by status."""
-    seen: Counter[int] = Counter()
-    stop = threading.Event()
-
-    def visit(browser: httpx.Client) -> None:
-        while not stop.wait(0.2):
-            try:
-                # A new connection each time, so that each of the pods has its share.
-                answer = browser.get("/alerts", headers={"Connection": "close"})
-            except httpx.TransportError:
-                seen[0] += 1
-            else:
-                seen[answer.status_code] += 1
-
-    with dev.dashboard() as browser:
-        thread = threading.Thread(target=visit, args=(browser,))
-        thread.start()
-        try:
-            yield seen
-        finally:
-            stop.set()
-            thread.join()

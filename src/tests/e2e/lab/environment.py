@@ -34,13 +34,13 @@ class Environment:
 
     @contextmanager
     def generator(self) -> Iterator[httpx.Client]:
-        """A client that may post events."""
+        """A client that may post events, with the token of now, also when there is another later."""
         with self._client("audit-event-generator", "INGEST_TOKEN") as client:
             yield client
 
     @contextmanager
     def api(self) -> Iterator[httpx.Client]:
-        """A client that may read alerts."""
+        """A client that may read alerts, with the token of now."""
         with self._client("notification-service", "API_TOKEN") as client:
             yield client
 
@@ -62,10 +62,6 @@ class Environment:
             )
             assert answer.status_code == httpx.codes.SEE_OTHER, answer.text
             yield client
-
-    def ingest_token(self) -> str:
-        """The token that sources show, as the Secret has it now."""
-        return self.secret("audit-event-generator")["INGEST_TOKEN"]
 
     def alerts(self) -> list[Object]:
         """Every alert, by following the cursor."""
