@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import uuid
+
 import httpx
 import pytest
 from lab import argocd, events, visitors
 from lab.bootstrap import Delivery
 from lab.environment import Environment
 from lab.errors import CommandFailed
+from lab.kube import Object
 from lab.progress import say
 from lab.waiting import until
 
@@ -21,7 +24,8 @@ _CONSUMERS = (
 #: What clients of a service show, and know only when somebody tells them.
 _TOKENS = {"audit-event-generator": "INGEST_TOKEN", "notification-service": "API_TOKEN"}
 _SERVERS = ("postgres", "rabbitmq", "redis", "redis-ha")
-_PREFIX = "rotation"
+#: In a cluster that was kept, the run before has alerts of its own.
+_PREFIX = f"rotation-{uuid.uuid4().hex[:6]}"
 #: The kubelet brings a changed Secret into a pod within two minutes.
 _FILES_WITHIN = 240
 
@@ -126,6 +130,15 @@ class _Rotation:
             self.kubectl("rollout", "restart", f"deployment/{service}")
         for service in services:
             self.kubectl("rollout", "status", f"deployment/{service}", "--timeout=300s")
+            # The last of before still answers those who have not heard that it leaves.
+            self._until_left(service)
+
+    def _until_left(self, service: str) -> None:
+        until(
+            lambda: not any(_leaves(pod) for pod in self._environment.pods(service)),
+            f"the pods of before of {service} are gone",
+            seconds=60,
+        )
 
     def make_anew(self) -> None:
         self.kubectl("delete", "secret", *_CONSUMERS, *_SERVERS)
@@ -181,3 +194,7 @@ class _Rotation:
             seconds=_FILES_WITHIN,
             every=2,
         )
+
+
+def _leaves(pod: Object) -> bool:
+    return "deletionTimestamp" in pod["metadata"]
