@@ -12,9 +12,10 @@ from typing import Final
 from msgspec import Struct
 
 from audit_analysis import chains, findings
-from audit_analysis.chains import Counted, Part, Parts
+from audit_analysis.chains import Counted
 from audit_analysis.findings import Context
 from audit_analysis.metrics import Ledger, Metrics
+from audit_analysis.parts import Part, Parts
 from audit_analysis.sigma.fields import View
 from audit_analysis.sigma.rule import Detector, RuleSet
 from audit_analysis.telling import Found, Publish, Teller, Told

@@ -30,12 +30,23 @@ def exporter(objects: list[Object], kit: Any) -> Object:
         test_policies.test_every_container_asks_and_is_bounded,
         test_policies.test_every_account_that_is_used_exists,
         test_policies.test_images_are_pinned,
-        test_policies.test_data_ask_before_they_go,
     ],
     ids=lambda rule: rule.__name__.removeprefix("test_"),
 )
 def test_it_keeps_the_rules(rule: Any, objects: list[Object], kit: Any) -> None:
     rule(objects, kit)
+
+
+def test_the_data_ask_before_they_go(objects: list[Object], kit: Any) -> None:
+    (cluster,) = kit.of_kind(objects, "Cluster")
+    options = cluster["metadata"]["annotations"]["argocd.argoproj.io/sync-options"]
+    assert {"Prune=confirm", "Delete=confirm"} <= set(options.split(","))
+
+
+def test_the_exporter_is_probed_where_it_answers(exporter: Object, kit: Any) -> None:
+    (container,) = kit.pod_template(exporter)["spec"]["containers"]
+    for kind in ("startup", "liveness", "readiness"):
+        assert container[f"{kind}Probe"]["httpGet"] == {"path": "/", "port": "metrics"}
 
 
 def test_the_exporter_is_that_of_the_base(exporter: Object, kit: Any, root: Path) -> None:
