@@ -36,7 +36,7 @@ class Block(BaseSettings):
 class ServiceSettings(Block):
     """What every service has: where it listens and how much it says."""
 
-    host: str = "0.0.0.0"  # noqa: S104  # nosec B104 - a pod must listen on its address
+    host: str = "0.0.0.0"  # noqa: S104 # nosec B104 # a pod must listen on its address
     port: Port
     log_level: Annotated[str, Field(pattern="^(DEBUG|INFO|WARNING|ERROR)$")] = "INFO"
     environment: Annotated[str, Field(pattern="^[a-z0-9-]{1,32}$")] = "local"

@@ -91,7 +91,7 @@ def data_exfiltration(rng: random.Random) -> list[Step]:
     """Data are packed and sent out of the house, piece by piece (T1560.001, T1048)."""
     person = rng.choice(world.PEOPLE)
     host, ip, path = rng.choice(person.hosts), rng.choice(world.OUTSIDE), rng.choice(_DATA)
-    packed = "/var/tmp/.cache.tar.gz"  # noqa: S108 # nosec B108 - a name in a story
+    packed = "/var/tmp/.cache.tar.gz"  # noqa: S108 # nosec B108 # a name in a story
     return [
         events.sudo(rng, person.name, host, f"tar czf {packed} {path}"),
         *(

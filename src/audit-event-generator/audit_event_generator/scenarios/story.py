@@ -41,7 +41,7 @@ def tell(seed: int, clock: Clock) -> Iterator[Told]:
 
     The same seed and the same times give the same events with the same identifiers.
     """
-    rng = random.Random(seed)  # noqa: S311 # nosec B311 - a story, not a secret
+    rng = random.Random(seed)  # noqa: S311 # nosec B311 # a story, not a secret
     work = _Work(rng)
     raids = _Raids(rng)
     number = 0

@@ -80,14 +80,17 @@ class Namespace:
             raise _failure(error, f"creating Secret {name}") from None
 
     def _ask(self, method: str, path: str, body: Any = None) -> Any:
-        request = urllib.request.Request(  # noqa: S310 # nosec B310 - its own API server - the scheme is ours
+        # The scheme of both is ours: it is the pod's own API server.
+        request = urllib.request.Request(  # noqa: S310 # nosec B310
             self._url + path,
             method=method,
             data=None if body is None else json.dumps(body).encode(),
             headers={"Authorization": f"Bearer {self._token}", "Content-Type": "application/json"},
         )
         try:
-            with urllib.request.urlopen(request, timeout=_SECONDS, context=self._tls) as answer:  # noqa: S310 # nosec B310 - its own API server # nosec B310
+            with urllib.request.urlopen(  # noqa: S310 # nosec B310
+                request, timeout=_SECONDS, context=self._tls
+            ) as answer:
                 return json.load(answer)
         except urllib.error.HTTPError:
             raise
