@@ -48,8 +48,8 @@ bootstrap: ## put Argo CD on the cluster of KUBECONFIG, and hand it its folder (
 	@kubectl apply --server-side --force-conflicts -k bootstrap/argocd || true # its own kinds are new
 	kubectl wait --for=condition=Established --timeout=2m crd/applications.argoproj.io crd/appprojects.argoproj.io
 	kubectl apply --server-side --force-conflicts -k bootstrap/argocd
-	kubectl -n argocd rollout status deployment/argocd-server --timeout=5m
 	kubectl apply --server-side --force-conflicts -k clusters/$(or $(CLUSTER),single)
+	kubectl -n argocd rollout status deployment/argocd-server --timeout=5m
 
 bench: setup ## measure speed, as ratios within one run (ARGS=--quick)
 	@$(LOCAL) install

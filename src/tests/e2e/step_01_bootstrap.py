@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from lab import argocd, bootstrap
 from lab.bootstrap import Delivery
 from lab.environment import Environment
@@ -45,6 +46,8 @@ def test_bootstrap_brings_up_dev_and_staging(
             assert environment.runs(service, digest), (environment.name, service)
 
 
+# Prometheus comes up meanwhile; step 4 begins what it measures.
+@pytest.mark.usefixtures("measured")
 def test_prod_waits_for_a_person(delivery: Delivery, prod: Environment) -> None:
     # Given prod's Applications, which nobody has synced
     kube = delivery.cluster.kube

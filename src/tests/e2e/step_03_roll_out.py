@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from lab import argocd, events
+from lab import events
 from lab.bootstrap import Delivery
 from lab.environment import Environment
 from lab.progress import say
@@ -17,7 +17,6 @@ _PREFIX = "roll-out"
 
 
 def test_a_commit_rolls_out_and_loses_no_event(delivery: Delivery, dev: Environment) -> None:
-    kube = delivery.cluster.kube
     new = {service: delivery.releases[service, Version.NEXT].digest for service in SERVICES}
     took: dict[str, float] = {}
 
@@ -40,7 +39,7 @@ def test_a_commit_rolls_out_and_loses_no_event(delivery: Delivery, dev: Environm
 
         _wait(rolled_out, seconds=_PATIENCE)
         for service in SERVICES:
-            argocd.wait_for(kube, dev.services[service], revision=commit)
+            delivery.wait_for(dev.services[service], commit)
     say(", ".join(f"{service} {seconds:.0f} s" for service, seconds in took.items()))
     say(f"{len(stream.accepted)} bursts accepted, {stream.refused} posts refused and repeated")
 

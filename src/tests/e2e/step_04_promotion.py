@@ -13,6 +13,9 @@ from lab.waiting import until
 _PATIENCE = 240
 
 
+# dev's canaries begin here; step 9 tells how they ended. This clone does not see their commits
+# before it has copied what dev runs.
+@pytest.mark.usefixtures("canaries")
 def test_a_merge_promotes_to_staging(delivery: Delivery, staging: Environment) -> None:
     # Given a branch that copies what dev runs
     # When it is merged
@@ -21,9 +24,7 @@ def test_a_merge_promotes_to_staging(delivery: Delivery, staging: Environment) -
 
     # Then staging runs it
     for service in SERVICES:
-        argocd.wait_for(
-            delivery.cluster.kube, staging.services[service], revision=commit, seconds=_PATIENCE
-        )
+        delivery.wait_for(staging.services[service], commit, seconds=_PATIENCE)
         assert staging.runs(service, delivery.releases[service, Version.NEXT].digest), service
 
 
@@ -36,10 +37,10 @@ def test_prod_runs_it_when_a_person_syncs_inside_the_window(
     _promote(delivery, source="staging", target="prod")
     delivery.window(schedule="0 0 1 1 *", duration="1m")
     commit = delivery.deliver("prod: closed", "prod")
-    argocd.wait_for(kube, "prod", revision=commit, health=None, seconds=60)
+    delivery.wait_for("prod", commit, health=None, seconds=60)
     argocd.refresh(kube, *prod.services.values())
     for name in prod.services.values():
-        argocd.wait_for(kube, name, revision=commit, sync="OutOfSync", health=None)
+        delivery.wait_for(name, commit, sync="OutOfSync", health=None)
 
     # When someone tries to sync all the same
     with argocd.api(delivery.cluster) as api:
@@ -53,13 +54,13 @@ def test_prod_runs_it_when_a_person_syncs_inside_the_window(
         # And when the window is open, the same button brings the new version
         delivery.window(schedule="0 0 * * *", duration="24h")
         commit = delivery.deliver("prod: open", "prod")
-        argocd.wait_for(kube, "prod", revision=commit, health=None, seconds=60)
+        delivery.wait_for("prod", commit, health=None, seconds=60)
         argocd.refresh(kube, *prod.services.values())
         for name in prod.services.values():
-            argocd.wait_for(kube, name, revision=commit, sync="OutOfSync", health=None)
+            delivery.wait_for(name, commit, sync="OutOfSync", health=None)
             api.sync(name)
     for service in SERVICES:
-        argocd.wait_for(kube, prod.services[service], revision=commit, seconds=_PATIENCE)
+        delivery.wait_for(prod.services[service], commit, seconds=_PATIENCE)
         until(
             lambda service=service: prod.runs(  # type: ignore[misc]
                 service, delivery.releases[service, Version.NEXT].digest

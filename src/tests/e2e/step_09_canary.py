@@ -1,6 +1,6 @@
 """A canary: a good version takes over step by step, a bad one aborts by itself.
 
-Both began with step 5, and went on beside the steps since: they mostly wait.
+Both began with step 4, and went on beside the steps since: they mostly wait.
 """
 
 from __future__ import annotations

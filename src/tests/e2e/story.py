@@ -10,8 +10,10 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from lab import argocd, bootstrap, builders, progress, releases, report
+from lab import argocd, bootstrap, builders, progress, prometheus, releases, report
 from lab import cluster as clusters
+from lab.bad_version import WayBack, survived
+from lab.beside import Beside
 from lab.bootstrap import Delivery
 from lab.canary import Canaries
 from lab.cluster import Cluster
@@ -78,11 +80,23 @@ def prod(cluster: Cluster) -> Environment:
 
 
 @pytest.fixture(scope="session")
-def canaries(
-    delivery: Delivery, dev: Environment, tmp_path_factory: pytest.TempPathFactory
-) -> Canaries:
+def measured(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Beside[None]:
+    """A Prometheus in the cluster, which is brought up beside the steps."""
+    folder = tmp_path_factory.mktemp("prometheus")
+    return Beside(lambda: prometheus.install(cluster, folder))
+
+
+@pytest.fixture(scope="session")
+def canaries(delivery: Delivery, dev: Environment, measured: Beside[None]) -> Canaries:
     """Two canaries in dev, which go on beside the steps from the first that asks for them."""
-    return Canaries(delivery, dev, tmp_path_factory.mktemp("prometheus"))
+    return Canaries(delivery, dev, measured)
+
+
+@pytest.fixture(scope="session")
+def bad_version(delivery: Delivery, prod: Environment) -> Beside[WayBack]:
+    """A bad version in prod, which goes on beside the steps likewise."""
+    aside = delivery.aside("bad-version")
+    return Beside(lambda: survived(aside, prod))
 
 
 @pytest.hookimpl(wrapper=True)

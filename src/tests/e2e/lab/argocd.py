@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from operator import eq
 from typing import Any
 
 import httpx
@@ -78,14 +77,14 @@ def wait_for(
     name: str,
     *,
     revision: str,
-    contains: Callable[[str, str], bool] = eq,
-    sync: str = "Synced",
-    health: str | None = "Healthy",
-    seconds: float = 180,
+    contains: Callable[[str, str], bool],
+    sync: str,
+    health: str | None,
+    seconds: float,
 ) -> Application:
     """Wait until an Application is in a state at a commit; None is any health.
 
-    Where others commit meanwhile, ``contains`` tells whether a later revision has it too.
+    :param contains: whether a revision, the first argument, has the commit in it.
     """
 
     def there() -> Application:

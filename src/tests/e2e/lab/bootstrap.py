@@ -43,6 +43,29 @@ class Delivery:
         argocd.refresh(self.cluster.kube, *applications)
         return commit
 
+    def wait_for(
+        self,
+        name: str,
+        commit: str,
+        *,
+        sync: str = "Synced",
+        health: str | None = "Healthy",
+        seconds: float = 180,
+    ) -> None:
+        """Wait until an Application is in a state, at a commit or one after it; None is any health.
+
+        Others commit meanwhile, so the newest revision may be theirs.
+        """
+        argocd.wait_for(
+            self.cluster.kube,
+            name,
+            revision=commit,
+            contains=self.repository.contains,
+            sync=sync,
+            health=health,
+            seconds=seconds,
+        )
+
     def aside(self, name: str) -> Delivery:
         """The same for someone who commits while the steps go on."""
         return replace(self, repository=self.repository.clone(name))
@@ -100,7 +123,7 @@ def overlays(repository: Repository) -> list[Path]:
 
 
 def run(delivery: Delivery) -> None:
-    """Install Argo CD from ``bootstrap/`` and apply the root; return when Argo CD serves."""
+    """Install Argo CD from ``bootstrap/``, hand it the root, and return when it serves."""
     cluster, work = delivery.cluster, delivery.repository.work
 
     def applied(folder: Path) -> bool:
@@ -112,6 +135,7 @@ def run(delivery: Delivery) -> None:
         return True
 
     until(lambda: applied(_ARGO_CD), "bootstrap/argocd is applied", seconds=120, every=1)
+    until(lambda: applied(ROOT), f"{ROOT} is applied", seconds=60, every=1)
     for kind, name in (
         ("deployment", "argocd-server"),
         ("deployment", "argocd-repo-server"),
@@ -121,4 +145,3 @@ def run(delivery: Delivery) -> None:
             *("rollout", "status", f"{kind}/{name}"),
             *("--namespace", argocd.NAMESPACE, "--timeout=240s"),
         )
-    until(lambda: applied(ROOT), f"{ROOT} is applied", seconds=60, every=1)

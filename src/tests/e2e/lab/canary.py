@@ -21,7 +21,11 @@ from .waiting import until
 SERVICE = "event-audit-dashboard"
 _ROLLOUTS = "argoproj.io/v1alpha1/rollouts"
 _COMPONENT = "../../../components/canary"
+_ROLLOUT = {"kind": "Rollout"}
 _PATIENCE = 420
+#: For how long a version is on trial. A good one is waited for; a bad one is aborted before, as soon as
+#: three measurements in a row are bad.
+_GOOD, _BAD = "2m", "10m"
 
 
 @dataclass(frozen=True)
@@ -36,16 +40,17 @@ class Canary:
 class Canaries:
     """Both, one after the other, beside whatever else goes on."""
 
-    def __init__(self, delivery: Delivery, dev: Environment, folder: Path) -> None:
+    def __init__(self, delivery: Delivery, dev: Environment, measured: Beside[None]) -> None:
         aside = delivery.aside("canary")
-        self.good = Beside(lambda: _good(aside, dev, folder))
+        self.good = Beside(lambda: _good(aside, dev, measured))
         self.bad = Beside(lambda: _bad(aside, dev, after=self.good))
 
 
-def _good(delivery: Delivery, dev: Environment, folder: Path) -> Canary:
+def _good(delivery: Delivery, dev: Environment, measured: Beside[None]) -> Canary:
     """A good version takes over."""
     name = dev.services[SERVICE]
-    _opted_in(delivery, dev, folder)
+    _opted_in(delivery, dev)
+    measured.result()
     with dev.dashboard() as browser, visitors.asking(browser, "/alerts") as seen:
         # Given people who look at the dashboard, and a version that Prometheus has measured
         _wait_until_measured(delivery, dev)
@@ -70,7 +75,7 @@ def _good(delivery: Delivery, dev: Environment, folder: Path) -> Canary:
             "the new version is the stable one",
             seconds=_PATIENCE,
         )
-    _wait_for(delivery, name, commit, seconds=120)
+    delivery.wait_for(name, commit, seconds=120)
     _alone(dev, delivery.releases[SERVICE, good].digest)
     return Canary(seen, _measurements(dev))
 
@@ -82,6 +87,7 @@ def _bad(delivery: Delivery, dev: Environment, *, after: Beside[Canary]) -> Cana
     good = dev.image(SERVICE)
     stable = _rollout(dev)["status"]["stableRS"]
     with dev.dashboard() as browser, visitors.asking(browser, "/alerts") as seen:
+        _on_trial(_overlay(delivery, dev), _BAD)
         delivery.pin(dev.name, Version.ERRING, SERVICE)
         commit = delivery.deliver("dev: a bad dashboard", name)
 
@@ -92,7 +98,7 @@ def _bad(delivery: Delivery, dev: Environment, *, after: Beside[Canary]) -> Cana
             return True
 
         until(aborted, "the canary is aborted", seconds=_PATIENCE)
-        _wait_for(delivery, name, commit, health="Degraded")
+        delivery.wait_for(name, commit, health="Degraded")
 
     # The version before serves alone: no page is an error any more
     _alone(dev, good)
@@ -105,33 +111,18 @@ def _bad(delivery: Delivery, dev: Environment, *, after: Beside[Canary]) -> Cana
     # And when the commit is reverted, git and dev agree again
     commit = delivery.repository.revert()
     argocd.refresh(kube, name)
-    _wait_for(delivery, name, commit)
+    delivery.wait_for(name, commit)
     return Canary(seen, measured)
 
 
-def _opted_in(delivery: Delivery, dev: Environment, folder: Path) -> None:
-    """dev's dashboard with the component "canary", as its folder says, and who measures it."""
-    prometheus.install(delivery.cluster, folder)
-    overlay = delivery.repository.work / "apps" / SERVICE / "envs" / dev.name
+def _opted_in(delivery: Delivery, dev: Environment) -> None:
+    """dev's dashboard with the component "canary", as its folder says."""
     name = dev.services[SERVICE]
     commit = delivery.repository.head()
-    if _opt_in(overlay / "kustomization.yaml"):
+    if _on_trial(_overlay(delivery, dev), _GOOD):
         commit = delivery.deliver("dev: canaries for the dashboard", name)
     argocd.refresh(delivery.cluster.kube, name)
-    _wait_for(delivery, name, commit, seconds=_PATIENCE)
-
-
-def _wait_for(
-    delivery: Delivery, name: str, commit: str, *, health: str = "Healthy", seconds: float = 180
-) -> None:
-    argocd.wait_for(
-        delivery.cluster.kube,
-        name,
-        revision=commit,
-        contains=delivery.repository.contains,
-        health=health,
-        seconds=seconds,
-    )
+    delivery.wait_for(name, commit, seconds=_PATIENCE)
 
 
 def _alone(dev: Environment, image: str) -> None:
@@ -144,19 +135,23 @@ def _alone(dev: Environment, image: str) -> None:
     until(alone, f"{image} serves alone", seconds=120)
 
 
-def _opt_in(file: Path) -> bool:
-    """What a person writes, and one pause instead of two; False when it is there."""
-    overlay = yaml.safe_load(file.read_text())
-    if _COMPONENT in overlay["components"]:
-        return False
-    overlay["components"].append(_COMPONENT)
-    pauses = [{"setWeight": 20}, {"pause": {"duration": "2m"}}, {"setWeight": 50}]
-    change = {"op": "replace", "path": "/spec/strategy/canary/steps", "value": pauses}
-    overlay.setdefault("patches", []).append(
-        {"target": {"kind": "Rollout"}, "patch": yaml.safe_dump([change])}
-    )
-    file.write_text(yaml.safe_dump(overlay, sort_keys=False))
-    return True
+def _overlay(delivery: Delivery, dev: Environment) -> Path:
+    overlays = delivery.repository.work / "apps" / SERVICE / "envs"
+    return overlays / dev.name / "kustomization.yaml"
+
+
+def _on_trial(file: Path, duration: str) -> bool:
+    """What a person writes, and one pause of so long instead of two; False when it is there."""
+    before = file.read_text()
+    overlay = yaml.safe_load(before)
+    if _COMPONENT not in overlay["components"]:
+        overlay["components"].append(_COMPONENT)
+    steps = [{"setWeight": 20}, {"pause": {"duration": duration}}, {"setWeight": 50}]
+    change = {"op": "replace", "path": "/spec/strategy/canary/steps", "value": steps}
+    patches = [one for one in overlay.get("patches", []) if one.get("target") != _ROLLOUT]
+    patches.append({"target": _ROLLOUT, "patch": yaml.safe_dump([change])})
+    file.write_text(yaml.safe_dump({**overlay, "patches": patches}, sort_keys=False))
+    return file.read_text() != before
 
 
 def _another(delivery: Delivery, dev: Environment) -> Version:
@@ -172,15 +167,15 @@ def _rollout(dev: Environment) -> Object:
 
 def _wait_until_measured(delivery: Delivery, dev: Environment) -> None:
     promql = (
-        f'sum(rate(auditflow_http_request_duration_seconds_count{{namespace="{dev.namespace}",'
-        f'pod=~"{SERVICE}-.+"}}[2m]))'
+        f'sum(auditflow_http_request_duration_seconds_count{{namespace="{dev.namespace}",'
+        f'pod=~"{SERVICE}-.+"}}) > 0'
     )
-
-    def measured() -> bool:
-        samples = prometheus.query(delivery.cluster, promql)
-        return bool(samples) and float(samples[0]["value"][1]) > 0
-
-    until(measured, "Prometheus sees the dashboard's requests", seconds=180, every=1)
+    until(
+        lambda: prometheus.query(delivery.cluster, promql),
+        "Prometheus sees the dashboard's requests",
+        seconds=180,
+        every=1,
+    )
 
 
 def _measurements(dev: Environment) -> list[float]:

@@ -7,9 +7,11 @@ under the very names that the manifests use.
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -90,16 +92,22 @@ def substitute_digests(repository: Repository, digests: dict[str, str]) -> None:
 
 def render(repository: Repository, overlays: list[Path]) -> Rendered:
     """Render overlays as Argo CD would, and collect what they name."""
-    rendered = Rendered()
-    for overlay in overlays:
-        name = str(overlay.relative_to(repository.work))
+
+    def build(overlay: Path) -> str | CommandFailed:
         try:
-            text = shell.run(toolchain.binary("kustomize"), "build", overlay)
+            return shell.run(toolchain.binary("kustomize"), "build", overlay)
         except CommandFailed as error:
-            rendered.failed[name] = error.output.splitlines()[-1]
-            continue
-        for thing in yaml.load_all(text, Loader=_Loader):
-            rendered.images.update(_images(thing))
+            return error
+
+    rendered = Rendered()
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for overlay, built in zip(overlays, pool.map(build, overlays), strict=True):
+            if isinstance(built, CommandFailed):
+                name = str(overlay.relative_to(repository.work))
+                rendered.failed[name] = built.output.splitlines()[-1]
+                continue
+            for thing in yaml.load_all(built, Loader=_Loader):
+                rendered.images.update(_images(thing))
     return rendered
 
 

@@ -9,6 +9,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
+from . import shell
 from .errors import LabError
 from .waiting import until
 
@@ -35,7 +36,7 @@ class Processes:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                env={**os.environ, **(env or {})},
+                env={**shell.SPENDTHRIFT, **os.environ, **(env or {})},
                 start_new_session=True,
             )
         self._children[name] = child

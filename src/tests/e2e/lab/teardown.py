@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import re
 import shutil
+from concurrent.futures import ThreadPoolExecutor
+from itertools import chain
 from pathlib import Path
 
 from . import control_plane, netns, node, shell
+from .errors import CommandFailed
 from .paths import Run
 from .processes import Processes
 
 #: A pod's network namespace, in what containerd tells of the pod.
 _POD_NETNS = re.compile(r"/run/netns/(cni-[0-9a-f-]+)")
+#: Containers that are asked about, and ended, at a time: each waits for containerd.
+_AT_ONCE = 8
 _LAST = (*node.PROCESSES[::-1], *control_plane.PROCESSES)
 
 
@@ -41,14 +46,20 @@ def _end_containers() -> set[str]:
     ctr = ("ctr", "--address", node.SOCKET, "--namespace", "k8s.io")
     if not shell.succeeds(*ctr, "version", timeout=10):
         return set()
-    namespaces: set[str] = set()
-    for container in shell.run(*ctr, "containers", "list", "--quiet").split():
-        if shell.succeeds(*ctr, "containers", "info", container):
-            info = shell.run(*ctr, "containers", "info", container)
-            namespaces.update(_POD_NETNS.findall(info))
-    for task in shell.run(*ctr, "tasks", "list", "--quiet").split():
-        shell.succeeds(*ctr, "tasks", "delete", "--force", task, timeout=20)
-    return namespaces
+
+    def namespaces_of(container: str) -> list[str]:
+        try:
+            return _POD_NETNS.findall(shell.run(*ctr, "containers", "info", container))
+        except CommandFailed:  # it has gone since it was listed
+            return []
+
+    containers = shell.run(*ctr, "containers", "list", "--quiet").split()
+    tasks = shell.run(*ctr, "tasks", "list", "--quiet").split()
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        found = set(chain.from_iterable(pool.map(namespaces_of, containers)))
+        end = (*ctr, "tasks", "delete", "--force")
+        list(pool.map(lambda task: shell.succeeds(*end, task, timeout=20), tasks))
+    return found
 
 
 def _unmount(run: Run) -> None:

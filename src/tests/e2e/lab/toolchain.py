@@ -177,7 +177,13 @@ def _is_current(tool: Tool) -> bool:
 def _environment() -> dict[str, str]:
     # Without ",direct": a module that the proxy lacks must fail, not be fetched from anywhere.
     proxy = os.environ.get("GOPROXY", "https://proxy.golang.org").split(",")[0]
-    return {"GOPROXY": proxy, "GOTOOLCHAIN": GO_TOOLCHAIN, "CGO_ENABLED": "0", "GOFLAGS": ""}
+    return {
+        "GOPROXY": proxy,
+        "GOTOOLCHAIN": GO_TOOLCHAIN,
+        "CGO_ENABLED": "0",
+        "GOFLAGS": "",
+        "GOGC": "100",  # the compiler has settings of its own, and needs much memory as it is
+    }
 
 
 def _go() -> str:

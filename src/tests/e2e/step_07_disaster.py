@@ -8,7 +8,7 @@ from lab.environment import Environment
 from lab.kube import Kube
 from lab.waiting import until
 
-_ACTOR = "mallory-of-step-7"
+_ACTOR = "mallory-of-the-disaster"
 _BACKUPS = "postgres-backup"
 _RESTORE = "apps/data/postgres/restore"
 _PATIENCE = 420

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 
+import pytest
 from lab import argocd
 from lab.bootstrap import Delivery
 from lab.environment import Environment
@@ -15,6 +16,8 @@ _SERVICE = "notification-service"
 _DRIFT = "changed-by-hand"
 
 
+# prod's bad version begins here; step 8 tells how it ended.
+@pytest.mark.usefixtures("bad_version")
 def test_staging_repairs_itself(delivery: Delivery, staging: Environment) -> None:
     kube = delivery.cluster.kube
     image = staging.image(_SERVICE)
