@@ -74,7 +74,11 @@ def install(tests: bool) -> None:
     """Install the system's packages that are missing."""
     wanted = (
         *packages.SERVERS,
-        *((*packages.BROWSER, *packages.PROMETHEUS, *packages.ALERTMANAGER) if tests else ()),
+        *(
+            (*packages.BROWSER, *packages.PROMETHEUS, *packages.ALERTMANAGER, *packages.RCLONE)
+            if tests
+            else ()
+        ),
     )
     if missing := packages.missing(wanted):
         click.echo(f" • installing {', '.join(one.name for one in missing)}")

@@ -62,6 +62,10 @@ PROMETHEUS: Final = (
 ALERTMANAGER: Final = (
     Package("prometheus-alertmanager", _program("amtool"), ("prometheus-alertmanager.service",)),
 )
+#: With what backups leave the node.
+RCLONE: Final = (Package("rclone", _program("rclone")),)
+#: All that only tests need.
+TESTS: Final = (*BROWSER, *PROMETHEUS, *ALERTMANAGER, *RCLONE)
 
 _POLICY: Final = Path("/usr/sbin/policy-rc.d")
 #: Says that a policy is ours, so that one left by a run that was killed is removed by the next.

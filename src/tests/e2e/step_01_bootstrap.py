@@ -51,8 +51,17 @@ def test_bootstrap_brings_up_dev_and_staging(
 def test_prod_waits_for_a_person(delivery: Delivery, prod: Environment) -> None:
     # Given prod's Applications, which nobody has synced
     kube = delivery.cluster.kube
+    until(
+        lambda: argocd.application(kube, "prod").sync == "Synced",
+        "prod's root has made its Applications",
+        seconds=120,
+    )
     names = [name for name in argocd.applications(kube) if name.startswith("prod-")]
-    assert argocd.application(kube, prod.services["notification-service"]).sync == "OutOfSync"
+    until(
+        lambda: argocd.application(kube, prod.services["notification-service"]).sync == "OutOfSync",
+        "Argo CD has compared them",
+        seconds=60,
+    )
     assert kube.find(f"/api/v1/namespaces/{prod.namespace}") is None
 
     # When a person syncs them, as the button in the web UI does

@@ -46,6 +46,7 @@ def test_a_deleted_namespace_comes_back_with_its_alerts(
     assert not events.counts(staging.alerts(), _ACTOR)
 
     # And the backup, whose volume outlived the namespace, brings back the alerts
+    _suspend_backups(kube, staging, suspend=True)
     _hand_over_the_backups(kube, staging)
     _restore(delivery, staging)
     until(
@@ -53,6 +54,7 @@ def test_a_deleted_namespace_comes_back_with_its_alerts(
         "the alert of before is there",
         seconds=60,
     )
+    _suspend_backups(kube, staging, suspend=False)
 
 
 def _is_gone(kube: Kube, environment: Environment, identity: str) -> bool:
@@ -68,6 +70,11 @@ def _back_up(delivery: Delivery, environment: Environment) -> None:
     kubectl("wait", "--for=condition=Complete", "--timeout=120s", "job/before-the-disaster", space)
 
 
+def _suspend_backups(kube: Kube, environment: Environment, *, suspend: bool) -> None:
+    path = f"/apis/batch/v1/namespaces/{environment.namespace}/cronjobs/{_BACKUPS}"
+    kube.patch(path, {"spec": {"suspend": suspend}})
+
+
 def _hand_over_the_backups(kube: Kube, environment: Environment) -> None:
     """Give the old volume to the new claim: forget the identity of the claim that is gone."""
     for volume in kube.items("/api/v1/persistentvolumes"):
@@ -75,7 +82,10 @@ def _hand_over_the_backups(kube: Kube, environment: Environment) -> None:
         ours = (claim.get("namespace"), claim.get("name")) == (environment.namespace, _BACKUPS)
         if ours and volume["status"]["phase"] == "Released":
             forget = {"spec": {"claimRef": {"uid": None, "resourceVersion": None}}}
-            kube.patch(f"/api/v1/persistentvolumes/{volume['metadata']['name']}", forget)
+            name = volume["metadata"]["name"]
+            kube.patch(f"/api/v1/persistentvolumes/{name}", forget)
+            claim_path = f"/api/v1/namespaces/{environment.namespace}/persistentvolumeclaims"
+            kube.patch(f"{claim_path}/{_BACKUPS}", {"spec": {"volumeName": name}})
             return
     raise AssertionError("the volume with the backups is not there")
 

@@ -1,9 +1,10 @@
 """What the tests of the manifests look at: everything rendered once, as Argo CD would render it."""
 
+import json
 import os
 import subprocess
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
@@ -13,6 +14,8 @@ import pytest
 import yaml
 
 from auditflow_local import programs
+
+from .databases import Database
 
 ROOT = Path(__file__).parents[3]
 WORKLOADS = ("Deployment", "StatefulSet", "Job", "CronJob")
@@ -134,3 +137,28 @@ def environment(request: pytest.FixtureRequest) -> str:
 @pytest.fixture(scope="session")
 def objects(manifests: Manifests, environment: str) -> list[Object]:
     return manifests.environment(environment)
+
+
+@pytest.fixture
+def opted_in(root: Path, tmp_path: Path, kit: Any) -> Callable[..., list[Object]]:
+    """Renders an application of production with a component, and what else goes with it."""
+
+    def render(app: str, component: str, **more: Any) -> list[Object]:
+        base = root / f"apps/{app}/envs/prod"
+        said = yaml.safe_load((base / "kustomization.yaml").read_text())
+        overlay = {
+            "resources": [os.path.relpath(base, tmp_path)],
+            "components": [os.path.relpath(root / f"apps/components/{component}", tmp_path)],
+            **{name: said[name] for name in ("namespace", "labels")},
+            **more,
+        }
+        (tmp_path / "kustomization.yaml").write_text(json.dumps(overlay))
+        rendered: list[Object] = kit.render(tmp_path)
+        return rendered
+
+    return render
+
+
+@pytest.fixture
+def database(make_postgres: Callable[[Path], Any], tmp_path: Path, root: Path) -> Database:
+    return Database(make_postgres(tmp_path / "pod"), tmp_path, root / "apps")

@@ -1,12 +1,9 @@
 """What environments opt into, as the head of each component says that it is done."""
 
-import json
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import pytest
 import yaml
 
 from . import test_policies
@@ -19,26 +16,6 @@ SERVICES = (
     "notification-service",
 )
 OptedIn = Callable[..., list[Object]]
-
-
-@pytest.fixture
-def opted_in(root: Path, tmp_path: Path, kit: Any) -> OptedIn:
-    """Renders an application of production with a component, and what else goes with it."""
-
-    def render(app: str, component: str, **more: Any) -> list[Object]:
-        base = root / f"apps/{app}/envs/prod"
-        said = yaml.safe_load((base / "kustomization.yaml").read_text())
-        overlay = {
-            "resources": [os.path.relpath(base, tmp_path)],
-            "components": [os.path.relpath(root / f"apps/components/{component}", tmp_path)],
-            **{name: said[name] for name in ("namespace", "labels")},
-            **more,
-        }
-        (tmp_path / "kustomization.yaml").write_text(json.dumps(overlay))
-        rendered: list[Object] = kit.render(tmp_path)
-        return rendered
-
-    return render
 
 
 def test_traces_of_each_service_have_a_way_of_their_own(opted_in: OptedIn, kit: Any) -> None:

@@ -18,106 +18,10 @@ from typing import Any
 import psycopg2
 import pytest
 import redis
-from pydantic import SecretStr
 
 from auditflow.provisioning.plan import plan
-from notification_service.migrate import MigrateSettings, migrate
 
-ALERT = """
-INSERT INTO alerts (alert_id, fingerprint, sequence, status, rule_id, rule_title, rule_revision,
-    rule_level, rule_tags, severity, entity, title, description, environment, count, finding_count,
-    first_seen, last_seen, newest_finding_id, approximate, opened_at, updated_at, version)
-VALUES (gen_random_uuid(), gen_random_uuid(), 1, 'open', 'r', 'r', '1', 'high', '{}', 'CRITICAL',
-    '{}', 'Failed logins', 'Five', 'dev', 5, 1, now(), now(), gen_random_uuid(), false, now(),
-    now(), 1)
-"""
-
-
-class Environment:
-    """A namespace's database: a server, the mounted secrets, and the volume of the backups."""
-
-    def __init__(self, server: Any, folder: Path, apps: Path) -> None:
-        self.server = server
-        self.apps = apps
-        self.secrets = plan({})
-        self.mounted = folder / "secrets"
-        self.backups = folder / "backups"
-        self.backups.mkdir()
-        self.mount()
-        for statement in (  # the local stack's own: an image begins with nothing
-            "DROP DATABASE auditflow",
-            "DROP ROLE auditflow_app, auditflow_owner",
-            "CREATE DATABASE auditflow",
-        ):
-            self.as_superuser(statement, database="postgres")
-        self.roles()
-
-    def mount(self) -> None:
-        for name, contents in self.secrets.items():
-            (self.mounted / name).mkdir(parents=True, exist_ok=True)
-            for key, value in contents.items():
-                (self.mounted / name / key).write_text(value)
-
-    def as_superuser(self, statement: str, database: str = "auditflow") -> None:
-        connection = psycopg2.connect(self.server.dsn("postgres", database=database))
-        connection.autocommit = True
-        connection.cursor().execute(statement)
-        connection.close()
-
-    def connect(self, role: str, password: str) -> Any:
-        return psycopg2.connect(
-            host=self.server.host, port=self.server.port, dbname="auditflow", user=role,
-            password=password,
-        )  # fmt: skip
-
-    def script(self, path: str, secret: str) -> str:
-        text = (self.apps / "data/postgres" / path).read_text()
-        return text.replace("/run/secrets/postgres", str(self.mounted / secret)).replace(
-            "/backup", str(self.backups)
-        )
-
-    def roles(self) -> None:
-        self._run(
-            ("psql", "--no-psqlrc", "--quiet", self.server.dsn("postgres", database="auditflow")),
-            self.script("base/roles.sql", "postgres"),
-        )
-
-    def backup(self, keep_days: int = 14) -> None:
-        self._run(
-            ("sh", "-s"),
-            self.script("base/backup.sh", "postgres-backup"),
-            PGUSER="auditflow_reader",
-            KEEP_DAYS=str(keep_days),
-        )
-
-    def restore(self) -> str:
-        return self._run(
-            ("sh", "-s"),
-            self.script("restore/restore.sh", "notification-service-migrate"),
-            PGUSER="auditflow_owner",
-        )
-
-    def _run(self, command: tuple[str, ...], script: str, **variables: str) -> str:
-        where = {"PGHOST": self.server.host, "PGPORT": str(self.server.port),
-                 "PGDATABASE": "auditflow"}  # fmt: skip
-        done = subprocess.run(
-            command, input=script, env=os.environ | where | variables, capture_output=True,
-            text=True, check=False,
-        )  # fmt: skip
-        assert done.returncode == 0, done.stderr
-        return done.stdout
-
-    def migrate(self) -> None:
-        settings = MigrateSettings(
-            pg_host=self.server.host, pg_port=self.server.port, pg_user="auditflow_owner",
-            pg_password=SecretStr(self.secrets["notification-service-migrate"]["PG_PASSWORD"]),
-        )  # fmt: skip
-        migrate(settings, say=lambda _: None)
-
-
-@pytest.fixture
-def environment(make_postgres: Callable[[Path], Any], tmp_path: Path, root: Path) -> Environment:
-    return Environment(make_postgres(tmp_path / "pod"), tmp_path, root / "apps")
+from .databases import ALERT, Database
 
 
 @contextmanager
@@ -154,18 +58,16 @@ def exporter(program: str, **variables: str) -> Iterator[Callable[[], dict[str, 
         process.wait()
 
 
-def test_postgresql_is_measured_by_one_who_sees_no_data(
-    environment: Environment, tmp_path: Path
-) -> None:
-    environment.migrate()
-    password = environment.secrets["postgres"]["auditflow_monitor"]
-    session = environment.connect("auditflow_monitor", password)
+def test_postgresql_is_measured_by_one_who_sees_no_data(database: Database, tmp_path: Path) -> None:
+    database.migrate()
+    password = database.secrets["postgres"]["auditflow_monitor"]
+    session = database.connect("auditflow_monitor", password)
     with pytest.raises(psycopg2.errors.InsufficientPrivilege), session.cursor() as cursor:
         cursor.execute("SELECT * FROM alerts")
     session.close()
     file = tmp_path / "password"
     file.write_text(password)
-    server = environment.server
+    server = database.server
     with exporter(
         "prometheus-postgres-exporter",
         DATA_SOURCE_URI=f"{server.host}:{server.port}/auditflow?sslmode=disable",
@@ -187,101 +89,124 @@ def count(connection: Any) -> int:
 
 
 def test_the_roles_are_those_that_the_services_and_the_migration_need(
-    environment: Environment,
+    database: Database,
 ) -> None:
-    environment.migrate()
-    secrets = environment.secrets
-    app = environment.connect("auditflow_app", secrets["notification-service"]["PG_PASSWORD"])
+    database.migrate()
+    secrets = database.secrets
+    app = database.connect("auditflow_app", secrets["notification-service"]["PG_PASSWORD"])
     with app, app.cursor() as cursor:
         cursor.execute(ALERT)
     assert count(app) == 1
     with pytest.raises(psycopg2.errors.InsufficientPrivilege), app.cursor() as cursor:
         cursor.execute("DROP TABLE alerts")
     app.close()
-    reader = environment.connect("auditflow_reader", secrets["postgres-backup"]["PGPASSWORD"])
+    reader = database.connect("auditflow_reader", secrets["postgres-backup"]["PGPASSWORD"])
     assert count(reader) == 1
     with pytest.raises(psycopg2.errors.InsufficientPrivilege), reader.cursor() as cursor:
         cursor.execute("DELETE FROM alerts")
     reader.close()
 
 
-def test_what_was_lost_comes_back_from_the_backup(environment: Environment) -> None:
-    environment.migrate()
-    password = environment.secrets["notification-service"]["PG_PASSWORD"]
-    app = environment.connect("auditflow_app", password)
+def test_what_was_lost_comes_back_from_the_backup(database: Database) -> None:
+    database.migrate()
+    password = database.secrets["notification-service"]["PG_PASSWORD"]
+    app = database.connect("auditflow_app", password)
     with app, app.cursor() as cursor:
         cursor.execute(ALERT)
-    environment.backup()
+    database.backup()
     app.close()
 
     # The namespace is gone, and comes back empty.
-    environment.as_superuser("DROP DATABASE auditflow WITH (FORCE)", database="postgres")
-    environment.as_superuser("CREATE DATABASE auditflow", database="postgres")
-    environment.roles()
+    database.as_superuser("DROP DATABASE auditflow WITH (FORCE)", database="postgres")
+    database.as_superuser("CREATE DATABASE auditflow", database="postgres")
+    database.roles()
 
-    assert "1 alerts" in environment.restore()
-    app = environment.connect("auditflow_app", password)
+    assert "1 alerts" in database.restore()
+    app = database.connect("auditflow_app", password)
     with app, app.cursor() as cursor:
         cursor.execute(ALERT)
     assert count(app) == 2, "and the service may work on"
     app.close()
-    environment.migrate()
+    database.migrate()
 
 
-def test_a_restore_over_what_is_there_takes_all_of_it_or_nothing(environment: Environment) -> None:
-    environment.migrate()
-    environment.backup()
-    environment.as_superuser(ALERT)
-    (dump,) = environment.backups.glob("*.dump")
+def test_a_restore_over_what_is_there_takes_all_of_it_or_nothing(database: Database) -> None:
+    database.migrate()
+    database.as_superuser(ALERT)
+    database.backup()
+    database.as_superuser(ALERT)
+    (dump,) = database.backups.glob("*.dump")
     whole = dump.read_bytes()
     dump.write_bytes(whole[: len(whole) // 2])
     with pytest.raises(AssertionError):
-        environment.restore()
-    reader = environment.connect(
-        "auditflow_reader", environment.secrets["postgres-backup"]["PGPASSWORD"]
-    )
-    assert count(reader) == 1
+        database.restore()
+    reader = database.connect("auditflow_reader", database.secrets["postgres-backup"]["PGPASSWORD"])
+    assert count(reader) == 2
     reader.close()
     dump.write_bytes(whole)
-    assert "0 alerts" in environment.restore()
-    environment.migrate()
+    assert "1 alerts" in database.restore()
+    database.migrate()
     dump.unlink()
-    environment.backup()
-    assert "0 alerts" in environment.restore(), "what was restored can be backed up and restored"
+    database.backup()
+    assert "1 alerts" in database.restore(), "what was restored can be backed up and restored"
 
 
-def test_old_backups_go_and_a_broken_one_is_never_kept(environment: Environment) -> None:
-    environment.migrate()
-    old = environment.backups / "auditflow-20200101T000000Z.dump"
+def test_a_database_that_lost_its_alerts_does_not_push_out_the_backup_that_has_them(
+    database: Database,
+) -> None:
+    database.migrate()
+    database.as_superuser(ALERT)
+    database.backup()
+    (dump,) = database.backups.glob("*.dump")
+    os.utime(dump, (0, 0))
+    database.as_superuser("DELETE FROM alerts")
+    database.backup()
+    assert list(database.backups.glob("*.dump")) == [dump]
+    assert "1 alerts" in database.restore()
+
+
+def test_a_volume_without_a_backup_changes_nothing(database: Database) -> None:
+    database.migrate()
+    database.as_superuser(ALERT)
+    with pytest.raises(AssertionError, match="there is no backup here"):
+        database.restore()
+    database.backup()
+    assert "1 alerts" in database.restore()
+
+
+def test_old_backups_go_and_a_broken_one_is_never_kept(database: Database) -> None:
+    database.migrate()
+    database.as_superuser(ALERT)
+    old = database.backups / "auditflow-20200101T000000Z.dump"
     old.write_bytes(b"")
     os.utime(old, (0, 0))
-    environment.backup()
+    database.backup()
     assert not old.exists()
-    (environment.mounted / "postgres-backup/PGPASSWORD").write_text("wrong")
+    (database.mounted / "postgres-backup/PGPASSWORD").write_text("wrong")
     with pytest.raises(AssertionError):
-        environment.backup()
-    assert len(list(environment.backups.glob("*.dump"))) == 1
+        database.backup()
+    assert len(list(database.backups.glob("*.dump"))) == 1
 
 
-def test_a_password_is_rotated_under_an_open_session(environment: Environment) -> None:
+def test_a_password_is_rotated_under_an_open_session(database: Database) -> None:
     """docs/how-to/rotate-secrets.md: PostgreSQL."""
-    environment.migrate()
-    old = environment.secrets["notification-service"]["PG_PASSWORD"]
-    session = environment.connect("auditflow_app", old)
+    database.migrate()
+    old = database.secrets["notification-service"]["PG_PASSWORD"]
+    session = database.connect("auditflow_app", old)
     kept = {
         name: data
-        for name, data in environment.secrets.items()
+        for name, data in database.secrets.items()
         if name not in {"notification-service", "postgres", "rabbitmq"}
     }
-    environment.secrets = kept | plan(kept)
-    environment.mount()
-    environment.roles()
+    database.secrets = kept | plan(kept)
+    database.mount()
+    database.roles()
     assert count(session) == 0, "who is in stays in"
     session.close()
     with pytest.raises(psycopg2.OperationalError):
-        environment.connect("auditflow_app", old)
-    environment.connect(
-        "auditflow_app", environment.secrets["notification-service"]["PG_PASSWORD"]
+        database.connect("auditflow_app", old)
+    database.connect(
+        "auditflow_app", database.secrets["notification-service"]["PG_PASSWORD"]
     ).close()
 
 

@@ -1,7 +1,14 @@
 # A dump that is complete, or not there. Read back at once: a backup that cannot be read is none.
+# A database without alerts is new, or has lost them: its dump would be the newest, which a restore takes,
+# and the good ones would go by their age.
 set -eu
 PGPASSWORD=$(cat /run/secrets/postgres/PGPASSWORD)
 export PGPASSWORD
+alerts=$(psql --no-psqlrc --tuples-only --no-align --command='SELECT EXISTS (SELECT FROM alerts)')
+if [ "$alerts" = f ]; then
+    echo "there are no alerts: nothing is written, and the backups that are there stay"
+    exit 0
+fi
 file=/backup/auditflow-$(date -u +%Y%m%dT%H%M%SZ).dump
 pg_dump --format=custom --file="$file.part"
 pg_restore --list "$file.part" >/dev/null

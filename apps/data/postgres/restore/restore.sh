@@ -3,7 +3,13 @@
 set -eu
 PGPASSWORD=$(cat /run/secrets/postgres/PG_PASSWORD)
 export PGPASSWORD
-file=/backup/${BACKUP:-$(ls /backup | grep '^auditflow-.*[.]dump$' | tail -n 1)}
+newest=$(ls /backup | grep '^auditflow-.*[.]dump$' | tail -n 1)
+ls -l /backup
+if [ -z "${BACKUP:-$newest}" ]; then
+    echo "there is no backup here: is this the volume that has them?" >&2
+    exit 1
+fi
+file=/backup/${BACKUP:-$newest}
 echo "restoring $file"
 {
     echo 'BEGIN; DROP SCHEMA IF EXISTS public CASCADE; CREATE SCHEMA public;'

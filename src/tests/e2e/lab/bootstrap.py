@@ -17,6 +17,7 @@ from .waiting import until
 #: Where the repository says where it is.
 _ADDRESS = Path("clusters/repository/repository.yaml")
 _WINDOW = Path("clusters/prod/sync-window.yaml")
+_BACKUPS = Path("apps/data/postgres/base/backup-cron-job.yaml")
 _ARGO_CD = Path("bootstrap/argocd")
 ROOT = Path("clusters/single")
 
@@ -81,8 +82,8 @@ class Delivery:
 def seed(cluster: Cluster, published: dict[tuple[str, Version], Release]) -> Delivery:
     """Serve the checkout as git, changed only in what cannot be the same here.
 
-    These are its own address, the digests of images that are built here, and prod's sync window,
-    since tests also run at night.
+    These are its own address, the digests of images that are built here, and, since tests also run at
+    night, prod's sync window and the hour of the backups.
     """
     repository = Repository(cluster.git_root)
     repository.seed()
@@ -92,6 +93,10 @@ def seed(cluster: Cluster, published: dict[tuple[str, Version], Release]) -> Del
     document["data"]["repoURL"] = f"{cluster.git_url}/{repository.bare.name}"
     address.write_text(yaml.safe_dump(document, sort_keys=False))
     delivery.window(schedule="0 0 * * *", duration="24h")
+    backups = repository.work / _BACKUPS
+    job = yaml.safe_load(backups.read_text())
+    job["spec"]["schedule"] = "0 0 29 2 *"
+    backups.write_text(yaml.safe_dump(job, sort_keys=False))
     for environment in releases.ENVIRONMENTS:
         delivery.pin(environment, Version.BUILT)
     if cluster.made_here:
