@@ -1,6 +1,6 @@
 """A canary: a good version takes over step by step, a bad one aborts by itself.
 
-Both began with step 4, and went on beside the steps since: they mostly wait.
+They began with step 4, and went on beside the steps since: they mostly wait.
 """
 
 from __future__ import annotations
@@ -28,6 +28,10 @@ def test_a_bad_version_aborts_by_itself(canaries: Canaries) -> None:
     bad = canaries.bad.result()
     say(f"{dict(bad.answers)} answers until it was aborted; its share of errors: {bad.shares}")
     assert any(share >= 0.01 for share in bad.shares)
+
+
+def test_opting_out_interrupts_nobody(canaries: Canaries) -> None:
+    assert set(canaries.out.result()) == {httpx.codes.OK}
 
 
 def test_the_rules_of_the_repository_are_in_force(delivery: Delivery) -> None:

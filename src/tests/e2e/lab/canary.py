@@ -1,4 +1,7 @@
-"""Canaries of dev's dashboard: a good version, and one that errs. They take minutes of waiting."""
+"""Canaries of dev's dashboard: a good version, one that errs, and the way out. They mostly wait.
+
+In and out as docs/how-to/roll-out-by-canary.md says.
+"""
 
 from __future__ import annotations
 
@@ -38,21 +41,23 @@ class Canary:
 
 
 class Canaries:
-    """Both, one after the other, beside whatever else goes on."""
+    """One after the other, beside whatever else goes on."""
 
     def __init__(self, delivery: Delivery, dev: Environment, measured: Beside[None]) -> None:
         aside = delivery.aside("canary")
         self.good = Beside(lambda: _good(aside, dev, measured))
         self.bad = Beside(lambda: _bad(aside, dev, after=self.good))
+        #: The answers that visitors got while dev opted out.
+        self.out = Beside(lambda: _opted_out(aside, dev, after=self.bad))
 
 
 def _good(delivery: Delivery, dev: Environment, measured: Beside[None]) -> Canary:
     """A good version takes over."""
     name = dev.services[SERVICE]
-    _opted_in(delivery, dev)
-    measured.result()
     with dev.dashboard() as browser, visitors.asking(browser, "/alerts") as seen:
         # Given people who look at the dashboard, and a version that Prometheus has measured
+        _opted_in(delivery, dev)
+        measured.result()
         _wait_until_measured(delivery, dev)
         stable = _rollout(dev)["status"]["stableRS"]
 
@@ -135,6 +140,35 @@ def _alone(dev: Environment, image: str) -> None:
     until(alone, f"{image} serves alone", seconds=120)
 
 
+def _opted_out(delivery: Delivery, dev: Environment, *, after: Beside[Canary]) -> Counter[int]:
+    """dev's dashboard without the component again."""
+    after.result()
+    name, overlay = dev.services[SERVICE], _overlay(delivery, dev)
+    kubectl, space = delivery.cluster.kubectl, f"--namespace={dev.namespace}"
+    with dev.dashboard() as browser, visitors.asking(browser, "/alerts") as seen:
+        # When the Rollout no longer holds the Deployment down, and that has pods of its own
+        written = yaml.safe_load(overlay.read_text())
+        _patch(written, "/spec/workloadRef/scaleDown", "never")
+        overlay.write_text(yaml.safe_dump(written, sort_keys=False))
+        commit = delivery.deliver("dev: the Deployment may have pods again", name)
+        delivery.wait_for(name, commit)
+        kubectl("scale", f"deployment/{SERVICE}", "--replicas=1", space)
+        kubectl("rollout", "status", f"deployment/{SERVICE}", "--timeout=300s", space)
+
+        # Then the line can go
+        written["components"].remove(_COMPONENT)
+        written["patches"] = [one for one in written["patches"] if one.get("target") != _ROLLOUT]
+        overlay.write_text(yaml.safe_dump(written, sort_keys=False))
+        commit = delivery.deliver("dev: no canaries any more", name)
+        delivery.wait_for(name, commit)
+        until(
+            lambda: not dev.items(_ROLLOUTS) and len(dev.pods(SERVICE)) == 1,
+            "the Deployment's pod is the only one",
+            seconds=120,
+        )
+    return seen
+
+
 def _overlay(delivery: Delivery, dev: Environment) -> Path:
     overlays = delivery.repository.work / "apps" / SERVICE / "envs"
     return overlays / dev.name / "kustomization.yaml"
@@ -147,11 +181,16 @@ def _on_trial(file: Path, duration: str) -> bool:
     if _COMPONENT not in overlay["components"]:
         overlay["components"].append(_COMPONENT)
     steps = [{"setWeight": 20}, {"pause": {"duration": duration}}, {"setWeight": 50}]
-    change = {"op": "replace", "path": "/spec/strategy/canary/steps", "value": steps}
-    patches = [one for one in overlay.get("patches", []) if one.get("target") != _ROLLOUT]
-    patches.append({"target": _ROLLOUT, "patch": yaml.safe_dump([change])})
-    file.write_text(yaml.safe_dump({**overlay, "patches": patches}, sort_keys=False))
+    _patch(overlay, "/spec/strategy/canary/steps", steps)
+    file.write_text(yaml.safe_dump(overlay, sort_keys=False))
     return file.read_text() != before
+
+
+def _patch(overlay: Object, path: str, value: object) -> None:
+    """The one patch of the Rollout in an overlay; one that was there goes."""
+    others = [one for one in overlay.get("patches", []) if one.get("target") != _ROLLOUT]
+    change = {"op": "replace", "path": path, "value": value}
+    overlay["patches"] = [*others, {"target": _ROLLOUT, "patch": yaml.safe_dump([change])}]
 
 
 def _another(delivery: Delivery, dev: Environment) -> Version:
