@@ -55,7 +55,7 @@ class Registry:
             text=True,
             check=False,
             timeout=120,
-            env={**os.environ, "COSIGN_PASSWORD": ""},
+            env={**os.environ, **_own_storage(self.folder), "COSIGN_PASSWORD": ""},
         )
         assert done.returncode == 0, done.stderr
         return done.stdout.strip()
@@ -95,6 +95,14 @@ def serve(folder: Path) -> Iterator[Registry]:
             yield Registry(address, folder)
         finally:
             server.terminate()
+
+
+def _own_storage(folder: Path) -> dict[str, str]:
+    """Of buildah: in one that all have, a test takes layers away that another is about to use."""
+    file = folder / "storage.conf"
+    places = f'graphroot = "{folder / "storage"}"\nrunroot = "{folder / "running"}"\n'
+    file.write_text(f'[storage]\ndriver = "vfs"\n{places}')
+    return {"CONTAINERS_STORAGE_CONF": str(file)}
 
 
 def _answers(address: str) -> bool:
