@@ -7,7 +7,7 @@ import psycopg2
 import pytest
 from pydantic import SecretStr
 
-from auditflow import topology
+from auditflow.amqp import topology
 from auditflow_local.servers.postgres import Database, Postgres
 from auditflow_local.servers.postgres_roles import OWNER
 from auditflow_local.testing import Servers

@@ -15,7 +15,7 @@ from pika.adapters.blocking_connection import BlockingChannel
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
-from auditflow import topology
+from auditflow.amqp import topology
 from auditflow_local.servers.postgres import Database
 from auditflow_local.servers.rabbitmq import RabbitMQ
 from auditflow_local.servers.redis import Redis

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from auditflow import event, topology
-from auditflow.event import Received
+from auditflow.amqp import topology
+from auditflow.contract import event
+from auditflow.contract.event import Received
 
 from .events import failed_login
 from .platform import Platform, eventually

@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from auditflow import topology
+from auditflow.amqp import topology
 from auditflow_local.service_process import ServiceProcess
 
 from .events import alerts_of, shuffled, story, told

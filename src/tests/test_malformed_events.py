@@ -4,7 +4,7 @@ import json
 
 from src.auditflow.tests.hostile import ACCEPTED, REFUSED
 
-from auditflow import dlq, topology
+from auditflow.amqp import dead_letter_queue, topology
 
 from .events import failed_login, told
 from .platform import Platform, eventually
@@ -27,8 +27,11 @@ def test_every_malformed_message_has_its_place(platform: Platform) -> None:
         ((title, actor, count, _, _),) = told(platform.alerts())
         assert (title, actor, count) == ("Burst of failed logins", "alice", 3)
         # and each hostile one is a dead letter, once, with its reason
-        eventually(lambda: dlq.depth(channel, EVENTS) == len(hostile), what="the dead letters")
-        entries = dlq.peek(channel, EVENTS, limit=1000)
+        eventually(
+            lambda: dead_letter_queue.depth(channel, EVENTS) == len(hostile),
+            what="the dead letters",
+        )
+        entries = dead_letter_queue.peek(channel, EVENTS, limit=1000)
         assert sorted(one.body for one in entries) == sorted(hostile)
         assert all(one.kind == "contract" and one.reason for one in entries)
         assert not any(one.headers.get("x-death") for one in entries)
@@ -42,8 +45,8 @@ def test_replaying_what_is_still_bad_brings_it_back_once(platform: Platform) -> 
     with platform.broker() as channel:
         for _ in range(3):
             channel.basic_publish("", EVENTS.name, b"nonsense")
-        eventually(lambda: dlq.depth(channel, EVENTS) == 3)
-        result = dlq.replay(channel, EVENTS, selection=dlq.Selection())
+        eventually(lambda: dead_letter_queue.depth(channel, EVENTS) == 3)
+        result = dead_letter_queue.replay(channel, EVENTS, selection=dead_letter_queue.Selection())
         assert result.replayed == 3
-        eventually(lambda: dlq.depth(channel, EVENTS) == 3)
+        eventually(lambda: dead_letter_queue.depth(channel, EVENTS) == 3)
     eventually(platform.settled, what="rest")

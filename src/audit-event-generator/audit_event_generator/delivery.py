@@ -7,9 +7,10 @@ from opentelemetry.trace import SpanKind
 
 from audit_event_generator.ingest.sealing import Sealed
 from audit_event_generator.metrics import Metrics, Source
-from auditflow import acceptance, identity, topology, tracing
-from auditflow.amqp import Message
+from auditflow.amqp import Message, topology
+from auditflow.contract import acceptance, identity
 from auditflow.errors import PublishError
+from auditflow.telemetry import tracing
 
 #: A message holds at most so many events, and bytes unless a single event has more. The analysis
 #: has hundreds of messages in hand at once, so one must stay small.

@@ -7,11 +7,11 @@ from audit_event_generator.metrics import Metrics
 from audit_event_generator.settings import Settings
 from audit_event_generator.stream import Stream
 from audit_event_generator.web import app
-from auditflow import metrics as measuring
-from auditflow import serving
 from auditflow.amqp import Publisher, parameters
-from auditflow.health import Health
-from auditflow.tokens import Tokens
+from auditflow.http import serving
+from auditflow.http.health import Health
+from auditflow.http.tokens import Tokens
+from auditflow.telemetry import metrics as measuring
 
 
 def main() -> None:

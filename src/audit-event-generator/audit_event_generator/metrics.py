@@ -4,7 +4,7 @@ from typing import Final, Literal, get_args
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-from auditflow.metrics import HttpMetrics
+from auditflow.telemetry.metrics import HttpMetrics
 
 #: Where an event came from: the last part of its routing key, and the label of its counters.
 Source = Literal[

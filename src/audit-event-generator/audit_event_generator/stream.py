@@ -12,9 +12,9 @@ from audit_event_generator.delivery import Delivery
 from audit_event_generator.ingest.sealing import Sealed, seal
 from audit_event_generator.metrics import Metrics
 from audit_event_generator.scenarios import story
-from auditflow import logs, tracing
 from auditflow.amqp.connection import until_stopped
 from auditflow.errors import Unavailable
+from auditflow.telemetry import logs, tracing
 
 #: At high rates events go out together, so often.
 _TICK_SECONDS: Final = 0.05

@@ -15,11 +15,11 @@ from pydantic import SecretStr
 from audit_event_generator.delivery import Delivery
 from audit_event_generator.metrics import Metrics
 from audit_event_generator.web import app
-from auditflow import event
 from auditflow.amqp import Message
+from auditflow.contract import event
 from auditflow.errors import PublishError
-from auditflow.health import Health
-from auditflow.tokens import Tokens
+from auditflow.http.health import Health
+from auditflow.http.tokens import Tokens
 
 TOKEN = "the-ingest-token"
 DATA = Path(__file__).parent / "data"

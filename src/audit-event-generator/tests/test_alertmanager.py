@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from audit_event_generator.ingest import alertmanager
-from auditflow.event import Event, Severity
+from auditflow.contract.event import Event, Severity
 
 from .conftest import DATA, Ingest, RememberingBroker
 

@@ -6,8 +6,8 @@ import msgspec
 import pytest
 
 from audit_event_generator.ingest import auditd
+from auditflow.contract.event import Event
 from auditflow.errors import ContractError
-from auditflow.event import Event
 
 from .conftest import DATA
 

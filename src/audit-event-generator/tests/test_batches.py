@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from audit_event_generator.ingest import batch
-from auditflow import identity
+from auditflow.contract import identity
 
 from .conftest import DATA, Ingest, RememberingBroker
 

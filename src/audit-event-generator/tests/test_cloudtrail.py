@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from audit_event_generator.ingest import cloudtrail
-from auditflow.event import Event
+from auditflow.contract.event import Event
 
 from .conftest import sample
 

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from audit_event_generator.ingest import gcp
-from auditflow.event import Event
+from auditflow.contract.event import Event
 
 from .conftest import DATA, Ingest, RememberingBroker
 

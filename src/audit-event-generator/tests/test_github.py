@@ -16,9 +16,9 @@ from audit_event_generator.delivery import Delivery
 from audit_event_generator.ingest import github, github_webhook
 from audit_event_generator.metrics import Metrics
 from audit_event_generator.web import app
-from auditflow.event import Event
-from auditflow.health import Health
-from auditflow.tokens import Tokens
+from auditflow.contract.event import Event
+from auditflow.http.health import Health
+from auditflow.http.tokens import Tokens
 
 from .conftest import DATA, TOKEN, Ingest, RememberingBroker
 

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from audit_event_generator.ingest import okta
-from auditflow.event import Event, Severity
+from auditflow.contract.event import Event, Severity
 
 from .conftest import TOKEN, Ingest, RememberingBroker, sample
 

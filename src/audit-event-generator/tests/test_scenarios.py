@@ -12,7 +12,7 @@ from audit_event_generator.ingest.sealing import seal
 from audit_event_generator.scenarios import benign, story
 from audit_event_generator.scenarios.attacks import ATTACKS
 from audit_event_generator.scenarios.world import OUTSIDE, PEOPLE, SECURITY_SERVICES
-from auditflow.event import Event
+from auditflow.contract.event import Event
 
 MONDAY = dt.datetime(2026, 3, 16, 9, 0, tzinfo=dt.UTC)
 

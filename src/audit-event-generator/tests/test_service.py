@@ -13,7 +13,8 @@ import pika
 import pytest
 
 from audit_event_generator.delivery import CONFIRM_SECONDS
-from auditflow import event, topology
+from auditflow.amqp import topology
+from auditflow.contract import event
 
 from .conftest import DATA, eventually, sample
 

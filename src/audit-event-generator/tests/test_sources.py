@@ -5,8 +5,8 @@ import json
 import pytest
 
 from audit_event_generator.ingest import sources
-from auditflow.event import Event
-from auditflow.problem import Fault
+from auditflow.contract.event import Event
+from auditflow.http.problem import Fault
 
 from .conftest import DATA, sample
 

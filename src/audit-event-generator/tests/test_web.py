@@ -11,7 +11,7 @@ import structlog
 from prometheus_client import CollectorRegistry
 
 from audit_event_generator.ingest import native
-from auditflow import tracing
+from auditflow.telemetry import tracing
 
 from .conftest import TOKEN, Ingest, RememberingBroker
 

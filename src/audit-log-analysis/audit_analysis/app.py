@@ -1,4 +1,4 @@
-"""The HTTP side of the analysis: operations, and which rules are in force."""
+"""The HTTP side of the analysis: probes, and which rules are in force."""
 
 from typing import Any
 
@@ -9,10 +9,10 @@ from werkzeug.exceptions import HTTPException
 
 from audit_analysis.reload import RuleFiles
 from audit_analysis.watchdog import Watchdog
-from auditflow import operations
-from auditflow.health import Health
-from auditflow.metrics import HttpMetrics
-from auditflow.problem import Problem
+from auditflow.http import probes
+from auditflow.http.health import Health
+from auditflow.http.problem import Problem
+from auditflow.telemetry.metrics import HttpMetrics
 
 SERVICE = "audit-log-analysis"
 
@@ -22,8 +22,8 @@ def create(
 ) -> Flask:
     """The application."""
     app = Flask(SERVICE, static_folder=None)
-    operations.measure(app, HttpMetrics(registry), request=request)
-    operations.add_routes(app, health, registry, service=SERVICE, request=request)
+    probes.measure(app, HttpMetrics(registry), request=request)
+    probes.add_routes(app, health, registry, service=SERVICE, request=request)
 
     @app.get("/rules")
     def in_force() -> tuple[bytes, int, dict[str, str]]:

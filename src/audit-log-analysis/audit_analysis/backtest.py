@@ -17,12 +17,12 @@ from audit_analysis.metrics import Metrics
 from audit_analysis.pipeline import Pipeline
 from audit_analysis.sigma.rule import RuleSet
 from audit_analysis.windows.memory import MemoryWindows
-from auditflow import event, finding
 from auditflow.amqp import Delivery, Message
+from auditflow.contract import event, finding
+from auditflow.contract.event import Event
+from auditflow.contract.finding import Finding
 from auditflow.errors import ContractError
-from auditflow.event import Event
-from auditflow.finding import Finding
-from auditflow.problem import Fault
+from auditflow.http.problem import Fault
 
 #: How late an event may come to a window (ms): ten years, so that the order does not matter.
 LATENESS: Final = 10 * 365 * 86400 * 1000

@@ -13,7 +13,7 @@ from msgspec import Struct
 from audit_analysis import findings
 from audit_analysis.sigma.rule import Link, Rule, RuleSet
 from audit_analysis.windows import Hit, Observation, Outcome, WindowKeeper
-from auditflow import identity
+from auditflow.contract import identity
 
 C = TypeVar("C")
 

@@ -10,9 +10,9 @@ from msgspec import UNSET, Raw, Struct
 
 from audit_analysis.sigma.rule import Rule
 from audit_analysis.windows import Sighting, WindowSpec
-from auditflow import event, identity
-from auditflow.event import Event, Received
-from auditflow.finding import EventRef, Evidence, Finding
+from auditflow.contract import event, identity
+from auditflow.contract.event import Event, Received
+from auditflow.contract.finding import EventRef, Evidence, Finding
 
 _UNKNOWN: Final = "unknown"
 

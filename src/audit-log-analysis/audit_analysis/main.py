@@ -13,10 +13,11 @@ from audit_analysis.sigma.errors import RuleErrors
 from audit_analysis.sigma.load import load
 from audit_analysis.watchdog import Watchdog
 from audit_analysis.windows import redis
-from auditflow import logs, serving, topology
-from auditflow import metrics as measuring
-from auditflow.amqp import Consumer, ConsumerMetrics, Publisher, parameters
-from auditflow.health import Health
+from auditflow.amqp import Consumer, ConsumerMetrics, Publisher, parameters, topology
+from auditflow.http import serving
+from auditflow.http.health import Health
+from auditflow.telemetry import logs
+from auditflow.telemetry import metrics as measuring
 
 log = logs.get(__name__)
 

@@ -3,9 +3,9 @@
 from prometheus_client import CollectorRegistry, Counter
 
 from audit_analysis.sigma.rule import Rule
-from auditflow import event
 from auditflow.amqp import DeadLetter
-from auditflow.finding import Finding
+from auditflow.contract import event
+from auditflow.contract.finding import Finding
 
 
 class Metrics:

@@ -20,9 +20,10 @@ from audit_analysis.sigma.fields import View
 from audit_analysis.sigma.rule import Detector, RuleSet
 from audit_analysis.telling import Found, Publish, Teller, Told
 from audit_analysis.windows import Observation, Sighting, WindowKeeper, WindowSpec
-from auditflow import event, logs
 from auditflow.amqp import DeadLetter, Delivery, Steps
-from auditflow.event import Received, Refused
+from auditflow.contract import event
+from auditflow.contract.event import Received, Refused
+from auditflow.telemetry import logs
 
 #: A source's clock may run ahead by this much; what is later is set back to it.
 MAX_AHEAD: Final = dt.timedelta(minutes=5)

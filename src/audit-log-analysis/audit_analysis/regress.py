@@ -25,9 +25,9 @@ from audit_analysis.sigma import documents
 from audit_analysis.sigma.errors import RuleFault
 from audit_analysis.sigma.fields import View
 from audit_analysis.sigma.rule import RuleSet
-from auditflow import event, identity
+from auditflow.contract import event, identity
+from auditflow.contract.event import Event, LogSource
 from auditflow.errors import AuditFlowError
-from auditflow.event import Event, LogSource
 
 DATA: Final = "regression_data"
 #: For an event that does not say when it was.

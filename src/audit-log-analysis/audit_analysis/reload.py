@@ -11,7 +11,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge
 from audit_analysis.sigma import documents
 from audit_analysis.sigma.errors import RuleErrors, RuleFault
 from audit_analysis.sigma.rule import RuleSet
-from auditflow import logs
+from auditflow.telemetry import logs
 
 #: How often the files are looked at.
 POLL_SECONDS: Final = 2.0

@@ -38,11 +38,11 @@ from audit_analysis import sources
 from audit_analysis.backtest import Backtest
 from audit_analysis.sigma.documents import TESTS
 from audit_analysis.sigma.rule import RuleSet
-from auditflow import event
+from auditflow.contract import event
+from auditflow.contract.event import Event
+from auditflow.contract.finding import Finding
 from auditflow.errors import AuditFlowError, ContractError
-from auditflow.event import Event
-from auditflow.finding import Finding
-from auditflow.problem import Fault
+from auditflow.http.problem import Fault
 
 _START: Final = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
 _TESTS_OF_A_FILE: Final = ("defaults", "tests")

@@ -10,9 +10,9 @@ from functools import cache
 from importlib.metadata import entry_points
 from typing import Final
 
-from auditflow import event
-from auditflow.event import Event, Received
-from auditflow.problem import Fault
+from auditflow.contract import event
+from auditflow.contract.event import Event, Received
+from auditflow.http.problem import Fault
 
 GROUP: Final = "auditflow.sources"
 #: The events of AuditFlow itself, one a line.

@@ -10,9 +10,10 @@ from opentelemetry.trace import SpanKind
 
 from audit_analysis.metrics import Metrics
 from audit_analysis.windows import Sighting, WindowSpec
-from auditflow import acceptance, finding, logs, topology, tracing
-from auditflow.amqp import Delivery, Message
-from auditflow.finding import Finding
+from auditflow.amqp import Delivery, Message, topology
+from auditflow.contract import acceptance, finding
+from auditflow.contract.finding import Finding
+from auditflow.telemetry import logs, tracing
 
 #: Findings of a batch that get a line of their own in the log.
 LOGGED: Final = 10

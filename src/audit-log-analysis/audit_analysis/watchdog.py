@@ -15,8 +15,8 @@ from msgspec import Struct
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from audit_analysis.sigma.rule import Rule
-from auditflow import logs
-from auditflow.finding import RuleRef
+from auditflow.contract.finding import RuleRef
+from auditflow.telemetry import logs
 
 #: Rules that get a label and a line of their own; all others are "others".
 NAMED: Final = 100

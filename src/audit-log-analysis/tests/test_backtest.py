@@ -12,9 +12,9 @@ from audit_analysis import sources
 from audit_analysis.backtest import LATENESS, Backtest, Report
 from audit_analysis.sigma.load import load
 from audit_analysis.sigma.rule import RuleSet
-from auditflow import event
-from auditflow.event import Event
-from auditflow.problem import Fault
+from auditflow.contract import event
+from auditflow.contract.event import Event
+from auditflow.http.problem import Fault
 
 PACK = Path(audit_analysis.__file__).parent / "rules"
 START = dt.datetime(2020, 5, 1, tzinfo=dt.UTC)

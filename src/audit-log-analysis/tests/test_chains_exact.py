@@ -16,10 +16,10 @@ from audit_analysis.windows import Observation, Outcome, WindowKeeper, WindowSpe
 from audit_analysis.windows.memory import MemoryWindows
 from audit_analysis.windows.redis import RedisWindows
 from audit_analysis.windows.spec import Kind
-from auditflow import identity
+from auditflow.contract import identity
+from auditflow.contract.event import Severity
+from auditflow.contract.finding import RuleRef
 from auditflow.errors import Unavailable
-from auditflow.event import Severity
-from auditflow.finding import RuleRef
 
 LATENESS = 40
 

@@ -16,10 +16,10 @@ from audit_analysis.metrics import Metrics
 from audit_analysis.pipeline import Pipeline
 from audit_analysis.sigma.load import load
 from audit_analysis.windows.memory import MemoryWindows
-from auditflow import finding
 from auditflow.amqp import Delivery, Message
+from auditflow.contract import finding
+from auditflow.contract.finding import Finding
 from auditflow.errors import PublishError
-from auditflow.finding import Finding
 
 PACK = Path(audit_analysis.__file__).parent / "rules"
 NOW = dt.datetime(2026, 1, 1, 12, 2, tzinfo=dt.UTC)

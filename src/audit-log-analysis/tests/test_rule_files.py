@@ -14,7 +14,7 @@ from audit_analysis.sigma.errors import RuleErrors
 from audit_analysis.sigma.fields import View
 from audit_analysis.sigma.load import load
 from audit_analysis.sigma.rule import RuleSet
-from auditflow import event
+from auditflow.contract import event
 
 TODAY = dt.date(2026, 11, 24)
 

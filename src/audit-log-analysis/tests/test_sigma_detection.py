@@ -12,7 +12,7 @@ from audit_analysis.sigma.errors import RuleErrors
 from audit_analysis.sigma.fields import View
 from audit_analysis.sigma.load import load
 from audit_analysis.sigma.rule import RuleSet
-from auditflow import event
+from auditflow.contract import event
 
 HEAD = """
 title: Sample

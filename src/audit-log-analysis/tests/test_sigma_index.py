@@ -29,7 +29,7 @@ from sigma.types import (
 from audit_analysis.sigma import build
 from audit_analysis.sigma.fields import View
 from audit_analysis.sigma.rule import RuleSet
-from auditflow import event
+from auditflow.contract import event
 
 FIELDS = ("a", "b", "c.d")
 PIECES = ("who", "whoami", "curl", "x", "5", "", "Ünï", "a.b", "(", "\\")

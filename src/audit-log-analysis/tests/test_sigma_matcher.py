@@ -11,7 +11,7 @@ from audit_analysis.sigma import build
 from audit_analysis.sigma.fields import Values, View
 from audit_analysis.sigma.memory import Memory
 from audit_analysis.sigma.rule import RuleSet
-from auditflow import event
+from auditflow.contract import event
 
 
 def detectors(*detections: dict[str, Any]) -> list[Any]:

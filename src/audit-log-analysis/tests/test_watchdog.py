@@ -12,7 +12,7 @@ from audit_analysis.sigma.fields import View
 from audit_analysis.sigma.load import load
 from audit_analysis.sigma.rule import RuleSet
 from audit_analysis.watchdog import NAMED, Watchdog
-from auditflow import event
+from auditflow.contract import event
 
 #: A rule of many wildcards, a rule that costs nothing, and a correlation of each.
 RULES = """

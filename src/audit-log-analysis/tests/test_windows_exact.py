@@ -12,7 +12,7 @@ from audit_analysis.windows import Observation, Sighting, WindowKeeper, WindowSp
 from audit_analysis.windows.memory import MemoryWindows
 from audit_analysis.windows.redis import RedisWindows
 from audit_analysis.windows.spec import Kind
-from auditflow.finding import MAX_EVIDENCE
+from auditflow.contract.finding import MAX_EVIDENCE
 
 #: Time, event id, tag.
 Member = tuple[int, str, str]

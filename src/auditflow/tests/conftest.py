@@ -10,8 +10,7 @@ import pytest
 from pika.adapters.blocking_connection import BlockingChannel
 from pika.exceptions import AMQPError
 
-from auditflow import topology
-from auditflow.amqp import Publisher
+from auditflow.amqp import Publisher, topology
 
 Parameters = Callable[[str], pika.ConnectionParameters]
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from auditflow import acceptance
+from auditflow.contract import acceptance
 
 
 def test_the_age_is_that_since_the_stamp() -> None:

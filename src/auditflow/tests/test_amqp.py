@@ -9,7 +9,6 @@ import pytest
 from pika.adapters.blocking_connection import BlockingChannel
 from prometheus_client import CollectorRegistry
 
-from auditflow import topology
 from auditflow.amqp import (
     Consumer,
     ConsumerMetrics,
@@ -18,7 +17,8 @@ from auditflow.amqp import (
     Message,
     Publisher,
     Steps,
-    deadletter,
+    dead_letter,
+    topology,
 )
 from auditflow.amqp.publisher import WINDOW
 from auditflow.errors import PublishError, Unavailable
@@ -135,8 +135,8 @@ def test_poison_is_set_aside_alone(
     assert sorted(map(int, filter(None, done))) == [n for n in range(50) if n != 13]
     _, properties, body = admin.basic_get("audit_events.dlq", auto_ack=True)
     assert b'"13"' in body
-    assert properties.headers[deadletter.KIND] == "poison"
-    assert properties.headers[deadletter.REASON] == "KeyError: 'thirteen'"
+    assert properties.headers[dead_letter.KIND] == "poison"
+    assert properties.headers[dead_letter.REASON] == "KeyError: 'thirteen'"
 
 
 def test_the_next_batch_is_prepared_while_one_waits_and_none_is_acknowledged_before_it_is_done(
@@ -253,7 +253,7 @@ def test_a_message_that_cannot_be_prepared_is_set_aside_alone(
     assert waiting(admin, "audit_events.dlq") == 1
     _, properties, body = admin.basic_get("audit_events.dlq", auto_ack=True)
     assert b'"13"' in body
-    assert properties.headers[deadletter.REASON].startswith("ZeroDivisionError")
+    assert properties.headers[dead_letter.REASON].startswith("ZeroDivisionError")
 
 
 def test_while_a_dependency_is_down_messages_stay_and_the_state_says_so(

@@ -5,22 +5,22 @@ from pathlib import Path
 
 import pytest
 
-from auditflow import contracts
+from auditflow.contract import schemas
 
 PUBLISHED = Path(__file__).parents[3] / "docs" / "contracts"
 
 
-@pytest.mark.parametrize("name", contracts.documents())
+@pytest.mark.parametrize("name", schemas.documents())
 def test_the_published_document_is_current(name: str) -> None:
-    assert (PUBLISHED / name).read_text("utf-8") == contracts.documents()[name], "run: make schemas"
+    assert (PUBLISHED / name).read_text("utf-8") == schemas.documents()[name], "run: make schemas"
 
 
 def test_only_three_fields_of_an_event_are_required() -> None:
-    assert contracts.schema("event")["required"] == ["event_id", "timestamp", "event_type"]
+    assert schemas.schema("event")["required"] == ["event_id", "timestamp", "event_type"]
 
 
 def test_every_reference_of_the_asyncapi_document_leads_somewhere() -> None:
-    document = contracts.asyncapi()
+    document = schemas.asyncapi()
 
     def references(node: object) -> list[str]:
         if isinstance(node, dict):

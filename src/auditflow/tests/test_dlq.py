@@ -8,10 +8,9 @@ import pytest
 from click.testing import CliRunner, Result
 from pika.adapters.blocking_connection import BlockingChannel
 
-from auditflow import dlq, topology
-from auditflow.amqp import DeadLetter, Publisher
+from auditflow.amqp import DeadLetter, Publisher, dead_letter_queue, topology
+from auditflow.amqp.dead_letter_queue import Selection
 from auditflow.cli import main
-from auditflow.dlq import Selection
 
 from .conftest import Parameters, eventually
 
@@ -57,32 +56,36 @@ def drain(channel: BlockingChannel, queue: str) -> list[tuple[str, dict[str, str
 
 @pytest.mark.usefixtures("five_dead")
 def test_looking_takes_nothing(operator: BlockingChannel, admin: BlockingChannel) -> None:
-    assert [one.message_id for one in dlq.peek(operator, EVENTS, limit=3)] == ["m0", "m1", "m2"]
+    assert [one.message_id for one in dead_letter_queue.peek(operator, EVENTS, limit=3)] == [
+        "m0",
+        "m1",
+        "m2",
+    ]
     operator.close()
-    eventually(lambda: dlq.depth(admin, EVENTS) == 5)
+    eventually(lambda: dead_letter_queue.depth(admin, EVENTS) == 5)
 
 
 @pytest.mark.usefixtures("five_dead")
 def test_replay_puts_each_back_once_without_the_marks_of_death(
     operator: BlockingChannel, admin: BlockingChannel
 ) -> None:
-    result = dlq.replay(operator, EVENTS, selection=Selection())
+    result = dead_letter_queue.replay(operator, EVENTS, selection=Selection())
     assert (result.replayed, result.left) == (5, 0)
     back = drain(admin, EVENTS.name)
     assert [name for name, _ in back] == [f"m{number}" for number in range(5)]
     assert [headers for _, headers in back] == [{"traceparent": "00-1-2-01"}] * 5
-    assert dlq.depth(admin, EVENTS) == 0
+    assert dead_letter_queue.depth(admin, EVENTS) == 0
 
 
 @pytest.mark.usefixtures("five_dead")
 def test_replay_of_some_leaves_the_others(
     operator: BlockingChannel, admin: BlockingChannel
 ) -> None:
-    result = dlq.replay(operator, EVENTS, selection=Selection(reason="KeyError*"))
+    result = dead_letter_queue.replay(operator, EVENTS, selection=Selection(reason="KeyError*"))
     assert (result.replayed, result.left) == (2, 3)
     operator.close()
     assert [name for name, _ in drain(admin, EVENTS.name)] == ["m2", "m4"]
-    eventually(lambda: dlq.depth(admin, EVENTS) == 3)
+    eventually(lambda: dead_letter_queue.depth(admin, EVENTS) == 3)
 
 
 @pytest.mark.usefixtures("five_dead")
@@ -91,7 +94,7 @@ def test_an_interrupted_replay_goes_on_where_it_stopped(
 ) -> None:
     # Given a replay that is interrupted after two
     done: list[object] = []
-    result = dlq.replay(
+    result = dead_letter_queue.replay(
         operator,
         EVENTS,
         selection=Selection(),
@@ -102,7 +105,7 @@ def test_an_interrupted_replay_goes_on_where_it_stopped(
     operator.close()
     # when another one goes on
     again = pika.BlockingConnection(parameters("auditflow-operator"))
-    dlq.replay(again.channel(), EVENTS, selection=Selection())
+    dead_letter_queue.replay(again.channel(), EVENTS, selection=Selection())
     again.close()
     # then each is back exactly once
     names = [name for name, _ in drain(admin, EVENTS.name)]
@@ -122,8 +125,8 @@ def test_what_the_broker_set_aside_says_why(
             method, _, _ = admin.basic_get(EVENTS.name)
         admin.basic_nack(method.delivery_tag)
     # then it is a dead letter, with a reason that a person understands
-    eventually(lambda: dlq.depth(admin, EVENTS) == 1)
-    (entry,) = dlq.peek(operator, EVENTS, limit=10)
+    eventually(lambda: dead_letter_queue.depth(admin, EVENTS) == 1)
+    (entry,) = dead_letter_queue.peek(operator, EVENTS, limit=10)
     assert entry.kind == "broker"
     assert "never acknowledged" in entry.reason
 
@@ -151,7 +154,7 @@ def test_the_command_lists_shows_and_replays(
     shown = run(parameters, "dlq", "show", "audit_events", "--id", "m2")
     assert "KeyError: 5" in shown.output
     assert "1 shown of 5" in shown.output
-    eventually(lambda: dlq.depth(admin, EVENTS) == 5)
+    eventually(lambda: dead_letter_queue.depth(admin, EVENTS) == 5)
     replayed = run(parameters, "dlq", "replay", "audit_events", "--yes")
     assert "5 replayed into audit_events, 0 left" in replayed.output
 

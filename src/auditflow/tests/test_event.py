@@ -4,9 +4,9 @@ import datetime as dt
 
 import pytest
 
-from auditflow import bounds, event
+from auditflow.contract import bounds, event
+from auditflow.contract.event import Event, Received, Refused
 from auditflow.errors import ContractError
-from auditflow.event import Event, Received, Refused
 
 from .hostile import ACCEPTED, REFUSED, body
 

@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import UNSET, Raw
 
-from auditflow import finding
+from auditflow.contract import finding
+from auditflow.contract.event import Severity
+from auditflow.contract.finding import EventRef, Evidence, Finding, RuleRef, merge, merge_all
 from auditflow.errors import ContractError
-from auditflow.event import Severity
-from auditflow.finding import EventRef, Evidence, Finding, RuleRef, merge, merge_all
 
 NOON = dt.datetime(2026, 1, 1, 12, tzinfo=dt.UTC)
 NOW = NOON + dt.timedelta(hours=1)

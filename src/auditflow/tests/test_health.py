@@ -6,15 +6,15 @@ from typing import Any
 from flask import Flask, request
 from prometheus_client import CollectorRegistry, Counter
 
-from auditflow import operations
-from auditflow.health import Health
+from auditflow.http import probes
+from auditflow.http.health import Health
 
 
 def client_of(health: Health) -> Any:
     registry = CollectorRegistry()
     Counter("sample_total", "A sample.", registry=registry).inc()
     app = Flask("sample")
-    operations.add_routes(app, health, registry, service="sample", request=request)
+    probes.add_routes(app, health, registry, service="sample", request=request)
     return app.test_client()
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from auditflow import identity
+from auditflow.contract import identity
 
 
 def test_a_finding_is_named_by_rule_entity_and_bucket() -> None:

@@ -16,7 +16,7 @@ from .conftest import eventually
 
 SAMPLE = """
     from flask import Flask
-    from auditflow import serving
+    from auditflow.http import serving
     from auditflow.settings import ServiceSettings
 
     class Settings(ServiceSettings):

@@ -18,8 +18,7 @@ from pika.exceptions import (
     ProbableAuthenticationError,
 )
 
-from auditflow import topology
-from auditflow.amqp import Delivery
+from auditflow.amqp import Delivery, topology
 from auditflow.amqp.subscription import Subscription
 
 from .conftest import Parameters

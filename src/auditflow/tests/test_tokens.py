@@ -3,7 +3,7 @@
 import pytest
 from pydantic import SecretStr
 
-from auditflow.tokens import Tokens
+from auditflow.http.tokens import Tokens
 
 NOW, BEFORE = SecretStr("tökén"), SecretStr("that of before")
 

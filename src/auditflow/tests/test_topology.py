@@ -5,7 +5,7 @@ import pytest
 from pika.adapters.blocking_connection import BlockingChannel
 from pika.exceptions import ChannelClosedByBroker
 
-from auditflow import topology
+from auditflow.amqp import topology
 
 from .conftest import Parameters
 

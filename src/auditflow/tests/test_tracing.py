@@ -2,8 +2,8 @@
 
 import pytest
 
-from auditflow import tracing
 from auditflow.errors import SettingsError
+from auditflow.telemetry import tracing
 
 ENDPOINT = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector:4318"}
 

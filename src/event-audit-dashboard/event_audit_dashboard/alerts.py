@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 from msgspec import UNSET, Raw, Struct, UnsetType, field
 
-from auditflow.event import Severity, Timestamp
+from auditflow.contract.event import Severity, Timestamp
 
 Status = Literal["open", "acknowledged", "resolved"]
 

@@ -10,7 +10,7 @@ import msgspec
 from msgspec import Struct
 from opentelemetry.trace import SpanKind
 
-from auditflow import logs, tracing
+from auditflow.telemetry import logs, tracing
 from event_audit_dashboard import errors
 from event_audit_dashboard.alerts import AlertDetail, Listing
 from event_audit_dashboard.metrics import Metrics

@@ -6,8 +6,8 @@ from jinja2 import StrictUndefined
 from prometheus_client import CollectorRegistry
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from auditflow import operations
-from auditflow.health import Health
+from auditflow.http import probes
+from auditflow.http.health import Health
 from event_audit_dashboard import auth, headers, observe, templating
 from event_audit_dashboard.api import NotificationService
 from event_audit_dashboard.assets import Assets
@@ -47,7 +47,7 @@ def create(
     app.register_blueprint(asset_views.blueprint(assets))
     app.register_blueprint(sign_in.blueprint(account, metrics))
     app.register_blueprint(alerts.blueprint(api))
-    operations.add_routes(app, health, registry, service=SERVICE, request=request)
+    probes.add_routes(app, health, registry, service=SERVICE, request=request)
     return app
 
 

@@ -4,9 +4,9 @@ import logging
 
 import httpx
 
-from auditflow import metrics as measuring
-from auditflow import serving
-from auditflow.health import Health
+from auditflow.http import serving
+from auditflow.http.health import Health
+from auditflow.telemetry import metrics as measuring
 from event_audit_dashboard import app
 from event_audit_dashboard.api import NotificationService
 from event_audit_dashboard.metrics import Metrics

@@ -4,7 +4,7 @@ from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter
 
-from auditflow.metrics import HttpMetrics
+from auditflow.telemetry.metrics import HttpMetrics
 from event_audit_dashboard import errors
 
 SIGN_IN_RESULTS: Final = ("accepted", "refused", "braked")

@@ -10,8 +10,8 @@ from flask import Flask, Response, g, request
 from opentelemetry import trace
 from opentelemetry.trace import SpanKind
 
-from auditflow import logs, tracing
-from auditflow.metrics import OPERATIONS
+from auditflow.telemetry import logs, tracing
+from auditflow.telemetry.metrics import OPERATIONS
 from event_audit_dashboard.metrics import Metrics
 
 _HEADER: Final = "X-Correlation-ID"

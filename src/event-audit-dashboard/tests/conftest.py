@@ -17,7 +17,7 @@ from flask import Flask
 from prometheus_client import CollectorRegistry
 from werkzeug.test import TestResponse
 
-from auditflow.health import Health
+from auditflow.http.health import Health
 from event_audit_dashboard import app as application
 from event_audit_dashboard.api import NotificationService
 from event_audit_dashboard.main import base_url

@@ -20,7 +20,7 @@ from .forge import BOT, ROOT, Clone, Forge, release
         # rules, migrations and templates are in the image as much as code is
         (["src/audit-log-analysis/audit_analysis/rules/auditflow/a.yml"], ("audit-log-analysis",)),
         (["src/event-audit-dashboard/event_audit_dashboard/static/a.css", "src/audit-event-generator/x.py"], ("audit-event-generator", "event-audit-dashboard")),
-        (["src/auditflow/auditflow/event.py"], SERVICES),
+        (["src/auditflow/auditflow/contract/event.py"], SERVICES),
         (["uv.lock"], SERVICES),
         (["pyproject.toml"], SERVICES),
         ([".dockerignore"], SERVICES),
@@ -62,7 +62,7 @@ def test_tests_are_in_no_image():
     ("path", "suites", "images", "manifests", "cluster", "infra"),
     [
         ("src/notification-service/tests/test_api.py", ("notification-service", "tests"), False, False, False, False),
-        ("src/auditflow/auditflow/event.py", ("auditflow", *SERVICES, "local", "tests"), True, False, False, False),
+        ("src/auditflow/auditflow/contract/event.py", ("auditflow", *SERVICES, "local", "tests"), True, False, False, False),
         ("uv.lock", layout.SUITES, True, False, False, False),
         ("src/gitops/gitops/bump.py", ("gitops",), False, True, False, False),
         (".github/workflows/ci.yml", ("gitops",), False, False, False, False),

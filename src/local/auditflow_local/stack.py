@@ -8,7 +8,7 @@ from typing import Final, TypeVar
 import pika
 import pika.exceptions
 
-from auditflow import topology
+from auditflow.amqp import topology
 from auditflow_local import packages, ports, secrets, services, state, status
 from auditflow_local.errors import LocalError
 from auditflow_local.layout import PORTS, Choices, Layout

@@ -194,7 +194,7 @@ def _services(servers_folder: Path, service_secrets: dict[str, str]) -> Iterator
 
 def _rabbitmq(folder: Path) -> RabbitMQ:
     # Here and not above: a plugin that pytest loads at its start must not import what it measures.
-    from auditflow import topology  # noqa: PLC0415
+    from auditflow.amqp import topology  # noqa: PLC0415
 
     passwords = {user: secrets.token_hex(20) for user in topology.USERS}
     return RabbitMQ(

@@ -14,9 +14,9 @@ from uuid import UUID
 import msgspec
 from msgspec import Struct
 
-from auditflow import identity
-from auditflow.event import Severity
-from auditflow.finding import Finding, RuleRef
+from auditflow.contract import identity
+from auditflow.contract.event import Severity
+from auditflow.contract.finding import Finding, RuleRef
 
 _ALERTS: Final = uuid.uuid5(identity.NAMESPACE, "alert")
 

@@ -10,9 +10,9 @@ from uuid import UUID
 import msgspec
 from msgspec import Struct
 
-from auditflow import finding as findings
-from auditflow import identity
-from auditflow.finding import Finding
+from auditflow.contract import finding as findings
+from auditflow.contract import identity
+from auditflow.contract.finding import Finding
 from notification_service import alert as alerts
 from notification_service.alert import Alert, Status
 

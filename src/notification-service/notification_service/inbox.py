@@ -10,12 +10,13 @@ from uuid import UUID
 from msgspec import Struct
 from opentelemetry.trace import SpanKind
 
-from auditflow import acceptance, logs, tracing
-from auditflow import finding as findings
 from auditflow.amqp import DeadLetter, Delivery
+from auditflow.contract import acceptance
+from auditflow.contract import finding as findings
+from auditflow.contract.finding import Finding
 from auditflow.errors import ContractError
-from auditflow.finding import Finding
-from auditflow.metrics import exemplar
+from auditflow.telemetry import logs, tracing
+from auditflow.telemetry.metrics import exemplar
 from notification_service.fold import Changes, Stored, fingerprint_of
 from notification_service.metrics import Metrics
 

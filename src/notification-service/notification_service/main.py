@@ -4,10 +4,12 @@ import threading
 from functools import partial
 from typing import Final
 
-from auditflow import amqp, serving, topology
-from auditflow import metrics as measuring
-from auditflow.health import Health
-from auditflow.tokens import Tokens
+from auditflow import amqp
+from auditflow.amqp import topology
+from auditflow.http import serving
+from auditflow.http.health import Health
+from auditflow.http.tokens import Tokens
+from auditflow.telemetry import metrics as measuring
 from notification_service.api import app
 from notification_service.database.connection import connect
 from notification_service.database.folding import FindingStore

@@ -2,7 +2,7 @@
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
-from auditflow.metrics import HttpMetrics
+from auditflow.telemetry.metrics import HttpMetrics
 
 
 class Metrics:

@@ -8,9 +8,9 @@ from typing import Annotated, Any, Final
 import msgspec
 from msgspec import Meta, Struct
 
+from auditflow.contract.event import Severity
 from auditflow.errors import AuditFlowError
-from auditflow.event import Severity
-from auditflow.problem import Fault
+from auditflow.http.problem import Fault
 from notification_service.alert import MAX_TEXT, Status
 from notification_service.cursor import BadCursor, Cursors, Place
 

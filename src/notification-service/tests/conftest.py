@@ -16,11 +16,11 @@ import psycopg2
 import pytest
 from pydantic import SecretStr
 
-from auditflow import finding as findings
-from auditflow import identity, topology
-from auditflow.amqp import Message, Publisher
-from auditflow.event import Severity
-from auditflow.finding import EventRef, Evidence, Finding, RuleRef
+from auditflow.amqp import Message, Publisher, topology
+from auditflow.contract import finding as findings
+from auditflow.contract import identity
+from auditflow.contract.event import Severity
+from auditflow.contract.finding import EventRef, Evidence, Finding, RuleRef
 from auditflow.settings import PostgresSettings
 from auditflow_local.servers.postgres import Database, Postgres
 from auditflow_local.servers.postgres_roles import APP, OWNER

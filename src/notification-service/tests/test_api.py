@@ -12,10 +12,10 @@ from prometheus_client import CollectorRegistry
 from pydantic import SecretStr
 from quart import Quart
 
-from auditflow.event import Severity
-from auditflow.finding import Finding
-from auditflow.health import Health
-from auditflow.tokens import Tokens
+from auditflow.contract.event import Severity
+from auditflow.contract.finding import Finding
+from auditflow.http.health import Health
+from auditflow.http.tokens import Tokens
 from notification_service.api import app as application
 from notification_service.database.folding import FindingStore
 from notification_service.database.reading import AlertReader

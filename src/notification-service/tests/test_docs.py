@@ -9,8 +9,8 @@ import pytest
 from prometheus_client import CollectorRegistry
 from pydantic import SecretStr
 
-from auditflow.health import Health
-from auditflow.tokens import Tokens
+from auditflow.http.health import Health
+from auditflow.http.tokens import Tokens
 from notification_service.api import app as application
 from notification_service.cursor import Cursors
 from notification_service.database.reading import AlertReader

@@ -8,10 +8,10 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from auditflow import finding as findings
-from auditflow import identity
-from auditflow.event import Severity
-from auditflow.finding import EventRef, Evidence, Finding, RuleRef
+from auditflow.contract import finding as findings
+from auditflow.contract import identity
+from auditflow.contract.event import Severity
+from auditflow.contract.finding import EventRef, Evidence, Finding, RuleRef
 from notification_service import alert as alerts
 from notification_service.alert import Alert, Status
 from notification_service.fold import Changes, Stored, fingerprint_of, fold

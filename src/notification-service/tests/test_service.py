@@ -15,7 +15,7 @@ import msgspec
 import psutil  # type: ignore[import-untyped]
 import pytest
 
-from auditflow import finding as findings
+from auditflow.contract import finding as findings
 
 
 def _count(api: httpx.Client) -> int:

@@ -11,9 +11,9 @@ import msgspec
 import psycopg2
 import pytest
 
-from auditflow import finding as findings
+from auditflow.contract import finding as findings
+from auditflow.contract.finding import Finding
 from auditflow.errors import Unavailable
-from auditflow.finding import Finding
 from auditflow_local.servers.postgres_roles import APP
 from notification_service.database.folding import FindingStore
 from notification_service.database.reading import AlertReader

@@ -19,7 +19,7 @@ import msgspec
 from audit_analysis.sigma.fields import View
 from audit_analysis.sigma.load import load
 from audit_analysis.sigma.rule import RuleSet
-from auditflow import event
+from auditflow.contract import event
 
 from . import process_creation
 

@@ -9,7 +9,7 @@ import audit_analysis
 from audit_analysis.sigma.fields import View
 from audit_analysis.sigma.load import load
 from audit_analysis.sigma.rule import RuleSet
-from auditflow import event
+from auditflow.contract import event
 
 from . import corpus, many_rules
 

@@ -18,9 +18,8 @@ import pika
 import psutil
 from prometheus_client.parser import text_string_to_metric_families
 
-from auditflow import topology
-from auditflow.amqp import Message, Publisher
-from auditflow.event import BATCH_EVENTS, Event
+from auditflow.amqp import Message, Publisher, topology
+from auditflow.contract.event import BATCH_EVENTS, Event
 from auditflow_local import ports
 from auditflow_local.servers.rabbitmq import RabbitMQ
 from auditflow_local.servers.redis import Redis

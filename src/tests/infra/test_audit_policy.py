@@ -13,7 +13,7 @@ import audit_analysis
 from audit_analysis import ruletest
 from audit_analysis.sigma.load import load
 from audit_analysis.sigma.rule import RuleSet
-from auditflow import bounds, event
+from auditflow.contract import bounds, event
 
 from .audit_policy import Policy, Request, groups_of
 

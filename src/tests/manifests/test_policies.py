@@ -112,7 +112,7 @@ def test_a_service_may_end_in_peace(objects: list[Object], kit: Any) -> None:
             container.get("lifecycle", {}).get("preStop", {}).get("sleep", {}).get("seconds", 0)
             for container in pod["containers"]
         )
-        # A service has ten seconds of its own after SIGTERM (auditflow.serving).
+        # A service has ten seconds of its own after SIGTERM (auditflow.http.serving).
         assert pod["terminationGracePeriodSeconds"] > leaving + 10
 
 

@@ -20,7 +20,7 @@ from src.tests.monitoring.observatory import Observatory, board_queries, hurried
 from src.tests.monitoring.recorded import exporting
 from src.tests.platform import Platform, eventually
 
-from auditflow import topology
+from auditflow.amqp import topology
 from auditflow_local import packages, ports
 from auditflow_local.servers.prometheus import (
     PostgresExporter,

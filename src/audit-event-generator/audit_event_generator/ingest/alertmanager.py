@@ -11,9 +11,9 @@ import msgspec
 from msgspec import Meta, Raw, Struct, field
 
 from audit_event_generator.ingest import documents
-from auditflow import bounds
+from auditflow.contract import bounds
+from auditflow.contract.event import Event, LogSource, Severity, Timestamp
 from auditflow.errors import ContractError
-from auditflow.event import Event, LogSource, Severity, Timestamp
 
 LOG_SOURCE: Final = LogSource(product="prometheus", service="alertmanager")
 #: What the label severity says, here and where others chose the names.

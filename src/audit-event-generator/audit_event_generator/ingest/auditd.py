@@ -19,9 +19,9 @@ from msgspec import Raw, Struct
 
 from audit_event_generator.ingest import auditd_fields
 from audit_event_generator.ingest.auditd_fields import Fields
-from auditflow import event, identity
+from auditflow.contract import event, identity
+from auditflow.contract.event import Event, LogSource
 from auditflow.errors import ContractError
-from auditflow.event import Event, LogSource
 
 #: As in SigmaHQ's rules under rules/linux/auditd.
 LOG_SOURCE: Final = LogSource(product="linux", service="auditd")

@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from audit_event_generator.ingest.sealing import Sealed, seal
+from auditflow.contract.event import Event
 from auditflow.errors import ContractError
-from auditflow.event import Event
-from auditflow.problem import Fault
+from auditflow.http.problem import Fault
 
 #: Faults that an answer names; the rest is only counted.
 MAX_FAULTS: Final = 100

@@ -13,9 +13,9 @@ import msgspec
 from msgspec import Meta, Raw, Struct
 
 from audit_event_generator.ingest import envelope
-from auditflow import bounds
+from auditflow.contract import bounds
+from auditflow.contract.event import Event, LogSource, Timestamp
 from auditflow.errors import ContractError
-from auditflow.event import Event, LogSource, Timestamp
 
 #: As in SigmaHQ's rules under rules/cloud/aws/cloudtrail.
 LOG_SOURCE: Final = LogSource(product="aws", service="cloudtrail")

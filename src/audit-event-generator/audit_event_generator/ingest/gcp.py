@@ -15,9 +15,9 @@ import msgspec
 from msgspec import Meta, Raw, Struct
 
 from audit_event_generator.ingest import documents, envelope
-from auditflow import bounds, identity
+from auditflow.contract import bounds, identity
+from auditflow.contract.event import Event, LogSource, Severity, Timestamp
 from auditflow.errors import ContractError
-from auditflow.event import Event, LogSource, Severity, Timestamp
 
 #: As in SigmaHQ's rules under rules/cloud/gcp/audit.
 LOG_SOURCE: Final = LogSource(product="gcp", service="gcp.audit")

@@ -14,9 +14,9 @@ import msgspec
 from msgspec import Meta, Raw, Struct
 
 from audit_event_generator.ingest import documents
-from auditflow import bounds, event, identity
+from auditflow.contract import bounds, event, identity
+from auditflow.contract.event import Event, LogSource
 from auditflow.errors import ContractError
-from auditflow.event import Event, LogSource
 
 #: As in SigmaHQ's rules under rules/application/github/audit.
 LOG_SOURCE: Final = LogSource(product="github", service="audit")

@@ -13,9 +13,9 @@ import msgspec
 from msgspec import Raw, Struct
 
 from audit_event_generator.ingest import envelope
-from auditflow import bounds
+from auditflow.contract import bounds
+from auditflow.contract.event import Event, LogSource
 from auditflow.errors import ContractError
-from auditflow.event import Event, LogSource
 
 #: Not the service ``audit``: the same field ``action`` says "created" here, "repo.create" there.
 LOG_SOURCE: Final = LogSource(product="github", service="webhook")

@@ -12,9 +12,9 @@ import msgspec
 from msgspec import Meta, Raw, Struct
 
 from audit_event_generator.ingest import argocd, envelope
-from auditflow import bounds
+from auditflow.contract import bounds
+from auditflow.contract.event import Event, LogSource, Timestamp
 from auditflow.errors import ContractError
-from auditflow.event import Event, LogSource, Timestamp
 
 API_VERSION: Final = "audit.k8s.io/v1"
 #: As in SigmaHQ's rules under rules/application/kubernetes/audit.

@@ -13,9 +13,9 @@ import msgspec
 from msgspec import Raw
 
 from audit_event_generator.ingest import envelope
-from auditflow import event, identity
+from auditflow.contract import event, identity
+from auditflow.contract.event import Event
 from auditflow.errors import ContractError
-from auditflow.event import Event
 
 _KNOWN: Final = frozenset(Event.__struct_fields__)
 _NULL: Final = b"null"

@@ -13,9 +13,9 @@ import msgspec
 from msgspec import Meta, Raw, Struct
 
 from audit_event_generator.ingest import documents, envelope
-from auditflow import bounds
+from auditflow.contract import bounds
+from auditflow.contract.event import Event, LogSource, Severity, Timestamp
 from auditflow.errors import ContractError
-from auditflow.event import Event, LogSource, Severity, Timestamp
 
 #: As in SigmaHQ's rules under rules/identity/okta.
 LOG_SOURCE: Final = LogSource(product="okta", service="okta")

@@ -2,8 +2,8 @@
 
 from msgspec import Struct
 
-from auditflow import event
-from auditflow.event import Event
+from auditflow.contract import event
+from auditflow.contract.event import Event
 
 
 class Sealed(Struct, frozen=True, gc=False):

@@ -23,9 +23,9 @@ from audit_event_generator.ingest import (
     okta,
 )
 from audit_event_generator.ingest.batch import Adapter
+from auditflow.contract.event import Event
 from auditflow.errors import ContractError
-from auditflow.event import Event
-from auditflow.problem import Fault
+from auditflow.http.problem import Fault
 
 #: Cuts a body into records, each with the place where it stands.
 Opener = Callable[[bytes], Iterator[tuple[str, bytes]]]

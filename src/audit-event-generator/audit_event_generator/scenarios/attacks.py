@@ -6,7 +6,7 @@ from typing import Final
 
 from audit_event_generator.scenarios import events, world
 from audit_event_generator.scenarios.world import Step
-from auditflow.event import Severity
+from auditflow.contract.event import Severity
 
 _SENSITIVE: Final = ("/etc/passwd", "/etc/shadow", "/etc/sudoers", "/etc/ssh/sshd_config")
 _DATA: Final = ("/srv/customers/export.sql", "/var/lib/billing/cards.db", "/srv/hr/salaries.xlsx")

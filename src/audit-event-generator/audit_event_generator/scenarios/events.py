@@ -3,7 +3,7 @@
 import random
 
 from audit_event_generator.scenarios.world import Step, checksum
-from auditflow.event import Severity
+from auditflow.contract.event import Severity
 
 _PORTS = (49152, 65535)
 

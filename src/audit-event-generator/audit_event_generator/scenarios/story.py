@@ -12,8 +12,8 @@ from msgspec import Struct
 from audit_event_generator.scenarios import benign
 from audit_event_generator.scenarios.attacks import ATTACKS
 from audit_event_generator.scenarios.world import Step
-from auditflow import event, identity
-from auditflow.event import Event, LogSource
+from auditflow.contract import event, identity
+from auditflow.contract.event import Event, LogSource
 
 #: Events between the beginnings of two attacks, and at least so much time when events come fast:
 #: a person must be able to follow.

@@ -6,7 +6,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from auditflow.event import Severity
+from auditflow.contract.event import Severity
 
 
 class Person(Struct, frozen=True):

@@ -8,10 +8,10 @@ from audit_event_generator.metrics import Metrics
 from audit_event_generator.web import problems, routes
 from audit_event_generator.web.guard import Guard
 from audit_event_generator.web.observe import Observed
-from auditflow import operations
-from auditflow.health import Health
-from auditflow.serving import MAX_BODY_BYTES
-from auditflow.tokens import Tokens
+from auditflow.http import probes
+from auditflow.http.health import Health
+from auditflow.http.serving import MAX_BODY_BYTES
+from auditflow.http.tokens import Tokens
 
 SERVICE = "audit-event-generator"
 
@@ -28,9 +28,9 @@ def create(
     """Everything is passed in, so that a test can pass something else."""
     app = Flask(SERVICE, static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
-    operations.measure(app, metrics.http, request=request)
+    probes.measure(app, metrics.http, request=request)
     app.register_blueprint(routes.blueprint(delivery, metrics, Guard(tokens), github_secret))
-    operations.add_routes(app, health, registry, service=SERVICE, request=request)
+    probes.add_routes(app, health, registry, service=SERVICE, request=request)
     problems.add_handlers(app)
     app.wsgi_app = Observed(app.wsgi_app, metrics)  # type: ignore[method-assign]
     return app

@@ -6,7 +6,7 @@ from typing import Final
 from flask import Request
 from werkzeug.exceptions import BadRequest, RequestEntityTooLarge, UnsupportedMediaType
 
-from auditflow.serving import MAX_BODY_BYTES
+from auditflow.http.serving import MAX_BODY_BYTES
 
 _GZIP_MAGIC: Final = b"\x1f\x8b"
 _GZIP: Final = 16 + zlib.MAX_WBITS

@@ -2,8 +2,8 @@
 
 from flask import Request
 
-from auditflow.problem import Problem
-from auditflow.tokens import Tokens
+from auditflow.http.problem import Problem
+from auditflow.http.tokens import Tokens
 
 
 class Guard:

@@ -10,8 +10,8 @@ from msgspec import Struct
 from opentelemetry.trace import SpanKind
 
 from audit_event_generator.metrics import Metrics, Source
-from auditflow import logs, tracing
-from auditflow.metrics import OPERATIONS, exemplar
+from auditflow.telemetry import logs, tracing
+from auditflow.telemetry.metrics import OPERATIONS, exemplar
 
 #: Where a handler leaves its ``Outcome`` for the line in the log.
 OUTCOME: Final = "auditflow.outcome"

@@ -7,9 +7,9 @@ from flask import Flask
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 from audit_event_generator.ingest.envelope import Malformed
-from auditflow import logs
 from auditflow.errors import ContractError, Unavailable
-from auditflow.problem import Fault, Problem
+from auditflow.http.problem import Fault, Problem
+from auditflow.telemetry import logs
 
 Answer = tuple[bytes, int, dict[str, str]]
 #: What a client should wait: a broker that is back is found again within so many seconds.

@@ -12,9 +12,9 @@ from audit_event_generator.metrics import Metrics, Source
 from audit_event_generator.web import body, problems, webhooks
 from audit_event_generator.web.guard import Guard
 from audit_event_generator.web.observe import CORRELATION_ID, OUTCOME, Outcome
-from auditflow import bounds
+from auditflow.contract import bounds
 from auditflow.errors import ContractError, Unavailable
-from auditflow.problem import Problem
+from auditflow.http.problem import Problem
 
 Answer = tuple[bytes, int, dict[str, str]]
 #: What is taken at /ingest/<name>.

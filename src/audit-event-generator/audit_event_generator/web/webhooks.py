@@ -8,9 +8,9 @@ import msgspec
 from flask import Request
 
 from audit_event_generator.ingest import github_webhook
+from auditflow.contract.event import Event
 from auditflow.errors import ContractError
-from auditflow.event import Event
-from auditflow.problem import Problem
+from auditflow.http.problem import Problem
 
 Answer = tuple[bytes, int, dict[str, str]]
 _GITHUB: Final = "/ingest/github"

@@ -21,9 +21,9 @@ from audit_analysis.backtest import LATENESS, Backtest, Report
 from audit_analysis.cli import places as rule_places
 from audit_analysis.cli.listing import COLOURS
 from audit_analysis.cli.places import counted
+from auditflow.contract.event import Event
 from auditflow.errors import ContractError
-from auditflow.event import Event
-from auditflow.problem import Fault
+from auditflow.http.problem import Fault
 
 _GZIP: Final = b"\x1f\x8b"
 #: Records that are refused, of which so many are named.

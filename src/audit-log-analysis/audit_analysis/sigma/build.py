@@ -24,8 +24,8 @@ from audit_analysis.sigma.options import Options
 from audit_analysis.sigma.rule import SEVERITIES, Detector, Link, Rule
 from audit_analysis.windows import WindowSpec
 from audit_analysis.windows.spec import Kind
-from auditflow.event import LogSource
-from auditflow.finding import RuleRef
+from auditflow.contract.event import LogSource
+from auditflow.contract.finding import RuleRef
 
 _KINDS: Final[Mapping[SigmaCorrelationType, Kind]] = {
     SigmaCorrelationType.EVENT_COUNT: "event_count",

@@ -14,7 +14,7 @@ from msgspec import UNSET, Raw
 
 from audit_analysis.sigma import paths
 from audit_analysis.sigma.memory import Key
-from auditflow.event import Event
+from auditflow.contract.event import Event
 
 #: A value that a rule can be about.
 Scalar = str | int | float | bool | None

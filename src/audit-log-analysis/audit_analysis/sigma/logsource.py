@@ -10,7 +10,7 @@ from importlib.resources import files
 
 import yaml
 
-from auditflow.event import Event, LogSource
+from auditflow.contract.event import Event, LogSource
 
 _OWN = "auditflow"
 

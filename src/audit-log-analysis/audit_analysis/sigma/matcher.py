@@ -14,7 +14,7 @@ from audit_analysis.sigma.index import Found, Index
 from audit_analysis.sigma.memory import Key, Memory
 from audit_analysis.sigma.require import Requirement
 from audit_analysis.sigma.values import Predicate
-from auditflow.event import Event
+from auditflow.contract.event import Event
 
 T = TypeVar("T")
 

@@ -3,7 +3,7 @@
 import posixpath
 from functools import lru_cache
 
-from auditflow.event import Event
+from auditflow.contract.event import Event
 
 #: Where sources put the path of a file, besides ``resource``.
 _DETAILS = ("path", "file", "file_path", "file_name", "filename", "target", "TargetFilename")

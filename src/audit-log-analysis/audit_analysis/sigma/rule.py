@@ -15,8 +15,8 @@ from audit_analysis.sigma.memory import Memory
 from audit_analysis.sigma.require import Requirement
 from audit_analysis.sigma.values import Predicate
 from audit_analysis.windows import WindowSpec
-from auditflow.event import Event, LogSource, Severity
-from auditflow.finding import RuleRef
+from auditflow.contract.event import Event, LogSource, Severity
+from auditflow.contract.finding import RuleRef
 
 #: Sigma's levels as the severities of findings.
 SEVERITIES: Final[Mapping[str, Severity]] = {

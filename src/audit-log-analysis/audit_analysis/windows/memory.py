@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from audit_analysis.windows.hits import FINDERS, Member
 from audit_analysis.windows.sketch import SketchWindow
 from audit_analysis.windows.spec import Hit, Observation, Outcome, Sighting, WindowSpec
-from auditflow.finding import MAX_EVIDENCE
+from auditflow.contract.finding import MAX_EVIDENCE
 
 
 class _Window:

@@ -24,8 +24,8 @@ from audit_analysis.windows.spec import (
     WindowSpec,
 )
 from audit_analysis.windows.trip import Command
+from auditflow.contract.finding import MAX_EVIDENCE
 from auditflow.errors import Unavailable
-from auditflow.finding import MAX_EVIDENCE
 from auditflow.settings import RedisSettings
 
 #: A window is forgotten when nothing touched it for its retention and this long beside (seconds):

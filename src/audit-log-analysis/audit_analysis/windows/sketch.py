@@ -6,7 +6,7 @@ They are cut into the same slices as in Redis. Here the values of a slice are ke
 from collections.abc import Iterator
 
 from audit_analysis.windows.spec import SLICES, Observation, Outcome, Sighting, WindowSpec
-from auditflow.finding import MAX_EVIDENCE
+from auditflow.contract.finding import MAX_EVIDENCE
 
 
 class SketchWindow:

@@ -16,8 +16,8 @@ Hits belong to the bucket e // dedup, and a *sighting* is what a bucket saw:
 All of this is a function of the set S alone, so the order of arrival cannot matter. A keeper of
 windows is told one event at a time and answers with the sightings that this event can have changed,
 complete as far as it knows S. The answer to the last event that arrives is therefore the truth, and
-earlier answers merge into it (``auditflow.finding.merge``), for as S grows hits are only added, the
-first hit only moves earlier, the last only later, and counts only grow.
+earlier answers merge into it (``auditflow.contract.finding.merge``), for as S grows hits are only
+added, the first hit only moves earlier, the last only later, and counts only grow.
 
 An event x can change only buckets with hits in [x, x + timespan). A keeper that keeps what is
 younger than newest - (lateness + timespan + dedup) thus knows all that an event of up to

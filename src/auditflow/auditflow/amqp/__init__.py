@@ -3,12 +3,12 @@
 pika's connections are not thread-safe, so each of the two owns one connection and one thread.
 """
 
+from auditflow.amqp.batch_executor import Steps
 from auditflow.amqp.connection import parameters
 from auditflow.amqp.consumer import Consumer
-from auditflow.amqp.deadletter import DeadLetter
+from auditflow.amqp.dead_letter import DeadLetter
 from auditflow.amqp.delivery import Delivery
-from auditflow.amqp.flight import Steps
-from auditflow.amqp.measuring import ConsumerMetrics
+from auditflow.amqp.metrics import ConsumerMetrics
 from auditflow.amqp.publisher import Message, Publisher
 
 __all__ = [

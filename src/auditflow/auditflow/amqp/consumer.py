@@ -13,14 +13,14 @@ from typing import Any, Final
 import pika
 from pika.exceptions import AMQPError
 
-from auditflow import logs
+from auditflow.amqp.batch_executor import Abandoned, Flight, Runway, Steps
 from auditflow.amqp.connection import until_stopped
-from auditflow.amqp.deadletter import DeadLetter
+from auditflow.amqp.dead_letter import DeadLetter
 from auditflow.amqp.delivery import Delivery
-from auditflow.amqp.flight import Abandoned, Flight, Runway, Steps
-from auditflow.amqp.measuring import ConsumerMetrics
+from auditflow.amqp.metrics import ConsumerMetrics
 from auditflow.amqp.publisher import Publisher
 from auditflow.amqp.subscription import Subscription
+from auditflow.telemetry import logs
 
 #: Messages that the broker hands over before the first is acknowledged.
 PREFETCH: Final = 500

@@ -10,9 +10,9 @@ import pika
 from msgspec import Struct
 from pika.exceptions import AMQPError
 
-from auditflow import logs
 from auditflow.amqp.connection import until_stopped
 from auditflow.errors import PublishError, Unavailable
+from auditflow.telemetry import logs
 
 #: Messages sent before their confirms are waited for. Enough to keep the broker's disk busy,
 #: little enough that a batch of any size holds a bounded part of the memory.

@@ -8,8 +8,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from auditflow import dlq as letters
-from auditflow import topology
+from auditflow.amqp import dead_letter_queue as letters
+from auditflow.amqp import topology
 from auditflow.cli import broker
 from auditflow.errors import PublishError
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from auditflow import contracts
+from auditflow.contract.schemas import documents
 
 
 @click.group()
@@ -17,13 +17,13 @@ def schemas() -> None:
 def write(folder: Path) -> None:
     """Write all documents into FOLDER."""
     folder.mkdir(parents=True, exist_ok=True)
-    for name, text in contracts.documents().items():
+    for name, text in documents().items():
         (folder / name).write_text(text, encoding="utf-8")
         click.echo(folder / name)
 
 
 @schemas.command()
-@click.argument("name", type=click.Choice(sorted(contracts.documents())))
+@click.argument("name", type=click.Choice(sorted(documents())))
 def show(name: str) -> None:
     """Print one document."""
-    click.echo(contracts.documents()[name], nl=False)
+    click.echo(documents()[name], nl=False)

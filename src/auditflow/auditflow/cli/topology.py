@@ -2,7 +2,7 @@
 
 import click
 
-from auditflow import topology as declared
+from auditflow.amqp import topology as declared
 from auditflow.cli import broker
 
 

@@ -11,7 +11,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from auditflow import topology
+from auditflow.amqp import topology
 
 Values = Mapping[str, str]
 

@@ -9,7 +9,7 @@ from flask import Blueprint, Response, abort, redirect, render_template, request
 from flask.typing import ResponseReturnValue
 from msgspec import Struct
 
-from auditflow import logs
+from auditflow.telemetry import logs
 from event_audit_dashboard import query as queries
 from event_audit_dashboard.alerts import Alert, Counts, Listing
 from event_audit_dashboard.api import NotificationService

@@ -5,7 +5,7 @@ from flask.typing import ResponseReturnValue
 from flask_wtf.csrf import CSRFError
 from werkzeug.exceptions import HTTPException, InternalServerError
 
-from auditflow import logs
+from auditflow.telemetry import logs
 from event_audit_dashboard.errors import ApiError, FilterRefused, NoSuchAlert
 from event_audit_dashboard.observe import correlation_id
 from event_audit_dashboard.presentation.text import shorten

@@ -6,7 +6,7 @@ import time
 from flask import Blueprint, g, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
-from auditflow import logs
+from auditflow.telemetry import logs
 from event_audit_dashboard import auth, brake
 from event_audit_dashboard.metrics import Metrics
 from event_audit_dashboard.presentation.text import plural

@@ -13,8 +13,8 @@ from quart import Blueprint, request
 from quart_schema import document_querystring, document_response, security_scheme
 
 from auditflow.errors import Unavailable
-from auditflow.problem import Problem
-from auditflow.tokens import Tokens
+from auditflow.http.problem import Problem
+from auditflow.http.tokens import Tokens
 from notification_service import query
 from notification_service.api import views
 from notification_service.api.faults import Answer, problem

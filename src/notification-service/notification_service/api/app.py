@@ -7,10 +7,11 @@ from prometheus_client import CollectorRegistry
 from quart import Quart, Response, g, request
 from quart_schema import hide
 
-from auditflow import logs, operations
-from auditflow.health import Health
-from auditflow.metrics import OPERATIONS
-from auditflow.tokens import Tokens
+from auditflow.http import probes
+from auditflow.http.health import Health
+from auditflow.http.tokens import Tokens
+from auditflow.telemetry import logs
+from auditflow.telemetry.metrics import OPERATIONS
 from notification_service.api import alerts, docs, faults, openapi
 from notification_service.api.traced import Traced
 from notification_service.cursor import Cursors
@@ -35,7 +36,7 @@ def create(
     app.config["PROPAGATE_EXCEPTIONS"] = False
     openapi.add(app)
     faults.add(app)
-    operations.add_routes(app, health, registry, service=SERVICE, request=request)
+    probes.add_routes(app, health, registry, service=SERVICE, request=request)
     for name in ("healthz", "readyz", "metrics"):
         hide(app.view_functions[f"operations.{name}"])
     app.register_blueprint(alerts.blueprint(reader, Cursors(*tokens.values), tokens=tokens))

@@ -7,9 +7,9 @@ from uuid import UUID
 import msgspec
 from msgspec import Raw
 
-from auditflow.event import Severity
-from auditflow.finding import EventRef
-from auditflow.problem import Fault, Problem
+from auditflow.contract.event import Severity
+from auditflow.contract.finding import EventRef
+from auditflow.http.problem import Fault, Problem
 from notification_service.alert import Status
 from notification_service.api.models import (
     AlertDetail,

@@ -5,9 +5,9 @@ from http import HTTPStatus
 from quart import Quart, request
 from werkzeug.exceptions import HTTPException
 
-from auditflow import logs
 from auditflow.errors import Unavailable
-from auditflow.problem import Problem
+from auditflow.http.problem import Problem
+from auditflow.telemetry import logs
 from notification_service.query import BadQuery
 
 log = logs.get(__name__)

@@ -6,8 +6,8 @@ from uuid import UUID
 
 from msgspec import Meta, Raw, Struct
 
-from auditflow.event import Severity
-from auditflow.finding import EventRef
+from auditflow.contract.event import Severity
+from auditflow.contract.finding import EventRef
 from notification_service.alert import Status
 
 Moment = Annotated[dt.datetime, Meta(tz=True)]

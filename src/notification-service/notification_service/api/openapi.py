@@ -15,7 +15,7 @@ from quart import Quart
 from quart_schema import HttpSecurityScheme, Info, OpenAPIProvider, QuartSchema
 from quart_schema.openapi import BaseConverter, Rule  # type: ignore[attr-defined]
 
-from auditflow.problem import CONTENT_TYPE, Problem
+from auditflow.http.problem import CONTENT_TYPE, Problem
 from notification_service.api import examples
 
 PATH: Final = "/openapi.json"

@@ -7,8 +7,8 @@ from typing import Any, Final
 
 from opentelemetry.trace import SpanKind
 
-from auditflow import tracing
-from auditflow.metrics import OPERATIONS
+from auditflow.telemetry import tracing
+from auditflow.telemetry.metrics import OPERATIONS
 
 _ACCEPTABLE: Final = re.compile(r"[\x21-\x7e]{1,128}")
 AsgiApp = Callable[[Any, Any, Any], Awaitable[None]]

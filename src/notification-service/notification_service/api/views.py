@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from msgspec import UNSET, Raw, UnsetType
 
-from auditflow.event import Severity
+from auditflow.contract.event import Severity
 from notification_service.alert import Alert, Status
 from notification_service.api.models import (
     AlertDetail,

@@ -9,7 +9,7 @@ from psycopg2 import sql
 from psycopg2.extensions import cursor as Cursor  # noqa: N812 - it is a class
 from psycopg2.extras import execute_values
 
-from auditflow.finding import Finding
+from auditflow.contract.finding import Finding
 from notification_service.alert import Alert
 from notification_service.database import rows
 from notification_service.database.pool import Pool

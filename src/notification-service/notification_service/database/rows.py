@@ -9,8 +9,8 @@ import msgspec
 from msgspec import UNSET, Raw, UnsetType
 from psycopg2 import sql
 
-from auditflow.event import Severity
-from auditflow.finding import EventRef, Evidence, Finding, RuleRef
+from auditflow.contract.event import Severity
+from auditflow.contract.finding import EventRef, Evidence, Finding, RuleRef
 from notification_service.alert import Alert, Status
 from notification_service.fold import Stored
 

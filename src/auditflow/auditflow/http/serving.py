@@ -13,10 +13,11 @@ from hypercorn.asyncio.run import worker_serve
 from hypercorn.config import Config
 from pydantic_settings import BaseSettings
 
-from auditflow import logs, settings, tracing
+from auditflow import settings
 from auditflow.errors import SettingsError
-from auditflow.problem import Problem
+from auditflow.http.problem import Problem
 from auditflow.settings import ServiceSettings
+from auditflow.telemetry import logs, tracing
 
 #: Requests that a WSGI service works on at once. Each may wait a second for the broker, and none
 #: may wait for another's thread.

@@ -14,12 +14,12 @@ from typing import Any, Final, TypeVar
 from msgspec import Struct
 from tenacity import Retrying, retry_if_not_exception_type, stop_after_attempt, wait_fixed
 
-from auditflow import logs
 from auditflow.amqp.connection import until_stopped
-from auditflow.amqp.deadletter import DeadLetter
+from auditflow.amqp.dead_letter import DeadLetter
 from auditflow.amqp.delivery import Delivery
-from auditflow.amqp.measuring import QueueMetrics
+from auditflow.amqp.metrics import QueueMetrics
 from auditflow.errors import Unavailable
+from auditflow.telemetry import logs
 
 #: How often a message that fails alone is tried before it is set aside.
 ATTEMPTS: Final = 3

@@ -13,7 +13,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from auditflow import release
-from auditflow.health import Health
+from auditflow.http.health import Health
 from auditflow.settings import ServiceSettings
 
 #: Requests for these are machines' and would hide what people see.

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final
 import msgspec
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
-from auditflow import bounds
+from auditflow.contract import bounds
 from auditflow.errors import ContractError
 
 #: The largest message: a batch of events, in bytes of JSON. A consumer holds hundreds of messages.

@@ -6,8 +6,9 @@ from typing import Any, Final, Literal
 
 from msgspec import Struct
 
-from auditflow import identity, topology
+from auditflow.amqp import topology
 from auditflow.amqp.publisher import Message
+from auditflow.contract import identity
 
 #: ``contract``: the bytes do not fit the schema. ``poison``: they fit, and processing failed.
 Kind = Literal["contract", "poison"]

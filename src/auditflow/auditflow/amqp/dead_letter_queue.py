@@ -15,9 +15,9 @@ from msgspec import Struct
 from pika.adapters.blocking_connection import BlockingChannel
 from pika.exceptions import NackError, UnroutableError
 
-from auditflow.amqp import deadletter
+from auditflow.amqp import dead_letter
+from auditflow.amqp.topology import Queue
 from auditflow.errors import PublishError
-from auditflow.topology import Queue
 
 
 class Entry(Struct, frozen=True):
@@ -32,18 +32,18 @@ class Entry(Struct, frozen=True):
     @property
     def reason(self) -> str:
         """Why it is here."""
-        return deadletter.reason_of(self.headers)
+        return dead_letter.reason_of(self.headers)
 
     @property
     def kind(self) -> str:
         """``contract``, ``poison``, or ``broker`` when the broker set it aside by itself."""
-        return str(self.headers.get(deadletter.KIND, "broker"))
+        return str(self.headers.get(dead_letter.KIND, "broker"))
 
     @property
     def died(self) -> str:
         """When, in RFC 3339, or an empty text where the broker did not say."""
-        if deadletter.DEAD_AT in self.headers:
-            return str(self.headers[deadletter.DEAD_AT])
+        if dead_letter.DEAD_AT in self.headers:
+            return str(self.headers[dead_letter.DEAD_AT])
         deaths = self.headers.get("x-death") or [{}]
         moment = deaths[0].get("time")
         return f"{moment.isoformat()}Z" if moment is not None else ""

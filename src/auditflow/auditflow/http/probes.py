@@ -7,8 +7,8 @@ import msgspec
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 
-from auditflow.health import Health
-from auditflow.metrics import Dependencies, HttpMetrics
+from auditflow.http.health import Health
+from auditflow.telemetry.metrics import Dependencies, HttpMetrics
 
 _JSON = {"Content-Type": "application/json", "Cache-Control": "no-store"}
 _BEGAN: Final = "auditflow.began"

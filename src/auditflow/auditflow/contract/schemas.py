@@ -11,9 +11,9 @@ from typing import Any, Final
 
 import msgspec
 
-from auditflow import topology
-from auditflow.event import Event
-from auditflow.finding import Finding
+from auditflow.amqp import topology
+from auditflow.contract.event import Event
+from auditflow.contract.finding import Finding
 
 _SCHEMA: Final = "https://json-schema.org/draft/2020-12/schema"
 _KINDS: Final[Mapping[str, type[msgspec.Struct]]] = {"event": Event, "finding": Finding}

@@ -12,9 +12,9 @@ from uuid import UUID
 import msgspec
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
-from auditflow import bounds, event
+from auditflow.contract import bounds, event
+from auditflow.contract.event import Identifier, Severity, Timestamp
 from auditflow.errors import ContractError
-from auditflow.event import Identifier, Severity, Timestamp
 
 #: How many events a finding names; the first ones are kept.
 MAX_EVIDENCE: Final = 100

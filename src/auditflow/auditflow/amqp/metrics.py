@@ -5,8 +5,8 @@ from typing import Any, get_args
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-from auditflow import acceptance
-from auditflow.amqp.deadletter import Kind
+from auditflow.amqp.dead_letter import Kind
+from auditflow.contract import acceptance
 
 
 class ConsumerMetrics:

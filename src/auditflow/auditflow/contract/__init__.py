@@ -1,0 +1,1 @@
+"""The messages and their limits: events, findings, identity, bounds, JSON Schemas."""

@@ -1,0 +1,1 @@
+"""What every HTTP service needs: serving, probes, problem documents, tokens."""
