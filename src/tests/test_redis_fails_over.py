@@ -13,7 +13,7 @@ import redis
 from pydantic import SecretStr
 
 from audit_analysis.windows import Observation, WindowSpec
-from audit_analysis.windows.redis import RedisWindows, connect
+from audit_analysis.windows.redis_windows import RedisWindows, connect
 from auditflow.errors import Unavailable
 from auditflow.settings import RedisSettings
 from auditflow_local import packages

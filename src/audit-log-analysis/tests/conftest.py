@@ -7,7 +7,7 @@ import pytest
 import redis
 
 from audit_analysis.windows import WindowSpec
-from audit_analysis.windows.redis import RedisWindows
+from audit_analysis.windows.redis_windows import RedisWindows
 
 
 @pytest.fixture(scope="session")

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 import audit_analysis
-from audit_analysis import sources
-from audit_analysis.backtest import LATENESS, Backtest, Report
+from audit_analysis.ruletools import sources
+from audit_analysis.ruletools.backtest import LATENESS, Backtest, Report
 from audit_analysis.sigma.load import load
 from audit_analysis.sigma.rule import RuleSet
 from auditflow.contract import event

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import audit_analysis
-from audit_analysis import coverage
-from audit_analysis.cli import charting
-from audit_analysis.coverage import Tagged
+from audit_analysis.cli import show_coverage
+from audit_analysis.ruletools import coverage
+from audit_analysis.ruletools.coverage import Tagged
 
 PACK = Path(audit_analysis.__file__).parent / "rules"
 PUBLISHED = Path(__file__).parents[3] / "docs" / "rules"
@@ -27,7 +27,7 @@ def layer(*rules: Tagged) -> dict[str, Any]:
 
 
 def test_what_is_published_is_current() -> None:
-    for name, text in charting.documents(charting.chart_of([PACK])).items():
+    for name, text in show_coverage.documents(show_coverage.chart_of([PACK])).items():
         assert (PUBLISHED / name).read_text(encoding="utf-8") == text, (
             "run: auditflow rules coverage --write docs/rules"
         )

@@ -12,8 +12,8 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 import audit_analysis
-from audit_analysis.metrics import Metrics
-from audit_analysis.pipeline import Pipeline
+from audit_analysis.service.metrics import Metrics
+from audit_analysis.service.pipeline import Pipeline
 from audit_analysis.sigma.load import load
 from audit_analysis.windows.memory import MemoryWindows
 from auditflow.amqp import Delivery, Message

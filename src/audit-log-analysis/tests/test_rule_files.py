@@ -9,7 +9,7 @@ import msgspec
 import pytest
 from prometheus_client import CollectorRegistry
 
-from audit_analysis.reload import RuleFiles
+from audit_analysis.service.rule_reloader import RuleFiles
 from audit_analysis.sigma.errors import RuleErrors
 from audit_analysis.sigma.fields import View
 from audit_analysis.sigma.load import load

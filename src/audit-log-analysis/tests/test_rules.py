@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 import audit_analysis
-from audit_analysis import ruletest
-from audit_analysis.ruletest import RuleTest
+from audit_analysis.ruletools import ruletest
+from audit_analysis.ruletools.ruletest import RuleTest
 from audit_analysis.sigma import documents
 from audit_analysis.sigma.load import load
 from audit_analysis.sigma.rule import RuleSet

@@ -9,8 +9,8 @@ import pytest
 import yaml
 
 import audit_analysis
-from audit_analysis import coverage, ruletest
 from audit_analysis.cli import catalogue
+from audit_analysis.ruletools import coverage, ruletest
 from audit_analysis.sigma import documents
 from audit_analysis.sigma.load import load
 from audit_analysis.sigma.rule import RuleSet

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from audit_analysis.ruletest import RuleTest, collect
+from audit_analysis.ruletools.ruletest import RuleTest, collect
 from audit_analysis.sigma.errors import RuleErrors
 from audit_analysis.sigma.load import load
 from audit_analysis.sigma.rule import RuleSet

@@ -9,8 +9,8 @@ from sigma.rule import SigmaRule
 
 from audit_analysis.sigma import build
 from audit_analysis.sigma.fields import Values, View
-from audit_analysis.sigma.memory import Memory
 from audit_analysis.sigma.rule import RuleSet
+from audit_analysis.sigma.verdict_cache import Memory
 from auditflow.contract import event
 
 

@@ -8,10 +8,10 @@ import msgspec
 import pytest
 from prometheus_client import CollectorRegistry
 
+from audit_analysis.service.watchdog import NAMED, Watchdog
 from audit_analysis.sigma.fields import View
 from audit_analysis.sigma.load import load
 from audit_analysis.sigma.rule import RuleSet
-from audit_analysis.watchdog import NAMED, Watchdog
 from auditflow.contract import event
 
 #: A rule of many wildcards, a rule that costs nothing, and a correlation of each.

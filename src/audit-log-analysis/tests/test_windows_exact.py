@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from audit_analysis.windows import Observation, Sighting, WindowKeeper, WindowSpec
 from audit_analysis.windows.memory import MemoryWindows
-from audit_analysis.windows.redis import RedisWindows
+from audit_analysis.windows.redis_windows import RedisWindows
 from audit_analysis.windows.spec import Kind
 from auditflow.contract.finding import MAX_EVIDENCE
 

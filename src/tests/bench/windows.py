@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from audit_analysis.windows import Observation, WindowSpec
-from audit_analysis.windows.redis import RedisWindows
+from audit_analysis.windows.redis_windows import RedisWindows
 from auditflow_local import packages, ports
 from auditflow_local.servers.redis import Redis
 
@@ -91,7 +91,10 @@ def _cpu(client: redis.Redis) -> float:
 
 @click.command()
 @click.option(
-    "--events", default=10_000, show_default=True, help="Before, and while it is measured."
+    "--events",
+    default=10_000,
+    show_default=True,
+    help="Before, and while it is instrumented_windows.",
 )
 def main(events: int) -> None:
     """How fast full windows are, and what each of them holds in memory."""

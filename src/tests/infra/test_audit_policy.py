@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 import audit_analysis
-from audit_analysis import ruletest
+from audit_analysis.ruletools import ruletest
 from audit_analysis.sigma.load import load
 from audit_analysis.sigma.rule import RuleSet
 from auditflow.contract import bounds, event

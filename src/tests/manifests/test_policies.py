@@ -268,7 +268,7 @@ def test_data_ask_before_they_go(objects: list[Object], kit: Any) -> None:
 
 def test_what_a_service_is_told_is_what_it_reads(objects: list[Object], kit: Any) -> None:
     """Every variable of a Deployment is a field of the service's settings."""
-    from audit_analysis.settings import Settings as Analysis
+    from audit_analysis.service.settings import Settings as Analysis
     from audit_event_generator.settings import Settings as Generator
     from event_audit_dashboard.settings import DashboardSettings
     from notification_service.settings import Settings as Notification

@@ -14,11 +14,11 @@ import structlog
 #: The commands, each in the module that is named, in the order in which one needs them.
 _COMMANDS: Final = {
     "lint": "lint",
-    "test": "testing",
-    "backtest": "backtesting",
-    "regress": "regressing",
-    "list": "listing",
-    "coverage": "charting",
+    "test": "run_tests",
+    "backtest": "run_backtest",
+    "regress": "run_regression",
+    "list": "list_rules",
+    "coverage": "show_coverage",
 }
 
 

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import click
 
-from audit_analysis import ruletest
-from audit_analysis.cli import catalogue, places
-from audit_analysis.cli.places import counted, shown
+from audit_analysis.cli import catalogue, rule_paths
+from audit_analysis.cli.rule_paths import counted, shown
+from audit_analysis.ruletools import ruletest
 from audit_analysis.sigma import documents
 from audit_analysis.sigma.documents import TESTS
 from audit_analysis.sigma.errors import RuleErrors, RuleFault
@@ -15,7 +15,7 @@ from audit_analysis.sigma.load import load
 
 
 @click.command("lint", short_help="Name everything that is wrong, with its place.")
-@places.argument
+@rule_paths.argument
 @click.option("--strict", is_flag=True, help="Advice counts as an error.")
 def command(places: Sequence[Path], strict: bool) -> None:
     """Check rules and the tests beside them; exit 1 when something is wrong.

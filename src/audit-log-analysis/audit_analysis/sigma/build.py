@@ -17,8 +17,8 @@ from sigma.correlations import (
 from sigma.rule import SigmaRule
 from sigma.rule.attributes import SigmaStatus
 
-from audit_analysis.sigma import chains, options, reads, require
 from audit_analysis.sigma import compile as compiler
+from audit_analysis.sigma import correlation_graph, dependencies, options, prefilter
 from audit_analysis.sigma.errors import Unsupported
 from audit_analysis.sigma.options import Options
 from audit_analysis.sigma.rule import SEVERITIES, Detector, Link, Rule
@@ -53,8 +53,8 @@ def single(parsed: SigmaRule, *, revision: str, lateness: int) -> Detector:
         rule=_rule(parsed, revision, own, window),
         logsource=_logsource(parsed),
         matches=compiler.rule(parsed),
-        requirements=require.of_rule(parsed),
-        reads=reads.of_rule(parsed),
+        requirements=prefilter.of_rule(parsed),
+        reads=dependencies.of_rule(parsed),
         group_by={field: field for field in own.group_by},
     )
 
@@ -90,7 +90,7 @@ def correlation(
     names = parsed.group_by or []
     parts = parsed.referenced_rules
     _check_aliases(parsed)
-    chained = [below[name] for name in chains.below(parsed)]
+    chained = [below[name] for name in correlation_graph.below(parsed)]
     # Of findings it is not the events in them that are counted, but how many findings there are.
     apart = bool(chained) and kind == "event_count"
     own = options.read(parsed, group_by=names)
@@ -128,8 +128,8 @@ def correlation(
                 rule=rule,
                 logsource=_logsource(base),
                 matches=compiler.rule(base),
-                requirements=require.of_rule(base),
-                reads=reads.of_rule(base),
+                requirements=prefilter.of_rule(base),
+                reads=dependencies.of_rule(base),
                 group_by=group_by,
                 stage=stage,
                 counted=counted,

@@ -13,7 +13,7 @@ import msgspec
 from msgspec import UNSET, Raw
 
 from audit_analysis.sigma import paths
-from audit_analysis.sigma.memory import Key
+from audit_analysis.sigma.verdict_cache import Key
 from auditflow.contract.event import Event
 
 #: A value that a rule can be about.

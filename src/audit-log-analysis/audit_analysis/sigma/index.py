@@ -13,7 +13,7 @@ from ahocorasick_rs import AhoCorasick
 from msgspec import UNSET
 
 from audit_analysis.sigma.fields import View, plain, text
-from audit_analysis.sigma.require import Requirement
+from audit_analysis.sigma.prefilter import Requirement
 
 #: The numbers of those whose requirement one of an event's values fulfils, for each such value.
 Found = tuple[frozenset[int], ...]

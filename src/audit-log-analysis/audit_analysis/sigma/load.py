@@ -14,7 +14,7 @@ from sigma.filters import SigmaFilter
 from sigma.modifiers import SigmaWideModifier, modifier_mapping
 from sigma.rule import SigmaRule
 
-from audit_analysis.sigma import build, chains, documents, exclusions, placeholders
+from audit_analysis.sigma import build, correlation_graph, documents, exclusions, placeholders
 from audit_analysis.sigma import compile as compiler
 from audit_analysis.sigma.documents import Document
 from audit_analysis.sigma.errors import RuleErrors, RuleFault, Unsupported
@@ -63,7 +63,7 @@ def load(
     read = placeholders.apply(read, known, faults)
     detectors, links = _build_all(read, lateness, faults)
     if off:
-        dropped = chains.resting_on(off, [one for one, _ in read])
+        dropped = correlation_graph.resting_on(off, [one for one, _ in read])
         detectors = [one for one in detectors if one.rule.ref.id not in dropped]
         links = {
             below: [link for link in above if link.rule.ref.id not in dropped]
@@ -141,9 +141,9 @@ def _correlations(
     detectors: list[Detector] = []
     links: defaultdict[str, list[Link]] = defaultdict(list)
     built: dict[str, Rule] = {}
-    rests_on = {name: chains.below(one) for name, (one, _) in found.items()}
+    rests_on = {name: correlation_graph.below(one) for name, (one, _) in found.items()}
     feeding = {below for names in rests_on.values() for below in names}
-    for name in chains.in_order(rests_on):
+    for name in correlation_graph.in_order(rests_on):
         one, document = found[name]
         with _told(document, faults):
             for below in rests_on[name]:

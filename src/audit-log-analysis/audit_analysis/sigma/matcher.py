@@ -11,9 +11,9 @@ from msgspec import UNSET, Struct
 from audit_analysis.sigma import fields
 from audit_analysis.sigma.fields import View
 from audit_analysis.sigma.index import Found, Index
-from audit_analysis.sigma.memory import Key, Memory
-from audit_analysis.sigma.require import Requirement
+from audit_analysis.sigma.prefilter import Requirement
 from audit_analysis.sigma.values import Predicate
+from audit_analysis.sigma.verdict_cache import Key, Memory
 from auditflow.contract.event import Event
 
 T = TypeVar("T")

@@ -11,9 +11,9 @@ from audit_analysis.sigma import logsource
 from audit_analysis.sigma.errors import RuleFault
 from audit_analysis.sigma.fields import View, text
 from audit_analysis.sigma.matcher import Matcher, Question
-from audit_analysis.sigma.memory import Memory
-from audit_analysis.sigma.require import Requirement
+from audit_analysis.sigma.prefilter import Requirement
 from audit_analysis.sigma.values import Predicate
+from audit_analysis.sigma.verdict_cache import Memory
 from audit_analysis.windows import WindowSpec
 from auditflow.contract.event import Event, LogSource, Severity
 from auditflow.contract.finding import RuleRef

@@ -20,7 +20,7 @@ import msgspec
 import yaml
 from msgspec import Raw, Struct
 
-from audit_analysis.backtest import Backtest
+from audit_analysis.ruletools.backtest import Backtest
 from audit_analysis.sigma import documents
 from audit_analysis.sigma.errors import RuleFault
 from audit_analysis.sigma.fields import View

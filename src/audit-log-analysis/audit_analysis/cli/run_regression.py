@@ -6,8 +6,8 @@ from pathlib import Path
 import click
 import msgspec
 
-from audit_analysis.cli.places import counted, shown
-from audit_analysis.regress import Regression, RegressionFault, cases, rule_places
+from audit_analysis.cli.rule_paths import counted, shown
+from audit_analysis.ruletools.regress import Regression, RegressionFault, cases, rule_places
 from audit_analysis.sigma.load import load
 
 

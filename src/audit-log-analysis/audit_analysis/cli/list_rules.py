@@ -11,9 +11,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from audit_analysis.cli import catalogue
-from audit_analysis.cli import places as rule_places
-from audit_analysis.cli.places import counted
+from audit_analysis.cli import catalogue, rule_paths
+from audit_analysis.cli.rule_paths import counted
 
 #: The colour of each of Sigma's levels.
 COLOURS: Final = {
@@ -23,7 +22,7 @@ COLOURS: Final = {
 
 
 @click.command("list", short_help="Show all rules.")
-@rule_places.argument
+@rule_paths.argument
 @click.option("--source", metavar="TEXT", help="Only rules about such a source, e.g. kubernetes.")
 @click.option("--json", "as_json", is_flag=True, help="As JSON, with file and tags.")
 def command(places: Sequence[Path], source: str | None, as_json: bool) -> None:

@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from audit_analysis import chains, findings
-from audit_analysis.chains import Counted
+from audit_analysis.correlation import cascade, findings
+from audit_analysis.correlation.cascade import Counted
 from audit_analysis.sigma.rule import Link, Rule, RuleSet
 from audit_analysis.windows import Observation, Outcome, WindowKeeper, WindowSpec
 from audit_analysis.windows.memory import MemoryWindows
-from audit_analysis.windows.redis import RedisWindows
+from audit_analysis.windows.redis_windows import RedisWindows
 from audit_analysis.windows.spec import Kind
 from auditflow.contract import identity
 from auditflow.contract.event import Severity
@@ -161,7 +161,7 @@ def through(
             which.window, findings.window_key(which, entity), one.name, one.moment, b"raw", tag
         )
         counted.append(Counted(which, entity, observation, one))
-    for part, outcome in chains.observe(keeper, ruleset, counted):
+    for part, outcome in cascade.observe(keeper, ruleset, counted):
         for it in outcome.sightings:
             yield (
                 part.rule.ref.title, str(sorted(part.entity.items())), it.bucket, it.last_hit,

@@ -5,7 +5,7 @@ import re2
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from audit_analysis.sigma.literals import required
+from audit_analysis.sigma.regex_literals import required
 
 
 @pytest.mark.parametrize(

@@ -11,14 +11,14 @@ from typing import Final
 
 from msgspec import Struct
 
-from audit_analysis import chains, findings
-from audit_analysis.chains import Counted
-from audit_analysis.findings import Context
-from audit_analysis.metrics import Ledger, Metrics
-from audit_analysis.parts import Part, Parts
+from audit_analysis.correlation import cascade, findings
+from audit_analysis.correlation.cascade import Counted
+from audit_analysis.correlation.findings import Context
+from audit_analysis.correlation.safe_batches import Part, Parts
+from audit_analysis.service.finding_publisher import Found, Publish, Teller, Told
+from audit_analysis.service.metrics import Ledger, Metrics
 from audit_analysis.sigma.fields import View
 from audit_analysis.sigma.rule import Detector, RuleSet
-from audit_analysis.telling import Found, Publish, Teller, Told
 from audit_analysis.windows import Observation, Sighting, WindowKeeper, WindowSpec
 from auditflow.amqp import DeadLetter, Delivery, Steps
 from auditflow.contract import event
@@ -180,7 +180,7 @@ class Pipeline:
         """The findings of windows, and the sightings they came of. Notes which causes are late."""
         found: list[Found] = []
         seen: list[tuple[str, WindowSpec, Sighting]] = []
-        for one, outcome in chains.observe(self._windows, rules, counted):
+        for one, outcome in cascade.observe(self._windows, rules, counted):
             if outcome.late:
                 late.add(id(one.cause))
             for sighting in outcome.sightings:

@@ -8,10 +8,9 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from audit_analysis import coverage
-from audit_analysis.cli import catalogue
-from audit_analysis.cli import places as rule_places
-from audit_analysis.coverage import Chart, Tagged
+from audit_analysis.cli import catalogue, rule_paths
+from audit_analysis.ruletools import coverage
+from audit_analysis.ruletools.coverage import Chart, Tagged
 
 LAYER: Final = "attack-layer.json"
 PAGE: Final = "coverage.md"
@@ -19,7 +18,7 @@ _folder = click.Path(file_okay=False, path_type=Path)
 
 
 @click.command("coverage", short_help="Chart the rules on MITRE ATT&CK.")
-@rule_places.argument
+@rule_paths.argument
 @click.option("--write", metavar="FOLDER", type=_folder, help=f"Write {LAYER} and {PAGE} there.")
 @click.option("--check", metavar="FOLDER", type=_folder, help="Exit 1 when what is there is old.")
 def command(places: Sequence[Path], write: Path | None, check: Path | None) -> None:

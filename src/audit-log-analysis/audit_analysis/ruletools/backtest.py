@@ -13,8 +13,8 @@ import msgspec
 from msgspec import Struct
 from prometheus_client import CollectorRegistry
 
-from audit_analysis.metrics import Metrics
-from audit_analysis.pipeline import Pipeline
+from audit_analysis.service.metrics import Metrics
+from audit_analysis.service.pipeline import Pipeline
 from audit_analysis.sigma.rule import RuleSet
 from audit_analysis.windows.memory import MemoryWindows
 from auditflow.amqp import Delivery, Message

@@ -4,7 +4,7 @@ from typing import Final, Generic, TypeVar
 
 from msgspec import Struct
 
-from audit_analysis.chains import Counted
+from audit_analysis.correlation.cascade import Counted
 
 C = TypeVar("C")
 

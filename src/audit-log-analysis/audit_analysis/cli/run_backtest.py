@@ -16,11 +16,11 @@ from rich.markup import escape
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from audit_analysis import sources
-from audit_analysis.backtest import LATENESS, Backtest, Report
-from audit_analysis.cli import places as rule_places
-from audit_analysis.cli.listing import COLOURS
-from audit_analysis.cli.places import counted
+from audit_analysis.cli import rule_paths
+from audit_analysis.cli.list_rules import COLOURS
+from audit_analysis.cli.rule_paths import counted
+from audit_analysis.ruletools import sources
+from audit_analysis.ruletools.backtest import LATENESS, Backtest, Report
 from auditflow.contract.event import Event
 from auditflow.errors import ContractError
 from auditflow.http.problem import Fault
@@ -34,8 +34,8 @@ _NAMED: Final = 10
 @click.argument(
     "files", metavar="FILE...", nargs=-1, required=True, type=click.Path(path_type=Path)
 )
-@rule_places.option
-@rule_places.foreign
+@rule_paths.option
+@rule_paths.foreign
 @click.option(
     "--source",
     metavar="NAME",
@@ -67,7 +67,7 @@ def command(
     A FILE is what the source writes or exports: an EventList or the audit.log of Kubernetes, a file
     of CloudTrail, auditd's log, lines or arrays of JSON. It may be gzip; - is standard input.
     """
-    rules = rule_places.loaded(
+    rules = rule_paths.loaded(
         places, lateness=LATENESS if lateness is None else lateness * 1000, foreign=foreign
     )
     if rules.refused:

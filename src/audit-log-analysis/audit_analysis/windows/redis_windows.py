@@ -14,7 +14,8 @@ from redis.exceptions import NoScriptError, RedisError, ResponseError
 from redis.retry import Retry
 from redis.sentinel import Sentinel
 
-from audit_analysis.windows import trip
+from audit_analysis.windows import pipelining
+from audit_analysis.windows.pipelining import Command
 from audit_analysis.windows.spec import (
     SEPARATOR,
     Hit,
@@ -23,7 +24,6 @@ from audit_analysis.windows.spec import (
     Sighting,
     WindowSpec,
 )
-from audit_analysis.windows.trip import Command
 from auditflow.contract.finding import MAX_EVIDENCE
 from auditflow.errors import Unavailable
 from auditflow.settings import RedisSettings
@@ -115,7 +115,7 @@ class RedisWindows:
         """See ``WindowKeeper``."""
         if self._published:
             with _passing_errors():
-                trip.through(self._client, self._marks())
+                pipelining.through(self._client, self._marks())
             self._published.clear()
 
     def _marks(self) -> Iterator[Command]:
@@ -148,7 +148,7 @@ class RedisWindows:
             # connection, may write nothing, and replicas may still lack what it wrote first.
             (("SET", BATCH, ""), ("WAIT", self._replicas, REPLICATION)) if self._replicas else (),
         )
-        answers = trip.through(self._client, commands)[len(marks) :]
+        answers = pipelining.through(self._client, commands)[len(marks) :]
         self._published.clear()
         if self._replicas:
             *answers, _, reached = answers

@@ -10,7 +10,7 @@ from typing import Generic, TypeVar
 
 from msgspec import Struct
 
-from audit_analysis import findings
+from audit_analysis.correlation import findings
 from audit_analysis.sigma.rule import Link, Rule, RuleSet
 from audit_analysis.windows import Hit, Observation, Outcome, WindowKeeper
 from auditflow.contract import identity

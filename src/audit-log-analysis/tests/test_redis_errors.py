@@ -8,7 +8,7 @@ import pytest
 import redis
 
 from audit_analysis.windows import Observation, WindowSpec
-from audit_analysis.windows.redis import RedisWindows
+from audit_analysis.windows.redis_windows import RedisWindows
 from auditflow.errors import Unavailable
 
 SPEC = WindowSpec(threshold=3, timespan=60_000, dedup=300_000, lateness=900_000)

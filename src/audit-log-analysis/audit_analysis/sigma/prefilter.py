@@ -25,7 +25,7 @@ from sigma.types import (
     SigmaType,
 )
 
-from audit_analysis.sigma import literals
+from audit_analysis.sigma import regex_literals
 from audit_analysis.sigma.fields import text
 
 #: A shorter piece of text is in too many values to tell rules apart.
@@ -90,7 +90,7 @@ def _of_value(field: str, value: SigmaType) -> Requirement | None:
             known = [one for one in each if one is not None]
             return reduce(Requirement.or_, known) if known and len(known) == len(each) else None
         case SigmaRegularExpression():
-            literal = literals.required(str(value.regexp))
+            literal = regex_literals.required(str(value.regexp))
             if len(literal) >= _SHORTEST and literal.isascii():
                 return Requirement(field, contain=frozenset({literal}))
         case SigmaTimestampPart():

@@ -7,8 +7,8 @@ from flask import Flask, request
 from prometheus_client import CollectorRegistry
 from werkzeug.exceptions import HTTPException
 
-from audit_analysis.reload import RuleFiles
-from audit_analysis.watchdog import Watchdog
+from audit_analysis.service.rule_reloader import RuleFiles
+from audit_analysis.service.watchdog import Watchdog
 from auditflow.http import probes
 from auditflow.http.health import Health
 from auditflow.http.problem import Problem

@@ -187,6 +187,6 @@ def _tags() -> set[str]:
 
 @cache
 def _table() -> dict[str, Any]:
-    text = (files("audit_analysis") / "attack.yaml").read_text("utf-8")
+    text = (files("audit_analysis.ruletools") / "attack.yaml").read_text("utf-8")
     table: dict[str, Any] = yaml.safe_load(text)
     return table

@@ -8,7 +8,7 @@ from uuid import UUID
 from msgspec import Struct
 from opentelemetry.trace import SpanKind
 
-from audit_analysis.metrics import Metrics
+from audit_analysis.service.metrics import Metrics
 from audit_analysis.windows import Sighting, WindowSpec
 from auditflow.amqp import Delivery, Message, topology
 from auditflow.contract import acceptance, finding

@@ -4,15 +4,15 @@ import gc
 import sys
 from functools import partial
 
-from audit_analysis import app, measured
-from audit_analysis.metrics import Metrics
-from audit_analysis.pipeline import Pipeline
-from audit_analysis.reload import RuleFiles
-from audit_analysis.settings import Settings
+from audit_analysis.service import app, instrumented_windows
+from audit_analysis.service.metrics import Metrics
+from audit_analysis.service.pipeline import Pipeline
+from audit_analysis.service.rule_reloader import RuleFiles
+from audit_analysis.service.settings import Settings
+from audit_analysis.service.watchdog import Watchdog
 from audit_analysis.sigma.errors import RuleErrors
 from audit_analysis.sigma.load import load
-from audit_analysis.watchdog import Watchdog
-from audit_analysis.windows import redis
+from audit_analysis.windows import redis_windows
 from auditflow.amqp import Consumer, ConsumerMetrics, Publisher, parameters, topology
 from auditflow.http import serving
 from auditflow.http.health import Health
@@ -60,14 +60,14 @@ def run(settings: Settings) -> None:
         raise SystemExit(2) from None
     log.info("rules loaded", rules=len(rules.current().rules))
     _tune()
-    client = redis.connect(settings)
+    client = redis_windows.connect(settings)
     metrics = Metrics(registry)
-    measured.count_keys(client, registry)
+    instrumented_windows.count_keys(client, registry)
     publisher = Publisher(parameters(settings, name=f"{app.SERVICE}/publisher"))
     pipeline = Pipeline(
         rules.current,
-        measured.MeasuredWindows(
-            redis.RedisWindows(client, replicas=settings.redis_replicas), registry
+        instrumented_windows.MeasuredWindows(
+            redis_windows.RedisWindows(client, replicas=settings.redis_replicas), registry
         ),
         partial(publisher.begin, timeout=CONFIRM_SECONDS),
         environment=settings.environment,
@@ -86,7 +86,7 @@ def run(settings: Settings) -> None:
     health = Health(
         {
             "rabbitmq": lambda: publisher.check() or consumer.check(),
-            "redis": partial(redis.ping, client),
+            "redis": partial(redis_windows.ping, client),
             "consumer": consumer.held,
         },
         alive=lambda: consumer.alive() or publisher.alive(),

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import click
 
-from audit_analysis import ruletest
-from audit_analysis.cli import places as rule_places
-from audit_analysis.cli.places import counted, shown
-from audit_analysis.ruletest import RuleTest, TestFault
+from audit_analysis.cli import rule_paths
+from audit_analysis.cli.rule_paths import counted, shown
+from audit_analysis.ruletools import ruletest
+from audit_analysis.ruletools.ruletest import RuleTest, TestFault
 from audit_analysis.sigma.documents import TESTS
 from audit_analysis.sigma.rule import RuleSet
 
@@ -18,7 +18,7 @@ _LATENESS = 900_000
 
 
 @click.command("test", short_help="Run the tests beside the rules.")
-@rule_places.argument
+@rule_paths.argument
 @click.option("-k", "word", metavar="TEXT", help="Only tests with this in their file or name.")
 @click.option("-v", "--verbose", is_flag=True, help="Name every test, not only those that fail.")
 def command(places: Sequence[Path], word: str | None, verbose: bool) -> None:
@@ -26,7 +26,7 @@ def command(places: Sequence[Path], word: str | None, verbose: bool) -> None:
 
     The tests of rule.yml are in rule.test.yml; either may be named.
     """
-    rules = rule_places.loaded(places, lateness=_LATENESS)
+    rules = rule_paths.loaded(places, lateness=_LATENESS)
     try:
         tests = [one for one in ruletest.collect(_with_tests(places)) if _is_about(one, word)]
     except TestFault as error:

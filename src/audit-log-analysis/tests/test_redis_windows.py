@@ -9,7 +9,7 @@ import pytest
 import redis
 
 from audit_analysis.windows import Observation, Sighting, WindowSpec
-from audit_analysis.windows.redis import RedisWindows
+from audit_analysis.windows.redis_windows import RedisWindows
 
 NOON = 1_800_000_000_000
 KINDS = ("event_count", "value_count", "temporal", "temporal_ordered")

@@ -34,8 +34,8 @@ import msgspec
 import yaml
 from msgspec import Struct
 
-from audit_analysis import sources
-from audit_analysis.backtest import Backtest
+from audit_analysis.ruletools import sources
+from audit_analysis.ruletools.backtest import Backtest
 from audit_analysis.sigma.documents import TESTS
 from audit_analysis.sigma.rule import RuleSet
 from auditflow.contract import event
@@ -225,7 +225,7 @@ def _joined(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]
 @cache
 def _always() -> dict[str, dict[str, Any]]:
     """What every record of a source has."""
-    text = (files("audit_analysis") / "ruletest.yaml").read_text("utf-8")
+    text = (files("audit_analysis.ruletools") / "ruletest.yaml").read_text("utf-8")
     loaded: dict[str, dict[str, Any]] = yaml.safe_load(text)
     return loaded
 

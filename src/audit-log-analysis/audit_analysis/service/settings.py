@@ -7,7 +7,7 @@ from pydantic import Field
 
 from auditflow.settings import Port, RabbitMQSettings, RedisSettings, ServiceSettings
 
-_PACK = Path(__file__).parent / "rules"
+_PACK = Path(__file__).parent.parent / "rules"
 
 
 class Settings(ServiceSettings, RabbitMQSettings, RedisSettings):

@@ -1,0 +1,1 @@
+"""Correlates events: feeds them to the windows of rules, and makes findings from the results."""

@@ -1,0 +1,1 @@
+"""The process ``audit-log-analysis``: connects rules and windows to RabbitMQ, Redis and HTTP."""
