@@ -59,7 +59,7 @@ images: setup ## build the four images on this machine (docker, podman or builda
 	@$(VENV)/bin/gitops images $(SERVICE)
 
 e2e: setup ## prove the delivery path on a real cluster (KUBECONFIG=file KEEP=1 AGAIN=1 ARGS="-k bootstrap")
-	E2E_KEEP=$(KEEP) E2E_AGAIN=$(AGAIN) PYTHONPATH=src/tests/e2e $(VENV)/bin/pytest -c src/tests/e2e/pytest.ini src/tests/e2e $(ARGS)
+	E2E_KEEP=$(KEEP) E2E_AGAIN=$(AGAIN) $(VENV)/bin/pytest -c src/tests/e2e/pytest.ini src/tests/e2e $(ARGS)
 
 infra-lint: setup ## check the Ansible and Terraform of the machines, as CI does
 	cd infra/ansible && PATH="$(abspath $(VENV))/bin:$$PATH" ansible-lint

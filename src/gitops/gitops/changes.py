@@ -20,7 +20,7 @@ SHARED: Final = (
     "src/auditflow/*",
 )
 #: In no image, wherever it is below ``src``.
-NEVER_BUILT: Final = ("src/tests/*", "src/*/tests/*", "src/*/README.md")
+NEVER_BUILT: Final = ("src/tests/*", "src/lab/*", "src/*/tests/*", "src/*/README.md")
 
 
 def services(paths: Iterable[str]) -> tuple[str, ...]:
@@ -44,6 +44,7 @@ _PLATFORM: Final = (
     "infra/*",
     "monitoring/*",
     "*.md",
+    "src/lab/*",
     "src/tests/*",
 )
 #: What the tests of the way of a change are about, beside its program.
@@ -56,6 +57,7 @@ _CLUSTER: Final = (
     "clusters/*",
     "src/Dockerfile",
     "src/rootfs.sh",
+    "src/lab/*",
     "src/tests/e2e/*",
 )
 #: What `make images` and the tests of images are, beside what images are made of.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from lab import argocd, bootstrap
 from lab.bootstrap import Delivery
 from lab.environment import Environment

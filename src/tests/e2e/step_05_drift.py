@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 import pytest
+
 from lab import argocd
 from lab.bootstrap import Delivery
 from lab.environment import Environment

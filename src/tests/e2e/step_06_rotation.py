@@ -6,6 +6,7 @@ import uuid
 
 import httpx
 import pytest
+
 from lab import argocd, events, visitors
 from lab.bootstrap import Delivery
 from lab.environment import Environment

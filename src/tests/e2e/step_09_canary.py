@@ -6,6 +6,7 @@ They began with step 4, and went on beside the steps since: they mostly wait.
 from __future__ import annotations
 
 import httpx
+
 from lab import prometheus
 from lab.bootstrap import Delivery
 from lab.canary import Canaries

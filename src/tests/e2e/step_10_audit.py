@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 import httpx
 import pytest
+
 from lab import argocd, audit, control_plane, pki, shell
 from lab.bootstrap import Delivery
 from lab.environment import Environment

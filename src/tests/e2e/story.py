@@ -10,6 +10,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+
 from lab import argocd, bootstrap, builders, progress, prometheus, releases, report
 from lab import cluster as clusters
 from lab.bad_version import WayBack, survived

@@ -5,10 +5,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from lab import registry, shell
-from lab.builders import Published
 from src.gitops.tests import registry as registries
 from src.gitops.tests.registry import Registry
+
+from lab import registry, shell
+from lab.builders import Published
 
 from .engine import Engine
 

@@ -131,7 +131,8 @@ def _kubelet(run: Run, processes: Processes) -> None:
                 "oomScoreAdj": 0,
                 "maxOpenFiles": min(resource.getrlimit(resource.RLIMIT_NOFILE)[1], 1_000_000),
                 "nodeStatusUpdateFrequency": "5s",
-                "syncFrequency": "20s",  # a changed Secret is in its pods after that: a rotation waits
+                # A changed Secret reaches its pods after this time; the rotation step waits for it.
+                "syncFrequency": "20s",
                 "evictionHard": {"memory.available": "100Mi", "nodefs.available": "1%"},
                 "imageGCHighThresholdPercent": 99,
                 "imageGCLowThresholdPercent": 98,

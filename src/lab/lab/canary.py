@@ -26,8 +26,8 @@ _ROLLOUTS = "argoproj.io/v1alpha1/rollouts"
 _COMPONENT = "../../../components/canary"
 _ROLLOUT = {"kind": "Rollout"}
 _PATIENCE = 420
-#: For how long a version is on trial. A good one is waited for; a bad one is aborted before, as soon as
-#: three measurements in a row are bad.
+#: Duration of the analysis. A good version runs for all of it. A bad version is aborted earlier,
+#: after three consecutive failed measurements.
 _GOOD, _BAD = "2m", "10m"
 
 

@@ -1,4 +1,4 @@
-"""What builds the services' images: for a machine that reaches no image registry, and for others."""
+"""Image builders: one for a machine without access to an image registry, one for other machines."""
 
 from __future__ import annotations
 

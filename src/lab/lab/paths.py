@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 #: The checkout under test.
-REPOSITORY = Path(__file__).resolve().parents[4]
+REPOSITORY = Path(__file__).resolve().parents[3]
 
 #: What a person reads after a failure; git ignores it.
 REPORTS = REPOSITORY / "reports" / "e2e"

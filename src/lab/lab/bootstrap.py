@@ -82,8 +82,8 @@ class Delivery:
 def seed(cluster: Cluster, published: dict[tuple[str, Version], Release]) -> Delivery:
     """Serve the checkout as git, changed only in what cannot be the same here.
 
-    These are its own address, the digests of images that are built here, and, since tests also run at
-    night, prod's sync window and the hour of the backups.
+    The changes are the repository's address, the digests of images that are built here, prod's
+    sync window, and the hour of the backups. The last two allow a run at any time of the day.
     """
     repository = Repository(cluster.git_root)
     repository.seed()

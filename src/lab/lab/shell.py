@@ -9,8 +9,8 @@ from pathlib import Path
 
 from .errors import CommandFailed
 
-#: Nearly all programs here are Go's, and none lives long: they may rather take memory than processor
-#: time, and look for garbage a quarter as often.
+#: Most of the programs are short-lived Go programs. A larger garbage collection target saves CPU
+#: time and costs memory.
 SPENDTHRIFT = {"GOGC": "400"}
 #: How much of a failed program's output stands in the error.
 TAIL_LINES = 30

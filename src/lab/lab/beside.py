@@ -1,4 +1,4 @@
-"""Work that goes on beside the steps, since it mostly waits. How it ended is asked where it counts."""
+"""Background work of the end-to-end test. The result is read later."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The lab by hand: ``python -m lab build | up | down``."""
+"""Command line of the lab: ``python -m lab build | up | down``."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from . import cluster
 
 
 def main(words: list[str]) -> int:
-    """Make what the tests need; start a cluster and leave it; end the one that was left."""
+    """Build what the tests need, start a cluster and leave it running, or stop that cluster."""
     match words:
         case ["build"]:
             cluster.prepare()

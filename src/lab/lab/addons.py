@@ -9,7 +9,6 @@ from __future__ import annotations
 import socket
 import sys
 from functools import partial
-from pathlib import Path
 
 from . import netns, shell, storage, toolchain
 from .errors import LabError
@@ -28,7 +27,6 @@ def start(run: Run, processes: Processes, kube: Kube) -> None:
     kube.apply(storage.storage_class())
     processes.start(
         *("storage", sys.executable, "-m", "lab.storage", run.admin, run.root / "volumes"),
-        env={"PYTHONPATH": str(Path(__file__).parents[1])},
     )
     _metrics_server(run, processes, kube)
     _kinds(run)

@@ -145,7 +145,7 @@ def api(cluster: Cluster) -> Iterator[Api]:
     secret = cluster.kube.secret(NAMESPACE, "argocd-initial-admin-secret")
     with (
         cluster.service(NAMESPACE, "argocd-server", 443) as address,
-        # Its certificate is made at its first start and known to nobody.
+        # Argo CD creates a self-signed certificate at its first start.
         httpx.Client(base_url=f"https://{address}", verify=False, timeout=60) as http,
     ):
         one = Api(http)

@@ -34,7 +34,7 @@ class Environment:
 
     @contextmanager
     def generator(self) -> Iterator[httpx.Client]:
-        """A client that may post events, with the token of now, also when there is another later."""
+        """Return a client that may post events, with the token of the time of this call."""
         with self._client("audit-event-generator", "INGEST_TOKEN") as client:
             yield client
 

@@ -29,9 +29,8 @@ def to_webhook(run: Run, *, address: str, token: str) -> list[str]:
     :param address: ``HOST:PORT`` of the service that takes them in; a node asks no cluster DNS.
     """
     template = (_ROLE / "templates" / "audit" / "webhook.yaml.j2").read_text()
-    text = jinja2.Environment(autoescape=False, undefined=jinja2.StrictUndefined).from_string(
-        template
-    )
+    environment = jinja2.Environment(autoescape=False, undefined=jinja2.StrictUndefined)
+    text = environment.from_string(template)
     _webhook(run).write_text(
         text.render(
             ansible_managed="Made by the lab.",

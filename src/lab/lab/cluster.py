@@ -115,7 +115,10 @@ def given(kubeconfig: Path) -> Iterator[Cluster]:
             processes=processes,
             git_root=run.root / "git",
             git_url=_serve_git(
-                run, processes, "0.0.0.0", os.environ.get("E2E_GIT_HOST", "host.k3d.internal")
+                run,
+                processes,
+                "0.0.0.0",  # pods of the given cluster read it through the host
+                os.environ.get("E2E_GIT_HOST", "host.k3d.internal"),
             ),
             builder=builders.published(),
             registry=os.environ.get(builders.REGISTRY, registry.ADDRESS),
@@ -222,6 +225,5 @@ def _serve_git(run: Run, processes: Processes, address: str, host: str) -> str:
     root.mkdir(exist_ok=True)
     processes.start(
         *("git", sys.executable, "-m", "lab.gitserver", root, address, str(gitserver.PORT)),
-        env={"PYTHONPATH": str(Path(__file__).parents[1])},
     )
     return f"http://{host}:{gitserver.PORT}"

@@ -1,0 +1,1 @@
+"""A real Kubernetes cluster with a real Argo CD on one machine."""
