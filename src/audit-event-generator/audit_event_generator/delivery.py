@@ -60,7 +60,7 @@ class Delivery:
 
 def pack(source: Source, events: Sequence[Sealed], correlation_id: str | None) -> Iterator[Message]:
     """Few messages for many events: one event stands alone, more travel as arrays."""
-    headers = {**tracing.headers(), **acceptance.stamp()}
+    headers = {**tracing.headers(), **acceptance.new_header()}
     for group in _groups(events):
         alone = len(group) == 1
         body = group[0].raw if alone else b"[" + b",".join(one.raw for one in group) + b"]"
@@ -68,7 +68,7 @@ def pack(source: Source, events: Sequence[Sealed], correlation_id: str | None) -
             exchange=topology.EXCHANGE,
             routing_key=f"event.{source}",
             body=body,
-            message_id=group[0].event_id if alone else identity.of_record(body),
+            message_id=group[0].event_id if alone else identity.record_id(body),
             correlation_id=correlation_id,
             headers=headers,
         )

@@ -7,11 +7,11 @@ from audit_event_generator.metrics import Metrics
 from audit_event_generator.settings import Settings
 from audit_event_generator.stream import Stream
 from audit_event_generator.web import app
-from auditflow.amqp import Publisher, parameters
+from auditflow.amqp import Publisher, connection_parameters
 from auditflow.http import serving
 from auditflow.http.health import Health
 from auditflow.http.tokens import Tokens
-from auditflow.telemetry import metrics as measuring
+from auditflow.telemetry.metrics import create_registry
 
 
 def main() -> None:
@@ -21,9 +21,9 @@ def main() -> None:
 
 def run(settings: Settings) -> None:
     """Serve until told to stop."""
-    registry = measuring.registry(app.SERVICE, settings)
+    registry = create_registry(app.SERVICE, settings)
     metrics = Metrics(registry)
-    publisher = Publisher(parameters(settings, name=app.SERVICE))
+    publisher = Publisher(connection_parameters(settings, name=app.SERVICE))
     delivery = Delivery(publisher, metrics)
     seed = settings.generator_seed
     stream = Stream(

@@ -12,7 +12,7 @@ from audit_event_generator.delivery import Delivery
 from audit_event_generator.ingest.sealing import Sealed, seal
 from audit_event_generator.metrics import Metrics
 from audit_event_generator.scenarios import story
-from auditflow.amqp.connection import until_stopped
+from auditflow.amqp.connection import retry_until_stopped
 from auditflow.errors import Unavailable
 from auditflow.telemetry import logs, tracing
 
@@ -111,7 +111,7 @@ class Stream:
 
     def _publish(self, events: list[Sealed]) -> bool:
         """Publish; False when that took more than one attempt. The events are kept meanwhile."""
-        attempts = until_stopped(self._stop, Unavailable, report=self._pause)
+        attempts = retry_until_stopped(self._stop, Unavailable, report=self._pause)
         try:
             with tracing.span("synthetic events"):
                 attempts(self._delivery.deliver, "synthetic", events)

@@ -64,7 +64,7 @@ def test_the_same_lines_are_the_same_events(ingest: Ingest, broker: RememberingB
     first, second, third, fourth = (event.event_id for event in broker.events())
     assert (first, second) == (third, fourth)
     assert first != second
-    assert first == identity.of_record(without_id)
+    assert first == identity.record_id(without_id)
 
 
 def test_a_part_bad_batch_names_its_lines_and_takes_the_rest(

@@ -205,12 +205,12 @@ def expected(
         if one.what == "pass":
             mixed[("who", one.user),].add((one.moment, one.name, tag_of_success(chain, one)))
     for who, moment, name in level(inner, chain.inner, failures):
-        finding = identity.of_finding(inner.ref.id, who, moment // chain.inner.dedup)
+        finding = identity.finding_id(inner.ref.id, who, moment // chain.inner.dedup)
         tag = {"event_count": str(finding), "value_count": who["host"]}.get(chain.how, "1")
         mixed[("who", who["user"]),].add((moment, name, tag))
     everybody = defaultdict(set)
     for who, moment, name in level(middle, chain.middle, mixed):
-        finding = identity.of_finding(middle.ref.id, who, moment // chain.middle.dedup)
+        finding = identity.finding_id(middle.ref.id, who, moment // chain.middle.dedup)
         everybody[()].add((moment, name, str(finding)))
     list(level(outer, chain.outer, everybody))
     return found

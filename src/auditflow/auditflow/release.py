@@ -3,7 +3,7 @@
 from importlib import metadata
 
 
-def of(service: str) -> str:
+def version(service: str) -> str:
     """The version of a service's package; "0" for a program that is none of the services."""
     try:
         return metadata.version(service)

@@ -10,8 +10,8 @@ from auditflow.contract import acceptance
 
 def test_the_age_is_that_since_the_stamp() -> None:
     before = time.time()
-    headers = acceptance.stamp()
-    age = acceptance.age_seconds(acceptance.carried(headers))
+    headers = acceptance.new_header()
+    age = acceptance.age_seconds(acceptance.copied_header(headers))
     assert age is not None
     assert 0 <= age <= time.time() - before + 0.001
 
@@ -25,4 +25,4 @@ def test_a_clock_that_is_ahead_gives_no_negative_age() -> None:
 )
 def test_what_came_past_the_ingest_has_no_age(headers: Any) -> None:
     assert acceptance.age_seconds(headers) is None
-    assert acceptance.carried(headers) == {}
+    assert acceptance.copied_header(headers) == {}

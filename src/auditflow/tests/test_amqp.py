@@ -183,8 +183,8 @@ class Two:
         self.steps: dict[str, Any] = {
             "prepare": self.prepare,
             "settle": self.settle,
-            "overlap": lambda begun, prepared: overlap,
-            "rest": self.rest,
+            "may_overlap": lambda begun, prepared: overlap,
+            "on_idle": self.on_idle,
         }
 
     def prepare(self, batch: Sequence[Delivery]) -> int:
@@ -198,7 +198,7 @@ class Two:
         self.said.append(f"handle {number}")
         return number
 
-    def rest(self) -> None:
+    def on_idle(self) -> None:
         if self.said:
             self.said.append("rest")
 
@@ -272,11 +272,11 @@ def test_while_a_dependency_is_down_messages_stay_and_the_state_says_so(
     running = Running(parameters("auditflow-admin"), handler, publisher)
     eventually(lambda: len(calls) >= 3)
     assert running.acknowledged == 0
-    assert running.consumer.held() == "redis is unavailable: it is away"
+    assert running.consumer.pause_reason() == "redis is unavailable: it is away"
     assert running.consumer.check() is None
     down.clear()
     eventually(lambda: running.acknowledged == 10)
-    assert running.consumer.held() is None
+    assert running.consumer.pause_reason() is None
     running.consumer.stop()
 
 
@@ -289,7 +289,7 @@ def test_what_was_in_hand_at_the_stop_goes_back(
         raise Unavailable("redis", "it is away")
 
     running = Running(parameters("auditflow-admin"), handler, publisher)
-    eventually(lambda: "away" in (running.consumer.held() or ""))
+    eventually(lambda: "away" in (running.consumer.pause_reason() or ""))
     running.consumer.stop()
     eventually(lambda: waiting(admin, topology.EVENTS) == 10)
     assert running.consumer.alive() is None

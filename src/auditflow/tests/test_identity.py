@@ -6,8 +6,8 @@ from auditflow.contract import identity
 
 
 def test_a_finding_is_named_by_rule_entity_and_bucket() -> None:
-    name = identity.of_finding("r", {"user": "a", "host": "b"}, 5)
-    assert name == identity.of_finding("r", {"host": "b", "user": "a"}, 5)
+    name = identity.finding_id("r", {"user": "a", "host": "b"}, 5)
+    assert name == identity.finding_id("r", {"host": "b", "user": "a"}, 5)
     assert str(name) == "97b896ca-8320-50ee-9150-866b1f2cc3fb"  # stored names must stay valid
 
 
@@ -24,13 +24,13 @@ def test_a_finding_is_named_by_rule_entity_and_bucket() -> None:
     ],
 )
 def test_other_facts_have_other_names(other: tuple[str, dict[str, str], int]) -> None:
-    assert identity.of_finding(*other) != identity.of_finding("r", {"user": "a", "host": "b"}, 5)
+    assert identity.finding_id(*other) != identity.finding_id("r", {"user": "a", "host": "b"}, 5)
 
 
 def test_a_fingerprint_is_no_finding() -> None:
-    assert identity.of_fingerprint("r", {}) != identity.of_finding("r", {}, 0)
+    assert identity.fingerprint("r", {}) != identity.finding_id("r", {}, 0)
 
 
 def test_a_record_is_named_by_its_bytes() -> None:
-    assert identity.of_record(b"a\xff") == identity.of_record(b"a\xff")
-    assert identity.of_record(b"a") != identity.of_record(b"a ")
+    assert identity.record_id(b"a\xff") == identity.record_id(b"a\xff")
+    assert identity.record_id(b"a") != identity.record_id(b"a ")

@@ -6,7 +6,7 @@ import httpx
 
 from auditflow.http import serving
 from auditflow.http.health import Health
-from auditflow.telemetry import metrics as measuring
+from auditflow.telemetry.metrics import create_registry
 from event_audit_dashboard import app
 from event_audit_dashboard.api import NotificationService
 from event_audit_dashboard.metrics import Metrics
@@ -22,7 +22,7 @@ def run(settings: DashboardSettings) -> None:
     """Serve until the process is told to stop."""
     # httpx tells of every request; our own logs say what went wrong, once.
     logging.getLogger("httpx").setLevel(logging.WARNING)
-    registry = measuring.registry(app.SERVICE, settings)
+    registry = create_registry(app.SERVICE, settings)
     metrics = Metrics(registry)
     api = NotificationService(
         str(base_url(settings)),

@@ -11,7 +11,7 @@ from opentelemetry import trace
 from opentelemetry.trace import SpanKind
 
 from auditflow.telemetry import logs, tracing
-from auditflow.telemetry.metrics import OPERATIONS
+from auditflow.telemetry.metrics import OPERATIONAL_ROUTES
 from event_audit_dashboard.metrics import Metrics
 
 _HEADER: Final = "X-Correlation-ID"
@@ -36,7 +36,7 @@ def add(app: Flask, metrics: Metrics) -> None:
         metrics.http.observe(route, response.status_code, took)
         response.headers[_HEADER] = correlation_id()
         trace.get_current_span().set_attribute("http.response.status_code", response.status_code)
-        if route not in OPERATIONS:
+        if route not in OPERATIONAL_ROUTES:
             log.debug("request", method=request.method, route=route, status=response.status_code,
                       seconds=round(took, 4))  # fmt: skip
         return response
@@ -56,11 +56,11 @@ class _Traced:
         chosen = given if _ACCEPTABLE.fullmatch(given) else str(uuid.uuid4())
         environ[_ENVIRON] = chosen
         method, path = environ["REQUEST_METHOD"], environ["PATH_INFO"]
-        if path in OPERATIONS:
+        if path in OPERATIONAL_ROUTES:
             return self._app(environ, start_response)
         with tracing.span(
             f"{method} page",
-            carrier=tracing.of_wsgi(environ),
+            carrier=tracing.from_wsgi(environ),
             correlation_id=chosen,
             kind=SpanKind.SERVER,
             **{"http.request.method": method, "url.path": path},

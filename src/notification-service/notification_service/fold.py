@@ -39,7 +39,7 @@ class Changes(Struct):
 
 def fingerprint_of(finding: Finding) -> UUID:
     """What the findings of one alert have in common."""
-    return identity.of_fingerprint(finding.rule.id, finding.entity)
+    return identity.fingerprint(finding.rule.id, finding.entity)
 
 
 def fold(

@@ -9,7 +9,7 @@ from auditflow.amqp import topology
 from auditflow.http import serving
 from auditflow.http.health import Health
 from auditflow.http.tokens import Tokens
-from auditflow.telemetry import metrics as measuring
+from auditflow.telemetry.metrics import create_registry
 from notification_service.api import app
 from notification_service.database.connection import connect
 from notification_service.database.folding import FindingStore
@@ -38,7 +38,7 @@ def main() -> None:
 
 def run(settings: Settings) -> None:
     """Consume and serve until SIGTERM, then end in order."""
-    registry = measuring.registry(app.SERVICE, settings)
+    registry = create_registry(app.SERVICE, settings)
     metrics = Metrics(registry)
 
     reading = partial(connect, settings, name=f"{app.SERVICE} api", statement_seconds=READ_SECONDS)
@@ -47,7 +47,7 @@ def run(settings: Settings) -> None:
     writer = Pool(folding, size=1, wait_seconds=0)
     probe = Probe(reading)
 
-    parameters = amqp.parameters(settings, name=app.SERVICE)
+    parameters = amqp.connection_parameters(settings, name=app.SERVICE)
     publisher = amqp.Publisher(parameters)
     consumer = amqp.Consumer(
         parameters,
@@ -62,7 +62,7 @@ def run(settings: Settings) -> None:
         {
             "postgresql": probe.check,
             "rabbitmq": lambda: publisher.check() or consumer.check(),
-            "consumer": consumer.held,
+            "consumer": consumer.pause_reason,
         },
         alive=consumer.alive,
     )

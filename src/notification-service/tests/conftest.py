@@ -53,7 +53,7 @@ def make_finding() -> Callable[..., Finding]:
         at = fields.pop("at", NOW - dt.timedelta(hours=1) + dt.timedelta(minutes=bucket))
         event = {"event_id": f"{user}-{bucket}", "timestamp": at.isoformat(), "event_type": "login"}
         defaults: dict[str, Any] = {
-            "finding_id": identity.of_finding(rule, entity, bucket),
+            "finding_id": identity.finding_id(rule, entity, bucket),
             "rule": RuleRef(rule, f"Title of {rule}", "1", "high", ("attack.t1110",)),
             "severity": Severity.WARNING,
             "entity": entity,
@@ -175,7 +175,7 @@ class Broker:
                 exchange=topology.EXCHANGE,
                 routing_key="finding.test",
                 body=raw,
-                message_id=identity.of_record(raw),
+                message_id=identity.record_id(raw),
                 headers=headers,
             )
             for raw in raws

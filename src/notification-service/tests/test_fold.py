@@ -72,7 +72,7 @@ def versions(draw: st.DrawFn) -> Finding:
     count = draw(st.integers(1, 12))
     raw: Any = msgspec.Raw(msgspec.json.encode({"event_id": user, "timestamp": last, "n": count}))
     return Finding(
-        finding_id=identity.of_finding("rule", {"user": user}, bucket),
+        finding_id=identity.finding_id("rule", {"user": user}, bucket),
         rule=RuleRef("rule", draw(st.sampled_from(("Old", "New"))), "1", "high"),
         severity=draw(st.sampled_from(Severity)),
         entity={"user": user},

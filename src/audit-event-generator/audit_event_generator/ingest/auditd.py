@@ -123,7 +123,7 @@ def _line(raw: bytes) -> _Line:
 def _identifier(first: _Line, item: bytes) -> str:
     name = f"{first.moment // 1000}.{first.moment % 1000:03}:{first.serial}"
     # Hosts that do not name themselves count alike, so that what is said must tell them apart.
-    return f"{first.node}:{name}" if first.node else f"{name}:{identity.of_record(item)[:8]}"
+    return f"{first.node}:{name}" if first.node else f"{name}:{identity.record_id(item)[:8]}"
 
 
 def _event_type(types: Sequence[str], fields: Fields) -> str:

@@ -124,7 +124,7 @@ def event_of(item: bytes) -> Event:
     identifier = f"{moment.isoformat()}:{record.insert_id}"
     fits = record.insert_id and len(identifier) <= _MAX_ID
     return Event(
-        event_id=identifier if fits else identity.of_record(item),
+        event_id=identifier if fits else identity.record_id(item),
         timestamp=moment,
         event_type=payload.method_name[:128],
         source_service=payload.service_name,

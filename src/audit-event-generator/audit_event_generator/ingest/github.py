@@ -85,7 +85,7 @@ def event_of(item: bytes) -> Event:
     if moment is None:
         raise ContractError("Object missing required field `@timestamp`")
     return Event(
-        event_id=record.document_id or identity.of_record(item),
+        event_id=record.document_id or identity.record_id(item),
         timestamp=_time(moment),
         event_type=record.action[:128],
         source_service="github",

@@ -50,7 +50,7 @@ def of_line(line: bytes) -> Event:
     Raises:
         ContractError: what does not fit, and where.
     """
-    return _read(line, {"event_id": identity.of_record(line)})
+    return _read(line, {"event_id": identity.record_id(line)})
 
 
 def _read(document: bytes, defaults: Mapping[str, object]) -> Event:

@@ -134,4 +134,4 @@ def _event(step: Step, now: dt.datetime, place: str) -> Event:
         logsource=LogSource(product="auditflow", category=step.event_type),
     )
     # Place and time are part of what is hashed: told again tomorrow, it is another event.
-    return msgspec.structs.replace(draft, event_id=identity.of_record(event.encode(draft)))
+    return msgspec.structs.replace(draft, event_id=identity.record_id(event.encode(draft)))

@@ -24,7 +24,7 @@ class Guard:
                 401, "Unauthorized", "Send the ingest token: `Authorization: Bearer <token>`."
             )
             return problem.response(WWW_Authenticate='Bearer realm="auditflow"')
-        if self._tokens.know(token):
+        if self._tokens.matches(token):
             return None
         problem = Problem(401, "Unauthorized", "The token is not the one that this service has.")
         return problem.response(WWW_Authenticate='Bearer realm="auditflow", error="invalid_token"')

@@ -11,7 +11,7 @@ from opentelemetry.trace import SpanKind
 
 from audit_event_generator.metrics import Metrics, Source
 from auditflow.telemetry import logs, tracing
-from auditflow.telemetry.metrics import OPERATIONS, exemplar
+from auditflow.telemetry.metrics import OPERATIONAL_ROUTES, exemplar
 
 #: Where a handler leaves its ``Outcome`` for the line in the log.
 OUTCOME: Final = "auditflow.outcome"
@@ -54,11 +54,11 @@ class Observed:
             return start_response(line, [*headers, ("X-Correlation-ID", correlation_id)], *rest)
 
         method, path = environ["REQUEST_METHOD"], environ["PATH_INFO"]
-        if path in OPERATIONS:
+        if path in OPERATIONAL_ROUTES:
             return self._app(environ, start)
         with tracing.span(
             f"{method} request",
-            carrier=tracing.of_wsgi(environ),
+            carrier=tracing.from_wsgi(environ),
             correlation_id=correlation_id,
             kind=SpanKind.SERVER,
             **{"http.request.method": method, "url.path": path[:_MAX_PATH]},

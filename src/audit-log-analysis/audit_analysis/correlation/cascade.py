@@ -77,4 +77,4 @@ def _tag(link: Link, one: Counted[C], hit: Hit) -> str:
         return link.stage
     assert one.rule.window is not None
     bucket = hit.moment // one.rule.window.dedup
-    return str(identity.of_finding(one.rule.ref.id, one.entity, bucket))
+    return str(identity.finding_id(one.rule.ref.id, one.entity, bucket))

@@ -32,7 +32,7 @@ def of_event(
     return _finding(
         rule,
         entity,
-        finding_id=identity.of_finding(rule.ref.id, entity, seen.event.event_id),
+        finding_id=identity.finding_id(rule.ref.id, entity, seen.event.event_id),
         bucket_start=when,
         first_seen=when,
         last_seen=when,
@@ -53,7 +53,7 @@ def of_sighting(
     return _finding(
         rule,
         entity,
-        finding_id=identity.of_finding(rule.ref.id, entity, sighting.bucket),
+        finding_id=identity.finding_id(rule.ref.id, entity, sighting.bucket),
         bucket_start=event.from_epoch_ms(sighting.bucket * dedup),
         first_seen=event.from_epoch_ms(sighting.events[0][0]),
         last_seen=event.from_epoch_ms(sighting.last_event[0]),
@@ -78,7 +78,7 @@ def window_key(rule: Rule, entity: Mapping[str, str]) -> str:
 @lru_cache(10_000)
 def _window_key(rule_id: str, spec: WindowSpec, entity: tuple[tuple[str, str], ...]) -> str:
     counting = f"window {spec.kind} {spec.threshold} {spec.timespan} {spec.dedup}"
-    return str(identity.of_finding(rule_id, dict(entity), counting))
+    return str(identity.finding_id(rule_id, dict(entity), counting))
 
 
 def _finding(

@@ -198,7 +198,7 @@ def _event(record: Any, source: LogSource) -> Event:
     flat = _flat(record) if isinstance(record, dict) else {"value": record}
     raw = msgspec.json.encode(flat)
     return Event(
-        event_id=identity.of_record(raw),
+        event_id=identity.record_id(raw),
         timestamp=_WHEN,
         event_type="regression",
         logsource=source,

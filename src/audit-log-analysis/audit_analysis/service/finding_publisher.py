@@ -81,5 +81,5 @@ def _message(one: Finding, cause: Delivery) -> Message:
         body=finding.encode(one),
         message_id=str(one.finding_id),
         correlation_id=cause.correlation_id,
-        headers={**tracing.carrier(cause.headers), **acceptance.carried(cause.headers)},
+        headers={**tracing.carrier(cause.headers), **acceptance.copied_header(cause.headers)},
     )

@@ -13,11 +13,11 @@ from audit_analysis.service.watchdog import Watchdog
 from audit_analysis.sigma.errors import RuleErrors
 from audit_analysis.sigma.load import load
 from audit_analysis.windows import redis_windows
-from auditflow.amqp import Consumer, ConsumerMetrics, Publisher, parameters, topology
+from auditflow.amqp import Consumer, ConsumerMetrics, Publisher, connection_parameters, topology
 from auditflow.http import serving
 from auditflow.http.health import Health
 from auditflow.telemetry import logs
-from auditflow.telemetry import metrics as measuring
+from auditflow.telemetry.metrics import create_registry
 
 log = logs.get(__name__)
 
@@ -36,7 +36,7 @@ def main() -> None:
 
 def run(settings: Settings) -> None:
     """Run until SIGTERM."""
-    registry = measuring.registry(app.SERVICE, settings)
+    registry = create_registry(app.SERVICE, settings)
     watchdog = Watchdog(
         registry,
         bound=settings.slow_rule_milliseconds / 1000,
@@ -63,18 +63,18 @@ def run(settings: Settings) -> None:
     client = redis_windows.connect(settings)
     metrics = Metrics(registry)
     instrumented_windows.count_keys(client, registry)
-    publisher = Publisher(parameters(settings, name=f"{app.SERVICE}/publisher"))
+    publisher = Publisher(connection_parameters(settings, name=f"{app.SERVICE}/publisher"))
     pipeline = Pipeline(
         rules.current,
         instrumented_windows.MeasuredWindows(
             redis_windows.RedisWindows(client, replicas=settings.redis_replicas), registry
         ),
-        partial(publisher.begin, timeout=CONFIRM_SECONDS),
+        partial(publisher.submit, timeout=CONFIRM_SECONDS),
         environment=settings.environment,
         metrics=metrics,
     )
     consumer = Consumer(
-        parameters(settings, name=f"{app.SERVICE}/consumer"),
+        connection_parameters(settings, name=f"{app.SERVICE}/consumer"),
         topology.EVENTS,
         pipeline.steps(),
         publisher=publisher,
@@ -87,7 +87,7 @@ def run(settings: Settings) -> None:
         {
             "rabbitmq": lambda: publisher.check() or consumer.check(),
             "redis": partial(redis_windows.ping, client),
-            "consumer": consumer.held,
+            "consumer": consumer.pause_reason,
         },
         alive=lambda: consumer.alive() or publisher.alive(),
     )

@@ -91,8 +91,8 @@ class Pipeline:
             prepare=self.prepare,
             handle=self.count,
             settle=self.settle,
-            overlap=self.overlap,
-            rest=self._windows.flush,
+            may_overlap=self.overlap,
+            on_idle=self._windows.flush,
         )
 
     def prepare(self, batch: Sequence[Delivery]) -> Prepared:

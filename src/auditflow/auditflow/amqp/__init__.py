@@ -4,7 +4,7 @@ pika's connections are not thread-safe, so each of the two owns one connection a
 """
 
 from auditflow.amqp.batch_executor import Steps
-from auditflow.amqp.connection import parameters
+from auditflow.amqp.connection import connection_parameters
 from auditflow.amqp.consumer import Consumer
 from auditflow.amqp.dead_letter import DeadLetter
 from auditflow.amqp.delivery import Delivery
@@ -19,5 +19,5 @@ __all__ = [
     "Message",
     "Publisher",
     "Steps",
-    "parameters",
+    "connection_parameters",
 ]

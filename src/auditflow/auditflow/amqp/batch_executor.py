@@ -1,7 +1,7 @@
-"""Batches on their way through a handler, on a thread of their own, in order.
+"""Executes batches in order on its own thread.
 
-So that the consumer's thread reads, and prepares the next batch, while a handler waits for servers.
-What a handler has begun for one batch may end while it works on the next.
+The consumer's thread reads and prepares the next batch while a handler waits for servers. One batch
+may be settled while the next batch is handled.
 """
 
 import threading
@@ -14,14 +14,14 @@ from typing import Any, Final, TypeVar
 from msgspec import Struct
 from tenacity import Retrying, retry_if_not_exception_type, stop_after_attempt, wait_fixed
 
-from auditflow.amqp.connection import until_stopped
+from auditflow.amqp.connection import retry_until_stopped
 from auditflow.amqp.dead_letter import DeadLetter
 from auditflow.amqp.delivery import Delivery
 from auditflow.amqp.metrics import QueueMetrics
 from auditflow.errors import Unavailable
 from auditflow.telemetry import logs
 
-#: How often a message that fails alone is tried before it is set aside.
+#: The number of attempts for a message that fails alone, before it is dead-lettered.
 ATTEMPTS: Final = 3
 
 T = TypeVar("T")
@@ -29,85 +29,88 @@ T = TypeVar("T")
 log = logs.get(__name__)
 
 
-def as_it_is(batch: Any) -> Any:
+def pass_through(batch: Any) -> Any:
     """The step that does nothing."""
     return batch
 
 
-def nothing() -> None:
-    """There is nothing to do."""
+def do_nothing() -> None:
+    """The idle step that does nothing."""
 
 
-def never(begun: Any, prepared: Any) -> bool:
-    """No batch is begun before the one before it is done."""
+def never(handled: Any, prepared: Any) -> bool:
+    """No batch is handled before the previous batch is settled."""
     return False
 
 
 class Steps(Struct, frozen=True, kw_only=True):
-    """What is done with a batch, one step with the result of the other.
+    """The steps of a batch. Each step gets the result of the previous step.
 
-    ``prepare`` gets its deliveries and waits for nobody. ``handle`` asks servers. ``settle`` waits
-    for what the handler left under way, and returns what is to be set aside. The last two may be
-    called again, from ``handle`` on, when either raises Unavailable: they bear it.
-    ``overlap(begun, prepared)`` says whether the next batch may be handled before the one whose
-    handling made ``begun`` is settled. ``rest`` is called when no batch waits: for what can be put
-    off.
+    - ``prepare`` gets the deliveries. It must not wait for servers.
+    - ``handle`` gets the result of ``prepare``. It may wait for servers.
+    - ``settle`` gets the result of ``handle``. It waits for the operations that ``handle`` started,
+      and returns the dead letters of the batch.
+    - ``may_overlap(handled, prepared)`` returns whether the next batch (``prepared``) is handled
+      before the current batch (``handled``) is settled.
+    - ``on_idle`` is called when no batch waits, for work that can be postponed.
+
+    If ``handle`` or ``settle`` raises Unavailable, both are called again. They must be idempotent.
     """
 
     handle: Callable[[Any], Any]
-    prepare: Callable[[Sequence[Delivery]], Any] = as_it_is
-    settle: Callable[[Any], Sequence[DeadLetter]] = as_it_is
-    overlap: Callable[[Any, Any], bool] = never
-    rest: Callable[[], None] = nothing
+    prepare: Callable[[Sequence[Delivery]], Any] = pass_through
+    settle: Callable[[Any], Sequence[DeadLetter]] = pass_through
+    may_overlap: Callable[[Any, Any], bool] = never
+    on_idle: Callable[[], None] = do_nothing
 
 
 class _Handled(Struct, frozen=True):
-    """What the handler made of a batch, and how long it took (seconds)."""
+    """The result of the handle step, and its duration in seconds."""
 
     result: Any
     seconds: float
 
 
 class Abandoned(Exception):
-    """The batch is not to be finished: whoever comes next gets it."""
+    """The batch is not completed. The broker delivers it to the next consumer."""
 
 
-class Flight:
-    """A batch, what was made of it so far, and, once it has landed, what is to be set aside."""
+class InFlightBatch:
+    """A batch, its intermediate results and, when it is completed, its dead letters."""
 
     def __init__(
         self,
         batch: Sequence[Delivery],
         prepared: Any,
         *,
-        ended: threading.Event,
-        on_landed: Callable[[], None],
+        cancelled: threading.Event,
+        on_completed: Callable[[], None],
     ) -> None:
-        """``prepared``: an error stands for the preparation that failed with it."""
+        """``prepared`` is the result of the prepare step, or the exception that it raised."""
         self.batch = batch
         self.prepared = prepared
-        self.ended = ended
+        self.cancelled = cancelled
         self.handled: _Handled | None = None
-        self.landed = False
-        self.dead: Sequence[DeadLetter] = ()
+        self.completed = False
+        self.dead_letters: Sequence[DeadLetter] = ()
         self.error: BaseException | None = None
-        self._on_landed = on_landed
+        self._on_completed = on_completed
 
-    def land(self, work: Callable[[], Sequence[DeadLetter]]) -> None:
-        """Do what is left; how it ends is how the flight ends."""
+    def complete(self, work: Callable[[], Sequence[DeadLetter]]) -> None:
+        """Do the remaining work, and record its dead letters or its exception."""
         try:
-            self.dead = work()
-        except BaseException as error:  # noqa: BLE001 - raised where it is waited for
+            self.dead_letters = work()
+        except BaseException as error:  # noqa: BLE001 - the consumer's thread raises it
             self.error = error
-        self.landed = True
-        self._on_landed()
+        self.completed = True
+        self._on_completed()
 
 
-class Runway:
-    """Lets batches through their steps in the order in which they came.
+class BatchExecutor:
+    """Executes the steps of batches in the order in which the batches were submitted.
 
-    ``store`` stores dead letters; it may raise Unavailable, and is then called again until it does
-    not, or the flight has ended.
+    ``store`` publishes dead letters. It is called again while it raises Unavailable, until the
+    batch is cancelled.
     """
 
     def __init__(
@@ -121,114 +124,124 @@ class Runway:
         self._steps = steps
         self._store = store
         self._metrics = metrics
-        self._held: str | None = None
-        self._flights: SimpleQueue[Flight] = SimpleQueue()
+        self._pause_reason: str | None = None
+        self._submitted: SimpleQueue[InFlightBatch] = SimpleQueue()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
-    def open(self) -> None:
-        """Begin to work; returns at once."""
+    def start(self) -> None:
+        """Start the thread. Returns immediately."""
         self._thread.start()
 
-    def held(self) -> str | None:
-        """None while work goes on, else why the batch in hand has to wait."""
-        return self._held
+    def pause_reason(self) -> str | None:
+        """Why the current batch waits for a dependency; None while work continues."""
+        return self._pause_reason
 
-    def start(self, flight: Flight) -> None:
-        """Work on a flight after those that were started before it."""
-        self._flights.put(flight)
+    def submit(self, batch: InFlightBatch) -> None:
+        """Execute a batch after all batches that were submitted before it."""
+        self._submitted.put(batch)
 
     def _run(self) -> None:
-        under_way: Flight | None = None
+        current: InFlightBatch | None = None
         while True:
-            if under_way is None and self._flights.empty():
-                self._rest()
-            flight = self._next(wait=under_way is None)
-            if under_way is not None and not self._overlap(under_way, flight):
-                self._finish(under_way)
-                under_way = None
-            if flight is None:
+            if current is None and self._submitted.empty():
+                self._idle()
+            following = self._next(wait=current is None)
+            if current is not None and not self._may_overlap(current, following):
+                self._finish(current)
+                current = None
+            if following is None:
                 continue
-            begun = self._begin(flight)
-            if under_way is not None:
-                self._finish(under_way)
-            if not begun:
-                flight.land(partial(self._through, flight))
-            under_way = flight if begun else None
+            handled = self._try_handle(following)
+            if current is not None:
+                self._finish(current)
+            if not handled:
+                following.complete(partial(self._process, following))
+            current = following if handled else None
 
-    def _next(self, *, wait: bool) -> Flight | None:
+    def _next(self, *, wait: bool) -> InFlightBatch | None:
         try:
-            return self._flights.get(block=wait)
+            return self._submitted.get(block=wait)
         except Empty:
             return None
 
-    def _rest(self) -> None:
+    def _idle(self) -> None:
         try:
-            self._steps.rest()
+            self._steps.on_idle()
         except Unavailable:
-            pass  # it is put off again
+            pass  # it is called again when the queue is empty again
         except Exception:
-            log.exception("what was put off failed")
+            log.exception("postponed work failed")
 
-    def _overlap(self, under_way: Flight, flight: Flight | None) -> bool:
-        if flight is None or under_way.handled is None or isinstance(flight.prepared, Exception):
+    def _may_overlap(self, current: InFlightBatch, following: InFlightBatch | None) -> bool:
+        if (
+            following is None
+            or current.handled is None
+            or isinstance(following.prepared, Exception)
+        ):
             return False
-        return self._steps.overlap(under_way.handled.result, flight.prepared)
+        return self._steps.may_overlap(current.handled.result, following.prepared)
 
-    def _begin(self, flight: Flight) -> bool:
-        """Try to handle a batch; whether it is under way. If not, it is tried with patience."""
-        if flight.ended.is_set():
+    def _try_handle(self, batch: InFlightBatch) -> bool:
+        """Handle a batch once. Returns False if that failed; ``_process`` then repeats it."""
+        if batch.cancelled.is_set():
             return False
         try:
-            flight.handled = self._handle(flight.prepared)
-        except Exception:  # noqa: BLE001 - said when it happens again
+            batch.handled = self._handle(batch.prepared)
+        except Exception:  # noqa: BLE001 - reported when it fails again
             return False
         return True
 
-    def _finish(self, flight: Flight) -> None:
-        """Settle a batch that is under way, or do all of it again."""
-        flight.land(partial(self._settled, flight))
+    def _finish(self, batch: InFlightBatch) -> None:
+        """Settle a handled batch. If that fails, repeat all steps."""
+        batch.complete(partial(self._settle_or_process, batch))
 
-    def _settled(self, flight: Flight) -> Sequence[DeadLetter]:
-        assert flight.handled is not None
+    def _settle_or_process(self, batch: InFlightBatch) -> Sequence[DeadLetter]:
+        assert batch.handled is not None
         try:
-            dead = self._settle(flight.handled)
-        except Exception:  # noqa: BLE001 - said when it happens again
-            return self._through(flight)
-        return self._aside(flight, dead)
+            dead_letters = self._settle(batch.handled)
+        except Exception:  # noqa: BLE001 - reported when it fails again
+            return self._process(batch)
+        return self._store_dead_letters(batch, dead_letters)
 
-    def _through(self, flight: Flight) -> Sequence[DeadLetter]:
-        """All steps, as often as it takes."""
-        if flight.ended.is_set():
+    def _process(self, batch: InFlightBatch) -> Sequence[DeadLetter]:
+        """Execute all steps, and repeat them while a dependency is unavailable."""
+        if batch.cancelled.is_set():
             raise Abandoned
         try:
-            dead = self._patiently(flight, lambda: self._settle(self._handle(flight.prepared)))
+            dead_letters = self._retry(batch, lambda: self._settle(self._handle(batch.prepared)))
         except Abandoned:
             raise
-        except Exception:  # whatever one message did must not take the others with it
-            log.exception("a batch failed: trying each message alone", messages=len(flight.batch))
-            dead = [one for each in flight.batch for one in self._alone(flight, each)]
-        return self._aside(flight, dead)
+        except Exception:  # one message must not fail the other messages
+            log.exception("batch failed, processing each message alone", messages=len(batch.batch))
+            dead_letters = [
+                dead_letter
+                for delivery in batch.batch
+                for dead_letter in self._process_alone(batch, delivery)
+            ]
+        return self._store_dead_letters(batch, dead_letters)
 
-    def _aside(self, flight: Flight, dead: Sequence[DeadLetter]) -> Sequence[DeadLetter]:
-        if dead:
-            self._patiently(flight, lambda: self._store(dead))
-        return dead
+    def _store_dead_letters(
+        self, batch: InFlightBatch, dead_letters: Sequence[DeadLetter]
+    ) -> Sequence[DeadLetter]:
+        if dead_letters:
+            self._retry(batch, lambda: self._store(dead_letters))
+        return dead_letters
 
     def _handle(self, prepared: Any) -> _Handled:
         if isinstance(prepared, Exception):
             raise prepared
-        began = time.perf_counter()
+        started = time.perf_counter()
         result = self._steps.handle(prepared)
-        return _Handled(result, time.perf_counter() - began)
+        return _Handled(result, time.perf_counter() - started)
 
     def _settle(self, handled: _Handled) -> Sequence[DeadLetter]:
-        began = time.perf_counter()
-        dead = self._steps.settle(handled.result)
-        self._metrics.batch_seconds.observe(handled.seconds + time.perf_counter() - began)
-        return dead
+        started = time.perf_counter()
+        dead_letters = self._steps.settle(handled.result)
+        self._metrics.batch_seconds.observe(handled.seconds + time.perf_counter() - started)
+        return dead_letters
 
-    def _alone(self, flight: Flight, delivery: Delivery) -> Sequence[DeadLetter]:
-        """Process one message; if it fails by itself, it is poison."""
+    def _process_alone(self, batch: InFlightBatch, delivery: Delivery) -> Sequence[DeadLetter]:
+        """Process one message. If it fails ``ATTEMPTS`` times, it becomes a dead letter."""
         attempts = Retrying(
             stop=stop_after_attempt(ATTEMPTS),
             wait=wait_fixed(0.05),
@@ -237,14 +250,14 @@ class Runway:
         )
         try:
             return attempts(
-                self._patiently,
-                flight,
+                self._retry,
+                batch,
                 lambda: self._settle(self._handle(self._steps.prepare([delivery]))),
             )
         except Abandoned:
             raise
         except Exception as error:
-            log.exception("a message failed alone: it is set aside", message_id=delivery.message_id)
+            log.exception("message failed alone, dead-lettering it", message_id=delivery.message_id)
             return [
                 DeadLetter(
                     body=delivery.body,
@@ -256,17 +269,17 @@ class Runway:
                 )
             ]
 
-    def _patiently(self, flight: Flight, work: Callable[[], T]) -> T:
-        """Do it, and again while a dependency is down."""
+    def _retry(self, batch: InFlightBatch, work: Callable[[], T]) -> T:
+        """Do the work, and repeat it with backoff while a dependency is unavailable."""
 
         def report(error: BaseException, seconds: float) -> None:
-            self._held = str(error)
+            self._pause_reason = str(error)
             self._metrics.pauses.inc()
             log.warning("consumer paused", error=str(error), retry_in=round(seconds, 1))
 
         try:
-            return until_stopped(flight.ended, Unavailable, report=report)(work)
+            return retry_until_stopped(batch.cancelled, Unavailable, report=report)(work)
         except Unavailable as error:
             raise Abandoned from error
         finally:
-            self._held = None
+            self._pause_reason = None

@@ -1,4 +1,4 @@
-"""How to reach the broker, and how to keep trying."""
+"""Connection parameters of the broker, and retries until a stop event."""
 
 import threading
 from collections.abc import Callable
@@ -16,14 +16,14 @@ from tenacity import (
 
 from auditflow.settings import RabbitMQSettings
 
-#: A broker that is silent this long is gone.
+#: The heartbeat interval in seconds. A peer that is silent for two intervals is disconnected.
 HEARTBEAT_SECONDS: Final = 30
-#: The longest wait between two attempts: what a service lags behind a broker that is back.
+#: The maximum wait between two attempts. It limits the delay after the broker has recovered.
 MAX_WAIT_SECONDS: Final = 3.0
 
 
-def parameters(settings: RabbitMQSettings, *, name: str) -> pika.ConnectionParameters:
-    """Where to connect, under a name that the broker's own pages show."""
+def connection_parameters(settings: RabbitMQSettings, *, name: str) -> pika.ConnectionParameters:
+    """The parameters of a connection. The management UI of RabbitMQ shows ``name``."""
     return pika.ConnectionParameters(
         host=settings.rabbitmq_host,
         port=settings.rabbitmq_port,
@@ -38,18 +38,19 @@ def parameters(settings: RabbitMQSettings, *, name: str) -> pika.ConnectionParam
     )
 
 
-def until_stopped(
+def retry_until_stopped(
     stop: threading.Event,
     *errors: type[Exception],
     report: Callable[[BaseException, float], None],
     sleep: Callable[[float], None] | None = None,
 ) -> Retrying:
-    """Try again on these errors, with back-off and jitter, until ``stop`` is set.
+    """Retry on these errors with exponential backoff and jitter, until ``stop`` is set.
 
-    ``report`` is told each error and the seconds until the next attempt.
+    ``report`` gets each error and the number of seconds until the next attempt. After ``stop``, the
+    last error is raised.
     """
 
-    def tell(state: RetryCallState) -> None:
+    def before_sleep(state: RetryCallState) -> None:
         error = state.outcome.exception() if state.outcome else None
         if error is not None and state.next_action is not None:
             report(error, state.next_action.sleep)
@@ -59,6 +60,6 @@ def until_stopped(
         wait=wait_exponential_jitter(multiplier=0.1, max=MAX_WAIT_SECONDS, jitter=0.5),
         stop=stop_when_event_set(stop),
         sleep=sleep or sleep_using_event(stop),
-        before_sleep=tell,
+        before_sleep=before_sleep,
         reraise=True,
     )

@@ -1,7 +1,8 @@
-"""A consumer of batches: many messages, one acknowledgement, and never one message lost.
+"""Consumes a queue in batches. One acknowledgement covers a batch, and no message is lost.
 
-Its thread reads and prepares; the rest of the work, which waits for servers, goes on beside it
-(``flight``). What is acknowledged is always a batch whose work is done, in the order of arrival.
+The consumer's thread reads and prepares batches. ``BatchExecutor`` executes the steps that wait for
+servers, on its own thread. Batches are acknowledged in the order of arrival, after their work is
+completed.
 """
 
 import threading
@@ -13,8 +14,8 @@ from typing import Any, Final
 import pika
 from pika.exceptions import AMQPError
 
-from auditflow.amqp.batch_executor import Abandoned, Flight, Runway, Steps
-from auditflow.amqp.connection import until_stopped
+from auditflow.amqp.batch_executor import Abandoned, BatchExecutor, InFlightBatch, Steps
+from auditflow.amqp.connection import retry_until_stopped
 from auditflow.amqp.dead_letter import DeadLetter
 from auditflow.amqp.delivery import Delivery
 from auditflow.amqp.metrics import ConsumerMetrics
@@ -22,130 +23,130 @@ from auditflow.amqp.publisher import Publisher
 from auditflow.amqp.subscription import Subscription
 from auditflow.telemetry import logs
 
-#: Messages that the broker hands over before the first is acknowledged.
+#: The number of messages that the broker delivers before the first is acknowledged.
 PREFETCH: Final = 500
-#: Batches on their way at once: one that is settled, one that is handled, one that is ready then.
-IN_FLIGHT: Final = 3
-#: The most in a batch: this part of the prefetch, and about so many bytes.
-PARTS: Final = 4
+#: The maximum number of batches in flight: one is settled, one is handled, one is prepared.
+MAX_IN_FLIGHT: Final = 3
+#: The maximum batch size is the prefetch count divided by this number.
+BATCHES_PER_PREFETCH: Final = 4
+#: A batch that has this number of bytes gets no further message.
 MAX_BATCH_BYTES: Final = 2 * 1024 * 1024
-#: A pause in what the broker sends, after which a batch waits no longer for more.
-PAUSE_SECONDS: Final = 0.002
-#: The longest that a batch waits for more, which comes in small pauses.
-GATHERING_SECONDS: Final = 0.01
-#: How long the broker has to confirm dead letters.
+#: A batch is complete when no message arrives for this time.
+BATCH_IDLE_SECONDS: Final = 0.002
+#: The maximum time that a batch waits for further messages.
+MAX_BATCH_WAIT_SECONDS: Final = 0.01
+#: The timeout for the broker's confirms of dead letters.
 CONFIRM_SECONDS: Final = 10.0
-#: How long the end of the process waits for the batch in hand (seconds).
-LANDING_SECONDS: Final = 4.0
+#: The maximum time that a stopping consumer waits for batches in flight.
+DRAIN_SECONDS: Final = 4.0
 
 log = logs.get(__name__)
 
 
-class _Lost(Exception):
-    """The connection to the broker ended or could not be made."""
+class _ConnectionLost(Exception):
+    """The connection to the broker ended or could not be opened."""
 
     def __init__(self, error: BaseException) -> None:
         super().__init__(str(error) or type(error).__name__)
 
 
 class Consumer:
-    """Consumes one queue on a connection of its own, with one thread that reads and prepares, and
-    one for the other steps of the work.
+    """Consumes one queue on its own connection.
 
-    While a dependency of the work is down the batch is held and the connection kept alive, so
-    that the rest stays in the queue. When the connection is lost, the broker gives what was not
-    acknowledged to whoever comes next.
+    While a dependency of the work is unavailable, the current batch waits and the connection stays
+    open, so that the other messages stay in the queue. When the connection is lost, the broker
+    delivers all unacknowledged messages to the next consumer.
     """
 
     def __init__(
         self,
         parameters: pika.ConnectionParameters,
         queue: str,
-        work: Steps,
+        steps: Steps,
         *,
         publisher: Publisher,
         service: str,
         metrics: ConsumerMetrics,
         prefetch: int = PREFETCH,
-        on_poison: Callable[[DeadLetter], None] = lambda dead: None,
+        on_poison: Callable[[DeadLetter], None] = lambda dead_letter: None,
     ) -> None:
-        """``work`` is done before a batch is acknowledged. When a step raises Unavailable, it is
-        tried again; on any other error each message is tried alone. So it must bear to see a
-        message twice.
+        """``steps`` must be idempotent, because a message may be processed more than once.
 
-        ``on_poison`` is told of each message that failed alone, when it is set aside.
+        A step that raises Unavailable is retried. On any other exception, each message of the
+        batch is processed alone. ``publisher`` publishes dead letters. ``on_poison`` is called for
+        each message that failed alone, after it was dead-lettered.
         """
         self._parameters = parameters
         self._queue = queue
-        self._prepare = work.prepare
+        self._prepare = steps.prepare
         self._publisher = publisher
         self._service = service
         self._prefetch = prefetch
-        self._largest = max(1, prefetch // PARTS)
+        self._max_batch = max(1, prefetch // BATCHES_PER_PREFETCH)
         self._on_poison = on_poison
         self._stop = threading.Event()
-        self._ended = threading.Event()
-        self._state: str | None = "not connected yet"
+        self._cancelled = threading.Event()
+        self._disconnect_reason: str | None = "not connected yet"
         self._subscription: Subscription | None = None
         self._buffer: deque[Delivery] = deque()
-        self._flights: deque[Flight] = deque()
-        self._metrics = metrics.of(
+        self._in_flight: deque[InFlightBatch] = deque()
+        self._metrics = metrics.for_queue(
             queue,
-            connected=lambda: self._state is None,
-            in_hand=lambda: sum(len(one.batch) for one in tuple(self._flights)) + len(self._buffer),
-            oldest=self._oldest,
+            connected=lambda: self._disconnect_reason is None,
+            in_hand=self._count_unacknowledged,
+            oldest=self._oldest_headers,
         )
-        self._runway = Runway(
-            f"handler-{queue}",
-            work,
-            store=self._set_aside,
-            metrics=self._metrics,
+        self._executor = BatchExecutor(
+            f"handler-{queue}", steps, store=self._publish_dead_letters, metrics=self._metrics
         )
         self._thread = threading.Thread(target=self._run, name=f"consumer-{queue}", daemon=True)
 
     def start(self) -> None:
-        """Begin to consume; returns at once."""
-        self._runway.open()
+        """Start to consume. Returns immediately."""
+        self._executor.start()
         self._thread.start()
 
-    def stop(self, *, timeout: float = LANDING_SECONDS + 1) -> None:
-        """Finish the batch in hand, give the rest back, and end."""
+    def stop(self, *, timeout: float = DRAIN_SECONDS + 1) -> None:
+        """Complete the batches in flight, return the other messages to the queue, and end."""
         self._stop.set()
-        self._ended.set()
+        self._cancelled.set()
         self._wake()
         if self._thread.is_alive():
             self._thread.join(timeout)
 
     def check(self) -> str | None:
-        """None while it is connected to the broker, else why not."""
-        return self._state
+        """Why the consumer is not connected to the broker; None while it is connected."""
+        return self._disconnect_reason
 
-    def held(self) -> str | None:
-        """None while work goes on, else why the batch in hand has to wait."""
-        return self._runway.held()
+    def pause_reason(self) -> str | None:
+        """Why the current batch waits for a dependency; None while work continues."""
+        return self._executor.pause_reason()
 
     def alive(self) -> str | None:
-        """None while the thread works, else that it ended, which only a restart mends."""
+        """None while the thread runs, otherwise that it ended. Only a restart helps then."""
         if self._thread.is_alive() or self._stop.is_set():
             return None
         return f"the consumer of {self._queue} has ended"
 
-    def _oldest(self) -> Mapping[str, Any] | None:
-        for flight in tuple(self._flights):
-            return flight.batch[0].headers
+    def _count_unacknowledged(self) -> int:
+        return sum(len(item.batch) for item in tuple(self._in_flight)) + len(self._buffer)
+
+    def _oldest_headers(self) -> Mapping[str, Any] | None:
+        for item in tuple(self._in_flight):
+            return item.batch[0].headers
         for delivery in tuple(self._buffer):
             return delivery.headers
         return None
 
-    # What follows runs on the consumer's own thread, but for what says otherwise.
+    # The following methods run on the consumer's thread, unless they state another thread.
 
     def _run(self) -> None:
         while not self._stop.is_set():
             try:
-                until_stopped(self._stop, _Lost, report=self._report)(self._open)
+                retry_until_stopped(self._stop, _ConnectionLost, report=self._report)(self._open)
                 self._consume()
-            except (_Lost, AMQPError, OSError) as error:
-                self._state = f"the connection ended: {error}"
+            except (_ConnectionLost, AMQPError, OSError) as error:
+                self._disconnect_reason = f"the connection ended: {error}"
                 if not self._stop.is_set():
                     log.warning("consumer disconnected", queue=self._queue, error=str(error))
             finally:
@@ -157,100 +158,106 @@ class Consumer:
                 self._parameters, self._queue, prefetch=self._prefetch
             )
         except (AMQPError, OSError) as error:
-            raise _Lost(error) from None
-        self._state = None
+            raise _ConnectionLost(error) from None
+        self._disconnect_reason = None
         log.info("consumer connected", queue=self._queue, prefetch=self._prefetch)
 
     def _close(self) -> None:
-        # What is on its way is not finished: the broker has it still, and gives it to the next.
-        self._ended.set()
-        self._ended = threading.Event()
-        self._flights.clear()
+        # Batches in flight are not completed: the broker delivers their messages again. Messages
+        # of the old connection must not be acknowledged on the next one.
+        self._cancelled.set()
+        self._cancelled = threading.Event()
+        self._in_flight.clear()
         self._buffer.clear()
         subscription, self._subscription = self._subscription, None
-        self._state = self._state or "disconnected"
+        self._disconnect_reason = self._disconnect_reason or "disconnected"
         if subscription is not None:
             subscription.close()
 
     def _consume(self) -> None:
         while not self._stop.is_set():
-            self._serve(1.0)
+            self._poll(1.0)
             self._acknowledge()
-            while self._buffer and len(self._flights) < IN_FLIGHT and not self._stop.is_set():
-                self._begin(self._gather())
+            while self._can_submit():
+                self._submit(self._next_batch())
                 self._acknowledge()
-        # What is under way comes to its end; no other is begun after this.
-        self._ended.set()
-        limit = time.monotonic() + LANDING_SECONDS
-        while not all(one.landed for one in self._flights) and time.monotonic() < limit:
-            self._serve(0.1)
+        # Batches in flight are completed; no other batch is submitted.
+        self._cancelled.set()
+        deadline = time.monotonic() + DRAIN_SECONDS
+        while not all(item.completed for item in self._in_flight) and time.monotonic() < deadline:
+            self._poll(0.1)
         self._acknowledge()
 
-    def _serve(self, seconds: float) -> None:
-        """Let the connection work: deliveries into the buffer, heartbeats to the broker."""
+    def _can_submit(self) -> bool:
+        return (
+            bool(self._buffer) and len(self._in_flight) < MAX_IN_FLIGHT and not self._stop.is_set()
+        )
+
+    def _poll(self, seconds: float) -> None:
+        """Read deliveries into the buffer, and send heartbeats."""
         assert self._subscription is not None
-        came = self._subscription.poll(seconds)
-        self._buffer.extend(came)
-        again = sum(one.redelivered for one in came)
-        if again:
-            self._metrics.redelivered.inc(again)
+        deliveries = self._subscription.poll(seconds)
+        self._buffer.extend(deliveries)
+        redelivered = sum(delivery.redelivered for delivery in deliveries)
+        if redelivered:
+            self._metrics.redelivered.inc(redelivered)
 
-    def _gather(self) -> list[Delivery]:
-        """The next batch: at least one message, and what else is there or comes at once.
+    def _next_batch(self) -> list[Delivery]:
+        """At least one message, and the messages that are buffered or arrive immediately.
 
-        A trip to a server costs the same for many messages.
+        A round trip to a server costs the same for many messages as for one message.
         """
         batch: list[Delivery] = []
         size = 0
-        limit = time.monotonic() + GATHERING_SECONDS
-        while len(batch) < self._largest and size < MAX_BATCH_BYTES:
-            if not self._buffer and time.monotonic() < limit:
-                self._serve(PAUSE_SECONDS)
+        deadline = time.monotonic() + MAX_BATCH_WAIT_SECONDS
+        while len(batch) < self._max_batch and size < MAX_BATCH_BYTES:
+            if not self._buffer and time.monotonic() < deadline:
+                self._poll(BATCH_IDLE_SECONDS)
             if not self._buffer:
                 break
             batch.append(self._buffer.popleft())
             size += len(batch[-1].body)
         return batch
 
-    def _begin(self, batch: list[Delivery]) -> None:
+    def _submit(self, batch: list[Delivery]) -> None:
         try:
             prepared = self._prepare(batch)
-        except Exception as error:  # noqa: BLE001 - each message is tried alone then
+        except Exception as error:  # noqa: BLE001 - the executor processes each message alone
             prepared = error
-        flight = Flight(batch, prepared, ended=self._ended, on_landed=self._wake)
-        self._flights.append(flight)
-        self._runway.start(flight)
+        item = InFlightBatch(batch, prepared, cancelled=self._cancelled, on_completed=self._wake)
+        self._in_flight.append(item)
+        self._executor.submit(item)
 
     def _wake(self) -> None:
-        """Let the consumer's thread look up. Called on any thread."""
+        """End the poll of the consumer's thread. Called on any thread."""
         subscription = self._subscription
         if subscription is not None:
             subscription.wake()
 
     def _acknowledge(self) -> None:
-        """Acknowledge the batches whose work is done."""
+        """Acknowledge the completed batches, in order."""
         assert self._subscription is not None
-        while self._flights and self._flights[0].landed:
-            flight = self._flights[0]
-            if isinstance(flight.error, Abandoned):
+        while self._in_flight and self._in_flight[0].completed:
+            item = self._in_flight[0]
+            if isinstance(item.error, Abandoned):
                 return
-            if flight.error is not None:
-                raise flight.error
-            for one in flight.dead:
-                self._metrics.dead_letters[one.kind].inc()
-                if one.kind == "poison":
-                    self._on_poison(one)
-            self._subscription.acknowledge(flight.batch[-1].tag)
-            self._metrics.acknowledged(len(flight.batch), flight.batch[0].headers)
-            self._flights.popleft()
+            if item.error is not None:
+                raise item.error
+            for dead_letter in item.dead_letters:
+                self._metrics.dead_letters[dead_letter.kind].inc()
+                if dead_letter.kind == "poison":
+                    self._on_poison(dead_letter)
+            self._subscription.acknowledge(item.batch[-1].tag)
+            self._metrics.acknowledged(len(item.batch), item.batch[0].headers)
+            self._in_flight.popleft()
 
-    def _set_aside(self, dead: Sequence[DeadLetter]) -> None:
-        """Store dead letters. Called on the handler's thread."""
-        messages = [one.message(self._queue, service=self._service) for one in dead]
+    def _publish_dead_letters(self, dead_letters: Sequence[DeadLetter]) -> None:
+        """Publish dead letters and wait for the confirms. Called on the executor's thread."""
+        messages = [letter.message(self._queue, service=self._service) for letter in dead_letters]
         self._publisher.publish(messages, timeout=CONFIRM_SECONDS)
 
     def _report(self, error: BaseException, seconds: float) -> None:
-        self._state = str(error)
+        self._disconnect_reason = str(error)
         log.warning(
             "cannot consume", queue=self._queue, error=str(error), retry_in=round(seconds, 1)
         )

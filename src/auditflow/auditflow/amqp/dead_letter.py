@@ -46,7 +46,7 @@ class DeadLetter(Struct, frozen=True, kw_only=True):
             exchange=topology.DEAD_LETTER_EXCHANGE,
             routing_key=topology.Queue(queue, "").dead_letters,
             body=self.body,
-            message_id=self.message_id or identity.of_record(self.body),
+            message_id=self.message_id or identity.record_id(self.body),
             correlation_id=self.correlation_id,
             headers=headers,
         )

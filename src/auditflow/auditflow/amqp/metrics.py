@@ -70,7 +70,7 @@ class ConsumerMetrics:
             registry=registry,
         )
 
-    def of(
+    def for_queue(
         self,
         queue: str,
         *,

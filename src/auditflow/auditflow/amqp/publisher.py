@@ -1,4 +1,4 @@
-"""A publisher that many threads share, and that knows of each message whether it was stored."""
+"""A publisher for many threads. It reports for each call whether the broker stored all messages."""
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -10,19 +10,19 @@ import pika
 from msgspec import Struct
 from pika.exceptions import AMQPError
 
-from auditflow.amqp.connection import until_stopped
+from auditflow.amqp.connection import retry_until_stopped
 from auditflow.errors import PublishError, Unavailable
 from auditflow.telemetry import logs
 
-#: Messages sent before their confirms are waited for. Enough to keep the broker's disk busy,
-#: little enough that a batch of any size holds a bounded part of the memory.
+#: The maximum number of unconfirmed messages of one call. It keeps the broker's disk busy and
+#: limits the memory for batches of any size.
 WINDOW: Final = 4000
 
 log = logs.get(__name__)
 
 
 class Message(Struct, frozen=True, kw_only=True):
-    """What is published. ``message_id`` is the event's or finding's own identifier."""
+    """A message to publish. ``message_id`` is the identifier of the event or finding."""
 
     exchange: str
     routing_key: str
@@ -32,7 +32,7 @@ class Message(Struct, frozen=True, kw_only=True):
     headers: Mapping[str, Any] | None = None
 
     def properties(self) -> pika.BasicProperties:
-        """As AMQP has it: persistent JSON."""
+        """The AMQP properties: persistent JSON."""
         return pika.BasicProperties(
             content_type="application/json",
             delivery_mode=pika.DeliveryMode.Persistent.value,
@@ -42,61 +42,64 @@ class Message(Struct, frozen=True, kw_only=True):
         )
 
 
-class _Flight:
-    """Messages of one call that are on their way."""
+class PendingPublish:
+    """The messages of one window that the broker has not confirmed completely."""
 
     def __init__(self, messages: Sequence[Message]) -> None:
         self.messages = messages
-        self.open = len(messages)
-        self.landed: Future[None] = Future()
+        self.unconfirmed = len(messages)
+        self.completed: Future[None] = Future()
 
     def confirm(self) -> None:
-        self.open -= 1
-        if self.open == 0 and not self.landed.done():
-            self.landed.set_result(None)
+        """One message was confirmed."""
+        self.unconfirmed -= 1
+        if self.unconfirmed == 0 and not self.completed.done():
+            self.completed.set_result(None)
 
-    def fail(self, why: str) -> None:
-        if not self.landed.done():
-            self.landed.set_exception(PublishError(why))
-
-
-def _stored() -> None:
-    """Nothing is under way."""
+    def fail(self, reason: str) -> None:
+        """At least one message was not stored. The first reason counts."""
+        if not self.completed.done():
+            self.completed.set_exception(PublishError(reason))
 
 
-class _Broken(Unavailable):
-    """The connection ended or could not be made."""
+def _all_confirmed() -> None:
+    """Wait for nothing."""
 
-    def __init__(self, why: object) -> None:
-        super().__init__("rabbitmq", str(why) or type(why).__name__)
+
+class _ConnectionFailed(Unavailable):
+    """The connection could not be opened."""
+
+    def __init__(self, reason: object) -> None:
+        super().__init__("rabbitmq", str(reason) or type(reason).__name__)
 
 
 class Publisher:
-    """One connection on one thread, for any number of threads that publish.
+    """One connection on its own thread. Any number of threads may publish.
 
-    It connects by itself, and again with back-off whenever the connection is lost. What was on its
-    way then is reported as not confirmed, never as sent.
+    It reconnects with backoff when the connection is lost. Messages that are unconfirmed at that
+    time are reported as not confirmed, never as stored.
     """
 
     def __init__(self, parameters: pika.ConnectionParameters) -> None:
         self._parameters = parameters
         self._stop = threading.Event()
         self._lock = threading.Lock()
-        self._state: str | None = "not connected yet"
+        self._unavailable_reason: str | None = "not connected yet"
         self._connection: pika.SelectConnection | None = None
         self._channel: Any = None
-        self._flights: set[_Flight] = set()
-        self._unconfirmed: dict[int, tuple[_Flight, str]] = {}
+        self._pending: set[PendingPublish] = set()
+        #: By delivery tag, in the order of sending: the call and the message's identifier.
+        self._unconfirmed: dict[int, tuple[PendingPublish, str]] = {}
         self._next_tag = 1
-        self._end: object = ""
+        self._close_reason: object = None
         self._thread = threading.Thread(target=self._run, name="publisher", daemon=True)
 
     def start(self) -> None:
-        """Begin to connect; returns at once."""
+        """Start to connect. Returns immediately."""
         self._thread.start()
 
     def close(self) -> None:
-        """End the connection. What is still on its way is reported as not confirmed."""
+        """Close the connection. Unconfirmed messages are reported as not confirmed."""
         self._stop.set()
         with self._lock:
             if self._connection is not None:
@@ -105,71 +108,78 @@ class Publisher:
             self._thread.join(timeout=3)
 
     def check(self) -> str | None:
-        """None while messages can be published, else why not."""
-        return self._state
+        """Why messages cannot be published; None while they can be published."""
+        return self._unavailable_reason
 
     def alive(self) -> str | None:
-        """None while the thread works, else that it ended, which only a restart mends."""
+        """None while the thread runs, otherwise that it ended. Only a restart helps then."""
         if self._thread.is_alive() or self._stop.is_set():
             return None
         return "the publisher has ended"
 
     def publish(self, messages: Sequence[Message], *, timeout: float) -> None:
-        """Publish, and return when the broker has stored every message.
+        """Publish messages, and return when the broker has stored all of them.
 
-        ``timeout`` (seconds) is for each window.
+        ``timeout`` is in seconds and applies to each window.
 
         Raises:
-            PublishError: at least one message is not confirmed; any of them may be stored.
+            PublishError: at least one message is not confirmed. Any of them may be stored.
         """
-        self.begin(messages, timeout=timeout)()
+        self.submit(messages, timeout=timeout)()
 
-    def begin(self, messages: Sequence[Message], *, timeout: float) -> Callable[[], None]:
-        """Publish, and return what waits until the broker has stored every message.
+    def submit(self, messages: Sequence[Message], *, timeout: float) -> Callable[[], None]:
+        """Publish messages, and return a function that waits until the broker has stored them.
 
-        That is to be called, once. Either raises as ``publish`` does.
+        Call the function once. Both calls raise PublishError as ``publish`` does.
         """
-        wait: Callable[[], None] = _stored
+        wait: Callable[[], None] = _all_confirmed
         for start in range(0, len(messages), WINDOW):
             wait()
-            wait = partial(self._wait, self._depart(messages[start : start + WINDOW]), timeout)
+            pending = self._submit_window(messages[start : start + WINDOW])
+            wait = partial(self._wait, pending, timeout)
         return wait
 
-    def _depart(self, messages: Sequence[Message]) -> _Flight:
-        flight = _Flight(messages)
+    def _submit_window(self, messages: Sequence[Message]) -> PendingPublish:
+        pending = PendingPublish(messages)
         with self._lock:
-            if self._state is not None or self._connection is None:
-                raise PublishError(self._state or "not connected")
-            self._flights.add(flight)
-            self._connection.ioloop.add_callback_threadsafe(partial(self._send, flight))
-        return flight
+            if self._unavailable_reason is not None or self._connection is None:
+                raise PublishError(self._unavailable_reason or "not connected")
+            self._pending.add(pending)
+            self._connection.ioloop.add_callback_threadsafe(partial(self._send, pending))
+        return pending
 
-    def _wait(self, flight: _Flight, timeout: float) -> None:
+    def _wait(self, pending: PendingPublish, timeout: float) -> None:
         try:
-            flight.landed.result(timeout)
+            pending.completed.result(timeout)
         except TimeoutError:
             raise PublishError(f"no confirm within {timeout:g} s") from None
         finally:
             with self._lock:
-                self._flights.discard(flight)
+                self._pending.discard(pending)
 
-    # What follows runs on the publisher's own thread.
+    # The following methods run on the publisher's thread.
 
     def _run(self) -> None:
         while not self._stop.is_set():
             try:
-                until_stopped(self._stop, _Broken, report=self._report)(self._session)
-            except _Broken:
-                return  # stopped while the broker was away
+                retry_until_stopped(self._stop, _ConnectionFailed, report=self._report)(
+                    self._run_connection
+                )
+            except _ConnectionFailed:
+                return  # stopped while the broker was unavailable
 
-    def _session(self) -> None:
-        """One connection, from its opening to its end. Raises _Broken if it never opened."""
-        self._end, opened = "closed", False
+    def _run_connection(self) -> None:
+        """Open a connection and serve it until it ends.
+
+        Raises:
+            _ConnectionFailed: the connection was never opened.
+        """
+        self._close_reason = None
         connection = pika.SelectConnection(
             self._parameters,
-            on_open_callback=lambda opening: opening.channel(on_open_callback=self._on_channel),
-            on_open_error_callback=self._on_end,
-            on_close_callback=self._on_end,
+            on_open_callback=lambda opened: opened.channel(on_open_callback=self._on_channel),
+            on_open_error_callback=self._on_connection_closed,
+            on_close_callback=self._on_connection_closed,
         )
         connection.add_on_connection_blocked_callback(self._on_blocked)
         connection.add_on_connection_unblocked_callback(self._on_unblocked)
@@ -180,12 +190,13 @@ class Publisher:
         try:
             connection.ioloop.start()
         except (AMQPError, OSError) as error:
-            self._end = error
-        opened = self._channel is not None
-        self._ground(f"the connection ended: {self._end}")
+            self._close_reason = error
+        was_opened = self._channel is not None
+        reason = self._close_reason or "closed"
+        self._fail_pending(f"the connection ended: {reason}")
         connection.ioloop.close()
-        if not opened and not self._stop.is_set():
-            raise _Broken(self._end)
+        if not was_opened and not self._stop.is_set():
+            raise _ConnectionFailed(reason)
 
     def _on_channel(self, channel: Any) -> None:
         channel.add_on_close_callback(self._on_channel_closed)
@@ -195,15 +206,15 @@ class Publisher:
     def _on_ready(self, channel: Any) -> None:
         self._channel, self._next_tag = channel, 1
         with self._lock:
-            self._state = None
+            self._unavailable_reason = None
         log.info("publisher connected", host=self._parameters.host, port=self._parameters.port)
 
-    def _send(self, flight: _Flight) -> None:
+    def _send(self, pending: PendingPublish) -> None:
         if self._channel is None or not self._channel.is_open:
-            flight.fail("the connection ended")
+            pending.fail("the connection ended")
             return
-        for message in flight.messages:
-            self._unconfirmed[self._next_tag] = (flight, message.message_id)
+        for message in pending.messages:
+            self._unconfirmed[self._next_tag] = (pending, message.message_id)
             self._next_tag += 1
             self._channel.basic_publish(
                 message.exchange,
@@ -215,48 +226,47 @@ class Publisher:
 
     def _on_confirm(self, frame: Any) -> None:
         method = frame.method
-        stored = isinstance(method, pika.spec.Basic.Ack)
+        is_ack = isinstance(method, pika.spec.Basic.Ack)
         for tag in self._tags(method.delivery_tag, multiple=method.multiple):
-            flight, _ = self._unconfirmed.pop(tag)
-            if stored:
-                flight.confirm()
+            pending, _ = self._unconfirmed.pop(tag)
+            if is_ack:
+                pending.confirm()
             else:
-                flight.fail("the broker refused a message: its queue is full")
+                pending.fail("the broker refused a message: its queue is full")
 
     def _tags(self, last: int, *, multiple: bool) -> list[int]:
         if not multiple:
             return [last] if last in self._unconfirmed else []
         tags = []
-        for tag in self._unconfirmed:  # in the order of sending
+        for tag in self._unconfirmed:
             if tag > last:
                 break
             tags.append(tag)
         return tags
 
     def _on_return(self, _: Any, method: Any, properties: Any, __: bytes) -> None:
-        # The broker says that no queue takes it, and then confirms it all the same.
-        for flight, message_id in self._unconfirmed.values():
+        # The broker returns a message that no queue takes, and confirms it afterwards.
+        for pending, message_id in self._unconfirmed.values():
             if message_id == properties.message_id:
-                flight.fail(f"no queue takes messages for {method.routing_key!r}")
+                pending.fail(f"no queue takes messages for {method.routing_key!r}")
 
     def _on_blocked(self, _: Any, frame: Any) -> None:
         reason = frame.method.reason
-        log.warning("the broker takes no messages", reason=reason)
+        log.warning("the broker accepts no messages", reason=reason)
         with self._lock:
-            self._state = f"the broker takes no messages: {reason}"
+            self._unavailable_reason = f"the broker accepts no messages: {reason}"
 
     def _on_unblocked(self, _: Any, __: Any) -> None:
         with self._lock:
-            self._state = None
+            self._unavailable_reason = None
 
     def _on_channel_closed(self, _: Any, reason: Any) -> None:
-        self._end = reason
+        self._close_reason = reason
         if self._connection is not None and self._connection.is_open:
             self._connection.close()
 
-    def _on_end(self, connection: pika.SelectConnection, reason: Any) -> None:
-        if self._end == "closed":
-            self._end = reason
+    def _on_connection_closed(self, connection: pika.SelectConnection, reason: Any) -> None:
+        self._close_reason = self._close_reason or reason
         connection.ioloop.stop()
 
     def _close(self) -> None:
@@ -268,16 +278,16 @@ class Publisher:
         else:
             connection.ioloop.stop()
 
-    def _ground(self, why: str) -> None:
-        """The connection is gone: tell everybody who waits."""
+    def _fail_pending(self, reason: str) -> None:
+        """Fail all pending publishes after the connection is lost."""
         with self._lock:
-            self._state, self._connection, self._channel = why, None, None
-            flights, self._flights = self._flights, set()
+            self._unavailable_reason, self._connection, self._channel = reason, None, None
+            failed, self._pending = self._pending, set()
         self._unconfirmed.clear()
-        for flight in flights:
-            flight.fail(why)
+        for pending in failed:
+            pending.fail(reason)
         if not self._stop.is_set():
-            log.warning("publisher disconnected", reason=why)
+            log.warning("publisher disconnected", reason=reason)
 
     def _report(self, error: BaseException, seconds: float) -> None:
         log.warning("cannot reach the broker", error=str(error), retry_in=round(seconds, 1))

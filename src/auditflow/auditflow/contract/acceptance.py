@@ -13,12 +13,12 @@ from typing import Any, Final
 HEADER: Final = "x-auditflow-accepted-at"
 
 
-def stamp() -> dict[str, int]:
+def new_header() -> dict[str, int]:
     """The header of what is accepted now."""
     return {HEADER: time.time_ns() // 1_000_000}
 
 
-def carried(headers: Mapping[str, Any] | None) -> dict[str, int]:
+def copied_header(headers: Mapping[str, Any] | None) -> dict[str, int]:
     """The header to pass on; empty where the message came past the ingest."""
     value = (headers or {}).get(HEADER)
     # pika reads a number of 64 bits as an int of its own kind, and a bool is an int too.
@@ -27,5 +27,5 @@ def carried(headers: Mapping[str, Any] | None) -> dict[str, int]:
 
 def age_seconds(headers: Mapping[str, Any] | None) -> float | None:
     """Seconds since the acceptance, never below 0; None where it is not known."""
-    moment = carried(headers).get(HEADER)
+    moment = copied_header(headers).get(HEADER)
     return None if moment is None else max(0.0, time.time() - moment / 1000)

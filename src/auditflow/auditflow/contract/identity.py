@@ -16,17 +16,17 @@ _FINDINGS: Final = uuid.uuid5(NAMESPACE, "finding")
 _FINGERPRINTS: Final = uuid.uuid5(NAMESPACE, "fingerprint")
 
 
-def of_record(record: bytes) -> str:
+def record_id(record: bytes) -> str:
     """The identifier of an event whose source gives it none: its bytes, hashed."""
     return str(uuid.uuid5(_RECORDS, record.hex()))
 
 
-def of_finding(rule_id: str, entity: Mapping[str, str], bucket: int | str) -> uuid.UUID:
+def finding_id(rule_id: str, entity: Mapping[str, str], bucket: int | str) -> uuid.UUID:
     """What a rule saw once: rule, entity, and the bucket number (or the event, for one event)."""
     return uuid.uuid5(_FINDINGS, _name(rule_id, sorted(entity.items()), bucket))
 
 
-def of_fingerprint(rule_id: str, entity: Mapping[str, str]) -> uuid.UUID:
+def fingerprint(rule_id: str, entity: Mapping[str, str]) -> uuid.UUID:
     """What findings of one alert have in common: rule and entity, without revision and bucket."""
     return uuid.uuid5(_FINGERPRINTS, _name(rule_id, sorted(entity.items())))
 

@@ -12,6 +12,6 @@ class Tokens:
         #: The one of now first.
         self.values = tuple(one.get_secret_value() for one in (now, before) if one is not None)
 
-    def know(self, shown: bytes) -> bool:
+    def matches(self, shown: bytes) -> bool:
         """Whether it is one of them, compared in constant time."""
         return any(hmac.compare_digest(shown, one.encode()) for one in self.values)

@@ -17,12 +17,12 @@ from auditflow.http.health import Health
 from auditflow.settings import ServiceSettings
 
 #: Requests for these are machines' and would hide what people see.
-OPERATIONS: Final = frozenset({"/healthz", "/readyz", "/metrics"})
+OPERATIONAL_ROUTES: Final = frozenset({"/healthz", "/readyz", "/metrics"})
 #: Requests that no route of ours takes are all counted as this one.
 NO_ROUTE: Final = "none"
 
 
-def registry(service: str, settings: ServiceSettings) -> CollectorRegistry:
+def create_registry(service: str, settings: ServiceSettings) -> CollectorRegistry:
     """The registry of a process: who it is, and what the Python client tells of any process."""
     # A series for the moment when each counter began doubles what is stored, and nobody asks it.
     prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]
@@ -36,7 +36,7 @@ def registry(service: str, settings: ServiceSettings) -> CollectorRegistry:
         ["service", "version", "revision"],
         registry=made,
     )
-    build.labels(service, release.of(service), settings.auditflow_revision).set(1)
+    build.labels(service, release.version(service), settings.auditflow_revision).set(1)
     return made
 
 
@@ -54,7 +54,7 @@ class HttpMetrics:
 
     def observe(self, route: str | None, status: int, seconds: float) -> None:
         """A request was answered. ``route`` is its template (never its path), None without one."""
-        if route not in OPERATIONS:
+        if route not in OPERATIONAL_ROUTES:
             labels = route or NO_ROUTE, f"{status // 100}xx"
             self._seconds.labels(*labels).observe(seconds, exemplar())
 

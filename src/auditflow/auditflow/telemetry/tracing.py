@@ -41,7 +41,7 @@ def configure(service: str, *, environment: str = "local") -> None:
         {
             "service.namespace": "auditflow",
             "service.name": service,
-            "service.version": release.of(service),
+            "service.version": release.version(service),
             "deployment.environment.name": environment,
         }
     )
@@ -93,7 +93,7 @@ def carrier(headers: Mapping[str, Any] | None) -> dict[str, str]:
     return {name: value for name, value in found.items() if isinstance(value, str)}
 
 
-def of_wsgi(environ: Mapping[str, Any]) -> dict[str, str]:
+def from_wsgi(environ: Mapping[str, Any]) -> dict[str, str]:
     """The part of a WSGI request's headers that carries its trace."""
     found = {name: environ.get(f"HTTP_{name.upper()}") for name in _propagator.fields}
     return {name: value for name, value in found.items() if value}

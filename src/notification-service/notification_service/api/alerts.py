@@ -37,7 +37,7 @@ def blueprint(reader: AlertReader, cursors: Cursors, *, tokens: Tokens) -> Bluep
     @routes.before_request
     async def authorise() -> Answer | None:
         scheme, _, shown = request.headers.get("Authorization", "").partition(" ")
-        if scheme.lower() == "bearer" and tokens.know(shown.encode()):
+        if scheme.lower() == "bearer" and tokens.matches(shown.encode()):
             return None
         return problem(
             HTTPStatus.UNAUTHORIZED,

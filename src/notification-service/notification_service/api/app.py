@@ -11,7 +11,7 @@ from auditflow.http import probes
 from auditflow.http.health import Health
 from auditflow.http.tokens import Tokens
 from auditflow.telemetry import logs
-from auditflow.telemetry.metrics import OPERATIONS
+from auditflow.telemetry.metrics import OPERATIONAL_ROUTES
 from notification_service.api import alerts, docs, faults, openapi
 from notification_service.api.traced import Traced
 from notification_service.cursor import Cursors
@@ -58,7 +58,7 @@ def _measure(app: Quart, metrics: Metrics) -> None:
         seconds = time.perf_counter() - g.get("started", time.perf_counter())
         metrics.http.observe(route, response.status_code, seconds)
         trace.get_current_span().set_attribute("http.response.status_code", response.status_code)
-        if route not in OPERATIONS:
+        if route not in OPERATIONAL_ROUTES:
             log.debug("request", method=request.method, route=route, status=response.status_code,
                       seconds=round(seconds, 4))  # fmt: skip
         response.headers.setdefault("Cache-Control", "no-store")

@@ -8,7 +8,7 @@ from typing import Any, Final
 from opentelemetry.trace import SpanKind
 
 from auditflow.telemetry import tracing
-from auditflow.telemetry.metrics import OPERATIONS
+from auditflow.telemetry.metrics import OPERATIONAL_ROUTES
 
 _ACCEPTABLE: Final = re.compile(r"[\x21-\x7e]{1,128}")
 AsgiApp = Callable[[Any, Any, Any], Awaitable[None]]
@@ -21,7 +21,7 @@ class Traced:
         self._app = app
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        if scope["type"] != "http" or scope["path"] in OPERATIONS:
+        if scope["type"] != "http" or scope["path"] in OPERATIONAL_ROUTES:
             await self._app(scope, receive, send)
             return
         headers = {
