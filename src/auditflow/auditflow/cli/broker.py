@@ -9,7 +9,7 @@ from pika.adapters.blocking_connection import BlockingChannel
 from pika.exceptions import AMQPError, ChannelClosedByBroker, ProbableAuthenticationError
 
 from auditflow import settings
-from auditflow.amqp import parameters
+from auditflow.amqp import connection_parameters
 from auditflow.errors import SettingsError
 from auditflow.settings import RabbitMQSettings
 
@@ -30,7 +30,7 @@ def channel() -> Iterator[BlockingChannel]:
         ) from None
     where = f"{loaded.rabbitmq_host}:{loaded.rabbitmq_port}"
     try:
-        connection = pika.BlockingConnection(parameters(loaded, name="auditflow-cli"))
+        connection = pika.BlockingConnection(connection_parameters(loaded, name="auditflow-cli"))
     except ProbableAuthenticationError:
         raise click.ClickException(f"{where} does not accept user {loaded.rabbitmq_user}") from None
     except (AMQPError, OSError) as error:
