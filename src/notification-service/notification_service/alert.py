@@ -7,7 +7,6 @@ finding that comes twice, or late, or in another order, leads to the same alert.
 import datetime as dt
 import uuid
 from collections.abc import Mapping
-from enum import StrEnum
 from typing import Any, Final
 from uuid import UUID
 
@@ -15,6 +14,7 @@ import msgspec
 from msgspec import Struct
 
 from auditflow.contract import identity
+from auditflow.contract.alert import Status
 from auditflow.contract.event import Severity
 from auditflow.contract.finding import Finding, RuleRef
 
@@ -26,14 +26,6 @@ MAX_TEXT: Final = 500
 MAX_DESCRIPTION: Final = 2_000
 MAX_FIELDS: Final = 16
 MAX_TAGS: Final = 32
-
-
-class Status(StrEnum):
-    """Where the work on an alert stands."""
-
-    OPEN = "open"
-    ACKNOWLEDGED = "acknowledged"
-    RESOLVED = "resolved"
 
 
 class Alert(Struct, frozen=True, kw_only=True):

@@ -12,9 +12,10 @@ from msgspec import Struct
 
 from auditflow.contract import finding as findings
 from auditflow.contract import identity
+from auditflow.contract.alert import Status
 from auditflow.contract.finding import Finding
 from notification_service import alert as alerts
-from notification_service.alert import Alert, Status
+from notification_service.alert import Alert
 
 
 class Stored(Struct, frozen=True):

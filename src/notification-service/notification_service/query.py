@@ -8,10 +8,11 @@ from typing import Annotated, Any, Final
 import msgspec
 from msgspec import Meta, Struct
 
+from auditflow.contract.alert import Status
 from auditflow.contract.event import Severity
 from auditflow.errors import AuditFlowError
 from auditflow.http.problem import Fault
-from notification_service.alert import MAX_TEXT, Status
+from notification_service.alert import MAX_TEXT
 from notification_service.cursor import BadCursor, Cursors, Place
 
 DEFAULT_LIMIT: Final = 50

@@ -10,10 +10,11 @@ from hypothesis import strategies as st
 
 from auditflow.contract import finding as findings
 from auditflow.contract import identity
+from auditflow.contract.alert import Status
 from auditflow.contract.event import Severity
 from auditflow.contract.finding import EventRef, Evidence, Finding, RuleRef
 from notification_service import alert as alerts
-from notification_service.alert import Alert, Status
+from notification_service.alert import Alert
 from notification_service.fold import Changes, Stored, fingerprint_of, fold
 
 NOW = dt.datetime(2026, 1, 31, 12, tzinfo=dt.UTC)

@@ -12,13 +12,13 @@ from msgspec import Struct
 from quart import Blueprint, request
 from quart_schema import document_querystring, document_response, security_scheme
 
+from auditflow.contract.alert import AlertDetail, AlertList
 from auditflow.errors import Unavailable
 from auditflow.http.problem import Problem
 from auditflow.http.tokens import Tokens
 from notification_service import query
 from notification_service.api import views
 from notification_service.api.faults import Answer, problem
-from notification_service.api.models import AlertDetail, AlertList
 from notification_service.api.parameters import AlertParameters
 from notification_service.cursor import Cursors
 from notification_service.database.reading import AlertReader

@@ -7,29 +7,31 @@ from uuid import UUID
 import msgspec
 from msgspec import Raw
 
-from auditflow.contract.event import Severity
-from auditflow.contract.finding import EventRef
-from auditflow.http.problem import Fault, Problem
-from notification_service.alert import Status
-from notification_service.api.models import (
+from auditflow.contract.alert import (
     AlertDetail,
     AlertList,
+    AlertSummary,
     BySeverity,
     Counts,
     FindingEvidence,
     FindingView,
     Rule,
-    Summary,
+    Status,
 )
+from auditflow.contract.event import Severity
+from auditflow.contract.finding import EventRef
+from auditflow.contract.level import Level
+from auditflow.http.problem import Fault, Problem
 
 _FIRST: Final = dt.datetime(2026, 1, 31, 8, 0, 12, tzinfo=dt.UTC)
 _LAST: Final = dt.datetime(2026, 1, 31, 8, 0, 41, tzinfo=dt.UTC)
 _STORED: Final = dt.datetime(2026, 1, 31, 8, 0, 42, 113000, tzinfo=dt.UTC)
 
-SUMMARY: Final = Summary(
+SUMMARY: Final = AlertSummary(
+    level=Level.HIGH,
     alert_id=UUID("0c9d2c11-2f4e-5b63-9a53-6f1e2d9b7a10"),
     status=Status.OPEN,
-    severity=Severity.CRITICAL,
+    severity=Severity.WARNING,
     rule=Rule(
         id="failed-login-burst",
         title="Burst of failed logins",
@@ -89,7 +91,7 @@ OF: Final[dict[type, Any]] = {
     AlertList: AlertList(
         alerts=[SUMMARY],
         next_cursor=None,
-        counts=Counts(1, 1, 0, 0, by_severity=BySeverity(CRITICAL=1, WARNING=0, INFO=0)),
+        counts=Counts(1, 1, 0, 0, by_severity=BySeverity(CRITICAL=0, WARNING=1, INFO=0)),
     ),
     AlertDetail: AlertDetail(
         **{name: getattr(SUMMARY, name) for name in SUMMARY.__struct_fields__},

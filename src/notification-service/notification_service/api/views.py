@@ -5,18 +5,20 @@ from typing import Any, Final
 
 from msgspec import UNSET, Raw, UnsetType
 
-from auditflow.contract.event import Severity
-from notification_service.alert import Alert, Status
-from notification_service.api.models import (
+from auditflow.contract.alert import (
     AlertDetail,
     AlertList,
+    AlertSummary,
     BySeverity,
     Counts,
     FindingEvidence,
     FindingView,
     Rule,
-    Summary,
+    Status,
 )
+from auditflow.contract.event import Severity
+from auditflow.contract.level import level_of
+from notification_service.alert import Alert
 from notification_service.cursor import Cursors, Place
 from notification_service.database.reading import Detail, Page
 from notification_service.fold import Stored
@@ -28,7 +30,7 @@ def listing(page: Page, cursors: Cursors) -> AlertList:
     """The answer to ``GET /alerts``."""
     last = page.alerts[-1] if page.more else None
     return AlertList(
-        alerts=[Summary(**_summary(alert)) for alert in page.alerts],
+        alerts=[AlertSummary(**_summary(alert)) for alert in page.alerts],
         next_cursor=cursors.write(Place(last.opened_at, last.alert_id)) if last else None,
         counts=_counts(page.counts),
     )
@@ -48,10 +50,16 @@ def detail(found: Detail) -> AlertDetail:
 
 def _summary(alert: Alert) -> dict[str, Any]:
     rule = alert.rule
-    same = {
-        name: getattr(alert, name) for name in Summary.__struct_fields__ if name not in ("rule",)
+    shared = {
+        name: getattr(alert, name)
+        for name in AlertSummary.__struct_fields__
+        if name != "rule" and hasattr(alert, name)
     }
-    return {**same, "rule": Rule(rule.id, rule.title, rule.level, rule.tags, rule.runbook)}
+    return {
+        **shared,
+        "rule": Rule(rule.id, rule.title, rule.level, rule.tags, rule.runbook),
+        "level": level_of(rule.level, alert.severity),
+    }
 
 
 def _counts(numbers: Mapping[tuple[str, str], int]) -> Counts:

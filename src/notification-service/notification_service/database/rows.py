@@ -9,9 +9,10 @@ import msgspec
 from msgspec import UNSET, Raw, UnsetType
 from psycopg2 import sql
 
+from auditflow.contract.alert import Status
 from auditflow.contract.event import Severity
 from auditflow.contract.finding import EventRef, Evidence, Finding, RuleRef
-from notification_service.alert import Alert, Status
+from notification_service.alert import Alert
 from notification_service.fold import Stored
 
 #: Columns and their types, in the order of the functions below.
