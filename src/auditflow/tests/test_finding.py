@@ -9,9 +9,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import UNSET, Raw
 
-from auditflow.contract import finding
+from auditflow.contract import event_hashes, finding
 from auditflow.contract.event import Severity
-from auditflow.contract.finding import EventRef, Evidence, Finding, RuleRef, merge, merge_all
+from auditflow.contract.finding import (
+    EventRef,
+    Evidence,
+    Finding,
+    Observables,
+    RuleRef,
+    merge,
+    merge_all,
+)
 from auditflow.errors import ContractError
 
 NOON = dt.datetime(2026, 1, 1, 12, tzinfo=dt.UTC)
@@ -42,7 +50,9 @@ def versions(draw: st.DrawFn) -> Finding:
             tuple(refs[: finding.MAX_EVIDENCE]),
             draw(st.sampled_from([whole[refs[0].event_id], UNSET])),
             draw(st.sampled_from([whole[refs[-1].event_id], UNSET])),
+            event_hashes.of_events(ref.event_id for ref in refs) if draw(st.booleans()) else "",
         ),
+        observables=Observables(users=tuple(sorted(draw(st.sets(st.sampled_from("abcde")))))),
         actor=draw(st.sampled_from(["alice", None])),
         correlation_id=draw(st.sampled_from(["c1", "c22", None])),
         approximate=draw(st.booleans()),

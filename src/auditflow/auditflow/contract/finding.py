@@ -1,7 +1,7 @@
-"""The finding: what a rule saw once (JSON on the queue ``audit_alerts``), and how versions merge.
+"""The finding: one detection by a rule (JSON on the queue ``audit_alerts``), and its versions.
 
-The analysis may publish a finding many times, each time knowing more. ``merge`` is commutative,
-associative and idempotent, so redelivery and reordering change nothing.
+The analysis may publish several versions of a finding, each with more events. ``merge`` is
+commutative, associative and idempotent. Therefore redelivery and reordering change nothing.
 """
 
 import datetime as dt
@@ -12,18 +12,41 @@ from uuid import UUID
 import msgspec
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
-from auditflow.contract import bounds, event
+from auditflow.contract import bounds, event, event_hashes
 from auditflow.contract.event import Identifier, Severity, Timestamp
 from auditflow.errors import ContractError
 
-#: How many events a finding names; the first ones are kept.
+#: Maximum number of events that a finding names. The earliest events are kept.
 MAX_EVIDENCE: Final = 100
-#: Two whole events, and what surrounds them.
+#: Maximum number of values of each kind of observable. The first in sorted order are kept.
+MAX_OBSERVABLES: Final = 1_000
+#: Maximum size of a finding, which may contain two complete events.
 MAX_FINDING_BYTES: Final = 1024 * 1024
-#: Findings never start later than this after now: the analysis clamps the clocks of sources.
+#: Maximum time of a finding after now. The analysis clamps timestamps from sources.
 MAX_AHEAD: Final = dt.timedelta(days=1)
-#: An event of the deepest kind stands two levels down, under ``evidence.last_event``.
+#: ``evidence.last_event`` contains an event two levels deep.
 _MAX_DEPTH: Final = bounds.MAX_DEPTH + 2
+
+
+EventHashes = Annotated[
+    str, Meta(pattern="^([0-9a-f]{16})*$", max_length=16 * event_hashes.MAX_HASHES)
+]
+#: A value that identifies who or what took part in an event.
+ObservableValue = Annotated[str, Meta(min_length=1, max_length=500)]
+ObservableValues = Annotated[tuple[ObservableValue, ...], Meta(max_length=MAX_OBSERVABLES)]
+
+
+class Observables(Struct, frozen=True, omit_defaults=True):
+    """Users, hosts, addresses and resources that took part in the events of a finding.
+
+    A producer sends those that the other fields do not contain, for example the distinct users
+    that a rule of type value_count counted.
+    """
+
+    users: ObservableValues = ()
+    hosts: ObservableValues = ()
+    addresses: ObservableValues = ()
+    resources: ObservableValues = ()
 
 
 class RuleRef(Struct, frozen=True, omit_defaults=True):
@@ -45,11 +68,16 @@ class EventRef(Struct, frozen=True, order=True):
 
 
 class Evidence(Struct, frozen=True, omit_defaults=True):
-    """Up to 100 events by name, earliest first; the first and the last whole where known."""
+    """Up to 100 event references, the earliest first, and the first and the last complete event.
+
+    ``event_hashes`` is the set of all events of the finding (see ``contract.event_hashes``). A
+    producer sends it if the finding has more events than ``events`` can name.
+    """
 
     events: Annotated[tuple[EventRef, ...], Meta(min_length=1, max_length=MAX_EVIDENCE)]
     first_event: Raw | UnsetType = UNSET
     last_event: Raw | UnsetType = UNSET
+    event_hashes: EventHashes = ""
 
 
 class Finding(Struct, frozen=True, omit_defaults=True, kw_only=True):
@@ -77,6 +105,7 @@ class Finding(Struct, frozen=True, omit_defaults=True, kw_only=True):
     correlation_id: str | None = None
     environment: str = "local"
     approximate: bool = False
+    observables: Observables = Observables()
 
 
 _decode = msgspec.json.Decoder(Finding).decode
@@ -92,9 +121,9 @@ def decode(raw: bytes, *, now: dt.datetime) -> Finding:
     bounds.check(raw, limit=MAX_FINDING_BYTES, max_depth=_MAX_DEPTH)
     try:
         finding = _decode(raw)
-        for whole in (finding.evidence.first_event, finding.evidence.last_event):
-            if whole is not UNSET:
-                _decode_anything(whole)
+        for complete_event in (finding.evidence.first_event, finding.evidence.last_event):
+            if complete_event is not UNSET:
+                _decode_anything(complete_event)
     except RecursionError:
         raise ContractError(f"nested deeper than {_MAX_DEPTH} levels") from None
     except msgspec.MsgspecError as error:
@@ -113,50 +142,76 @@ def decode(raw: bytes, *, now: dt.datetime) -> Finding:
 
 
 def encode(finding: Finding) -> bytes:
-    """The finding as it travels."""
+    """Encode a finding as a message body."""
     return msgspec.json.encode(finding)
 
 
-def merge(one: Finding, other: Finding) -> Finding:
-    """What two versions of a finding say together; which came first does not matter.
+def merge(first: Finding, second: Finding) -> Finding:
+    """Merge two versions of a finding. The order of the versions does not matter.
 
     Raises:
         ValueError: the two are not versions of the same finding.
     """
-    if one.finding_id != other.finding_id:
-        raise ValueError(f"{one.finding_id} and {other.finding_id} are two findings")
-    # The words are those of the version that knows most; the rest is joined part by part.
-    newest = max(one, other, key=_knowledge)
+    if first.finding_id != second.finding_id:
+        raise ValueError(f"{first.finding_id} and {second.finding_id} are two findings")
+    if first == second:
+        return first
+    # The texts come from the version with the most events. The other fields are merged one by one.
+    newest = max(first, second, key=_knowledge)
     return msgspec.structs.replace(
         newest,
-        severity=max(one.severity, other.severity, key=lambda severity: severity.rank),
-        bucket_start=min(one.bucket_start, other.bucket_start),
-        first_seen=min(one.first_seen, other.first_seen),
-        last_seen=max(one.last_seen, other.last_seen),
-        count=max(one.count, other.count),
-        evidence=_join(one, other),
-        approximate=one.approximate or other.approximate,
+        severity=max(first.severity, second.severity, key=lambda severity: severity.rank),
+        bucket_start=min(first.bucket_start, second.bucket_start),
+        first_seen=min(first.first_seen, second.first_seen),
+        last_seen=max(first.last_seen, second.last_seen),
+        count=max(first.count, second.count),
+        evidence=_merge_evidence(first.evidence, second.evidence),
+        approximate=first.approximate or second.approximate,
+        observables=_merge_observables(first.observables, second.observables),
     )
 
 
 def merge_all(findings: Iterable[Finding]) -> dict[UUID, Finding]:
-    """One version for each finding, by identifier, in the order in which they first appear."""
+    """One version of each finding, by identifier, in the order of their first versions."""
     merged: dict[UUID, Finding] = {}
     for finding in findings:
-        known = merged.get(finding.finding_id)
-        merged[finding.finding_id] = finding if known is None else merge(known, finding)
+        earlier = merged.get(finding.finding_id)
+        merged[finding.finding_id] = finding if earlier is None else merge(earlier, finding)
     return merged
 
 
-def _join(one: Finding, other: Finding) -> Evidence:
-    events = sorted({*one.evidence.events, *other.evidence.events})[:MAX_EVIDENCE]
-    both = (one.evidence, other.evidence)
-    first = [bytes(it.first_event) for it in both if it.first_event is not UNSET]
-    last = [bytes(it.last_event) for it in both if it.last_event is not UNSET]
+def event_set(evidence: Evidence) -> str:
+    """The hashes of all events that the evidence names or lists as hashes."""
+    return event_hashes.union(
+        evidence.event_hashes, event_hashes.of_events(ref.event_id for ref in evidence.events)
+    )
+
+
+def _merge_evidence(first: Evidence, second: Evidence) -> Evidence:
+    events = sorted({*first.events, *second.events})
+    # References beyond the maximum are dropped, so their hashes are kept from then on.
+    hashes = ""
+    if len(events) > MAX_EVIDENCE or first.event_hashes or second.event_hashes:
+        hashes = event_hashes.union(event_set(first), event_set(second))
+    versions = (first, second)
+    first_events = [bytes(it.first_event) for it in versions if it.first_event is not UNSET]
+    last_events = [bytes(it.last_event) for it in versions if it.last_event is not UNSET]
     return Evidence(
-        events=tuple(events),
-        first_event=Raw(min(first, key=_moment)) if first else UNSET,
-        last_event=Raw(max(last, key=_moment)) if last else UNSET,
+        events=tuple(events[:MAX_EVIDENCE]),
+        first_event=Raw(min(first_events, key=_event_time)) if first_events else UNSET,
+        last_event=Raw(max(last_events, key=_event_time)) if last_events else UNSET,
+        event_hashes=hashes,
+    )
+
+
+def _merge_observables(first: Observables, second: Observables) -> Observables:
+    if first == second:
+        return first
+    return Observables(
+        *(
+            tuple(sorted({*getattr(first, kind), *getattr(second, kind)})[:MAX_OBSERVABLES])
+            for kind in Observables.__struct_fields__
+        )
     )
 
 
@@ -167,12 +222,12 @@ class _When(Struct):
 _decode_when = msgspec.json.Decoder(_When).decode
 
 
-def _moment(whole: bytes) -> tuple[dt.datetime, bytes]:
-    """The order of whole events: by their own time, since a version may know none of its own."""
+def _event_time(encoded: bytes) -> tuple[dt.datetime, bytes]:
+    """The sort key of complete events: their own time, then their bytes."""
     try:
-        return _decode_when(whole).timestamp, whole
+        return _decode_when(encoded).timestamp, encoded
     except msgspec.MsgspecError:
-        return event.EARLIEST, whole
+        return event.EARLIEST, encoded
 
 
 def _knowledge(finding: Finding) -> tuple[dt.datetime, int, bytes]:
