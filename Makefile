@@ -37,7 +37,7 @@ soak: ## run the tests that need minutes: a backlog of 40,000, and faults as Pro
 lint: setup ## check style, types and security, as CI does
 	$(VENV)/bin/ruff check
 	$(VENV)/bin/ruff format --check
-	$(VENV)/bin/mypy src monitoring --exclude /tests/
+	$(VENV)/bin/python -m src.tests.typecheck
 	$(VENV)/bin/bandit --quiet --recursive --severity-level medium --configfile pyproject.toml src monitoring
 
 format: setup ## write the code in the one style

@@ -10,6 +10,7 @@ import signal
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any, cast
 
 import redis
 from redis.backoff import NoBackoff
@@ -134,7 +135,7 @@ class RedisHa:
         for pod in self.pods:
             try:
                 with self.admin(pod, sentinel=True) as client:
-                    state = client.sentinel_master(SERVICE)
+                    state = cast("dict[str, Any]", client.sentinel_master(SERVICE))
             except redis.RedisError:
                 return False
             known = (state["ip"], state["num-other-sentinels"], state["num-slaves"])

@@ -145,9 +145,7 @@ def test_windows_move_from_the_single_redis_and_back(whole: RedisHa, make_redis:
     single = make_redis(tmp_path)
     password = whole.secrets["redis-people"]["auditflow-admin"]
     with redis.Redis.from_url(single.admin_url) as admin:
-        admin.acl_setuser(  # type: ignore[no-untyped-call]
-            "auditflow-admin", enabled=True, passwords=[f"+{password}"]
-        )
+        admin.acl_setuser("auditflow-admin", enabled=True, passwords=[f"+{password}"])
     key = str(uuid.uuid4())
 
     def see(windows: RedisWindows, name: str, second: int) -> int:

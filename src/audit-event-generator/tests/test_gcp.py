@@ -9,6 +9,7 @@ import pytest
 
 from audit_event_generator.ingest import gcp
 from auditflow.contract.event import Event
+from auditflow.errors import ContractError
 
 from .conftest import DATA, Ingest, RememberingBroker
 
@@ -80,7 +81,7 @@ def test_nanoseconds_are_understood_and_the_same_id_at_another_time_is_another()
 def test_another_payload_is_refused() -> None:
     payload = {**RECORDS[0]["protoPayload"], "@type": "type.googleapis.com/other"}
 
-    with pytest.raises(gcp.ContractError, match="protoPayload"):
+    with pytest.raises(ContractError, match="protoPayload"):
         read({**RECORDS[0], "protoPayload": payload})
 
 

@@ -3,7 +3,7 @@
 import uuid
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple, cast
 
 import pytest
 from hypothesis import given, settings
@@ -161,12 +161,16 @@ def through(
             which.window, findings.window_key(which, entity), one.name, one.moment, b"raw", tag
         )
         counted.append(Counted(which, entity, observation, one))
-    for part, outcome in cascade.observe(keeper, ruleset, counted):
+    for part, outcome in cascade.observe(cast(WindowKeeper, keeper), ruleset, counted):
         for it in outcome.sightings:
             yield (
                 part.rule.ref.title, str(sorted(part.entity.items())), it.bucket, it.last_hit,
                 it.count, it.events[0], it.last_event,
             )  # fmt: skip
+
+
+#: Time, name and tag of each member, by entity.
+Members = dict[tuple[tuple[str, str], ...], set[tuple[int, str, str]]]
 
 
 def expected(
@@ -178,7 +182,7 @@ def expected(
     def level(
         which: Rule,
         spec: WindowSpec,
-        sets: dict[tuple[tuple[str, str], ...], set[tuple[int, str, str]]],
+        sets: Members,
     ) -> Iterator[tuple[dict[str, str], int, str]]:
         """The entity, time and id of all events that stand at hits."""
         for entity, members in sets.items():
@@ -195,12 +199,12 @@ def expected(
                 yield dict(entity), moment, name
 
     inner, middle, outer, _ = rules
-    failures = defaultdict(set)
+    failures: Members = defaultdict(set)
     for one in seen:
         if one.what == "fail":
             entity = (("host", one.host), ("user", one.user))
             failures[entity].add((one.moment, one.name, ""))
-    mixed = defaultdict(set)
+    mixed: Members = defaultdict(set)
     for one in seen:
         if one.what == "pass":
             mixed[("who", one.user),].add((one.moment, one.name, tag_of_success(chain, one)))
@@ -208,7 +212,7 @@ def expected(
         finding = identity.finding_id(inner.ref.id, who, moment // chain.inner.dedup)
         tag = {"event_count": str(finding), "value_count": who["host"]}.get(chain.how, "1")
         mixed[("who", who["user"]),].add((moment, name, tag))
-    everybody = defaultdict(set)
+    everybody: Members = defaultdict(set)
     for who, moment, name in level(middle, chain.middle, mixed):
         finding = identity.finding_id(middle.ref.id, who, moment // chain.middle.dedup)
         everybody[()].add((moment, name, str(finding)))
@@ -237,7 +241,7 @@ def check_chain(
     is_hit: IsHit,
 ) -> None:
     rules, dying = built(chain), Dying(keeper, deaths)
-    versions = defaultdict(list)
+    versions = defaultdict[tuple[str, str, int], list[Any]](list)
     for part in batches(order, batch):
         while True:
             try:

@@ -122,6 +122,8 @@ def test_a_burst_becomes_one_finding_that_explains_itself(bench: Bench) -> None:
         "5 failed logins of alice on web-01, at least 3 of them within 1 minute"
     )
     assert [ref.event_id for ref in one.evidence.events] == ["e4", "e3", "e2", "e1", "e0"]
+    assert one.evidence.first_event is not msgspec.UNSET
+    assert one.evidence.last_event is not msgspec.UNSET
     assert msgspec.json.decode(one.evidence.first_event) == events[4]
     assert msgspec.json.decode(one.evidence.last_event) == events[0]
     assert (one.actor, one.client_ip, one.environment) == ("alice", "192.0.2.1", "test")

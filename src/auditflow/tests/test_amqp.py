@@ -41,7 +41,7 @@ class Running:
     def __init__(
         self,
         parameters: Any,
-        handler: Callable[[Any], Sequence[DeadLetter]],
+        handler: Callable[[Any], Any],
         publisher: Publisher,
         *,
         prefetch: int = 500,

@@ -44,7 +44,7 @@ def five_dead(publisher: Publisher) -> None:
 
 
 def drain(channel: BlockingChannel, queue: str) -> list[tuple[str, dict[str, str]]]:
-    found = []
+    found: list[tuple[str, dict[str, str]]] = []
     while True:
         method, properties, _ = channel.basic_get(queue, auto_ack=True)
         if method is None:

@@ -7,7 +7,7 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from msgspec import UNSET, Raw
+from msgspec import UNSET, Raw, UnsetType
 
 from auditflow.contract import event_hashes, finding
 from auditflow.contract.event import Severity
@@ -32,7 +32,7 @@ def versions(draw: st.DrawFn) -> Finding:
     """A version of one and the same finding, as some worker may have seen it."""
     events = draw(st.lists(st.integers(0, 200), min_size=1, max_size=120, unique=True))
     refs = sorted(EventRef(NOON + dt.timedelta(seconds=at), f"e{at}") for at in events)
-    whole = {
+    whole: dict[str, Raw | UnsetType] = {
         one.event_id: Raw(msgspec.json.encode({"timestamp": one.timestamp, "id": one.event_id}))
         for one in (refs[0], refs[-1])
     }
@@ -48,8 +48,8 @@ def versions(draw: st.DrawFn) -> Finding:
         description=f"{len(refs)} events",
         evidence=Evidence(
             tuple(refs[: finding.MAX_EVIDENCE]),
-            draw(st.sampled_from([whole[refs[0].event_id], UNSET])),
-            draw(st.sampled_from([whole[refs[-1].event_id], UNSET])),
+            draw(st.sampled_from((whole[refs[0].event_id], UNSET))),
+            draw(st.sampled_from((whole[refs[-1].event_id], UNSET))),
             event_hashes.of_events(ref.event_id for ref in refs) if draw(st.booleans()) else "",
         ),
         observables=Observables(users=tuple(sorted(draw(st.sets(st.sampled_from("abcde")))))),

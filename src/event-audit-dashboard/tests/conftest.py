@@ -8,7 +8,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -24,8 +23,7 @@ from event_audit_dashboard.main import base_url
 from event_audit_dashboard.metrics import Metrics
 from event_audit_dashboard.settings import DashboardSettings
 
-sys.path.insert(0, str(Path(__file__).parent))
-from dashboard_stand_in import TOKEN, StandIn, alert, hostile
+from .dashboard_stand_in import TOKEN, StandIn, alert, hostile
 
 PASSWORD = "correct horse battery staple"
 

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from dashboard_stand_in import alert, hostile, stamp
 from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+from .dashboard_stand_in import alert, hostile, stamp
 
 pytestmark = pytest.mark.browser
 
@@ -75,7 +76,7 @@ class Watched:
         assert self.complaints == []
 
 
-@pytest.fixture(params=SIZES.values(), ids=SIZES.keys())
+@pytest.fixture(params=list(SIZES.values()), ids=list(SIZES))
 def watched(chromium: Browser, request: pytest.FixtureRequest) -> Iterator[Watched]:
     watched = Watched(chromium, request.param)
     yield watched

@@ -193,7 +193,7 @@ def test_errors_have_the_look_of_the_rest(analyst: Any) -> None:
 
 def test_a_mistake_of_ours_tells_nothing_of_the_inside(make: Any, person: Any) -> None:
     app = make()
-    app.add_url_rule("/bug", "bug", lambda: {}["secret detail"])
+    app.add_url_rule("/bug", "bug", lambda: dict[str, str]()["secret detail"])
     analyst = person(app)
     analyst.sign_in()
     page = analyst.get("/bug")

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from werkzeug.datastructures import MultiDict
 
+from auditflow.contract.event import Severity
 from event_audit_dashboard import query as queries
 from event_audit_dashboard.alerts import Evidence, Finding
 from event_audit_dashboard.presentation import attack, badges, evidence, text, timeline, times
@@ -118,8 +119,8 @@ def test_what_may_not_become_a_link(address: str | None) -> None:
 def finding(first: float, last: float, count: int, **rest: Any) -> Finding:
     return Finding(
         finding_id=f"{first}",
-        severity="WARNING",
-        count=count,  # type: ignore[arg-type]
+        severity=Severity.WARNING,
+        count=count,
         first_seen=NOW + dt.timedelta(seconds=first),
         last_seen=NOW + dt.timedelta(seconds=last),
         **rest,

@@ -130,7 +130,9 @@ def test_requests_are_counted_by_route(analyst: Any, many: Any) -> None:
 def test_settings_say_what_is_wrong(monkeypatch: Any) -> None:
     monkeypatch.setenv("API_TOKEN", "t")
     with pytest.raises(ValidationError) as refused:
-        DashboardSettings(dashboard_password=" ", session_secret="too-short-secret")
+        DashboardSettings.model_validate(
+            {"dashboard_password": " ", "session_secret": "too-short-secret"}
+        )
     said = str(refused.value)
     assert "at least 32 characters" in said
     assert "must not be empty" in said

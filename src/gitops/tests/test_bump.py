@@ -1,14 +1,16 @@
 """Pins that move on main, whoever else pushes there."""
 
 import os
+import random
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
-from gitops import bump, layout, releases
+from gitops import bump, layout, pin, releases
 from gitops.bump import Bumped
 from gitops.cli import main
 from gitops.errors import (
@@ -225,7 +227,7 @@ def test_a_pin_of_another_history_is_left_to_a_person(ada: Clone, bot: Clone, fo
     ada.commit({"src/x.py": "aside"})
     aside = ada.push("feature")
     git(ada.directory, "reset", "--quiet", "--hard", "HEAD~1")
-    ada.commit({layout.release(ONE, "dev"): bump.pin.write(release(ONE, aside).pin).decode()})
+    ada.commit({layout.release(ONE, "dev"): pin.write(release(ONE, aside).pin).decode()})
     commit = ada.push()
     git(bot.directory, "fetch", "--quiet")
     with pytest.raises(UnrelatedCommitsError, match="neither older nor newer"):
@@ -340,8 +342,8 @@ def test_a_pin_that_was_spoilt_is_never_written_over(
 
 def test_racers_wait_longer_and_longer(monkeypatch):
     waited: list[float] = []
-    monkeypatch.setattr(bump.time, "sleep", waited.append)
-    monkeypatch.setattr(bump.random, "uniform", lambda _, longest: longest)
+    monkeypatch.setattr(time, "sleep", waited.append)
+    monkeypatch.setattr(random, "uniform", lambda _, longest: longest)
     for attempt in range(8):
         bump._wait(attempt)
     assert waited == [0.2, 0.4, 0.8, 1.6, 3.2, 5, 5, 5]

@@ -1,5 +1,7 @@
 """Building on this machine."""
 
+import shutil
+
 import pytest
 from click.testing import CliRunner
 
@@ -16,7 +18,7 @@ NOTES = 'echo "$0 $*" >>"$(dirname "$0")/calls"'
 @pytest.fixture
 def alone(programs: Programs, monkeypatch: pytest.MonkeyPatch) -> Programs:
     """A machine with git, and with what the test adds."""
-    monkeypatch.setattr(images.shutil, "which", lambda name: next(
+    monkeypatch.setattr(shutil, "which", lambda name: next(
         (str(one) for one in programs.folder.iterdir() if one.name == name), None
     ))  # fmt: skip
     return programs

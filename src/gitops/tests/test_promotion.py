@@ -1,8 +1,10 @@
 """What runs in one environment, offered to the next."""
 
+import shutil
+
 import pytest
 
-from gitops import bump, inspection, layout, pin, promotion
+from gitops import bump, layout, pin, promotion
 from gitops.errors import GitOpsError, MovesBackError, PushRefusedError, UnknownRevisionError
 from gitops.promotion import Promotion
 
@@ -204,10 +206,10 @@ def test_of_two_that_promote_at_once_one_wins_whole(bot: Clone, forge: Forge):
     real = bot.repository
     pushed: list[str] = []
 
-    class Slow(type(real)):
+    class Slow(type(real)):  # type: ignore[misc]
         def replace(self, commit, branch, *, expected):
             if not pushed:
-                pushed.append(promote(rival).commit)
+                pushed.append(str(promote(rival).commit))
             super().replace(commit, branch, expected=expected)
 
     slow = Slow(bot.directory)
@@ -335,5 +337,5 @@ def test_unasked_nobody_claims_to_have_looked(bot: Clone, forge: Forge, monkeypa
     said = run(bot, "promote", "--from", "dev")
     assert "**Signatures:** not checked here." in said
     assert "**Scans:** none were made here." in said
-    monkeypatch.setattr(inspection.shutil, "which", lambda _: None)
+    monkeypatch.setattr(shutil, "which", lambda _: None)
     assert "needed to inspect images" in run(bot, "promote", "--from", "dev", "--inspect", expect=1)

@@ -141,7 +141,7 @@ def test_render_writes_what_argo_cd_would_apply(ada: Clone, stand_in: Path, tmp_
 
 
 def test_without_kustomize(ada: Clone, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(render.shutil, "which", lambda _: None)
+    monkeypatch.setattr(shutil, "which", lambda _: None)
     with pytest.raises(ProgramMissingError, match="kustomize or kubectl is not on PATH"):
         render.Renderer(ada.repository, render.program())
 

@@ -1,6 +1,7 @@
 """Packages: what is missing, and what happens where nothing can be installed."""
 
 import os
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -24,9 +25,9 @@ class Machine:
         monkeypatch.setattr(packages, "_SYSTEMD", root / "no-systemd")
         monkeypatch.setattr(packages, "_LISTS", root)
         monkeypatch.setattr(
-            packages.shutil, "which", lambda name, path=None: name if name in programs else None
+            shutil, "which", lambda name, path=None: name if name in programs else None
         )
-        monkeypatch.setattr(packages.subprocess, "run", self.run)
+        monkeypatch.setattr(subprocess, "run", self.run)
 
     def run(self, argv, *, input=None, **_):
         self.ran.append(argv)

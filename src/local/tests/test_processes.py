@@ -1,5 +1,6 @@
 """Children, who they are, and that none stays behind."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -62,7 +63,9 @@ def test_a_child_that_does_not_end_is_killed_with_its_family(tmp_path: Path) -> 
     worker.spawn(python(f"import subprocess; subprocess.Popen(['sleep', '77'])\n{STUBBORN}"))
     until(lambda: "on" in worker.log.read_text())
     assert worker.pid
-    family = Identity(worker.pid, Identity.of(worker.pid).started).family()
+    identity = Identity.of(worker.pid)
+    assert identity is not None
+    family = identity.family()
     assert len(family) == 2
 
     # when it is stopped
@@ -140,19 +143,21 @@ def test_the_supervisor_starts_again_what_died(tmp_path: Path) -> None:
         def kill(self) -> None:
             self.child.kill()
 
-    part, said = Part(), []
+    part = Part()
+    messages: list[str] = []
     part.start()
     first = part.child.pid
-    supervisor = Supervisor([part], said.append)
+    assert first is not None
+    supervisor = Supervisor([part], messages.append)
     supervisor.start()
     try:
         # when it is killed
-        Identity.of(first).signal(signal.SIGKILL)
+        os.kill(first, signal.SIGKILL)
 
-        # then another takes its place, and that is said
+        # then another takes its place, and that is reported
         until(lambda: part.child.pid not in {first, None})
-        until(lambda: "worker runs again" in said)
-        assert said[0] == "worker ended by itself; starting it again now"
+        until(lambda: "worker runs again" in messages)
+        assert messages[0] == "worker ended by itself; starting it again now"
     finally:
         supervisor.let_go()
         part.stop()

@@ -152,7 +152,8 @@ def test_the_stack_starts_watches_and_stops(stack: Stack) -> None:
         time.sleep(0.05)
 
     # and when it stops, nothing runs any more
-    pids = [part.pid for part in (*stack.services, *stack.servers, *stack.watchers)]
+    pids = [service.pid for service in stack.services]
+    pids += [server.pid for server in (*stack.servers, *stack.watchers)]
     stack.stop()
     assert not any(Identity.of(pid or 0) for pid in pids)
     assert all(ports.is_free(port) for port in stack.choices.ports.values())

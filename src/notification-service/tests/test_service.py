@@ -12,7 +12,7 @@ from typing import Any
 
 import httpx
 import msgspec
-import psutil  # type: ignore[import-untyped]
+import psutil
 import pytest
 
 from auditflow.contract import finding as findings

@@ -87,7 +87,7 @@ def _rule(rng: random.Random, index: int) -> dict[str, Any]:
     images = [rf"\{tool}.exe" for tool in tools]
     program = [{"Image|endswith": images}, {"OriginalFileName": [f"{one}.exe" for one in tools]}]
     shape = rng.randrange(8)
-    detection: dict[str, Any] = {
+    shapes: dict[int, dict[str, Any]] = {
         0: {"img": program, "cli": {"CommandLine|contains": words[:3]}, "condition": "all of *"},
         1: {"img": program, "cli": {"CommandLine|contains|all": words[:2]}, "condition": "img and cli"},
         2: {
@@ -117,12 +117,12 @@ def _rule(rng: random.Random, index: int) -> dict[str, Any]:
             "filter_optional": {"ParentCommandLine|contains": " -k "},
             "condition": "selection and not filter_optional",
         },
-    }[shape]  # fmt: skip
+    }  # fmt: skip
     return {
         "title": f"Process rule {index}",
         "id": f"70000000-0000-4000-8000-{index:012}",
         "status": "test",
         "logsource": {"product": "windows", "category": "process_creation"},
-        "detection": detection,
+        "detection": shapes[shape],
         "level": "medium",
     }

@@ -54,6 +54,7 @@ def recorded(test: ruletest.RuleTest, policy: Policy) -> ruletest.RuleTest:
     left = []
     for encoded in test.events:
         one = event.decode(encoded)
+        assert one.record is not msgspec.UNSET
         record = msgspec.json.decode(one.record)
         reference = record.get("objectRef")
         if reference:

@@ -1,6 +1,6 @@
 """Who may talk to whom: what the network policies allow, worked out, is the data flow exactly."""
 
-from ipaddress import ip_network
+from ipaddress import IPv4Network
 from typing import Any, NamedTuple
 
 Object = dict[str, Any]
@@ -131,13 +131,13 @@ def test_the_policies_allow_the_data_flow_and_nothing_else(objects: list[Object]
 
 def test_only_nodes_are_let_in_by_address(objects: list[Object], kit: Any) -> None:
     blocks = [
-        ip_network(peer["ipBlock"]["cidr"])
+        IPv4Network(peer["ipBlock"]["cidr"])
         for policy in kit.of_kind(objects, "NetworkPolicy")
         for rule in policy["spec"].get("ingress", [])
         for peer in rule.get("from", [])
         if "ipBlock" in peer
     ]
-    first = ip_network("10.42.0.0/16")  # K3s's range for pods, a /24 for each node
+    first = IPv4Network("10.42.0.0/16")  # K3s's range for pods, a /24 for each node
     for block in blocks:
         assert block.subnet_of(first)
         assert block.prefixlen == 31, "the node's own two addresses, which no pod gets"

@@ -79,9 +79,7 @@ def _pattern(validator: Any, pattern: str, value: Any, schema: Any) -> Iterator[
         yield jsonschema.ValidationError(f"{value!r} does not match {pattern!r}")
 
 
-Validator = jsonschema.validators.extend(  # type: ignore[no-untyped-call]
-    jsonschema.Draft202012Validator, {"pattern": _pattern}
-)
+Validator = jsonschema.validators.extend(jsonschema.Draft202012Validator, {"pattern": _pattern})
 
 
 #: The first time that the catalogue could not be reached, which is enough to know.
