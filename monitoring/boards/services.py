@@ -107,7 +107,7 @@ BOARD = Board(
             ),
             Panel(
                 title="Sign-ins",
-                says="Attempts to sign in. Many that are refused, or braked, are somebody who guesses.",
+                says="Sign-in attempts. Many refused or throttled attempts indicate password guessing.",
                 unit=units.OpsPerSecond, width=12,
                 queries={"{{namespace}} {{result}}": f"sum by (namespace, result) (rate(auditflow_dashboard_sign_ins_total{{{NS}}}[$__rate_interval]))"},
                 look=board("auditflow-pipeline", "Alerts about it"),

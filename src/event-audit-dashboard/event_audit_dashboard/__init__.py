@@ -1,1 +1,1 @@
-"""The dashboard: alerts to people, in a browser."""
+"""The dashboard: the web user interface for analysts."""

@@ -1,4 +1,4 @@
-"""What the notification service tells about alerts. Fields that are not known here are ignored."""
+"""Read models of the notification service's API. Unknown fields are ignored."""
 
 from typing import Any, Literal
 
@@ -10,7 +10,7 @@ Status = Literal["open", "acknowledged", "resolved"]
 
 
 class Rule(Struct, frozen=True):
-    """The rule behind an alert. ``level`` and ``tags`` are Sigma's."""
+    """The rule of an alert. ``level`` and ``tags`` are Sigma's."""
 
     id: str
     title: str | None = None
@@ -20,7 +20,7 @@ class Rule(Struct, frozen=True):
 
 
 class Alert(Struct, frozen=True, kw_only=True):
-    """One alert, as lists have it."""
+    """An alert as it appears in lists."""
 
     alert_id: str
     status: Status
@@ -45,29 +45,29 @@ class Alert(Struct, frozen=True, kw_only=True):
 
     @property
     def name(self) -> str:
-        """What people call it; there is always something."""
+        """Display name, never empty: the title, the rule title or the rule id."""
         return self.title or self.rule.title or self.rule.id
 
 
 class EventRef(Struct, frozen=True):
-    """An event that a finding rests on."""
+    """Reference to an event of a finding."""
 
     event_id: str
     timestamp: Timestamp
 
 
 class Evidence(Struct, frozen=True):
-    """The events behind a finding by name, and two of them whole."""
+    """References to the events of a finding, with the first and the last event in full."""
 
     events: tuple[EventRef, ...] = ()
     first_event: Raw | UnsetType = UNSET
     last_event: Raw | UnsetType = UNSET
-    #: They are stored, but too large for an answer.
+    #: True if the full events are stored but too large for a response.
     events_omitted: bool = False
 
 
 class Finding(Struct, frozen=True, kw_only=True):
-    """What the rule saw in one span of time."""
+    """A detection by a rule in one time bucket."""
 
     finding_id: str
     severity: Severity
@@ -83,14 +83,14 @@ class Finding(Struct, frozen=True, kw_only=True):
 
 
 class AlertDetail(Alert, frozen=True, kw_only=True):
-    """One alert with the newest of its findings."""
+    """An alert with its newest findings."""
 
     findings: tuple[Finding, ...] = ()
     findings_total: int = 0
 
 
 class Counts(Struct, frozen=True):
-    """How many alerts there are in a whole filter, on all its pages."""
+    """Number of alerts that match a filter, over all pages."""
 
     total: int = 0
     open: int = 0
@@ -99,8 +99,8 @@ class Counts(Struct, frozen=True):
     by_severity: dict[str, int] = field(default_factory=dict)
 
 
-class Listing(Struct, frozen=True):
-    """One page of alerts, the latest opened first."""
+class AlertPage(Struct, frozen=True):
+    """One page of alerts."""
 
     alerts: tuple[Alert, ...]
     counts: Counts

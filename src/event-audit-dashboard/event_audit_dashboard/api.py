@@ -1,4 +1,4 @@
-"""The notification service, over HTTP: one pooled client, answers decoded or refused."""
+"""HTTP client of the notification service's API, with pooled connections and decoded responses."""
 
 import time
 from collections.abc import Mapping
@@ -12,21 +12,21 @@ from opentelemetry.trace import SpanKind
 
 from auditflow.telemetry import logs, tracing
 from event_audit_dashboard import errors
-from event_audit_dashboard.alerts import AlertDetail, Listing
+from event_audit_dashboard.alerts import AlertDetail, AlertPage
 from event_audit_dashboard.metrics import Metrics
 
-#: For each step of a request, and for the whole of it.
+#: Limit for each step of a request and for the complete request, in seconds.
 TIMEOUT_SECONDS: Final = 2.0
-#: Fifty findings with two events of 256 KiB each, and what surrounds them.
-MAX_ANSWER_BYTES: Final = 32 * 1024 * 1024
+#: 50 findings with two events of 256 KiB each, plus their surrounding JSON.
+MAX_RESPONSE_BYTES: Final = 32 * 1024 * 1024
 PAGE_SIZE: Final = 50
 
 _log = logs.get(__name__)
-T = TypeVar("T", Listing, AlertDetail)
+T = TypeVar("T", AlertPage, AlertDetail)
 
 
 class Problem(Struct, frozen=True):
-    """What the dashboard reads of an error: the words."""
+    """The texts of a problem+json error."""
 
     title: str | None = None
     detail: str | None = None
@@ -36,7 +36,7 @@ _decode_problem = msgspec.json.Decoder(Problem).decode
 
 
 class NotificationService:
-    """Asks for alerts. Any number of threads may use it at once."""
+    """Client of the notification service. It is thread-safe."""
 
     def __init__(self, base_url: str, *, token: str, metrics: Metrics) -> None:
         self._http = httpx.Client(
@@ -50,41 +50,41 @@ class NotificationService:
 
     def alerts(
         self, query: Mapping[str, str], *, limit: int = PAGE_SIZE, correlation_id: str
-    ) -> Listing:
+    ) -> AlertPage:
         """One page of alerts.
 
         Raises:
-            ApiError: with a sentence for people.
+            ApiError: the text is fit for a page.
         """
-        return self._get("/alerts", {**query, "limit": str(limit)}, Listing, correlation_id)
+        return self._get("/alerts", {**query, "limit": str(limit)}, AlertPage, correlation_id)
 
     def alert(self, alert_id: str, *, correlation_id: str) -> AlertDetail:
-        """One alert whole.
+        """One alert with its newest findings.
 
         Raises:
-            NoSuchAlert: there is none.
-            ApiError: with a sentence for people.
+            AlertNotFound: there is no alert with this id.
+            ApiError: the text is fit for a page.
         """
         return self._get(f"/alerts/{quote(alert_id, safe='')}", {}, AlertDetail, correlation_id)
 
     def check(self) -> str | None:
-        """None when the service is alive, else what is wrong. For ``/readyz``.
+        """Return None if the service is alive, otherwise the problem. Used by ``/readyz``.
 
-        It asks whether the service lives, not whether its database does: during an outage of the
-        database people should reach the dashboard, which tells them so.
+        It checks the service, not its database. During an outage of the database, users still
+        reach the dashboard, which reports the outage.
         """
         try:
             status = self._http.get("/healthz", timeout=0.8).status_code
         except httpx.HTTPError as error:
-            return f"no answer ({type(error).__name__})"
-        return None if status == httpx.codes.OK else f"answers {status}"
+            return f"no response ({type(error).__name__})"
+        return None if status == httpx.codes.OK else f"status {status}"
 
     def close(self) -> None:
-        """Give the connections back."""
+        """Close all connections."""
         self._http.close()
 
     def _get(self, path: str, query: Mapping[str, str], kind: type[T], correlation_id: str) -> T:
-        with tracing.span("ask notification-service", kind=SpanKind.CLIENT):
+        with tracing.span("request notification-service", kind=SpanKind.CLIENT):
             headers = {**tracing.headers(), "X-Correlation-ID": correlation_id}
             try:
                 status, body = self._fetch(path, query, headers)
@@ -101,16 +101,18 @@ class NotificationService:
         body = bytearray()
         try:
             with self._http.stream("GET", path, params=query, headers=headers) as response:
-                for piece in response.iter_bytes():
-                    body += piece
-                    if len(body) > MAX_ANSWER_BYTES:
-                        raise errors.BadAnswer("the notification service sends too much at once")
+                for chunk in response.iter_bytes():
+                    body += chunk
+                    if len(body) > MAX_RESPONSE_BYTES:
+                        raise errors.BadResponse(
+                            "the response of the notification service is too large"
+                        )
                     if time.monotonic() > deadline:
-                        raise errors.Unreachable("the notification service answers too slowly")
+                        raise errors.Unreachable("the notification service responds too slowly")
                 return response.status_code, bytes(body)
         except httpx.TimeoutException:
             raise errors.Unreachable(
-                f"the notification service did not answer within {TIMEOUT_SECONDS:.0f} seconds"
+                f"the notification service did not respond within {TIMEOUT_SECONDS:.0f} seconds"
             ) from None
         except httpx.HTTPError:
             raise errors.Unreachable("the notification service cannot be reached") from None
@@ -121,32 +123,34 @@ def _raise_for(status: int, body: bytes) -> None:
         case 200:
             return
         case 400 | 414 | 422:
-            raise errors.FilterRefused(_words(body) or "the notification service refuses it")
+            raise errors.FilterRejected(
+                _problem_text(body) or "the notification service rejected the request"
+            )
         case 401 | 403:
-            raise errors.TokenRefused(
+            raise errors.TokenRejected(
                 "the notification service does not accept this dashboard's token (API_TOKEN)"
             )
         case 404:
-            raise errors.NoSuchAlert("there is no alert with this identifier")
+            raise errors.AlertNotFound("there is no alert with this identifier")
         case 429 | 502 | 503 | 504:
             raise errors.NotReady(
-                "the notification service is running but cannot read the alerts at the moment"
+                "the notification service is running, but it cannot read the alerts"
             )
         case _:
-            raise errors.BadAnswer(f"the notification service failed (it answered {status})")
+            raise errors.BadResponse(f"the notification service failed with status {status}")
 
 
 def _decode(body: bytes, kind: type[T]) -> T:
     try:
         return msgspec.json.decode(body, type=kind)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        _log.error("answer does not fit", kind=kind.__name__, detail=str(error))
-        raise errors.BadAnswer(
-            "the notification service gave an answer that this dashboard does not understand"
+        _log.error("response violates the API contract", kind=kind.__name__, detail=str(error))
+        raise errors.BadResponse(
+            "the response of the notification service violates the API contract"
         ) from None
 
 
-def _words(body: bytes) -> str | None:
+def _problem_text(body: bytes) -> str | None:
     try:
         problem = _decode_problem(body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):

@@ -1,4 +1,4 @@
-"""The Flask application, put together from its parts."""
+"""Builds the Flask application from its parts."""
 
 from flask import Flask, request
 from flask_wtf import CSRFProtect
@@ -17,7 +17,7 @@ from event_audit_dashboard.views import alerts, errors, sign_in
 from event_audit_dashboard.views import assets as asset_views
 
 SERVICE = "event-audit-dashboard"
-#: The largest form is the one of sign-in.
+#: Maximum size of a form, in bytes.
 MAX_FORM_BYTES = 64 * 1024
 
 
@@ -29,7 +29,7 @@ def create(
     registry: CollectorRegistry,
     metrics: Metrics,
 ) -> Flask:
-    """The dashboard, ready to be served. Of the password only its hash stays in it."""
+    """Return the application. It keeps only the hash of the password."""
     app = Flask(__name__, static_folder=None)
     app.config.update(MAX_CONTENT_LENGTH=MAX_FORM_BYTES, WTF_CSRF_TIME_LIMIT=None)
     app.jinja_env.undefined = StrictUndefined
@@ -40,7 +40,7 @@ def create(
             app.wsgi_app, x_for=count, x_proto=count, x_host=count
         )
     headers.add(app)
-    account = _secure(app, settings)
+    account = _configure_sign_in(app, settings)
     assets = Assets()
     templating.configure(app, assets=assets, environment=settings.environment)
     errors.add(app)
@@ -51,7 +51,7 @@ def create(
     return app
 
 
-def _secure(app: Flask, settings: DashboardSettings) -> auth.Account:
+def _configure_sign_in(app: Flask, settings: DashboardSettings) -> auth.Account:
     password = settings.dashboard_password.get_secret_value()
     key = auth.signing_key(
         settings.session_secret.get_secret_value(), settings.dashboard_user, password

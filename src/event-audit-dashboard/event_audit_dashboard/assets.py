@@ -1,4 +1,4 @@
-"""Styles, scripts and pictures: in memory, under URLs that change when any of them does."""
+"""Static files, kept in memory and served under URLs that contain their common hash."""
 
 import hashlib
 from importlib import resources
@@ -14,7 +14,7 @@ _TYPES: Final = {
 
 
 class Asset(Struct, frozen=True):
-    """One file, as it is sent."""
+    """Content and type of a static file."""
 
     content: bytes
     content_type: str
@@ -23,7 +23,7 @@ class Asset(Struct, frozen=True):
 class Assets:
     """All files of the folder ``static``, read once.
 
-    They share one hash, so that a script finds those that it imports beside itself.
+    All files share one hash, so that relative imports between scripts work.
     """
 
     def __init__(self) -> None:
@@ -32,17 +32,21 @@ class Assets:
             file.name: Asset(file.read_bytes(), _TYPES[file.name.rpartition(".")[2]])
             for file in folder.iterdir()
         }
-        everything = hashlib.sha256()
+        digest = hashlib.sha256()
         for name, asset in sorted(self._files.items()):
-            everything.update(f"{name} {len(asset.content)} ".encode() + asset.content)
-        self.version = everything.hexdigest()[:16]
+            digest.update(f"{name} {len(asset.content)} ".encode() + asset.content)
+        self.version = digest.hexdigest()[:16]
 
     def get(self, name: str) -> Asset | None:
-        """The file of this name."""
+        """Return the file with this name, or None."""
         return self._files.get(name)
 
     def url(self, name: str) -> str:
-        """For templates; a name that is not there is a mistake in one."""
+        """Return the URL of a file.
+
+        Raises:
+            LookupError: there is no such file; the template has a mistake.
+        """
         if name not in self._files:
             raise LookupError(f"there is no file static/{name}")
         return f"/static/{self.version}/{name}"

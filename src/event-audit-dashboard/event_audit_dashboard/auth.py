@@ -1,4 +1,4 @@
-"""Who may come in: the password, the session, and the gate before every page."""
+"""Password check, session, and the access check before every page."""
 
 import hashlib
 import hmac
@@ -11,37 +11,37 @@ import argon2
 from flask import Flask, Response, g, redirect, request, session, url_for
 from werkzeug.wrappers import Response as BaseResponse
 
-#: A session ends this long after sign-in, however busy it was.
+#: Maximum age of a session, in seconds after sign-in. Activity does not extend it.
 SESSION_SECONDS: Final = 12 * 60 * 60
-#: Pages that anybody may see.
+#: Endpoints that need no session.
 OPEN_ENDPOINTS: Final = frozenset(
     {
         "sign_in.form", "sign_in.submit", "assets.file",
         "operations.healthz", "operations.readyz", "operations.metrics",
     }
 )  # fmt: skip
-#: Where scripts ask: they cannot follow a redirect to a form.
+#: Endpoints that scripts request. They get 401, because they cannot follow a redirect to a form.
 SCRIPT_ENDPOINTS: Final = frozenset({"alerts.live"})
-#: 19 MiB and two passes, as OWASP advises where memory is scarce.
+#: 19 MiB and two passes: the OWASP recommendation for little memory.
 _HASHER: Final = argon2.PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1)
 
 
 class Account:
-    """The one account. It keeps the hash of its password only."""
+    """The built-in account. Only the hash of its password is kept in memory."""
 
     def __init__(self, user: str, password: str) -> None:
         self.user = user
         self._hash = _HASHER.hash(password)
-        # glibc keeps what a thread once took for that thread: verifying on each of the server's
-        # threads would in time hold 19 MiB for all of them. One thread holds it once.
+        # glibc keeps freed memory per thread. If every server thread verified passwords, each of
+        # them would keep 19 MiB. One verifier thread keeps it once.
         self._verifier = ThreadPoolExecutor(1, thread_name_prefix="verify")
 
-    def admits(self, user: str, password: str) -> bool:
-        """Whether the two belong together. Takes the same time whichever is wrong."""
-        right = self._verifier.submit(self._verify, password).result()
-        return hmac.compare_digest(user.encode(), self.user.encode()) and right
+    def verify(self, user: str, password: str) -> bool:
+        """Return whether user and password are correct, in constant time."""
+        correct = self._verifier.submit(self._verify_password, password).result()
+        return hmac.compare_digest(user.encode(), self.user.encode()) and correct
 
-    def _verify(self, password: str) -> bool:
+    def _verify_password(self, password: str) -> bool:
         try:
             return _HASHER.verify(self._hash, password)
         except argon2.exceptions.VerificationError:
@@ -49,13 +49,13 @@ class Account:
 
 
 def signing_key(session_secret: str, user: str, password: str) -> bytes:
-    """The key of the session cookies. Another password is another key, which ends all sessions."""
-    facts = f"{len(user)}:{user}{password}".encode()
-    return hmac.new(session_secret.encode(), facts, hashlib.sha256).digest()
+    """The key that signs session cookies. A changed password changes it and ends all sessions."""
+    account = f"{len(user)}:{user}{password}".encode()
+    return hmac.new(session_secret.encode(), account, hashlib.sha256).digest()
 
 
 def configure(app: Flask, *, key: bytes, cookie_secure: bool) -> None:
-    """Sessions in a signed cookie, and the gate."""
+    """Configure signed session cookies and the access check."""
     app.config.update(
         SECRET_KEY=key,
         SESSION_COOKIE_NAME="__Host-auditflow" if cookie_secure else "auditflow",
@@ -65,11 +65,11 @@ def configure(app: Flask, *, key: bytes, cookie_secure: bool) -> None:
         SESSION_REFRESH_EACH_REQUEST=False,
         PERMANENT_SESSION_LIFETIME=SESSION_SECONDS,
     )
-    app.before_request(_gate)
+    app.before_request(_require_session)
 
 
 def sign_in(user: str) -> None:
-    """Begin a new session; nothing of the one before survives."""
+    """Start a new session. All data of the previous session are removed."""
     session.clear()
     session.permanent = True
     session["user"] = user
@@ -82,7 +82,7 @@ def sign_out() -> None:
 
 
 def user() -> str | None:
-    """Who is signed in, if anybody."""
+    """The name of the signed-in user, or None."""
     since = session.get("since")
     if not isinstance(since, int) or time.time() - since >= SESSION_SECONDS:
         return None
@@ -90,26 +90,27 @@ def user() -> str | None:
     return name if isinstance(name, str) else None
 
 
-def own_path(wanted: str | None) -> str:
-    """``wanted`` if it is a path of this site, else the first page."""
-    first = url_for("alerts.listing")
-    if not wanted or not wanted.isprintable() or "\\" in wanted or len(wanted) > 4096:
-        return first
+def safe_redirect(target: str | None) -> str:
+    """Return ``target`` if it is a path of this site, otherwise the start page."""
+    start = url_for("alerts.listing")
+    if not target or not target.isprintable() or "\\" in target or len(target) > 4096:
+        return start
     try:
-        parts = urlsplit(wanted)
+        parts = urlsplit(target)
     except ValueError:
-        return first
-    if parts.scheme or parts.netloc or not wanted.startswith("/") or wanted.startswith("//"):
-        return first
-    return first if parts.path in {url_for("sign_in.form"), url_for("sign_in.leave")} else wanted
+        return start
+    if parts.scheme or parts.netloc or not target.startswith("/") or target.startswith("//"):
+        return start
+    excluded = {url_for("sign_in.form"), url_for("sign_in.sign_out")}
+    return start if parts.path in excluded else target
 
 
-def _gate() -> BaseResponse | None:
+def _require_session() -> BaseResponse | None:
     g.user = user()
-    # No endpoint: there is no such page, which anybody may know.
+    # Without an endpoint the page does not exist; the 404 needs no session.
     if g.user or request.endpoint is None or request.endpoint in OPEN_ENDPOINTS:
         return None
     if request.endpoint in SCRIPT_ENDPOINTS:
-        return Response("sign in first", 401, content_type="text/plain")
-    wanted = request.full_path.rstrip("?") if request.method in {"GET", "HEAD"} else None
-    return redirect(url_for("sign_in.form", next=wanted if wanted != "/" else None))
+        return Response("sign-in required", 401, content_type="text/plain")
+    target = request.full_path.rstrip("?") if request.method in {"GET", "HEAD"} else None
+    return redirect(url_for("sign_in.form", next=target if target != "/" else None))

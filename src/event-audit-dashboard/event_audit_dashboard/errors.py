@@ -1,4 +1,4 @@
-"""What can go wrong between the dashboard and the notification service, in words for people."""
+"""Errors of calls to the notification service. Their texts are shown to users."""
 
 from typing import ClassVar
 
@@ -6,55 +6,55 @@ from auditflow.errors import AuditFlowError
 
 
 class ApiError(AuditFlowError):
-    """The notification service did not give what was asked for. The text is fit for a page.
+    """A call to the notification service failed. The text is fit for a page.
 
-    ``status`` is what the dashboard answers; ``reason`` is a label of metrics.
+    ``status`` is the HTTP status of the dashboard's response; ``reason`` is a metric label.
     """
 
     status: ClassVar[int] = 502
-    reason: ClassVar[str] = "answer"
+    reason: ClassVar[str] = "other"
 
 
 class Unreachable(ApiError):
-    """No connection, or no answer in time."""
+    """No connection, or no response in time."""
 
     status = 503
     reason = "unreachable"
 
 
 class NotReady(ApiError):
-    """It answers, and says that it cannot serve now."""
+    """The service responds that it cannot serve requests now."""
 
     status = 503
     reason = "not_ready"
 
 
-class BadAnswer(ApiError):
-    """It answers with what it never should."""
+class BadResponse(ApiError):
+    """The response violates the API contract."""
 
     reason = "bad_answer"
 
 
-class TokenRefused(ApiError):
-    """It does not accept API_TOKEN."""
+class TokenRejected(ApiError):
+    """The service does not accept API_TOKEN."""
 
     reason = "token_refused"
 
 
-class FilterRefused(ApiError):
-    """It does not understand the filter or the cursor."""
+class FilterRejected(ApiError):
+    """The filter or the cursor is invalid."""
 
     status = 400
     reason = "filter_refused"
 
 
-class NoSuchAlert(ApiError):
-    """There is no alert with that identifier."""
+class AlertNotFound(ApiError):
+    """There is no alert with this identifier."""
 
     status = 404
     reason = "not_found"
 
 
 ALL: tuple[type[ApiError], ...] = (
-    Unreachable, NotReady, BadAnswer, TokenRefused, FilterRefused, NoSuchAlert,
+    Unreachable, NotReady, BadResponse, TokenRejected, FilterRejected, AlertNotFound,
 )  # fmt: skip

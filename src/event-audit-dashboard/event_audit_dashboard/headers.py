@@ -1,4 +1,4 @@
-"""The headers of every answer: what a browser may do with it."""
+"""Security headers of every response."""
 
 from typing import Final
 
@@ -22,14 +22,14 @@ _ALWAYS: Final = {
     "X-Frame-Options": "DENY",
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
-    # Over HTTPS the CSRF check wants to see our own pages as the referrer; nobody else does.
+    # The CSRF check over HTTPS needs the referrer of our own pages. Other sites get none.
     "Referrer-Policy": "same-origin",
     "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
 }
 
 
 def add(app: Flask) -> None:
-    """To all answers, errors too. A view that wants to be cached says so itself."""
+    """Add the headers to all responses, also to errors. A view may set its own Cache-Control."""
 
     @app.after_request
     def _add(response: Response) -> Response:

@@ -1,4 +1,4 @@
-"""The process: settings in, HTTP out."""
+"""Entry point: reads settings and serves the application."""
 
 import logging
 
@@ -19,8 +19,8 @@ def main() -> None:
 
 
 def run(settings: DashboardSettings) -> None:
-    """Serve until the process is told to stop."""
-    # httpx tells of every request; our own logs say what went wrong, once.
+    """Serve until the process gets SIGTERM or SIGINT."""
+    # httpx logs every request at INFO. Our own logs report each failure once.
     logging.getLogger("httpx").setLevel(logging.WARNING)
     registry = create_registry(app.SERVICE, settings)
     metrics = Metrics(registry)
@@ -38,7 +38,7 @@ def run(settings: DashboardSettings) -> None:
 
 
 def base_url(settings: DashboardSettings) -> httpx.URL:
-    """Where the notification service is; an IPv6 address gets its brackets."""
+    """Base URL of the notification service. An IPv6 address gets brackets."""
     return httpx.URL(
         scheme="http",
         host=settings.notification_service_host,

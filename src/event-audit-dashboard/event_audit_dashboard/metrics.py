@@ -1,4 +1,4 @@
-"""What the dashboard counts. All label values come from small closed sets."""
+"""Metrics of the dashboard. All label values come from small closed sets."""
 
 from typing import Final
 
@@ -7,23 +7,23 @@ from prometheus_client import CollectorRegistry, Counter
 from auditflow.telemetry.metrics import HttpMetrics
 from event_audit_dashboard import errors
 
-SIGN_IN_RESULTS: Final = ("accepted", "refused", "braked")
+SIGN_IN_RESULTS: Final = ("accepted", "refused", "throttled")
 
 
 class Metrics:
-    """The collectors of one process."""
+    """The metrics of one process."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self.http = HttpMetrics(registry)
         self.upstream_errors = Counter(
             "auditflow_dashboard_upstream_errors_total",
-            "Questions to the notification service that it did not answer, by reason.",
+            "Failed requests to the notification service, by reason.",
             ("reason",),
             registry=registry,
         )
         self.sign_ins = Counter(
             "auditflow_dashboard_sign_ins_total",
-            "Attempts to sign in, by result.",
+            "Sign-in attempts, by result.",
             ("result",),
             registry=registry,
         )

@@ -1,6 +1,6 @@
-"""What a list shows, as its URL says it: filters and place. Pure.
+"""Filter and page of the alert list, to and from the query of the URL. Pure.
 
-The URL is the only home of a filter, so any list can be sent to a colleague.
+The URL contains the complete filter. Therefore any list can be sent to a colleague.
 """
 
 import datetime as dt
@@ -19,7 +19,7 @@ RANGES: Final = {
     "7d": dt.timedelta(days=7),
     "30d": dt.timedelta(days=30),
 }
-#: Filters of free text, with what people call them.
+#: Free-text filters, with their labels.
 TEXTS: Final = {
     "q": "Text",
     "actor": "User",
@@ -29,18 +29,18 @@ TEXTS: Final = {
     "rule": "Rule",
     "environment": "Environment",
 }
-#: What a filter of free text may hold; longer values are cut.
+#: Maximum length of a free-text filter; longer values are shortened.
 MAX_TEXT: Final = 200
 MAX_CURSOR: Final = 512
-#: How many pages one can go back; then comes the first.
+#: Maximum number of pages to go back; then follows the first page.
 MAX_TRAIL: Final = 20
 
 
 class Query(Struct, frozen=True, omit_defaults=True, kw_only=True):
-    """Filters (empty: anything) and a place in the list (no cursor: its newest page).
+    """Filters (empty: no restriction) and a page of the list (no cursor: the newest page).
 
-    ``since`` is fixed when one turns pages, so that the pages of "last hour" belong together.
-    ``trail`` are the cursors of the pages before this one.
+    ``since`` is fixed on later pages, so that all pages of "last hour" use the same range.
+    ``trail`` are the cursors of the previous pages.
     """
 
     q: str = ""
@@ -69,37 +69,39 @@ class Query(Struct, frozen=True, omit_defaults=True, kw_only=True):
 
     @property
     def is_filtered(self) -> bool:
-        """Whether anything is left out."""
+        """Whether any filter is set."""
         return bool(self.filters)
 
     def pairs(self) -> list[tuple[str, str]]:
-        """The query of the URL that shows this."""
-        place = [("cursor", self.cursor)] if self.cursor else []
-        return [*self.filters.items(), *place, *(("trail", one) for one in self.trail)]
+        """The query parameters of the URL of this page."""
+        page = [("cursor", self.cursor)] if self.cursor else []
+        return [*self.filters.items(), *page, *(("trail", cursor) for cursor in self.trail)]
 
     def first_page(self, **changes: str) -> "Query":
-        """The newest page, with other filters."""
-        moving = {"since": ""} if self.range else {}
-        return msgspec.structs.replace(self, **{"cursor": "", "trail": (), **moving, **changes})
+        """The newest page with changed filters."""
+        range_change = {"since": ""} if self.range else {}
+        return msgspec.structs.replace(
+            self, **{"cursor": "", "trail": (), **range_change, **changes}
+        )
 
     def older(self, next_cursor: str, *, now: dt.datetime) -> "Query":
-        """The page after this one."""
+        """The next page."""
         trail = (*self.trail, self.cursor) if self.cursor else ()
         return msgspec.structs.replace(
             self, cursor=next_cursor, trail=trail[-MAX_TRAIL:], since=self._since(now)
         )
 
     def newer(self) -> "Query":
-        """The page before this one."""
+        """The previous page."""
         if not self.trail:
             return self.first_page()
         return msgspec.structs.replace(self, cursor=self.trail[-1], trail=self.trail[:-1])
 
     def for_api(self, *, now: dt.datetime) -> dict[str, str]:
-        """The same, as the notification service wants it."""
-        asked = {**self.filters, "since": self._since(now), "cursor": self.cursor}
-        asked.pop("range", None)
-        return {name: value for name, value in asked.items() if value}
+        """The query parameters of the API request."""
+        parameters = {**self.filters, "since": self._since(now), "cursor": self.cursor}
+        parameters.pop("range", None)
+        return {name: value for name, value in parameters.items() if value}
 
     def _since(self, now: dt.datetime) -> str:
         if self.since or not self.range:
@@ -108,47 +110,47 @@ class Query(Struct, frozen=True, omit_defaults=True, kw_only=True):
 
 
 def read(args: MultiDict[str, str]) -> Query:
-    """What a URL's query asks for. What makes no sense is left out."""
+    """Parse the query of a URL. Invalid values are removed."""
     return Query(
         **{name: _text(args.get(name, "")) for name in TEXTS},
         status=_choice(args.getlist("status"), STATUSES),
         severity=_choice(args.getlist("severity"), SEVERITIES),
         range=args.get("range", "") if args.get("range") in RANGES else "",
-        since=_moment(args.get("since", "")),
-        until=_moment(args.get("until", "")),
+        since=_timestamp(args.get("since", "")),
+        until=_timestamp(args.get("until", "")),
         cursor=_cursor(args.get("cursor", "")),
         trail=tuple(filter(None, map(_cursor, args.getlist("trail"))))[-MAX_TRAIL:],
     )
 
 
 def is_canonical(args: MultiDict[str, str], query: Query) -> bool:
-    """Whether the URL says it in the one way that we write it."""
+    """Whether the URL has the form that ``Query.pairs`` produces."""
     return list(args.items(multi=True)) == query.pairs()
 
 
 def toggle(current: str, value: str) -> str:
-    """The choice after a click on one value: only that one, or any if it was chosen already."""
+    """The filter after a click on a value: the value, or no filter if it was already set."""
     return "" if current == value else value
 
 
 def _text(value: str) -> str:
-    # Control characters are never part of what people look for, and no database finds NUL.
-    return "".join(one for one in value if one.isprintable())[:MAX_TEXT].strip()
+    # Users never search for control characters, and PostgreSQL cannot store NUL.
+    return "".join(char for char in value if char.isprintable())[:MAX_TEXT].strip()
 
 
 def _choice(given: list[str], known: tuple[str, ...]) -> str:
-    """A comma list of known values in their order; empty when it would be all or none of them."""
-    wanted = {one.strip().lower() for value in given for one in value.split(",")}
-    chosen = [one for one in known if one.lower() in wanted]
+    """Known values, comma-separated; empty if all or none of them are selected."""
+    selected = {item.strip().lower() for value in given for item in value.split(",")}
+    chosen = [item for item in known if item.lower() in selected]
     return ",".join(chosen) if len(chosen) < len(known) else ""
 
 
-def _moment(value: str) -> str:
+def _timestamp(value: str) -> str:
     try:
-        moment = dt.datetime.fromisoformat(value)
+        timestamp = dt.datetime.fromisoformat(value)
     except ValueError:
         return ""
-    return moment.isoformat() if moment.tzinfo else ""
+    return timestamp.isoformat() if timestamp.tzinfo else ""
 
 
 def _cursor(value: str) -> str:

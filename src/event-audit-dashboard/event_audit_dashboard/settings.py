@@ -1,4 +1,4 @@
-"""What the dashboard reads from the environment."""
+"""Settings of the dashboard, read from the environment."""
 
 from typing import Annotated, Final
 
@@ -6,18 +6,18 @@ from pydantic import AfterValidator, Field, SecretStr
 
 from auditflow.settings import Port, Secret, ServiceSettings
 
-#: Below this a signing key can be found by trying.
+#: Minimum length of SESSION_SECRET. A shorter signing key can be found by brute force.
 MIN_SESSION_SECRET: Final = 32
 
 
-def _long_enough(secret: SecretStr) -> SecretStr:
+def _check_length(secret: SecretStr) -> SecretStr:
     if len(secret.get_secret_value().strip()) < MIN_SESSION_SECRET:
         raise ValueError(f"must have at least {MIN_SESSION_SECRET} characters")
     return secret
 
 
 class DashboardSettings(ServiceSettings):
-    """Where it listens, where the alerts are, and who may see them."""
+    """Address of the server, of the API, and the built-in account."""
 
     port: Port = 8080
     notification_service_host: str = "localhost"
@@ -25,9 +25,9 @@ class DashboardSettings(ServiceSettings):
     api_token: Secret
     dashboard_user: Annotated[str, Field(min_length=1, max_length=128)] = "admin"
     dashboard_password: Secret
-    session_secret: Annotated[Secret, AfterValidator(_long_enough)]
-    #: True wherever people reach the dashboard over HTTPS: the cookie then never travels without.
+    session_secret: Annotated[Secret, AfterValidator(_check_length)]
+    #: True where users reach the dashboard over HTTPS. The cookie is then never sent over HTTP.
     cookie_secure: bool = False
-    #: Reverse proxies in front that tell the client's address in X-Forwarded-For. One too many and
-    #: a client may claim any address; one too few and all clients share one.
+    #: Number of reverse proxies in front that set X-Forwarded-For. If it is too high, a client can
+    #: claim any address. If it is too low, all clients share the proxy's address.
     trusted_proxies: Annotated[int, Field(ge=0, le=5)] = 0

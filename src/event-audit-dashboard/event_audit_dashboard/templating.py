@@ -1,4 +1,4 @@
-"""What templates can use beside what their view gives them."""
+"""Filters and globals of all templates."""
 
 import datetime as dt
 from typing import Any
@@ -11,7 +11,7 @@ from event_audit_dashboard.query import MAX_TEXT
 
 
 def configure(app: Flask, *, assets: Assets, environment: str) -> None:
-    """Filters, functions, and strictness: a name that is not there is an error."""
+    """Register filters and globals. An undefined name in a template is an error."""
     env = app.jinja_env
     env.trim_blocks = env.lstrip_blocks = True
     env.filters.update(
@@ -30,7 +30,7 @@ def configure(app: Flask, *, assets: Assets, environment: str) -> None:
         tag=attack.tag,
         severity=badges.SEVERITY,
         status=badges.STATUS,
-        spoken=badges.spoken,
+        filter_label=badges.filter_label,
         environment=environment,
         max_text=MAX_TEXT,
     )

@@ -1,4 +1,4 @@
-"""A dashboard served by Hypercorn in front of a stand-in for the notification service."""
+"""A dashboard served by Hypercorn in front of a fake notification service."""
 
 import datetime as dt
 import os
@@ -23,7 +23,7 @@ from event_audit_dashboard.main import base_url
 from event_audit_dashboard.metrics import Metrics
 from event_audit_dashboard.settings import DashboardSettings
 
-from .dashboard_stand_in import TOKEN, StandIn, alert, hostile
+from .fake_api import TOKEN, FakeApi, alert, hostile
 
 PASSWORD = "correct horse battery staple"
 
@@ -34,29 +34,29 @@ def now() -> dt.datetime:
 
 
 @pytest.fixture(scope="module")
-def stand_in() -> Iterator[StandIn]:
-    server = StandIn()
+def fake_api() -> Iterator[FakeApi]:
+    server = FakeApi()
     yield server
     server.stop()
 
 
 @pytest.fixture
-def api(stand_in: StandIn) -> StandIn:
-    """The stand-in as on its first day."""
-    stand_in.reset()
-    return stand_in
+def api(fake_api: FakeApi) -> FakeApi:
+    """The fake API without alerts."""
+    fake_api.reset()
+    return fake_api
 
 
 @pytest.fixture
-def many(api: StandIn, now: dt.datetime) -> StandIn:
-    """The stand-in with 120 alerts."""
+def many(api: FakeApi, now: dt.datetime) -> FakeApi:
+    """The fake API with 120 alerts."""
     api.alerts = [alert(number, now=now) for number in range(120)]
     return api
 
 
 @pytest.fixture
-def attacked(api: StandIn, now: dt.datetime) -> StandIn:
-    """The stand-in with hostile alerts only."""
+def attacked(api: FakeApi, now: dt.datetime) -> FakeApi:
+    """The fake API with hostile alerts only."""
     api.alerts = hostile(now)
     return api
 
@@ -73,8 +73,8 @@ def environment(port: int) -> dict[str, str]:
 
 
 @pytest.fixture
-def make(api: StandIn) -> Iterator[Any]:
-    """Makes applications, with settings of one's choice."""
+def make(api: FakeApi) -> Iterator[Any]:
+    """Creates applications with changed settings."""
     clients = []
 
     def build(**changes: Any) -> Flask:
@@ -101,8 +101,8 @@ def dashboard(make: Any) -> Flask:
     return make()
 
 
-class Person:
-    """Somebody with a browser that has no JavaScript."""
+class User:
+    """A browser without JavaScript."""
 
     def __init__(self, app: Flask) -> None:
         self.http = app.test_client()
@@ -123,30 +123,30 @@ class Person:
 
 
 @pytest.fixture
-def person() -> type[Person]:
-    return Person
+def person() -> type[User]:
+    return User
 
 
 @pytest.fixture
-def stranger(dashboard: Flask) -> Person:
-    return Person(dashboard)
+def stranger(dashboard: Flask) -> User:
+    return User(dashboard)
 
 
 @pytest.fixture
-def analyst(dashboard: Flask) -> Person:
-    person = Person(dashboard)
+def analyst(dashboard: Flask) -> User:
+    person = User(dashboard)
     assert person.sign_in().status_code == 303
     return person
 
 
 @pytest.fixture(scope="module")
-def site(stand_in: StandIn) -> Iterator[str]:
-    """The address of the real program, in a process of its own."""
+def site(fake_api: FakeApi) -> Iterator[str]:
+    """The URL of the dashboard, in its own process."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     program = "from event_audit_dashboard.main import main; main()"
-    settings = {**os.environ, **environment(stand_in.port), "PORT": str(port)}
+    settings = {**os.environ, **environment(fake_api.port), "PORT": str(port)}
     with subprocess.Popen([sys.executable, "-c", program], env=settings) as process:
         address = f"http://127.0.0.1:{port}"
         try:
@@ -154,7 +154,7 @@ def site(stand_in: StandIn) -> Iterator[str]:
             yield address
         finally:
             process.terminate()
-            assert process.wait(10) == 0, "it did not end cleanly"
+            assert process.wait(10) == 0, "the process did not stop cleanly"
 
 
 def _wait_for(address: str, process: "subprocess.Popen[bytes]") -> None:

@@ -1,4 +1,4 @@
-"""Words and drawings: pure functions."""
+"""The pure functions of presentation/ and query.py."""
 
 import datetime as dt
 import json
@@ -39,12 +39,12 @@ def test_ago(seconds: int, words: str) -> None:
     assert times.ago(NOW - dt.timedelta(seconds=seconds), NOW) == words
 
 
-def test_moments_are_told_in_utc() -> None:
-    moment = dt.datetime.fromisoformat("2026-05-04T01:02:03.456+05:30")
-    assert times.exact(moment) == "2026-05-03 19:32:03.456 UTC"
-    assert times.machine(moment) == "2026-05-03T19:32:03.456Z"
-    assert times.clock(moment) == "2026-05-03 19:32:03"
-    assert times.clock(moment, beside=moment) == "19:32:03"
+def test_timestamps_are_formatted_in_utc() -> None:
+    timestamp = dt.datetime.fromisoformat("2026-05-04T01:02:03.456+05:30")
+    assert times.exact(timestamp) == "2026-05-03 19:32:03.456 UTC"
+    assert times.machine(timestamp) == "2026-05-03T19:32:03.456Z"
+    assert times.clock(timestamp) == "2026-05-03 19:32:03"
+    assert times.clock(timestamp, beside=timestamp) == "19:32:03"
 
 
 @pytest.mark.parametrize(
@@ -70,7 +70,7 @@ def test_span(seconds: float, words: str) -> None:
         (["a", "\u200b"], '["a","⟨U+200B⟩"]'),
     ],
 )
-def test_nothing_stays_hidden(given_text: Any, shown: str) -> None:
+def test_hidden_characters_become_visible(given_text: Any, shown: str) -> None:
     assert text.visible(given_text) == shown
 
 
@@ -112,7 +112,7 @@ def test_tags() -> None:
         "java\nscript:alert(1)",
     ],
 )
-def test_what_may_not_become_a_link(address: str | None) -> None:
+def test_unsafe_addresses_are_not_links(address: str | None) -> None:
     assert badges.web_link(address) is None
 
 
@@ -127,14 +127,14 @@ def finding(first: float, last: float, count: int, **rest: Any) -> Finding:
     )
 
 
-def test_the_timeline_has_one_bar_for_each_finding_inside_the_picture() -> None:
+def test_the_timeline_has_one_bar_for_each_finding() -> None:
     drawn = timeline.draw([finding(90, 100, 5), finding(0, 10, 10)])
     assert drawn is not None
     left, right = drawn.bars
     assert (left.x, left.y, left.height) == (0.0, 0.0, timeline.HEIGHT)
     assert right.height == timeline.HEIGHT / 2
     assert right.x + right.width == pytest.approx(timeline.WIDTH)
-    assert "2 findings over 1 min 40 s" in drawn.words
+    assert "2 findings over 1 min 40 s" in drawn.label
 
 
 def test_no_timeline_without_time() -> None:
@@ -142,14 +142,18 @@ def test_no_timeline_without_time() -> None:
     assert timeline.draw([finding(0, 0.5, 3)]) is None
 
 
-def test_a_page_carries_only_so_much_evidence() -> None:
+def test_the_events_of_a_page_are_limited() -> None:
     import msgspec
 
     big = msgspec.Raw(msgspec.json.encode({"x": "y" * 250_000}))
-    shown = evidence.of([finding(n, n + 1, 3, evidence=Evidence((), big, big)) for n in range(50)])
-    assert len(shown) == 50
-    assert sum(len(whole.json) for one in shown for whole in one.wholes) == evidence.PAGE_BUDGET
-    assert all(whole.left_out for one in shown for whole in one.wholes)
+    views = evidence.build_views(
+        [finding(n, n + 1, 3, evidence=Evidence((), big, big)) for n in range(50)]
+    )
+    assert len(views) == 50
+    assert (
+        sum(len(event.json) for view in views for event in view.full_events) == evidence.PAGE_BUDGET
+    )
+    assert all(event.left_out for view in views for event in view.full_events)
 
 
 words = st.text(max_size=250)
@@ -188,7 +192,7 @@ words = st.text(max_size=250)
         )
     )
 )
-def test_any_address_becomes_one_that_stays(pairs: list[tuple[str, str]]) -> None:
+def test_every_url_has_a_stable_canonical_form(pairs: list[tuple[str, str]]) -> None:
     query = queries.read(MultiDict(pairs))
     again = MultiDict(query.pairs())
     assert queries.is_canonical(again, queries.read(again))

@@ -1,4 +1,4 @@
-"""What other programs see: headers, health, metrics, ids, and the notification service away."""
+"""Headers, health, metrics, correlation ids, and outages of the notification service."""
 
 import re
 from typing import Any
@@ -11,26 +11,26 @@ from event_audit_dashboard.settings import DashboardSettings
 
 
 @pytest.mark.parametrize(
-    ("mode", "status", "words"),
+    ("mode", "status", "message"),
     [
-        ("down", 503, "cannot read the alerts at the moment"),
-        ("slow", 503, "did not answer within 2 seconds"),
-        ("broken", 502, "it answered 500"),
-        ("garbage", 502, "does not understand"),
-        ("html", 502, "does not understand"),
+        ("down", 503, "cannot read the alerts"),
+        ("slow", 503, "did not respond within 2 seconds"),
+        ("broken", 502, "failed with status 500"),
+        ("garbage", 502, "violates the API contract"),
+        ("html", 502, "violates the API contract"),
         ("denied", 502, "API_TOKEN"),
     ],
 )
-def test_an_outage_is_told_and_ends(
-    analyst: Any, many: Any, mode: str, status: int, words: str
+def test_an_outage_is_reported_until_it_ends(
+    analyst: Any, many: Any, mode: str, status: int, message: str
 ) -> None:
     many.mode = mode
-    one = many.alerts[0]["alert_id"]
-    for path in ("/alerts", f"/alerts/{one}"):
+    alert_id = many.alerts[0]["alert_id"]
+    for path in ("/alerts", f"/alerts/{alert_id}"):
         page = analyst.get(path)
         assert page.status_code == status
-        assert "Alerts cannot be loaded now" in page.text
-        assert words in page.text
+        assert "Alerts cannot be loaded" in page.text
+        assert message in page.text
         assert "tries again" in page.text
         assert "No alerts yet" not in page.text
         assert "postgres" not in page.text
@@ -43,7 +43,7 @@ def test_an_outage_is_told_and_ends(
     assert re.search(r"auditflow_dashboard_upstream_errors_total\{[^}]*\} 3\.0", counted)
 
 
-def test_the_service_stopped_and_started_again(analyst: Any, many: Any) -> None:
+def test_the_dashboard_recovers_after_a_restart_of_the_api(analyst: Any, many: Any) -> None:
     assert analyst.get("/alerts").status_code == 200
     many.stop()
     page = analyst.get("/alerts")
@@ -59,37 +59,35 @@ def test_the_service_stopped_and_started_again(analyst: Any, many: Any) -> None:
     assert analyst.get("/alerts").status_code == 200
 
 
-def test_an_outage_of_the_database_does_not_take_the_dashboard_out_of_service(
-    analyst: Any, many: Any
-) -> None:
+def test_the_dashboard_stays_ready_during_a_database_outage(analyst: Any, many: Any) -> None:
     many.mode = "down"
     assert analyst.get("/readyz").status_code == 200
 
 
-def test_every_answer_has_the_strict_headers(analyst: Any, stranger: Any, many: Any) -> None:
-    one = many.alerts[0]["alert_id"]
-    answers = [
+def test_every_response_has_the_security_headers(analyst: Any, stranger: Any, many: Any) -> None:
+    alert_id = many.alerts[0]["alert_id"]
+    responses = [
         stranger.get("/login"),
         stranger.get("/alerts"),
         analyst.get("/alerts"),
-        analyst.get(f"/alerts/{one}"),
+        analyst.get(f"/alerts/{alert_id}"),
         analyst.get("/nowhere"),
         analyst.get("/alerts/live"),
     ]
-    for answer in answers:
-        policy = answer.headers["Content-Security-Policy"]
+    for response in responses:
+        policy = response.headers["Content-Security-Policy"]
         assert "default-src 'none'" in policy
         assert "unsafe" not in policy
         assert "frame-ancestors 'none'" in policy
-        assert answer.headers["X-Content-Type-Options"] == "nosniff"
-        assert answer.headers["Referrer-Policy"] == "same-origin"
-        assert answer.headers["Cache-Control"] == "no-store"
-    for page in (answer.text for answer in answers):
+        assert response.headers["X-Content-Type-Options"] == "nosniff"
+        assert response.headers["Referrer-Policy"] == "same-origin"
+        assert response.headers["Cache-Control"] == "no-store"
+    for page in (response.text for response in responses):
         assert not re.search(r"<[^>]+\s(style|on\w+)=", page)
         assert "<style" not in page
 
 
-def test_static_files_are_kept_for_ever_and_change_their_address(stranger: Any) -> None:
+def test_static_files_are_immutable_and_versioned(stranger: Any) -> None:
     files = re.findall(r'"(/static/[^"]+)"', stranger.get("/login").text)
     assert len(files) >= 4
     for path in files:
@@ -102,24 +100,24 @@ def test_static_files_are_kept_for_ever_and_change_their_address(stranger: Any) 
     assert stranger.get("/static/x/nothing.css").status_code == 404
 
 
-def test_ids_travel_on(analyst: Any, many: Any) -> None:
+def test_trace_and_correlation_ids_are_forwarded(analyst: Any, many: Any) -> None:
     trace = "4bf92f3577b34da6a3ce929d0e0e4736"
-    answer = analyst.get(
+    response = analyst.get(
         "/alerts",
         headers={"X-Correlation-ID": "case-42", "traceparent": f"00-{trace}-00f067aa0ba902b7-01"},
     )
-    assert answer.headers["X-Correlation-ID"] == "case-42"
-    headers = many.asked[-1][2]
+    assert response.headers["X-Correlation-ID"] == "case-42"
+    headers = many.requests[-1][2]
     assert headers["X-Correlation-Id"] == "case-42"
     assert headers["Traceparent"].split("-")[1] == trace
     analyst.get("/alerts", headers={"X-Correlation-ID": "<script>"})
-    assert re.fullmatch(r"[0-9a-f-]{36}", many.asked[-1][2]["X-Correlation-Id"])
+    assert re.fullmatch(r"[0-9a-f-]{36}", many.requests[-1][2]["X-Correlation-Id"])
 
 
 def test_requests_are_counted_by_route(analyst: Any, many: Any) -> None:
-    for one in many.alerts[:3]:
-        analyst.get(f"/alerts/{one['alert_id']}")
-    analyst.get("/a-page-that-nobody-made")
+    for alert in many.alerts[:3]:
+        analyst.get(f"/alerts/{alert['alert_id']}")
+    analyst.get("/unknown-page")
     counted = analyst.get("/metrics").text
     name = "auditflow_http_request_duration_seconds_count"
     assert f'{name}{{code="2xx",route="/alerts/<alert_id>"}} 3.0' in counted
@@ -127,18 +125,18 @@ def test_requests_are_counted_by_route(analyst: Any, many: Any) -> None:
     assert many.alerts[0]["alert_id"] not in counted
 
 
-def test_settings_say_what_is_wrong(monkeypatch: Any) -> None:
+def test_invalid_settings_are_reported(monkeypatch: Any) -> None:
     monkeypatch.setenv("API_TOKEN", "t")
-    with pytest.raises(ValidationError) as refused:
+    with pytest.raises(ValidationError) as error:
         DashboardSettings.model_validate(
             {"dashboard_password": " ", "session_secret": "too-short-secret"}
         )
-    said = str(refused.value)
-    assert "at least 32 characters" in said
-    assert "must not be empty" in said
+    message = str(error.value)
+    assert "at least 32 characters" in message
+    assert "must not be empty" in message
 
 
-def test_the_real_server_answers_what_has_no_body(site: str) -> None:
+def test_the_server_answers_head_requests(site: str) -> None:
     with httpx.Client(base_url=site, trust_env=False) as http:
         head = http.head("/login")
         assert (head.status_code, head.content) == (200, b"")

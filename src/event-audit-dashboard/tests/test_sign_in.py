@@ -1,4 +1,4 @@
-"""Who comes in, and who does not."""
+"""Sign-in, sign-out and the access check."""
 
 import os
 import time
@@ -21,7 +21,7 @@ OPEN = {
 }
 
 
-def test_no_page_without_sign_in(dashboard: Any, stranger: Any, many: Any) -> None:
+def test_every_page_needs_a_session(dashboard: Any, stranger: Any, many: Any) -> None:
     closed = 0
     for rule in dashboard.url_map.iter_rules():
         if rule.endpoint in OPEN:
@@ -29,19 +29,19 @@ def test_no_page_without_sign_in(dashboard: Any, stranger: Any, many: Any) -> No
         path = rule.rule.replace("<alert_id>", many.alerts[0]["alert_id"])
         for method in rule.methods:
             data = {"csrf_token": stranger.token()} if method == "POST" else None
-            answer = stranger.http.open(path, method=method, data=data)
-            assert answer.status_code in {302, 401}, f"{method} {path}"
-            if answer.status_code == 302:
-                assert answer.location.startswith("/login"), f"{method} {path}"
+            response = stranger.http.open(path, method=method, data=data)
+            assert response.status_code in {302, 401}, f"{method} {path}"
+            if response.status_code == 302:
+                assert response.location.startswith("/login"), f"{method} {path}"
             closed += 1
     assert closed >= 10
-    assert many.asked == []
+    assert many.requests == []
 
 
-def test_sign_in_leads_to_where_one_wanted_to_go(stranger: Any, many: Any) -> None:
-    wanted = stranger.get("/alerts?status=open&host=web-01")
-    assert wanted.location == "/login?next=/alerts?status%3Dopen%26host%3Dweb-01"
-    arrived = stranger.sign_in(path=wanted.location)
+def test_sign_in_redirects_to_the_requested_page(stranger: Any, many: Any) -> None:
+    requested = stranger.get("/alerts?status=open&host=web-01")
+    assert requested.location == "/login?next=/alerts?status%3Dopen%26host%3Dweb-01"
+    arrived = stranger.sign_in(path=requested.location)
     assert (arrived.status_code, arrived.location) == (303, "/alerts?status=open&host=web-01")
     assert stranger.get(arrived.location).status_code == 200
     assert stranger.get("/login").location == "/alerts"
@@ -64,14 +64,14 @@ def test_wrong_credentials(stranger: Any, user: str, password: str) -> None:
         "password": password.encode("utf-8", "replace"),
         "csrf_token": stranger.token(),
     }
-    answer = stranger.http.post("/login", data=data)
-    assert answer.status_code == 401
-    assert "User or password is not right" in answer.text
+    response = stranger.http.post("/login", data=data)
+    assert response.status_code == 401
+    assert "User or password is wrong" in response.text
     assert stranger.get("/alerts").status_code == 302
 
 
 @pytest.mark.parametrize(
-    "wanted",
+    "requested",
     [
         "https://evil.example",
         "//evil.example",
@@ -88,17 +88,21 @@ def test_wrong_credentials(stranger: Any, user: str, password: str) -> None:
         "",
     ],
 )
-def test_nobody_is_sent_to_another_site(stranger: Any, wanted: str) -> None:
+def test_redirects_stay_on_this_site(stranger: Any, requested: str) -> None:
     data = {"user": "admin", "password": PASSWORD, "csrf_token": stranger.token()}
-    answer = stranger.http.post("/login", query_string={"next": wanted}, data=data)
-    assert (answer.status_code, answer.location) == (303, "/alerts")
+    response = stranger.http.post("/login", query_string={"next": requested}, data=data)
+    assert (response.status_code, response.location) == (303, "/alerts")
 
 
-def test_forms_from_elsewhere_are_refused(stranger: Any, analyst: Any, dashboard: Any) -> None:
+def test_forms_without_a_valid_csrf_token_are_rejected(
+    stranger: Any, analyst: Any, dashboard: Any
+) -> None:
     for data in ({}, {"csrf_token": "made-up"}, {"csrf_token": analyst.token("/alerts")}):
-        answer = stranger.http.post("/login", data={"user": "admin", "password": PASSWORD, **data})
-        assert answer.status_code == 400
-        assert "no longer valid" in answer.text
+        response = stranger.http.post(
+            "/login", data={"user": "admin", "password": PASSWORD, **data}
+        )
+        assert response.status_code == 400
+        assert "no longer valid" in response.text
     assert analyst.http.post("/logout").status_code == 400
     assert analyst.get("/alerts").status_code == 200
 
@@ -110,7 +114,7 @@ def test_sign_out(analyst: Any) -> None:
     assert analyst.get("/alerts").status_code == 302
 
 
-def test_the_session_is_new_after_sign_in_and_kept_from_scripts(stranger: Any) -> None:
+def test_sign_in_creates_a_new_session_that_scripts_cannot_read(stranger: Any) -> None:
     token = stranger.token()
     cookie = stranger.sign_in().headers["Set-Cookie"]
     assert "HttpOnly" in cookie
@@ -121,7 +125,7 @@ def test_the_session_is_new_after_sign_in_and_kept_from_scripts(stranger: Any) -
     assert stale.status_code == 400
 
 
-def test_over_https_the_cookie_never_travels_without(make: Any, person: Any) -> None:
+def test_over_https_the_cookie_is_secure(make: Any, person: Any) -> None:
     browser = person(make(cookie_secure=True))
     cookie = browser.get("/login", base_url="https://localhost").headers["Set-Cookie"]
     assert cookie.startswith("__Host-auditflow=")
@@ -136,21 +140,21 @@ def test_a_session_ends_after_twelve_hours(analyst: Any, monkeypatch: Any) -> No
     assert analyst.get("/alerts").status_code == 302
 
 
-def test_another_password_ends_all_sessions(make: Any, person: Any, analyst: Any) -> None:
+def test_a_changed_password_ends_all_sessions(make: Any, person: Any, analyst: Any) -> None:
     cookie = analyst.http.get_cookie("auditflow").value
-    for password, expected in ((PASSWORD, 200), ("another one", 302)):
-        elsewhere = person(make(dashboard_password=password))
-        elsewhere.http.set_cookie("auditflow", cookie)
-        assert elsewhere.get("/alerts").status_code == expected
+    for password, expected in ((PASSWORD, 200), ("another password", 302)):
+        other_browser = person(make(dashboard_password=password))
+        other_browser.http.set_cookie("auditflow", cookie)
+        assert other_browser.get("/alerts").status_code == expected
 
 
-def test_a_flood_of_attempts_does_not_take_the_memory() -> None:
+def test_parallel_attempts_use_bounded_memory() -> None:
     account = auth.Account("admin", PASSWORD)
     before = resident_mib()
     with ThreadPoolExecutor(40) as pool:
-        answers = list(pool.map(lambda n: account.admits("admin", f"guess {n}"), range(80)))
-    assert not any(answers)
-    assert account.admits("admin", PASSWORD)
+        responses = list(pool.map(lambda n: account.verify("admin", f"guess {n}"), range(80)))
+    assert not any(responses)
+    assert account.verify("admin", PASSWORD)
     assert resident_mib() - before < 80
 
 
@@ -159,22 +163,22 @@ def resident_mib() -> float:
     return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
-def test_guessing_is_braked(stranger: Any, person: Any, dashboard: Any) -> None:
+def test_failed_sign_ins_are_throttled(stranger: Any, person: Any, dashboard: Any) -> None:
     for _ in range(5):
         assert stranger.sign_in(password="guess").status_code == 401
-    # Given the right password, but too soon: it is not even looked at.
-    braked = stranger.sign_in()
-    assert braked.status_code == 429
-    assert int(braked.headers["Retry-After"]) >= 1
-    assert "Too many attempts. Try again in" in braked.text
-    elsewhere = stranger.sign_in(environ_base={"REMOTE_ADDR": "198.51.100.9"})
-    assert elsewhere.status_code == 303
+    # The correct password is not checked before the wait is over.
+    throttled = stranger.sign_in()
+    assert throttled.status_code == 429
+    assert int(throttled.headers["Retry-After"]) >= 1
+    assert "Too many attempts. Try again in" in throttled.text
+    other_browser = stranger.sign_in(environ_base={"REMOTE_ADDR": "198.51.100.9"})
+    assert other_browser.status_code == 303
     counted = person(dashboard).get("/metrics").text
-    assert 'auditflow_dashboard_sign_ins_total{result="braked"} 1.0' in counted
+    assert 'auditflow_dashboard_sign_ins_total{result="throttled"} 1.0' in counted
     assert 'auditflow_dashboard_sign_ins_total{result="refused"} 5.0' in counted
 
 
-def test_behind_a_proxy_each_client_has_its_own_brake(make: Any, person: Any) -> None:
+def test_behind_a_proxy_each_client_has_its_own_throttle(make: Any, person: Any) -> None:
     browser = person(make(trusted_proxies=1))
     claims = {"X-Forwarded-For": "6.6.6.6, 203.0.113.1"}
     for number in range(5):

@@ -1,1 +1,1 @@
-"""How things are said and drawn. Pure: values in, words and numbers out."""
+"""Formats values for display. Pure."""

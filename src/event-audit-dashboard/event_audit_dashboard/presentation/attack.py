@@ -1,4 +1,4 @@
-"""Tags of rules: those of MITRE ATT&CK lead to the page that explains them."""
+"""Links from the tags of rules to the pages of MITRE ATT&CK."""
 
 import re
 from typing import Final
@@ -27,14 +27,14 @@ _OTHER: Final = re.compile(r"attack\.([gs])(\d{4})", re.IGNORECASE)
 
 
 class Tag(Struct, frozen=True):
-    """What a tag is called, and the page about it where there is one."""
+    """Label of a tag, and the URL of its ATT&CK page if it has one."""
 
     label: str
     url: str | None = None
 
 
 def tag(name: str) -> Tag:
-    """A tag as Sigma writes it: ``attack.t1110.001``, ``attack.credential_access``."""
+    """Parse a Sigma tag such as ``attack.t1110.001`` or ``attack.credential_access``."""
     if found := _TECHNIQUE.fullmatch(name):
         technique, sub = found[1].upper(), found[2]
         if sub:

@@ -1,4 +1,4 @@
-"""Severity and status: a word, a shape and a colour, so that none of the three has to be enough."""
+"""Severity and status are shown by a word, a shape and a colour: no one needs to see colours."""
 
 from typing import Final
 from urllib.parse import urlsplit
@@ -7,7 +7,7 @@ from msgspec import Struct
 
 
 class Badge(Struct, frozen=True):
-    """``kind`` is the class in the style sheet, ``shape`` the symbol in ``_shapes.html``."""
+    """``kind`` is the CSS class, ``shape`` the symbol of the macro ``shape``."""
 
     word: str
     kind: str
@@ -31,13 +31,13 @@ _RANGES: Final = {
 }  # fmt: skip
 
 
-def spoken(name: str, value: str) -> str:
-    """The value of a filter, as people say it: ``Critical or Warning``, ``24 hours``."""
+def filter_label(name: str, value: str) -> str:
+    """Display text of a filter value: ``Critical or Warning``, ``24 hours``."""
     match name:
         case "status":
-            return " or ".join(STATUS[one].word for one in value.split(","))
+            return " or ".join(STATUS[item].word for item in value.split(","))
         case "severity":
-            return " or ".join(SEVERITY[one].word for one in value.split(","))
+            return " or ".join(SEVERITY[item].word for item in value.split(","))
         case "range":
             return _RANGES[value]
         case _:
@@ -45,7 +45,7 @@ def spoken(name: str, value: str) -> str:
 
 
 def web_link(address: str | None) -> str | None:
-    """An address that may become a link: http and https only, never a script."""
+    """Return the address if it is a safe link target (http or https), otherwise None."""
     if not address or not address.isprintable():
         return None
     try:

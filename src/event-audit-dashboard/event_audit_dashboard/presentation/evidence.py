@@ -1,4 +1,4 @@
-"""The events behind a finding, within what one page can carry."""
+"""The events of findings, limited to the size of one page."""
 
 from collections.abc import Iterator, Sequence
 from typing import Final
@@ -8,49 +8,50 @@ from msgspec import UNSET, MsgspecError, Raw, Struct, UnsetType
 from event_audit_dashboard.alerts import EventRef, Finding
 from event_audit_dashboard.presentation import text
 
-#: Characters of whole events on one page.
+#: Maximum number of characters of full events on one page.
 PAGE_BUDGET: Final = 600_000
-#: Characters of one event.
+#: Maximum number of characters of one event.
 EVENT_BUDGET: Final = 60_000
 
 
-class Whole(Struct, frozen=True):
-    """An event as its source sent it. ``left_out`` counts the characters that are not shown."""
+class FullEvent(Struct, frozen=True):
+    """An event in full. ``left_out`` is the number of characters that are not shown."""
 
     heading: str
     json: str
     left_out: int = 0
 
 
-class Shown(Struct, frozen=True):
+class FindingView(Struct, frozen=True):
     """A finding with the events to show."""
 
     finding: Finding
-    wholes: tuple[Whole, ...]
+    full_events: tuple[FullEvent, ...]
     events: tuple[EventRef, ...]
-    #: Events of the finding that it does not name.
-    unnamed: int
+    #: Number of events that the finding counts but does not list.
+    unlisted: int
 
 
-def of(findings: Sequence[Finding]) -> list[Shown]:
-    """Everything in order; once the page is full, whole events give way to a note."""
+def build_views(findings: Sequence[Finding]) -> list[FindingView]:
+    """Keep the order. When the budget is used up, full events are left out."""
     budget = PAGE_BUDGET
-    shown = []
+    views = []
     for finding in findings:
-        wholes = []
+        full_events = []
         for heading, raw in _raws(finding):
             pretty = _pretty(raw)
             kept = pretty[: min(EVENT_BUDGET, max(0, budget))]
             budget -= len(kept)
-            wholes.append(Whole(heading, kept, len(pretty) - len(kept)))
+            full_events.append(FullEvent(heading, kept, len(pretty) - len(kept)))
         events = finding.evidence.events
-        shown.append(Shown(finding, tuple(wholes), events, max(0, finding.count - len(events))))
-    return shown
+        unlisted = max(0, finding.count - len(events))
+        views.append(FindingView(finding, tuple(full_events), events, unlisted))
+    return views
 
 
 def _raws(finding: Finding) -> Iterator[tuple[str, bytes]]:
     first, last = (
-        _bytes(one) for one in (finding.evidence.first_event, finding.evidence.last_event)
+        _bytes(raw) for raw in (finding.evidence.first_event, finding.evidence.last_event)
     )
     if first and first == last:
         yield "The event", first

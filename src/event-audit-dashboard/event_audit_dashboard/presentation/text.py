@@ -1,7 +1,8 @@
-"""Text that comes from events. Whoever wrote it may be the attacker, so nothing in it stays hidden.
+"""Makes hidden characters in untrusted text visible.
 
-Escaping is the templates' work; here characters that show nothing, or that turn the direction of
-what follows (``U+202E`` makes ``gpj.exe`` out of ``exe.jpg``), become visible.
+An attacker may have written the text of an event. The templates escape HTML. This module replaces
+characters that are invisible or that change the text direction (``U+202E`` shows ``exe.jpg`` as
+``gpj.exe``).
 """
 
 import re
@@ -11,7 +12,7 @@ from typing import Any, Final
 import msgspec
 
 ELLIPSIS: Final = "…"
-#: Format characters that emoji need: they join or choose a picture, and hide nothing.
+#: Format characters that emoji need. They hide nothing.
 _HARMLESS: Final = frozenset("\u200d\ufe0f")
 _HIDING: Final = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 _LINES: Final = {"\n": "↵ ", "\r": "", "\t": " "}
@@ -19,47 +20,49 @@ _PLAIN: Final = re.compile(r"[ -~]*")
 
 
 def visible(value: Any) -> str:
-    """One line in which every character shows: ``⟨U+202E⟩`` for what would not."""
-    text = value if isinstance(value, str) else said(value)
+    """One line in which every character is visible; ``⟨U+202E⟩`` replaces a hidden character."""
+    text = value if isinstance(value, str) else as_text(value)
     if _PLAIN.fullmatch(text):
         return text
-    return "".join(_LINES.get(one) or _shown(one, "⟨U+{:04X}⟩") for one in text if one != "\r")
+    return "".join(
+        _LINES.get(char) or _replace(char, "⟨U+{:04X}⟩") for char in text if char != "\r"
+    )
 
 
 def shorten(value: Any, length: int) -> str:
-    """The beginning of a text, closed by an ellipsis where something is left out."""
-    text = value if isinstance(value, str) else said(value)
-    # Cut first: making ten thousand characters visible to show a hundred is waste.
+    """The first ``length`` characters of a text, with an ellipsis if it is longer."""
+    text = value if isinstance(value, str) else as_text(value)
+    # Shorten first, so that long texts cost no more than short ones.
     return visible(text if len(text) <= length else text[: length - 1].rstrip()) + (
         ELLIPSIS if len(text) > length else ""
     )
 
 
-def said(value: Any) -> str:
-    """A value of an entity in words: texts as they are, anything else as JSON."""
+def as_text(value: Any) -> str:
+    """A value as text: strings unchanged, other values as JSON."""
     return value if isinstance(value, str) else msgspec.json.encode(value).decode()
 
 
 def pretty_json(raw: bytes) -> str:
-    """JSON on many lines; what would not show is written as JSON's own escape, so it stays JSON."""
+    """Indented JSON. Hidden characters become JSON escapes, so that the text stays valid JSON."""
     text = msgspec.json.format(raw, indent=2).decode("utf-8", "replace")
     if _PLAIN.fullmatch(text.replace("\n", "")):
         return text
-    return "".join(one if one == "\n" else _shown(one, _JSON_ESCAPE) for one in text)
+    return "".join(char if char == "\n" else _replace(char, _JSON_ESCAPE) for char in text)
 
 
 _JSON_ESCAPE: Final = "json"
 
 
-def _shown(one: str, form: str) -> str:
-    if one in _HARMLESS or unicodedata.category(one) not in _HIDING:
-        return one
+def _replace(char: str, form: str) -> str:
+    if char in _HARMLESS or unicodedata.category(char) not in _HIDING:
+        return char
     if form != _JSON_ESCAPE:
-        return form.format(ord(one))
-    units = one.encode("utf-16-be", "surrogatepass")
+        return form.format(ord(char))
+    units = char.encode("utf-16-be", "surrogatepass")
     return "".join(f"\\u{units[i : i + 2].hex()}" for i in range(0, len(units), 2))
 
 
-def plural(count: int, one: str, many: str | None = None) -> str:
+def plural(count: int, singular: str, plural_form: str | None = None) -> str:
     """``1 alert``, ``2 alerts``, ``12,000 alerts``."""
-    return f"{count:,} {one if count == 1 else many or one + 's'}"
+    return f"{count:,} {singular if count == 1 else plural_form or singular + 's'}"

@@ -1,7 +1,7 @@
-// Relative times that stay true while a page is open. The same words as presentation/times.py.
+// Updates relative times while a page is open. The texts are those of presentation/times.py.
 let offset = 0;
 
-// The server's clock is the one that the times belong to; the browser's may be wrong.
+// Times are relative to the server's clock, because the browser's clock may be wrong.
 export function setServerTime(iso) {
   const server = Date.parse(iso);
   if (!Number.isNaN(server)) offset = server - Date.now();
@@ -9,7 +9,7 @@ export function setServerTime(iso) {
 
 export const serverNow = () => new Date(Date.now() + offset);
 
-export const clock = (moment) => moment.toISOString().slice(11, 19);
+export const clock = (date) => date.toISOString().slice(11, 19);
 
 function amount(seconds) {
   for (const [size, unit] of [[86400, "d"], [3600, "h"], [60, "min"]]) {
@@ -27,7 +27,7 @@ export function ago(iso) {
 
 export function refreshAll() {
   for (const element of document.querySelectorAll("time[data-ago]")) {
-    const words = ago(element.dateTime);
-    if (element.textContent !== words) element.textContent = words;
+    const text = ago(element.dateTime);
+    if (element.textContent !== text) element.textContent = text;
   }
 }

@@ -1,4 +1,4 @@
-// Copies the JSON of an event; where the browser does not let us, it selects the text instead.
+// Copies the JSON of an event. If the browser does not allow it, the text is selected.
 import { refreshAll } from "./ago.js";
 
 function select(element) {

@@ -1,34 +1,34 @@
-// Keeps the list current: asks for its changing part, and puts in only what differs, so that
-// focus, selection and scroll stay where they are.
+// Keeps the list current: requests its live part and replaces only the rows that changed, so that
+// focus, selection and scroll position stay unchanged.
 import { clock, refreshAll, serverNow, setServerTime } from "./ago.js";
 
-const EVERY_MS = 5000;
-const PATIENCE_MS = 8000;
+const INTERVAL_MS = 5000;
+const TIMEOUT_MS = 8000;
 
 const state = document.getElementById("live-state");
-const words = document.getElementById("live-words");
-const news = document.getElementById("live-news");
+const label = document.getElementById("live-words");
+const announcer = document.getElementById("live-news");
 const pause = document.getElementById("live-pause");
 let etag = null;
 let updatedAt = serverNow();
-let trouble = null;
+let problem = null;
 let paused = false;
 let timer = null;
 
 function show() {
-  if (!words) return;
-  const kind = paused ? "paused" : trouble ? "lost" : "on";
+  if (!label) return;
+  const kind = paused ? "paused" : problem ? "lost" : "on";
   state.className = `live live-${kind}`;
   const seconds = Math.max(0, Math.round((serverNow() - updatedAt) / 1000));
   const text = {
     paused: `Paused, showing data of ${clock(updatedAt)} UTC`,
-    lost: `${trouble}, showing data of ${clock(updatedAt)} UTC`,
+    lost: `${problem}, showing data of ${clock(updatedAt)} UTC`,
     on: seconds < 2 ? "Live, updated just now" : `Live, updated ${seconds} s ago`,
   }[kind];
-  if (words.textContent !== text) words.textContent = text;
+  if (label.textContent !== text) label.textContent = text;
 }
 
-// The first row that can be seen, and where: it must not move when rows come in above it.
+// The first visible row and its position. It must not move when rows are inserted above it.
 function anchor() {
   if (window.scrollY < 4) return null;
   for (const row of document.querySelectorAll("#rows > tr")) {
@@ -38,7 +38,7 @@ function anchor() {
   return null;
 }
 
-// What has the focus, in words that still hold when its row was replaced.
+// The focused element, described so that it can be found after its row was replaced.
 function focus() {
   const element = document.activeElement;
   const row = element?.closest?.("#rows > tr");
@@ -54,27 +54,27 @@ function restore(seen, focused) {
 }
 
 function mergeRows(current, incoming) {
-  const fresh = [];
-  let place = current.firstElementChild;
+  const added = [];
+  let position = current.firstElementChild;
   for (const row of [...incoming.children]) {
     const known = document.getElementById(row.id);
     if (known?.dataset.version === row.dataset.version) {
-      if (known === place) place = known.nextElementSibling;
-      else current.insertBefore(known, place);
+      if (known === position) position = known.nextElementSibling;
+      else current.insertBefore(known, position);
       continue;
     }
     row.classList.add(known ? "is-changed" : "is-new");
-    if (!known) fresh.push(row);
-    if (known === place) place = known.nextElementSibling;
+    if (!known) added.push(row);
+    if (known === position) position = known.nextElementSibling;
     known?.remove();
-    current.insertBefore(row, place);
+    current.insertBefore(row, position);
   }
-  while (place) {
-    const next = place.nextElementSibling;
-    place.remove();
-    place = next;
+  while (position) {
+    const next = position.nextElementSibling;
+    position.remove();
+    position = next;
   }
-  return fresh;
+  return added;
 }
 
 function replace(id, incoming) {
@@ -83,55 +83,55 @@ function replace(id, incoming) {
   if (current && other && !current.isEqualNode(other)) current.replaceWith(other);
 }
 
-function put(html) {
+function merge(html) {
   const incoming = new DOMParser().parseFromString(html, "text/html").getElementById("live");
   const live = document.getElementById("live");
   const seen = anchor();
   const focused = focus();
   const rows = document.getElementById("rows");
   const newRows = incoming.querySelector("#rows");
-  let fresh = [];
+  let added = [];
   if (rows && newRows) {
-    fresh = mergeRows(rows, newRows);
+    added = mergeRows(rows, newRows);
     for (const tile of incoming.querySelectorAll(".tile")) replace(tile.id, incoming);
     replace("found", incoming);
     replace("pages", incoming);
   } else {
-    fresh = newRows ? [...newRows.children] : [];
-    for (const row of fresh) row.classList.add("is-new");
+    added = newRows ? [...newRows.children] : [];
+    for (const row of added) row.classList.add("is-new");
     live.replaceChildren(...incoming.childNodes);
   }
   setServerTime(incoming.dataset.now);
   restore(seen, focused);
-  if (fresh.length) news.textContent = fresh.length === 1 ? "1 new alert" : `${fresh.length} new alerts`;
+  if (added.length) announcer.textContent = added.length === 1 ? "1 new alert" : `${added.length} new alerts`;
 }
 
 async function update() {
   const headers = etag ? { "If-None-Match": etag } : {};
   try {
     const answer = await fetch(state.dataset.url, {
-      headers, cache: "no-store", credentials: "same-origin", signal: AbortSignal.timeout(PATIENCE_MS),
+      headers, cache: "no-store", credentials: "same-origin", signal: AbortSignal.timeout(TIMEOUT_MS),
     });
     if (answer.status === 401) return window.location.reload();
     if (answer.status === 200) {
       const html = await answer.text();
       if (paused) return undefined;
-      put(html);
+      merge(html);
       etag = answer.headers.get("ETag");
     } else if (answer.status !== 304) {
-      const why = answer.headers.get("Content-Type")?.startsWith("text/plain") ? await answer.text() : "";
-      trouble = why ? `Alerts cannot be loaded now: ${why}` : "The dashboard cannot answer now";
+      const reason = answer.headers.get("Content-Type")?.startsWith("text/plain") ? await answer.text() : "";
+      problem = reason ? `Alerts cannot be loaded: ${reason}` : "The dashboard does not respond";
       return undefined;
     }
-    trouble = null;
+    problem = null;
     updatedAt = serverNow();
   } catch {
-    trouble = "Connection lost";
+    problem = "Connection lost";
   }
   return undefined;
 }
 
-async function turn() {
+async function poll() {
   clearTimeout(timer);
   timer = null;
   if (paused || document.hidden) return;
@@ -139,7 +139,7 @@ async function turn() {
   show();
   refreshAll();
   clearTimeout(timer);
-  timer = setTimeout(turn, EVERY_MS);
+  timer = setTimeout(poll, INTERVAL_MS);
 }
 
 setServerTime(document.getElementById("live").dataset.now);
@@ -153,13 +153,13 @@ if (state.dataset.on === "1") {
   pause.addEventListener("click", () => {
     paused = !paused;
     pause.setAttribute("aria-pressed", String(paused));
-    pause.textContent = paused ? "Go on" : "Pause";
+    pause.textContent = paused ? "Resume" : "Pause";
     show();
-    if (!paused) turn();
+    if (!paused) poll();
   });
   document.addEventListener("visibilitychange", () => {
-    if (!document.hidden) turn();
+    if (!document.hidden) poll();
   });
-  timer = setTimeout(turn, EVERY_MS);
+  timer = setTimeout(poll, INTERVAL_MS);
   show();
 }

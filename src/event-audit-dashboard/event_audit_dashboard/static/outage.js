@@ -1,14 +1,14 @@
-// Looks again until the page can be shown, then shows it.
-const again = Number(document.getElementById("outage").dataset.again) * 1000;
+// Tries again until the page can be loaded, then reloads it.
+const retryMs = Number(document.getElementById("outage").dataset.retry) * 1000;
 
-async function look() {
+async function retry() {
   try {
     const answer = await fetch(window.location.href, { cache: "no-store", credentials: "same-origin" });
     if (answer.ok || answer.status === 404) return window.location.reload();
   } catch {
-    // The dashboard itself is away: keep trying.
+    // The dashboard does not respond: try again.
   }
-  return setTimeout(look, again);
+  return setTimeout(retry, retryMs);
 }
 
-setTimeout(look, again);
+setTimeout(retry, retryMs);

@@ -1,12 +1,12 @@
-// Runs before the first paint, so that a chosen theme does not flash. Chosen themes live in the
-// browser; "auto" follows the system.
+// Runs before the first paint, so that the page does not flash in the wrong theme. The browser stores
+// the selected theme; "auto" follows the system.
 (() => {
   const root = document.documentElement;
   const order = ["auto", "light", "dark"];
   const read = () => {
     try {
-      const kept = localStorage.getItem("auditflow-theme");
-      return order.includes(kept) ? kept : "auto";
+      const stored = localStorage.getItem("auditflow-theme");
+      return order.includes(stored) ? stored : "auto";
     } catch {
       return "auto";
     }
@@ -26,7 +26,7 @@
       try {
         localStorage.setItem("auditflow-theme", next);
       } catch {
-        // Private windows may refuse to keep it: then it holds for this page.
+        // A private window may not store it. The theme then applies to this page only.
       }
       show(next);
     });

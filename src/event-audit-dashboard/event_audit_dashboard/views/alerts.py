@@ -1,4 +1,4 @@
-"""The list of alerts, its live part, and the detail of one."""
+"""The alert list, its live part, and the alert page."""
 
 import datetime as dt
 import hashlib
@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from auditflow.telemetry import logs
 from event_audit_dashboard import query as queries
-from event_audit_dashboard.alerts import Alert, Counts, Listing
+from event_audit_dashboard.alerts import Alert, AlertPage, Counts
 from event_audit_dashboard.api import NotificationService
 from event_audit_dashboard.errors import ApiError
 from event_audit_dashboard.observe import correlation_id
@@ -23,12 +23,12 @@ _log = logs.get(__name__)
 
 
 class Overview(Struct, frozen=True):
-    """A page of alerts, and the counts for the two rows of choices above it.
+    """A page of alerts, and the counts of the filter tiles above it.
 
-    Each row counts what its choices would give, so it leaves its own choice out of the filter.
+    The counts of a filter ignore this filter, so that they show the result of each choice.
     """
 
-    listing: Listing
+    listing: AlertPage
     by_status: Counts
     by_severity: Counts
 
@@ -46,13 +46,13 @@ def blueprint(api: NotificationService) -> Blueprint:
         query = queries.read(request.args)
         if not queries.is_canonical(request.args, query):
             return redirect(_link(query))
-        return render_template("alerts.html", **_context(query, _look(api, query)))
+        return render_template("alerts.html", **_context(query, _load(api, query)))
 
     @pages.get("/alerts/live")
     def live() -> ResponseReturnValue:
         query = queries.read(request.args)
         try:
-            overview = _look(api, query)
+            overview = _load(api, query)
         except ApiError as error:
             return Response(str(error), error.status, content_type="text/plain; charset=utf-8")
         response = Response(headers={"Cache-Control": "no-store"})
@@ -68,13 +68,13 @@ def blueprint(api: NotificationService) -> Blueprint:
         if len(alert_id) > _MAX_ID or not alert_id.replace("-", "").replace("_", "").isalnum():
             abort(404)
         alert = api.alert(alert_id, correlation_id=correlation_id())
-        # From the request that brought the events to the person who read what came of them.
-        about = {one.correlation_id for one in alert.findings if one.correlation_id}
-        _log.info("alert shown", alert_id=alert_id, about_correlation_ids=sorted(about))
+        # The correlation ids connect the analyst's view with the requests that sent the events.
+        event_ids = {finding.correlation_id for finding in alert.findings if finding.correlation_id}
+        _log.info("alert shown", alert_id=alert_id, event_correlation_ids=sorted(event_ids))
         return render_template(
             "alert.html",
             alert=alert,
-            shown=evidence.of(alert.findings),
+            views=evidence.build_views(alert.findings),
             timeline=timeline.draw(alert.findings),
             query=queries.read(request.args),
             link=_link,
@@ -84,16 +84,18 @@ def blueprint(api: NotificationService) -> Blueprint:
     return pages
 
 
-def _look(api: NotificationService, query: Query) -> Overview:
+def _load(api: NotificationService, query: Query) -> Overview:
     now = dt.datetime.now(dt.UTC)
 
-    def ask(what: Query, **limit: int) -> Listing:
-        return api.alerts(what.for_api(now=now), correlation_id=correlation_id(), **limit)
+    def load(filtered: Query, **limit: int) -> AlertPage:
+        return api.alerts(filtered.for_api(now=now), correlation_id=correlation_id(), **limit)
 
-    main = ask(query)
-    all_statuses = ask(query.first_page(status=""), limit=1).counts if query.status else main.counts
+    main = load(query)
+    all_statuses = (
+        load(query.first_page(status=""), limit=1).counts if query.status else main.counts
+    )
     all_severities = (
-        ask(query.first_page(severity=""), limit=1).counts if query.severity else main.counts
+        load(query.first_page(severity=""), limit=1).counts if query.severity else main.counts
     )
     return Overview(main, all_statuses, all_severities)
 
@@ -125,5 +127,5 @@ def _with(path: str, query: Query) -> str:
 
 
 def _version(alert: Alert) -> str:
-    """Differs when a row of the list would look different."""
+    """Changes whenever the row of the alert changes."""
     return hashlib.sha256(msgspec.json.encode(alert)).hexdigest()[:12]

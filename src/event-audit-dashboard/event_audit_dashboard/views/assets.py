@@ -1,4 +1,4 @@
-"""Static files, without sign-in: they are the same for everybody."""
+"""Static files. They need no session."""
 
 from flask import Blueprint, Response, abort
 
@@ -14,11 +14,11 @@ def blueprint(assets: Assets) -> Blueprint:
         asset = assets.get(name)
         if asset is None:
             abort(404)
-        # During a roll-out a page of the old version may ask the new one: better new than nothing.
+        # During a roll-out, a page of the old version may request files of the new version.
         current = version == assets.version
-        keep = "public, max-age=31536000, immutable" if current else "no-store"
+        cache_control = "public, max-age=31536000, immutable" if current else "no-store"
         return Response(
-            asset.content, content_type=asset.content_type, headers={"Cache-Control": keep}
+            asset.content, content_type=asset.content_type, headers={"Cache-Control": cache_control}
         )
 
     return pages

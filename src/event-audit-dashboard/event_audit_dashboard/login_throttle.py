@@ -1,7 +1,7 @@
-"""The brake on guessing: after a few failures, each further try has to wait longer. Pure.
+"""Limits failed sign-ins: after some failures, each further attempt has to wait longer. Pure.
 
-An attempt counts as failed when it begins and is forgiven when it succeeds, so a hundred attempts
-at the same moment are still a hundred attempts.
+An attempt counts as failed when it starts, and is removed when it succeeds. Therefore 100 parallel
+attempts count as 100 attempts.
 """
 
 import ipaddress
@@ -11,20 +11,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-#: Failures of one user from one address that nobody has to wait for.
+#: Failures of one user from one address before the user has to wait.
 FREE_PER_USER: Final = 5
-#: Failures from one address, whoever it claims to be.
+#: Failures from one address, for all user names together, before the address has to wait.
 FREE_PER_ADDRESS: Final = 20
 FIRST_WAIT_SECONDS: Final = 2.0
-LONGEST_WAIT_SECONDS: Final = 15 * 60.0
-#: The longest quiet after which failures are forgotten.
+MAX_WAIT_SECONDS: Final = 15 * 60.0
+#: Failures are forgotten after this time without another attempt.
 MEMORY_SECONDS: Final = 60 * 60.0
 MAX_RECORDS: Final = 10_000
 
 
 @dataclass(frozen=True)
 class Key:
-    """Whose attempts are counted together, and how many are free."""
+    """Attempts with the same key are counted together; the first ``free`` failures are free."""
 
     name: tuple[str, ...]
     free: int
@@ -37,35 +37,38 @@ class _Record:
 
 
 def keys(address: str, user: str) -> tuple[Key, ...]:
-    """The counts that an attempt touches. An IPv6 network of 64 bits is one address."""
-    where = _network(address)
+    """The keys that an attempt counts for. An IPv6 network of 64 bits counts as one address."""
+    network = _network(address)
     return (
-        Key(("user", where, user[:128]), FREE_PER_USER),
-        Key(("address", where), FREE_PER_ADDRESS),
+        Key(("user", network, user[:128]), FREE_PER_USER),
+        Key(("address", network), FREE_PER_ADDRESS),
     )
 
 
-class Brake:
-    """Counts attempts in the memory of this process; the oldest records make room for new ones."""
+class LoginThrottle:
+    """Counts attempts in the memory of this process; the oldest records are evicted first."""
 
     def __init__(self, *, max_records: int = MAX_RECORDS) -> None:
         self._records: OrderedDict[tuple[str, ...], _Record] = OrderedDict()
         self._max = max_records
         self._lock = threading.Lock()
 
-    def admit(self, of: Sequence[Key], *, now: float) -> float:
-        """Count an attempt and return 0, or return the seconds that it has to wait first."""
+    def admit(self, attempt: Sequence[Key], *, now: float) -> float:
+        """Count an attempt and return 0, or return the seconds until the next allowed attempt.
+
+        ``now`` is in seconds of a monotonic clock.
+        """
         with self._lock:
-            wait = max(self._wait(key, now) for key in of)
+            wait = max(self._wait(key, now) for key in attempt)
             if wait == 0:
-                for key in of:
+                for key in attempt:
                     self._count(key, now)
             return wait
 
-    def forgive(self, of: Sequence[Key]) -> None:
-        """The attempt was right: forget the user's failures, and this one of the address."""
+    def forgive(self, attempt: Sequence[Key]) -> None:
+        """Remove an attempt that succeeded: all failures of the user, one of the address."""
         with self._lock:
-            for key in of:
+            for key in attempt:
                 record = self._records.get(key.name)
                 if record and key.name[0] == "address" and record.failures > 1:
                     record.failures -= 1
@@ -82,7 +85,7 @@ class Brake:
         over = record.failures - key.free
         if over < 0:
             return 0.0
-        wait = min(FIRST_WAIT_SECONDS * 2.0 ** min(over, 30), LONGEST_WAIT_SECONDS)
+        wait = min(FIRST_WAIT_SECONDS * 2.0 ** min(over, 30), MAX_WAIT_SECONDS)
         return float(max(0.0, record.newest + wait - now))
 
     def _count(self, key: Key, now: float) -> None:

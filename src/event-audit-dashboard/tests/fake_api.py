@@ -1,7 +1,7 @@
-"""A small real HTTP server that speaks the notification service's API, with alerts of all kinds.
+"""An HTTP server with the API of the notification service and generated alerts.
 
-Run it to work on the look of the pages: ``python tests/dashboard_stand_in.py`` starts it and a
-dashboard in front of it, and lets a new alert arrive now and then.
+``python tests/fake_api.py`` starts it with a dashboard and adds a new alert every 20 seconds, for
+work on the pages.
 """
 
 import base64
@@ -69,17 +69,17 @@ RESOURCES = ["/etc/passwd", "/etc/shadow", "auditd.service", "secrets/prod/db-pa
 
 
 def alert(number: int, *, now: dt.datetime, **fields: Any) -> dict[str, Any]:
-    """One alert with its findings, always the same for a number."""
-    dice = random.Random(number)
+    """The alert with this number; the same number gives the same alert."""
+    rng = random.Random(number)
     title, level, severity, tags = RULES[number % len(RULES)]
-    user, host = dice.choice(USERS), dice.choice(HOSTS)
+    user, host = rng.choice(USERS), rng.choice(HOSTS)
     last = now - dt.timedelta(seconds=number * number * 11 + 3)
-    ip = dice.choice([f"203.0.113.{dice.randrange(1, 255)}", "2001:db8:85a3::8a2e:370:7334", None])
-    count = dice.choice([3, 5, 12, 48, 310, 12_400])
+    ip = rng.choice([f"203.0.113.{rng.randrange(1, 255)}", "2001:db8:85a3::8a2e:370:7334", None])
+    count = rng.choice([3, 5, 12, 48, 310, 12_400])
     alert_id = str(uuid.UUID(int=number + (7 << 100)))
-    whole = {
+    record = {
         "alert_id": alert_id,
-        "status": dice.choice(["open", "open", "open", "acknowledged", "resolved"]),
+        "status": rng.choice(["open", "open", "open", "acknowledged", "resolved"]),
         "severity": severity,
         "rule": {
             "id": str(uuid.UUID(int=number % len(RULES) + 99)),
@@ -95,12 +95,12 @@ def alert(number: int, *, now: dt.datetime, **fields: Any) -> dict[str, Any]:
         "entity": {"user_id": user, "server_hostname": host},
         "actor": user,
         "client_ip": ip,
-        "resource": dice.choice(RESOURCES),
+        "resource": rng.choice(RESOURCES),
         "server_hostname": host,
         "environment": "local",
         "count": count,
         "finding_count": 1 + number % 9,
-        "first_seen": stamp(last - dt.timedelta(seconds=dice.randrange(2, 9000))),
+        "first_seen": stamp(last - dt.timedelta(seconds=rng.randrange(2, 9000))),
         "last_seen": stamp(last),
         "opened_at": stamp(last),
         "updated_at": stamp(last),
@@ -108,25 +108,25 @@ def alert(number: int, *, now: dt.datetime, **fields: Any) -> dict[str, Any]:
         "previous_alert_id": None,
         "a_field_of_tomorrow": 1,
     }
-    opened = fields.get("last_seen", whole["last_seen"])
-    return {**whole, "opened_at": opened, **fields}
+    opened = fields.get("last_seen", record["last_seen"])
+    return {**record, "opened_at": opened, **fields}
 
 
-def findings(one: dict[str, Any]) -> list[dict[str, Any]]:
-    """What the rule saw, newest first, spread over the time of the alert."""
-    first, last = (dt.datetime.fromisoformat(one[name]) for name in ("first_seen", "last_seen"))
-    parts = min(one["finding_count"], 50)
+def findings(item: dict[str, Any]) -> list[dict[str, Any]]:
+    """The findings of an alert, newest first."""
+    first, last = (dt.datetime.fromisoformat(item[name]) for name in ("first_seen", "last_seen"))
+    parts = min(item["finding_count"], 50)
     found = []
     for part in range(parts):
         start = first + (last - first) * part / parts
         end = start + (last - first) / parts * 0.6 if parts > 1 else last
         if part == parts - 1:
             end = last
-        count = max(1, one["count"] * (part + 1) // (parts * 2))
+        count = max(1, item["count"] * (part + 1) // (parts * 2))
         named = min(count, 14)
         events = [
             {
-                "event_id": f"{one['alert_id'][-6:]}-{part}-{n}",
+                "event_id": f"{item['alert_id'][-6:]}-{part}-{n}",
                 "timestamp": stamp(start + (end - start) * n / max(1, named - 1)),
             }
             for n in range(named)
@@ -136,23 +136,23 @@ def findings(one: dict[str, Any]) -> list[dict[str, Any]]:
             "timestamp": events[0]["timestamp"],
             "event_type": "user_login",
             "action_result": "FAILURE",
-            "user_id": one["actor"],
-            "server_hostname": one["server_hostname"],
-            "client_ip": one["client_ip"],
-            "details": {"method": "password", "note": one["title"]},
+            "user_id": item["actor"],
+            "server_hostname": item["server_hostname"],
+            "client_ip": item["client_ip"],
+            "details": {"method": "password", "note": item["title"]},
         }
         found.append(
             {
-                "finding_id": str(uuid.uuid5(uuid.UUID(int=1), f"{one['alert_id']}{part}")),
+                "finding_id": str(uuid.uuid5(uuid.UUID(int=1), f"{item['alert_id']}{part}")),
                 "bucket_start": stamp(start),
                 "first_seen": stamp(start),
                 "last_seen": stamp(end),
                 "count": count,
-                "severity": one["severity"],
+                "severity": item["severity"],
                 "description": f"{count:,} events within 60 seconds.",
                 "rule_revision": "a3f9c1e",
                 "correlation_id": f"req-{part:04d}",
-                "approximate": one["approximate"],
+                "approximate": item["approximate"],
                 "evidence": {
                     "events": events,
                     "first_event": event,
@@ -164,7 +164,7 @@ def findings(one: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def hostile(now: dt.datetime) -> list[dict[str, Any]]:
-    """What an attacker would like to see on an analyst's screen."""
+    """Alerts with text that an attacker controls."""
     script = "<script>alert('owned')</script>"
     return [
         alert(
@@ -216,42 +216,42 @@ def hostile(now: dt.datetime) -> list[dict[str, Any]]:
     ]
 
 
-def stamp(moment: dt.datetime) -> str:
+def stamp(timestamp: dt.datetime) -> str:
     """RFC 3339."""
-    return moment.isoformat().replace("+00:00", "Z")
+    return timestamp.isoformat().replace("+00:00", "Z")
 
 
-class StandIn:
-    """The server. ``mode`` says how it behaves: ok, down (503), garbage, slow, denied, broken."""
+class FakeApi:
+    """The server. ``mode`` is ok, down (503), garbage, html, slow, denied or broken."""
 
     def __init__(self) -> None:
-        self._app = flask.Flask("stand-in")
+        self._app = flask.Flask("fake API")
         self._app.before_request(self._before)
         self._app.add_url_rule("/healthz", view_func=lambda: {"status": "alive"}, endpoint="h")
         self._app.add_url_rule("/alerts", view_func=self._list, endpoint="l")
-        self._app.add_url_rule("/alerts/<alert_id>", view_func=self._one, endpoint="o")
+        self._app.add_url_rule("/alerts/<alert_id>", view_func=self._get, endpoint="o")
         self.port = 0
         self._server: BaseWSGIServer | None = None
         self.reset()
 
     def reset(self) -> None:
-        """Forget everything, and listen."""
+        """Delete all alerts and start the server."""
         self.alerts: list[dict[str, Any]] = []
         self.mode = "ok"
-        self.asked: list[tuple[str, dict[str, str], dict[str, str]]] = []
+        self.requests: list[tuple[str, dict[str, str], dict[str, str]]] = []
         self.released = threading.Event()
         if self._server is None:
             self.start()
 
     def start(self) -> None:
-        """Listen, on the port of before if there was one."""
+        """Start the server, on its previous port if it had one."""
         self._server = make_server("127.0.0.1", self.port, self._app, threaded=True)
         self.port = self._server.server_port
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,))
         self._thread.start()
 
     def stop(self) -> None:
-        """Refuse connections from now on."""
+        """Stop the server."""
         self.released.set()
         if self._server is not None:
             self._server.shutdown()
@@ -261,16 +261,16 @@ class StandIn:
 
     @property
     def last_query(self) -> dict[str, str]:
-        """What the list was asked last, without what only counts."""
+        """The last list request that was not only for its counts."""
         return [
-            query for path, query, _ in self.asked if path == "/alerts" and query["limit"] != "1"
+            query for path, query, _ in self.requests if path == "/alerts" and query["limit"] != "1"
         ][-1]
 
     def _before(self) -> Any:
         request = flask.request
         if request.path == "/healthz":
             return None
-        self.asked.append((request.path, request.args.to_dict(), dict(request.headers)))
+        self.requests.append((request.path, request.args.to_dict(), dict(request.headers)))
         if request.headers.get("Authorization") != f"Bearer {TOKEN}" or self.mode == "denied":
             return {"title": "Unauthorized", "status": 401}, 401
         match self.mode:
@@ -287,8 +287,8 @@ class StandIn:
         return None
 
     def _list(self) -> Any:
-        asked = flask.request.args
-        cursor = asked.get("cursor", "")
+        args = flask.request.args
+        cursor = args.get("cursor", "")
         try:
             start = int(base64.urlsafe_b64decode(cursor)) if cursor else 0
         except ValueError:
@@ -298,17 +298,17 @@ class StandIn:
                 "detail": "cursor: not one of <ours>",
             }, 400
         found = sorted(
-            filter(lambda one: _fits(one, asked), self.alerts),
-            key=lambda one: one["opened_at"] or one["last_seen"],
+            filter(lambda item: _fits(item, args), self.alerts),
+            key=lambda item: item["opened_at"] or item["last_seen"],
             reverse=True,
         )
-        limit = int(asked["limit"])
+        limit = int(args["limit"])
         more = start + limit < len(found)
         counts: dict[str, Any] = {"total": len(found), "by_severity": {}}
         for status in ("open", "acknowledged", "resolved"):
-            counts[status] = sum(one["status"] == status for one in found)
+            counts[status] = sum(item["status"] == status for item in found)
         for severity in ("CRITICAL", "WARNING", "INFO"):
-            counts["by_severity"][severity] = sum(one["severity"] == severity for one in found)
+            counts["by_severity"][severity] = sum(item["severity"] == severity for item in found)
         return {
             "alerts": found[start : start + limit],
             "counts": counts,
@@ -317,26 +317,26 @@ class StandIn:
             else None,
         }
 
-    def _one(self, alert_id: str) -> Any:
-        for one in self.alerts:
-            if one["alert_id"] == alert_id:
-                return {**one, "findings": findings(one), "findings_total": one["finding_count"]}
+    def _get(self, alert_id: str) -> Any:
+        for item in self.alerts:
+            if item["alert_id"] == alert_id:
+                return {**item, "findings": findings(item), "findings_total": item["finding_count"]}
         return {"title": "Not found", "status": 404}, 404
 
 
-def _fits(one: dict[str, Any], asked: Any) -> bool:
+def _fits(item: dict[str, Any], args: Any) -> bool:
     for name in ("status", "severity"):
-        if asked.get(name) and one[name] not in asked[name].split(","):
+        if args.get(name) and item[name] not in args[name].split(","):
             return False
-    if any(asked.get(name) and one[field] != asked[name] for name, field in NAMES.items()):
+    if any(args.get(name) and item[field] != args[name] for name, field in NAMES.items()):
         return False
-    if asked.get("rule") and one["rule"]["id"] != asked["rule"]:
+    if args.get("rule") and item["rule"]["id"] != args["rule"]:
         return False
-    if asked.get("since") and dt.datetime.fromisoformat(
-        one["last_seen"]
-    ) < dt.datetime.fromisoformat(asked["since"]):
+    if args.get("since") and dt.datetime.fromisoformat(
+        item["last_seen"]
+    ) < dt.datetime.fromisoformat(args["since"]):
         return False
-    return asked.get("q", "").lower() in json.dumps([one["title"], one["description"]]).lower()
+    return args.get("q", "").lower() in json.dumps([item["title"], item["description"]]).lower()
 
 
 if __name__ == "__main__":
@@ -345,7 +345,7 @@ if __name__ == "__main__":
     import sys
     import time
 
-    api = StandIn()
+    api = FakeApi()
     start = dt.datetime.now(dt.UTC)
     api.alerts = [*hostile(start), *(alert(number, now=start) for number in range(60))]
     settings = {
