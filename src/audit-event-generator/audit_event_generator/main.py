@@ -1,17 +1,21 @@
-"""Wires the service together, runs it, and ends it in order."""
+"""Connect the parts of the service, run it, and stop it in order."""
 
 import secrets
 
-from audit_event_generator.delivery import Delivery
+from audit_event_generator.event_publisher import EventPublisher
 from audit_event_generator.metrics import Metrics
 from audit_event_generator.settings import Settings
-from audit_event_generator.stream import Stream
+from audit_event_generator.synthetic_stream import SyntheticStream
 from audit_event_generator.web import app
 from auditflow.amqp import Publisher, connection_parameters
 from auditflow.http import serving
 from auditflow.http.health import Health
 from auditflow.http.tokens import Tokens
+<<<<<<< HEAD
 from auditflow.telemetry.metrics import create_registry
+=======
+from auditflow.telemetry.metrics import create_registry
+>>>>>>> e5986f2 (wip)
 
 
 def main() -> None:
@@ -20,14 +24,22 @@ def main() -> None:
 
 
 def run(settings: Settings) -> None:
+<<<<<<< HEAD
     """Serve until told to stop."""
     registry = create_registry(app.SERVICE, settings)
     metrics = Metrics(registry)
     publisher = Publisher(connection_parameters(settings, name=app.SERVICE))
     delivery = Delivery(publisher, metrics)
+=======
+    """Serve until a signal stops the process."""
+    registry = create_registry(app.SERVICE, settings)
+    metrics = Metrics(registry)
+    publisher = Publisher(connection_parameters(settings, name=app.SERVICE))
+    event_publisher = EventPublisher(publisher, metrics)
+>>>>>>> e5986f2 (wip)
     seed = settings.generator_seed
-    stream = Stream(
-        delivery,
+    stream = SyntheticStream(
+        event_publisher,
         metrics,
         rate=settings.rate,
         seed=secrets.randbits(32) if seed is None else seed,
@@ -37,7 +49,7 @@ def run(settings: Settings) -> None:
         {"rabbitmq": publisher.check}, alive=lambda: publisher.alive() or stream.alive()
     )
     web = app.create(
-        delivery=delivery,
+        event_publisher=event_publisher,
         metrics=metrics,
         health=health,
         registry=registry,
@@ -51,7 +63,7 @@ def run(settings: Settings) -> None:
 
     def stop() -> None:
         health.stop()
-        stream.ask_to_stop()
+        stream.request_stop()
 
     publisher.start()
     stream.start()

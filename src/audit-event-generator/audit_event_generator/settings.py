@@ -1,4 +1,4 @@
-"""What the service reads from the environment, once, at its start."""
+"""The settings of the service. They are read once, at start."""
 
 from typing import Annotated, Final
 
@@ -6,36 +6,35 @@ from pydantic import Field, ValidationInfo, field_validator
 
 from auditflow.settings import Port, RabbitMQSettings, Secret, ServiceSettings
 
-#: Beyond this one process of this service cannot go.
+#: Maximum rate of one process, in events per second.
 MAX_RATE: Final = 20_000.0
 
 
 class Settings(ServiceSettings, RabbitMQSettings):
     """The variables are the field names in capitals.
 
-    The stream is off unless a rate is given: invented events do not belong among real ones by
-    default.
+    The synthetic stream is off by default, so that synthetic events do not mix with real ones.
     """
 
     port: Port = 5000
-    #: Who sends events must know it.
+    #: The token that senders must present.
     ingest_token: Secret
-    #: What they knew before, for as long as some still show it.
+    #: The previous token. It is accepted too, while the token is rotated.
     ingest_token_before: Secret | None = None
-    #: What GitHub signs its webhooks with. Such a signature then stands for the token.
+    #: The secret that GitHub signs its webhooks with. The signature then replaces the token.
     github_webhook_secret: Secret | None = None
-    #: Synthetic events per second. One a minute is 0.0167.
+    #: Synthetic events per second. 0.0167 is one per minute.
     generator_rate: Annotated[float | None, Field(ge=0, le=MAX_RATE, allow_inf_nan=False)] = None
-    #: The same seed tells the same story. Without one, each start tells another.
+    #: Seed of the synthetic stream. The default is a random seed at each start.
     generator_seed: int | None = None
-    #: Seconds between two synthetic events: the rate, said the other way round.
+    #: Seconds between two synthetic events. An alternative to ``generator_rate``.
     event_generation_interval_seconds: Annotated[
         float | None, Field(ge=1 / MAX_RATE, allow_inf_nan=False)
     ] = None
 
     @field_validator("event_generation_interval_seconds")
     @classmethod
-    def _agrees_with_the_rate(cls, interval: float | None, info: ValidationInfo) -> float | None:
+    def _matches_rate(cls, interval: float | None, info: ValidationInfo) -> float | None:
         rate = info.data.get("generator_rate")
         if interval is not None and rate is not None and abs(rate * interval - 1) > 0.01:
             raise ValueError(

@@ -1,6 +1,6 @@
-"""Foreign records become events. Pure: bytes in, events or faults out.
+"""Convert records of other systems to events. Pure: bytes in, events or faults out.
 
-``batch.take`` drives an adapter over records; each adapter (``native``, ``kubernetes``,
-``cloudtrail``, ``auditd``, ``github``, ``okta``, ``gcp``) turns one record into an ``Event`` or
-raises ``ContractError``. ``sources`` names them all.
+``sources.SOURCES`` is the table of all sources. Each source has an adapter module with two
+functions: ``split`` divides a body into records, ``to_event`` converts one record to an ``Event``.
+``batch.convert`` applies them to a request.
 """

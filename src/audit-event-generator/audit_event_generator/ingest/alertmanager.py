@@ -1,6 +1,6 @@
-"""What Prometheus' Alertmanager sends to a webhook: a group of alerts, firing or resolved.
+"""Prometheus Alertmanager: webhook notifications, each with firing or resolved alerts.
 
-The fields: https://prometheus.io/docs/alerting/latest/configuration/#webhook_config
+Fields: https://prometheus.io/docs/alerting/latest/configuration/#webhook_config
 """
 
 import datetime as dt
@@ -10,13 +10,12 @@ from typing import Annotated, Final, Literal
 import msgspec
 from msgspec import Meta, Raw, Struct, field
 
-from audit_event_generator.ingest import documents
-from auditflow.contract import bounds
+from audit_event_generator.ingest import json_records, raw_json
 from auditflow.contract.event import Event, LogSource, Severity, Timestamp
 from auditflow.errors import ContractError
 
 LOG_SOURCE: Final = LogSource(product="prometheus", service="alertmanager")
-#: What the label severity says, here and where others chose the names.
+#: Values of the label ``severity``: those of this platform and common alternatives.
 _SEVERITIES: Final = {
     "page": Severity.CRITICAL,
     "critical": Severity.CRITICAL,
@@ -27,7 +26,7 @@ _NonEmpty = Annotated[str, Meta(min_length=1)]
 
 
 class Alert(Struct, rename="camel", gc=False):
-    """One of ``alerts``; the whole of it stays in ``Event.record``."""
+    """An element of ``alerts``. ``Event.record`` keeps the complete element."""
 
     status: Literal["firing", "resolved"]
     fingerprint: _NonEmpty
@@ -41,36 +40,32 @@ class Alert(Struct, rename="camel", gc=False):
 _read = msgspec.json.Decoder(Alert).decode
 
 
-def records(body: bytes) -> Iterator[tuple[str, bytes]]:
-    """The alerts in a body: those of a notification, an array, lines, or a single one.
+def split(body: bytes) -> Iterator[tuple[str, bytes]]:
+    """Yield the alerts of a notification, an array or lines, or a single alert.
 
     Raises:
-        ContractError: it is none of them (``envelope.Malformed``: not JSON at all).
+        ContractError: the body has none of these shapes.
+        raw_json.MalformedJSON: the body is not JSON.
     """
-    return documents.records(body, _of_notification)
+    return json_records.split(body, _unwrap_notification)
 
 
-def event_of(item: bytes) -> Event:
-    """The event of one alert. A notification that is repeated gives the same event again.
+def to_event(record: bytes) -> Event:
+    """Convert one alert. A repeated notification gives the same event.
 
     Raises:
-        ContractError: what does not fit, and where.
+        ContractError: the alert lacks a required field or a field has a wrong type.
     """
-    try:
-        alert = _read(item)
-    except RecursionError:
-        raise ContractError(f"nested deeper than {bounds.MAX_DEPTH} levels") from None
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise ContractError(str(error)) from None
+    alert = raw_json.read_record(_read, record)
     resolved = alert.status == "resolved"
     if resolved and alert.ends_at is None:
         raise ContractError("Object missing required field `endsAt`")
-    began = alert.starts_at.astimezone(dt.UTC)
+    started = alert.starts_at.astimezone(dt.UTC)
     ended = alert.ends_at.astimezone(dt.UTC) if resolved and alert.ends_at else None
     severity = _SEVERITIES.get(alert.labels.get("severity", ""), Severity.INFO)
     return Event(
-        event_id=f"{alert.fingerprint}:{began.isoformat()}:{alert.status}",
-        timestamp=ended or began,
+        event_id=f"{alert.fingerprint}:{started.isoformat()}:{alert.status}",
+        timestamp=ended or started,
         event_type=f"alert_{alert.status}",
         source_service="alertmanager",
         severity=Severity.INFO if resolved else severity,
@@ -83,9 +78,9 @@ def event_of(item: bytes) -> Event:
             "generatorURL": alert.generator_url,
         },
         logsource=LOG_SOURCE,
-        record=Raw(item),
+        record=Raw(record),
     )
 
 
-def _of_notification(document: Mapping[str, Raw]) -> tuple[str, bytes] | None:
+def _unwrap_notification(document: Mapping[str, Raw]) -> tuple[str, bytes] | None:
     return ("alerts", bytes(document["alerts"])) if "alerts" in document else None

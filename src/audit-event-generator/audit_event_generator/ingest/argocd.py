@@ -1,26 +1,30 @@
-"""What a person did in Argo CD, as Argo CD tells Kubernetes.
+"""Actions of people in Argo CD, from the Kubernetes Events that Argo CD creates.
 
-argocd-server writes an Event for each act of a person, under its own name; who it was stands
-inside. So the API server's audit log brings it, when its policy records the bodies of these Events.
-The shape: https://github.com/argoproj/argo-cd/blob/v3.6.1/util/argo/audit_logger.go
+argocd-server creates an Event for each action of a person. The author of the request is
+argocd-server; the Event's content names the person. The API server's audit log contains the Event
+if the audit policy records the request bodies of these Events.
+Shape: https://github.com/argoproj/argo-cd/blob/v3.6.1/util/argo/audit_logger.go
 """
 
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 from msgspec import Struct
+
+from audit_event_generator.ingest import raw_json
+from auditflow.errors import ContractError
 
 _COMPONENT: Final = "argocd-server"
 _SERVICE_ACCOUNT: Final = "system:serviceaccount:"
 
 
 class Metadata(Struct, gc=False):
-    """The annotations in which Argo CD keeps the user."""
+    """The annotations. Argo CD stores the user there."""
 
     annotations: dict[str, str] | None = None
 
 
-class Involved(Struct, gc=False):
+class InvolvedObject(Struct, gc=False):
     """An Application, a project or an ApplicationSet."""
 
     kind: str = ""
@@ -28,52 +32,55 @@ class Involved(Struct, gc=False):
     namespace: str = ""
 
 
-class Source(Struct, gc=False):
-    """Which part of Argo CD wrote it."""
+class EventSource(Struct, gc=False):
+    """The component of Argo CD that created the Event."""
 
     component: str = ""
 
 
-class Act(Struct, rename="camel", gc=False):
-    """An act of a person in Argo CD. ``reason`` is its kind, ``message`` begins with the user."""
+class UserAction(Struct, rename="camel", gc=False):
+    """An action of a person. ``reason`` is its kind; ``message`` starts with the user's name."""
 
-    source: Source
-    involved_object: Involved
+    source: EventSource
+    involved_object: InvolvedObject
     metadata: Metadata
     reason: str = ""
     message: str = ""
 
     @property
     def user(self) -> str | None:
-        """Who it was. A project's Event has it only in its message, before the last two words."""
-        named = (self.metadata.annotations or {}).get("user")
-        if named:
-            return named
+        """The person. The Event of a project has it only in the message, before the last two words."""
+        annotated = (self.metadata.annotations or {}).get("user")
+        if annotated:
+            return annotated
         return self.message.rpartition(" ")[0].rpartition(" ")[0] or None
 
     @property
     def event_type(self) -> str:
-        """The kind of act, e.g. ``argocd OperationStarted``: one of a few."""
+        """The kind of action, for example ``argocd OperationStarted``. There are about ten kinds."""
         return f"argocd {self.reason}"
 
     @property
     def resource(self) -> str:
-        """Where: ``argocd/applications/prod-dashboard``."""
-        involved = self.involved_object
-        return f"{involved.namespace}/{involved.kind.lower()}s/{involved.name}"
+        """The object of the action: ``argocd/applications/prod-dashboard``."""
+        reference = self.involved_object
+        return f"{reference.namespace}/{reference.kind.lower()}s/{reference.name}"
 
 
-def act(author: str | None, document: Any) -> Act | None:
-    """The act that an Event tells of; None when it is another Event, or somebody pretends.
+_read = msgspec.json.Decoder(UserAction).decode
 
-    ``author`` is who created the Event, ``document`` the Event (core/v1) as decoded JSON.
+
+def user_action(author: str | None, document: bytes) -> UserAction | None:
+    """Return the action that an Event describes; None if Argo CD did not create the Event.
+
+    ``author`` is the user that created the Event; ``document`` is the Event (core/v1) as JSON.
     """
     if not (author or "").startswith(_SERVICE_ACCOUNT) or not (author or "").endswith(
         f":{_COMPONENT}"
     ):
         return None
     try:
-        found = msgspec.convert(document, Act)
-    except msgspec.ValidationError:
+        action = raw_json.read_record(_read, document)
+    except ContractError:
         return None
-    return found if found.source.component == _COMPONENT and found.reason else None
+    return action if action.source.component == _COMPONENT and action.reason else None

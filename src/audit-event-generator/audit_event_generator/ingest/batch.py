@@ -1,57 +1,59 @@
-"""A batch of records of which each stands for itself: what fits is taken, the rest is named."""
+"""Convert the records of a request. A record that cannot become an event does not stop the others."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
-from audit_event_generator.ingest.sealing import Sealed, seal
+from audit_event_generator.ingest.encoding import EncodedEvent, encode
 from auditflow.contract.event import Event
 from auditflow.errors import ContractError
 from auditflow.http.problem import Fault
 
-#: Faults that an answer names; the rest is only counted.
+#: Maximum number of faults in a response. All further faults are only counted.
 MAX_FAULTS: Final = 100
-#: Records of one request. With the bound on its bytes it keeps an answer under a second.
+#: Maximum number of records in a request. With the limit on bytes it keeps a response under 1 s.
 MAX_RECORDS: Final = 20_000
 
-#: Turns one record into an event, or raises ContractError.
+#: Converts one record to an event. Raises ContractError.
 Adapter = Callable[[bytes], Event]
 
 
-class TooMany(ContractError):
-    """A request holds more records than are taken at once."""
+class TooManyRecords(ContractError):
+    """A request contains more than ``MAX_RECORDS`` records."""
 
 
 @dataclass
 class Batch:
-    """What became of a request's records."""
+    """The converted records of a request."""
 
-    sealed: list[Sealed] = field(default_factory=list)
+    events: list[EncodedEvent] = field(default_factory=list)
     refused: int = 0
     faults: list[Fault] = field(default_factory=list)
 
     @property
     def total(self) -> int:
-        return len(self.sealed) + self.refused
+        """Number of records."""
+        return len(self.events) + self.refused
 
     def refuse(self, where: str, what: str) -> None:
+        """Count a record that cannot become an event."""
         self.refused += 1
         if len(self.faults) < MAX_FAULTS:
             self.faults.append(Fault(where, what))
 
 
-def take(records: Iterable[tuple[str, bytes]], adapt: Adapter) -> Batch:
-    """Adapt and seal each record. ``records`` yields where a record stands, and its bytes.
+def convert(records: Iterable[tuple[str, bytes]], to_event: Adapter) -> Batch:
+    """Convert each record. ``records`` yields the location and the bytes of each record.
 
     Raises:
-        TooMany: more than ``MAX_RECORDS``; nothing is taken then.
+        TooManyRecords: there are more than ``MAX_RECORDS``. No record is accepted.
     """
     batch = Batch()
     for where, record in records:
         if batch.total == MAX_RECORDS:
-            raise TooMany(f"more than {MAX_RECORDS} records: send them in smaller parts")
+            raise TooManyRecords(f"more than {MAX_RECORDS} records: send them in several requests")
         try:
-            batch.sealed.append(seal(adapt(record)))
+            batch.events.append(encode(to_event(record)))
         except ContractError as error:
             batch.refuse(where, str(error))
     return batch

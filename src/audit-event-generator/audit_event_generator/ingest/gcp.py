@@ -1,7 +1,7 @@
-"""The Cloud Audit Logs of Google Cloud: lines (a log sink), an array, or a Pub/Sub push.
+"""Google Cloud Audit Logs: lines (a log sink), an array, or a Pub/Sub push.
 
-A LogEntry: https://cloud.google.com/logging/docs/reference/v2/rest/v2/LogEntry
-Its payload: https://cloud.google.com/logging/docs/reference/audit/auditlog/rest/Shared.Types/AuditLog
+LogEntry: https://cloud.google.com/logging/docs/reference/v2/rest/v2/LogEntry
+Payload: https://cloud.google.com/logging/docs/reference/audit/auditlog/rest/Shared.Types/AuditLog
 Push delivery: https://cloud.google.com/pubsub/docs/push
 """
 
@@ -14,8 +14,8 @@ from typing import Annotated, Any, Final
 import msgspec
 from msgspec import Meta, Raw, Struct
 
-from audit_event_generator.ingest import documents, envelope
-from auditflow.contract import bounds, identity
+from audit_event_generator.ingest import json_records, raw_json
+from auditflow.contract import identity
 from auditflow.contract.event import Event, LogSource, Severity, Timestamp
 from auditflow.errors import ContractError
 
@@ -44,21 +44,21 @@ class Request(Struct, rename="camel", gc=False):
 
 
 class Status(Struct, gc=False):
-    """google.rpc.Status: no code, or 0, is a success."""
+    """google.rpc.Status. No code and code 0 mean success."""
 
     code: int | None = None
     message: str | None = None
 
 
 class Permission(Struct, gc=False):
-    """authorizationInfo: one permission that was asked for."""
+    """An element of authorizationInfo: one requested permission."""
 
     permission: str | None = None
     granted: bool | None = None
 
 
 class Payload(Struct, rename="camel", gc=False):
-    """The parts of an AuditLog that are read here."""
+    """The fields of an AuditLog that are used here."""
 
     method_name: Annotated[str, Meta(min_length=1)]
     type: str | None = msgspec.field(name="@type", default=None)
@@ -78,7 +78,7 @@ class Resource(Struct, gc=False):
 
 
 class Record(Struct, rename="camel", gc=False):
-    """The fields of a LogEntry that are read here; the others stay in ``Event.record``."""
+    """The fields of a LogEntry that are used here. ``Event.record`` keeps the complete entry."""
 
     timestamp: Timestamp
     proto_payload: Payload
@@ -91,51 +91,52 @@ class Record(Struct, rename="camel", gc=False):
 _read = msgspec.json.Decoder(Record).decode
 
 
-def records(body: bytes) -> Iterator[tuple[str, bytes]]:
-    """The entries in a body: an array, lines, ``{"entries": [...]}``, a Pub/Sub push, or one.
+def split(body: bytes) -> Iterator[tuple[str, bytes]]:
+    """Yield the entries of an array, lines, ``{"entries": [...]}`` or a Pub/Sub push, or one entry.
 
     Raises:
-        ContractError: it is none of them (``envelope.Malformed``: not JSON at all).
+        ContractError: the body has none of these shapes.
+        raw_json.MalformedJSON: the body is not JSON.
     """
-    return documents.records(body, _unwrap)
+    return json_records.split(body, _unwrap)
 
 
-def event_of(item: bytes) -> Event:
-    """The event of one entry. ``event_type`` is the method, such as "SetIamPolicy".
+def to_event(record: bytes) -> Event:
+    """Convert one entry. ``event_type`` is the method, such as "SetIamPolicy".
 
-    ``insertId`` is unique among entries of the same time, so the two are the identifier. Public
-    rules know the payload's fields by the names that Filebeat gives them (``gcp.audit.*``) and that
-    Chronicle does (``data.protoPayload.*``): ``details`` has both beside our own.
+    ``insertId`` is unique among entries with the same timestamp. Timestamp and ``insertId`` are the
+    identifier. Public rules use Filebeat's field names (``gcp.audit.*``) or Chronicle's
+    (``data.protoPayload.*``). ``details`` has both.
 
     Raises:
-        ContractError: what does not fit, and where.
+        ContractError: the record lacks a required field or a field has a wrong type.
     """
-    try:
-        record = _read(item)
-    except RecursionError:
-        raise ContractError(f"nested deeper than {bounds.MAX_DEPTH} levels") from None
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise ContractError(str(error)) from None
-    payload = record.proto_payload
+    entry = raw_json.read_record(_read, record)
+    payload = entry.proto_payload
     if payload.type not in (None, _AUDIT_LOG):
         raise ContractError(f"Expected `{_AUDIT_LOG}`, got `{payload.type}` - at `$.protoPayload`")
     caller, request = payload.authentication_info, payload.request_metadata
-    moment = record.timestamp.astimezone(dt.UTC)
-    identifier = f"{moment.isoformat()}:{record.insert_id}"
-    fits = record.insert_id and len(identifier) <= _MAX_ID
+    timestamp = entry.timestamp.astimezone(dt.UTC)
+    identifier = f"{timestamp.isoformat()}:{entry.insert_id}"
+    is_valid = entry.insert_id and len(identifier) <= _MAX_ID
     return Event(
+<<<<<<< HEAD
         event_id=identifier if fits else identity.record_id(item),
         timestamp=moment,
+=======
+        event_id=identifier if is_valid else identity.record_id(record),
+        timestamp=timestamp,
+>>>>>>> e5986f2 (wip)
         event_type=payload.method_name[:128],
         source_service=payload.service_name,
-        severity=_SEVERITIES.get(record.severity or "", Severity.INFO),
+        severity=_SEVERITIES.get(entry.severity or "", Severity.INFO),
         user_id=(caller.principal_email or caller.principal_subject or None) if caller else None,
         action_result="FAILURE" if payload.status and payload.status.code else "SUCCESS",
         client_ip=(request.caller_ip or None) if request else None,
         resource=payload.resource_name or None,
-        details=_details(record),
+        details=_details(entry),
         logsource=LOG_SOURCE,
-        record=Raw(item),
+        record=Raw(record),
     )
 
 
@@ -143,12 +144,12 @@ def _unwrap(document: Mapping[str, Raw]) -> tuple[str, bytes] | None:
     if "entries" in document:
         return "entries", bytes(document["entries"])
     if "message" in document and "subscription" in document:
-        return "message.data", b"[" + _pushed(bytes(document["message"])) + b"]"
+        return "message.data", b"[" + _pushed_data(bytes(document["message"])) + b"]"
     return None
 
 
-def _pushed(message: bytes) -> bytes:
-    data = envelope.text(envelope.fields(message).get("data"))
+def _pushed_data(message: bytes) -> bytes:
+    data = raw_json.read_text(raw_json.read_object(message).get("data"))
     try:
         return base64.b64decode(data or "", validate=True)
     except binascii.Error:
@@ -160,10 +161,10 @@ def _details(record: Record) -> dict[str, Any]:
     caller, resource = payload.authentication_info, record.resource or Resource()
     labels = resource.labels or {}
     permissions = [
-        {"permission": one.permission, "granted": one.granted}
-        for one in payload.authorization_info or []
+        {"permission": item.permission, "granted": item.granted}
+        for item in payload.authorization_info or []
     ]
-    found = {
+    values = {
         "project": labels.get("project_id"),
         "userAgent": (
             payload.request_metadata.caller_supplied_user_agent
@@ -186,4 +187,4 @@ def _details(record: Record) -> dict[str, Any]:
             }
         },
     }
-    return {name: value for name, value in found.items() if value}
+    return {name: value for name, value in values.items() if value}

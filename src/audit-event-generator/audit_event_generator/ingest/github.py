@@ -1,9 +1,9 @@
-"""The audit log of GitHub: as streamed (lines), exported (lines) or asked of its API (an array).
+"""GitHub audit log: streamed (lines), exported (lines), or from the API (an array).
 
 Streaming: https://docs.github.com/en/enterprise-cloud@latest/admin/monitoring-activity-in-your-enterprise/reviewing-audit-logs-for-your-enterprise/streaming-the-audit-log-for-your-enterprise
-The API: https://docs.github.com/en/enterprise-cloud@latest/rest/orgs/orgs#get-the-audit-log-for-an-organization
-The actions: https://docs.github.com/en/organizations/keeping-your-organization-secure/managing-security-settings-for-your-organization/audit-log-events-for-your-organization
-Webhooks have another shape: ``github_webhook``.
+API: https://docs.github.com/en/enterprise-cloud@latest/rest/orgs/orgs#get-the-audit-log-for-an-organization
+Actions: https://docs.github.com/en/organizations/keeping-your-organization-secure/managing-security-settings-for-your-organization/audit-log-events-for-your-organization
+Webhooks have another shape: see ``github_webhook``.
 """
 
 import datetime as dt
@@ -13,16 +13,16 @@ from typing import Annotated, Any, Final
 import msgspec
 from msgspec import Meta, Raw, Struct
 
-from audit_event_generator.ingest import documents
-from auditflow.contract import bounds, event, identity
+from audit_event_generator.ingest import json_records, raw_json
+from auditflow.contract import event, identity
 from auditflow.contract.event import Event, LogSource
 from auditflow.errors import ContractError
 
 #: As in SigmaHQ's rules under rules/application/github/audit.
 LOG_SOURCE: Final = LogSource(product="github", service="audit")
-#: Seconds since 1970 are below this for three thousand years, milliseconds are above it since 1973.
+#: Smaller timestamps are in seconds (until the year 5138), others in milliseconds (since 1973).
 _MILLISECONDS_FROM: Final = 10**11
-_Moment = Annotated[int, Meta(ge=0, lt=10**14)]
+_EpochTime = Annotated[int, Meta(ge=0, lt=10**14)]
 
 
 class Location(Struct, gc=False):
@@ -32,11 +32,11 @@ class Location(Struct, gc=False):
 
 
 class Record(Struct, gc=False):
-    """The fields that are read here; the others stay in ``Event.record``."""
+    """The fields that are used here. ``Event.record`` keeps the complete entry."""
 
     action: Annotated[str, Meta(min_length=1)]
-    timestamp: _Moment | None = msgspec.field(name="@timestamp", default=None)
-    created_at: _Moment | None = None
+    timestamp: _EpochTime | None = msgspec.field(name="@timestamp", default=None)
+    created_at: _EpochTime | None = None
     document_id: str | None = msgspec.field(name="_document_id", default=None)
     actor: str | None = None
     actor_ip: str | None = None
@@ -58,53 +58,57 @@ class Record(Struct, gc=False):
 _read = msgspec.json.Decoder(Record).decode
 
 
-def records(body: bytes) -> Iterator[tuple[str, bytes]]:
-    """The entries in a body: an array, lines, or a single one.
+def split(body: bytes) -> Iterator[tuple[str, bytes]]:
+    """Yield the entries of an array or lines, or a single entry.
 
     Raises:
-        ContractError: it is none of them (``envelope.Malformed``: not JSON at all).
+        ContractError: the body has none of these shapes.
+        raw_json.MalformedJSON: the body is not JSON.
     """
-    return documents.records(body)
+    return json_records.split(body)
 
 
-def event_of(item: bytes) -> Event:
-    """The event of one entry. ``event_type`` is the action, such as "repo.create".
+def to_event(record: bytes) -> Event:
+    """Convert one entry. ``event_type`` is the action, such as "repo.create".
 
-    An entry without ``_document_id`` is named by its bytes.
+    The identifier of an entry without ``_document_id`` is the UUIDv5 of its bytes.
 
     Raises:
-        ContractError: what does not fit, and where.
+        ContractError: the record lacks a required field or a field has a wrong type.
     """
-    try:
-        record = _read(item)
-    except RecursionError:
-        raise ContractError(f"nested deeper than {bounds.MAX_DEPTH} levels") from None
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise ContractError(str(error)) from None
-    moment = record.timestamp if record.timestamp is not None else record.created_at
-    if moment is None:
+    entry = raw_json.read_record(_read, record)
+    timestamp = entry.timestamp if entry.timestamp is not None else entry.created_at
+    if timestamp is None:
         raise ContractError("Object missing required field `@timestamp`")
     return Event(
+<<<<<<< HEAD
         event_id=record.document_id or identity.record_id(item),
         timestamp=_time(moment),
         event_type=record.action[:128],
+=======
+        event_id=entry.document_id or identity.record_id(record),
+        timestamp=_to_datetime(timestamp),
+        event_type=entry.action[:128],
+>>>>>>> e5986f2 (wip)
         source_service="github",
-        user_id=record.actor or None,
-        action_result="FAILURE" if "failed" in record.action else "SUCCESS",
-        client_ip=record.actor_ip or None,
-        resource=_resource(record),
-        details=_details(record),
+        user_id=entry.actor or None,
+        action_result="FAILURE" if "failed" in entry.action else "SUCCESS",
+        client_ip=entry.actor_ip or None,
+        resource=_resource(entry),
+        details=_details(entry),
         logsource=LOG_SOURCE,
-        record=Raw(item),
+        record=Raw(record),
     )
 
 
-def _time(moment: int) -> dt.datetime:
-    return event.from_epoch_ms(moment if moment >= _MILLISECONDS_FROM else moment * 1000)
+def _to_datetime(timestamp: int) -> dt.datetime:
+    return event.from_epoch_ms(
+        timestamp if timestamp >= _MILLISECONDS_FROM else timestamp * 1000
+    )
 
 
 def _organisation(record: Record) -> str | None:
-    # An entry about a whole enterprise lists its organisations.
+    # An entry about an enterprise lists its organisations.
     org = record.org[0] if isinstance(record.org, list) and record.org else record.org
     return org if isinstance(org, str) and org else None
 
@@ -116,7 +120,7 @@ def _resource(record: Record) -> str | None:
 
 def _details(record: Record) -> dict[str, Any] | None:
     location = record.actor_location
-    found = {
+    values = {
         "org": _organisation(record),
         "business": record.business,
         "repo": record.repo,
@@ -131,4 +135,4 @@ def _details(record: Record) -> dict[str, Any] | None:
         "previousVisibility": record.previous_visibility,
         "permission": record.permission,
     }
-    return {name: value for name, value in found.items() if value} or None
+    return {name: value for name, value in values.items() if value} or None

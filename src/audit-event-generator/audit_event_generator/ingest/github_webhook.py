@@ -1,4 +1,4 @@
-"""GitHub's webhooks: what happened in an organisation or repository, as it happens.
+"""GitHub webhooks: events of an organisation or a repository.
 
 Payloads: https://docs.github.com/en/webhooks/webhook-events-and-payloads
 Signatures: https://docs.github.com/en/webhooks/using-webhooks/validating-webhook-deliveries
@@ -12,25 +12,25 @@ from typing import Any, Final
 import msgspec
 from msgspec import Raw, Struct
 
-from audit_event_generator.ingest import envelope
-from auditflow.contract import bounds
+from audit_event_generator.ingest import raw_json
 from auditflow.contract.event import Event, LogSource
 from auditflow.errors import ContractError
 
-#: Not the service ``audit``: the same field ``action`` says "created" here, "repo.create" there.
+#: The service is not ``audit``, because the field ``action`` has other values in webhooks
+#: ("created", not "repo.create").
 LOG_SOURCE: Final = LogSource(product="github", service="webhook")
 _SCHEME: Final = "sha256="
 
 
 class Named(Struct, gc=False):
-    """The sender, the organisation or the repository: whichever name it has."""
+    """The name of a sender, an organisation or a repository."""
 
     login: str | None = None
     full_name: str | None = None
 
 
 class Payload(Struct, gc=False):
-    """The fields that most payloads share; the others stay in ``Event.record``."""
+    """The fields that most payloads have. ``Event.record`` keeps the complete payload."""
 
     action: str | None = None
     sender: Named | None = None
@@ -43,31 +43,31 @@ _read = msgspec.json.Decoder(Payload).decode
 
 
 def is_signed(body: bytes, signature: str, secret: str) -> bool:
-    """Whether ``X-Hub-Signature-256`` is that of the body as it came, compared in constant time."""
+    """Whether ``X-Hub-Signature-256`` is the signature of the body. Compares in constant time."""
     expected = _SCHEME + hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()
     return hmac.compare_digest(expected.encode(), signature.encode("utf-8", "replace"))
 
 
-def event_of(body: bytes, *, name: str, delivery: str, received: dt.datetime) -> Event:
-    """The event of a delivery. ``event_type`` is the event and its action: "member.added".
+def to_event(body: bytes, *, name: str, delivery: str, received: dt.datetime) -> Event:
+    """Convert one delivery. ``event_type`` is the event and its action: "member.added".
 
-    ``name`` and ``delivery`` are of the headers ``X-GitHub-Event`` and ``X-GitHub-Delivery``; the
-    latter stays the same when GitHub delivers again. No payload says when it happened, so the time
-    is that of receiving it.
+    ``name`` and ``delivery`` are the headers ``X-GitHub-Event`` and ``X-GitHub-Delivery``. A
+    redelivery has the same ``X-GitHub-Delivery``. Payloads have no timestamp, so the event has the
+    time at which the delivery was received.
 
     Raises:
-        ContractError: what does not fit, and where (``envelope.Malformed``: not JSON at all).
+        ContractError: a field has a wrong type.
+        raw_json.MalformedJSON: the body is not JSON.
     """
-    envelope.check_text(body)
+    raw_json.check_encoding(body)
     try:
-        payload = _read(body)
-    except RecursionError:
-        raise ContractError(f"nested deeper than {bounds.MAX_DEPTH} levels") from None
-    except msgspec.ValidationError as error:
-        raise ContractError(str(error)) from None
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        hint = " (set the webhook's content type to application/json)"
-        raise envelope.Malformed(f"{error}{hint if body.startswith(b'payload=') else ''}") from None
+        payload = raw_json.read_record(_read, body)
+    except raw_json.MalformedJSON as error:
+        if body.startswith(b"payload="):
+            raise raw_json.MalformedJSON(
+                f"{error} (set the content type of the webhook to application/json)"
+            ) from None
+        raise
     return Event(
         event_id=delivery,
         timestamp=received.astimezone(dt.UTC),
@@ -90,8 +90,8 @@ def _resource(payload: Payload) -> str | None:
 
 
 def _details(payload: Payload) -> dict[str, Any] | None:
-    found = {
+    values = {
         "org": payload.organization.login if payload.organization else None,
         "ref": payload.ref,
     }
-    return {name: value for name, value in found.items() if value} or None
+    return {name: value for name, value in values.items() if value} or None

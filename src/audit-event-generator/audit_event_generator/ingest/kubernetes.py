@@ -1,7 +1,7 @@
-"""The audit log of a Kubernetes API server, as its webhook sends it.
+"""Kubernetes audit log, as the audit webhook of an API server sends it.
 
 The format is ``audit.k8s.io/v1``: https://kubernetes.io/docs/reference/config-api/apiserver-audit.v1/
-One request has several records, one for each stage that it reached, all with the same ``auditID``.
+A request has one record per stage. All of them have the same ``auditID``.
 """
 
 import datetime as dt
@@ -11,8 +11,7 @@ from typing import Annotated, Any, Final
 import msgspec
 from msgspec import Meta, Raw, Struct
 
-from audit_event_generator.ingest import argocd, envelope
-from auditflow.contract import bounds
+from audit_event_generator.ingest import argocd, json_records, raw_json
 from auditflow.contract.event import Event, LogSource, Timestamp
 from auditflow.errors import ContractError
 
@@ -24,14 +23,14 @@ _NonEmpty = Annotated[str, Meta(min_length=1)]
 
 
 class User(Struct, gc=False):
-    """authentication.k8s.io/v1 UserInfo. An impersonated user may lack a name."""
+    """authentication.k8s.io/v1 UserInfo. An impersonated user can have no name."""
 
     username: str | None = None
     groups: list[str] | None = None
 
 
 class ObjectReference(Struct, rename="camel", gc=False):
-    """What a request was about. Absent for URLs that name no resource."""
+    """The object of a request. Absent if the URL names no resource."""
 
     resource: str | None = None
     namespace: str | None = None
@@ -41,20 +40,20 @@ class ObjectReference(Struct, rename="camel", gc=False):
 
     @property
     def kind(self) -> str:
-        """The resource as RBAC has it: ``pods/exec``."""
+        """The resource in RBAC's notation: ``pods/exec``."""
         return "/".join(part for part in (self.resource, self.subresource) if part)
 
     @property
     def path(self) -> str:
-        """Where it is: ``production/pods/web-0/exec``."""
-        # A namespace is said to be in itself.
-        around = None if self.resource == "namespaces" else self.namespace
-        parts = (around, self.resource, self.name, self.subresource)
+        """The path of the object: ``production/pods/web-0/exec``."""
+        # The API server sets the namespace of a Namespace to its own name.
+        namespace = None if self.resource == "namespaces" else self.namespace
+        parts = (namespace, self.resource, self.name, self.subresource)
         return "/".join(part for part in parts if part)
 
 
 class Status(Struct, gc=False):
-    """The parts of meta/v1 Status that tell how a request ended."""
+    """The fields of meta/v1 Status with the result of a request."""
 
     code: int | None = None
     reason: str | None = None
@@ -62,7 +61,7 @@ class Status(Struct, gc=False):
 
 
 class Record(Struct, gc=False):
-    """The fields of an audit Event that are read here; the others stay in ``Event.record``."""
+    """The fields of an audit Event that are used here. ``Event.record`` keeps the complete item."""
 
     audit_id: _NonEmpty = msgspec.field(name="auditID")
     stage: _NonEmpty
@@ -84,15 +83,16 @@ class Record(Struct, gc=False):
 _read = msgspec.json.Decoder(Record).decode
 
 
-def records(body: bytes) -> Iterator[tuple[str, bytes]]:
-    """The records in a request: an EventList's items, or a single Event.
+def split(body: bytes) -> Iterator[tuple[str, bytes]]:
+    """Yield the items of an EventList, or a single Event.
 
     Raises:
-        ContractError: the body is neither (``envelope.Malformed``: not JSON at all).
+        ContractError: the body is neither.
+        raw_json.MalformedJSON: the body is not JSON.
     """
-    envelope.check_text(body)
-    document = envelope.fields(body)
-    version, kind = (envelope.text(document.get(name)) for name in ("apiVersion", "kind"))
+    raw_json.check_encoding(body)
+    document = raw_json.read_object(body)
+    version, kind = (raw_json.read_text(document.get(name)) for name in ("apiVersion", "kind"))
     if version != API_VERSION:
         got = f"`{version}`" if version else "nothing"
         raise ContractError(f"Expected `{API_VERSION}`, got {got} - at `$.apiVersion`")
@@ -104,77 +104,71 @@ def records(body: bytes) -> Iterator[tuple[str, bytes]]:
         raise ContractError(f"Expected `EventList` or `Event`, got {got} - at `$.kind`")
     if "items" not in document:
         raise ContractError("Object missing required field `items`")
-    items = envelope.elements(bytes(document["items"]), name="items")
-    yield from ((f"items[{index}]", item) for index, item in enumerate(items))
+    yield from json_records.member_records(bytes(document["items"]), name="items")
 
 
-def event_of(item: bytes) -> Event:
-    """The event of one stage of one request.
+def to_event(record: bytes) -> Event:
+    """Convert one record: one stage of one request.
 
-    The identifier is ``auditID:stage:`` and when the API server received the request, since a
-    client may choose the auditID (by the header Audit-ID) and would hide a burst by repeating one.
-    The time is that of the stage; ``event_type`` is the verb and the resource ("create pods/exec").
-    Nothing in the record names a host. What a person did in Argo CD is that person's event.
+    The identifier is ``auditID:stage:requestReceivedTimestamp``. A client can choose the auditID
+    (header Audit-ID) and could hide requests by repeating one. The timestamp is that of the stage.
+    ``event_type`` is the verb and the resource ("create pods/exec"). The record names no host. The
+    user of an action in Argo CD is the person, not Argo CD.
 
     Raises:
-        ContractError: what does not fit, and where.
+        ContractError: the record lacks a required field or a field has a wrong type.
     """
-    try:
-        record = _read(item)
-    except RecursionError:
-        raise ContractError(f"nested deeper than {bounds.MAX_DEPTH} levels") from None
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise ContractError(str(error)) from None
-    moment = record.stage_timestamp or record.received
-    if moment is None:
+    entry = raw_json.read_record(_read, record)
+    timestamp = entry.stage_timestamp or entry.received
+    if timestamp is None:
         raise ContractError("Object missing required field `stageTimestamp`")
-    act = _act(record)
-    if act is not None:
-        return _argocd(act, record, moment, item)
+    action = _argocd_action(entry)
+    if action is not None:
+        return _argocd_event(action, entry, timestamp, record)
     return Event(
-        event_id=_identifier(record),
-        timestamp=moment.astimezone(dt.UTC),
-        event_type=_event_type(record),
+        event_id=_identifier(entry),
+        timestamp=timestamp.astimezone(dt.UTC),
+        event_type=_event_type(entry),
         source_service="kube-apiserver",
-        user_id=_username(record.impersonated_user) or _username(record.user),
-        action_result=_result(record),
-        client_ip=record.source_ips[0] if record.source_ips else None,
-        resource=_resource(record),
-        details=_details(record),
+        user_id=_username(entry.impersonated_user) or _username(entry.user),
+        action_result=_result(entry),
+        client_ip=entry.source_ips[0] if entry.source_ips else None,
+        resource=_resource(entry),
+        details=_details(entry),
         logsource=LOG_SOURCE,
-        record=Raw(item),
+        record=Raw(record),
     )
 
 
-def _act(record: Record) -> argocd.Act | None:
-    """What a person did in Argo CD, when the record tells of that."""
+def _argocd_action(record: Record) -> argocd.UserAction | None:
+    """Return the action of a person in Argo CD; None if the record is not about one."""
     reference = record.object_ref
     if record.verb != "create" or reference is None or reference.kind != "events":
         return None
-    if not bytes(record.request_object):
-        return None
-    return argocd.act(_username(record.user), msgspec.json.decode(record.request_object))
+    return argocd.user_action(_username(record.user), bytes(record.request_object))
 
 
-def _argocd(act: argocd.Act, record: Record, moment: dt.datetime, item: bytes) -> Event:
+def _argocd_event(
+    action: argocd.UserAction, entry: Record, timestamp: dt.datetime, record: bytes
+) -> Event:
     return Event(
-        event_id=_identifier(record),
-        timestamp=moment.astimezone(dt.UTC),
-        event_type=act.event_type,
+        event_id=_identifier(entry),
+        timestamp=timestamp.astimezone(dt.UTC),
+        event_type=action.event_type,
         source_service="argocd",
-        user_id=act.user,
-        action_result=_result(record),
-        resource=act.resource,
-        # Its address is Argo CD's own, and no client's.
-        details={"message": act.message, "namespace": act.involved_object.namespace},
+        user_id=action.user,
+        action_result=_result(entry),
+        resource=action.resource,
+        # No client_ip: the record has the address of Argo CD.
+        details={"message": action.message, "namespace": action.involved_object.namespace},
         logsource=LOG_SOURCE,
-        record=Raw(item),
+        record=Raw(record),
     )
 
 
 def _event_type(record: Record) -> str:
     kind = record.object_ref.kind if record.object_ref else ""
-    # The paths themselves are any number; they stand in `resource`.
+    # `resource` has the path. Paths are unbounded, so they are not part of the type.
     return f"{record.verb} {kind or 'nonResourceURL'}"
 
 
@@ -193,14 +187,14 @@ def _result(record: Record) -> str | None:
         return "FAILURE"
     code = record.response_status.code if record.response_status else None
     if not code:
-        return None  # the request was only received
+        return None  # the request has no result yet
     return "SUCCESS" if code < 400 else "FAILURE"
 
 
 def _details(record: Record) -> dict[str, Any]:
     reference, status = record.object_ref, record.response_status
     impersonated = record.impersonated_user is not None
-    found = {
+    values = {
         "verb": record.verb,
         "stage": record.stage,
         "level": record.level,
@@ -215,7 +209,7 @@ def _details(record: Record) -> dict[str, Any]:
         "impersonatedBy": _username(record.user) if impersonated else None,
         "sourceIPs": record.source_ips if len(record.source_ips or ()) > 1 else None,
     }
-    return {name: value for name, value in found.items() if value is not None and value != ""}
+    return {name: value for name, value in values.items() if value is not None and value != ""}
 
 
 def _identifier(record: Record) -> str:

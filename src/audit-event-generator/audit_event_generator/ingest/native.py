@@ -1,7 +1,7 @@
-"""Events in our own shape, as ``POST /generate_event`` and ``POST /ingest/ndjson`` take them.
+"""Events in AuditFlow's own shape: ``POST /generate_event`` and ``POST /ingest/ndjson``.
 
-Fields that the contract does not know are kept under ``details``: nothing is lost. A field that
-is ``null`` is one that is not given.
+Members that the contract does not define are kept under ``details``. A member that is ``null`` is
+treated as absent.
 """
 
 import datetime as dt
@@ -12,23 +12,24 @@ from typing import Final
 import msgspec
 from msgspec import Raw
 
-from audit_event_generator.ingest import envelope
+from audit_event_generator.ingest import raw_json
 from auditflow.contract import event, identity
 from auditflow.contract.event import Event
 from auditflow.errors import ContractError
 
-_KNOWN: Final = frozenset(Event.__struct_fields__)
+_CONTRACT_FIELDS: Final = frozenset(Event.__struct_fields__)
 _NULL: Final = b"null"
 
 
-def of_request(body: bytes) -> Event:
-    """The event in a request. Only ``event_type`` must be given.
+def request_to_event(body: bytes) -> Event:
+    """Return the event in a request. Only ``event_type`` is required.
 
-    It gets an identifier, the time of now, an unremarkable outcome, and us as its source. Who did
-    it and where is never invented.
+    Defaults: a random identifier, the current time, ``action_result`` SUCCESS, and this API as
+    ``source_service``. A user or a host is never made up.
 
     Raises:
-        ContractError: what does not fit, and where (``envelope.Malformed``: not JSON at all).
+        raw_json.MalformedJSON: the body is not JSON.
+        ContractError: the event violates the contract. The text names the field.
     """
     return _read(
         body,
@@ -42,34 +43,39 @@ def of_request(body: bytes) -> Event:
     )
 
 
-def of_line(line: bytes) -> Event:
-    """The event in a line of NDJSON. ``event_type`` and ``timestamp`` must be given.
+def line_to_event(line: bytes) -> Event:
+    """Return the event in a line of NDJSON. ``event_type`` and ``timestamp`` are required.
 
-    Without an ``event_id`` it gets that of the line's bytes, so the same line is the same event.
+    The default ``event_id`` is the UUIDv5 of the line's bytes, so that the same line is the same
+    event.
 
     Raises:
-        ContractError: what does not fit, and where.
+        ContractError: the line violates the contract. The text names the field.
     """
     return _read(line, {"event_id": identity.record_id(line)})
 
 
 def _read(document: bytes, defaults: Mapping[str, object]) -> Event:
-    envelope.check_text(document)
-    given = {k: v for k, v in envelope.fields(document).items() if bytes(v) != _NULL}
-    unknown = {name: given.pop(name) for name in given.keys() - _KNOWN}
+    raw_json.check_encoding(document)
+    members = {
+        name: value
+        for name, value in raw_json.read_object(document).items()
+        if bytes(value) != _NULL
+    }
+    unknown = {name: members.pop(name) for name in members.keys() - _CONTRACT_FIELDS}
     if unknown:
-        given["details"] = _joined(given.get("details"), unknown)
-    return event.decode(msgspec.json.encode({**defaults, **given}))
+        members["details"] = _merge_details(members.get("details"), unknown)
+    return event.decode(msgspec.json.encode({**defaults, **members}))
 
 
-def _joined(details: Raw | None, unknown: Mapping[str, Raw]) -> Raw:
+def _merge_details(details: Raw | None, unknown: Mapping[str, Raw]) -> Raw:
     if details is None:
-        known: dict[str, Raw] = {}
+        existing: dict[str, Raw] = {}
     elif bytes(details).startswith(b"{"):
-        known = envelope.fields(bytes(details))
+        existing = raw_json.read_object(bytes(details))
     else:
-        return details  # not an object: the contract says so, better than we could
+        return details  # not an object: the contract's own error explains it better
     for name in sorted(unknown):
-        if name in known:
+        if name in existing:
             raise ContractError(f"is also in `details`, and would replace it - at `$.{name}`")
-    return Raw(msgspec.json.encode({**known, **dict(sorted(unknown.items()))}))
+    return Raw(msgspec.json.encode({**existing, **dict(sorted(unknown.items()))}))

@@ -1,7 +1,7 @@
-"""The System Log of Okta: an array (its API), lines, or an event hook's delivery.
+"""Okta System Log: an array (the API), lines, or a delivery of an event hook.
 
-The fields: https://developer.okta.com/docs/api/openapi/okta-management/management/tag/SystemLog/
-The kinds of events: https://developer.okta.com/docs/reference/api/event-types/
+Fields: https://developer.okta.com/docs/api/openapi/okta-management/management/tag/SystemLog/
+Event types: https://developer.okta.com/docs/reference/api/event-types/
 Event hooks: https://developer.okta.com/docs/concepts/event-hooks/
 """
 
@@ -12,14 +12,13 @@ from typing import Annotated, Any, Final
 import msgspec
 from msgspec import Meta, Raw, Struct
 
-from audit_event_generator.ingest import documents, envelope
-from auditflow.contract import bounds
+from audit_event_generator.ingest import json_records, raw_json
 from auditflow.contract.event import Event, LogSource, Severity, Timestamp
 from auditflow.errors import ContractError
 
 #: As in SigmaHQ's rules under rules/identity/okta.
 LOG_SOURCE: Final = LogSource(product="okta", service="okta")
-#: What Okta calls whom it does not know.
+#: Okta's name for an unknown actor.
 _UNKNOWN: Final = "unknown"
 _RESULTS: Final = {"ALLOW": "SUCCESS", "DENY": "FAILURE", "UNKNOWN": None}
 _NonEmpty = Annotated[str, Meta(min_length=1)]
@@ -35,12 +34,12 @@ class Party(Struct, rename="camel", gc=False):
 
     @property
     def name(self) -> str | None:
-        """The clearest name that it has. Nobody is not somebody called unknown."""
+        """The most readable name; None for an unknown actor."""
         names = (self.alternate_id, self.display_name, self.id)
-        return next((one for one in names if one and one.lower() != _UNKNOWN), None)
+        return next((name for name in names if name and name.lower() != _UNKNOWN), None)
 
 
-class Place(Struct, gc=False):
+class Location(Struct, gc=False):
     """geographicalContext."""
 
     city: str | None = None
@@ -54,22 +53,22 @@ class Agent(Struct, rename="camel", gc=False):
 
 
 class Client(Struct, rename="camel", gc=False):
-    """Where the request came from."""
+    """The client of the request."""
 
     ip_address: str | None = None
     user_agent: Agent | None = None
-    geographical_context: Place | None = None
+    geographical_context: Location | None = None
 
 
 class Outcome(Struct, gc=False):
-    """How it ended."""
+    """The result of the action."""
 
     result: str | None = None
     reason: str | None = None
 
 
 class Record(Struct, rename="camel", gc=False):
-    """The fields of a LogEvent that are read here; the others stay in ``Event.record``."""
+    """The fields of a LogEvent that are used here. ``Event.record`` keeps the complete LogEvent."""
 
     uuid: _NonEmpty
     published: Timestamp
@@ -85,76 +84,72 @@ class Record(Struct, rename="camel", gc=False):
 _read = msgspec.json.Decoder(Record).decode
 
 
-def records(body: bytes) -> Iterator[tuple[str, bytes]]:
-    """The events in a body: an array, lines, an event hook's delivery, or a single one.
+def split(body: bytes) -> Iterator[tuple[str, bytes]]:
+    """Yield the LogEvents of an array, lines or an event hook, or a single LogEvent.
 
     Raises:
-        ContractError: it is none of them (``envelope.Malformed``: not JSON at all).
+        ContractError: the body has none of these shapes.
+        raw_json.MalformedJSON: the body is not JSON.
     """
-    return documents.records(body, _of_hook)
+    return json_records.split(body, _unwrap_hook)
 
 
-def event_of(item: bytes) -> Event:
-    """The event of one LogEvent. ``event_type`` is Okta's own, such as "user.session.start".
+def to_event(record: bytes) -> Event:
+    """Convert one LogEvent. ``event_type`` is Okta's eventType, such as "user.session.start".
 
     Raises:
-        ContractError: what does not fit, and where.
+        ContractError: the record lacks a required field or a field has a wrong type.
     """
-    try:
-        record = _read(item)
-    except RecursionError:
-        raise ContractError(f"nested deeper than {bounds.MAX_DEPTH} levels") from None
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise ContractError(str(error)) from None
-    warns = record.severity in ("WARN", "ERROR")
+    entry = raw_json.read_record(_read, record)
+    is_warning = entry.severity in ("WARN", "ERROR")
     return Event(
-        event_id=record.uuid,
-        timestamp=record.published.astimezone(dt.UTC),
-        event_type=record.event_type[:128],
+        event_id=entry.uuid,
+        timestamp=entry.published.astimezone(dt.UTC),
+        event_type=entry.event_type[:128],
         source_service="okta",
-        severity=Severity.WARNING if warns else Severity.INFO,
-        user_id=record.actor.name if record.actor else None,
-        action_result=_result(record),
-        client_ip=(record.client.ip_address or None) if record.client else None,
-        resource=_resource(record),
-        details=_details(record),
+        severity=Severity.WARNING if is_warning else Severity.INFO,
+        user_id=entry.actor.name if entry.actor else None,
+        action_result=_result(entry),
+        client_ip=(entry.client.ip_address or None) if entry.client else None,
+        resource=_resource(entry),
+        details=_details(entry),
         logsource=LOG_SOURCE,
-        record=Raw(item),
+        record=Raw(record),
     )
 
 
-def _of_hook(document: Mapping[str, Raw]) -> tuple[str, bytes] | None:
+def _unwrap_hook(document: Mapping[str, Raw]) -> tuple[str, bytes] | None:
     if "data" not in document:
         return None
-    inside = envelope.fields(bytes(document["data"]))
-    if "events" not in inside:
+    data = raw_json.read_object(bytes(document["data"]))
+    if "events" not in data:
         raise ContractError("Object missing required field `events` - at `$.data`")
-    return "data.events", bytes(inside["events"])
+    return "data.events", bytes(data["events"])
 
 
 def _result(record: Record) -> str | None:
-    said = (record.outcome.result if record.outcome else None) or "UNKNOWN"
-    return _RESULTS.get(said, said)
+    result = (record.outcome.result if record.outcome else None) or "UNKNOWN"
+    return _RESULTS.get(result, result)
 
 
 def _resource(record: Record) -> str | None:
     actor = record.actor.id if record.actor else None
     targets = record.target or []
-    # A login names the user as its own target; what else it names says more.
-    others = [one for one in targets if not actor or one.id != actor]
-    return next((name for one in (*others, *targets) if (name := one.name)), None)
+    # A login names the user as a target too. Another target is more informative.
+    others = [target for target in targets if not actor or target.id != actor]
+    return next((name for target in (*others, *targets) if (name := target.name)), None)
 
 
 def _details(record: Record) -> dict[str, Any] | None:
     client = record.client or Client()
-    place = client.geographical_context or Place()
-    found = {
+    location = client.geographical_context or Location()
+    values = {
         "displayMessage": record.display_message,
         "reason": record.outcome.reason if record.outcome else None,
         "actorType": record.actor.type if record.actor else None,
-        "city": place.city,
-        "country": place.country,
+        "city": location.city,
+        "country": location.country,
         "userAgent": client.user_agent.raw_user_agent if client.user_agent else None,
-        "targets": [name for one in record.target or [] if (name := one.name)],
+        "targets": [name for target in record.target or [] if (name := target.name)],
     }
-    return {name: value for name, value in found.items() if value} or None
+    return {name: value for name, value in values.items() if value} or None

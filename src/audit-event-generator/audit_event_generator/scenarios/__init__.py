@@ -1,4 +1,5 @@
-"""A small company whose working days, and bad days, are told as audit events. Pure and seeded.
+"""Synthetic audit events of a small company. Pure, and reproducible by a seed.
 
-``story.tell`` weaves ``attacks`` into ``benign`` work; ``world`` holds the people and machines.
+``workload.generate`` mixes ``attacks`` with ``routine_work``. ``company`` has the people and hosts;
+``event_templates`` has the kinds of events.
 """

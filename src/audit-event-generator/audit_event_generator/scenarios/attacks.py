@@ -1,111 +1,111 @@
-"""The bad days. Each scenario is one attack from its first event to its last."""
+"""Attack scenarios. Each function returns the events of one attack, in order."""
 
 import random
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from audit_event_generator.scenarios import events, world
-from audit_event_generator.scenarios.world import Step
+from audit_event_generator.scenarios import company, event_templates
+from audit_event_generator.scenarios.company import EventTemplate
 from auditflow.contract.event import Severity
 
 _SENSITIVE: Final = ("/etc/passwd", "/etc/shadow", "/etc/sudoers", "/etc/ssh/sshd_config")
 _DATA: Final = ("/srv/customers/export.sql", "/var/lib/billing/cards.db", "/srv/hr/salaries.xlsx")
 
 
-def password_brute_force(rng: random.Random) -> list[Step]:
-    """One address tries passwords for one account, and gives up (ATT&CK T1110.001)."""
-    person = rng.choice(world.PEOPLE)
-    return _guesses(rng, person.name, rng.choice(person.hosts), rng.choice(world.OUTSIDE))
+def password_brute_force(rng: random.Random) -> list[EventTemplate]:
+    """One address tries passwords for one account, without success (ATT&CK T1110.001)."""
+    person = rng.choice(company.PEOPLE)
+    return _guesses(rng, person.name, rng.choice(person.hosts), rng.choice(company.EXTERNAL_ADDRESSES))
 
 
-def password_spray(rng: random.Random) -> list[Step]:
+def password_spray(rng: random.Random) -> list[EventTemplate]:
     """One address tries one password on many accounts of one host (T1110.003)."""
-    host, ip = rng.choice(world.HOSTS), rng.choice(world.OUTSIDE)
-    people = rng.sample(world.PEOPLE, 7)
+    host, ip = rng.choice(company.HOSTS), rng.choice(company.EXTERNAL_ADDRESSES)
+    people = rng.sample(company.PEOPLE, 7)
     return [
-        events.login(rng, one.name, host, ip, reason="invalid_password", after=rng.randint(0, 2))
-        for one in people
+        event_templates.login(rng, target.name, host, ip, reason="invalid_password", delay_events=rng.randint(0, 2))
+        for target in people
     ]
 
 
-def brute_force_that_succeeds(rng: random.Random) -> list[Step]:
-    """Passwords are tried until one is right; then root (T1110.001, T1078)."""
-    person = rng.choice(world.ADMINS)
-    host, ip = rng.choice(person.hosts), rng.choice(world.OUTSIDE)
+def brute_force_that_succeeds(rng: random.Random) -> list[EventTemplate]:
+    """A password is guessed, and the account then uses root (T1110.001, T1078)."""
+    person = rng.choice(company.ADMINS)
+    host, ip = rng.choice(person.hosts), rng.choice(company.EXTERNAL_ADDRESSES)
     return [
         *_guesses(rng, person.name, host, ip),
-        events.login(rng, person.name, host, ip, after=1),
-        events.sudo(rng, person.name, host, "/bin/bash", after=2),
+        event_templates.login(rng, person.name, host, ip, delay_events=1),
+        event_templates.sudo(rng, person.name, host, "/bin/bash", delay_events=2),
     ]
 
 
-def sensitive_file_change(rng: random.Random) -> list[Step]:
-    """Somebody changes a file that decides who may do what (T1098)."""
-    person = rng.choice(world.PEOPLE)
+def sensitive_file_change(rng: random.Random) -> list[EventTemplate]:
+    """A user changes a file that controls permissions (T1098)."""
+    person = rng.choice(company.PEOPLE)
     host, path = rng.choice(person.hosts), rng.choice(_SENSITIVE)
-    change = events.file_modified(rng, person.name, host, path, severity=Severity.CRITICAL, after=2)
-    return [events.sudo(rng, person.name, host, f"tee -a {path}"), change]
+    change = event_templates.file_modified(rng, person.name, host, path, severity=Severity.CRITICAL, delay_events=2)
+    return [event_templates.sudo(rng, person.name, host, f"tee -a {path}"), change]
 
 
-def privilege_escalation(rng: random.Random) -> list[Step]:
-    """An account that is no administrator's makes itself one (T1548.003)."""
-    person = rng.choice([one for one in world.PEOPLE if not one.admin])
+def privilege_escalation(rng: random.Random) -> list[EventTemplate]:
+    """A normal account makes itself an administrator (T1548.003)."""
+    person = rng.choice([user for user in company.PEOPLE if not user.admin])
     host = rng.choice(person.hosts)
     rule = f"/etc/sudoers.d/{person.name.replace('.', '-')}"
     return [
-        events.sudo(rng, person.name, host, "find / -perm -4000 -type f"),
-        events.sudo(rng, person.name, host, f"usermod -aG sudo {person.name}", after=2),
-        events.file_modified(rng, person.name, host, rule, severity=Severity.CRITICAL, after=1),
-        events.sudo(rng, person.name, host, "su - root", after=2),
+        event_templates.sudo(rng, person.name, host, "find / -perm -4000 -type f"),
+        event_templates.sudo(rng, person.name, host, f"usermod -aG sudo {person.name}", delay_events=2),
+        event_templates.file_modified(rng, person.name, host, rule, severity=Severity.CRITICAL, delay_events=1),
+        event_templates.sudo(rng, person.name, host, "su - root", delay_events=2),
     ]
 
 
-def stopped_security_service(rng: random.Random) -> list[Step]:
-    """The alarm is switched off, and its log removed (T1562.001, T1070.002)."""
-    person = rng.choice(world.PEOPLE)
-    host, name = rng.choice(person.hosts), rng.choice(world.SECURITY_SERVICES)
-    stopped = events.service(
-        person.name, host, name, "STOPPED", severity=Severity.CRITICAL, after=1
+def stopped_security_service(rng: random.Random) -> list[EventTemplate]:
+    """A security service is stopped, and its log is deleted (T1562.001, T1070.002)."""
+    person = rng.choice(company.PEOPLE)
+    host, name = rng.choice(person.hosts), rng.choice(company.SECURITY_SERVICES)
+    stopped = event_templates.service(
+        person.name, host, name, "STOPPED", severity=Severity.CRITICAL, delay_events=1
     )
     return [
-        events.sudo(rng, person.name, host, f"systemctl stop {name}"),
+        event_templates.sudo(rng, person.name, host, f"systemctl stop {name}"),
         stopped,
-        events.sudo(rng, person.name, host, "rm -f /var/log/audit/audit.log", after=3),
+        event_templates.sudo(rng, person.name, host, "rm -f /var/log/audit/audit.log", delay_events=3),
     ]
 
 
-def new_admin_account(rng: random.Random) -> list[Step]:
-    """A new account with all rights, made from outside, and used (T1136.001)."""
-    person = rng.choice(world.ADMINS)
-    host, ip = rng.choice(person.hosts), rng.choice(world.OUTSIDE)
+def new_admin_account(rng: random.Random) -> list[EventTemplate]:
+    """An external address creates an administrator account and uses it (T1136.001)."""
+    person = rng.choice(company.ADMINS)
+    host, ip = rng.choice(person.hosts), rng.choice(company.EXTERNAL_ADDRESSES)
     name = rng.choice(("svc-update", "support2", "sysbackup", "monitoring1"))
     return [
-        events.login(rng, person.name, host, ip),
-        events.account(person.name, host, name, "sudo,adm", after=2),
-        events.login(rng, name, host, ip, after=2),
-        events.sudo(rng, name, host, "cat /etc/shadow", after=1),
+        event_templates.login(rng, person.name, host, ip),
+        event_templates.account(person.name, host, name, "sudo,adm", delay_events=2),
+        event_templates.login(rng, name, host, ip, delay_events=2),
+        event_templates.sudo(rng, name, host, "cat /etc/shadow", delay_events=1),
     ]
 
 
-def data_exfiltration(rng: random.Random) -> list[Step]:
-    """Data are packed and sent out of the house, piece by piece (T1560.001, T1048)."""
-    person = rng.choice(world.PEOPLE)
-    host, ip, path = rng.choice(person.hosts), rng.choice(world.OUTSIDE), rng.choice(_DATA)
-    packed = "/var/tmp/.cache.tar.gz"  # noqa: S108 # nosec B108 # a name in a story
+def data_exfiltration(rng: random.Random) -> list[EventTemplate]:
+    """Data is archived and sent to an external address in parts (T1560.001, T1048)."""
+    person = rng.choice(company.PEOPLE)
+    host, ip, path = rng.choice(person.hosts), rng.choice(company.EXTERNAL_ADDRESSES), rng.choice(_DATA)
+    archive = "/var/tmp/.cache.tar.gz"  # noqa: S108 # nosec B108 # a synthetic file name
     return [
-        events.sudo(rng, person.name, host, f"tar czf {packed} {path}"),
+        event_templates.sudo(rng, person.name, host, f"tar czf {archive} {path}"),
         *(
-            events.transfer(
-                person.name, host, packed, ip, rng.randint(80_000_000, 400_000_000),
-                outside=True, after=2,
+            event_templates.transfer(
+                person.name, host, archive, ip, rng.randint(80_000_000, 400_000_000),
+                external=True, delay_events=2,
             )
             for _ in range(3)
         ),
-        events.sudo(rng, person.name, host, f"shred -u {packed}", after=2),
+        event_templates.sudo(rng, person.name, host, f"shred -u {archive}", delay_events=2),
     ]  # fmt: skip
 
 
-ATTACKS: Final[Mapping[str, Callable[[random.Random], list[Step]]]] = {
+ATTACKS: Final[Mapping[str, Callable[[random.Random], list[EventTemplate]]]] = {
     attack.__name__: attack
     for attack in (
         password_brute_force,
@@ -120,8 +120,8 @@ ATTACKS: Final[Mapping[str, Callable[[random.Random], list[Step]]]] = {
 }
 
 
-def _guesses(rng: random.Random, user: str, host: str, ip: str) -> list[Step]:
+def _guesses(rng: random.Random, user: str, host: str, ip: str) -> list[EventTemplate]:
     return [
-        events.login(rng, user, host, ip, reason="invalid_password", after=rng.randint(0, 2))
+        event_templates.login(rng, user, host, ip, reason="invalid_password", delay_events=rng.randint(0, 2))
         for _ in range(rng.randint(5, 9))
     ]

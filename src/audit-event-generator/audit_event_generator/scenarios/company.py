@@ -1,4 +1,4 @@
-"""The people and machines of the story. Addresses are those reserved for documentation."""
+"""The people and hosts of the synthetic company. The addresses are reserved for documentation."""
 
 import datetime as dt
 import random
@@ -10,7 +10,7 @@ from auditflow.contract.event import Severity
 
 
 class Person(Struct, frozen=True):
-    """Somebody with a desk, hosts to work on, and hours (UTC, from and to)."""
+    """A user. ``desk`` is the user's address; ``hours`` are the first and last hour of work (UTC)."""
 
     name: str
     desk: str
@@ -18,15 +18,15 @@ class Person(Struct, frozen=True):
     hours: tuple[int, int] = (7, 17)
     admin: bool = False
 
-    def works_at(self, moment: dt.datetime) -> bool:
-        """Whether these are working hours: of a weekday, and wrapping over midnight for some."""
+    def works_at(self, time: dt.datetime) -> bool:
+        """Whether the time is in working hours. Hours may include midnight; admins work on weekends."""
         start, end = self.hours
-        inside = (moment.hour - start) % 24 < (end - start) % 24
-        return inside and (self.admin or moment.weekday() < 5)
+        inside = (time.hour - start) % 24 < (end - start) % 24
+        return inside and (self.admin or time.weekday() < 5)
 
 
-class Step(Struct, frozen=True, kw_only=True):
-    """One event of a story, before it has a time. ``after`` is the noise that comes before it."""
+class EventTemplate(Struct, frozen=True, kw_only=True):
+    """An event without a timestamp. ``delay_events`` benign events come before it."""
 
     event_type: str
     action_result: str
@@ -37,7 +37,7 @@ class Step(Struct, frozen=True, kw_only=True):
     resource: str | None = None
     severity: Severity = Severity.INFO
     details: dict[str, str | int] = {}
-    after: int = 0
+    delay_events: int = 0
 
 
 PEOPLE: Final = (
@@ -54,20 +54,20 @@ PEOPLE: Final = (
 )
 ADMINS: Final = tuple(person for person in PEOPLE if person.admin)
 HOSTS: Final = tuple(sorted({host for person in PEOPLE for host in person.hosts}))
-#: Where attacks come from: TEST-NET-2 and TEST-NET-3.
-OUTSIDE: Final = tuple(f"198.51.100.{n}" for n in (7, 23, 77, 140)) + tuple(
+#: Addresses of attackers: TEST-NET-2 and TEST-NET-3.
+EXTERNAL_ADDRESSES: Final = tuple(f"198.51.100.{n}" for n in (7, 23, 77, 140)) + tuple(
     f"203.0.113.{n}" for n in (5, 66, 99, 201)
 )
 SECURITY_SERVICES: Final = ("auditd", "falco", "fail2ban", "osqueryd", "wazuh-agent")
 APPLICATIONS: Final = ("nginx", "billing-api", "postgresql", "redis-server", "postfix")
 
 
-def somebody(rng: random.Random, moment: dt.datetime) -> Person:
-    """Mostly one of those who work now."""
-    weights = [20 if person.works_at(moment) else 1 for person in PEOPLE]
+def choose_person(rng: random.Random, time: dt.datetime) -> Person:
+    """Choose a person. Those in working hours are 20 times as likely."""
+    weights = [20 if person.works_at(time) else 1 for person in PEOPLE]
     return rng.choices(PEOPLE, weights)[0]
 
 
 def checksum(rng: random.Random) -> str:
-    """What a file integrity monitor would have computed."""
+    """Return a random checksum in the format of a file integrity monitor."""
     return f"sha256:{rng.getrandbits(256):064x}"
