@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
-from audit_event_generator.metrics import SOURCES
+from audit_event_generator.ingest.sources import LABELS
 
 from .events import failed_login
 from .platform import Platform, ask, eventually
@@ -29,7 +29,7 @@ OPEN = {
     "route": r"/.*|none",
     "code": r"[1-5]xx",
     "queue": r"audit_(events|alerts)",
-    "source": "|".join(SOURCES),
+    "source": "|".join(LABELS),
     "scenario": r"[a-z_]+",
     "rule": r".+",
 }
@@ -64,7 +64,7 @@ def table(heading: str) -> dict[str, Row]:
 
 def test_the_page_names_every_source() -> None:
     (line,) = (one for one in PAGE.read_text("utf-8").splitlines() if one.startswith("`source`:"))
-    assert re.findall("`([^`]+)`", line)[1:] == list(SOURCES)
+    assert re.findall("`([^`]+)`", line)[1:] == list(LABELS)
 
 
 @pytest.fixture

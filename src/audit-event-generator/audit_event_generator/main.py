@@ -11,11 +11,7 @@ from auditflow.amqp import Publisher, connection_parameters
 from auditflow.http import serving
 from auditflow.http.health import Health
 from auditflow.http.tokens import Tokens
-<<<<<<< HEAD
 from auditflow.telemetry.metrics import create_registry
-=======
-from auditflow.telemetry.metrics import create_registry
->>>>>>> e5986f2 (wip)
 
 
 def main() -> None:
@@ -24,19 +20,11 @@ def main() -> None:
 
 
 def run(settings: Settings) -> None:
-<<<<<<< HEAD
-    """Serve until told to stop."""
-    registry = create_registry(app.SERVICE, settings)
-    metrics = Metrics(registry)
-    publisher = Publisher(connection_parameters(settings, name=app.SERVICE))
-    delivery = Delivery(publisher, metrics)
-=======
     """Serve until a signal stops the process."""
     registry = create_registry(app.SERVICE, settings)
     metrics = Metrics(registry)
     publisher = Publisher(connection_parameters(settings, name=app.SERVICE))
     event_publisher = EventPublisher(publisher, metrics)
->>>>>>> e5986f2 (wip)
     seed = settings.generator_seed
     stream = SyntheticStream(
         event_publisher,

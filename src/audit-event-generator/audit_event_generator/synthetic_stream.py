@@ -113,9 +113,7 @@ class SyntheticStream:
         for item in islice(workload_events, count):
             if item.starts_scenario is not None:
                 self._metrics.scenarios.labels(item.starts_scenario).inc()
-                log.info(
-                    "scenario starts", scenario=item.starts_scenario, user=item.event.user_id
-                )
+                log.info("scenario starts", scenario=item.starts_scenario, user=item.event.user_id)
             events.append(encode(item.event))
         return events
 
@@ -136,4 +134,8 @@ class SyntheticStream:
 
     def _pause(self, error: BaseException, seconds: float) -> None:
         self._metrics.stream_running.set(0)
-        log.warning("the synthetic stream waits for the broker", error=str(error), retry_in=round(seconds, 1))
+        log.warning(
+            "the synthetic stream waits for the broker",
+            error=str(error),
+            retry_in=round(seconds, 1),
+        )

@@ -1,4 +1,4 @@
-"""What these tests share: the application over a broker that remembers, and ways to look."""
+"""Fixtures: the application with a broker that keeps messages in memory."""
 
 import json
 import time
@@ -12,7 +12,7 @@ from flask.testing import FlaskClient
 from prometheus_client import CollectorRegistry
 from pydantic import SecretStr
 
-from audit_event_generator.delivery import Delivery
+from audit_event_generator.event_publisher import EventPublisher
 from audit_event_generator.metrics import Metrics
 from audit_event_generator.web import app
 from auditflow.amqp import Message
@@ -25,31 +25,31 @@ TOKEN = "the-ingest-token"
 DATA = Path(__file__).parent / "data"
 
 
-class RememberingBroker:
-    """Stands in for the broker where only what reaches it matters. ``away`` says why it is gone."""
+class RecordingBroker:
+    """A broker that keeps messages in memory. ``unavailable`` is the reason for an outage."""
 
     def __init__(self) -> None:
         self.messages: list[Message] = []
-        self.away: str | None = None
-        self.silent = False
+        self.unavailable: str | None = None
+        self.confirms = True
 
     def check(self) -> str | None:
-        return self.away
+        return self.unavailable
 
     def publish(self, messages: Sequence[Message], *, timeout: float) -> None:
-        if self.silent:
+        if not self.confirms:
             raise PublishError("no confirm in time")
         self.messages.extend(messages)
 
     def events(self) -> list[event.Event]:
-        """What the analysis would read, nothing refused."""
-        read = [one for message in self.messages for one in event.decode_message(message.body)]
-        assert all(isinstance(one, event.Received) for one in read), read
-        return [one.event for one in read if isinstance(one, event.Received)]
+        """Return the events that the analysis would decode. Refused events fail the test."""
+        decoded = [item for message in self.messages for item in event.decode_message(message.body)]
+        assert all(isinstance(item, event.Received) for item in decoded), decoded
+        return [item.event for item in decoded if isinstance(item, event.Received)]
 
 
 class Ingest:
-    """A client that knows the token."""
+    """A client with the token."""
 
     def __init__(self, client: FlaskClient, registry: CollectorRegistry) -> None:
         self.client = client
@@ -76,15 +76,15 @@ def registry() -> CollectorRegistry:
 
 
 @pytest.fixture
-def broker() -> RememberingBroker:
-    return RememberingBroker()
+def broker() -> RecordingBroker:
+    return RecordingBroker()
 
 
 @pytest.fixture
-def ingest(broker: RememberingBroker, registry: CollectorRegistry) -> Ingest:
+def ingest(broker: RecordingBroker, registry: CollectorRegistry) -> Ingest:
     metrics = Metrics(registry)
     flask = app.create(
-        delivery=Delivery(broker, metrics),
+        event_publisher=EventPublisher(broker, metrics),
         metrics=metrics,
         health=Health({"rabbitmq": broker.check}),
         registry=registry,
@@ -98,9 +98,9 @@ def sample(name: str) -> dict[str, Any]:
     return loaded
 
 
-def eventually(holds: Callable[[], object], *, seconds: float = 20) -> None:
-    """Wait until something holds; fail when it does not in time."""
+def eventually(condition: Callable[[], object], *, seconds: float = 20) -> None:
+    """Wait until a condition condition; fail after ``seconds``."""
     deadline = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < deadline, "it did not come true in time"
+    while not condition():
+        assert time.monotonic() < deadline, "the condition did not become true in time"
         time.sleep(0.02)

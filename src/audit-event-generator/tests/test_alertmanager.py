@@ -1,4 +1,4 @@
-"""What an analyst reads of Prometheus' alerts. The sample was sent by an Alertmanager."""
+"""Conversion of Prometheus alerts. An Alertmanager sent the sample."""
 
 import datetime as dt
 import json
@@ -10,17 +10,17 @@ import pytest
 from audit_event_generator.ingest import alertmanager
 from auditflow.contract.event import Event, Severity
 
-from .conftest import DATA, Ingest, RememberingBroker
+from .conftest import DATA, Ingest, RecordingBroker
 
 NOTIFICATION: dict[str, Any] = json.loads((DATA / "alertmanager.json").read_text())
 FIRING, RESOLVED = NOTIFICATION["alerts"]
 
 
 def read(alert: dict[str, Any]) -> Event:
-    return alertmanager.event_of(msgspec.json.encode(alert))
+    return alertmanager.to_event(msgspec.json.encode(alert))
 
 
-def test_an_alert_that_pages() -> None:
+def test_firing_alert_with_severity_page() -> None:
     event = read(FIRING)
 
     assert event.event_type == "alert_firing"
@@ -34,7 +34,7 @@ def test_an_alert_that_pages() -> None:
     assert (event.logsource.product, event.logsource.service) == ("prometheus", "alertmanager")
 
 
-def test_one_that_is_over_has_the_time_when_it_ended() -> None:
+def test_resolved_alert_has_the_end_time() -> None:
     event = read(RESOLVED)
 
     assert event.event_type == "alert_resolved"
@@ -43,13 +43,13 @@ def test_one_that_is_over_has_the_time_when_it_ended() -> None:
     assert event.server_hostname == "node-1:9100"
 
 
-def test_a_repeated_notification_is_the_same_event_and_its_end_another() -> None:
-    again = {**FIRING, "endsAt": "2026-03-02T10:04:30.123Z"}
-    over = {**again, "status": "resolved"}
+def test_repeated_notification_keeps_the_event_id() -> None:
+    repeated = {**FIRING, "endsAt": "2026-03-02T10:04:30.123Z"}
+    resolved = {**repeated, "status": "resolved"}
     later = {**FIRING, "startsAt": "2026-03-03T10:00:30.123Z"}
 
-    assert read(again).event_id == read(FIRING).event_id
-    assert len({read(one).event_id for one in (FIRING, over, later)}) == 3
+    assert read(repeated).event_id == read(FIRING).event_id
+    assert len({read(alert).event_id for alert in (FIRING, resolved, later)}) == 3
 
 
 @pytest.mark.parametrize(
@@ -58,25 +58,27 @@ def test_a_repeated_notification_is_the_same_event_and_its_end_another() -> None
      ("warning", Severity.WARNING), ("info", Severity.INFO), ("none", Severity.INFO),
      (None, Severity.INFO)],
 )  # fmt: skip
-def test_severities(label: str | None, severity: Severity) -> None:
+def test_severity_label_maps_to_event_severity(label: str | None, severity: Severity) -> None:
     labels = {"alertname": "A"} | ({"severity": label} if label else {})
     assert read({**FIRING, "labels": labels}).severity is severity
 
 
-def test_what_lacks_something_is_refused_and_the_rest_goes_on(
-    ingest: Ingest, broker: RememberingBroker
+def test_incomplete_alerts_are_refused_and_the_others_accepted(
+    ingest: Ingest, broker: RecordingBroker
 ) -> None:
-    bad = {key: value for key, value in FIRING.items() if key != "fingerprint"}
-    endless = {key: value for key, value in RESOLVED.items() if key != "endsAt"}
-    answer = ingest.post("/ingest/alertmanager", {**NOTIFICATION, "alerts": [bad, endless, FIRING]})
+    incomplete = {key: value for key, value in FIRING.items() if key != "fingerprint"}
+    without_end = {key: value for key, value in RESOLVED.items() if key != "endsAt"}
+    answer = ingest.post(
+        "/ingest/alertmanager", {**NOTIFICATION, "alerts": [incomplete, without_end, FIRING]}
+    )
 
     assert answer.status_code == 202
     assert answer.json["accepted"] == 1
-    assert [(one["where"], "fingerprint" in one["what"] or "endsAt" in one["what"])
-            for one in answer.json["errors"]] == [("alerts[0]", True), ("alerts[1]", True)]  # fmt: skip
-    assert [one.event_type for one in broker.events()] == ["alert_firing"]
+    assert [(fault["where"], "fingerprint" in fault["what"] or "endsAt" in fault["what"])
+            for fault in answer.json["errors"]] == [("alerts[0]", True), ("alerts[1]", True)]  # fmt: skip
+    assert [event.event_type for event in broker.events()] == ["alert_firing"]
 
 
-def test_a_notification_as_it_comes(ingest: Ingest, broker: RememberingBroker) -> None:
+def test_recorded_notification_is_accepted(ingest: Ingest, broker: RecordingBroker) -> None:
     assert ingest.post("/ingest/alertmanager", NOTIFICATION).json["accepted"] == 2
-    assert {one.source_service for one in broker.events()} == {"alertmanager"}
+    assert {event.source_service for event in broker.events()} == {"alertmanager"}

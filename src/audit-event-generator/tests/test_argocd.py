@@ -1,4 +1,4 @@
-"""What a person did in Argo CD, read from the record of the Event that Argo CD wrote about it."""
+"""Conversion of actions of people in Argo CD."""
 
 from typing import Any
 
@@ -11,8 +11,8 @@ from auditflow.contract.event import Event
 SERVER = "system:serviceaccount:argocd:argocd-server"
 
 
-def told(author: str = SERVER, **event: Any) -> Event:
-    """The record of an Event as argocd-server 3.6 writes it, with what is said otherwise."""
+def convert(author: str = SERVER, **event: Any) -> Event:
+    """Convert the record of an Event of argocd-server 3.6, with other values if given."""
     document = {
         "kind": "Event",
         "apiVersion": "v1",
@@ -44,25 +44,25 @@ def told(author: str = SERVER, **event: Any) -> Event:
         "responseStatus": {"code": 201},
         "requestObject": document,
     }
-    return kubernetes.event_of(msgspec.json.encode(record))
+    return kubernetes.to_event(msgspec.json.encode(record))
 
 
-def test_the_person_is_the_user_and_the_application_the_object() -> None:
-    event = told()
+def test_user_and_resource_of_an_argocd_action() -> None:
+    event = convert()
 
     assert event.user_id == "alice@example.com"
     assert event.event_type == "argocd OperationStarted"
     assert event.resource == "argocd/applications/prod-event-audit-dashboard"
     assert event.action_result == "SUCCESS"
     assert event.source_service == "argocd"
-    assert event.client_ip is None, "it would be Argo CD's own"
+    assert event.client_ip is None, "the record has only the address of Argo CD"
     assert event.details is not None
     assert event.details["message"] == "alice@example.com initiated sync to HEAD"
     assert event.logsource == kubernetes.LOG_SOURCE
 
 
-def test_a_project_names_the_user_only_in_its_message() -> None:
-    event = told(
+def test_project_event_has_the_user_in_the_message() -> None:
+    event = convert(
         metadata={"name": "prod.1", "namespace": "argocd"},
         involvedObject={"kind": "AppProject", "namespace": "argocd", "name": "prod"},
         reason="ResourceUpdated",
@@ -77,8 +77,8 @@ def test_a_project_names_the_user_only_in_its_message() -> None:
     "author",
     ["mallory@example.com", "argocd-server", "system:serviceaccount:shop:web", "x:argocd-server"],
 )
-def test_nobody_else_speaks_for_a_person(author: str) -> None:
-    event = told(author)
+def test_only_argocd_server_can_name_a_person(author: str) -> None:
+    event = convert(author)
 
     assert event.user_id == author
     assert event.event_type == "create events"
@@ -94,5 +94,5 @@ def test_nobody_else_speaks_for_a_person(author: str) -> None:
         {"message": 5},
     ],
 )
-def test_another_event_stays_what_it_is(event: dict[str, Any]) -> None:
-    assert told(**event).event_type == "create events"
+def test_other_events_are_not_argocd_actions(event: dict[str, Any]) -> None:
+    assert convert(**event).event_type == "create events"

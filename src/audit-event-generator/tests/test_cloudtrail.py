@@ -1,4 +1,4 @@
-"""What an analyst reads of a CloudTrail record."""
+"""Conversion of CloudTrail records."""
 
 from typing import Any
 
@@ -11,50 +11,52 @@ from auditflow.contract.event import Event
 from .conftest import sample
 
 RECORDS: list[dict[str, Any]] = sorted(
-    sample("cloudtrail.json")["Records"], key=lambda one: str(one["eventTime"])
+    sample("cloudtrail.json")["Records"], key=lambda record: str(record["eventTime"])
 )
 ACCOUNT = "111122223333"
 
 
 def read(record: dict[str, Any]) -> Event:
-    return cloudtrail.event_of(msgspec.json.encode(record))
+    return cloudtrail.to_event(msgspec.json.encode(record))
 
 
 def named(name: str) -> list[Event]:
-    return [read(one) for one in RECORDS if one.get("eventName") == name]
+    return [read(record) for record in RECORDS if record.get("eventName") == name]
 
 
 def test_the_sample_has_records_of_all_kinds() -> None:
-    identities = {one["userIdentity"].get("type") for one in RECORDS if "userIdentity" in one}
+    identities = {
+        record["userIdentity"].get("type") for record in RECORDS if "userIdentity" in record
+    }
     assert identities >= {
         "Root", "IAMUser", "AssumedRole", "FederatedUser", "AWSService", "AWSAccount",
         "IdentityCenterUser", "WebIdentityUser", "SAMLUser",
     }  # fmt: skip
-    assert {one["eventType"] for one in RECORDS} == {
+    assert {record["eventType"] for record in RECORDS} == {
         "AwsApiCall", "AwsServiceEvent", "AwsConsoleSignIn", "AwsVpceEvent", "AwsCloudTrailInsight",
     }  # fmt: skip
-    assert {one["eventCategory"] for one in RECORDS} == {
+    assert {record["eventCategory"] for record in RECORDS} == {
         "Management", "Data", "NetworkActivity", "Insight",
     }  # fmt: skip
 
 
-def test_sign_ins_say_whether_they_worked() -> None:
+def test_sign_in_has_a_result() -> None:
     logins = named("ConsoleLogin")
 
-    failed = [one for one in logins if one.action_result == "FAILURE"]
+    failed = [event for event in logins if event.action_result == "FAILURE"]
     assert len(failed) == 6
-    assert [one.user_id for one in failed].count("pavel") == 4
-    assert {one.client_ip for one in failed} == {"203.0.113.66", "198.51.100.23"}
-    assert {one.details["mfaUsed"] for one in logins if one.details} == {"Yes", "No"}
+    assert [event.user_id for event in failed].count("pavel") == 4
+    assert {event.client_ip for event in failed} == {"203.0.113.66", "198.51.100.23"}
+    assert {event.details["mfaUsed"] for event in logins if event.details} == {"Yes", "No"}
 
 
-def test_a_name_that_aws_hides_is_nobody() -> None:
-    hidden = [one for one in named("ConsoleLogin") if one.user_id is None]
+def test_hidden_user_name_is_absent() -> None:
+    hidden = [event for event in named("ConsoleLogin") if event.user_id is None]
 
-    assert len(hidden) == 1, "or all mistyped names would be one user"
+    assert len(hidden) == 1, "otherwise all mistyped names would be the same user"
 
 
-def test_an_event_has_the_calls_name_and_place() -> None:
+def test_api_call_fields() -> None:
     [event] = named("StopLogging")
 
     assert event.event_type == "StopLogging"
@@ -82,7 +84,7 @@ def test_an_event_has_the_calls_name_and_place() -> None:
         ("RotateKey", "AWS Internal"),
     ],
 )
-def test_every_kind_of_identity_has_a_name(name: str, user: str) -> None:
+def test_user_of_each_identity_type(name: str, user: str) -> None:
     assert [event.user_id for event in named(name)] == [user]
 
 
@@ -97,7 +99,7 @@ def test_every_kind_of_identity_has_a_name(name: str, user: str) -> None:
         ("GetCallerIdentity", None),
     ],
 )
-def test_the_resource_is_the_clearest_there_is(name: str, resource: str | None) -> None:
+def test_resource_by_priority(name: str, resource: str | None) -> None:
     assert [event.resource for event in named(name)] == [resource]
 
 
@@ -111,18 +113,21 @@ def test_the_resource_is_the_clearest_there_is(name: str, resource: str | None) 
         ("SwitchRole", "SUCCESS"),
     ],
 )
-def test_errors_and_refusals_are_failures(name: str, result: str) -> None:
+def test_error_code_means_failure(name: str, result: str) -> None:
     assert [event.action_result for event in named(name)] == [result]
 
 
-def test_a_service_may_stand_for_an_address() -> None:
+def test_client_ip_can_be_a_service() -> None:
     assert named("DescribeInstances")[0].client_ip == "autoscaling.amazonaws.com"
 
 
-def test_an_insight_is_no_call() -> None:
-    insights = [read(one) for one in RECORDS if one["eventType"] == "AwsCloudTrailInsight"]
+def test_insight_has_no_result() -> None:
+    insights = [read(record) for record in RECORDS if record["eventType"] == "AwsCloudTrailInsight"]
 
-    assert [one.event_type for one in insights] == ["AwsCloudTrailInsight"] * 2
-    assert [one.action_result for one in insights] == [None, None]
-    assert [one.details["insightState"] for one in insights if one.details] == ["Start", "End"]
-    assert len({one.event_id for one in insights}) == 2
+    assert [event.event_type for event in insights] == ["AwsCloudTrailInsight"] * 2
+    assert [event.action_result for event in insights] == [None, None]
+    assert [event.details["insightState"] for event in insights if event.details] == [
+        "Start",
+        "End",
+    ]
+    assert len({event.event_id for event in insights}) == 2

@@ -1,4 +1,4 @@
-"""What an analyst reads of Google Cloud's audit logs."""
+"""Conversion of Google Cloud Audit Logs."""
 
 import base64
 import json
@@ -11,7 +11,7 @@ from audit_event_generator.ingest import gcp
 from auditflow.contract.event import Event
 from auditflow.errors import ContractError
 
-from .conftest import DATA, Ingest, RememberingBroker
+from .conftest import DATA, Ingest, RecordingBroker
 
 RECORDS: list[dict[str, Any]] = [
     json.loads(line) for line in (DATA / "gcp-audit.ndjson").read_text().splitlines()
@@ -19,19 +19,24 @@ RECORDS: list[dict[str, Any]] = [
 
 
 def read(record: dict[str, Any]) -> Event:
-    return gcp.event_of(msgspec.json.encode(record))
+    return gcp.to_event(msgspec.json.encode(record))
 
 
 def find(method: str) -> Event:
-    return next(read(one) for one in RECORDS if one["protoPayload"]["methodName"].endswith(method))
+    return next(
+        read(entry) for entry in RECORDS if entry["protoPayload"]["methodName"].endswith(method)
+    )
 
 
 def test_the_sample_has_entries_of_all_kinds() -> None:
-    assert {one["logName"].rpartition("%2F")[2] for one in RECORDS} == {"activity", "data_access"}
-    assert len({one["protoPayload"]["serviceName"] for one in RECORDS}) >= 10
+    assert {entry["logName"].rpartition("%2F")[2] for entry in RECORDS} == {
+        "activity",
+        "data_access",
+    }
+    assert len({entry["protoPayload"]["serviceName"] for entry in RECORDS}) >= 10
 
 
-def test_a_key_of_a_service_account() -> None:
+def test_service_account_key_fields() -> None:
     event = find("CreateServiceAccountKey")
 
     assert event.event_type == "google.iam.admin.v1.CreateServiceAccountKey"
@@ -44,14 +49,14 @@ def test_a_key_of_a_service_account() -> None:
     assert (event.logsource.product, event.logsource.service) == ("gcp", "gcp.audit")
 
 
-def test_a_status_with_a_code_is_a_failure() -> None:
-    denied = [read(one) for one in RECORDS if one["protoPayload"]["status"].get("code") == 7]
+def test_status_code_means_failure() -> None:
+    denied = [read(entry) for entry in RECORDS if entry["protoPayload"]["status"].get("code") == 7]
 
     assert len(denied) == 4
-    assert {one.action_result for one in denied} == {"FAILURE"}
+    assert {event.action_result for event in denied} == {"FAILURE"}
 
 
-def test_public_rules_find_the_fields_by_their_names() -> None:
+def test_field_names_of_public_rules_are_present() -> None:
     details = find("storage.buckets.delete").details
 
     assert details is not None
@@ -63,29 +68,29 @@ def test_public_rules_find_the_fields_by_their_names() -> None:
     }
 
 
-def test_a_federated_principal_has_a_subject() -> None:
+def test_federated_principal_subject_is_the_user() -> None:
     user = find("GenerateAccessToken").user_id
 
     assert user is not None
     assert user.startswith("principal://")
 
 
-def test_nanoseconds_are_understood_and_the_same_id_at_another_time_is_another() -> None:
-    one = read({**RECORDS[0], "timestamp": "2026-03-14T09:00:00.123456789Z"})
-    other = read({**RECORDS[0], "timestamp": "2026-03-14T09:00:01Z"})
+def test_event_id_depends_on_the_timestamp() -> None:
+    first = read({**RECORDS[0], "timestamp": "2026-03-14T09:00:00.123456789Z"})
+    second = read({**RECORDS[0], "timestamp": "2026-03-14T09:00:01Z"})
 
-    assert one.timestamp.microsecond in (123_456, 123_457)
-    assert one.event_id != other.event_id
+    assert first.timestamp.microsecond in (123_456, 123_457)
+    assert first.event_id != second.event_id
 
 
-def test_another_payload_is_refused() -> None:
+def test_other_payload_type_is_refused() -> None:
     payload = {**RECORDS[0]["protoPayload"], "@type": "type.googleapis.com/other"}
 
     with pytest.raises(ContractError, match="protoPayload"):
         read({**RECORDS[0], "protoPayload": payload})
 
 
-def test_a_push_of_pub_sub_is_opened(ingest: Ingest, broker: RememberingBroker) -> None:
+def test_pubsub_push_is_decoded(ingest: Ingest, broker: RecordingBroker) -> None:
     data = base64.b64encode(msgspec.json.encode(RECORDS[0])).decode()
     push = {
         "message": {"data": data, "messageId": "1"},

@@ -1,4 +1,4 @@
-"""POST /generate_event: one event, of which only the type must be given."""
+"""POST /generate_event accepts one event. Only event_type is required."""
 
 import datetime as dt
 import uuid
@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from .conftest import Ingest, RememberingBroker
+from .conftest import Ingest, RecordingBroker
 
 PATH = "/generate_event"
 GOOD = {"event_type": "user_login"}
@@ -18,7 +18,7 @@ def raw(more: str) -> bytes:
     return b'{"event_type":"user_login",' + more.encode() + b"}"
 
 
-def test_only_the_type_must_be_given(ingest: Ingest, broker: RememberingBroker) -> None:
+def test_only_event_type_is_required(ingest: Ingest, broker: RecordingBroker) -> None:
     before = dt.datetime.now(dt.UTC)
 
     answer = ingest.post(PATH, GOOD)
@@ -35,7 +35,7 @@ def test_only_the_type_must_be_given(ingest: Ingest, broker: RememberingBroker) 
     assert ingest.count("accepted", "api") == 1
 
 
-def test_what_is_given_is_kept(ingest: Ingest, broker: RememberingBroker) -> None:
+def test_given_fields_are_kept(ingest: Ingest, broker: RecordingBroker) -> None:
     given = {
         "event_id": "order 66 / ü",
         "timestamp": "2026-01-01T02:00:00+02:00",
@@ -65,21 +65,21 @@ def test_what_is_given_is_kept(ingest: Ingest, broker: RememberingBroker) -> Non
     assert sent == {name: value for name, value in given.items() if name != "timestamp"}
 
 
-def test_unknown_fields_move_under_details(ingest: Ingest, broker: RememberingBroker) -> None:
+def test_unknown_fields_move_to_details(ingest: Ingest, broker: RecordingBroker) -> None:
     ingest.post(PATH, {**GOOD, "details": {"a": 1}, "tty": "pts/0", "tags": ["x"]})
 
     [event] = broker.events()
     assert event.details == {"a": 1, "tty": "pts/0", "tags": ["x"]}
 
 
-def test_an_unknown_field_never_replaces_a_detail(ingest: Ingest) -> None:
+def test_unknown_field_does_not_replace_a_detail(ingest: Ingest) -> None:
     answer = ingest.post(PATH, {**GOOD, "details": {"tty": 1}, "tty": 2})
 
     assert answer.status_code == 422
     assert answer.json["errors"][0]["where"] == "$.tty"
 
 
-def test_null_is_not_given(ingest: Ingest, broker: RememberingBroker) -> None:
+def test_null_means_absent(ingest: Ingest, broker: RecordingBroker) -> None:
     answer = ingest.post(PATH, {**GOOD, "event_id": None, "severity": None, "details": None})
 
     assert answer.status_code == 202
@@ -125,8 +125,8 @@ REFUSED: dict[str, tuple[Any, int, str]] = {
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_what_does_not_fit_is_refused_by_name(
-    ingest: Ingest, broker: RememberingBroker, name: str
+def test_invalid_event_is_refused_with_its_field(
+    ingest: Ingest, broker: RecordingBroker, name: str
 ) -> None:
     body, status, where = REFUSED[name]
 
@@ -154,15 +154,13 @@ UNUSUAL: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("name", UNUSUAL)
-def test_what_is_only_unusual_is_accepted(
-    ingest: Ingest, broker: RememberingBroker, name: str
-) -> None:
+def test_unusual_event_is_accepted(ingest: Ingest, broker: RecordingBroker, name: str) -> None:
     answer = ingest.post(PATH, {**GOOD, **UNUSUAL[name]})
 
     assert answer.status_code == 202, answer.text
     assert len(broker.events()) == 1
 
 
-def test_the_content_type_does_not_matter(ingest: Ingest) -> None:
+def test_content_type_is_ignored(ingest: Ingest) -> None:
     for kind in ("text/plain", "application/x-www-form-urlencoded", "application/json; x=y"):
         assert ingest.post(PATH, GOOD, Content_Type=kind).status_code == 202

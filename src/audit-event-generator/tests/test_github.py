@@ -1,4 +1,4 @@
-"""What an analyst reads of GitHub's audit log and its webhooks."""
+"""Conversion of the GitHub audit log and of GitHub webhooks."""
 
 import datetime as dt
 import hashlib
@@ -12,7 +12,7 @@ from flask.testing import FlaskClient
 from prometheus_client import CollectorRegistry
 from pydantic import SecretStr
 
-from audit_event_generator.delivery import Delivery
+from audit_event_generator.event_publisher import EventPublisher
 from audit_event_generator.ingest import github, github_webhook
 from audit_event_generator.metrics import Metrics
 from audit_event_generator.web import app
@@ -20,7 +20,7 @@ from auditflow.contract.event import Event
 from auditflow.http.health import Health
 from auditflow.http.tokens import Tokens
 
-from .conftest import DATA, TOKEN, Ingest, RememberingBroker
+from .conftest import DATA, TOKEN, Ingest, RecordingBroker
 
 RECORDS: list[dict[str, Any]] = [
     json.loads(line) for line in (DATA / "github-audit.ndjson").read_text().splitlines()
@@ -31,22 +31,22 @@ NOW = dt.datetime(2026, 3, 14, 9, 0, tzinfo=dt.UTC)
 
 
 def read(record: dict[str, Any]) -> Event:
-    return github.event_of(msgspec.json.encode(record))
+    return github.to_event(msgspec.json.encode(record))
 
 
 def find(action: str) -> Event:
-    [record] = [one for one in RECORDS if one["action"] == action]
+    [record] = [entry for entry in RECORDS if entry["action"] == action]
     return read(record)
 
 
 def test_the_sample_has_actions_of_all_kinds() -> None:
-    assert {one["action"].split(".")[0] for one in RECORDS} >= {
+    assert {entry["action"].split(".")[0] for entry in RECORDS} >= {
         "git", "repo", "org", "protected_branch", "hook", "workflows", "team",
         "secret_scanning_alert", "audit_log_streaming", "public_key",
     }  # fmt: skip
 
 
-def test_a_repository_that_is_made_public() -> None:
+def test_repository_access_fields() -> None:
     event = find("repo.access")
 
     assert event.event_type == "repo.access"
@@ -62,33 +62,33 @@ def test_a_repository_that_is_made_public() -> None:
     assert (event.logsource.product, event.logsource.service) == ("github", "audit")
 
 
-def test_the_time_is_in_milliseconds_and_may_be_in_seconds() -> None:
+def test_timestamp_in_milliseconds_or_seconds() -> None:
     assert read({"action": "a", "@timestamp": 1767225600123}).timestamp.microsecond == 123_000
     assert read({"action": "a", "created_at": 1767225600}).timestamp.year == 2026
 
 
-def test_who_is_not_told_is_nobody() -> None:
+def test_missing_actor_is_absent() -> None:
     event = find("billing.change_email")
 
     assert event.client_ip is None
     assert read({"action": "a", "@timestamp": 1}).user_id is None
 
 
-def test_an_entry_without_an_id_is_named_by_its_bytes() -> None:
-    one = read({"action": "a", "@timestamp": 1})
+def test_entry_without_id_gets_the_hash_of_its_bytes() -> None:
+    first = read({"action": "a", "@timestamp": 1})
 
-    assert one.event_id == read({"action": "a", "@timestamp": 1}).event_id
-    assert one.event_id != read({"action": "b", "@timestamp": 1}).event_id
+    assert first.event_id == read({"action": "a", "@timestamp": 1}).event_id
+    assert first.event_id != read({"action": "b", "@timestamp": 1}).event_id
 
 
-def test_an_enterprise_lists_its_organisations() -> None:
+def test_first_organisation_of_an_enterprise_is_the_resource() -> None:
     assert read({"action": "a", "@timestamp": 1, "org": ["first", "second"]}).resource == "first"
 
 
-def test_a_webhook_says_what_happened() -> None:
-    [hook] = [one for one in HOOKS if one["event"] == "member"]
+def test_webhook_fields() -> None:
+    [hook] = [delivery for delivery in HOOKS if delivery["event"] == "member"]
 
-    event = github_webhook.event_of(
+    event = github_webhook.to_event(
         msgspec.json.encode(hook["payload"]), name="member", delivery=hook["delivery"], received=NOW
     )
 
@@ -101,11 +101,11 @@ def test_a_webhook_says_what_happened() -> None:
 
 
 @pytest.fixture
-def signed(broker: RememberingBroker, registry: CollectorRegistry) -> FlaskClient:
-    """A client of a service that knows the webhook secret."""
+def signed_client(broker: RecordingBroker, registry: CollectorRegistry) -> FlaskClient:
+    """A client of a service with a webhook secret."""
     metrics = Metrics(registry)
     flask = app.create(
-        delivery=Delivery(broker, metrics),
+        event_publisher=EventPublisher(broker, metrics),
         metrics=metrics,
         health=Health({}),
         registry=registry,
@@ -125,17 +125,22 @@ def headers(body: bytes, *, secret: str = SECRET, **changes: str) -> dict[str, s
     }
 
 
-def test_a_signature_stands_for_the_token(signed: FlaskClient, broker: RememberingBroker) -> None:
+def test_signature_replaces_the_token(signed_client: FlaskClient, broker: RecordingBroker) -> None:
     body = msgspec.json.encode(HOOKS[1]["payload"])
 
     for _ in range(2):
-        assert signed.post("/ingest/github", data=body, headers=headers(body)).status_code == 202
+        assert (
+            signed_client.post("/ingest/github", data=body, headers=headers(body)).status_code
+            == 202
+        )
 
     assert [event.event_type for event in broker.events()] == ["repository.publicized"] * 2
-    assert len({event.event_id for event in broker.events()}) == 1, "delivered again it is the same"
+    assert len({event.event_id for event in broker.events()}) == 1, (
+        "a redelivery has the same identifier"
+    )
 
 
-def test_githubs_own_example_of_a_signature_is_right() -> None:
+def test_signature_example_from_the_documentation_of_github() -> None:
     # https://docs.github.com/en/webhooks/using-webhooks/validating-webhook-deliveries
     signature = "sha256=757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17"
 
@@ -146,10 +151,10 @@ FORGED = {
     "another secret": headers(b"{}", secret="guess"),
     "another body": headers(b"{ }"),
     "no signature": {k: v for k, v in headers(b"{}").items() if "Signature" not in k},
-    "an empty one": headers(b"{}", **{"X-Hub-Signature-256": ""}),
-    "the old kind": headers(b"{}", **{"X-Hub-Signature-256": "sha1=00"}),
+    "an empty signature": headers(b"{}", **{"X-Hub-Signature-256": ""}),
+    "SHA-1": headers(b"{}", **{"X-Hub-Signature-256": "sha1=00"}),
     "not ASCII": headers(b"{}", **{"X-Hub-Signature-256": "sha256=\u00e9"}),
-    "a good token does not help": {
+    "a valid token does not replace the signature": {
         **headers(b"{}", secret="guess"),
         "Authorization": f"Bearer {TOKEN}",
     },
@@ -157,27 +162,31 @@ FORGED = {
 
 
 @pytest.mark.parametrize("name", FORGED)
-def test_what_github_did_not_sign_is_refused(
-    signed: FlaskClient, broker: RememberingBroker, name: str
+def test_invalid_signature_is_refused(
+    signed_client: FlaskClient, broker: RecordingBroker, name: str
 ) -> None:
-    answer = signed.post("/ingest/github", data=b"{}", headers=FORGED[name])
+    answer = signed_client.post("/ingest/github", data=b"{}", headers=FORGED[name])
 
     assert answer.status_code == 401
     assert SECRET not in answer.text
     assert broker.messages == []
 
 
-def test_a_signature_opens_no_other_address(signed: FlaskClient) -> None:
+def test_signature_is_valid_only_for_the_github_route(signed_client: FlaskClient) -> None:
     body = b'{"event_type":"a"}'
 
-    assert signed.post("/generate_event", data=body, headers=headers(body)).status_code == 401
+    assert (
+        signed_client.post("/generate_event", data=body, headers=headers(body)).status_code == 401
+    )
 
 
-def test_the_audit_log_still_wants_the_token(signed: FlaskClient) -> None:
+def test_audit_log_requires_the_token(signed_client: FlaskClient) -> None:
     body = (DATA / "github-audit.ndjson").read_bytes()
 
-    assert signed.post("/ingest/github", data=body).status_code == 401
-    answer = signed.post("/ingest/github", data=body, headers={"Authorization": f"Bearer {TOKEN}"})
+    assert signed_client.post("/ingest/github", data=body).status_code == 401
+    answer = signed_client.post(
+        "/ingest/github", data=body, headers={"Authorization": f"Bearer {TOKEN}"}
+    )
     assert answer.json == {"accepted": len(RECORDS), "refused": 0, "errors": []}
 
 
@@ -194,7 +203,7 @@ def test_the_audit_log_still_wants_the_token(signed: FlaskClient) -> None:
         (b"[" * 60_000 + b"]" * 60_000, {}, 422),
     ],
 )
-def test_a_bad_delivery_is_refused(
+def test_invalid_delivery_is_refused(
     ingest: Ingest, body: bytes, changes: dict[str, str], status: int
 ) -> None:
     given = {"X_GitHub_Event": "repository", "X_GitHub_Delivery": "d"}

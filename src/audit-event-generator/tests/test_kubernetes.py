@@ -1,4 +1,4 @@
-"""What an analyst reads of a Kubernetes audit record."""
+"""Conversion of Kubernetes audit records."""
 
 from typing import Any
 
@@ -14,14 +14,14 @@ RECORDS: list[dict[str, Any]] = sample("kubernetes-audit.json")["items"]
 
 
 def read(record: dict[str, Any]) -> Event:
-    return kubernetes.event_of(msgspec.json.encode(record))
+    return kubernetes.to_event(msgspec.json.encode(record))
 
 
 def find(verb: str, uri: str, stage: str = "ResponseComplete") -> Event:
     [record] = [
-        one
-        for one in RECORDS
-        if (one["verb"], one["stage"]) == (verb, stage) and uri in one["requestURI"]
+        record
+        for record in RECORDS
+        if (record["verb"], record["stage"]) == (verb, stage) and uri in record["requestURI"]
     ]
     return read(record)
 
@@ -36,14 +36,16 @@ def test_the_sample_has_records_of_all_kinds() -> None:
     assert {record["level"] for record in RECORDS} == {"Metadata", "Request", "RequestResponse"}
 
 
-def test_the_stages_of_one_request_are_events_of_their_own() -> None:
+def test_each_stage_of_a_request_is_an_event() -> None:
     watches = [
-        one for one in RECORDS if one["verb"] == "watch" and "/shop/pods" in one["requestURI"]
+        record
+        for record in RECORDS
+        if record["verb"] == "watch" and "/shop/pods" in record["requestURI"]
     ]
 
-    events = [read(one) for one in watches]
+    events = [read(record) for record in watches]
 
-    assert len({one["auditID"] for one in watches}) == 1
+    assert len({record["auditID"] for record in watches}) == 1
     assert [event.event_id.split(":")[1] for event in events] == [
         "RequestReceived", "ResponseStarted", "ResponseComplete",
     ]  # fmt: skip
@@ -51,7 +53,7 @@ def test_the_stages_of_one_request_are_events_of_their_own() -> None:
     assert events[0].timestamp < events[1].timestamp < events[2].timestamp
 
 
-def test_a_command_in_a_pod() -> None:
+def test_exec_into_a_pod() -> None:
     event = find("create", "node-shell/exec", "ResponseStarted")
 
     assert event.event_type == "create pods/exec"
@@ -68,16 +70,16 @@ def test_a_command_in_a_pod() -> None:
     assert event.details["decision"] == "allow"
 
 
-def test_the_record_is_kept_byte_for_byte() -> None:
+def test_record_is_unchanged() -> None:
     record = b'{ "auditID":"a", "stage":"Panic","verb":"get",  "stageTimestamp":"2026-01-01T00:00:00Z", "n":1.50 }'
 
-    event = kubernetes.event_of(record)
+    event = kubernetes.to_event(record)
 
     assert bytes(event.record) == record  # type: ignore[arg-type]
-    assert event.action_result == "FAILURE", "a panic is one whatever its code"
+    assert event.action_result == "FAILURE", "a panic is a failure with any code"
 
 
-def test_who_is_impersonated_acts_and_who_impersonates_is_named() -> None:
+def test_impersonated_user_is_the_actor() -> None:
     event = find("get", "configmaps/coredns")
 
     assert event.user_id == "system:admin"
@@ -85,15 +87,15 @@ def test_who_is_impersonated_acts_and_who_impersonates_is_named() -> None:
     assert event.details["impersonatedBy"] == "aisha.bello@example.com"
 
 
-def test_what_is_no_resource_is_its_path() -> None:
+def test_non_resource_url_has_its_path() -> None:
     event = find("get", "/livez")
 
     assert event.event_type == "get nonResourceURL"
-    assert event.resource == "/livez", "without the query, which would make each call another"
+    assert event.resource == "/livez", "without the query, which differs in each call"
     assert event.user_id == "system:anonymous"
 
 
-def test_nobody_is_nobody() -> None:
+def test_missing_user_is_absent() -> None:
     event = find("get", "secrets/bootstrap")
 
     assert event.user_id is None
@@ -102,8 +104,8 @@ def test_nobody_is_nobody() -> None:
     assert event.details["reason"] == "Unauthorized"
 
 
-def test_behind_proxies_the_first_address_is_the_client_and_all_are_kept() -> None:
-    [record] = [one for one in RECORDS if one["requestURI"] == "/api"]
+def test_first_source_ip_is_the_client() -> None:
+    [record] = [record for record in RECORDS if record["requestURI"] == "/api"]
 
     event = read(record)
 
@@ -112,25 +114,25 @@ def test_behind_proxies_the_first_address_is_the_client_and_all_are_kept() -> No
     assert event.details["sourceIPs"] == ["198.51.100.140", "10.0.0.5"]
 
 
-def test_a_single_event_is_taken_as_well() -> None:
+def test_single_event_is_accepted() -> None:
     body = msgspec.json.encode({"kind": "Event", "apiVersion": "audit.k8s.io/v1", **RECORDS[0]})
 
-    [(where, record)] = kubernetes.records(body)
+    [(where, record)] = kubernetes.split(body)
 
     assert where == "$"
-    assert kubernetes.event_of(record).event_id.startswith(RECORDS[0]["auditID"])
+    assert kubernetes.to_event(record).event_id.startswith(RECORDS[0]["auditID"])
 
 
 @pytest.mark.parametrize(
     ("code", "result"), [(101, "SUCCESS"), (200, "SUCCESS"), (304, "SUCCESS"), (403, "FAILURE"),
                          (429, "FAILURE"), (500, "FAILURE"), (0, None), (None, None)]
 )  # fmt: skip
-def test_the_code_tells_the_result(code: int | None, result: str | None) -> None:
+def test_response_code_determines_the_result(code: int | None, result: str | None) -> None:
     assert read({**RECORDS[0], "responseStatus": {"code": code}}).action_result == result
 
 
-def test_a_client_that_repeats_an_audit_id_does_not_hide_its_requests() -> None:
-    one = b'{"auditID":"mine","stage":"ResponseComplete","verb":"get","requestReceivedTimestamp":"2026-01-01T00:00:00.000001Z"}'
-    other = one.replace(b"000001Z", b"000002Z")
-    assert kubernetes.event_of(one).event_id != kubernetes.event_of(other).event_id
-    assert kubernetes.event_of(one).event_id == kubernetes.event_of(one).event_id
+def test_repeated_audit_id_gives_distinct_event_ids() -> None:
+    first = b'{"auditID":"mine","stage":"ResponseComplete","verb":"get","requestReceivedTimestamp":"2026-01-01T00:00:00.000001Z"}'
+    second = first.replace(b"000001Z", b"000002Z")
+    assert kubernetes.to_event(first).event_id != kubernetes.to_event(second).event_id
+    assert kubernetes.to_event(first).event_id == kubernetes.to_event(first).event_id

@@ -1,4 +1,4 @@
-"""What an analyst reads of Okta's System Log."""
+"""Conversion of the Okta System Log."""
 
 from typing import Any
 
@@ -8,31 +8,36 @@ import pytest
 from audit_event_generator.ingest import okta
 from auditflow.contract.event import Event, Severity
 
-from .conftest import TOKEN, Ingest, RememberingBroker, sample
+from .conftest import TOKEN, Ingest, RecordingBroker, sample
 
 RECORDS: list[dict[str, Any]] = sample("okta-system-log.json")  # type: ignore[assignment]
 
 
 def read(record: dict[str, Any]) -> Event:
-    return okta.event_of(msgspec.json.encode(record))
+    return okta.to_event(msgspec.json.encode(record))
 
 
 def named(event_type: str) -> list[Event]:
-    return [read(one) for one in RECORDS if one["eventType"] == event_type]
+    return [read(record) for record in RECORDS if record["eventType"] == event_type]
 
 
 def test_the_sample_has_events_of_all_kinds() -> None:
-    assert {one["eventType"].split(".")[0] for one in RECORDS} >= {
+    assert {record["eventType"].split(".")[0] for record in RECORDS} >= {
         "user", "policy", "system", "application", "group", "zone", "security",
     }  # fmt: skip
-    assert {one["outcome"]["result"] for one in RECORDS} >= {"SUCCESS", "FAILURE", "ALLOW", "DENY"}
+    assert {record["outcome"]["result"] for record in RECORDS} >= {
+        "SUCCESS",
+        "FAILURE",
+        "ALLOW",
+        "DENY",
+    }
 
 
-def test_a_login_that_failed() -> None:
-    failed = [one for one in named("user.session.start") if one.action_result == "FAILURE"]
+def test_failed_login_fields() -> None:
+    failed = [event for event in named("user.session.start") if event.action_result == "FAILURE"]
 
-    assert [one.user_id for one in failed] == ["nadia.kern@example.com"] * 5 + [None]
-    assert {one.client_ip for one in failed} == {"203.0.113.66"}
+    assert [event.user_id for event in failed] == ["nadia.kern@example.com"] * 5 + [None]
+    assert {event.client_ip for event in failed} == {"203.0.113.66"}
     assert failed[0].details is not None
     assert (failed[0].details["reason"], failed[0].details["country"]) == (
         "INVALID_CREDENTIALS",
@@ -40,7 +45,7 @@ def test_a_login_that_failed() -> None:
     )
 
 
-def test_what_it_was_about_is_not_the_actor() -> None:
+def test_resource_is_not_the_actor() -> None:
     [event] = named("user.account.privilege.grant")
 
     assert (event.user_id, event.resource) == ("nadia.kern@example.com", "ingrid.holm@example.com")
@@ -51,20 +56,20 @@ def test_what_it_was_about_is_not_the_actor() -> None:
 
 
 @pytest.mark.parametrize(
-    ("result", "told"),
+    ("result", "expected"),
     [("SUCCESS", "SUCCESS"), ("ALLOW", "SUCCESS"), ("DENY", "FAILURE"), ("FAILURE", "FAILURE"),
      ("CHALLENGE", "CHALLENGE"), ("UNKNOWN", None), (None, None)],
 )  # fmt: skip
-def test_the_outcome_is_told_as_ours(result: str | None, told: str | None) -> None:
-    assert read({**RECORDS[0], "outcome": {"result": result}}).action_result == told
+def test_outcome_maps_to_action_result(result: str | None, expected: str | None) -> None:
+    assert read({**RECORDS[0], "outcome": {"result": result}}).action_result == expected
 
 
-def test_a_warning_is_one() -> None:
+def test_severity_of_warnings() -> None:
     assert named("user.account.lock")[0].severity is Severity.WARNING
     assert named("user.lifecycle.create")[0].severity is Severity.INFO
 
 
-def test_an_event_hook_delivers_events(ingest: Ingest, broker: RememberingBroker) -> None:
+def test_event_hook_is_accepted(ingest: Ingest, broker: RecordingBroker) -> None:
     hook = {
         "eventType": "com.okta.event_hook",
         "eventTypeVersion": "1.0",
@@ -77,10 +82,12 @@ def test_an_event_hook_delivers_events(ingest: Ingest, broker: RememberingBroker
     answer = ingest.post("/ingest/okta", hook)
 
     assert answer.json == {"accepted": 3, "refused": 0, "errors": []}
-    assert [event.event_id for event in broker.events()] == [one["uuid"] for one in RECORDS[:3]]
+    assert [event.event_id for event in broker.events()] == [
+        record["uuid"] for record in RECORDS[:3]
+    ]
 
 
-def test_okta_verifies_the_address_of_a_hook(ingest: Ingest) -> None:
+def test_verification_challenge_is_answered(ingest: Ingest) -> None:
     headers = {"Authorization": f"Bearer {TOKEN}"}
 
     answer = ingest.client.get(

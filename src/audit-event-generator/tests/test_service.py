@@ -1,4 +1,4 @@
-"""The real service with a real broker: what is promised to clients holds under load and faults."""
+"""The service with a real broker: its guarantees hold under load and faults."""
 
 import os
 import signal
@@ -12,7 +12,7 @@ import msgspec
 import pika
 import pytest
 
-from audit_event_generator.delivery import CONFIRM_SECONDS
+from audit_event_generator.event_publisher import CONFIRM_SECONDS
 from auditflow.amqp import topology
 from auditflow.contract import event
 
@@ -32,20 +32,20 @@ def headers(service_secrets: dict[str, str]) -> dict[str, str]:
 def client(
     rabbitmq: Any, service_process: Start, headers: dict[str, str]
 ) -> Iterator[httpx.Client]:
-    """A client of a service that is ready, with nothing in the queue."""
+    """A client of a ready service. The queue is empty."""
     stored(rabbitmq)
     service = service_process(NAME, rabbitmq=rabbitmq)
-    with _client(service.url, headers) as one:
-        yield one
+    with _client(service.url, headers) as http_client:
+        yield http_client
 
 
 def _client(url: str, headers: dict[str, str]) -> httpx.Client:
-    # Plain HTTP: to load certificates would take each of them 20 ms.
+    # Plain HTTP. Loading certificates would take 20 ms per client.
     return httpx.Client(base_url=url, headers=headers, timeout=10, verify=False)
 
 
 def stored(rabbitmq: Any) -> list[event.Event]:
-    """Every event that is in the queue, taken out of it."""
+    """Take every event out of the queue."""
     connection = pika.BlockingConnection(pika.URLParameters(rabbitmq.url("auditflow-admin")))
     channel = connection.channel()
     events = []
@@ -53,22 +53,22 @@ def stored(rabbitmq: Any) -> list[event.Event]:
         method, _, body = channel.basic_get(topology.EVENTS, auto_ack=True)
         if method is None:
             break
-        for one in event.decode_message(body):
-            assert isinstance(one, event.Received), one
-            events.append(one.event)
+        for received in event.decode_message(body):
+            assert isinstance(received, event.Received), received
+            events.append(received.event)
     connection.close()
     return events
 
 
 def accepted(url: str, source: str) -> int:
     text = httpx.get(f"{url}/metrics", verify=False).text
-    [line] = [one for one in text.splitlines()
-              if one.startswith(f'auditflow_events_accepted_total{{source="{source}"}}')]  # fmt: skip
+    [line] = [line for line in text.splitlines()
+              if line.startswith(f'auditflow_events_accepted_total{{source="{source}"}}')]  # fmt: skip
     return int(float(line.split()[-1]))
 
 
 class Load:
-    """Clients that post events until told to stop, and remember what they were told."""
+    """Clients that post events until they are stopped, and record the responses."""
 
     def __init__(self, url: str, headers: dict[str, str], clients: int) -> None:
         self.confirmed: list[str] = []
@@ -101,9 +101,9 @@ class Load:
             while not self._stop.is_set():
                 count += 1
                 body = {"event_type": "user_login", "event_id": f"{number}-{count}"}
-                begun = time.perf_counter()
+                started = time.perf_counter()
                 answer = client.post("/generate_event", json=body)
-                took = time.perf_counter() - begun
+                took = time.perf_counter() - started
                 with self._lock:
                     self.slowest = max(self.slowest, took)
                     if answer.status_code == 202:
@@ -111,10 +111,12 @@ class Load:
                     else:
                         self.refusals.append(answer.status_code)
                 if answer.status_code != 202:
-                    self._stop.wait(0.05)  # what is refused at once would be asked for ever faster
+                    self._stop.wait(
+                        0.05
+                    )  # a refusal is immediate and would be repeated without pause
 
 
-def test_what_sixteen_clients_were_promised_is_in_the_queue(
+def test_every_accepted_event_of_sixteen_clients_is_in_the_queue(
     rabbitmq: Any, client: httpx.Client, headers: dict[str, str]
 ) -> None:
     url = str(client.base_url)
@@ -122,16 +124,16 @@ def test_what_sixteen_clients_were_promised_is_in_the_queue(
     with Load(url, headers, CLIENTS) as load:
         load.wait(SECONDS)
 
-    ids = [one.event_id for one in stored(rabbitmq)]
+    ids = [stored_event.event_id for stored_event in stored(rabbitmq)]
     assert load.refusals == []
     assert len(load.confirmed) > 100
-    assert sorted(ids) == sorted(load.confirmed), "none lost, none twice"
+    assert sorted(ids) == sorted(load.confirmed), "no event is lost or duplicated"
     assert load.slowest < 1
     assert accepted(url, "api") == len(ids)
     print(f"{len(ids) / SECONDS:.0f} requests/s, slowest {load.slowest * 1000:.0f} ms")  # noqa: T201
 
 
-def test_a_broker_that_dies_is_said_within_a_second_and_found_again(
+def test_broker_failure_is_reported_and_the_service_reconnects(
     rabbitmq: Any, service_process: Start, headers: dict[str, str]
 ) -> None:
     # given clients that post without pause
@@ -143,7 +145,7 @@ def test_a_broker_that_dies_is_said_within_a_second_and_found_again(
         rabbitmq.kill()
         try:
             eventually(lambda: len(load.refusals) > 20)
-            # (what it says may be a second old)
+            # (the state may be a second old)
             eventually(
                 lambda: httpx.get(f"{service.url}/readyz", verify=False).status_code == 503,
                 seconds=2,
@@ -151,7 +153,7 @@ def test_a_broker_that_dies_is_said_within_a_second_and_found_again(
             ready = httpx.get(f"{service.url}/readyz", verify=False)
             alive = httpx.get(f"{service.url}/healthz", verify=False)
             before = len(load.confirmed)
-            # (and another service starts meanwhile)
+            # and another service starts
             other = service_process(NAME, rabbitmq=rabbitmq, start=False)
             other.revive()
             with _client(other.url, headers) as client:
@@ -161,20 +163,20 @@ def test_a_broker_that_dies_is_said_within_a_second_and_found_again(
             rabbitmq.start()
         eventually(lambda: len(load.confirmed) > before + 20)
 
-    # then every answer came in time, and told the truth
+    # then every response was in time and correct
     assert set(load.refusals) == {503}
     assert load.slowest < CONFIRM_SECONDS + 1
     assert (ready.status_code, alive.status_code) == (503, 200)
     assert ready.json()["dependencies"]["rabbitmq"]["state"] == "down"
-    assert set(load.confirmed) <= {one.event_id for one in stored(rabbitmq)}
-    # and so did the service that was there before its broker
+    assert set(load.confirmed) <= {stored_event.event_id for stored_event in stored(rabbitmq)}
+    # and the service that started without a broker works
     assert early.status_code == 503
     eventually(other.ready)
     with _client(other.url, headers) as client:
         assert client.post("/generate_event", json={"event_type": "a"}).status_code == 202
 
 
-def test_a_broker_that_hangs_is_not_waited_for(
+def test_wait_for_a_frozen_broker_is_limited(
     rabbitmq: Any, service_process: Start, headers: dict[str, str]
 ) -> None:
     service = service_process(NAME, rabbitmq=rabbitmq)
@@ -186,11 +188,11 @@ def test_a_broker_that_hangs_is_not_waited_for(
         os.kill(rabbitmq.pid, signal.SIGCONT)
 
     assert load.confirmed == []
-    # Within a second where the machine has one to give: the wait has an end of its own.
+    # The wait has its own limit; a busy machine adds to it.
     assert load.slowest < CONFIRM_SECONDS + 1
 
 
-def test_recorded_files_arrive_record_by_record(rabbitmq: Any, client: httpx.Client) -> None:
+def test_recorded_files_arrive_in_the_queue(rabbitmq: Any, client: httpx.Client) -> None:
     trail, audit = sample("cloudtrail.json"), sample("kubernetes-audit.json")
 
     first = client.post("/ingest/cloudtrail", content=(DATA / "cloudtrail.json").read_bytes())
@@ -200,26 +202,27 @@ def test_recorded_files_arrive_record_by_record(rabbitmq: Any, client: httpx.Cli
 
     assert first.json() == {"accepted": len(trail["Records"]), "refused": 0, "errors": []}
     assert second.json() == {"accepted": len(audit["items"]), "refused": 0, "errors": []}
-    expected = {one["eventID"]: one for one in trail["Records"]}
-    expected |= {f"{one['auditID']}:{one['stage']}": one for one in audit["items"]}
+    expected = {record["eventID"]: record for record in trail["Records"]}
+    expected |= {f"{item['auditID']}:{item['stage']}": item for item in audit["items"]}
     events = stored(rabbitmq)
     assert len(events) == len(expected)
-    for one in events:
-        name = ":".join(one.event_id.split(":")[:2])  # without when the API server received it
-        assert msgspec.json.decode(one.record) == expected[name]  # type: ignore[arg-type]
+    for stored_event in events:
+        # without requestReceivedTimestamp
+        name = ":".join(stored_event.event_id.split(":")[:2])
+        assert msgspec.json.decode(stored_event.record) == expected[name]  # type: ignore[arg-type]
 
 
-def test_a_body_in_chunks_is_read(rabbitmq: Any, client: httpx.Client) -> None:
+def test_chunked_body_is_accepted(rabbitmq: Any, client: httpx.Client) -> None:
     line = b'{"event_id":"c%d","event_type":"a","timestamp":"2026-01-01T00:00:00Z"}\n'
 
     answer = client.post("/ingest/ndjson", content=(line % n for n in range(3)))
 
     assert answer.json()["accepted"] == 3
-    assert [one.event_id for one in stored(rabbitmq)] == ["c0", "c1", "c2"]
+    assert [stored_event.event_id for stored_event in stored(rabbitmq)] == ["c0", "c1", "c2"]
 
 
 @pytest.mark.parametrize("chunked", [False, True])
-def test_a_body_that_is_too_large_is_a_problem(client: httpx.Client, chunked: bool) -> None:
+def test_large_body_is_refused(client: httpx.Client, chunked: bool) -> None:
     piece = b" " * 2**20
 
     answer = client.post(
@@ -231,7 +234,7 @@ def test_a_body_that_is_too_large_is_a_problem(client: httpx.Client, chunked: bo
     assert client.get("/healthz").status_code == 200
 
 
-def test_a_heavy_batch_is_taken_whole(rabbitmq: Any, client: httpx.Client) -> None:
+def test_large_batch_is_accepted(rabbitmq: Any, client: httpx.Client) -> None:
     record = sample("kubernetes-audit.json")["items"][13]
     items = [{**record, "auditID": f"a{n}"} for n in range(1000)]
     body = msgspec.json.encode(
@@ -244,7 +247,7 @@ def test_a_heavy_batch_is_taken_whole(rabbitmq: Any, client: httpx.Client) -> No
     assert len(stored(rabbitmq)) == 1000
 
 
-def test_the_stream_tells_its_story_and_ends_in_order(
+def test_synthetic_stream_publishes_and_stops_in_order(
     rabbitmq: Any, service_process: Start
 ) -> None:
     stored(rabbitmq)
@@ -253,15 +256,15 @@ def test_the_stream_tells_its_story_and_ends_in_order(
     )
     eventually(lambda: accepted(service.url, "synthetic") > 1000)
 
-    begun = time.monotonic()
+    started = time.monotonic()
     service.stop()
 
-    assert time.monotonic() - begun < 5
+    assert time.monotonic() - started < 5
     assert service.exit_code == 0
     events = stored(rabbitmq)
     assert len(events) > 1000
-    assert len({one.event_id for one in events}) == len(events)
-    assert {one.event_type for one in events} >= {"user_login", "sudo_command", "file_modified"}
+    assert len({item.event_id for item in events}) == len(events)
+    assert {item.event_type for item in events} >= {"user_login", "sudo_command", "file_modified"}
     log = service.log.read_text(encoding="utf-8")
-    assert '"scenario begins"' in log
+    assert '"scenario starts"' in log
     assert "Traceback" not in log

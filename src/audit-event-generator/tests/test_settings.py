@@ -1,4 +1,4 @@
-"""The settings: what an operator may say, and what is contradictory."""
+"""The settings: valid and invalid values."""
 
 import pytest
 
@@ -16,7 +16,7 @@ def _environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("INGEST_TOKEN", "hush")
 
 
-def test_the_stream_is_off_unless_a_rate_is_given() -> None:
+def test_stream_is_off_by_default() -> None:
     loaded = settings.load(Settings)
 
     assert loaded.rate == 0
@@ -34,7 +34,7 @@ def test_the_stream_is_off_unless_a_rate_is_given() -> None:
         ({"EVENT_GENERATION_INTERVAL_SECONDS": "0.5", "GENERATOR_RATE": "2"}, 2),
     ],
 )
-def test_the_rate_may_be_said_either_way(
+def test_rate_or_interval(
     monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], rate: float
 ) -> None:
     for name, value in variables.items():
@@ -62,7 +62,7 @@ def test_the_rate_may_be_said_either_way(
         ),
     ],
 )
-def test_what_is_wrong_is_named(
+def test_invalid_setting_is_named(
     monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], named: str
 ) -> None:
     for name, value in variables.items():

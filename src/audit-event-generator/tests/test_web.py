@@ -1,4 +1,4 @@
-"""What holds on every address: the token, the ids, honest errors, and counting."""
+"""Common behaviour of all routes: token, identifiers, errors, metrics."""
 
 import base64
 import json
@@ -11,15 +11,12 @@ import structlog
 from prometheus_client import CollectorRegistry
 
 from audit_event_generator.ingest import native
+from audit_event_generator.ingest.sources import SOURCES
 from auditflow.telemetry import tracing
 
-from .conftest import TOKEN, Ingest, RememberingBroker
+from .conftest import TOKEN, Ingest, RecordingBroker
 
-ROUTES = (
-    "/generate_event", "/ingest/ndjson", "/ingest/kubernetes", "/ingest/cloudtrail",
-    "/ingest/auditd", "/ingest/github", "/ingest/okta", "/ingest/gcp",
-    "/ingest/alertmanager",
-)  # fmt: skip
+ROUTES = ("/generate_event", *(f"/ingest/{name}" for name in SOURCES))
 GOOD = b'{"event_type":"a","timestamp":"2026-01-01T00:00:00Z"}'
 
 
@@ -28,8 +25,8 @@ GOOD = b'{"event_type":"a","timestamp":"2026-01-01T00:00:00Z"}'
     "header",
     [None, "", "Bearer", "Bearer ", "Bearer wrong", f"Basic {TOKEN}", "Bearer tökén", TOKEN],
 )
-def test_without_the_token_nothing_is_read(
-    ingest: Ingest, broker: RememberingBroker, route: str, header: str | None
+def test_missing_or_wrong_token_is_refused(
+    ingest: Ingest, broker: RecordingBroker, route: str, header: str | None
 ) -> None:
     headers = {} if header is None else {"Authorization": header}
 
@@ -42,7 +39,7 @@ def test_without_the_token_nothing_is_read(
     assert broker.messages == []
 
 
-def test_the_scheme_is_read_in_any_case(ingest: Ingest) -> None:
+def test_authentication_scheme_is_case_insensitive(ingest: Ingest) -> None:
     headers = {"Authorization": f"bearer {TOKEN}"}
     assert ingest.client.post("/generate_event", data=GOOD, headers=headers).status_code == 202
 
@@ -52,17 +49,15 @@ def _basic(user: str, password: str) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("user", ["apiserver", ""])
-def test_a_webhook_that_only_knows_its_url_sends_the_token_as_a_password(
-    ingest: Ingest, user: str
-) -> None:
+def test_token_as_basic_password(ingest: Ingest, user: str) -> None:
     answer = ingest.client.post("/generate_event", data=GOOD, headers=_basic(user, TOKEN))
 
     assert answer.status_code == 202
 
 
 @pytest.mark.parametrize(("user", "password"), [("apiserver", "wrong"), (TOKEN, ""), ("", "tökén")])
-def test_another_password_is_refused(
-    ingest: Ingest, broker: RememberingBroker, user: str, password: str
+def test_wrong_password_is_refused(
+    ingest: Ingest, broker: RecordingBroker, user: str, password: str
 ) -> None:
     answer = ingest.client.post("/generate_event", data=GOOD, headers=_basic(user, password))
 
@@ -71,10 +66,8 @@ def test_another_password_is_refused(
 
 
 @pytest.mark.parametrize("route", ROUTES[:2])
-def test_a_broker_that_is_away_is_said_at_once(
-    ingest: Ingest, broker: RememberingBroker, route: str
-) -> None:
-    broker.away = "the connection ended: secret-host:5672"
+def test_unavailable_broker_gives_503(ingest: Ingest, broker: RecordingBroker, route: str) -> None:
+    broker.unavailable = "the connection ended: secret-host:5672"
 
     answer = ingest.post(route, GOOD)
 
@@ -86,8 +79,10 @@ def test_a_broker_that_is_away_is_said_at_once(
     assert ingest.count("accepted", source) == ingest.count("unconfirmed", source) == 0
 
 
-def test_what_is_not_confirmed_is_not_accepted(ingest: Ingest, broker: RememberingBroker) -> None:
-    broker.silent = True
+def test_unconfirmed_events_are_not_counted_as_accepted(
+    ingest: Ingest, broker: RecordingBroker
+) -> None:
+    broker.confirms = False
 
     answer = ingest.post("/ingest/ndjson", GOOD + b"\n" + GOOD + b"\nbad")
 
@@ -97,9 +92,7 @@ def test_what_is_not_confirmed_is_not_accepted(ingest: Ingest, broker: Rememberi
     assert ingest.count("refused", "ndjson") == 0, "the client sends it again, and then it counts"
 
 
-def test_a_clients_ids_and_trace_travel_with_its_events(
-    ingest: Ingest, broker: RememberingBroker
-) -> None:
+def test_request_id_and_trace_are_passed_on(ingest: Ingest, broker: RecordingBroker) -> None:
     tracing.configure("test")
     trace = "4bf92f3577b34da6a3ce929d0e0e4736"
 
@@ -118,8 +111,8 @@ def test_a_clients_ids_and_trace_travel_with_its_events(
 
 
 @pytest.mark.parametrize("given", ["", "x" * 129, "two words", "caf\u00e9"])
-def test_an_id_that_is_not_fit_is_replaced(
-    ingest: Ingest, broker: RememberingBroker, given: str
+def test_invalid_request_id_is_replaced(
+    ingest: Ingest, broker: RecordingBroker, given: str
 ) -> None:
     answer = ingest.post("/generate_event", GOOD, X_Correlation_ID=given)
 
@@ -134,10 +127,10 @@ def lines() -> Iterator[list[Any]]:
         yield captured
 
 
-def test_a_request_is_one_line_without_its_body(ingest: Ingest, lines: list[Any]) -> None:
+def test_request_is_logged_without_its_body(ingest: Ingest, lines: list[Any]) -> None:
     ingest.post("/ingest/ndjson", GOOD.replace(b'"a"', b'"hush"') + b"\n{}")
 
-    [line] = [one for one in lines if one["event"] == "request"]
+    [line] = [item for item in lines if item["event"] == "request"]
     assert (line["log_level"], line["method"], line["path"]) == ("info", "POST", "/ingest/ndjson")
     assert (line["status"], line["accepted"], line["refused"]) == (202, 1, 1)
     assert "hush" not in json.dumps(lines)
@@ -155,7 +148,7 @@ def test_a_request_is_one_line_without_its_body(ingest: Ingest, lines: list[Any]
         ("GET", "/%00", 404),
     ],
 )
-def test_what_is_not_there_is_a_problem(
+def test_unknown_route_or_method_is_a_problem_document(
     ingest: Ingest, method: str, path: str, status: int
 ) -> None:
     answer = ingest.client.open(path, method=method)
@@ -165,13 +158,13 @@ def test_what_is_not_there_is_a_problem(
     assert ("Allow" in answer.headers) == (status == 405)
 
 
-def test_nothing_internal_leaks(
+def test_internal_error_hides_details(
     ingest: Ingest, monkeypatch: pytest.MonkeyPatch, lines: list[Any]
 ) -> None:
-    def break_down(_: bytes) -> None:
+    def fail(_: bytes) -> None:
         raise RuntimeError("password=hunter2")
 
-    monkeypatch.setattr(native, "of_request", break_down)
+    monkeypatch.setattr(native, "request_to_event", fail)
 
     answer = ingest.post("/generate_event", GOOD)
 
@@ -181,9 +174,9 @@ def test_nothing_internal_leaks(
     assert any(line["log_level"] == "error" for line in lines)
 
 
-def test_the_operations_addresses_need_no_token(ingest: Ingest, broker: RememberingBroker) -> None:
+def test_operational_routes_need_no_token(ingest: Ingest, broker: RecordingBroker) -> None:
     ingest.post("/generate_event", GOOD)
-    broker.away = "not connected"
+    broker.unavailable = "not connected"
 
     assert ingest.client.get("/healthz").json == {
         "status": "alive",
@@ -196,16 +189,16 @@ def test_the_operations_addresses_need_no_token(ingest: Ingest, broker: Remember
     assert 'auditflow_events_accepted_total{source="api"} 1.0' in ingest.client.get("/metrics").text
 
 
-def test_labels_are_few_and_ours(ingest: Ingest, registry: CollectorRegistry) -> None:
+def test_metric_labels_are_a_closed_set(ingest: Ingest, registry: CollectorRegistry) -> None:
     ingest.post("/generate_event", GOOD)
     ingest.post("/generate_event", b"{")
     ingest.client.get("/some/users/path")
 
     seen = {
-        tuple(sorted(one.labels.items()))
+        tuple(sorted(item.labels.items()))
         for family in registry.collect()
         if family.name == "auditflow_ingest_request_seconds"
-        for one in family.samples
-        if one.name.endswith("_count")
+        for item in family.samples
+        if item.name.endswith("_count")
     }
     assert seen == {(("code", "2xx"), ("source", "api")), (("code", "4xx"), ("source", "api"))}

@@ -49,7 +49,7 @@ class UserAction(Struct, rename="camel", gc=False):
 
     @property
     def user(self) -> str | None:
-        """The person. The Event of a project has it only in the message, before the last two words."""
+        """The person. A project's Event has it only in the message, before the last two words."""
         annotated = (self.metadata.annotations or {}).get("user")
         if annotated:
             return annotated
@@ -57,7 +57,7 @@ class UserAction(Struct, rename="camel", gc=False):
 
     @property
     def event_type(self) -> str:
-        """The kind of action, for example ``argocd OperationStarted``. There are about ten kinds."""
+        """The kind of action, such as ``argocd OperationStarted``. There are about ten."""
         return f"argocd {self.reason}"
 
     @property

@@ -108,7 +108,9 @@ def to_event(record: bytes) -> Event:
 def _parse_line(raw: bytes) -> _Line:
     match = _LINE.match(raw)
     if match is None:
-        raise ContractError("not an audit record: it does not start with `type=... msg=audit(...): `")
+        raise ContractError(
+            "not an audit record: it does not start with `type=... msg=audit(...): `"
+        )
     node = match["node"]
     try:
         return _Line(
@@ -122,18 +124,11 @@ def _parse_line(raw: bytes) -> _Line:
         raise ContractError(f"not UTF-8 at byte {error.start}") from None
 
 
-<<<<<<< HEAD
-def _identifier(first: _Line, item: bytes) -> str:
-    name = f"{first.moment // 1000}.{first.moment % 1000:03}:{first.serial}"
-    # Hosts that do not name themselves count alike, so that what is said must tell them apart.
-    return f"{first.node}:{name}" if first.node else f"{name}:{identity.record_id(item)[:8]}"
-=======
 def _identifier(first: _Line, record: bytes) -> str:
     seconds, milliseconds = divmod(first.timestamp_ms, 1000)
     name = f"{seconds}.{milliseconds:03}:{first.serial}"
     # Hosts without a name can have equal serials. A hash of the lines distinguishes them.
     return f"{first.node}:{name}" if first.node else f"{name}:{identity.record_id(record)[:8]}"
->>>>>>> e5986f2 (wip)
 
 
 def _event_type(types: Sequence[str], fields: Fields) -> str:

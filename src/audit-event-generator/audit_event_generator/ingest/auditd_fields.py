@@ -65,7 +65,7 @@ class Fields:
 
 
 def join(records: Iterable[tuple[str, str]]) -> Fields:
-    """Return the fields of several records. Each record is its type and the text after its header."""
+    """Return the fields of several records, each given as type and text after the header."""
     fields = Fields()
     for kind, rest in records:
         for name, value in _parse(rest):

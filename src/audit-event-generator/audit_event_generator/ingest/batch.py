@@ -1,4 +1,4 @@
-"""Convert the records of a request. A record that cannot become an event does not stop the others."""
+"""Convert the records of a request. An invalid record does not affect the others."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field

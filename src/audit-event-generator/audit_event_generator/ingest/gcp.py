@@ -120,13 +120,8 @@ def to_event(record: bytes) -> Event:
     identifier = f"{timestamp.isoformat()}:{entry.insert_id}"
     is_valid = entry.insert_id and len(identifier) <= _MAX_ID
     return Event(
-<<<<<<< HEAD
-        event_id=identifier if fits else identity.record_id(item),
-        timestamp=moment,
-=======
         event_id=identifier if is_valid else identity.record_id(record),
         timestamp=timestamp,
->>>>>>> e5986f2 (wip)
         event_type=payload.method_name[:128],
         source_service=payload.service_name,
         severity=_SEVERITIES.get(entry.severity or "", Severity.INFO),

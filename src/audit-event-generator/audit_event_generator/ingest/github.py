@@ -81,15 +81,9 @@ def to_event(record: bytes) -> Event:
     if timestamp is None:
         raise ContractError("Object missing required field `@timestamp`")
     return Event(
-<<<<<<< HEAD
-        event_id=record.document_id or identity.record_id(item),
-        timestamp=_time(moment),
-        event_type=record.action[:128],
-=======
         event_id=entry.document_id or identity.record_id(record),
         timestamp=_to_datetime(timestamp),
         event_type=entry.action[:128],
->>>>>>> e5986f2 (wip)
         source_service="github",
         user_id=entry.actor or None,
         action_result="FAILURE" if "failed" in entry.action else "SUCCESS",
@@ -102,9 +96,7 @@ def to_event(record: bytes) -> Event:
 
 
 def _to_datetime(timestamp: int) -> dt.datetime:
-    return event.from_epoch_ms(
-        timestamp if timestamp >= _MILLISECONDS_FROM else timestamp * 1000
-    )
+    return event.from_epoch_ms(timestamp if timestamp >= _MILLISECONDS_FROM else timestamp * 1000)
 
 
 def _organisation(record: Record) -> str | None:

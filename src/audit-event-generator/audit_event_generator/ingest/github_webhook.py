@@ -14,7 +14,6 @@ from msgspec import Raw, Struct
 
 from audit_event_generator.ingest import raw_json
 from auditflow.contract.event import Event, LogSource
-from auditflow.errors import ContractError
 
 #: The service is not ``audit``, because the field ``action`` has other values in webhooks
 #: ("created", not "repo.create").

@@ -15,7 +15,9 @@ _DATA: Final = ("/srv/customers/export.sql", "/var/lib/billing/cards.db", "/srv/
 def password_brute_force(rng: random.Random) -> list[EventTemplate]:
     """One address tries passwords for one account, without success (ATT&CK T1110.001)."""
     person = rng.choice(company.PEOPLE)
-    return _guesses(rng, person.name, rng.choice(person.hosts), rng.choice(company.EXTERNAL_ADDRESSES))
+    return _guesses(
+        rng, person.name, rng.choice(person.hosts), rng.choice(company.EXTERNAL_ADDRESSES)
+    )
 
 
 def password_spray(rng: random.Random) -> list[EventTemplate]:
@@ -23,7 +25,9 @@ def password_spray(rng: random.Random) -> list[EventTemplate]:
     host, ip = rng.choice(company.HOSTS), rng.choice(company.EXTERNAL_ADDRESSES)
     people = rng.sample(company.PEOPLE, 7)
     return [
-        event_templates.login(rng, target.name, host, ip, reason="invalid_password", delay_events=rng.randint(0, 2))
+        event_templates.login(
+            rng, target.name, host, ip, reason="invalid_password", delay_events=rng.randint(0, 2)
+        )
         for target in people
     ]
 
@@ -43,7 +47,9 @@ def sensitive_file_change(rng: random.Random) -> list[EventTemplate]:
     """A user changes a file that controls permissions (T1098)."""
     person = rng.choice(company.PEOPLE)
     host, path = rng.choice(person.hosts), rng.choice(_SENSITIVE)
-    change = event_templates.file_modified(rng, person.name, host, path, severity=Severity.CRITICAL, delay_events=2)
+    change = event_templates.file_modified(
+        rng, person.name, host, path, severity=Severity.CRITICAL, delay_events=2
+    )
     return [event_templates.sudo(rng, person.name, host, f"tee -a {path}"), change]
 
 
@@ -54,8 +60,12 @@ def privilege_escalation(rng: random.Random) -> list[EventTemplate]:
     rule = f"/etc/sudoers.d/{person.name.replace('.', '-')}"
     return [
         event_templates.sudo(rng, person.name, host, "find / -perm -4000 -type f"),
-        event_templates.sudo(rng, person.name, host, f"usermod -aG sudo {person.name}", delay_events=2),
-        event_templates.file_modified(rng, person.name, host, rule, severity=Severity.CRITICAL, delay_events=1),
+        event_templates.sudo(
+            rng, person.name, host, f"usermod -aG sudo {person.name}", delay_events=2
+        ),
+        event_templates.file_modified(
+            rng, person.name, host, rule, severity=Severity.CRITICAL, delay_events=1
+        ),
         event_templates.sudo(rng, person.name, host, "su - root", delay_events=2),
     ]
 
@@ -70,7 +80,9 @@ def stopped_security_service(rng: random.Random) -> list[EventTemplate]:
     return [
         event_templates.sudo(rng, person.name, host, f"systemctl stop {name}"),
         stopped,
-        event_templates.sudo(rng, person.name, host, "rm -f /var/log/audit/audit.log", delay_events=3),
+        event_templates.sudo(
+            rng, person.name, host, "rm -f /var/log/audit/audit.log", delay_events=3
+        ),
     ]
 
 
@@ -90,7 +102,11 @@ def new_admin_account(rng: random.Random) -> list[EventTemplate]:
 def data_exfiltration(rng: random.Random) -> list[EventTemplate]:
     """Data is archived and sent to an external address in parts (T1560.001, T1048)."""
     person = rng.choice(company.PEOPLE)
-    host, ip, path = rng.choice(person.hosts), rng.choice(company.EXTERNAL_ADDRESSES), rng.choice(_DATA)
+    host, ip, path = (
+        rng.choice(person.hosts),
+        rng.choice(company.EXTERNAL_ADDRESSES),
+        rng.choice(_DATA),
+    )
     archive = "/var/tmp/.cache.tar.gz"  # noqa: S108 # nosec B108 # a synthetic file name
     return [
         event_templates.sudo(rng, person.name, host, f"tar czf {archive} {path}"),
@@ -122,6 +138,8 @@ ATTACKS: Final[Mapping[str, Callable[[random.Random], list[EventTemplate]]]] = {
 
 def _guesses(rng: random.Random, user: str, host: str, ip: str) -> list[EventTemplate]:
     return [
-        event_templates.login(rng, user, host, ip, reason="invalid_password", delay_events=rng.randint(0, 2))
+        event_templates.login(
+            rng, user, host, ip, reason="invalid_password", delay_events=rng.randint(0, 2)
+        )
         for _ in range(rng.randint(5, 9))
     ]

@@ -10,7 +10,7 @@ from auditflow.contract.event import Severity
 
 
 class Person(Struct, frozen=True):
-    """A user. ``desk`` is the user's address; ``hours`` are the first and last hour of work (UTC)."""
+    """A user with an address (``desk``), hosts, and hours of work (from and to, UTC)."""
 
     name: str
     desk: str
@@ -19,7 +19,7 @@ class Person(Struct, frozen=True):
     admin: bool = False
 
     def works_at(self, time: dt.datetime) -> bool:
-        """Whether the time is in working hours. Hours may include midnight; admins work on weekends."""
+        """Whether the time is in working hours. Administrators also work on weekends."""
         start, end = self.hours
         inside = (time.hour - start) % 24 < (end - start) % 24
         return inside and (self.admin or time.weekday() < 5)

@@ -9,7 +9,13 @@ _PORTS = (49152, 65535)
 
 
 def login(
-    rng: random.Random, user: str, host: str, ip: str, *, reason: str | None = None, delay_events: int = 0
+    rng: random.Random,
+    user: str,
+    host: str,
+    ip: str,
+    *,
+    reason: str | None = None,
+    delay_events: int = 0,
 ) -> EventTemplate:
     """An SSH login. It failed if there is a ``reason``."""
     port: int = rng.randint(*_PORTS)
@@ -31,7 +37,9 @@ def login(
     )
 
 
-def sudo(rng: random.Random, user: str, host: str, command: str, *, delay_events: int = 0) -> EventTemplate:
+def sudo(
+    rng: random.Random, user: str, host: str, command: str, *, delay_events: int = 0
+) -> EventTemplate:
     """A command that sudo runs as root."""
     return EventTemplate(
         event_type="sudo_command",
@@ -90,7 +98,9 @@ def service(
     )
 
 
-def account(user: str, host: str, name: str, groups: str, *, delay_events: int = 0) -> EventTemplate:
+def account(
+    user: str, host: str, name: str, groups: str, *, delay_events: int = 0
+) -> EventTemplate:
     """A new account, reported by useradd."""
     return EventTemplate(
         event_type="user_account_management",

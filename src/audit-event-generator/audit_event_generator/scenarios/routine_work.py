@@ -67,7 +67,9 @@ def deployment(rng: random.Random, now: dt.datetime) -> list[EventTemplate]:
     for host in ("app-01", "app-02"):
         steps += [
             event_templates.login(rng, "deploy", host, "10.20.9.2"),
-            event_templates.file_modified(rng, "deploy", host, f"/srv/billing-api/releases/{version}"),
+            event_templates.file_modified(
+                rng, "deploy", host, f"/srv/billing-api/releases/{version}"
+            ),
             event_templates.service("deploy", host, "billing-api", "STOPPED"),
             event_templates.service("deploy", host, "billing-api", "STARTED"),
         ]
@@ -106,8 +108,11 @@ def file_share(rng: random.Random, now: dt.datetime) -> list[EventTemplate]:
     return [event_templates.transfer(person.name, host, path, "10.20.5.5", size, external=False)]
 
 
+#: Returns the events of one activity, given the time.
+Activity = Callable[[random.Random, dt.datetime], list[EventTemplate]]
+
 #: Kinds of routine work and their weights.
-ACTIVITIES: Final[tuple[tuple[Callable[[random.Random, dt.datetime], list[EventTemplate]], int], ...]] = (
+ACTIVITIES: Final[tuple[tuple[Activity, int], ...]] = (
     (sign_in, 30), (maintenance, 18), (editing, 18), (scheduled_job, 12), (mistyped_sign_in, 5),
     (file_share, 6), (restart, 4), (deployment, 3),
 )  # fmt: skip

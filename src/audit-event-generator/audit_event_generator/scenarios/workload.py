@@ -75,7 +75,10 @@ class _RoutineWork:
         activities, weights = zip(*routine_work.ACTIVITIES, strict=True)
         activity = self._rng.choices(activities, weights)[0]
         if activity is routine_work.mistyped_sign_in:
-            if self._last_mistyped_login is not None and now - self._last_mistyped_login < _MISTYPED_LOGIN_PAUSE:
+            if (
+                self._last_mistyped_login is not None
+                and now - self._last_mistyped_login < _MISTYPED_LOGIN_PAUSE
+            ):
                 activity = routine_work.sign_in
             else:
                 self._last_mistyped_login = now

@@ -1,1 +1,1 @@
-"""The edge towards clients: HTTP in, problem details out."""
+"""The HTTP interface. Every error is a problem document (RFC 9457)."""

@@ -3,10 +3,10 @@
 from flask import Flask, request
 from prometheus_client import CollectorRegistry
 
-from audit_event_generator.delivery import Delivery
+from audit_event_generator.event_publisher import EventPublisher
 from audit_event_generator.metrics import Metrics
 from audit_event_generator.web import problems, routes
-from audit_event_generator.web.guard import Guard
+from audit_event_generator.web.authentication import TokenCheck
 from audit_event_generator.web.observe import Observed
 from auditflow.http import probes
 from auditflow.http.health import Health
@@ -18,18 +18,20 @@ SERVICE = "audit-event-generator"
 
 def create(
     *,
-    delivery: Delivery,
+    event_publisher: EventPublisher,
     metrics: Metrics,
     health: Health,
     registry: CollectorRegistry,
     tokens: Tokens,
     github_secret: str | None = None,
 ) -> Flask:
-    """Everything is passed in, so that a test can pass something else."""
+    """Create the application. All parts are passed in, so that tests can replace them."""
     app = Flask(SERVICE, static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
     probes.measure(app, metrics.http, request=request)
-    app.register_blueprint(routes.blueprint(delivery, metrics, Guard(tokens), github_secret))
+    app.register_blueprint(
+        routes.blueprint(event_publisher, metrics, TokenCheck(tokens), github_secret)
+    )
     probes.add_routes(app, health, registry, service=SERVICE, request=request)
     problems.add_handlers(app)
     app.wsgi_app = Observed(app.wsgi_app, metrics)  # type: ignore[method-assign]

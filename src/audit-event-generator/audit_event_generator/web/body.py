@@ -1,4 +1,4 @@
-"""Reading a request's body: bounded, and unpacked where it is packed."""
+"""Read a request's body with a size limit, and decompress gzip."""
 
 import zlib
 from typing import Final
@@ -13,40 +13,41 @@ _GZIP: Final = 16 + zlib.MAX_WBITS
 
 
 def read(request: Request) -> bytes:
-    """The body as its client wrote it. gzip is known by its header, or by its first bytes.
+    """Return the body, decompressed if Content-Encoding or its first bytes say gzip.
 
     Raises:
-        HTTPException: too large (packed or unpacked), damaged, or packed in another way.
+        HTTPException: the body is too large (compressed or decompressed), damaged, or has another
+            encoding.
     """
     body = request.get_data(cache=False)
     encoding = request.headers.get("Content-Encoding", "identity").strip().lower()
     if encoding not in ("identity", "gzip", "x-gzip", ""):
         raise UnsupportedMediaType("Content-Encoding must be gzip, or absent.")
-    if body.startswith(_GZIP_MAGIC):  # no JSON begins so: a file posted as it is in S3
-        return unpack(body)
+    if body.startswith(_GZIP_MAGIC):  # a file posted as stored in S3; JSON never starts so
+        return decompress(body)
     if encoding.endswith("gzip") and body:
-        raise BadRequest("Content-Encoding says gzip, and the body is not gzip.")
+        raise BadRequest("Content-Encoding is gzip, but the body is not gzip.")
     return body
 
 
-def unpack(packed: bytes, *, limit: int = MAX_BODY_BYTES) -> bytes:
-    """What gzip holds, all members of it, never more than ``limit`` bytes.
+def decompress(compressed: bytes, *, limit: int = MAX_BODY_BYTES) -> bytes:
+    """Return the content of all gzip members, at most ``limit`` bytes.
 
     Raises:
-        HTTPException: larger than the limit, damaged, or cut off.
+        HTTPException: the content is larger than the limit, damaged or incomplete.
     """
     pieces: list[bytes] = []
-    room = limit + 1
-    while packed:
+    remaining = limit + 1
+    while compressed:
         member = zlib.decompressobj(wbits=_GZIP)
         try:
-            pieces.append(member.decompress(packed, room))
+            pieces.append(member.decompress(compressed, remaining))
         except zlib.error:
             raise BadRequest("The gzip body is damaged.") from None
-        room -= len(pieces[-1])
-        if room <= 0:
-            raise RequestEntityTooLarge(f"Unpacked, the body is more than {limit} bytes.")
+        remaining -= len(pieces[-1])
+        if remaining <= 0:
+            raise RequestEntityTooLarge(f"The decompressed body is larger than {limit} bytes.")
         if not member.eof:
-            raise BadRequest("The gzip body is cut off.")
-        packed = member.unused_data.lstrip(b"\0")
+            raise BadRequest("The gzip body is incomplete.")
+        compressed = member.unused_data.lstrip(b"\0")
     return b"".join(pieces)

@@ -9,7 +9,7 @@ from typing import Any, Final
 from msgspec import Struct
 from opentelemetry.trace import SpanKind
 
-from audit_event_generator.metrics import Metrics, Source
+from audit_event_generator.metrics import Metrics
 from auditflow.telemetry import logs, tracing
 from auditflow.telemetry.metrics import OPERATIONAL_ROUTES, exemplar
 
@@ -26,7 +26,7 @@ log = logs.get(__name__)
 class Outcome(Struct):
     """What became of a request's events. ``failed`` says why none was delivered."""
 
-    source: Source
+    source: str
     accepted: int = 0
     refused: int = 0
     failed: str | None = None

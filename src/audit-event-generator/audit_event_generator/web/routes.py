@@ -1,150 +1,144 @@
-"""The addresses where events come in."""
+"""The routes that accept events."""
 
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 from flask import Blueprint, request
 
-from audit_event_generator.delivery import Delivery
-from audit_event_generator.ingest import batch, native, sources
-from audit_event_generator.ingest.sealing import Sealed, seal
-from audit_event_generator.metrics import Metrics, Source
+from audit_event_generator.event_publisher import EventPublisher
+from audit_event_generator.ingest import batch, native
+from audit_event_generator.ingest.encoding import EncodedEvent, encode
+from audit_event_generator.ingest.sources import API, SOURCES, Source
+from audit_event_generator.metrics import Metrics
 from audit_event_generator.web import body, problems, webhooks
-from audit_event_generator.web.guard import Guard
+from audit_event_generator.web.authentication import TokenCheck
 from audit_event_generator.web.observe import CORRELATION_ID, OUTCOME, Outcome
 from auditflow.contract import bounds
 from auditflow.errors import ContractError, Unavailable
 from auditflow.http.problem import Problem
 
 Answer = tuple[bytes, int, dict[str, str]]
-#: What is taken at /ingest/<name>.
-_SOURCES: Final[dict[Source, sources.Source]] = {
-    "ndjson": sources.NDJSON,
-    "kubernetes": sources.KUBERNETES,
-    "cloudtrail": sources.CLOUDTRAIL,
-    "auditd": sources.AUDITD,
-    "github": sources.GITHUB,
-    "okta": sources.OKTA,
-    "gcp": sources.GCP,
-    "alertmanager": sources.ALERTMANAGER,
-}
 _JSON = {"Content-Type": "application/json"}
 
 
 def blueprint(
-    delivery: Delivery, metrics: Metrics, guard: Guard, github_secret: str | None
+    event_publisher: EventPublisher,
+    metrics: Metrics,
+    token_check: TokenCheck,
+    github_secret: str | None,
 ) -> Blueprint:
-    """The routes, all behind the token; what GitHub signed needs none."""
+    """Return the routes. Each request needs the token or a signature of GitHub."""
     routes = Blueprint("ingest", __name__)
-    ingest = _Ingest(delivery, metrics)
+    ingest = _Ingest(event_publisher, metrics)
 
     @routes.before_request
-    def check_sender() -> Answer | None:
-        if github_secret and webhooks.claims_to_be_signed(request):
+    def authenticate() -> Answer | None:
+        if github_secret and webhooks.requires_signature(request):
             return webhooks.refuse(request, github_secret)
-        return guard.refuse(request)
+        return token_check.refuse(request)
 
     @routes.post("/generate_event")
     def generate_event() -> Answer:
-        return ingest.one("api")
-
-    @routes.post("/ingest/github")
-    def github() -> Answer:
-        if webhooks.is_delivery(request):
-            return ingest.webhook()
-        return ingest.many("github", _SOURCES["github"])
+        return ingest.single_event()
 
     @routes.get("/ingest/okta")
     def okta_challenge() -> Answer:
         return webhooks.okta_challenge(request)
 
-    def add(name: Source, source: sources.Source) -> None:
+    def add_route(source: Source) -> None:
         routes.add_url_rule(
-            f"/ingest/{name}", name, lambda: ingest.many(name, source), methods=["POST"]
+            f"/ingest/{source.name}",
+            source.name,
+            lambda: ingest.records(source),
+            methods=["POST"],
         )
 
-    for name, source in _SOURCES.items():
-        if name != "github":
-            add(name, source)
+    for source in SOURCES.values():
+        add_route(source)
     return routes
 
 
 class _Ingest:
-    """What the routes have in common: read, adapt, deliver, answer."""
+    """The common steps of the routes: read, convert, publish, answer."""
 
-    def __init__(self, delivery: Delivery, metrics: Metrics) -> None:
-        self._delivery = delivery
+    def __init__(self, event_publisher: EventPublisher, metrics: Metrics) -> None:
+        self._event_publisher = event_publisher
         self._metrics = metrics
 
-    def one(self, source: Source) -> Answer:
-        """A single event in our own shape."""
-        outcome = _outcome(source)
+    def single_event(self) -> Answer:
+        """Accept one event in AuditFlow's own shape."""
+        outcome = _new_outcome(API)
         document = body.read(request)
         if len(document) > bounds.MAX_DOCUMENT_BYTES:
-            self._refuse(outcome, 1)
+            self._count_refused(outcome, 1)
             detail = f"{len(document)} bytes are more than the {bounds.MAX_DOCUMENT_BYTES} allowed"
             return Problem(413, "Content Too Large", detail).response()
         try:
-            sealed = seal(native.of_request(document))
+            encoded = encode(native.request_to_event(document))
         except ContractError as error:
-            self._refuse(outcome, 1)
+            self._count_refused(outcome, 1)
             return problems.contract(error).response()
-        return self._accept(outcome, sealed)
+        return self._accept_one(outcome, encoded)
 
-    def webhook(self) -> Answer:
-        """A single delivery of GitHub."""
-        outcome = _outcome("github")
-        try:
-            sealed = seal(webhooks.event_of(request, body.read(request)))
-        except ContractError as error:
-            self._refuse(outcome, 1)
-            return problems.contract(error).response()
-        return self._accept(outcome, sealed)
-
-    def many(self, name: Source, source: sources.Source) -> Answer:
-        """Records of which each stands for itself."""
-        outcome = _outcome(name)
+    def records(self, source: Source) -> Answer:
+        """Accept the records of a source."""
+        if source is SOURCES["github"] and webhooks.is_delivery(request):
+            return self._webhook_delivery(source)
+        outcome = _new_outcome(source.name)
         document = body.read(request)
         try:
-            taken = batch.take(source.records(document), source.event_of)
-        except batch.TooMany as error:
+            converted = batch.convert(source.split(document), source.to_event)
+        except batch.TooManyRecords as error:
             return Problem(413, "Content Too Large", str(error)).response()
         except ContractError as error:
             return problems.contract(error).response()
-        self._deliver(outcome, taken.sealed)
-        self._refuse(outcome, taken.refused)
-        if taken.refused and not taken.sealed:
-            detail = f"no record fits: {taken.refused} of {taken.refused} are refused"
-            errors = tuple(taken.faults)
+        self._publish(outcome, converted.events)
+        self._count_refused(outcome, converted.refused)
+        if converted.refused and not converted.events:
+            detail = f"no record is valid: {converted.refused} of {converted.refused} are refused"
+            errors = tuple(converted.faults)
             return Problem(422, "Unprocessable Content", detail, errors).response()
         return _accepted(
-            {"accepted": len(taken.sealed), "refused": taken.refused, "errors": taken.faults}
+            {
+                "accepted": len(converted.events),
+                "refused": converted.refused,
+                "errors": converted.faults,
+            }
         )
 
-    def _accept(self, outcome: Outcome, sealed: Sealed) -> Answer:
-        self._deliver(outcome, [sealed])
-        return _accepted({"status": "success", "event_id": sealed.event_id})
-
-    def _deliver(self, outcome: Outcome, sealed: list[Sealed]) -> None:
+    def _webhook_delivery(self, source: Source) -> Answer:
+        outcome = _new_outcome(source.name)
         try:
-            self._delivery.deliver(
-                outcome.source, sealed, correlation_id=request.environ[CORRELATION_ID]
+            encoded = encode(webhooks.to_event(request, body.read(request)))
+        except ContractError as error:
+            self._count_refused(outcome, 1)
+            return problems.contract(error).response()
+        return self._accept_one(outcome, encoded)
+
+    def _accept_one(self, outcome: Outcome, encoded: EncodedEvent) -> Answer:
+        self._publish(outcome, [encoded])
+        return _accepted({"status": "success", "event_id": encoded.event_id})
+
+    def _publish(self, outcome: Outcome, events: list[EncodedEvent]) -> None:
+        try:
+            self._event_publisher.publish(
+                outcome.source, events, correlation_id=request.environ[CORRELATION_ID]
             )
         except Unavailable as error:
             outcome.failed = str(error)
             raise
-        outcome.accepted = len(sealed)
+        outcome.accepted = len(events)
 
-    def _refuse(self, outcome: Outcome, count: int) -> None:
+    def _count_refused(self, outcome: Outcome, count: int) -> None:
         outcome.refused = count
         self._metrics.refused.labels(outcome.source).inc(count)
 
 
-def _outcome(source: Source) -> Outcome:
+def _new_outcome(source: str) -> Outcome:
     outcome = Outcome(source)
     request.environ[OUTCOME] = outcome
     return outcome
 
 
-def _accepted(answer: dict[str, Any]) -> Answer:
-    return msgspec.json.encode(answer), 202, _JSON
+def _accepted(content: dict[str, Any]) -> Answer:
+    return msgspec.json.encode(content), 202, _JSON

@@ -1,4 +1,4 @@
-"""What the senders of webhooks want of an address: signatures, and answers to challenges."""
+"""Webhooks: verify the signatures of GitHub, answer the challenges of Okta."""
 
 import datetime as dt
 import re
@@ -18,46 +18,46 @@ _SIGNATURE: Final = "X-Hub-Signature-256"
 _EVENT: Final = "X-GitHub-Event"
 _DELIVERY: Final = "X-GitHub-Delivery"
 _CHALLENGE: Final = "X-Okta-Verification-Challenge"
-#: Names of events and deliveries are of this kind; they become parts of events.
+#: Valid names of events and deliveries. They become parts of events.
 _NAME: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 
 
 def is_delivery(request: Request) -> bool:
-    """Whether GitHub's webhooks send this, rather than somebody who has its audit log."""
+    """Whether the request is a webhook delivery, not a part of the audit log."""
     return _EVENT in request.headers
 
 
-def claims_to_be_signed(request: Request) -> bool:
-    """Whether the signature, not the token, decides about this request."""
+def requires_signature(request: Request) -> bool:
+    """Whether the signature authenticates this request, not the token."""
     return request.path == _GITHUB and (_SIGNATURE in request.headers or is_delivery(request))
 
 
 def refuse(request: Request, secret: str) -> Answer | None:
-    """None when GitHub signed the body with the secret, else the answer that says so."""
+    """Return None if GitHub signed the body with the secret, else the error response."""
     signature = request.headers.get(_SIGNATURE, "")
     if github_webhook.is_signed(request.get_data(), signature, secret):
         return None
-    detail = f"{_SIGNATURE} is not that of this body with the secret that this service has."
+    detail = f"{_SIGNATURE} is not the signature of this body with the secret of this service."
     return Problem(401, "Unauthorized", detail).response()
 
 
-def event_of(request: Request, body: bytes) -> Event:
-    """The event of a delivery of GitHub.
+def to_event(request: Request, body: bytes) -> Event:
+    """Convert a delivery of GitHub.
 
     Raises:
-        ContractError: what does not fit, and where.
+        ContractError: a header or the payload is invalid.
     """
     name, delivery = (request.headers.get(header, "") for header in (_EVENT, _DELIVERY))
     for header, value in ((_EVENT, name), (_DELIVERY, delivery)):
         if not _NAME.fullmatch(value):
             raise ContractError(f"the header {header} must be 1 to 64 letters, digits, _ . -")
-    return github_webhook.event_of(
+    return github_webhook.to_event(
         body, name=name, delivery=delivery, received=dt.datetime.now(dt.UTC)
     )
 
 
 def okta_challenge(request: Request) -> Answer:
-    """The answer that shows Okta that this address wants its events.
+    """Answer the verification request of Okta.
 
     https://developer.okta.com/docs/concepts/event-hooks/#one-time-verification-request
     """

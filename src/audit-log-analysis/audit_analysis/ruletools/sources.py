@@ -1,8 +1,9 @@
 """The kinds of logs that can be read here, by name.
 
-A package adds its own by an entry point in the group ``auditflow.sources``: a function of a log's
-bytes that gives its events, and a ``Fault`` for each record that is none. Services never import
-each other; the adapters of audit-event-generator are found this way where it is installed too.
+A package adds its own by an entry point in the group ``auditflow.sources``: a mapping of names to
+functions. A function converts a log's bytes to events, and yields a ``Fault`` for each record that
+cannot become an event. Services do not import each other; this is how the adapters of
+audit-event-generator are found where that package is installed.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -24,9 +25,11 @@ Source = Callable[[bytes], Iterator[Event | Fault]]
 
 @cache
 def installed() -> Mapping[str, Source]:
-    """Every source, by name."""
-    found = {one.name: one.load() for one in entry_points(group=GROUP)}
-    return dict(sorted({NATIVE: native, **found}.items()))
+    """Return every source by name."""
+    sources: dict[str, Source] = {NATIVE: native}
+    for entry_point in entry_points(group=GROUP):
+        sources.update(entry_point.load())
+    return dict(sorted(sources.items()))
 
 
 def guess(body: bytes) -> list[str]:

@@ -1,4 +1,4 @@
-"""The stream: it keeps its rate, never bursts, and waits while the broker is away."""
+"""The synthetic stream: rate, batches, and waiting for the broker."""
 
 import threading
 from collections.abc import Sequence
@@ -8,12 +8,12 @@ import pytest
 import structlog
 from prometheus_client import CollectorRegistry
 
-from audit_event_generator.delivery import MAX_EVENTS, Delivery
+from audit_event_generator.event_publisher import MAX_EVENTS, EventPublisher
 from audit_event_generator.metrics import Metrics
-from audit_event_generator.stream import Schedule, Stream
+from audit_event_generator.synthetic_stream import Schedule, SyntheticStream
 from auditflow.amqp import Message
 
-from .conftest import RememberingBroker, eventually
+from .conftest import RecordingBroker, eventually
 
 
 class Clock:
@@ -24,7 +24,7 @@ class Clock:
         return self.now
 
 
-def test_the_schedule_keeps_its_rate_whatever_each_round_takes() -> None:
+def test_schedule_keeps_its_rate_with_delays() -> None:
     clock = Clock()
     schedule = Schedule(3.0, clock)
     done = 0
@@ -39,7 +39,7 @@ def test_the_schedule_keeps_its_rate_whatever_each_round_takes() -> None:
 
 
 @pytest.mark.parametrize("rate", [1 / 60, 1.0, 19.0])
-def test_slow_events_come_one_by_one(rate: float) -> None:
+def test_low_rate_publishes_single_events(rate: float) -> None:
     clock = Clock()
     schedule = Schedule(rate, clock)
 
@@ -48,7 +48,7 @@ def test_slow_events_come_one_by_one(rate: float) -> None:
     assert schedule.due() == 1
 
 
-def test_fast_events_come_in_ticks() -> None:
+def test_high_rate_publishes_once_per_tick() -> None:
     clock = Clock()
     schedule = Schedule(5000, clock)
 
@@ -57,7 +57,7 @@ def test_fast_events_come_in_ticks() -> None:
     assert 249 <= schedule.due() <= 250
 
 
-def test_after_an_outage_there_is_no_burst() -> None:
+def test_missed_events_are_skipped_after_restart() -> None:
     clock = Clock()
     schedule = Schedule(10, clock)
     clock.now += 600
@@ -72,14 +72,12 @@ def registry() -> CollectorRegistry:
     return CollectorRegistry()
 
 
-def make(broker: Any, registry: CollectorRegistry, *, rate: float) -> Stream:
+def make(broker: Any, registry: CollectorRegistry, *, rate: float) -> SyntheticStream:
     metrics = Metrics(registry)
-    return Stream(Delivery(broker, metrics), metrics, rate=rate, seed=1)
+    return SyntheticStream(EventPublisher(broker, metrics), metrics, rate=rate, seed=1)
 
 
-def test_at_rate_zero_it_is_off_and_well(
-    broker: RememberingBroker, registry: CollectorRegistry
-) -> None:
+def test_rate_zero_means_off(broker: RecordingBroker, registry: CollectorRegistry) -> None:
     stream = make(broker, registry, rate=0)
     stream.start()
 
@@ -88,8 +86,8 @@ def test_at_rate_zero_it_is_off_and_well(
     stream.stop()
 
 
-def test_many_events_travel_together_and_are_counted(
-    broker: RememberingBroker, registry: CollectorRegistry
+def test_events_are_published_in_batches_and_counted(
+    broker: RecordingBroker, registry: CollectorRegistry
 ) -> None:
     stream = make(broker, registry, rate=4000)
     stream.start()
@@ -104,38 +102,42 @@ def test_many_events_travel_together_and_are_counted(
     assert {message.routing_key for message in broker.messages} == {"event.synthetic"}
 
 
-def test_while_the_broker_is_away_it_says_so_and_loses_nothing_it_told(
-    broker: RememberingBroker, registry: CollectorRegistry
+def test_stream_waits_for_the_broker_and_loses_no_event(
+    broker: RecordingBroker, registry: CollectorRegistry
 ) -> None:
     with structlog.testing.capture_logs() as lines:
-        broker.away = "not connected"
+        broker.unavailable = "not connected"
         stream = make(broker, registry, rate=50)
         stream.start()
-        eventually(lambda: any(line["event"] == "stream paused" for line in lines))
+        eventually(
+            lambda: any(
+                line["event"] == "the synthetic stream waits for the broker" for line in lines
+            )
+        )
         assert registry.get_sample_value("auditflow_stream_running") == 0
         assert stream.alive() is None
 
-        broker.away = None
+        broker.unavailable = None
         eventually(lambda: registry.get_sample_value("auditflow_stream_running") == 1)
         stream.stop()
 
-    assert broker.events(), "the events that waited are there"
+    assert broker.events(), "the waiting events are published"
 
 
-def test_it_stops_while_the_broker_is_away(
-    broker: RememberingBroker, registry: CollectorRegistry
+def test_stop_while_the_broker_is_unavailable(
+    broker: RecordingBroker, registry: CollectorRegistry
 ) -> None:
-    broker.away = "not connected"
+    broker.unavailable = "not connected"
     stream = make(broker, registry, rate=50)
     stream.start()
 
     stream.stop()
 
-    assert not [one for one in threading.enumerate() if one.name == "stream"]
+    assert not [thread for thread in threading.enumerate() if thread.name == "stream"]
 
 
-def test_when_its_thread_dies_it_is_not_alive(
-    broker: RememberingBroker, registry: CollectorRegistry, monkeypatch: pytest.MonkeyPatch
+def test_ended_thread_is_reported(
+    broker: RecordingBroker, registry: CollectorRegistry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def explode(messages: Sequence[Message], *, timeout: float) -> None:
         raise RuntimeError("a bug")
@@ -145,4 +147,4 @@ def test_when_its_thread_dies_it_is_not_alive(
     stream = make(broker, registry, rate=50)
     stream.start()
 
-    eventually(lambda: stream.alive() == "the synthetic stream has ended")
+    eventually(lambda: stream.alive() == "the thread of the synthetic stream has ended")
