@@ -16,7 +16,7 @@ settings.register_profile("auditflow", deadline=None, suppress_health_check=[Hea
 settings.load_profile("auditflow")
 
 #: Packages whose tests share a broker, and what else starts servers or takes long, dearest first.
-_BROKER: Final = ("audit-event-generator", "auditflow", "local")
+_BROKER: Final = ("audit-event-generator", "auditflow", "local", "provisioning")
 _FIRST: Final = (
     "platform",
     "notification-service",

@@ -16,9 +16,9 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from auditflow.provisioning.plan import plan
 from auditflow_local import ports
 from auditflow_local.processes import Child, Command, environment
+from provisioning.plan import plan
 
 FILES = Path(__file__).parents[2] / "apps/data/redis/ha"
 SERVICE = "auditflow"

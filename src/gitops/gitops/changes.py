@@ -19,6 +19,8 @@ SHARED: Final = (
     "src/rootfs.sh",
     "src/auditflow/*",
 )
+#: By service: other folders that its image contains. The Job that creates Secrets runs this image.
+ALSO_IN_IMAGE: Final = {"notification-service": ("src/provisioning/*",)}
 #: In no image, wherever it is below ``src``.
 NEVER_BUILT: Final = ("src/tests/*", "src/lab/*", "src/*/tests/*", "src/*/README.md")
 
@@ -29,12 +31,21 @@ def services(paths: Iterable[str]) -> tuple[str, ...]:
     if any(_matches(path, SHARED) for path in built):
         return SERVICES
     return tuple(
-        service for service in SERVICES if any(path.startswith(f"src/{service}/") for path in built)
+        service
+        for service in SERVICES
+        if _any(built, (f"src/{service}/*", *ALSO_IN_IMAGE.get(service, ())))
     )
 
 
 #: What every test depends on.
-_EVERYTHING: Final = ("Makefile", "pyproject.toml", "uv.lock", "src/auditflow/*", "src/local/*")
+_EVERYTHING: Final = (
+    "Makefile",
+    "pyproject.toml",
+    "uv.lock",
+    "src/auditflow/*",
+    "src/provisioning/*",
+    "src/local/*",
+)
 #: What the tests that cross services are about, beside the services.
 _PLATFORM: Final = (
     "apps/*",

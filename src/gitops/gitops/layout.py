@@ -10,7 +10,7 @@ SERVICES: Final = (
     "notification-service",
 )
 #: The folders of ``src`` that have tests.
-SUITES: Final = ("auditflow", *SERVICES, "local", "gitops", "tests")
+SUITES: Final = ("auditflow", "provisioning", *SERVICES, "local", "gitops", "tests")
 #: In the order in which a change meets them.
 ENVIRONMENTS: Final = ("dev", "staging", "prod")
 #: An image's name is the organisation, this and the service, unless said otherwise.

@@ -22,6 +22,7 @@ from .forge import BOT, ROOT, Clone, Forge, release
         (["src/audit-log-analysis/audit_analysis/rules/auditflow/a.yml"], ("audit-log-analysis",)),
         (["src/event-audit-dashboard/event_audit_dashboard/static/a.css", "src/audit-event-generator/x.py"], ("audit-event-generator", "event-audit-dashboard")),
         (["src/auditflow/auditflow/contract/event.py"], SERVICES),
+        (["src/provisioning/provisioning/accounts.py"], ("notification-service",)),
         (["uv.lock"], SERVICES),
         (["pyproject.toml"], SERVICES),
         ([".dockerignore"], SERVICES),
@@ -69,7 +70,7 @@ def test_tests_are_in_no_image():
     ("path", "suites", "images", "manifests", "cluster", "infra"),
     [
         ("src/notification-service/tests/test_api.py", ("notification-service", "tests"), False, False, False, False),
-        ("src/auditflow/auditflow/contract/event.py", ("auditflow", *SERVICES, "local", "tests"), True, False, False, False),
+        ("src/auditflow/auditflow/contract/event.py", ("auditflow", "provisioning", *SERVICES, "local", "tests"), True, False, False, False),
         ("uv.lock", layout.SUITES, True, False, False, False),
         ("src/gitops/gitops/bump.py", ("gitops",), False, True, False, False),
         (".github/workflows/ci.yml", ("gitops",), False, False, False, False),

@@ -24,6 +24,8 @@ from auditflow_local.servers.redis import Redis
 from auditflow_local.service_process import ServiceProcess
 from auditflow_local.services import MIGRATION, SERVICES, Surroundings
 from auditflow_local.supervision import Part, Supervisor
+from provisioning import accounts
+from provisioning import rabbitmq as provisioned_rabbitmq
 
 P = TypeVar("P", bound=Part)
 
@@ -127,7 +129,9 @@ class Stack:
 
     def _servers(self, store: secrets.Store) -> tuple[RabbitMQ, Postgres, Redis]:
         layout, port = self.layout, self.choices.ports
-        passwords = {user: store.get(f"RABBITMQ_PASS_{_upper(user)}") for user in topology.USERS}
+        passwords = {
+            user: store.get(f"RABBITMQ_PASS_{_upper(user)}") for user in accounts.BROKER_USERS
+        }
         return (
             RabbitMQ(
                 layout.server("rabbitmq"),
@@ -135,7 +139,7 @@ class Stack:
                 metrics_port=port["rabbitmq metrics"],
                 distribution_port=port["rabbitmq distribution"],
                 epmd_port=port["rabbitmq epmd"],
-                definitions=topology.definitions(passwords),
+                definitions=provisioned_rabbitmq.definitions(passwords),
                 passwords=passwords,
                 log=layout.log("rabbitmq"),
             ),

@@ -194,16 +194,16 @@ def _services(servers_folder: Path, service_secrets: dict[str, str]) -> Iterator
 
 def _rabbitmq(folder: Path) -> RabbitMQ:
     # Here and not above: a plugin that pytest loads at its start must not import what it measures.
-    from auditflow.amqp import topology  # noqa: PLC0415
+    from provisioning import accounts, rabbitmq  # noqa: PLC0415
 
-    passwords = {user: secrets.token_hex(20) for user in topology.USERS}
+    passwords = {user: secrets.token_hex(20) for user in accounts.BROKER_USERS}
     return RabbitMQ(
         folder,
         port=ports.pick(),
         metrics_port=ports.pick(),
         distribution_port=ports.pick(),
         epmd_port=ports.pick(),
-        definitions=topology.definitions(passwords),
+        definitions=rabbitmq.definitions(passwords),
         passwords=passwords,
         durable=False,
     )

@@ -48,7 +48,8 @@ def run(dsn: str, statement: str) -> list[tuple[object, ...]]:
 def test_a_broker_of_our_own_keeps_messages_over_a_crash(
     rabbitmq: RabbitMQ, make_rabbitmq: Callable[[Path], RabbitMQ], tmp_path: Path
 ) -> None:
-    # given a message on a broker beside the shared one, in a folder with a space in its name
+    # given a message on a second broker, in a folder with a space in its name
+    rabbitmq.empty("audit_events")
     broker = make_rabbitmq(tmp_path / "a folder")
     publish(broker, b"first")
 

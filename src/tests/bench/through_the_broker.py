@@ -25,6 +25,8 @@ from auditflow_local.servers.rabbitmq import RabbitMQ
 from auditflow_local.servers.redis import Redis
 from auditflow_local.service_process import ServiceProcess
 from auditflow_local.services import ANALYSIS, Surroundings
+from provisioning import accounts
+from provisioning import rabbitmq as provisioned_rabbitmq
 
 from . import corpus, quota
 
@@ -40,14 +42,14 @@ def servers() -> Iterator[tuple[RabbitMQ, Redis]]:
     """A private broker and Redis, which do sync to the disk."""
     with tempfile.TemporaryDirectory() as temporary, ExitStack() as ends:
         folder = Path(temporary)
-        passwords = {user: secrets.token_hex(8) for user in topology.USERS}
+        passwords = {user: secrets.token_hex(8) for user in accounts.BROKER_USERS}
         rabbitmq = RabbitMQ(
             folder / "rabbitmq",
             port=ports.pick(),
             metrics_port=ports.pick(),
             distribution_port=ports.pick(),
             epmd_port=ports.pick(),
-            definitions=topology.definitions(passwords),
+            definitions=provisioned_rabbitmq.definitions(passwords),
             passwords=passwords,
         )
         redis = Redis(

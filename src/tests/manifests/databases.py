@@ -8,8 +8,8 @@ from typing import Any
 import psycopg2
 from pydantic import SecretStr
 
-from auditflow.provisioning.plan import plan
 from notification_service.migrate import MigrateSettings, migrate
+from provisioning.plan import plan
 
 #: One alert, as SQL.
 ALERT = """

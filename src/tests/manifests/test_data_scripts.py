@@ -19,7 +19,7 @@ import psycopg2
 import pytest
 import redis
 
-from auditflow.provisioning.plan import plan
+from provisioning.plan import plan
 
 from .databases import ALERT, Database
 

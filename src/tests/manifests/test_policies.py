@@ -230,7 +230,7 @@ def test_no_secret_is_in_git(objects: list[Object], kit: Any) -> None:
 def test_every_secret_that_is_mounted_is_one_that_the_job_makes(
     objects: list[Object], kit: Any
 ) -> None:
-    from auditflow.provisioning.catalogue import SECRETS
+    from provisioning.catalogue import SECRETS
 
     volumes = [
         volume

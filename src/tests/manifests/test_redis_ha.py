@@ -102,7 +102,7 @@ def test_redis_and_exporter_are_those_of_the_base(
 
 
 def test_the_secrets_that_are_mounted_are_made(moved: list[Object], kit: Any) -> None:
-    from auditflow.provisioning.catalogue import SECRETS
+    from provisioning.catalogue import SECRETS
 
     (three,) = [one for one in kit.of_kind(moved, "StatefulSet")
                 if one["metadata"]["name"] == "redis-ha"]  # fmt: skip

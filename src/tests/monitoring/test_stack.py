@@ -71,7 +71,7 @@ def test_everything_is_bounded(values: dict[str, Any]) -> None:
 def test_grafana_asks_who_is_there_and_has_no_password_of_its_own(
     values: dict[str, Any],
 ) -> None:
-    from auditflow.provisioning.catalogue import MONITORING
+    from provisioning.catalogue import MONITORING
 
     grafana = values["grafana"]
     admin = grafana["admin"]

@@ -1,13 +1,9 @@
-"""The exchanges, queues, bindings and users on the broker, said once.
+"""The exchanges, queues and bindings on the broker.
 
-``declare`` makes them over AMQP, any number of times. ``definitions`` says the same, with one
-least-privilege user per service, in the form that RabbitMQ imports when it boots.
+``declare`` creates them over AMQP, any number of times. ``definitions`` describes the same objects
+in the form that RabbitMQ imports when it starts.
 """
 
-import base64
-import hashlib
-import secrets
-from collections.abc import Mapping
 from typing import Any, Final
 
 from msgspec import Struct
@@ -18,29 +14,29 @@ DEAD_LETTER_EXCHANGE: Final = "audit.dlx"
 EVENTS: Final = "audit_events"
 FINDINGS: Final = "audit_alerts"
 
-#: Deliveries of a message that were never acknowledged, before the broker sets it aside. It counts
-#: crashes and lost connections too, and a message that only shared a connection with the culprit.
+#: The maximum number of deliveries without an acknowledgement. The broker then dead-letters the
+#: message. It counts crashes and lost connections too, also those that another message caused.
 DELIVERY_LIMIT: Final = 50
-#: Dead letters wait for a person, who may look at them as often as needed (RabbitMQ 4 would drop
-#: them after 20 looks, and 3.10 has no word for "unlimited").
+#: Dead letters wait for a person, who may inspect them any number of times. RabbitMQ 4 would drop
+#: them after 20 inspections, and 3.10 has no value for "unlimited".
 DEAD_LETTER_DELIVERY_LIMIT: Final = 1_000_000
-#: A queue that grows to this refuses new messages, and the publisher tells its client.
+#: A queue of this size rejects new messages, and the publisher reports it to its client.
 MAX_QUEUE_BYTES: Final = 8 * 1024**3
 
 
 class Queue(Struct, frozen=True):
-    """A queue that is worked on, and the dead-letter queue beside it."""
+    """A work queue, and its dead-letter queue."""
 
     name: str
     routing_key: str
 
     @property
     def dead_letters(self) -> str:
-        """The name of the dead-letter queue, which is its routing key too."""
+        """The name of the dead-letter queue, which is also its routing key."""
         return f"{self.name}.dlq"
 
     def arguments(self) -> dict[str, Any]:
-        """Safe by every means that a quorum queue has: nothing is dropped, ever."""
+        """The arguments of a quorum queue that never drops a message."""
         return {
             "x-queue-type": "quorum",
             "x-delivery-limit": DELIVERY_LIMIT,
@@ -53,105 +49,79 @@ class Queue(Struct, frozen=True):
 
     @staticmethod
     def dead_letter_arguments() -> dict[str, Any]:
-        """As safe, and the end of the road."""
+        """The arguments of the dead-letter queue."""
         return {"x-queue-type": "quorum", "x-delivery-limit": DEAD_LETTER_DELIVERY_LIMIT}
 
 
 QUEUES: Final = (Queue(EVENTS, "event.#"), Queue(FINDINGS, "finding.#"))
-
-
-class Permissions(Struct, frozen=True):
-    """What a user may do: regular expressions over names, as RabbitMQ has them."""
-
-    configure: str = "^$"
-    write: str = "^$"
-    read: str = "^$"
-    tags: tuple[str, ...] = ()
-
-
-#: One user per service. Nobody but the administrator can make or remove a queue.
-USERS: Final[Mapping[str, Permissions]] = {
-    "audit-event-generator": Permissions(write=r"^audit$"),
-    "audit-log-analysis": Permissions(write=r"^audit(\.dlx)?$", read=r"^audit_events$"),
-    "notification-service": Permissions(write=r"^audit\.dlx$", read=r"^audit_alerts$"),
-    "auditflow-operator": Permissions(
-        write=r"^amq\.default$", read=r"^audit_(events|alerts)\.dlq$"
-    ),
-    "auditflow-admin": Permissions(".*", ".*", ".*", tags=("administrator",)),
-}
+_EXCHANGES: Final = ((EXCHANGE, "topic"), (DEAD_LETTER_EXCHANGE, "direct"))
 
 
 def declare(channel: BlockingChannel) -> None:
-    """Make everything, or make sure that it is there. Needs the administrator.
+    """Create all objects, or verify that they exist. Needs the permission to configure.
 
     Raises:
-        pika.exceptions.ChannelClosedByBroker: something is there with other arguments.
+        pika.exceptions.ChannelClosedByBroker: an object exists with other arguments.
     """
-    channel.exchange_declare(EXCHANGE, "topic", durable=True)
-    channel.exchange_declare(DEAD_LETTER_EXCHANGE, "direct", durable=True)
-    for queue in QUEUES:
-        channel.queue_declare(
-            queue.dead_letters, durable=True, arguments=queue.dead_letter_arguments()
-        )
-        channel.queue_bind(queue.dead_letters, DEAD_LETTER_EXCHANGE, queue.dead_letters)
-        channel.queue_declare(queue.name, durable=True, arguments=queue.arguments())
-        channel.queue_bind(queue.name, EXCHANGE, queue.routing_key)
+    for name, kind in _EXCHANGES:
+        channel.exchange_declare(name, kind, durable=True)
+    for name, arguments in _queues():
+        channel.queue_declare(name, durable=True, arguments=arguments)
+    for exchange, queue, routing_key in _bindings():
+        channel.queue_bind(queue, exchange, routing_key)
 
 
-def definitions(passwords: Mapping[str, str], *, vhost: str = "/") -> dict[str, Any]:
-    """The same as ``declare`` and the users, as a document for RabbitMQ's ``load_definitions``.
-
-    ``passwords`` maps names of ``USERS`` to their passwords; only hashes go into the document.
-    """
-    unknown = passwords.keys() - USERS.keys()
-    if unknown:
-        raise ValueError(f"no such users: {', '.join(sorted(unknown))}")
-    place = {"vhost": vhost}
-    exchanges = [(EXCHANGE, "topic"), (DEAD_LETTER_EXCHANGE, "direct")]
-    queues = [(one.name, one.arguments()) for one in QUEUES] + [
-        (one.dead_letters, one.dead_letter_arguments()) for one in QUEUES
-    ]
-    bindings = [(EXCHANGE, one.name, one.routing_key) for one in QUEUES] + [
-        (DEAD_LETTER_EXCHANGE, one.dead_letters, one.dead_letters) for one in QUEUES
-    ]
+def definitions(*, vhost: str = "/") -> dict[str, Any]:
+    """The exchanges, queues and bindings in the form of RabbitMQ's ``load_definitions``."""
     return {
-        "vhosts": [{"name": vhost}],
-        "users": [_user(name, password) for name, password in passwords.items()],
-        "permissions": [
-            {
-                **place,
-                "user": name,
-                "configure": USERS[name].configure,
-                "write": USERS[name].write,
-                "read": USERS[name].read,
-            }
-            for name in passwords
-        ],
         "exchanges": [
-            {**place, "name": name, "type": kind, "durable": True, "auto_delete": False,
-             "internal": False, "arguments": {}}
-            for name, kind in exchanges
+            {
+                "vhost": vhost,
+                "name": name,
+                "type": kind,
+                "durable": True,
+                "auto_delete": False,
+                "internal": False,
+                "arguments": {},
+            }
+            for name, kind in _EXCHANGES
         ],
         "queues": [
-            {**place, "name": name, "durable": True, "auto_delete": False, "arguments": arguments}
-            for name, arguments in queues
+            {
+                "vhost": vhost,
+                "name": name,
+                "durable": True,
+                "auto_delete": False,
+                "arguments": arguments,
+            }
+            for name, arguments in _queues()
         ],
         "bindings": [
-            {**place, "source": source, "destination": destination, "destination_type": "queue",
-             "routing_key": key, "arguments": {}}
-            for source, destination, key in bindings
+            {
+                "vhost": vhost,
+                "source": exchange,
+                "destination": queue,
+                "destination_type": "queue",
+                "routing_key": routing_key,
+                "arguments": {},
+            }
+            for exchange, queue, routing_key in _bindings()
         ],
-    }  # fmt: skip
-
-
-def _user(name: str, password: str) -> dict[str, Any]:
-    # RabbitMQ's own salted form: base64(salt + sha256(salt + password)).
-    salt = secrets.token_bytes(4)
-    digest = hashlib.sha256(salt + password.encode()).digest()
-    return {
-        "name": name,
-        "password_hash": base64.b64encode(salt + digest).decode(),
-        "hashing_algorithm": "rabbit_password_hashing_sha256",
-        "tags": list(USERS[name].tags),
-        "limits": {},
     }
+
+
+def _queues() -> list[tuple[str, dict[str, Any]]]:
+    """Name and arguments of each queue. A dead-letter queue precedes its work queue."""
+    queues: list[tuple[str, dict[str, Any]]] = []
+    for queue in QUEUES:
+        queues.append((queue.dead_letters, queue.dead_letter_arguments()))
+        queues.append((queue.name, queue.arguments()))
+    return queues
+
+
+def _bindings() -> list[tuple[str, str, str]]:
+    """Exchange, queue and routing key of each binding."""
+    return [
+        *((DEAD_LETTER_EXCHANGE, queue.dead_letters, queue.dead_letters) for queue in QUEUES),
+        *((EXCHANGE, queue.name, queue.routing_key) for queue in QUEUES),
+    ]

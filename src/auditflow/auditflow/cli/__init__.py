@@ -1,6 +1,6 @@
-"""``auditflow``: what operators do, in one program.
+"""``auditflow``: the commands of operators.
 
-Other packages add their commands by an entry point in the group ``auditflow.commands``.
+Other packages add commands with an entry point in the group ``auditflow.commands``.
 """
 
 from importlib.metadata import entry_points, version
@@ -9,17 +9,15 @@ import click
 
 from auditflow.cli.dlq import dlq
 from auditflow.cli.schemas import schemas
-from auditflow.cli.topology import topology
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(version("auditflow"), prog_name="auditflow")
 def main() -> None:
-    """Operate AuditFlow: look into dead letters, set up the broker, print the contract."""
+    """Operate AuditFlow."""
 
 
 main.add_command(dlq)
-main.add_command(topology)
 main.add_command(schemas)
 for _command in entry_points(group="auditflow.commands"):
     main.add_command(_command.load())

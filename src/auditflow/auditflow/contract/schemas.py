@@ -1,6 +1,6 @@
-"""The published contract, made from the Structs: JSON Schemas and an AsyncAPI document.
+"""The published contract: JSON Schemas and an AsyncAPI document, generated from the Structs.
 
-What is committed under docs/contracts is what this module says; a test compares the two.
+``make schemas`` writes the documents to docs/contracts. A test compares the two.
 """
 
 import inspect
@@ -20,7 +20,7 @@ _KINDS: Final[Mapping[str, type[msgspec.Struct]]] = {"event": Event, "finding": 
 
 
 def documents() -> dict[str, str]:
-    """Every document by its file name, as text that ends in a newline."""
+    """File name and text of each document."""
     texts = {f"{name}.schema.json": schema(name) for name in _KINDS}
     return {
         name: json.dumps(document, indent=2, ensure_ascii=False) + "\n"
@@ -29,11 +29,11 @@ def documents() -> dict[str, str]:
 
 
 def schema(name: str) -> dict[str, Any]:
-    """The JSON Schema (2020-12) of ``event`` or ``finding``, complete in itself."""
+    """The JSON Schema (2020-12) of ``event`` or ``finding``, with all its definitions."""
     kind = _KINDS[name]
     (root,), parts = msgspec.json.schema_components([kind], ref_template="#/$defs/{name}")
     own = parts.pop(kind.__name__)
-    del root  # a reference to what stands at the top here
+    del root  # a reference to the definition that is the top level here
     for part in (own, *parts.values()):
         if "description" in part:
             part["description"] = inspect.cleandoc(part["description"])
@@ -46,7 +46,7 @@ def schema(name: str) -> dict[str, Any]:
 
 
 def asyncapi() -> dict[str, Any]:
-    """The AsyncAPI 3.0 document: who sends and who receives what, over which queue."""
+    """The AsyncAPI 3.0 document: the queues, their messages, senders and receivers."""
     channels = {
         queue.name: {
             "address": queue.name,
@@ -63,7 +63,12 @@ def asyncapi() -> dict[str, Any]:
         }
         for queue, name, title, description in (
             (topology.QUEUES[0], "events", "Audit events", "One event, or an array of them."),
-            (topology.QUEUES[1], "finding", "Findings", "One finding; versions of it merge."),
+            (
+                topology.QUEUES[1],
+                "finding",
+                "Findings",
+                "One finding. Versions of a finding are merged.",
+            ),
         )
     }
     events = {
@@ -77,17 +82,17 @@ def asyncapi() -> dict[str, Any]:
         "info": {
             "title": "AuditFlow",
             "version": version("auditflow"),
-            "description": "Events in, findings out. Both queues have a dead-letter queue (.dlq).",
+            "description": "Events in, findings out. Each queue has a dead-letter queue (.dlq).",
             "license": {"name": "Apache-2.0"},
         },
         "defaultContentType": "application/json",
         "servers": {"broker": {"host": "rabbitmq:5672", "protocol": "amqp"}},
         "channels": channels,
         "operations": {
-            "sendEvents": _operation("send", topology.EVENTS, "audit-event-generator, any source"),
-            "receiveEvents": _operation("receive", topology.EVENTS, "audit-log-analysis"),
-            "sendFinding": _operation("send", topology.FINDINGS, "audit-log-analysis"),
-            "receiveFinding": _operation("receive", topology.FINDINGS, "notification-service"),
+            "sendEvents": _operation("send", topology.EVENTS, "The ingest, or any source."),
+            "receiveEvents": _operation("receive", topology.EVENTS, "The analysis."),
+            "sendFinding": _operation("send", topology.FINDINGS, "The analysis."),
+            "receiveFinding": _operation("receive", topology.FINDINGS, "The alert store."),
         },
         "components": {
             "messages": {
@@ -98,8 +103,8 @@ def asyncapi() -> dict[str, Any]:
     }
 
 
-def _operation(action: str, channel: str, who: str) -> dict[str, Any]:
-    return {"action": action, "channel": {"$ref": f"#/channels/{channel}"}, "summary": who}
+def _operation(action: str, channel: str, summary: str) -> dict[str, Any]:
+    return {"action": action, "channel": {"$ref": f"#/channels/{channel}"}, "summary": summary}
 
 
 def _message(title: str, payload: dict[str, Any]) -> dict[str, Any]:

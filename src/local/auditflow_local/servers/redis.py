@@ -1,6 +1,5 @@
 """Redis: the windows of the analysis."""
 
-import hashlib
 from pathlib import Path
 from typing import ClassVar, Final
 
@@ -11,6 +10,8 @@ from redis.retry import Retry
 from auditflow_local import secrets
 from auditflow_local.processes import Command
 from auditflow_local.servers.base import Server
+from provisioning import accounts
+from provisioning import redis as provisioned_redis
 
 #: The user that the service is, and the one that may do everything.
 USER: Final = "audit-log-analysis"
@@ -89,11 +90,10 @@ class Redis(Server):
         acl = self.folder / "users.acl"
         secrets.write(
             acl,
-            # Nobody gets in as the default user, but Redis itself is it when it reads its file
-            # again: without rights it would silently leave out what scripts wrote.
-            "user default off resetpass ~* &* +@all\n"
-            f"user {USER} on #{_hash(self.password)} ~* &* +@all -@admin -@dangerous +info\n"
-            f"user {ADMIN} on #{_hash(self.admin_password)} ~* &* +@all\n",
+            provisioned_redis.acl(
+                {user: accounts.REDIS_USERS[user] for user in (USER, ADMIN)},
+                {USER: self.password, ADMIN: self.admin_password},
+            ),
         )
         configuration = self.folder / "redis.conf"
         secrets.write(
@@ -107,7 +107,3 @@ class Redis(Server):
             ),
         )
         return Command(argv=("redis-server", str(configuration)), folder=self.folder)
-
-
-def _hash(password: str) -> str:
-    return hashlib.sha256(password.encode()).hexdigest()

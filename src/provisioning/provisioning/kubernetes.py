@@ -1,4 +1,4 @@
-"""The few words of the Kubernetes API that are needed: read a Secret, create one."""
+"""The Kubernetes API, as far as it is needed: read a Secret, create a Secret."""
 
 import base64
 import json
@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from auditflow.provisioning.plan import ProvisioningError
+from provisioning.plan import ProvisioningError
 
-#: Where every pod finds what its service account may use.
+#: Where Kubernetes mounts the credentials of the service account.
 _ACCOUNT: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 _SECONDS: Final = 10.0
 _LABELS: Final = {
@@ -35,7 +35,7 @@ class Namespace:
         """The namespace that the pod runs in, as its own service account.
 
         Raises:
-            ProvisioningError: this is no pod, or its account has no token.
+            ProvisioningError: this is no pod, or its service account has no token.
         """
         try:
             host = os.environ["KUBERNETES_SERVICE_HOST"]
@@ -48,22 +48,22 @@ class Namespace:
             )
         except (KeyError, OSError) as error:
             raise ProvisioningError(
-                f"{error}: this is to run in a pod whose service account has its token mounted"
+                f"{error}: run this in a pod with the token of its service account"
             ) from None
 
     def read(self, name: str) -> dict[str, str] | None:
-        """A Secret's contents; None when there is none."""
+        """The contents of a Secret; None if it does not exist."""
         try:
-            answer = self._ask("GET", f"/{name}")
+            response = self._ask("GET", f"/{name}")
         except urllib.error.HTTPError as error:
             if error.code == 404:
                 return None
-            raise _failure(error, f"reading Secret {name}") from None
-        data = answer.get("data") or {}
+            raise _failure(error, f"cannot read Secret {name}") from None
+        data = response.get("data") or {}
         return {key: base64.b64decode(value).decode() for key, value in data.items()}
 
     def create(self, name: str, contents: Mapping[str, str]) -> None:
-        """Make a Secret. One that is there meanwhile is left as it is, and is an error.
+        """Create a Secret. If it exists by now, it is not changed, and that is an error.
 
         Raises:
             ProvisioningError: the API server refused.
@@ -77,10 +77,10 @@ class Namespace:
         try:
             self._ask("POST", "", secret)
         except urllib.error.HTTPError as error:
-            raise _failure(error, f"creating Secret {name}") from None
+            raise _failure(error, f"cannot create Secret {name}") from None
 
     def _ask(self, method: str, path: str, body: Any = None) -> Any:
-        # The scheme of both is ours: it is the pod's own API server.
+        # The URL is the API server of the pod: the scheme is known.
         request = urllib.request.Request(  # noqa: S310 # nosec B310
             self._url + path,
             method=method,
@@ -90,18 +90,18 @@ class Namespace:
         try:
             with urllib.request.urlopen(  # noqa: S310 # nosec B310
                 request, timeout=_SECONDS, context=self._tls
-            ) as answer:
-                return json.load(answer)
+            ) as response:
+                return json.load(response)
         except urllib.error.HTTPError:
             raise
         except OSError as error:
             raise ProvisioningError(f"the API server does not answer: {error}") from None
 
 
-def _failure(error: urllib.error.HTTPError, doing: str) -> ProvisioningError:
+def _failure(error: urllib.error.HTTPError, action: str) -> ProvisioningError:
     with error:
         try:
-            why = json.load(error)["message"]
+            message = json.load(error)["message"]
         except (ValueError, KeyError, TypeError):
-            why = error.reason
-    return ProvisioningError(f"{doing}: {error.code}: {why}")
+            message = error.reason
+    return ProvisioningError(f"{action}: {error.code}: {message}")

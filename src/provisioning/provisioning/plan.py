@@ -1,17 +1,17 @@
-"""Given the Secrets that exist, which are to be made, and with what in them. Pure."""
+"""Computes which Secrets are missing, and their contents. Pure."""
 
 import secrets
 from collections.abc import Callable, Iterator, Mapping
 
 from auditflow.errors import AuditFlowError
-from auditflow.provisioning.catalogue import SECRETS, Catalogue, Document, Value
+from provisioning.catalogue import SECRETS, Catalogue, Document, Value
 
 #: The contents of one Secret, by key.
 Data = Mapping[str, str]
 
 
 class ProvisioningError(AuditFlowError):
-    """The Secrets cannot be completed. The text says which, why, and what to do."""
+    """The Secrets cannot be completed. The text states which Secret, the reason and the fix."""
 
 
 def plan(
@@ -20,48 +20,48 @@ def plan(
     catalogue: Catalogue = SECRETS,
     new_value: Callable[[], str] = lambda: secrets.token_hex(20),
 ) -> dict[str, dict[str, str]]:
-    """The Secrets to make, in the order in which to make them. None that exists is among them.
+    """The Secrets to create, in the order in which to create them.
 
-    A value that is in an existing Secret is used again. Documents come last: whoever stops half-way
-    and starts anew finds all that they were made of.
+    Values of existing Secrets are used again. Secrets with documents come last, so that a run after
+    an interruption still finds all values that the documents were made from.
 
     Raises:
-        ProvisioningError: what exists contradicts itself, or lacks a key.
+        ProvisioningError: existing Secrets contradict each other, or one lacks a key.
     """
-    values = _known(existing, catalogue)
+    values = _existing_values(existing, catalogue)
     _check_documents(existing, values, catalogue)
-    made: dict[str, dict[str, str]] = {}
-    absent = [name for name in catalogue if name not in existing]
-    for name in sorted(absent, key=lambda name: _has_document(catalogue[name])):
-        made[name] = {}
+    created: dict[str, dict[str, str]] = {}
+    missing = [name for name in catalogue if name not in existing]
+    for name in sorted(missing, key=lambda name: _has_document(catalogue[name])):
+        created[name] = {}
         for key, content in catalogue[name].items():
             if isinstance(content, Document):
-                made[name][key] = content.write(values)
+                created[name][key] = content.write(values)
             else:
-                made[name][key] = values.setdefault(content.name, new_value())
-    return made
+                created[name][key] = values.setdefault(content.name, new_value())
+    return created
 
 
 def _has_document(contents: Mapping[str, Value | Document]) -> bool:
     return any(isinstance(content, Document) for content in contents.values())
 
 
-def _known(existing: Mapping[str, Data], catalogue: Catalogue) -> dict[str, str]:
+def _existing_values(existing: Mapping[str, Data], catalogue: Catalogue) -> dict[str, str]:
     values: dict[str, str] = {}
     found_in: dict[str, str] = {}
     for name, key, content in _entries(existing, catalogue):
         if key not in existing[name]:
             raise ProvisioningError(
-                f"Secret {name} has no key {key}. Add it, or delete the Secret: it is made anew,"
-                " and with it all the values that it alone has"
+                f"Secret {name} has no key {key}. Add the key, or delete the Secret: it is created"
+                " again, with new values for all keys that no other Secret has"
             )
         if isinstance(content, Document):
             continue
         value = existing[name][key].strip()
         if values.setdefault(content.name, value) != value:
             raise ProvisioningError(
-                f"Secrets {found_in[content.name]} and {name} do not agree on {content.name}."
-                " Delete the one that is wrong"
+                f"Secrets {found_in[content.name]} and {name} have different values for"
+                f" {content.name}. Delete the wrong one"
             )
         found_in.setdefault(content.name, name)
     return values
@@ -74,8 +74,8 @@ def _check_documents(existing: Mapping[str, Data], values: Data, catalogue: Cata
         lost = [value for value in content.values if value not in values]
         if lost:
             raise ProvisioningError(
-                f"Secret {name} knows the hash of {', '.join(lost)}, but no Secret has the value"
-                f" any more. Delete {name} too: it is made anew"
+                f"Secret {name} contains the hash of {', '.join(lost)}, but no Secret contains the"
+                f" value. Delete {name} too: it is created again"
             )
 
 

@@ -1,4 +1,4 @@
-"""Secrets that are absent are made, agree with each other, and are never changed."""
+"""Missing Secrets are created, agree with each other, and are never changed."""
 
 import base64
 import hashlib
@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from auditflow.provisioning.__main__ import complete, main
-from auditflow.provisioning.catalogue import SECRETS, Document, Value
-from auditflow.provisioning.kubernetes import Namespace
-from auditflow.provisioning.plan import ProvisioningError, plan
+from provisioning.__main__ import create_missing, main
+from provisioning.catalogue import SECRETS, Document, Value
+from provisioning.kubernetes import Namespace
+from provisioning.plan import ProvisioningError, plan
 
 
 def hashes_of(definitions: str) -> dict[str, bytes]:
@@ -26,16 +26,16 @@ def hashes_of(definitions: str) -> dict[str, bytes]:
 
 
 def agree(secrets: dict[str, dict[str, str]]) -> bool:
-    """Whether every server knows the password that every client will show."""
+    """Whether every server accepts the password that every client sends."""
     broker = hashes_of(secrets["rabbitmq"]["definitions.json"])
     for service in ("audit-event-generator", "audit-log-analysis", "notification-service"):
         salt, digest = broker[service][:4], broker[service][4:]
-        shown = secrets[service]["RABBITMQ_PASS"].encode()
-        if hashlib.sha256(salt + shown).digest() != digest:
+        password = secrets[service]["RABBITMQ_PASS"].encode()
+        if hashlib.sha256(salt + password).digest() != digest:
             return False
-    shown = secrets["audit-log-analysis"]["REDIS_PASSWORD"].encode()
+    password = secrets["audit-log-analysis"]["REDIS_PASSWORD"].encode()
     return (
-        f"#{hashlib.sha256(shown).hexdigest()} " in secrets["redis"]["users.acl"]
+        f"#{hashlib.sha256(password).hexdigest()} " in secrets["redis"]["users.acl"]
         and secrets["notification-service"]["PG_PASSWORD"] == secrets["postgres"]["auditflow_app"]
         and secrets["notification-service-migrate"]["PG_PASSWORD"]
         == secrets["postgres"]["auditflow_owner"]
@@ -46,65 +46,65 @@ def agree(secrets: dict[str, dict[str, str]]) -> bool:
 
 
 def test_an_empty_namespace_gets_all_secrets_and_they_agree() -> None:
-    made = plan({})
-    assert made.keys() == SECRETS.keys()
-    assert agree(made)
+    created = plan({})
+    assert created.keys() == SECRETS.keys()
+    assert agree(created)
 
 
-def test_each_value_is_of_its_own_and_long() -> None:
+def test_each_value_is_different_and_long() -> None:
     values = {v for s in plan({}).values() for k, v in s.items() if "." not in k}
     kinds = {c for s in SECRETS.values() for c in s.values() if isinstance(c, Value)}
     assert len(values) == len(kinds)
     assert all(re.fullmatch("[0-9a-f]{40}", value) for value in values)
 
 
-def test_documents_hold_no_password() -> None:
-    made = plan({})
-    passwords = {v for s in made.values() for k, v in s.items() if "." not in k}
-    documents = made["rabbitmq"]["definitions.json"] + made["redis"]["users.acl"]
+def test_documents_contain_no_password() -> None:
+    created = plan({})
+    passwords = {v for s in created.values() for k, v in s.items() if "." not in k}
+    documents = created["rabbitmq"]["definitions.json"] + created["redis"]["users.acl"]
     assert not any(password in documents for password in passwords)
 
 
-def test_a_complete_namespace_is_left_alone() -> None:
+def test_a_complete_namespace_is_not_changed() -> None:
     assert plan(plan({})) == {}
 
 
 @given(st.sets(st.sampled_from(sorted(SECRETS))))
-def test_whatever_was_deleted_comes_back_and_agrees_or_it_is_said_what_else_to_delete(
+def test_deleted_secrets_are_created_again_or_the_error_names_the_secret_to_delete(
     deleted: set[str],
 ) -> None:
-    everything = plan({})
+    complete = plan({})
     while True:
-        existing = {name: data for name, data in everything.items() if name not in deleted}
+        existing = {name: data for name, data in complete.items() if name not in deleted}
         try:
-            made = plan(existing)
+            created = plan(existing)
             break
         except ProvisioningError as error:
-            # When a person does what the text says ...
-            told = re.search(r"Delete (\S+) too", str(error))
-            assert told
-            assert told[1] not in deleted
-            deleted = deleted | {told[1]}
-    # ... it ends well, and nothing that was there has changed.
-    assert made.keys() == deleted
-    assert agree(existing | made)
+            # When a person does what the text says,
+            advice = re.search(r"Delete (\S+) too", str(error))
+            assert advice
+            assert advice[1] not in deleted
+            deleted = deleted | {advice[1]}
+    # then the plan is complete, and no existing Secret has changed.
+    assert created.keys() == deleted
+    assert agree(existing | created)
 
 
-def test_it_may_be_stopped_after_any_secret_and_started_anew() -> None:
+def test_a_run_can_be_interrupted_after_any_secret() -> None:
     order = list(plan({}).items())
     for stopped_after in range(len(order)):
         existing = dict(order[:stopped_after])
         assert agree(existing | plan(existing))
 
 
-def test_secrets_that_contradict_each_other_are_refused_by_name() -> None:
+def test_contradicting_secrets_are_named() -> None:
     existing = plan({})
     existing["event-audit-dashboard"]["API_TOKEN"] = "another"
     with pytest.raises(ProvisioningError, match=r"notification-service and event-audit-dashboard"):
         plan(existing)
 
 
-def test_a_key_that_is_missing_is_named() -> None:
+def test_a_missing_key_is_named() -> None:
     existing = plan({})
     del existing["postgres"]["auditflow_reader"]
     with pytest.raises(ProvisioningError, match=r"Secret postgres has no key auditflow_reader"):
@@ -112,7 +112,7 @@ def test_a_key_that_is_missing_is_named() -> None:
 
 
 class ApiServer(BaseHTTPRequestHandler):
-    """Secrets of a namespace, as far as is needed here."""
+    """The Secrets of one namespace."""
 
     secrets: dict[str, dict[str, str]]
 
@@ -157,23 +157,23 @@ def namespace(secrets: dict[str, dict[str, str]]) -> Iterator[Namespace]:
         server.shutdown()
 
 
-def test_the_secrets_are_made_once_and_the_log_shows_no_value(
+def test_secrets_are_created_once_and_the_log_shows_no_value(
     namespace: Namespace,
     secrets: dict[str, dict[str, str]],
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    complete(namespace)
+    create_missing(namespace)
     first = json.loads(json.dumps(secrets))
-    complete(namespace)
+    create_missing(namespace)
     assert secrets == first
     assert agree(secrets)
-    said = capsys.readouterr().out
-    assert "created rabbitmq: definitions.json" in said
-    assert "kept    rabbitmq" in said
-    assert not any(value in said for data in secrets.values() for value in data.values())
+    output = capsys.readouterr().out
+    assert "created rabbitmq: definitions.json" in output
+    assert "kept    rabbitmq" in output
+    assert not any(value in output for data in secrets.values() for value in data.values())
 
 
-def test_a_secret_that_another_made_meanwhile_is_an_error_and_stays(
+def test_a_secret_that_exists_by_now_is_an_error_and_stays(
     namespace: Namespace, secrets: dict[str, dict[str, str]]
 ) -> None:
     secrets["postgres"] = {"postgres": "theirs"}
@@ -182,7 +182,7 @@ def test_a_secret_that_another_made_meanwhile_is_an_error_and_stays(
     assert secrets["postgres"] == {"postgres": "theirs"}
 
 
-def test_the_monitoring_has_a_password_and_no_default(
+def test_the_monitoring_namespace_gets_a_random_password(
     namespace: Namespace, secrets: dict[str, dict[str, str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Namespace, "of_this_pod", lambda: namespace)
@@ -196,17 +196,17 @@ def test_the_monitoring_has_a_password_and_no_default(
     assert re.fullmatch("[0-9a-f]{40}", secrets["grafana-admin"]["admin-password"])
 
 
-def test_another_catalogue_is_refused(
+def test_an_unknown_catalogue_is_refused(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], namespace: Namespace
 ) -> None:
     monkeypatch.setattr(Namespace, "of_this_pod", lambda: namespace)
     monkeypatch.setattr("sys.argv", ["provisioning", "prod"])
     with pytest.raises(SystemExit):
         main()
-    assert "prod: say one of environment, monitoring" in capsys.readouterr().err
+    assert "prod: the argument must be one of environment, monitoring" in capsys.readouterr().err
 
 
-def test_documents_are_only_in_secrets_of_their_own() -> None:
+def test_a_secret_contains_either_values_or_documents() -> None:
     for name, contents in SECRETS.items():
         kinds = {isinstance(content, Document) for content in contents.values()}
         assert len(kinds) == 1, name

@@ -1,0 +1,6 @@
+"""The users, permissions and secrets of each service, on every server.
+
+``accounts`` lists them. ``rabbitmq`` and ``redis`` make the servers' configuration from this list.
+``catalogue`` lists the Kubernetes Secrets, ``plan`` (pure) computes the missing ones, and
+``kubernetes`` reads and creates them. The Job ``secrets`` runs ``python -m provisioning``.
+"""
