@@ -4,7 +4,7 @@ LOCAL := $(VENV)/bin/auditflow-local
 
 # A variable given here (make up AUDITFLOW_PORT_API=8001) is one of the tool's environment.
 .DEFAULT_GOAL := help
-.PHONY: help setup up down reset logs status test soak lint format schemas rules boards bootstrap bench images e2e infra-lint infra-test
+.PHONY: help setup up down reset logs status test soak lint format schemas rules boards readmes bootstrap bench images e2e infra-lint infra-test
 
 help: ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):[^#]*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 12
@@ -76,3 +76,6 @@ rules: setup ## write the rules that Prometheus gets, from the SLOs and the aler
 
 boards: setup ## write the boards that Grafana shows
 	$(VENV)/bin/python -m monitoring.boards
+
+readmes: setup ## write the module tables of the README files from docstrings
+	$(VENV)/bin/python -m src.devtools.module_lists

@@ -1,1 +1,1 @@
-"""The way of a change: what to build, what each environment runs, and how it moves on."""
+"""Delivery pipeline: what to build, what each environment runs, and how changes are promoted."""

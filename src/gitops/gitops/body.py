@@ -1,4 +1,4 @@
-"""The text of a pull request that moves pins: what moves, what it brings, what is known. Pure."""
+"""The text of a promotion or rollback pull request. Pure."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,65 +10,62 @@ from gitops.manifests import Change
 from gitops.promotion import Move, Promotion
 from gitops.rollback import Rollback
 
-#: So many commits are listed; the rest is a number.
+#: The maximum number of commits that are listed for one service.
 COMMITS = 50
-_NEWEST = 12
+#: The number of characters of a commit id that are shown.
+_SHORT = 12
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """What is known about what moves. None is said to be unknown, never left out."""
+    """Facts about the changed pins. A missing fact is reported as missing, never left out."""
 
-    #: By service.
+    #: The commits that the new images add, by service.
     commits: Mapping[str, Sequence[Entry]] = field(default_factory=dict)
     changes: Sequence[Change] | None = None
     before: Mapping[str, Inspection] = field(default_factory=dict)
     after: Mapping[str, Inspection] = field(default_factory=dict)
 
 
-def promotion(made: Promotion, evidence: Evidence) -> str:
-    """What a reviewer of a promotion wants to know, the shortest first."""
+def promotion(promoted: Promotion, evidence: Evidence) -> str:
+    """The body of a promotion pull request: the most important facts first."""
     head = (
-        f"Merging this lets **{made.target}** run what **{made.source}** runs: the same images,"
-        " by digest."
+        f"Merging this deploys to **{promoted.target}** the images that **{promoted.source}** runs,"
+        " pinned by digest."
     )
-    if made.target == "prod":
-        head += " prod then waits for a person to sync it in Argo CD."
+    if promoted.target == "prod":
+        head += " A person must then sync prod in Argo CD."
     parts = [head]
-    if made.returns:
+    if promoted.rolled_back:
         parts.append(
             "> [!WARNING]\n"
-            f"> {made.target} ran {_names(made.returns)} in this version already, and was taken"
-            " back from it. This does not merge by itself."
+            f"> {promoted.target} already ran this version of {', '.join(promoted.rolled_back)} and"
+            " was rolled back. Auto-merge is off for this pull request."
         )
-    parts += [_moves(made.moves), _signatures(made.moves, evidence)]
-    parts += [_scans(made.moves, evidence), _commits(evidence), _rendered(evidence)]
+    parts += [_moves(promoted.moves), _signatures(promoted.moves, evidence)]
+    parts += [_scans(promoted.moves, evidence), _commits(evidence), _rendered(evidence)]
     return _bounded(parts)
 
 
-def rollback(made: Rollback, evidence: Evidence) -> str:
-    """What a reviewer of a way back wants to know."""
+def rollback(reverted: Rollback, evidence: Evidence) -> str:
+    """The body of a rollback pull request."""
     head = (
-        f"Merging this takes **{made.environment}** back to what it ran before"
-        f" {made.reverted} ({markdown.code(made.subject)})."
+        f"Merging this returns **{reverted.environment}** to the versions that it ran before"
+        f" {reverted.reverted} ({markdown.code(reverted.subject)})."
     )
     after = (
         "The older version works on the newer schema: migrations only expand. The next promotion"
-        " offers the newer version again, marked as one that was taken back."
+        " offers the newer version again, with a warning that it was rolled back."
     )
-    return _bounded([head, _moves(made.moves), _rendered(evidence), after])
-
-
-def _names(services: Sequence[str]) -> str:
-    return ", ".join(services)
+    return _bounded([head, _moves(reverted.moves), _rendered(evidence), after])
 
 
 def _moves(moves: Sequence[Move]) -> str:
     rows = [
         (
             move.service,
-            markdown.code(move.before.tag[:_NEWEST]) if move.before.released else "nothing",
-            markdown.code(move.after.tag[:_NEWEST]),
+            markdown.code(move.before.tag[:_SHORT]) if move.before.released else "nothing",
+            markdown.code(move.after.tag[:_SHORT]),
             markdown.code(move.after.digest),
         )
         for move in moves
@@ -77,16 +74,17 @@ def _moves(moves: Sequence[Move]) -> str:
 
 
 def _signatures(moves: Sequence[Move], evidence: Evidence) -> str:
-    if all(one.service in evidence.after and evidence.after[one.service].signed for one in moves):
+    verified = [evidence.after.get(move.service) for move in moves]
+    if all(inspection and inspection.signed for inspection in verified):
         return "**Signatures:** each image is signed by this repository's build on main."
-    return "**Signatures:** not checked here. docs/how-to/verify-an-image.md has the commands."
+    return "**Signatures:** not checked. docs/how-to/verify-an-image.md has the commands."
 
 
 def _scans(moves: Sequence[Move], evidence: Evidence) -> str:
     rows = [_scan_row(move, evidence) for move in moves]
     if all(row is None for row in rows):
-        return "**Scans:** none were made here."
-    head = ("service", "before", "after", "new", "gone")
+        return "**Scans:** not run."
+    head = ("service", "before", "after", "new", "fixed")
     return f"**Known vulnerabilities**\n\n{markdown.table(head, [row for row in rows if row])}"
 
 
@@ -103,12 +101,12 @@ def _scan_row(move: Move, evidence: Evidence) -> tuple[str, ...] | None:
         scans.counts(before.findings),
         scans.counts(after.findings),
         _identifiers(changed.new),
-        _identifiers(changed.gone),
+        _identifiers(changed.fixed),
     )
 
 
 def _identifiers(findings: Sequence[scans.Finding]) -> str:
-    shown = [markdown.code(one.identifier) for one in findings[:10]]
+    shown = [markdown.code(finding.identifier) for finding in findings[:10]]
     more = [f"and {len(findings) - 10} more"] if len(findings) > 10 else []
     return " ".join([*shown, *more]) or "none"
 
@@ -117,19 +115,20 @@ def _commits(evidence: Evidence) -> str:
     blocks = []
     for service, entries in evidence.commits.items():
         lines = [
-            f"{one.commit[:_NEWEST]} {one.subject} ({one.author})" for one in entries[:COMMITS]
+            f"{entry.commit[:_SHORT]} {entry.subject} ({entry.author})"
+            for entry in entries[:COMMITS]
         ]
         if len(entries) > COMMITS:
-            lines.append("... and older ones")
-        count = f"{COMMITS} and more" if len(entries) > COMMITS else str(len(entries))
+            lines.append("... and older commits")
+        count = f"more than {COMMITS}" if len(entries) > COMMITS else str(len(entries))
         noun = "commit" if len(entries) == 1 else "commits"
         blocks.append(markdown.folded(f"{service}: {count} {noun}", markdown.fenced(lines)))
-    return "\n\n".join(blocks) or "**Commits:** none between the two."
+    return "\n\n".join(blocks) or "**Commits:** none."
 
 
 def _rendered(evidence: Evidence) -> str:
     if evidence.changes is None:
-        return "**Rendered difference:** not made here (there was no kustomize)."
+        return "**Rendered difference:** not available (kustomize is not installed)."
     if not evidence.changes:
         return "**Rendered difference:** none."
     shown = markdown.difference(evidence.changes, limit=markdown.LIMIT // 2)
@@ -138,10 +137,10 @@ def _rendered(evidence: Evidence) -> str:
 
 def _bounded(parts: Sequence[str]) -> str:
     kept = [part for part in parts if part]
-    # Half of an unclosed block would swallow the rest of the page, so a part goes whole.
+    # A part that is cut in the middle leaves a block open, so drop complete parts.
     while kept and len("\n\n".join(kept)) > markdown.LIMIT:
         kept.pop()
     if len(kept) < sum(bool(part) for part in parts):
-        kept.append("The rest is too long to be shown here; `gitops diff` shows it.")
+        kept.append("The rest is too long to show; run `gitops diff` to see it.")
     text = "\n\n".join(kept)
     return f"{text}\n"

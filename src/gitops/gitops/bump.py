@@ -1,4 +1,4 @@
-"""Pin what was just built, in one commit on the branch that Argo CD follows."""
+"""Pin new images in one commit on the branch that Argo CD follows."""
 
 import random
 import time
@@ -17,15 +17,15 @@ from gitops.git import Identity, Repository
 from gitops.order import Order
 from gitops.releases import Release
 
-#: So many pushes in between, and something else is wrong.
+#: The maximum number of pushes to try when other pushes win the race.
 ATTEMPTS: Final = 10
-#: The longest wait between two attempts; each is drawn, so that two racers part.
+#: The maximum delay between two attempts. The delay is random, so that two processes separate.
 _MAX_WAIT_SECONDS: Final = 5.0
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """What became of one release: pinned, there already, or overtaken by a newer one."""
+class PinResult:
+    """The result for one release: NEWER was pinned, SAME was already pinned, OLDER was skipped."""
 
     release: Release
     before: pin.Pin
@@ -34,9 +34,9 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Bumped:
-    """What became of all; ``commit`` is the bump, or None when there was nothing to write."""
+    """The results of a bump. ``commit`` is the pushed commit, or None if nothing changed."""
 
-    outcomes: tuple[Outcome, ...]
+    results: tuple[PinResult, ...]
     commit: str | None
 
 
@@ -50,38 +50,42 @@ def bump(
     attempts: int = ATTEMPTS,
     wait: Callable[[int], None] | None = None,
 ) -> Bumped:
-    """Pin the releases in an environment, whatever others push meanwhile.
+    """Pin the releases in an environment while other processes may push to the same branch.
 
-    Each attempt starts from the branch as it then is and decides anew, so nothing of anybody is
-    lost and no pin moves back. Called twice, it changes nothing the second time.
+    Each attempt starts from the current branch head and compares the pins again. Therefore no
+    other push is lost, and no pin moves to an older commit. The function is idempotent.
+
+    Args:
+        wait: called with the attempt number (from 0) before the next attempt.
 
     Raises:
-        NotOnBranchError: a release is of a commit that the branch has not.
-        UnrelatedCommitsError: a pin is of a commit that is neither older nor newer.
-        PushRefusedError: the branch is protected against this identity.
-        RacesLostError: somebody else was faster each time.
+        NotOnBranchError: the commit of a release is not on the branch.
+        UnrelatedCommitsError: a pinned commit is neither older nor newer than the release.
+        PushRefusedError: the branch is protected and this identity may not push.
+        RacesLostError: another push won the race in every attempt.
     """
-    releases.refuse_two_of_one(wanted)
+    releases.require_unique_services(wanted)
     for attempt in range(attempts):
         tip = _tip(repository, branch)
-        outcomes = tuple(
-            _decide(repository, tip, one, environment=environment, branch=branch) for one in wanted
+        results = tuple(
+            _compare(repository, tip, release, environment=environment, branch=branch)
+            for release in wanted
         )
         files = {
-            layout.release(one.release.service, environment): pin.write(one.release.pin)
-            for one in outcomes
-            if one.order is Order.NEWER
+            layout.release(result.release.service, environment): pin.write(result.release.pin)
+            for result in results
+            if result.order is Order.NEWER
         }
         if not files:
-            return Bumped(outcomes, None)
-        message = _message(outcomes, environment)
+            return Bumped(results, None)
+        message = _message(results, environment)
         commit = repository.commit(tip, files, message=message, identity=identity)
         try:
             repository.push(commit, branch)
         except LostRaceError:
             (wait or _wait)(attempt)
             continue
-        return Bumped(outcomes, commit)
+        return Bumped(results, commit)
     raise RacesLostError(branch, attempts)
 
 
@@ -92,22 +96,22 @@ def _tip(repository: Repository, branch: str) -> str:
     return tip
 
 
-def _decide(
+def _compare(
     repository: Repository, tip: str, release: Release, *, environment: str, branch: str
-) -> Outcome:
+) -> PinResult:
     if not repository.is_ancestor(release.commit, tip):
         raise NotOnBranchError(release.service, release.commit, branch)
     before = pins.at(repository, tip, release.service, environment)
-    return Outcome(release, before, order.compare(repository, before, release.pin))
+    return PinResult(release, before, order.compare(repository, before, release.pin))
 
 
-def _message(outcomes: Sequence[Outcome], environment: str) -> str:
-    moved = [one.release for one in outcomes if one.order is Order.NEWER]
-    names = ", ".join(one.service for one in moved)
-    lines = "\n".join(f"{one.service}: {one.commit} {one.digest}" for one in moved)
-    return f"{environment}: run {names} of {moved[0].commit[:12]}\n\n{lines}\n"
+def _message(results: Sequence[PinResult], environment: str) -> str:
+    pinned = [result.release for result in results if result.order is Order.NEWER]
+    names = ", ".join(release.service for release in pinned)
+    lines = "\n".join(f"{release.service}: {release.commit} {release.digest}" for release in pinned)
+    return f"Deploy {names} to {environment} at {pinned[0].commit[:12]}\n\n{lines}\n"
 
 
 def _wait(attempt: int) -> None:
     longest = min(_MAX_WAIT_SECONDS, 0.2 * 2**attempt)
-    time.sleep(random.uniform(0, longest))  # noqa: S311 -- parts racers, keeps no secret
+    time.sleep(random.uniform(0, longest))  # noqa: S311 -- jitter, not a secret

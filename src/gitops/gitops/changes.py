@@ -1,6 +1,7 @@
-"""What a change means: which images would become others, and which checks could fail by it. Pure.
+"""Which images to rebuild and which checks to run for a set of changed files. Pure.
 
-Tests and documents are in no image, so they mean none. What all images are made of means all four.
+Tests and documents are not part of an image, so they rebuild nothing. Files that every image
+contains rebuild all four images.
 """
 
 from collections.abc import Iterable
@@ -10,7 +11,7 @@ from typing import Final
 
 from gitops.layout import SERVICES, SUITES
 
-#: A change of any of these changes every image. ``*`` also crosses folders.
+#: Files that are part of every image. ``*`` also matches slashes.
 SHARED: Final = (
     ".dockerignore",
     "pyproject.toml",
@@ -21,12 +22,18 @@ SHARED: Final = (
 )
 #: By service: other folders that its image contains. The Job that creates Secrets runs this image.
 ALSO_IN_IMAGE: Final = {"notification-service": ("src/provisioning/*",)}
-#: In no image, wherever it is below ``src``.
-NEVER_BUILT: Final = ("src/tests/*", "src/lab/*", "src/*/tests/*", "src/*/README.md")
+#: Files below ``src`` that are never part of an image.
+NEVER_BUILT: Final = (
+    "src/devtools/*",
+    "src/lab/*",
+    "src/tests/*",
+    "src/*/tests/*",
+    "src/*/README.md",
+)
 
 
 def services(paths: Iterable[str]) -> tuple[str, ...]:
-    """The services to build anew when these files changed, in the order of the layout."""
+    """The services to rebuild when these files changed, in the order of ``layout.SERVICES``."""
     built = [path for path in paths if not _matches(path, NEVER_BUILT)]
     if any(_matches(path, SHARED) for path in built):
         return SERVICES
@@ -37,7 +44,7 @@ def services(paths: Iterable[str]) -> tuple[str, ...]:
     )
 
 
-#: What every test depends on.
+#: Files that every test suite depends on.
 _EVERYTHING: Final = (
     "Makefile",
     "pyproject.toml",
@@ -46,7 +53,7 @@ _EVERYTHING: Final = (
     "src/provisioning/*",
     "src/local/*",
 )
-#: What the tests that cross services are about, beside the services.
+#: Files that the platform tests (src/tests) check, in addition to the services.
 _PLATFORM: Final = (
     "apps/*",
     "bootstrap/*",
@@ -58,7 +65,7 @@ _PLATFORM: Final = (
     "src/lab/*",
     "src/tests/*",
 )
-#: What the tests of the way of a change are about, beside its program.
+#: Files that the tests of gitops check, in addition to its own package.
 _DELIVERY: Final = (".github/*", ".dockerignore", "apps/*", "renovate.json", "src/Dockerfile")
 _MANIFESTS: Final = ("apps/*", "clusters/*", "bootstrap/*", "monitoring/*", "src/gitops/*")
 _CLUSTER: Final = (
@@ -71,14 +78,14 @@ _CLUSTER: Final = (
     "src/lab/*",
     "src/tests/e2e/*",
 )
-#: What `make images` and the tests of images are, beside what images are made of.
+#: Files of `make images` and of the image tests, in addition to the contents of images.
 _IMAGES: Final = ("Makefile", "src/gitops/gitops/images.py", "src/tests/images/*")
 _INFRA: Final = ("infra/*", "src/tests/infra/*")
 
 
 @dataclass(frozen=True)
 class Touched:
-    """What CI has to look at."""
+    """The test suites and checks that CI must run. A suite is a folder of ``src`` with tests."""
 
     suites: tuple[str, ...]
     images: bool
@@ -88,7 +95,7 @@ class Touched:
 
 
 def touched(paths: Iterable[str]) -> Touched:
-    """The suites of tests, and the other checks, whose result could be another by these files."""
+    """The test suites and other checks whose result can change because of these files."""
     files = tuple(paths)
     return Touched(
         suites=tuple(suite for suite in SUITES if _any(files, _watched(suite))),
@@ -101,7 +108,7 @@ def touched(paths: Iterable[str]) -> Touched:
 
 def _watched(suite: str) -> tuple[str, ...]:
     if suite == "gitops":
-        # Its program uses nothing of the platform.
+        # gitops imports nothing from the platform.
         return ("src/gitops/*", "Makefile", "pyproject.toml", "uv.lock", *_DELIVERY)
     if suite == "tests":
         return (*_EVERYTHING, *_PLATFORM, *(f"src/{service}/*" for service in SERVICES))

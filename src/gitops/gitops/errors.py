@@ -1,25 +1,24 @@
-"""What can go wrong on the way of a change. Each text says what is wrong and the way out of it."""
+"""Errors of the delivery pipeline. Each text states the problem and the solution."""
 
 
 class GitOpsError(Exception):
-    """The root of everything this package raises on purpose; the text is meant to be read."""
+    """The root of all errors that this package raises. The text is written for users."""
 
 
 class CommandError(GitOpsError):
-    """A program that we call failed. ``output`` is what it said."""
+    """An external program failed. ``output`` is its complete output."""
 
     def __init__(self, command: str, output: str) -> None:
-        said = output.strip() or "(it said nothing)"
-        super().__init__(f"{command} failed:\n{_indented(said)}")
+        super().__init__(f"{command} failed:\n{_indented(output.strip() or '(no output)')}")
         self.command = command
         self.output = output
 
 
 class ProgramMissingError(GitOpsError):
-    """A program that a step cannot do without is not on PATH."""
+    """A required program is not on PATH."""
 
-    def __init__(self, *names: str, wanted_for: str) -> None:
-        super().__init__(f"{' or '.join(names)} is not on PATH, and is needed to {wanted_for}")
+    def __init__(self, *names: str, purpose: str) -> None:
+        super().__init__(f"{' or '.join(names)} is not on PATH; it is required to {purpose}")
         self.names = names
 
 
@@ -28,91 +27,91 @@ class UnknownRevisionError(GitOpsError):
 
     def __init__(self, revision: str) -> None:
         super().__init__(
-            f"{revision!r} is no commit of this clone. Fetch it first (git fetch); in a workflow,"
+            f"{revision!r} is not a commit of this clone. Run git fetch first; in a workflow,"
             " check out with fetch-depth: 0"
         )
         self.revision = revision
 
 
 class ShallowCloneError(GitOpsError):
-    """Which commit is older cannot be told without the whole history."""
+    """The clone lacks the history that is required to find out which commit is older."""
 
     def __init__(self) -> None:
         super().__init__(
-            "this clone is shallow, so which commit is older cannot be told."
+            "this clone is shallow, so the age of two commits cannot be compared."
             " Run git fetch --unshallow; in a workflow, check out with fetch-depth: 0"
         )
 
 
 class InvalidPinError(GitOpsError):
-    """A release component is not of the shape that this program writes."""
+    """A release component does not have the format that this program writes."""
 
-    def __init__(self, path: str, why: str) -> None:
+    def __init__(self, path: str, reason: str) -> None:
         super().__init__(
-            f"{path}: {why}. These files are written by gitops only; restore the last good version"
-            " with git, and put what a person decides beside it, in the environment's own"
-            " kustomization.yaml"
+            f"{path}: {reason}. Only gitops writes these files. Restore the last valid version"
+            " with git, and make manual changes in the environment's own kustomization.yaml"
         )
         self.path = path
 
 
 class UnrelatedCommitsError(GitOpsError):
-    """Of two commits neither is older, so neither may replace the other by itself."""
+    """Neither of two commits is an ancestor of the other, so the pin must not change."""
 
     def __init__(self, service: str, pinned: str, offered: str) -> None:
         super().__init__(
-            f"{service}: {offered[:12]} is neither older nor newer than {pinned[:12]}, which is"
-            " pinned. Was the branch rewritten? Pin it by a pull request that a person reviews"
+            f"{service}: {offered[:12]} is neither older nor newer than the pinned commit"
+            f" {pinned[:12]}. If the branch was rewritten, change the pin in a pull request that a"
+            " person reviews"
         )
         self.service = service
 
 
 class NotOnBranchError(GitOpsError):
-    """An image was built from a commit that the branch does not have."""
+    """An image was built from a commit that is not on the branch."""
 
     def __init__(self, service: str, commit: str, branch: str) -> None:
         super().__init__(
-            f"{service}: {commit[:12]} is not on {branch}, so what was built from it may not be"
-            " deployed. Merge it first"
+            f"{service}: {commit[:12]} is not on {branch}, so its image must not be deployed."
+            " Merge the commit first"
         )
         self.service = service
 
 
-class MovesBackError(GitOpsError):
-    """A promotion would take services back to an older commit."""
+class DowngradeError(GitOpsError):
+    """A promotion would deploy an older commit than the target runs."""
 
     def __init__(self, services: tuple[str, ...], source: str, target: str) -> None:
         names = ", ".join(services)
         super().__init__(
-            f"{names}: {source} runs an older commit than {target}, so this would be no promotion."
-            f" To take {target} back, use gitops rollback --env {target}"
+            f"{names}: {source} runs an older commit than {target}, so there is nothing to promote."
+            f" To roll {target} back, use gitops rollback --env {target}"
         )
         self.services = services
 
 
 class LostRaceError(GitOpsError):
-    """Somebody else pushed in between; the push changed nothing."""
+    """Another push changed the branch first, so this push was rejected."""
 
 
 class RacesLostError(GitOpsError):
-    """Somebody else pushed in between, each time."""
+    """Another push won the race in every attempt."""
 
     def __init__(self, branch: str, attempts: int) -> None:
         super().__init__(
             f"lost the race to push to {branch} {attempts} times in a row; nothing was changed."
-            " Run this again: it begins anew, and what arrived already is left as it is"
+            " Run the command again; it is idempotent"
         )
         self.attempts = attempts
 
 
 class PushRefusedError(GitOpsError):
-    """The remote does not let this identity push there. Trying again would not help."""
+    """The remote does not allow this identity to push to the branch. A retry does not help."""
 
-    def __init__(self, branch: str, said: str) -> None:
+    def __init__(self, branch: str, output: str) -> None:
         super().__init__(
             f"the remote refused the push to {branch}, so nothing was changed. If the branch is"
             " protected, the bot must be on the bypass list of its ruleset (docs/delivery.md,"
-            f" 'Branch protection'). It said:\n{_indented(said.strip())}"
+            f" 'Branch protection'). Output of git:\n{_indented(output.strip())}"
         )
         self.branch = branch
 

@@ -1,7 +1,7 @@
-"""git, by its program. Nothing here touches the working tree, the index or the branches of a clone.
+"""Calls git. It never changes the working tree, the index or the branches of a clone.
 
-Commits are made from objects and pushed by their id, so several processes and a person may use the
-same clone at once, and a person's unsaved work is never in the way.
+Commits are created from objects and pushed by their id. Therefore several processes and a person
+can use the same clone at the same time, and uncommitted work is safe.
 """
 
 import os
@@ -22,8 +22,8 @@ from gitops.errors import (
     UnknownRevisionError,
 )
 
-#: What git says of a push when somebody else was faster: a remote that moved, a lease that is
-#: stale, or a reference that another push holds at this moment.
+#: Output of git push when another push came first: the remote branch changed, the lease is stale,
+#: or another push holds the lock of the reference.
 _RACES: Final = (
     "(fetch first)",
     "(non-fast-forward)",
@@ -37,7 +37,7 @@ _RACES: Final = (
 
 @dataclass(frozen=True)
 class Identity:
-    """Who signs for a commit."""
+    """The author and committer of a commit."""
 
     name: str
     email: str
@@ -53,59 +53,59 @@ class Entry:
 
 
 class Repository:
-    """A clone, and the remote that it pushes to."""
+    """A clone and the remote to which it pushes."""
 
     def __init__(self, directory: Path, *, remote: str = "origin") -> None:
         self.directory = directory
         self.remote = remote
 
     def identity(self) -> Identity | None:
-        """Whoever works in this clone, as git's settings say."""
-        said = [
+        """The user from the git configuration, or None if it is not set."""
+        name, email = (
             self._try("config", f"user.{key}").stdout.decode().strip() for key in ("name", "email")
-        ]
-        return Identity(said[0], said[1]) if all(said) else None
+        )
+        return Identity(name, email) if name and email else None
 
     def resolve(self, revision: str) -> str:
-        """The id of the commit that a branch, tag or shorter id names.
+        """The full commit id of a branch, a tag or an abbreviated id.
 
         Raises:
-            UnknownRevisionError: there is none.
+            UnknownRevisionError: the revision does not exist in this clone.
         """
-        done = self._try(
+        process = self._try(
             "rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}"
         )
-        if done.returncode:
+        if process.returncode:
             raise UnknownRevisionError(revision)
-        return done.stdout.decode().strip()
+        return process.stdout.decode().strip()
 
     def is_ancestor(self, older: str, newer: str) -> bool:
-        """Whether everything in ``older`` is in ``newer`` too; a commit is its own ancestor.
+        """Whether ``older`` is an ancestor of ``newer``. A commit is an ancestor of itself.
 
         Raises:
-            ShallowCloneError: the history is cut, so the answer could be wrong.
-            UnknownRevisionError: one of the two is not there.
+            ShallowCloneError: the history is incomplete, so the answer could be wrong.
+            UnknownRevisionError: one of the commits does not exist in this clone.
         """
         if self._text("rev-parse", "--is-shallow-repository") == "true":
             raise ShallowCloneError
         pair = self.resolve(older), self.resolve(newer)
         return self._try("merge-base", "--is-ancestor", *pair).returncode == 0
 
-    def merge_base(self, one: str, other: str) -> str:
-        """The last commit that two have in common."""
-        return self._text("merge-base", self.resolve(one), self.resolve(other))
+    def merge_base(self, first: str, second: str) -> str:
+        """The newest common ancestor of two commits."""
+        return self._text("merge-base", self.resolve(first), self.resolve(second))
 
     def read(self, revision: str, path: str) -> bytes | None:
-        """A file of a commit, or None where the commit has no such file."""
-        done = self._try("cat-file", "blob", f"{revision}:{path}")
-        return None if done.returncode else done.stdout
+        """The content of a file in a commit, or None if the file does not exist."""
+        process = self._try("cat-file", "blob", f"{revision}:{path}")
+        return None if process.returncode else process.stdout
 
     def files(self, revision: str, *paths: str) -> tuple[str, ...]:
-        """The files of a commit below some paths."""
+        """The files of a commit below the given paths."""
         return _lines(self._run("ls-tree", "-r", "-z", "--name-only", revision, "--", *paths))
 
     def changed(self, base: str, head: str) -> tuple[str, ...]:
-        """The files that ``head`` changed since it left ``base``; a renamed file counts as two."""
+        """The files that ``head`` changed since the merge base. A rename counts as two files."""
         return _lines(self._run("diff", "--name-only", "-z", "--no-renames", f"{base}...{head}"))
 
     def subject(self, commit: str) -> str:
@@ -113,19 +113,19 @@ class Repository:
         return self._text("log", "-1", "--format=%s", commit)
 
     def parents(self, commit: str) -> tuple[str, ...]:
-        """The commits that a commit was made on."""
+        """The ids of the parent commits."""
         return tuple(self._text("log", "-1", "--format=%P", commit).split())
 
     def log(
         self, base: str | None, head: str, *paths: str, limit: int, first_parent: bool = False
     ) -> tuple[Entry, ...]:
-        """The newest commits of ``head`` that ``base`` has not, that touch these paths.
+        """The newest commits in ``head`` and not in ``base`` that change these paths.
 
-        Along the ``first_parent`` only, what was merged is one commit: the merge.
+        With ``first_parent``, a merged branch counts as one commit: the merge.
         """
         span = f"{base}..{head}" if base else head
         walk = ("--first-parent", "-m") if first_parent else ()
-        said = self._run(
+        output = self._run(
             "log",
             *walk,
             "-z",
@@ -136,39 +136,39 @@ class Repository:
             "--",
             *paths,
         )
-        return tuple(Entry(*line.split("\x1f", 2)) for line in _lines(said))
+        return tuple(Entry(*line.split("\x1f", 2)) for line in _lines(output))
 
     def export(self, revision: str, directory: Path, *paths: str) -> None:
-        """Write the files of a commit below some paths into an empty folder."""
-        with self._own_index() as environment:
+        """Write the files of a commit below the given paths into an empty folder."""
+        with self._temporary_index() as environment:
             self._run("read-tree", revision, environment=environment)
-            found = "".join(f"{name}\0" for name in self.files(revision, *paths))
+            names = "".join(f"{name}\0" for name in self.files(revision, *paths))
             self._run(
                 "checkout-index",
                 "-z",
                 "--stdin",
                 f"--prefix={directory}/",
                 environment=environment,
-                text=found.encode(),
+                text=names.encode(),
             )
 
     def fetch(self, branch: str) -> str | None:
-        """The remote's branch as it is at this moment, or None where there is none."""
+        """The current head of the remote branch, or None if the branch does not exist."""
         if not self._text("ls-remote", self.remote, f"refs/heads/{branch}"):
             return None
-        # A reference of its own: two processes that write the same one would wait for each other.
-        mine = f"refs/gitops/{uuid4().hex}"
-        source = f"+refs/heads/{branch}:{mine}"
-        self._run("fetch", "--quiet", "--no-tags", "--refmap=", self.remote, source)
-        commit = self.resolve(mine)
-        self._run("update-ref", "-d", mine)
+        # Use a unique reference: two processes that write the same reference block each other.
+        temporary_ref = f"refs/gitops/{uuid4().hex}"
+        refspec = f"+refs/heads/{branch}:{temporary_ref}"
+        self._run("fetch", "--quiet", "--no-tags", "--refmap=", self.remote, refspec)
+        commit = self.resolve(temporary_ref)
+        self._run("update-ref", "-d", temporary_ref)
         return commit
 
     def commit(
         self, parent: str, files: Mapping[str, bytes], *, message: str, identity: Identity
     ) -> str:
-        """A commit on top of ``parent`` with these files written; only an object, on no branch."""
-        with self._own_index() as environment:
+        """Create a commit on top of ``parent`` that writes these files. No branch points to it."""
+        with self._temporary_index() as environment:
             self._run("read-tree", parent, environment=environment)
             for path, content in files.items():
                 blob = self._run("hash-object", "-w", "--stdin", text=content).decode().strip()
@@ -199,44 +199,44 @@ class Repository:
         )
 
     def trailer(self, commit: str, key: str) -> str | None:
-        """The last value under a key at the end of a commit's message."""
+        """The last value of a trailer in a commit message, or None."""
         values = self._text("log", "-1", f"--format=%(trailers:key={key},valueonly)", commit)
         return values.splitlines()[-1] if values else None
 
     def push(self, commit: str, branch: str) -> None:
-        """Let the remote's branch go forward to a commit.
+        """Fast-forward the remote branch to a commit.
 
         Raises:
-            LostRaceError: the branch has something that the commit does not know.
-            PushRefusedError: the remote has a rule against it.
+            LostRaceError: the branch has commits that are not ancestors of this commit.
+            PushRefusedError: a rule of the remote refuses the push.
         """
         self._push(branch, f"{commit}:refs/heads/{branch}")
 
     def replace(self, commit: str | None, branch: str, *, expected: str | None) -> None:
-        """Put a commit (or nothing) in the place of what is on a branch of the bot's own.
+        """Replace the head of one of the bot's branches, or delete the branch (``commit`` is None).
 
         Raises:
-            LostRaceError: the branch is not what was ``expected`` any more.
-            PushRefusedError: the remote has a rule against it.
+            LostRaceError: the head of the branch is no longer ``expected``.
+            PushRefusedError: a rule of the remote refuses the push.
         """
         lease = f"--force-with-lease=refs/heads/{branch}:{expected or ''}"
         self._push(branch, lease, f"{commit or ''}:refs/heads/{branch}")
 
     def _push(self, branch: str, *arguments: str) -> None:
-        # To its address and not to its name, which would write the clone's view of the remote too.
-        address = self._text("remote", "get-url", "--push", self.remote)
-        done = self._try("push", "--porcelain", "--no-verify", address, *arguments)
-        if done.returncode == 0:
+        # Push to the URL: a push to the remote's name also updates the remote-tracking branches.
+        url = self._text("remote", "get-url", "--push", self.remote)
+        process = self._try("push", "--porcelain", "--no-verify", url, *arguments)
+        if process.returncode == 0:
             return
-        said = f"{done.stdout.decode(errors='replace')}{done.stderr.decode(errors='replace')}"
-        if any(race in said for race in _RACES):
+        output = (process.stdout + process.stderr).decode(errors="replace")
+        if any(race in output for race in _RACES):
             raise LostRaceError(branch)
-        if "rejected]" in said:
-            raise PushRefusedError(branch, said)
-        raise CommandError(f"git push to {branch}", said)
+        if "rejected]" in output:
+            raise PushRefusedError(branch, output)
+        raise CommandError(f"git push to {branch}", output)
 
     @contextmanager
-    def _own_index(self) -> Iterator[dict[str, str]]:
+    def _temporary_index(self) -> Iterator[dict[str, str]]:
         with tempfile.TemporaryDirectory(prefix="gitops-") as folder:
             yield {"GIT_INDEX_FILE": str(Path(folder) / "index")}
 
@@ -249,11 +249,11 @@ class Repository:
         text: bytes | None = None,
         environment: Mapping[str, str] | None = None,
     ) -> bytes:
-        done = self._try(*arguments, text=text, environment=environment)
-        if done.returncode:
-            command = f"git {arguments[0]}"
-            raise CommandError(command, (done.stderr + done.stdout).decode(errors="replace"))
-        return done.stdout
+        process = self._try(*arguments, text=text, environment=environment)
+        if process.returncode:
+            output = (process.stderr + process.stdout).decode(errors="replace")
+            raise CommandError(f"git {arguments[0]}", output)
+        return process.stdout
 
     def _try(
         self,
@@ -266,10 +266,10 @@ class Repository:
             input=text,
             capture_output=True,
             check=False,
-            # What git says is read, so it must not be translated; and it must not ask.
+            # The output is parsed, so it must be in English, and git must not ask for a password.
             env={**os.environ, "LC_ALL": "C", "GIT_TERMINAL_PROMPT": "0", **(environment or {})},
         )
 
 
-def _lines(said: bytes) -> tuple[str, ...]:
-    return tuple(part for part in said.decode(errors="replace").split("\0") if part)
+def _lines(output: bytes) -> tuple[str, ...]:
+    return tuple(part for part in output.decode(errors="replace").split("\0") if part)

@@ -1,4 +1,4 @@
-"""Build the images on this machine, with whichever of docker, podman and buildah is here."""
+"""Build the images on this machine with docker, podman or buildah."""
 
 import os
 import shutil
@@ -10,9 +10,9 @@ from typing import Final
 
 from gitops.errors import CommandError, GitOpsError, ProgramMissingError
 
-#: In the order in which they are tried.
+#: Supported build tools, in order of preference.
 TOOLS: Final = ("docker", "podman", "buildah")
-#: Says where the certificates are that this machine trusts, if not the system's own.
+#: The variable that names a file of trusted CA certificates, if it is not the system's file.
 _CERTIFICATES: Final = "SSL_CERT_FILE"
 
 
@@ -25,7 +25,7 @@ class Builder:
     def command(
         self, *, context: Path, service: str, tag: str, revision: str, extra: Sequence[str] = ()
     ) -> tuple[str, ...]:
-        """What builds one image."""
+        """The command line that builds one image. ``context`` is the root of the repository."""
         certificates = os.environ.get(_CERTIFICATES)
         secret = (f"--secret=id=ca,src={certificates}",) if certificates else ()
         return (
@@ -43,27 +43,29 @@ class Builder:
 
 
 def choose(wanted: str | None = None) -> Builder:
-    """The program that was asked for, or the first that can build here.
+    """The requested build tool, or the first one that works on this machine.
 
     Raises:
-        ProgramMissingError: none is on PATH.
-        GitOpsError: docker is the only one, and its daemon does not run.
+        ProgramMissingError: no build tool is on PATH.
+        GitOpsError: only docker is installed, and its daemon does not run.
     """
     if wanted:
         if shutil.which(wanted) is None:
-            raise ProgramMissingError(wanted, wanted_for="build images")
+            raise ProgramMissingError(wanted, purpose="build images")
         return Builder(wanted)
-    here = [tool for tool in TOOLS if shutil.which(tool)]
-    if not here:
-        raise ProgramMissingError(*TOOLS, wanted_for="build images")
-    for tool in here:
+    installed = [tool for tool in TOOLS if shutil.which(tool)]
+    if not installed:
+        raise ProgramMissingError(*TOOLS, purpose="build images")
+    for tool in installed:
         if tool != "docker" or _daemon_runs():
             return Builder(tool)
-    raise GitOpsError("docker is here and its daemon does not answer. Start it, or install podman")
+    raise GitOpsError(
+        "docker is installed but its daemon does not answer. Start it, or install podman"
+    )
 
 
 def build(builder: Builder, *, context: Path, service: str, tag: str, revision: str) -> None:
-    """Build one image; what the program says goes where our own output goes.
+    """Build one image. The output of the build tool goes to stdout and stderr.
 
     Raises:
         CommandError: the build failed.
@@ -74,5 +76,5 @@ def build(builder: Builder, *, context: Path, service: str, tag: str, revision: 
 
 
 def _daemon_runs() -> bool:
-    done = subprocess.run(("docker", "info"), capture_output=True, check=False)
-    return done.returncode == 0
+    process = subprocess.run(("docker", "info"), capture_output=True, check=False)
+    return process.returncode == 0

@@ -1,8 +1,8 @@
-"""Where things are in the repository. Every path is computed, none is looked up. Pure."""
+"""Paths and branch names of the repository. Every path is computed. Pure."""
 
 from typing import Final
 
-#: The services that have an image of their own, which are folders of ``src`` and of ``apps``.
+#: The services that have their own image. Each is a folder of ``src`` and of ``apps``.
 SERVICES: Final = (
     "audit-event-generator",
     "audit-log-analysis",
@@ -11,22 +11,22 @@ SERVICES: Final = (
 )
 #: The folders of ``src`` that have tests.
 SUITES: Final = ("auditflow", "provisioning", *SERVICES, "local", "gitops", "tests")
-#: In the order in which a change meets them.
+#: The environments, in the order of promotion.
 ENVIRONMENTS: Final = ("dev", "staging", "prod")
-#: An image's name is the organisation, this and the service, unless said otherwise.
+#: The default prefix of an image's name: ``<registry>/<owner>/<prefix><service>``.
 IMAGE_PREFIX: Final = "auditflow-"
 
 
 def release(service: str, environment: str) -> str:
-    """The one file that says which image of a service an environment runs."""
+    """The file that pins the image of a service in an environment."""
     return f"apps/{service}/envs/{environment}/release/kustomization.yaml"
 
 
 def promotion_branch(environment: str) -> str:
-    """One branch per target, so that a newer promotion takes the place of an older one."""
+    """The branch of a promotion. A newer promotion to the same target replaces an older one."""
     return f"promote/{environment}"
 
 
 def rollback_branch(environment: str) -> str:
-    """Where a way back waits for its review."""
+    """The branch of a rollback."""
     return f"rollback/{environment}"

@@ -7,13 +7,13 @@ from typing import Any
 
 import yaml
 
-#: An object's place, for people: ``Deployment auditflow-dev/notification-service``.
+#: YAML text by object name, for example ``Deployment auditflow-dev/notification-service``.
 Objects = Mapping[str, str]
 
 
 @dataclass(frozen=True)
 class Change:
-    """One object that differs. ``lines`` is its unified difference, without file names."""
+    """A changed object. ``kind`` is added, removed or changed; ``lines`` is its unified diff."""
 
     name: str
     kind: str
@@ -21,16 +21,16 @@ class Change:
 
 
 def objects(rendered: str) -> dict[str, str]:
-    """The objects of a stream of YAML documents, by name. Values of Secrets are masked."""
-    found: dict[str, str] = {}
+    """The objects of a YAML stream, by name. Values of Secrets are masked."""
+    by_name: dict[str, str] = {}
     for document in yaml.load_all(rendered, Loader=_LOADER):
         if isinstance(document, dict):
-            found[_name(document)] = yaml.safe_dump(_masked(document), sort_keys=True, width=1000)
-    return found
+            by_name[_name(document)] = yaml.safe_dump(_masked(document), sort_keys=True, width=1000)
+    return by_name
 
 
 def changes(before: Objects, after: Objects) -> tuple[Change, ...]:
-    """What differs between two sets of objects: by name, each added, removed or changed."""
+    """The differences between two sets of objects, sorted by name."""
     return tuple(
         _change(name, before.get(name), after.get(name))
         for name in sorted(before.keys() | after.keys())
@@ -43,21 +43,21 @@ _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 def _name(document: dict[str, Any]) -> str:
     metadata = document.get("metadata") or {}
-    place = "/".join(
+    qualified_name = "/".join(
         str(part) for part in (metadata.get("namespace"), metadata.get("name")) if part
     )
-    return f"{document.get('kind')} {place}"
+    return f"{document.get('kind')} {qualified_name}"
 
 
 def _masked(document: dict[str, Any]) -> dict[str, Any]:
     if document.get("kind") != "Secret":
         return document
-    hidden = {
+    masked = {
         key: dict.fromkeys(document[key], "(not shown)")
         for key in ("data", "stringData")
         if isinstance(document.get(key), dict)
     }
-    return {**document, **hidden}
+    return {**document, **masked}
 
 
 def _change(name: str, before: str | None, after: str | None) -> Change:
@@ -65,5 +65,5 @@ def _change(name: str, before: str | None, after: str | None) -> Change:
     compared = difflib.unified_diff(
         (before or "").splitlines(), (after or "").splitlines(), lineterm="", n=3
     )
-    # The first two lines name files, of which there are none.
+    # Skip the first two lines: they contain file names.
     return Change(name, kind, tuple(compared)[2:])

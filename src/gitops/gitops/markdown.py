@@ -1,16 +1,16 @@
-"""Text of others in Markdown of ours: no mention, link or markup of theirs comes alive. Pure."""
+"""Put untrusted text into Markdown so that its mentions, links and markup are not active. Pure."""
 
 import re
 from collections.abc import Iterable, Sequence
 
 from gitops.manifests import Change
 
-#: GitHub takes comments and bodies of 65,536 characters; the rest is for what is said around it.
+#: Maximum number of characters of a body. GitHub accepts 65,536; the rest is for the surroundings.
 LIMIT = 60_000
 
 
 def fenced(lines: Iterable[str], language: str = "") -> str:
-    """A block of code, fenced longer than any fence in it."""
+    """A code block whose fence is longer than every fence in its content."""
     text = "\n".join(lines)
     longest = max((len(run) for run in re.findall(r"`+", text)), default=0)
     fence = "`" * max(3, longest + 1)
@@ -18,24 +18,24 @@ def fenced(lines: Iterable[str], language: str = "") -> str:
 
 
 def code(text: str) -> str:
-    """A word or two as code, also in a table."""
+    """Inline code that is also valid in a table cell."""
     plain = re.sub(r"[`|\s]+", " ", text).strip()
     return f"`{plain}`"
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A table; cells are Markdown already."""
+    """A table. The cells must already be Markdown."""
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def folded(summary: str, content: str) -> str:
-    """A section that opens on a click."""
+    """A collapsed section."""
     return f"<details><summary>{summary}</summary>\n\n{content}\n\n</details>"
 
 
 def difference(changes: Sequence[Change], *, limit: int) -> str:
-    """A rendered difference, cut between objects when it is longer than ``limit`` characters."""
+    """A rendered difference of at most about ``limit`` characters, cut between two objects."""
     shown: list[str] = []
     left = limit
     for count, change in enumerate(changes):

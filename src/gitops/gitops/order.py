@@ -1,4 +1,4 @@
-"""Which of two commits is older. By ancestry, not by time: clocks lie, and builds overtake."""
+"""Compare the age of two commits by ancestry, because clocks and build times are not reliable."""
 
 from enum import Enum
 
@@ -8,7 +8,7 @@ from gitops.pin import Pin
 
 
 class Order(Enum):
-    """Where what is offered stands to what is pinned."""
+    """The age of the offered commit relative to the pinned commit."""
 
     SAME = "same"
     NEWER = "newer"
@@ -16,18 +16,18 @@ class Order(Enum):
 
 
 def compare(repository: Repository, pinned: Pin, offered: Pin) -> Order:
-    """Where the offered pin stands to the one that is there.
+    """The age of the offered pin relative to the existing pin.
 
     Raises:
-        UnrelatedCommitsError: the two commits are on different branches of history.
-        UnknownRevisionError: one of them is not in this clone.
+        UnrelatedCommitsError: neither commit is an ancestor of the other.
+        UnknownRevisionError: one of the commits is not in this clone.
     """
     if not pinned.released:
         return Order.NEWER if offered.released else Order.SAME
     if not offered.released:
         return Order.OLDER
     if pinned.tag == offered.tag:
-        # The same commit built again is on purpose: a base image was mended.
+        # A second build of the same commit is intended: it contains a fixed base image.
         return Order.SAME if pinned == offered else Order.NEWER
     if repository.is_ancestor(pinned.tag, offered.tag):
         return Order.NEWER

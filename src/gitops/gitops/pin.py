@@ -1,4 +1,4 @@
-"""A pin: which image of a service an environment runs, as one small file says it. Pure."""
+"""A pin: the file that states which image of a service an environment runs. Pure."""
 
 import re
 from dataclasses import dataclass
@@ -10,19 +10,21 @@ from gitops.errors import InvalidPinError
 
 COMMIT: Final = re.compile(r"[0-9a-f]{40}")
 DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}")
-#: A repository of images: a registry, and lower-case path components.
+#: An image repository: a registry and lower-case path components.
 IMAGE: Final = re.compile(r"[a-z0-9.-]+(?::[0-9]+)?(?:/[a-z0-9]+(?:[._-]+[a-z0-9]+)*)+")
 
-#: The tag before anything was ever built.
+#: The tag of a service that has never been built.
 UNRELEASED: Final = "unreleased"
 
 _API_VERSION: Final = "kustomize.config.k8s.io/v1alpha1"
-_HEADER: Final = "# What runs here. Written by CI only; to go back, revert its commit."
+_HEADER: Final = (
+    "# The image that runs here. Only CI writes this file. To roll back, revert the commit."
+)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Pin:
-    """What runs: the image's repository, its tag (the commit it was built from), its digest."""
+    """An image: its repository, its tag (the commit that it was built from) and its digest."""
 
     service: str
     image: str
@@ -31,17 +33,17 @@ class Pin:
 
     @property
     def released(self) -> bool:
-        """Whether there is an image at all."""
+        """Whether an image exists."""
         return self.tag != UNRELEASED
 
     @property
     def reference(self) -> str:
-        """The image for a registry: the digest decides, the tag is for people."""
+        """The image reference. The digest selects the image; the tag is for people."""
         return f"{self.image}:{self.tag}@{self.digest}"
 
 
 def write(pin: Pin) -> bytes:
-    """The release component, a Kustomize Component that replaces the image by its bare name."""
+    """The release component: a Kustomize Component that sets the image of the service."""
     return (
         f"{_HEADER}\n"
         f"apiVersion: {_API_VERSION}\n"
@@ -55,15 +57,15 @@ def write(pin: Pin) -> bytes:
 
 
 def _text(tag: str) -> str:
-    # One commit in a hundred million has no letter but e, and would be read as a number.
+    # A commit id that has only digits and one "e" would be parsed as a number without quotes.
     return f'"{tag}"' if re.fullmatch(r"[0-9]+(?:e[0-9]+)?", tag) else tag
 
 
 def read(content: bytes, *, path: str) -> Pin:
-    """The pin in a release component.
+    """Parse a release component. ``path`` is used in error texts.
 
     Raises:
-        InvalidPinError: the file is not of that shape; says what is wrong with it.
+        InvalidPinError: the file does not have the expected format.
     """
     try:
         document = yaml.safe_load(content)
@@ -78,9 +80,9 @@ def read(content: bytes, *, path: str) -> Pin:
         ("digest", entry["digest"], DIGEST),
     ):
         if not isinstance(value, str) or not shape.fullmatch(value):
-            raise InvalidPinError(path, f"{key} is {value!r}, which is none")
+            raise InvalidPinError(path, f"{key} is {value!r}, which is not valid")
     if tag != UNRELEASED and not COMMIT.fullmatch(tag):
-        raise InvalidPinError(path, f"newTag is {tag!r}, which is no commit (40 hex digits)")
+        raise InvalidPinError(path, f"newTag is {tag!r}, which is not a commit id (40 hex digits)")
     return Pin(service=str(entry["name"]), image=entry["newName"], tag=tag, digest=entry["digest"])
 
 
@@ -91,5 +93,7 @@ def _entry(document: Any, path: str) -> dict[str, Any]:
         ):
             if set(entry) == {"name", "newName", "newTag", "digest"}:
                 return entry
-            raise InvalidPinError(path, "has not just name, newName, newTag and digest")
+            raise InvalidPinError(
+                path, "must have exactly the keys name, newName, newTag and digest"
+            )
     raise InvalidPinError(path, "is not a Component with exactly one image")

@@ -7,21 +7,21 @@ from gitops.pin import Pin
 
 
 def at(repository: Repository, revision: str, service: str, environment: str) -> Pin:
-    """What an environment runs of a service, by a commit.
+    """The pin of a service in an environment, in the given commit.
 
     Raises:
-        InvalidPinError: the file is missing, or is not of its shape.
+        InvalidPinError: the file is missing or does not have the expected format.
     """
     path = layout.release(service, environment)
     content = repository.read(revision, path)
     if content is None:
         raise InvalidPinError(path, f"is not in {revision[:12]}")
-    found = pin.read(content, path=path)
-    if found.service != service:
-        raise InvalidPinError(path, f"is about {found.service!r}")
-    return found
+    existing = pin.read(content, path=path)
+    if existing.service != service:
+        raise InvalidPinError(path, f"names the service {existing.service!r}")
+    return existing
 
 
 def of(repository: Repository, revision: str, environment: str) -> dict[str, Pin]:
-    """What an environment runs, by service."""
+    """The pins of an environment, by service."""
     return {service: at(repository, revision, service, environment) for service in layout.SERVICES}

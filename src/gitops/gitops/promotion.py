@@ -1,40 +1,46 @@
-"""Offer to the next environment what runs in the one before, as a branch to be merged."""
+"""Create the branch that promotes images from one environment to the next."""
 
 from dataclasses import dataclass, replace
 from typing import Final
 
 from gitops import layout, order, pin, pins
-from gitops.errors import GitOpsError, LostRaceError, MovesBackError, RacesLostError
+from gitops.errors import (
+    DowngradeError,
+    GitOpsError,
+    InvalidPinError,
+    LostRaceError,
+    RacesLostError,
+)
 from gitops.git import Identity, Repository
 from gitops.order import Order
 from gitops.pin import Pin
 
-#: How far back an environment's history is looked through for what it ran before.
-_REMEMBERED: Final = 200
-#: The commit that the source was seen to run, as a trailer of the promotion's own commit.
-_SEEN: Final = "Promoted-From"
-#: A branch of the bot's own: only another promotion can be in the way.
+#: The number of commits to search for earlier versions of an environment's pin.
+_HISTORY_LIMIT: Final = 200
+#: The trailer of a promotion commit that names the commit which the source environment runs.
+_SOURCE_TRAILER: Final = "Promoted-From"
+#: Only another promotion writes to this branch, so a few attempts are enough.
 _ATTEMPTS: Final = 5
 
 
 @dataclass(frozen=True)
 class Move:
-    """A service whose pin changes."""
+    """The change of one service's pin."""
 
     before: Pin
     after: Pin
-    #: The target ran this image already and left it, so somebody went back.
-    returns: bool = False
+    #: The target already ran the new image before and was rolled back from it.
+    previously_deployed: bool = False
 
     @property
     def service(self) -> str:
-        """Whose pin it is."""
+        """The name of the service."""
         return self.after.service
 
 
 @dataclass(frozen=True)
 class Promotion:
-    """What a promotion holds. ``commit`` is the tip of its branch, None when it holds nothing."""
+    """A promotion. ``commit`` is the head of its branch, or None if there is nothing to promote."""
 
     source: str
     target: str
@@ -42,58 +48,67 @@ class Promotion:
     base: str
     commit: str | None
     moves: tuple[Move, ...]
-    #: An open promotion holds newer images, and was left as it is.
-    overtaken: bool = False
+    #: The branch already contains a newer promotion, which was not changed.
+    superseded: bool = False
 
     @property
-    def returns(self) -> tuple[str, ...]:
-        """The services of which the target would get again what it was taken back from."""
-        return tuple(move.service for move in self.moves if move.returns)
+    def rolled_back(self) -> tuple[str, ...]:
+        """The services whose new image was already deployed to the target and rolled back."""
+        return tuple(move.service for move in self.moves if move.previously_deployed)
 
 
 def plan(
     repository: Repository, *, source: str, target: str, base: str, at: str
 ) -> tuple[Move, ...]:
-    """What ``target`` on ``base`` lacks of what ``source`` runs by the commit ``at``.
+    """The pins to change in ``target`` so that it runs what ``source`` runs.
+
+    ``base`` is the commit from which the target's pins are read, ``at`` the commit of the source's.
 
     Raises:
-        MovesBackError: the target is ahead; names the services.
+        DowngradeError: the target runs a newer commit; names the services.
     """
-    refuse_detours(source, target)
+    require_next_environment(source, target)
     offered, current = pins.of(repository, at, source), pins.of(repository, base, target)
-    released = [one for one in layout.SERVICES if offered[one].released]
-    orders = {one: order.compare(repository, current[one], offered[one]) for one in released}
-    if back := tuple(one for one in released if orders[one] is Order.OLDER):
-        raise MovesBackError(back, source, target)
+    released = [service for service in layout.SERVICES if offered[service].released]
+    orders = {
+        service: order.compare(repository, current[service], offered[service])
+        for service in released
+    }
+    if older := tuple(service for service in released if orders[service] is Order.OLDER):
+        raise DowngradeError(older, source, target)
     return tuple(
-        Move(current[one], offered[one], _ran(repository, base, offered[one], target))
-        for one in released
-        if orders[one] is Order.NEWER
+        Move(
+            current[service],
+            offered[service],
+            _previously_deployed(repository, base, offered[service], target),
+        )
+        for service in released
+        if orders[service] is Order.NEWER
     )
 
 
-def after(environment: str) -> str:
-    """The environment that a change meets next.
+def next_environment(environment: str) -> str:
+    """The environment after this one, in the order of promotion.
 
     Raises:
-        GitOpsError: there is none.
+        GitOpsError: this is the last environment.
     """
-    place = layout.ENVIRONMENTS.index(environment) + 1
-    if place == len(layout.ENVIRONMENTS):
-        raise GitOpsError(f"{environment} is the last environment; nothing comes after it")
-    return layout.ENVIRONMENTS[place]
+    index = layout.ENVIRONMENTS.index(environment) + 1
+    if index == len(layout.ENVIRONMENTS):
+        raise GitOpsError(f"{environment} is the last environment; there is no next environment")
+    return layout.ENVIRONMENTS[index]
 
 
-def refuse_detours(source: str, target: str) -> None:
-    """A change meets each environment, in their order.
+def require_next_environment(source: str, target: str) -> None:
+    """Refuse a promotion that skips an environment or goes back.
 
     Raises:
         GitOpsError: ``target`` is not the environment after ``source``.
     """
     steps = list(zip(layout.ENVIRONMENTS, layout.ENVIRONMENTS[1:], strict=False))
     if (source, target) not in steps:
-        ways = " and ".join(f"from {one} to {other}" for one, other in steps)
-        raise GitOpsError(f"promotions go {ways}, not from {source} to {target}")
+        allowed = " and ".join(f"from {first} to {second}" for first, second in steps)
+        raise GitOpsError(f"promotions go {allowed}, not from {source} to {target}")
 
 
 def promote(
@@ -105,90 +120,98 @@ def promote(
     identity: Identity,
     at: str | None = None,
 ) -> Promotion:
-    """Put the branch of the promotion where it belongs: made, replaced, left, or taken away.
+    """Create, replace, keep or delete the branch of a promotion.
 
-    ``at`` is the commit that the source was seen to run; without it, what ``main`` says now.
+    ``at`` is the commit that the source environment runs (default: the head of ``main``).
 
     Raises:
-        MovesBackError: the target is ahead of the source.
-        RacesLostError: another promotion to the same target was always faster.
+        DowngradeError: the target runs a newer commit than the source.
+        RacesLostError: another promotion to the same target won the race in every attempt.
     """
     branch = layout.promotion_branch(target)
     for _ in range(_ATTEMPTS):
         base = repository.fetch(main)
         if base is None:
             raise GitOpsError(f"{repository.remote} has no branch {main}")
-        seen = repository.resolve(at) if at else base
-        if not repository.is_ancestor(seen, base):
-            raise GitOpsError(f"{seen[:12]} is not on {main}, so nothing of it can be promoted")
-        moves = plan(repository, source=source, target=target, base=base, at=seen)
-        made = Promotion(source, target, branch, base, None, moves)
+        deployed = repository.resolve(at) if at else base
+        if not repository.is_ancestor(deployed, base):
+            raise GitOpsError(f"{deployed[:12]} is not on {main}, so it cannot be promoted")
+        moves = plan(repository, source=source, target=target, base=base, at=deployed)
+        wanted = Promotion(source, target, branch, base, None, moves)
         try:
-            return _place(repository, made, seen=seen, identity=identity)
+            return _update_branch(repository, wanted, deployed=deployed, identity=identity)
         except LostRaceError:
             continue
     raise RacesLostError(branch, _ATTEMPTS)
 
 
-def _place(
-    repository: Repository, wanted: Promotion, *, seen: str, identity: Identity
+def _update_branch(
+    repository: Repository, wanted: Promotion, *, deployed: str, identity: Identity
 ) -> Promotion:
-    open_one = repository.fetch(wanted.branch)
-    if open_one and _knows_more(repository, open_one, seen):
-        return replace(wanted, commit=open_one, overtaken=True)
+    existing = repository.fetch(wanted.branch)
+    if existing and _is_newer(repository, existing, deployed):
+        return replace(wanted, commit=existing, superseded=True)
     if not wanted.moves:
-        if open_one:
-            # It would offer what the source does not run any more.
-            repository.replace(None, wanted.branch, expected=open_one)
+        if existing:
+            # The branch would promote images that the source no longer runs.
+            repository.replace(None, wanted.branch, expected=existing)
         return wanted
-    if open_one and _offers(repository, open_one, wanted):
-        # Left alone, reviews of it stay.
-        return replace(wanted, commit=open_one)
+    if existing and _has_same_pins(repository, existing, wanted):
+        # Keep the commit, so that its reviews stay valid.
+        return replace(wanted, commit=existing)
     commit = repository.commit(
         wanted.base,
         {
             layout.release(move.service, wanted.target): pin.write(move.after)
             for move in wanted.moves
         },
-        message=_message(wanted, seen),
+        message=_message(wanted, deployed),
         identity=identity,
     )
-    repository.replace(commit, wanted.branch, expected=open_one)
+    repository.replace(commit, wanted.branch, expected=existing)
     return replace(wanted, commit=commit)
 
 
-def _knows_more(repository: Repository, open_one: str, seen: str) -> bool:
-    """Whether an open promotion was made from a later commit: messages overtake each other."""
-    theirs = repository.trailer(open_one, _SEEN)
-    if theirs is None or theirs == seen:
+def _is_newer(repository: Repository, existing: str, deployed: str) -> bool:
+    """Whether the existing promotion has a newer source. Argo CD's messages can arrive late."""
+    existing_source = repository.trailer(existing, _SOURCE_TRAILER)
+    if existing_source is None or existing_source == deployed:
         return False
-    return repository.is_ancestor(seen, theirs)
+    return repository.is_ancestor(deployed, existing_source)
 
 
-def _offers(repository: Repository, open_one: str, wanted: Promotion) -> bool:
-    """Whether an open promotion, merged now, gives just what is wanted."""
+def _has_same_pins(repository: Repository, existing: str, wanted: Promotion) -> bool:
+    """Whether merging the existing promotion now gives exactly the wanted pins."""
     after = {move.service: move.after for move in wanted.moves}
-    now = pins.of(repository, wanted.base, wanted.target)
-    theirs = pins.of(repository, open_one, wanted.target)
-    its_base = pins.of(repository, f"{open_one}^", wanted.target)
-    return theirs == {**now, **after} and its_base == now
+    current = pins.of(repository, wanted.base, wanted.target)
+    existing_pins = pins.of(repository, existing, wanted.target)
+    parent_pins = pins.of(repository, f"{existing}^", wanted.target)
+    return existing_pins == {**current, **after} and parent_pins == current
 
 
-def _ran(repository: Repository, base: str, offered: Pin, target: str) -> bool:
+def _previously_deployed(repository: Repository, base: str, offered: Pin, target: str) -> bool:
+    """Whether the target's pin had this content before. A comment in the file does not count."""
     path = layout.release(offered.service, target)
-    wanted = pin.write(offered)
-    history = repository.log(None, base, path, limit=_REMEMBERED)
-    return any(repository.read(entry.commit, path) == wanted for entry in history)
+    history = repository.log(None, base, path, limit=_HISTORY_LIMIT)
+    contents = (repository.read(entry.commit, path) for entry in history)
+    return any(content is not None and _same_pin(content, offered, path) for content in contents)
 
 
-def _message(promotion: Promotion, seen: str) -> str:
+def _same_pin(content: bytes, offered: Pin, path: str) -> bool:
+    try:
+        return pin.read(content, path=path) == offered
+    except InvalidPinError:
+        return False
+
+
+def _message(promotion: Promotion, deployed: str) -> str:
     lines = "\n".join(
         f"{move.service}: {move.after.tag} {move.after.digest}" for move in promotion.moves
     )
-    return f"{title(promotion)}\n\n{lines}\n\n{_SEEN}: {seen}\n"
+    return f"{title(promotion)}\n\n{lines}\n\n{_SOURCE_TRAILER}: {deployed}\n"
 
 
 def title(promotion: Promotion) -> str:
-    """One line that says what is promoted."""
+    """The title of the pull request and of the commit."""
     names = ", ".join(move.service for move in promotion.moves)
     return f"Promote {names} from {promotion.source} to {promotion.target}"

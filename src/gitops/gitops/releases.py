@@ -1,4 +1,4 @@
-"""What a build leaves behind for the bump: one small JSON file for each image that was pushed."""
+"""Records of pushed images, one JSON file each. The build writes them, the bump reads them."""
 
 import json
 from collections.abc import Iterable
@@ -11,16 +11,16 @@ from gitops.pin import COMMIT, DIGEST, IMAGE, Pin
 
 
 class InvalidReleaseError(GitOpsError):
-    """A record of a build does not say what was built."""
+    """A record of a build is not valid. ``source`` is the file or command that provided it."""
 
-    def __init__(self, where: str, why: str) -> None:
-        super().__init__(f"{where}: {why}")
-        self.where = where
+    def __init__(self, source: str, reason: str) -> None:
+        super().__init__(f"{source}: {reason}")
+        self.source = source
 
 
 @dataclass(frozen=True, kw_only=True)
 class Release:
-    """An image in a registry, and the commit that it was built from."""
+    """An image in a registry and the commit that it was built from."""
 
     service: str
     image: str
@@ -29,19 +29,19 @@ class Release:
 
     @property
     def pin(self) -> Pin:
-        """What an environment's file says to run it."""
+        """The pin that deploys this image."""
         return Pin(service=self.service, image=self.image, tag=self.commit, digest=self.digest)
 
 
-def check(release: Release, *, where: str) -> Release:
-    """The same release, when each of its parts is well-formed.
+def check(release: Release, *, source: str) -> Release:
+    """Return the release if all of its fields are valid.
 
     Raises:
-        InvalidReleaseError: says which part is not.
+        InvalidReleaseError: names the invalid field.
     """
     if release.service not in SERVICES:
         raise InvalidReleaseError(
-            where, f"{release.service!r} is no service; there are {', '.join(SERVICES)}"
+            source, f"{release.service!r} is not a service; the services are {', '.join(SERVICES)}"
         )
     for name, value, shape in (
         ("image", release.image, IMAGE),
@@ -49,12 +49,12 @@ def check(release: Release, *, where: str) -> Release:
         ("digest", release.digest, DIGEST),
     ):
         if not shape.fullmatch(value):
-            raise InvalidReleaseError(where, f"{value!r} is no {name}")
+            raise InvalidReleaseError(source, f"{value!r} is not a valid {name}")
     return release
 
 
 def write(release: Release, folder: Path) -> Path:
-    """Write the record of one build; its file is named after the service."""
+    """Write the record of one build to ``<folder>/<service>.json``."""
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / f"{release.service}.json"
     file.write_text(f"{json.dumps(asdict(release), indent=2)}\n", encoding="utf-8")
@@ -62,7 +62,7 @@ def write(release: Release, folder: Path) -> Path:
 
 
 def read(folder: Path) -> tuple[Release, ...]:
-    """The records in a folder, in the order of their names. None is no error: nothing was built."""
+    """The records in a folder, sorted by file name. It is empty if nothing was built."""
     return tuple(_read(file) for file in sorted(folder.glob("*.json")))
 
 
@@ -71,20 +71,20 @@ def _read(file: Path) -> Release:
         content = json.loads(file.read_text(encoding="utf-8"))
         release = Release(**content)
     except (ValueError, TypeError, OSError) as error:
-        raise InvalidReleaseError(str(file), f"is no record of a build ({error})") from None
+        raise InvalidReleaseError(str(file), f"is not a record of a build ({error})") from None
     if not all(isinstance(value, str) for value in asdict(release).values()):
         raise InvalidReleaseError(str(file), "has a value that is not text")
-    return check(release, where=str(file))
+    return check(release, source=str(file))
 
 
-def refuse_two_of_one(releases: Iterable[Release]) -> None:
-    """Each service at most once.
+def require_unique_services(releases: Iterable[Release]) -> None:
+    """Refuse two releases of the same service.
 
     Raises:
-        InvalidReleaseError: one comes twice; names it.
+        InvalidReleaseError: names the service.
     """
     seen: set[str] = set()
     for release in releases:
         if release.service in seen:
-            raise InvalidReleaseError(release.service, "was given twice")
+            raise InvalidReleaseError(release.service, "is given twice")
         seen.add(release.service)

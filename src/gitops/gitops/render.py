@@ -1,4 +1,4 @@
-"""What the manifests of a commit become, by kustomize."""
+"""Render the manifests of a commit with kustomize."""
 
 import shutil
 import subprocess
@@ -14,19 +14,19 @@ from gitops.git import Repository
 from gitops.manifests import Change
 
 _TREES: Final = ("apps", "clusters")
-_SECONDS: Final = 120
+_TIMEOUT_SECONDS: Final = 120
 
 
 class RenderError(GitOpsError):
-    """A folder cannot be rendered, so Argo CD could not either. ``folder`` says which."""
+    """A folder cannot be rendered, so Argo CD cannot render it either."""
 
-    def __init__(self, folder: str, said: str) -> None:
-        super().__init__(f"{folder} does not render:\n    {said.strip()}")
+    def __init__(self, folder: str, output: str) -> None:
+        super().__init__(f"{folder} does not render:\n    {output.strip()}")
         self.folder = folder
 
 
 def program(given: str | None = None) -> tuple[str, ...] | None:
-    """How to call kustomize: the one that was given, the one on PATH, or the one in kubectl."""
+    """The command for kustomize: the given program, kustomize on PATH, or kubectl on PATH."""
     if given:
         return (given, "build")
     if found := shutil.which("kustomize"):
@@ -37,34 +37,34 @@ def program(given: str | None = None) -> tuple[str, ...] | None:
 
 
 class Renderer:
-    """Renders environments of commits; each commit is written out once."""
+    """Renders environments of commits. Each commit is exported once."""
 
     def __init__(self, repository: Repository, command: Sequence[str] | None) -> None:
         if command is None:
-            raise ProgramMissingError("kustomize", "kubectl", wanted_for="render manifests")
+            raise ProgramMissingError("kustomize", "kubectl", purpose="render manifests")
         self._repository = repository
         self._command = tuple(command)
-        self._home = tempfile.TemporaryDirectory(prefix="gitops-render-")
+        self._temporary_folder = tempfile.TemporaryDirectory(prefix="gitops-render-")
         self._trees: dict[str, Path] = {}
 
     def __enter__(self) -> "Renderer":
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._home.cleanup()
+        self._temporary_folder.cleanup()
 
     def difference(self, base: str, head: str, environment: str) -> tuple[Change, ...]:
-        """What an environment would get by ``head`` that it has not by ``base``.
+        """The objects of an environment that differ between ``base`` and ``head``.
 
         Raises:
-            RenderError: a folder of ``head`` does not render. One of ``base`` counts as empty:
-                a change that mends it must be shown.
+            RenderError: a folder of ``head`` does not render. A folder of ``base`` that does not
+                render counts as empty, so that a change that fixes it is shown.
         """
         before = self._environment(base, environment, strict=False)
         return manifests.changes(before, self._environment(head, environment, strict=True))
 
     def objects(self, revision: str, environment: str) -> dict[str, str]:
-        """The objects of an environment by a commit, by name.
+        """The objects of an environment in a commit, by name.
 
         Raises:
             RenderError: a folder does not render.
@@ -81,16 +81,16 @@ class Renderer:
             )
             for file in root.glob(pattern)
         )
-        found: dict[str, str] = {}
+        objects: dict[str, str] = {}
         with ThreadPoolExecutor(max_workers=4) as pool:
-            for objects in pool.map(lambda one: self._build(root, one, strict=strict), folders):
-                found.update(objects)
-        return found
+            for rendered in pool.map(lambda path: self._build(root, path, strict=strict), folders):
+                objects.update(rendered)
+        return objects
 
     def _tree(self, revision: str) -> Path:
         commit = self._repository.resolve(revision)
         if commit not in self._trees:
-            tree = Path(self._home.name) / commit
+            tree = Path(self._temporary_folder.name) / commit
             tree.mkdir()
             self._repository.export(commit, tree, *_TREES)
             self._trees[commit] = tree
@@ -99,25 +99,25 @@ class Renderer:
     def _build(self, root: Path, folder: Path, *, strict: bool) -> dict[str, str]:
         name = str(folder.relative_to(root))
         try:
-            done = subprocess.run(
+            process = subprocess.run(
                 (*self._command, str(folder)),
                 capture_output=True,
                 text=True,
                 check=False,
-                timeout=_SECONDS,
+                timeout=_TIMEOUT_SECONDS,
             )
         except subprocess.TimeoutExpired:
-            raise RenderError(name, f"nothing came in {_SECONDS} s") from None
-        if done.returncode == 0:
-            return manifests.objects(done.stdout)
+            raise RenderError(name, f"no result within {_TIMEOUT_SECONDS} s") from None
+        if process.returncode == 0:
+            return manifests.objects(process.stdout)
         if strict:
-            raise RenderError(name, done.stderr.replace(f"{root}/", ""))
+            raise RenderError(name, process.stderr.replace(f"{root}/", ""))
         return {}
 
 
 def differences(
     renderer: Renderer, base: str, head: str, environments: Sequence[str] = layout.ENVIRONMENTS
 ) -> dict[str, tuple[Change, ...]]:
-    """What each environment would get, for those that would get anything."""
-    found = {one: renderer.difference(base, head, one) for one in environments}
-    return {environment: changes for environment, changes in found.items() if changes}
+    """The changes of each environment. Environments without changes are left out."""
+    by_environment = {name: renderer.difference(base, head, name) for name in environments}
+    return {environment: changes for environment, changes in by_environment.items() if changes}

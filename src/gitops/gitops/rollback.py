@@ -1,4 +1,4 @@
-"""Take back the last change of what an environment runs, as a branch to be merged."""
+"""Create the branch that reverts the last change of an environment's pins."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -12,12 +12,12 @@ _ATTEMPTS: Final = 5
 
 
 class NothingToRevertError(GitOpsError):
-    """There is no change that could be taken back; the text says why."""
+    """There is no change that can be reverted. The text gives the reason."""
 
 
 @dataclass(frozen=True)
 class Rollback:
-    """A way back. ``reverted`` is the commit that brought what is taken back."""
+    """A rollback. ``reverted`` is the commit whose change is reverted."""
 
     environment: str
     branch: str
@@ -31,34 +31,37 @@ class Rollback:
 def plan(
     repository: Repository, *, environment: str, base: str, revert: str | None
 ) -> tuple[str, tuple[Move, ...]]:
-    """The commit to take back, and the pins that change by it.
+    """The commit to revert and the resulting pin changes.
 
-    Without ``revert`` it is the last one on ``base`` that changed what the environment runs.
+    Without ``revert``, this is the last commit on ``base`` that changed the environment's pins.
 
     Raises:
-        NothingToRevertError: there is none, or a later change stands on it; says what to do.
+        NothingToRevertError: there is no such commit, or a later commit changed the same pins.
     """
     paths = tuple(layout.release(service, environment) for service in layout.SERVICES)
     reverted = repository.resolve(revert) if revert else _last(repository, base, paths)
     if reverted is None or not (parents := repository.parents(reverted)):
-        raise NothingToRevertError(f"nothing was ever changed in what {environment} runs")
-    # A merge changed, for the branch it was merged into, what differs from its first parent.
-    before, after = (pins.of(repository, one, environment) for one in (parents[0], reverted))
-    now = pins.of(repository, base, environment)
-    moved = [service for service in layout.SERVICES if before[service] != after[service]]
-    if not moved:
-        raise NothingToRevertError(f"{reverted[:12]} changed nothing in what {environment} runs")
-    if later := [service for service in moved if now[service] != after[service]]:
+        raise NothingToRevertError(f"no commit has changed the pins of {environment}")
+    # The change of a merge commit is the difference from its first parent.
+    before = pins.of(repository, parents[0], environment)
+    after = pins.of(repository, reverted, environment)
+    current = pins.of(repository, base, environment)
+    changed = [service for service in layout.SERVICES if before[service] != after[service]]
+    if not changed:
+        raise NothingToRevertError(f"{reverted[:12]} did not change the pins of {environment}")
+    if later := [service for service in changed if current[service] != after[service]]:
         raise NothingToRevertError(
-            f"{', '.join(later)}: {environment} runs something else by now than {reverted[:12]}"
-            " brought. Take the later change back first, or revert by hand"
+            f"{', '.join(later)}: a later commit changed the pins of {environment} after"
+            f" {reverted[:12]}. Revert the later change first, or revert by hand"
         )
-    if unreleased := [service for service in moved if not before[service].released]:
+    if unreleased := [service for service in changed if not before[service].released]:
         raise NothingToRevertError(
             f"{', '.join(unreleased)}: {reverted[:12]} was the first release in {environment};"
-            " there is nothing before it to go back to"
+            " there is no earlier version"
         )
-    return reverted, tuple(Move(after[service], before[service], returns=True) for service in moved)
+    return reverted, tuple(
+        Move(after[service], before[service], previously_deployed=True) for service in changed
+    )
 
 
 def rollback(
@@ -69,10 +72,10 @@ def rollback(
     identity: Identity,
     revert: str | None = None,
 ) -> Rollback:
-    """Put the revert of a change on its branch, in the place of an older one.
+    """Create or replace the rollback branch of an environment.
 
     Raises:
-        NothingToRevertError: there is no change to take back.
+        NothingToRevertError: there is no change that can be reverted.
     """
     branch = layout.rollback_branch(environment)
     for _ in range(_ATTEMPTS):
@@ -83,7 +86,7 @@ def rollback(
         subject = repository.subject(reverted)
         commit = repository.commit(
             base,
-            {layout.release(one.service, environment): pin.write(one.after) for one in moves},
+            {layout.release(move.service, environment): pin.write(move.after) for move in moves},
             message=_message(environment, subject, reverted, moves),
             identity=identity,
         )
@@ -95,21 +98,21 @@ def rollback(
     raise RacesLostError(branch, _ATTEMPTS)
 
 
-def title(made: Rollback) -> str:
-    """One line that says what is taken back."""
-    names = ", ".join(move.service for move in made.moves)
-    return f"Roll back {names} in {made.environment}"
+def title(reverted: Rollback) -> str:
+    """The title of the pull request."""
+    names = ", ".join(move.service for move in reverted.moves)
+    return f"Roll back {names} in {reverted.environment}"
 
 
 def _last(repository: Repository, base: str, paths: tuple[str, ...]) -> str | None:
-    # Along the first parents, a merged promotion is one change: its merge.
+    # With first_parent, a merged promotion is one change: its merge commit.
     found = repository.log(None, base, *paths, limit=1, first_parent=True)
     return found[0].commit if found else None
 
 
 def _message(environment: str, subject: str, reverted: str, moves: tuple[Move, ...]) -> str:
-    lines = "\n".join(f"{one.service}: back to {one.after.tag} {one.after.digest}" for one in moves)
+    lines = "\n".join(f"{move.service}: {move.after.tag} {move.after.digest}" for move in moves)
     return (
-        f'Revert "{subject}"\n\nThis takes {environment} back to what it ran before'
+        f'Revert "{subject}"\n\nThis returns {environment} to the versions that it ran before'
         f" {reverted}.\n\n{lines}\n"
     )

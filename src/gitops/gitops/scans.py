@@ -1,4 +1,4 @@
-"""What a scan of Trivy found, and what of it stops a release. Pure, but for reading the report."""
+"""Findings of a Trivy report, and which of them block a release. Pure, except for ``read``."""
 
 import json
 from collections.abc import Iterable
@@ -12,11 +12,11 @@ _SEVERITIES: Final = ("CRITICAL", "HIGH", "MEDIUM", "LOW", "UNKNOWN")
 
 
 class ScanError(GitOpsError):
-    """A report is missing or is none. A scan that was not made never counts as a clean one."""
+    """A report is missing or not valid. A missing scan never counts as a scan without findings."""
 
-    def __init__(self, where: str, why: str) -> None:
-        super().__init__(f"{where}: {why}, so nothing is known about what it was to scan")
-        self.where = where
+    def __init__(self, file: str, reason: str) -> None:
+        super().__init__(f"{file}: {reason}, so the image counts as not scanned")
+        self.file = file
 
 
 @dataclass(frozen=True, order=True)
@@ -27,70 +27,70 @@ class Finding:
     package: str
     installed: str
     severity: str
-    #: The version that mends it; empty when there is none yet.
+    #: The package version that fixes the vulnerability; empty if there is none yet.
     fixed: str = ""
 
     @property
-    def stops(self) -> bool:
-        """Critical, and an update would mend it: there is no reason to ship it."""
+    def blocks_release(self) -> bool:
+        """Whether the vulnerability is critical and an update fixes it."""
         return self.severity == "CRITICAL" and bool(self.fixed)
 
 
 @dataclass(frozen=True)
 class Difference:
-    """What a newer image brings and what it is rid of."""
+    """The findings that a newer image adds and fixes."""
 
     new: tuple[Finding, ...]
-    gone: tuple[Finding, ...]
+    fixed: tuple[Finding, ...]
 
 
 def read(file: Path) -> tuple[Finding, ...]:
     """The findings of a report that ``trivy --format json`` wrote.
 
     Raises:
-        ScanError: there is no report, or it is something else.
+        ScanError: the report is missing or not valid.
     """
     try:
         return parse(json.loads(file.read_text(encoding="utf-8")))
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ScanError(str(file), f"is no report of Trivy ({error})") from None
+        raise ScanError(str(file), f"is not a Trivy report ({error})") from None
 
 
 def parse(report: Any) -> tuple[Finding, ...]:
-    """The findings of a report; each once, the worst first."""
+    """The findings of a report without duplicates, the most severe first."""
     if "SchemaVersion" not in report:
         raise KeyError("SchemaVersion")
-    found = {
+    findings = {
         Finding(
-            identifier=one["VulnerabilityID"],
-            package=one["PkgName"],
-            installed=one.get("InstalledVersion", ""),
-            severity=one.get("Severity", "UNKNOWN"),
-            fixed=one.get("FixedVersion", ""),
+            identifier=vulnerability["VulnerabilityID"],
+            package=vulnerability["PkgName"],
+            installed=vulnerability.get("InstalledVersion", ""),
+            severity=vulnerability.get("Severity", "UNKNOWN"),
+            fixed=vulnerability.get("FixedVersion", ""),
         )
         for result in report.get("Results") or ()
-        for one in result.get("Vulnerabilities") or ()
+        for vulnerability in result.get("Vulnerabilities") or ()
     }
-    return tuple(sorted(found, key=lambda one: (_rank(one), one)))
+    return tuple(sorted(findings, key=lambda finding: (_rank(finding), finding)))
 
 
 def difference(before: Iterable[Finding], after: Iterable[Finding]) -> Difference:
-    """By vulnerability and package: another version with the same one is nothing new."""
-    old = {(one.identifier, one.package): one for one in before}
-    new = {(one.identifier, one.package): one for one in after}
+    """Compare by vulnerability and package. Another version with the same finding is not new."""
+    old = {(finding.identifier, finding.package): finding for finding in before}
+    new = {(finding.identifier, finding.package): finding for finding in after}
     return Difference(
         new=tuple(new[key] for key in new if key not in old),
-        gone=tuple(old[key] for key in old if key not in new),
+        fixed=tuple(old[key] for key in old if key not in new),
     )
 
 
 def counts(findings: Iterable[Finding]) -> str:
-    """How many of each severity, for people: ``2 critical, 5 high``."""
+    """The number of findings by severity, for people: ``2 critical, 5 high``."""
     by_severity = dict.fromkeys(_SEVERITIES, 0)
-    for one in findings:
-        by_severity[_SEVERITIES[_rank(one)]] += 1
-    said = [f"{count} {name.lower()}" for name, count in by_severity.items() if count]
-    return ", ".join(said) or "none"
+    for finding in findings:
+        by_severity[_SEVERITIES[_rank(finding)]] += 1
+    parts = [f"{count} {name.lower()}" for name, count in by_severity.items() if count]
+    return ", ".join(parts) or "none"
 
 
 def _rank(finding: Finding) -> int:

@@ -1,4 +1,4 @@
-"""The tags of an image, from the commit and the branch it was built from. Pure."""
+"""The tags of an image, computed from its commit and branch. Pure."""
 
 from collections.abc import Mapping
 from typing import Final
@@ -6,7 +6,7 @@ from typing import Final
 from gitops.errors import GitOpsError
 from gitops.pin import COMMIT
 
-#: Tags that move, by branch. What an environment runs is pinned by digest and reads none of them.
+#: Moving tags by branch. Environments pin digests and never use these tags.
 MOVING: Final[Mapping[str, tuple[str, ...]]] = {
     "main": ("latest",),
     "dev": ("dev", "dev-snapshot"),
@@ -14,11 +14,11 @@ MOVING: Final[Mapping[str, tuple[str, ...]]] = {
 
 
 def of(commit: str, branch: str) -> tuple[str, ...]:
-    """The commit always, and what its branch adds.
+    """The full commit id, and the moving tags of the branch.
 
     Raises:
-        GitOpsError: ``commit`` is not a whole commit id.
+        GitOpsError: ``commit`` is not a full commit id.
     """
     if not COMMIT.fullmatch(commit):
-        raise GitOpsError(f"{commit!r} is no whole commit id (40 hex digits)")
+        raise GitOpsError(f"{commit!r} is not a full commit id (40 hex digits)")
     return (commit, *MOVING.get(branch, ()))

@@ -1,4 +1,4 @@
-"""What the tests share: a forge with nothing released, a person and the bot, and other programs."""
+"""Shared fixtures: a forge without releases, clones of a person and of the bot, fake programs."""
 
 import os
 import shutil
@@ -9,19 +9,19 @@ import pytest
 from gitops import layout, pin
 from gitops.pin import Pin
 
-from .forge import NONE, Clone, Forge, Programs, git, image
+from .forge import ZERO_DIGEST, Clone, Forge, Programs, git, image
 from .stand_ins import GH, FakeGitHub
 
 
 @pytest.fixture(autouse=True)
-def _a_plain_git(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """No settings of the machine, and nobody's name but ours."""
+def _isolated_git(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Use only the git settings of the tests."""
     home = tmp_path / "home"
     home.mkdir()
     (home / ".gitconfig").write_text(
         "[user]\nname = Ada\nemail = ada@example.org\n[init]\ndefaultBranch = main\n"
         "[commit]\ngpgsign = false\n[advice]\ndetachedHead = false\n[protocol]\nversion = 2\n"
-        # Repositories of a few commits, for a second: nothing to tidy up, nothing to outlive.
+        # The repositories are small and temporary: no maintenance and no fsync.
         "[gc]\nauto = 0\n[maintenance]\nauto = false\n[receive]\nautogc = false\n"
         "[core]\nfsync = none\n"
     )
@@ -33,52 +33,52 @@ def _a_plain_git(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def forge(tmp_path: Path, first_day: Path) -> Forge:
-    """A forge whose main has nothing released, as this repository had on its first day."""
+def forge(tmp_path: Path, initial_forge: Path) -> Forge:
+    """A forge without releases."""
     bare = tmp_path / "forge.git"
     clones = tmp_path / "clones"
     clones.mkdir()
-    shutil.copytree(first_day, bare)
+    shutil.copytree(initial_forge, bare)
     return Forge(bare, clones)
 
 
 @pytest.fixture
-def first_day(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What is copied for each test; made for the first one, with its settings of git."""
-    bare = tmp_path_factory.getbasetemp() / "first-day.git"
+def initial_forge(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The bare repository that each test copies. The first test creates it."""
+    bare = tmp_path_factory.getbasetemp() / "initial-forge.git"
     if bare.exists():
         return bare
-    folder = tmp_path_factory.mktemp("first-day")
+    folder = tmp_path_factory.mktemp("initial-forge")
     git(folder, "init", "--quiet", "--bare", "--initial-branch=main", str(bare))
     first = Forge(bare, folder).clone()
     files = {
         layout.release(service, environment): pin.write(
-            Pin(service=service, image=image(service), tag=pin.UNRELEASED, digest=NONE)
+            Pin(service=service, image=image(service), tag=pin.UNRELEASED, digest=ZERO_DIGEST)
         ).decode()
         for service in layout.SERVICES
         for environment in layout.ENVIRONMENTS
     }
-    sources = {f"src/{service}/main.py": "print('one')\n" for service in layout.SERVICES}
-    first.commit({**files, **sources, "uv.lock": "", "README.md": "A forge.\n"}, "the first day")
+    sources = {f"src/{service}/main.py": "print('first')\n" for service in layout.SERVICES}
+    first.commit({**files, **sources, "uv.lock": "", "README.md": "A forge.\n"}, "initial commit")
     first.push()
     return bare
 
 
 @pytest.fixture
 def ada(forge: Forge) -> Clone:
-    """A person."""
+    """The clone of a person."""
     return forge.clone()
 
 
 @pytest.fixture
 def bot(forge: Forge) -> Clone:
-    """What a workflow has checked out."""
+    """The checkout of a workflow."""
     return forge.clone()
 
 
 @pytest.fixture
 def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Programs:
-    """A folder that comes first on PATH."""
+    """A folder at the start of PATH."""
     folder = tmp_path / "programs"
     folder.mkdir()
     monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")

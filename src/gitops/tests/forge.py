@@ -1,4 +1,4 @@
-"""A forge to test against: a bare repository that stands for GitHub, and clones of it."""
+"""A fake forge: a bare git repository in place of GitHub, and clones of it."""
 
 import subprocess
 import sys
@@ -13,8 +13,8 @@ from gitops.releases import Release
 
 ROOT = Path(__file__).resolve().parents[3]
 BOT = Identity("bot", "bot@example.org")
-#: What an image that never was has for a digest.
-NONE = f"sha256:{'0' * 64}"
+#: The digest of a pin without an image.
+ZERO_DIGEST = f"sha256:{'0' * 64}"
 
 
 def digest(number: int) -> str:
@@ -39,7 +39,7 @@ def git(directory: Path, *arguments: str, text: str | None = None) -> str:
 
 @dataclass
 class Clone:
-    """Somebody's clone, with a working tree."""
+    """A clone with a working tree."""
 
     directory: Path
 
@@ -57,7 +57,7 @@ class Clone:
         return self.head
 
     def merge(self, branch: str) -> str:
-        """What merging a pull request does."""
+        """Merge a branch into main, as the merge of a pull request does."""
         git(self.directory, "fetch", "--quiet", "origin")
         git(
             self.directory,
@@ -93,12 +93,12 @@ class Forge:
 
     def clone(self, *options: str) -> Clone:
         self._count += 1
-        place = self.clones / f"clone-{self._count}"
-        git(self.clones, "clone", "--quiet", *options, f"file://{self.directory}", str(place))
-        return Clone(place)
+        directory = self.clones / f"clone-{self._count}"
+        git(self.clones, "clone", "--quiet", *options, f"file://{self.directory}", str(directory))
+        return Clone(directory)
 
     def hook(self, name: str, script: str) -> None:
-        """A program that the forge runs when somebody pushes."""
+        """Install a server-side git hook."""
         file = self.directory / "hooks" / name
         file.write_text(f"#!/bin/sh\nset -eu\n{script}\n")
         file.chmod(0o755)
@@ -128,13 +128,13 @@ def release(service: str, commit: str, number: int = 1) -> Release:
 
 @dataclass
 class Programs:
-    """Programs that stand for those that are not on every machine."""
+    """A folder of fake programs."""
 
     folder: Path
 
     def add(self, name: str, script: str, *, language: str = "sh") -> Path:
         file = self.folder / name
-        # This Python, and only what comes with it: it starts ten times in a test.
+        # -IS makes Python start fast; a test starts the program about ten times.
         first = "#!/bin/sh" if language == "sh" else f"#!{sys.executable} -IS"
         file.write_text(f"{first}\n{script}\n")
         file.chmod(0o755)

@@ -19,10 +19,10 @@ def actionlint() -> str:
     return str(programs.built(programs.ACTIONLINT))
 
 
-def of_the_environment(name: str) -> str:
-    """A program that a package of the dev group brings; without it, the test is skipped."""
-    beside = Path(sys.executable).with_name(name)
-    found = str(beside) if beside.exists() else shutil.which(name)
+def installed(name: str) -> str:
+    """A program of the dev dependencies. Without it, the test is skipped."""
+    in_venv = Path(sys.executable).with_name(name)
+    found = str(in_venv) if in_venv.exists() else shutil.which(name)
     if found is None:
-        pytest.skip(f"there is no {name} (`make setup` installs it)")
+        pytest.skip(f"{name} is not installed (`make setup` installs it)")
     return found

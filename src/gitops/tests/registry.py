@@ -1,4 +1,4 @@
-"""A registry of images on this machine, with images that have nothing in them."""
+"""A registry of empty images on this machine."""
 
 import os
 import shutil
@@ -17,14 +17,14 @@ import yaml
 PROGRAMS = ("buildah", "docker-registry")
 
 
-def possible() -> bool:
-    """Whether this machine can have one."""
-    return all(shutil.which(one) for one in PROGRAMS)
+def is_available() -> bool:
+    """Whether the programs of a registry are installed."""
+    return all(shutil.which(name) for name in PROGRAMS)
 
 
 @dataclass
 class Registry:
-    """A registry on this machine, with an image that is signed and one that is not."""
+    """A running registry. ``folder`` contains its data and the keys of cosign."""
 
     address: str
     folder: Path
@@ -34,7 +34,7 @@ class Registry:
         return f"{self.address}/jojees/auditflow-{service}"
 
     def push(self, name: str, tag: str = "x") -> str:
-        """An image with nothing in it but its name and tag; its reference by digest."""
+        """Push an image that contains only a label. Returns its reference by digest."""
         image = f"{self.image(name)}:{tag}"
         container = self.run("buildah", "from", "scratch")
         try:
@@ -55,7 +55,7 @@ class Registry:
             text=True,
             check=False,
             timeout=120,
-            env={**os.environ, **_own_storage(self.folder), "COSIGN_PASSWORD": ""},
+            env={**os.environ, **_separate_storage(self.folder), "COSIGN_PASSWORD": ""},
         )
         assert done.returncode == 0, done.stderr
         return done.stdout.strip()
@@ -73,7 +73,7 @@ class Registry:
 
 @contextmanager
 def serve(folder: Path) -> Iterator[Registry]:
-    """A registry on a free port, ended at the end."""
+    """Run a registry on a free port."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{free.getsockname()[1]}"
@@ -97,15 +97,15 @@ def serve(folder: Path) -> Iterator[Registry]:
             server.terminate()
 
 
-def _own_storage(folder: Path) -> dict[str, str]:
-    """Of buildah: in one that all have, a test takes layers away that another is about to use."""
+def _separate_storage(folder: Path) -> dict[str, str]:
+    """Give buildah separate storage: with shared storage, parallel tests delete each other's layers."""
     file = folder / "storage.conf"
-    places = f'graphroot = "{folder / "storage"}"\nrunroot = "{folder / "running"}"\n'
-    file.write_text(f'[storage]\ndriver = "vfs"\n{places}')
+    paths = f'graphroot = "{folder / "storage"}"\nrunroot = "{folder / "running"}"\n'
+    file.write_text(f'[storage]\ndriver = "vfs"\n{paths}')
     return {"CONTAINERS_STORAGE_CONF": str(file)}
 
 
 def _answers(address: str) -> bool:
     host, port = address.split(":")
-    with socket.socket() as one:
-        return one.connect_ex((host, int(port))) == 0
+    with socket.socket() as connection:
+        return connection.connect_ex((host, int(port))) == 0

@@ -1,4 +1,4 @@
-"""Programs that stand for those that talk to the world: gh, cosign, Trivy."""
+"""Fake programs that replace gh, cosign and Trivy, which need the internet."""
 
 import json
 from pathlib import Path
@@ -6,8 +6,8 @@ from typing import Any
 
 from .forge import Programs, digest
 
-#: gh, as far as we call it; what GitHub would remember is a file. It refuses what it does not know,
-#: as gh does, so that a misspelt option is not taken for a good one.
+#: A fake gh with the commands that this package uses. A file contains the state of GitHub. Like gh,
+#: it refuses unknown options, so that a misspelt option fails the test.
 GH = """
 import argparse, json, os, pathlib, sys
 file = pathlib.Path(os.environ["FAKE_GITHUB"])
@@ -50,10 +50,10 @@ for name in ("method", "field"):
     api.add_argument(f"--{name}")
 given = parser.parse_args()
 pulls = state["pulls"]
-said = ""
+output = ""
 if state.get("down"):
     sys.exit("HTTP 502: Server Error")
-def known(names):
+def existing(names):
     for name in names:
         if name not in state["labels"]:
             sys.exit(f"could not add label: '{name}' not found")
@@ -65,8 +65,8 @@ elif given.group == "api":
     number = given.path.split("/")[-2]
     comments = state["comments"]
     if given.method is None:
-        here = [one for one in comments if str(one["issue"]) == number]
-        said = json.dumps([here[:1], here[1:]])
+        here = [comment for comment in comments if str(comment["issue"]) == number]
+        output = json.dumps([here[:1], here[1:]])
     elif given.method == "POST":
         comments.append({"id": len(comments) + 1, "issue": int(number), "body": sys.stdin.read(), "user": {"type": "Bot"}})
     else:
@@ -74,32 +74,32 @@ elif given.group == "api":
 elif given.verb == "create":
     pulls.append({"number": len(pulls) + 1, "url": f"https://github.com/o/r/pull/{len(pulls) + 1}",
                   "head": given.head, "base": given.base, "title": given.title, "body": sys.stdin.read(),
-                  "labels": known(given.label), "auto": False, "state": "open", "fork": False})
+                  "labels": existing(given.label), "auto": False, "state": "open", "fork": False})
 elif given.verb == "list":
-    said = json.dumps([{"number": one["number"], "url": one["url"], "isCrossRepository": one["fork"]}
-                       for one in pulls if one["head"] == given.head and one["base"] == given.base
-                       and one["state"] == given.state])
+    output = json.dumps([{"number": pull["number"], "url": pull["url"], "isCrossRepository": pull["fork"]}
+                         for pull in pulls if pull["head"] == given.head
+                         and pull["base"] == given.base and pull["state"] == given.state])
 else:
-    one = pulls[int(given.number) - 1]
+    pull = pulls[int(given.number) - 1]
     if given.verb == "edit":
         if given.title:
-            one["title"], one["body"] = given.title, sys.stdin.read()
-        one["labels"] = [x for x in one["labels"] if x not in given.remove_label]
-        one["labels"] += [x for x in known(given.add_label) if x not in one["labels"]]
+            pull["title"], pull["body"] = given.title, sys.stdin.read()
+        pull["labels"] = [x for x in pull["labels"] if x not in given.remove_label]
+        pull["labels"] += [x for x in existing(given.add_label) if x not in pull["labels"]]
     elif given.verb == "view":
-        said = json.dumps({"autoMergeRequest": {"by": "bot"} if one["auto"] else None,
-                           "labels": [{"name": name} for name in one["labels"]]})
+        output = json.dumps({"autoMergeRequest": {"by": "bot"} if pull["auto"] else None,
+                           "labels": [{"name": name} for name in pull["labels"]]})
     elif given.verb == "merge":
-        one["auto"] = given.auto and not given.disable_auto
+        pull["auto"] = given.auto and not given.disable_auto
     elif given.verb == "close":
-        one["state"] = "closed"
+        pull["state"] = "closed"
 file.write_text(json.dumps(state))
-print(said)
+print(output)
 """
 
 
 class FakeGitHub:
-    """What GitHub remembers."""
+    """The state of the fake GitHub."""
 
     def __init__(self, file: Path) -> None:
         self.file = file
@@ -112,7 +112,7 @@ class FakeGitHub:
         self.file.write_text(json.dumps(state))
 
     def numbers(self) -> list[int]:
-        return [one["number"] for one in self.read()["pulls"]]
+        return [pull["number"] for pull in self.read()["pulls"]]
 
     def pull(self, number: int) -> dict[str, Any]:
         return self.read()["pulls"][number - 1]
@@ -120,7 +120,7 @@ class FakeGitHub:
     def add(self, head: str, **more: Any) -> None:
         state = self.read()
         number = len(state["pulls"]) + 1
-        one = {
+        pull = {
             "number": number,
             "url": f"https://github.com/o/r/pull/{number}",
             "head": head,
@@ -132,10 +132,10 @@ class FakeGitHub:
             "state": "open",
             "fork": False,
         }
-        state["pulls"].append({**one, **more})
+        state["pulls"].append({**pull, **more})
         self.write(state)
 
-    def say(self, number: int, body: str, kind: str = "User") -> None:
+    def add_comment(self, number: int, body: str, kind: str = "User") -> None:
         state = self.read()
         state["comments"].append(
             {
@@ -148,7 +148,7 @@ class FakeGitHub:
         self.write(state)
 
 
-#: Signed by the build of this repository on main, and by nobody else.
+#: A cosign that accepts only the signature of this repository's build on main.
 SIGNED = """
 identity=https://github.com/jojees/project-genesis/.github/workflows/build-single-service.yml@refs/heads/main
 [ "$1" = verify ] && [ "$2" = "--certificate-identity=$identity" ] &&
@@ -169,9 +169,9 @@ def trivy(
     fixed: str = "",
     severity: str = "HIGH",
 ) -> None:
-    """A Trivy that knows what is wrong with an image, by the number in its digest.
+    """A fake Trivy that reports the given vulnerabilities by the number in an image's digest.
 
-    With None for what it knows, it finds nothing in any.
+    With None, it reports no vulnerabilities for every image.
     """
     reports = {
         digest(number): report(*names, fixed=fixed, severity=severity)

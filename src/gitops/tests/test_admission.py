@@ -1,8 +1,8 @@
-"""What an environment lets run, asked of Kyverno's own program.
+"""The image policies, tested with the kyverno command line.
 
-Where kyverno (1.19) is not on PATH these are skipped, as are those that need a registry. Both build
-from the Go module proxy: go install github.com/sigstore/cosign/v3/cmd/cosign@v3.1.2; kyverno from
-its module's folder, cmd/cli/kubectl-kyverno.
+The tests are skipped if kyverno (1.19), cosign or a registry are not on PATH. Both programs can be
+built from the Go module proxy: go install github.com/sigstore/cosign/v3/cmd/cosign@v3.1.2; kyverno
+from the folder cmd/cli/kubectl-kyverno of its module.
 """
 
 import json
@@ -33,76 +33,80 @@ def policy(name: str) -> dict[str, Any]:
 
 
 def needs(*programs: str) -> pytest.MarkDecorator:
-    missing = [one for one in programs if shutil.which(one) is None]
+    missing = [name for name in programs if shutil.which(name) is None]
     return pytest.mark.skipif(bool(missing), reason=f"not on PATH: {', '.join(missing)}")
 
 
 @pytest.mark.parametrize("name", POLICIES)
 def test_policies_are_valid(name):
-    place = os.environ.get("CRD_SCHEMAS", "")
-    if not place or "://" in place:
-        pytest.skip("CRD_SCHEMAS names no folder of schemas")
+    path_format = os.environ.get("CRD_SCHEMAS", "")
+    if not path_format or "://" in path_format:
+        pytest.skip("CRD_SCHEMAS is not set to a folder of schemas")
     document = policy(name)
     group, version = document["apiVersion"].split("/")
-    file = Path(place.format(group=group, kind=document["kind"].lower(), version=version))
+    file = Path(path_format.format(group=group, kind=document["kind"].lower(), version=version))
     jsonschema.validate(document, json.loads(file.read_text()))
 
 
-def test_who_must_have_signed_is_said_once():
-    """What promote and the scheduled check verify is what the cluster verifies."""
+def test_cluster_and_pipeline_require_the_same_signer():
+    """The cluster verifies the identity that `promote` and the nightly check verify."""
     keyless = policy("signed-images")["spec"]["attestors"][0]["cosign"]["keyless"]
     assert keyless["identities"] == [
         {"issuer": inspection.ISSUER, "subject": inspection.identity("jojees/project-genesis")}
     ]
 
 
-def test_both_say_no_when_in_doubt():
+def test_policies_deny_and_fail_closed():
     for name in POLICIES:
         spec = policy(name)["spec"]
         assert (spec["validationActions"], spec["failurePolicy"]) == (["Deny"], "Fail")
 
 
-def test_all_that_an_environment_runs_is_known():
-    """Each image in apps/ is on the list, or the environment would not come up."""
+def test_all_images_of_an_environment_are_on_the_list():
+    """Otherwise the environment would not start."""
     known = policy("known-images")["spec"]["variables"][1]["expression"]
     prefixes = [word for word in known.split("'") if "/" in word]
-    named = {
+    images = {
         f"{entry['newName']}:"
         for file in (ROOT / "apps").rglob("kustomization.yaml")
         if "platform" not in file.parts
         for entry in (yaml.safe_load(file.read_text()).get("images") or ())
     }
-    assert named
-    assert [one for one in named if not one.startswith(tuple(prefixes))] == []
+    assert images
+    assert [image for image in images if not image.startswith(tuple(prefixes))] == []
 
 
-def test_the_component_goes_into_the_namespace(tmp_path: Path):
-    """As docs/how-to/verify-an-image.md switches it on."""
+def test_component_is_added_to_the_namespace(tmp_path: Path):
+    """Follow docs/how-to/verify-an-image.md."""
     for tree in ("namespace", "components"):
         shutil.copytree(ROOT / "apps" / tree, tmp_path / "apps" / tree)
     file = tmp_path / "apps/namespace/envs/prod/kustomization.yaml"
     line = "components:\n- ../../../components/signed-images\n"
     assert line in (ROOT / "docs/how-to/verify-an-image.md").read_text()
     file.write_text(f"{file.read_text()}{line}")
-    done = subprocess.run(
+    process = subprocess.run(
         (kustomize(), "build", file.parent), capture_output=True, text=True, check=True
     )
-    found = [one for one in yaml.safe_load_all(done.stdout) if "policies" in one["apiVersion"]]
-    assert {one["metadata"]["name"] for one in found} == set(POLICIES)
-    assert {one["metadata"]["namespace"] for one in found} == {"auditflow-prod"}
+    found = [
+        document
+        for document in yaml.safe_load_all(process.stdout)
+        if "policies" in document["apiVersion"]
+    ]
+    assert {policy["metadata"]["name"] for policy in found} == set(POLICIES)
+    assert {policy["metadata"]["namespace"] for policy in found} == {"auditflow-prod"}
 
 
 @needs("kyverno")
-def test_what_is_not_known_does_not_run():
-    done = subprocess.run(
+def test_unknown_images_are_denied():
+    process = subprocess.run(
         ("kyverno", "test", Path(__file__).parent / "admission"),
         capture_output=True,
         text=True,
         check=False,
         timeout=120,
     )
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "7 tests passed and 0 tests failed" in done.stdout
+    assert process.returncode == 0, process.stdout + process.stderr
+    assert "7 tests passed and 0 tests failed" in process.stdout
 
 
 @pytest.fixture
@@ -112,21 +116,23 @@ def registry(tmp_path: Path) -> Iterator[Registry]:
 
 
 @needs("kyverno", "cosign", *registries.PROGRAMS)
-def test_only_what_is_signed_runs(registry: Registry, tmp_path: Path):
-    """The policy as it is, but for whose signature it asks: GitHub's cannot be had offline."""
+def test_only_signed_images_are_admitted(registry: Registry, tmp_path: Path):
+    """The policy with a local key, because a signature of GitHub is not available offline."""
     signed, unsigned = registry.push("signed"), registry.push("unsigned")
     registry.run("cosign", "generate-key-pair")
     registry.run(
         "cosign", "sign", "--yes", "--key=cosign.key", "--tlog-upload=false",
         "--new-bundle-format=false", "--use-signing-config=false", "--allow-insecure-registry", signed,
     )  # fmt: skip
-    tried = policy("signed-images")
+    local_policy = policy("signed-images")
     key = (tmp_path / "cosign.pub").read_text()
     without_log = {"insecureIgnoreTlog": True, "insecureIgnoreSCT": True}
-    tried["spec"]["attestors"][0]["cosign"] = {"key": {"data": key}, "ctlog": without_log}
-    tried["spec"]["matchImageReferences"] = [{"glob": f"{registry.address}/jojees/auditflow-*"}]
-    tried["spec"]["credentials"] = {"allowInsecureRegistry": True}
-    (tmp_path / "policy.yaml").write_text(yaml.safe_dump(tried))
+    local_policy["spec"]["attestors"][0]["cosign"] = {"key": {"data": key}, "ctlog": without_log}
+    local_policy["spec"]["matchImageReferences"] = [
+        {"glob": f"{registry.address}/jojees/auditflow-*"}
+    ]
+    local_policy["spec"]["credentials"] = {"allowInsecureRegistry": True}
+    (tmp_path / "policy.yaml").write_text(yaml.safe_dump(local_policy))
 
     results = {}
     for name, images, first in (
@@ -141,16 +147,18 @@ def test_only_what_is_signed_runs(registry: Registry, tmp_path: Path):
             "kind": "Pod",
             "metadata": {"name": name, "namespace": "auditflow-prod"},
             "spec": {
-                "containers": [{"name": f"c{at}", "image": one} for at, one in enumerate(images)],
+                "containers": [
+                    {"name": f"c{index}", "image": image} for index, image in enumerate(images)
+                ],
                 **(
-                    {"initContainers": [{"name": "i", "image": one} for one in first]}
+                    {"initContainers": [{"name": "i", "image": image} for image in first]}
                     if first
                     else {}
                 ),
             },
         }
         (tmp_path / "pod.yaml").write_text(yaml.safe_dump(pod))
-        done = subprocess.run(
+        process = subprocess.run(
             ("kyverno", "apply", "policy.yaml", "--resource", "pod.yaml", "--registry"),
             cwd=tmp_path,
             capture_output=True,
@@ -158,8 +166,8 @@ def test_only_what_is_signed_runs(registry: Registry, tmp_path: Path):
             check=False,
             timeout=120,
         )
-        assert "error: 0" in done.stdout, done.stdout + done.stderr
-        results[name] = "pass: 1, fail: 0" in done.stdout
+        assert "error: 0" in process.stdout, process.stdout + process.stderr
+        results[name] = "pass: 1, fail: 0" in process.stdout
     assert results == {
         "signed": True, "unsigned": False, "beside": False, "before": False, "by-tag": False,
     }  # fmt: skip

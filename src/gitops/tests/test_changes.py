@@ -1,4 +1,4 @@
-"""What a change means: which images, which checks."""
+"""Which images are rebuilt and which checks run for a change."""
 
 import subprocess
 import tomllib
@@ -18,7 +18,7 @@ from .forge import BOT, ROOT, Clone, Forge, release
     [
         (["src/notification-service/notification_service/main.py"], ("notification-service",)),
         (["src/notification-service/pyproject.toml"], ("notification-service",)),
-        # rules, migrations and templates are in the image as much as code is
+        # rules, migrations and templates are part of the image
         (["src/audit-log-analysis/audit_analysis/rules/auditflow/a.yml"], ("audit-log-analysis",)),
         (["src/event-audit-dashboard/event_audit_dashboard/static/a.css", "src/audit-event-generator/x.py"], ("audit-event-generator", "event-audit-dashboard")),
         (["src/auditflow/auditflow/contract/event.py"], SERVICES),
@@ -28,24 +28,24 @@ from .forge import BOT, ROOT, Clone, Forge, release
         ([".dockerignore"], SERVICES),
         (["src/Dockerfile"], SERVICES),
         (["src/rootfs.sh"], SERVICES),
-        # in no image
+        # not part of an image
         (["src/notification-service/tests/test_api.py"], ()),
         (["src/notification-service/README.md"], ()),
         (["src/auditflow/tests/test_event.py", "src/auditflow/README.md"], ()),
         (["src/tests/test_analyst.py", "src/local/auditflow_local/cli.py", "src/gitops/gitops/bump.py"], ()),
         (["README.md", "docs/delivery.md", "Makefile", ".github/workflows/ci.yml"], ()),
         (["apps/notification-service/envs/dev/release/kustomization.yaml"], ()),
-        # a folder that only begins like a service
+        # a folder whose name only starts with the name of a service
         (["src/notification-service-next/main.py"], ()),
         ([], ()),
     ],
 )  # fmt: skip
-def test_which_images_a_change_means(paths, expected):
+def test_images_to_rebuild(paths, expected):
     assert changes.services(paths) == expected
 
 
-def test_what_is_shared_is_what_the_dockerfile_copies():
-    """Every file that the Dockerfile copies is known here, so that its change builds images."""
+def test_shared_files_are_the_files_that_the_dockerfile_copies():
+    """A COPY that is missing in ``changes.SHARED`` would never start a build."""
     copied = {
         word
         for line in (ROOT / "src/Dockerfile").read_text().splitlines()
@@ -62,7 +62,7 @@ def workspace_members() -> list[str]:
     return project["tool"]["uv"]["workspace"]["members"]
 
 
-def test_tests_are_in_no_image():
+def test_tests_are_not_part_of_an_image():
     assert {"src/tests", "src/*/tests"} <= set((ROOT / ".dockerignore").read_text().split())
 
 
@@ -82,11 +82,11 @@ def test_tests_are_in_no_image():
         ("LICENSE", (), False, False, False, False),
     ],
 )  # fmt: skip
-def test_which_checks_a_change_means(path, suites, images, manifests, cluster, infra):
+def test_checks_to_run(path, suites, images, manifests, cluster, infra):
     assert changes.touched([path]) == changes.Touched(suites, images, manifests, cluster, infra)
 
 
-def test_suites_are_the_folders_that_have_tests():
+def test_suites_are_the_folders_with_tests():
     folders = {file.parent.name for file in (ROOT / "src").glob("*/tests")} | {"tests"}
     assert folders == set(layout.SUITES)
 
@@ -97,8 +97,8 @@ def run(clone: Clone, *arguments: str) -> str:
     return done.output
 
 
-def test_since_a_revision_counts_only_what_the_branch_did(ada: Clone, forge: Forge):
-    # given a branch, and main that went on without it
+def test_base_compares_only_the_changes_of_the_branch(ada: Clone, forge: Forge):
+    # given a branch and a newer commit on main
     base = ada.head
     other = forge.clone()
     other.commit({"src/notification-service/main.py": "print('two')\n"})
@@ -106,7 +106,7 @@ def test_since_a_revision_counts_only_what_the_branch_did(ada: Clone, forge: For
     ada.commit({"src/audit-log-analysis/main.py": "print('two')\n"})
     subprocess.run(("git", "-C", ada.directory, "fetch", "-q"), check=True)
 
-    # then only the branch's own change counts
+    # then only the branch's change counts
     assert base != other.head
     assert run(ada, "changed", "--base", "origin/main", "--json") == '["audit-log-analysis"]\n'
     assert run(ada, "touched", "--base", "origin/main") == (
@@ -114,35 +114,35 @@ def test_since_a_revision_counts_only_what_the_branch_did(ada: Clone, forge: For
     )
 
 
-def test_a_build_that_failed_comes_again(ada: Clone, bot: Clone):
-    # given that all is released, but for one whose build failed
+def test_failed_build_is_repeated(ada: Clone, bot: Clone):
+    # given that all services except one are released
     first = ada.head
     failed = "audit-log-analysis"
     built = [release(service, first) for service in SERVICES if service != failed]
     bump.bump(bot.repository, built, environment="dev", branch="main", identity=BOT)
     ada.pull()
 
-    # when somebody changes another
+    # when another service changes
     ada.commit({"src/notification-service/main.py": "print('two')\n"})
 
-    # then both are to be built
+    # then both are built
     assert run(ada, "changed", "--since", "dev") == f"{failed}\nnotification-service\n"
 
 
-def test_a_pin_of_a_history_that_is_gone_is_built_again(ada: Clone, bot: Clone, forge: Forge):
+def test_service_with_an_unknown_commit_is_rebuilt(ada: Clone, bot: Clone, forge: Forge):
     bump.bump(
         bot.repository, [release(service, ada.head) for service in SERVICES],
         environment="dev", branch="main", identity=BOT,
     )  # fmt: skip
     ada.pull()
     path = layout.release("notification-service", "dev")
-    gone = "ab" * 20
+    unknown_commit = "ab" * 20
     tag = forge.pin("notification-service", "dev").tag
-    ada.commit({path: (ada.directory / path).read_text().replace(tag, gone)})
+    ada.commit({path: (ada.directory / path).read_text().replace(tag, unknown_commit)})
     assert run(ada, "changed", "--since", "dev") == "notification-service\n"
 
 
-def test_one_of_base_and_since(ada: Clone):
+def test_base_or_since_is_required(ada: Clone):
     done = CliRunner().invoke(main, ["-C", str(ada.directory), "changed"])
     assert done.exit_code == 2
     assert "give one of --base and --since" in done.output

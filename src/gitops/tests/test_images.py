@@ -1,4 +1,4 @@
-"""Building on this machine."""
+"""Building images on this machine."""
 
 import shutil
 
@@ -11,15 +11,15 @@ from gitops.errors import GitOpsError, ProgramMissingError
 
 from .forge import Clone, Programs
 
-#: Writes down how it was called.
-NOTES = 'echo "$0 $*" >>"$(dirname "$0")/calls"'
+#: A script that records its arguments.
+RECORD_CALL = 'echo "$0 $*" >>"$(dirname "$0")/calls"'
 
 
 @pytest.fixture
-def alone(programs: Programs, monkeypatch: pytest.MonkeyPatch) -> Programs:
-    """A machine with git, and with what the test adds."""
+def empty_machine(programs: Programs, monkeypatch: pytest.MonkeyPatch) -> Programs:
+    """A machine on which only the programs that the test adds are installed."""
     monkeypatch.setattr(shutil, "which", lambda name: next(
-        (str(one) for one in programs.folder.iterdir() if one.name == name), None
+        (str(file) for file in programs.folder.iterdir() if file.name == name), None
     ))  # fmt: skip
     return programs
 
@@ -28,13 +28,13 @@ def calls(programs: Programs) -> list[str]:
     return (programs.folder / "calls").read_text().replace(f"{programs.folder}/", "").splitlines()
 
 
-def test_the_first_that_works_builds_all_four(alone: Programs, ada: Clone, monkeypatch):
+def test_first_working_tool_builds_all_images(empty_machine: Programs, ada: Clone, monkeypatch):
     monkeypatch.delenv("SSL_CERT_FILE", raising=False)
-    alone.add("docker", "exit 1")  # its daemon is not running
-    alone.add("buildah", NOTES)
-    done = CliRunner().invoke(main, ["-C", str(ada.directory), "images"])
-    assert done.exit_code == 0, done.output
-    assert calls(alone) == [
+    empty_machine.add("docker", "exit 1")  # its daemon is not running
+    empty_machine.add("buildah", RECORD_CALL)
+    result = CliRunner().invoke(main, ["-C", str(ada.directory), "images"])
+    assert result.exit_code == 0, result.output
+    assert calls(empty_machine) == [
         f"buildah build --file={ada.directory}/src/Dockerfile --build-arg=SERVICE={service}"
         f" --build-arg=VERSION={ada.head} --build-arg=REVISION={ada.head}"
         f" --tag=auditflow-{service}:local {ada.directory}"
@@ -42,11 +42,11 @@ def test_the_first_that_works_builds_all_four(alone: Programs, ada: Clone, monke
     ]
 
 
-def test_some_and_with_what_is_asked_for(alone: Programs, ada: Clone, monkeypatch):
+def test_selected_service_tool_and_tag(empty_machine: Programs, ada: Clone, monkeypatch):
     monkeypatch.setenv("SSL_CERT_FILE", "/etc/ca.pem")
     for tool in images.TOOLS:
-        alone.add(tool, NOTES)
-    done = CliRunner().invoke(
+        empty_machine.add(tool, RECORD_CALL)
+    result = CliRunner().invoke(
         main,
         [
             "-C",
@@ -59,24 +59,24 @@ def test_some_and_with_what_is_asked_for(alone: Programs, ada: Clone, monkeypatc
             "x",
         ],
     )
-    assert done.output == " • podman: auditflow-notification-service:x\n"
-    assert "--secret=id=ca,src=/etc/ca.pem" in calls(alone)[0]
+    assert result.output == " • podman: auditflow-notification-service:x\n"
+    assert "--secret=id=ca,src=/etc/ca.pem" in calls(empty_machine)[0]
 
 
-def test_a_build_that_fails_is_heard(alone: Programs, ada: Clone):
-    alone.add("buildah", "exit 3")
-    done = CliRunner().invoke(main, ["-C", str(ada.directory), "images"])
-    assert done.exit_code == 1
-    assert "buildah build" in done.output
+def test_failed_build_is_reported(empty_machine: Programs, ada: Clone):
+    empty_machine.add("buildah", "exit 3")
+    result = CliRunner().invoke(main, ["-C", str(ada.directory), "images"])
+    assert result.exit_code == 1
+    assert "buildah build" in result.output
 
 
-def test_a_machine_that_cannot(alone: Programs):
+def test_machine_without_a_working_tool(empty_machine: Programs):
     with pytest.raises(ProgramMissingError, match="docker or podman or buildah"):
         images.choose()
     with pytest.raises(ProgramMissingError, match="podman is not on PATH"):
         images.choose("podman")
-    alone.add("docker", "exit 1")
+    empty_machine.add("docker", "exit 1")
     with pytest.raises(GitOpsError, match="daemon does not answer"):
         images.choose()
-    alone.add("docker", "exit 0")
+    empty_machine.add("docker", "exit 0")
     assert images.choose().tool == "docker"

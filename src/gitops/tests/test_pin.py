@@ -1,4 +1,4 @@
-"""The file that says what runs."""
+"""The file that pins an image."""
 
 import pytest
 
@@ -6,7 +6,7 @@ from gitops import layout, pin
 from gitops.errors import InvalidPinError
 from gitops.pin import Pin
 
-from .forge import NONE, ROOT, digest, image
+from .forge import ROOT, ZERO_DIGEST, digest, image
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 SERVICE = "notification-service"
@@ -17,17 +17,17 @@ def a_pin(tag: str = COMMIT) -> Pin:
 
 
 @pytest.mark.parametrize("tag", [COMMIT, "1" * 40, "12e" + "4" * 37, "0" * 40, pin.UNRELEASED])
-def test_what_is_written_is_read(tag):
+def test_written_pin_can_be_read(tag):
     assert pin.read(pin.write(a_pin(tag)), path="x") == a_pin(tag)
 
 
 @pytest.mark.parametrize("service", layout.SERVICES)
 @pytest.mark.parametrize("environment", layout.ENVIRONMENTS)
-def test_the_files_of_this_repository_are_of_that_shape(service, environment):
+def test_pins_of_this_repository_are_valid(service, environment):
     file = ROOT / layout.release(service, environment)
     found = pin.read(file.read_bytes(), path=str(file))
     assert found.service == service
-    # but for the remark that there is no image yet
+    # ignore the comment that there is no image yet
     text = "\n".join(line.split(" #")[0] for line in file.read_text().splitlines())
     assert text + "\n" == pin.write(found).decode()
 
@@ -36,26 +36,26 @@ GOOD = pin.write(a_pin()).decode()
 
 
 @pytest.mark.parametrize(
-    ("content", "why"),
+    ("content", "reason"),
     [
         ("", "not a Component"),
         ("a: [", "not YAML"),
         (GOOD.replace("Component", "Kustomization"), "not a Component"),
         (f"{GOOD}patches: []\n", "not a Component with exactly one image"),
         (f"{GOOD}- name: b\n", "exactly one image"),
-        (GOOD.replace(COMMIT, "v1.2.3"), "newTag is 'v1.2.3', which is no commit"),
+        (GOOD.replace(COMMIT, "v1.2.3"), "newTag is 'v1.2.3', which is not a commit id"),
         (GOOD.replace(COMMIT, "1" * 40), "newTag is not text"),
-        (GOOD.replace(digest(1), "sha256:12"), "digest is 'sha256:12', which is none"),
+        (GOOD.replace(digest(1), "sha256:12"), "digest is 'sha256:12', which is not valid"),
         (GOOD.replace("docker.io/jojees", "docker.io/Jojees"), "newName"),
-        (GOOD.replace("  digest", "  other"), "has not just"),
+        (GOOD.replace("  digest", "  other"), "must have exactly the keys"),
     ],
 )  # fmt: skip
-def test_what_a_person_wrote_there_is_refused(content, why):
-    with pytest.raises(InvalidPinError, match=why) as raised:
+def test_invalid_pin_is_refused(content, reason):
+    with pytest.raises(InvalidPinError, match=reason) as raised:
         pin.read(content.encode(), path="apps/x/kustomization.yaml")
     assert str(raised.value).startswith("apps/x/kustomization.yaml: ")
 
 
-def test_before_the_first_build_nothing_is_released():
-    assert not Pin(service=SERVICE, image="a/b", tag=pin.UNRELEASED, digest=NONE).released
+def test_unreleased_pin():
+    assert not Pin(service=SERVICE, image="a/b", tag=pin.UNRELEASED, digest=ZERO_DIGEST).released
     assert a_pin().reference == f"{image(SERVICE)}:{COMMIT}@{digest(1)}"

@@ -26,12 +26,12 @@ def test_tags_by_branch(branch, moving):
 
 
 @pytest.mark.parametrize("commit", ["", "main", "01234567", COMMIT.upper(), f"{COMMIT}\n"])
-def test_a_tag_is_a_whole_commit(commit):
-    with pytest.raises(GitOpsError, match="no whole commit id"):
+def test_invalid_commit_id_is_refused(commit):
+    with pytest.raises(GitOpsError, match="not a full commit id"):
         tags.of(commit, "main")
 
 
-def test_on_the_command_line(ada: Clone):
+def test_command(ada: Clone):
     done = CliRunner().invoke(
         main, ["-C", str(ada.directory), "tags", "--branch", "main", "--image", "docker.io/a/b"]
     )

@@ -1,4 +1,4 @@
-"""The workflows: what they may, what starts them, and that nothing of them can start itself."""
+"""The workflows: permissions, triggers, and that no workflow can start itself."""
 
 import json
 import re
@@ -18,10 +18,16 @@ from .forge import ROOT
 
 FOLDER = ROOT / ".github/workflows"
 NAMES = sorted(file.name for file in FOLDER.glob("*.yml"))
-#: What runs code of others' pull requests, or passes their words on, with our rights.
-NEVER = {"pull_request_target", "workflow_run", "issue_comment", "issues", "discussion"}
-#: Who may write in GitHub's text: whoever opens a pull request, names a branch, sends a message.
-OF_OTHERS = re.compile(
+#: Triggers that run untrusted code or use untrusted text with write permissions.
+FORBIDDEN_TRIGGERS = {
+    "pull_request_target",
+    "workflow_run",
+    "issue_comment",
+    "issues",
+    "discussion",
+}
+#: Expressions whose value a pull request, a branch name or a message can choose.
+UNTRUSTED = re.compile(
     r"\$\{\{[^}]*\b(github\.event|github\.head_ref|github\.ref_name|inputs|matrix|steps|needs)\b"
 )
 
@@ -37,13 +43,13 @@ def jobs() -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def steps() -> Iterator[tuple[str, dict[str, Any]]]:
-    for place, job in jobs():
+    for job_name, job in jobs():
         for step in job.get("steps", ()):
-            yield f"{place}: {step.get('name', step.get('uses', step.get('run')))}", step
+            yield f"{job_name}: {step.get('name', step.get('uses', step.get('run')))}", step
 
 
 def triggers(name: str) -> dict[str, Any]:
-    # YAML 1.1 takes the key "on" for a truth.
+    # YAML 1.1 reads the key "on" as true.
     found = workflow(name)[True]
     return found if isinstance(found, dict) else dict.fromkeys(found)
 
@@ -56,7 +62,7 @@ def written_by_the_bot() -> set[str]:
     }
 
 
-def test_all_that_the_design_names_are_there():
+def test_all_workflows_exist():
     assert set(NAMES) >= {
         "ci.yml", "build-python-services.yml", "build-single-service.yml", "promote.yml",
         "rollback.yml", "scheduled.yml",
@@ -64,21 +70,21 @@ def test_all_that_the_design_names_are_there():
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_what_the_bot_pushes_starts_no_workflow(name):
-    """A workflow that starts on a push names its paths, and no pin is among them."""
+def test_push_of_the_bot_starts_no_workflow(name):
+    """A workflow that starts on a push lists its paths, and no pin matches them."""
     push = triggers(name).get("push", "nothing")
     if push == "nothing":
         return
     patterns = (push or {}).get("paths")
-    assert patterns, f"{name} starts on every push, also on its own"
+    assert patterns, f"{name} starts on every push, even on its own push"
     for path in written_by_the_bot():
-        # GitHub's * stops at a slash; to let it cross one is to match more, not less
+        # GitHub's * does not match a slash; this test is stricter
         assert not any(fnmatchcase(path, pattern) for pattern in patterns)
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_what_the_bot_pushes_to_its_branches_starts_only_checks(name):
-    """promote/* and rollback/* become pull requests; what those start pushes nothing."""
+def test_pull_requests_of_the_bot_start_only_checks(name):
+    """Workflows that run on pull requests (also on promote/* and rollback/*) push nothing."""
     started = triggers(name)
     if "pull_request" not in started:
         return
@@ -88,40 +94,40 @@ def test_what_the_bot_pushes_to_its_branches_starts_only_checks(name):
     assert "contents: write" not in text
 
 
-def test_what_builds_starts_on_all_that_is_built():
+def test_build_starts_on_every_shared_file():
     paths = triggers("build-python-services.yml")["push"]["paths"]
     for pattern in changes.SHARED:
-        assert any(fnmatchcase(pattern, one.replace("**", "*")) for one in paths), pattern
+        assert any(fnmatchcase(pattern, path.replace("**", "*")) for path in paths), pattern
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_nothing_runs_others_code_with_our_rights(name):
-    assert not NEVER & set(triggers(name))
+def test_no_forbidden_trigger_is_used(name):
+    assert not FORBIDDEN_TRIGGERS & set(triggers(name))
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_workflow_may_only_read(name):
+def test_default_permissions_are_read_only(name):
     assert workflow(name)["permissions"] == {"contents": "read"}
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_each_right_beyond_has_its_reason(name):
+def test_each_write_permission_has_a_reason(name):
     for line in (FOLDER / name).read_text().splitlines():
         if re.search(r"^\s+(permission-)?[a-z-]+: write\b", line):
             assert re.search(r": write # \w+", line), line
 
 
-def test_each_job_has_a_time_limit():
-    for place, job in jobs():
-        assert "uses" in job or job.get("timeout-minutes", 361) <= 90, place
+def test_each_job_has_a_timeout():
+    for job_name, job in jobs():
+        assert "uses" in job or job.get("timeout-minutes", 361) <= 90, job_name
 
 
-@pytest.mark.parametrize("name", [one for one in NAMES if one != "build-single-service.yml"])
-def test_runs_of_the_same_do_not_overlap(name):
+@pytest.mark.parametrize("name", [name for name in NAMES if name != "build-single-service.yml"])
+def test_runs_of_a_workflow_do_not_overlap(name):
     assert workflow(name)["concurrency"]["group"]
 
 
-def test_actions_are_pinned_by_commit_with_the_version_beside():
+def test_actions_are_pinned_by_commit_with_a_version_comment():
     pinned: dict[str, set[str]] = {}
     for name in NAMES:
         for line in (FOLDER / name).read_text().splitlines():
@@ -132,29 +138,29 @@ def test_actions_are_pinned_by_commit_with_the_version_beside():
             pinned.setdefault("/".join(exact[1].split("/")[:2]), set()).add(
                 found[1].partition("@")[2]
             )
-    # one version of each, or an update was forgotten somewhere
+    # each action has one version
     assert {action: refs for action, refs in pinned.items() if len(refs) > 1} == {}
 
 
-def test_no_text_of_others_is_taken_for_shell():
-    for place, step in steps():
-        assert not OF_OTHERS.search(step.get("run", "")), place
+def test_untrusted_expressions_are_not_used_in_shell():
+    for step_name, step in steps():
+        assert not UNTRUSTED.search(step.get("run", "")), step_name
 
 
-def test_no_token_stays_in_a_checkout():
-    for place, step in steps():
+def test_checkout_does_not_keep_the_token():
+    for step_name, step in steps():
         if step.get("uses", "").startswith("actions/checkout@"):
-            assert step["with"]["persist-credentials"] is False, place
+            assert step["with"]["persist-credentials"] is False, step_name
 
 
-def test_secrets_are_in_the_release_environment_only():
-    """Its rule says which branches may use them."""
-    for place, job in jobs():
-        used = {one for one in re.findall(r"secrets\.(\w+)", str(job)) if one != "GITHUB_TOKEN"}
-        assert not used or "uses" in job or job.get("environment") == "release", place
+def test_secrets_are_used_only_in_the_release_environment():
+    """The rules of this environment restrict the branches."""
+    for job_name, job in jobs():
+        used = set(re.findall(r"secrets\.(\w+)", str(job))) - {"GITHUB_TOKEN"}
+        assert not used or "uses" in job or job.get("environment") == "release", job_name
 
 
-def test_the_reusable_build_takes_what_the_first_version_took():
+def test_inputs_of_the_reusable_build():
     call = triggers("build-single-service.yml")["workflow_call"]
     assert set(call["inputs"]) == {
         "service_name",
@@ -169,8 +175,8 @@ def test_the_reusable_build_takes_what_the_first_version_took():
     assert set(given["secrets"]) == set(call["secrets"])
 
 
-def test_nothing_is_tagged_or_signed_before_the_gate():
-    """An image with something critical that could be mended has no name, signature or record."""
+def test_image_is_tagged_and_signed_only_after_the_gate():
+    """An image with a critical vulnerability that has a fix gets no tag, signature or record."""
     runs = [str(step) for step in workflow("build-single-service.yml")["jobs"]["image"]["steps"]]
     gate = next(at for at, step in enumerate(runs) if "gitops gate" in step)
     for word in ("cosign sign", "actions/attest@", "gitops tags", "gitops record"):
@@ -178,7 +184,7 @@ def test_nothing_is_tagged_or_signed_before_the_gate():
     assert "push-by-digest=true" in "".join(runs[:gate])
 
 
-def test_one_check_sums_up_all():
+def test_ci_job_needs_all_other_jobs():
     all_jobs = workflow("ci.yml")["jobs"]
     assert set(all_jobs["ci"]["needs"]) == set(all_jobs) - {"ci"}
     assert all_jobs["ci"]["if"] == "always()"
@@ -188,7 +194,7 @@ def test_one_check_sums_up_all():
     ("results", "code"),
     [("success skipped", 0), ("success failure", 1), ("cancelled", 1), ("skipped", 0)],
 )
-def test_what_was_not_needed_is_no_failure(results, code):
+def test_ci_job_accepts_skipped_jobs_and_refuses_failed_jobs(results, code):
     script = workflow("ci.yml")["jobs"]["ci"]["steps"][0]["run"]
     assert (
         subprocess.run(
@@ -198,24 +204,24 @@ def test_what_was_not_needed_is_no_failure(results, code):
     )
 
 
-def test_each_command_of_ours_is_called_as_it_is():
+def test_workflows_call_existing_commands_and_options():
     """Each option that a workflow gives to gitops exists."""
     known = {
-        name: {word for one in command.params for word in one.opts}
+        name: {word for parameter in command.params for word in parameter.opts}
         for name, command in main.commands.items()
     }
     found = 0
-    for place, step in steps():
+    for step_name, step in steps():
         text = step.get("run", "").replace("\\\n", " ")
         for name, rest in re.findall(r"--package gitops gitops (\S+)([^|\n]*)", text):
             found += 1
-            assert name in known, place
+            assert name in known, step_name
             options = set(re.findall(r"(?<!\S)--[a-z-]+", rest))
-            assert options <= known[name], place
+            assert options <= known[name], step_name
     assert found >= 10
 
 
-def test_uv_is_one_version():
+def test_uv_has_one_version():
     setup = re.search(r"UV_VERSION=(\S+)", (ROOT / "src/local/setup.sh").read_text())
     versions = {
         step["with"]["version"] for _, step in steps() if "setup-uv@" in step.get("uses", "")
@@ -225,46 +231,46 @@ def test_uv_is_one_version():
 
 
 def test_actionlint_finds_nothing():
-    """With shellcheck over what is shell in it."""
-    done = subprocess.run(
-        (programs.actionlint(), "-shellcheck", programs.of_the_environment("shellcheck"), *(FOLDER / name for name in NAMES)),
+    """actionlint also runs shellcheck on the shell scripts."""
+    process = subprocess.run(
+        (programs.actionlint(), "-shellcheck", programs.installed("shellcheck"), *(FOLDER / name for name in NAMES)),
         capture_output=True, text=True, check=False, cwd=ROOT,
     )  # fmt: skip
-    assert done.returncode == 0, done.stdout
+    assert process.returncode == 0, process.stdout
 
 
 def test_zizmor_finds_nothing():
-    done = subprocess.run(
-        (programs.of_the_environment("zizmor"), "--persona=pedantic", "--offline", "--no-progress", ".github"),
+    process = subprocess.run(
+        (programs.installed("zizmor"), "--persona=pedantic", "--offline", "--no-progress", ".github"),
         capture_output=True, text=True, check=False, cwd=ROOT,
     )  # fmt: skip
-    assert done.returncode == 0, done.stdout + done.stderr
+    assert process.returncode == 0, process.stdout + process.stderr
 
 
 def test_hadolint_finds_nothing():
-    done = subprocess.run(
-        (programs.of_the_environment("hadolint"), "src/Dockerfile"),
+    process = subprocess.run(
+        (programs.installed("hadolint"), "src/Dockerfile"),
         capture_output=True,
         text=True,
         check=False,
         cwd=ROOT,
     )
-    assert done.returncode == 0, done.stdout
+    assert process.returncode == 0, process.stdout
 
 
 @pytest.mark.parametrize(
-    ("environment", "asked"), [("dev", False), ("staging", False), ("prod", True)]
+    ("environment", "has_owner"), [("dev", False), ("staging", False), ("prod", True)]
 )
-def test_prod_asks_its_owners_and_staging_nobody(environment, asked):
+def test_code_owners_review_pins_of_prod_only(environment, has_owner):
     lines = (ROOT / ".github/CODEOWNERS").read_text().splitlines()
     rules = [line.split() for line in lines if line and not line.startswith("#")]
     for service in layout.SERVICES:
         path = f"/{layout.release(service, environment)}"
         fits = [rule for rule in rules if rule[0] == "*" or fnmatchcase(path, f"{rule[0]}*")]
-        assert bool(fits[-1][1:]) is asked
+        assert bool(fits[-1][1:]) is has_owner
 
 
-def test_renovate_leaves_the_pins_alone():
+def test_renovate_ignores_the_pins():
     settings = json.loads((ROOT / "renovate.json").read_text())
     assert "apps/*/envs/*/release/**" in settings["ignorePaths"]
     off = [rule for rule in settings["packageRules"] if rule.get("enabled") is False]
@@ -273,20 +279,20 @@ def test_renovate_leaves_the_pins_alone():
         assert ours.search(f"docker.io/jojees/{layout.IMAGE_PREFIX}{service}")
 
 
-def test_the_cluster_of_the_tests_is_the_k3s_of_the_nodes():
+def test_k3d_uses_the_k3s_version_of_the_nodes():
     k3d = yaml.safe_load((ROOT / ".github/k3d.yaml").read_text())
     role = (ROOT / "infra/ansible/roles/k3s_binary/defaults/main.yaml").read_text()
     version = yaml.safe_load(role)["k3s_binary_version"]
     assert k3d["image"] == f"docker.io/rancher/k3s:{version.replace('+', '-')}"
 
 
-def test_images_are_pushed_where_the_cluster_of_the_tests_pulls():
+def test_ci_pushes_images_to_the_registry_of_k3d():
     k3d = yaml.safe_load((ROOT / ".github/k3d.yaml").read_text())["registries"]
     ci = (ROOT / ".github/workflows/ci.yml").read_text()
-    made = k3d["create"]
-    assert f"E2E_REGISTRY: {made['host']}:{made['hostPort']} " in ci
+    registry = k3d["create"]
+    assert f"E2E_REGISTRY: {registry['host']}:{registry['hostPort']} " in ci
     first = yaml.safe_load(k3d["config"])["mirrors"]["docker.io"]["endpoint"][0]
-    assert first == f"http://{made['name']}:5000"
+    assert first == f"http://{registry['name']}:5000"
 
 
 @pytest.mark.parametrize(
@@ -302,11 +308,13 @@ def test_images_are_pushed_where_the_cluster_of_the_tests_pulls():
         (".github/k3d.yaml", {"docker.io/rancher/k3s"}),
     ],
 )
-def test_renovate_finds_what_has_no_manager_of_its_own(file, expected):
-    """Its regular expressions, on the files that they are for."""
+def test_custom_managers_of_renovate_find_all_versions(file, expected):
+    """Run the regular expressions of renovate.json on the files."""
     found = set()
     for manager in json.loads((ROOT / "renovate.json").read_text())["customManagers"]:
-        if not any(re.search(one.strip("/"), file) for one in manager["managerFilePatterns"]):
+        if not any(
+            re.search(pattern.strip("/"), file) for pattern in manager["managerFilePatterns"]
+        ):
             continue
         for pattern in manager["matchStrings"]:
             for match in re.finditer(pattern.replace("(?<", "(?P<"), (ROOT / file).read_text()):

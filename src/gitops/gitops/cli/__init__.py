@@ -1,4 +1,4 @@
-"""``gitops``: the steps of the way of a change, for workflows and for people alike."""
+"""The command line ``gitops``, for workflows and for people."""
 
 from pathlib import Path
 
@@ -8,10 +8,10 @@ from gitops.cli.annotate import annotate
 from gitops.cli.build import images, record
 from gitops.cli.bump import bump
 from gitops.cli.change import changed, tags, touched
-from gitops.cli.look import diff, pins, render_
-from gitops.cli.move import promote, rollback
+from gitops.cli.gate import gate
+from gitops.cli.inspect import diff, inspect, pins, render_
+from gitops.cli.promote import promote, rollback
 from gitops.cli.pull_request import pr
-from gitops.cli.scan import gate, inspect
 from gitops.errors import GitOpsError
 from gitops.git import Repository
 
@@ -40,9 +40,9 @@ class _Group(click.Group):
 @click.version_option(package_name="gitops", prog_name="gitops")
 @click.pass_context
 def main(context: click.Context, directory: Path, remote: str) -> None:
-    """What to build, what each environment runs, and how a change moves on.
+    """Decide what to build, show what each environment runs, promote and roll back.
 
-    Commands that push make their commits aside: your working tree and branches are not touched.
+    Commands that push do not change your working tree or your branches.
     """
     context.obj = Repository(directory, remote=remote)
 

@@ -1,4 +1,4 @@
-"""``gitops annotate``: what CI found out, on the pull request."""
+"""``gitops annotate``: write CI's results to the pull request."""
 
 import json
 from pathlib import Path
@@ -20,26 +20,26 @@ _LABELS = tuple(f"env/{environment}" for environment in layout.ENVIRONMENTS)
     "folder",
     type=click.Path(path_type=Path, exists=True, file_okay=False),
     required=True,
-    help="What `gitops diff --out` wrote.",
+    help="The folder that `gitops diff --out` wrote.",
 )
 @click.pass_obj
 def annotate(repository: Repository, number: int, folder: Path) -> None:
-    """Put the rendered difference on a pull request, and the labels of what changes.
+    """Write the rendered difference and the environment labels to a pull request.
 
-    One comment, brought up to date in place. What is in FOLDER may come from anybody's change, so
-    it is text and nothing else: bounded, and its environments are looked up among ours.
+    The command updates one comment in place. The files in FOLDER can come from an untrusted pull
+    request: their size is limited, and only known environment names are used.
     """
     text = (folder / "difference.md").read_text(encoding="utf-8", errors="replace")
     environments = _environments(folder / "environments.json")
     gh = GitHub(repository.directory)
     body = text if len(text) <= markdown.LIMIT + 4000 else "The rendered difference is too long."
-    gh.comment(number, key="rendered-difference", body=f"## What this changes\n\n{body}")
-    gh.label(number, wanted=[f"env/{one}" for one in environments], known=_LABELS)
+    gh.comment(number, key="rendered-difference", body=f"## Rendered difference\n\n{body}")
+    gh.label(number, wanted=[f"env/{name}" for name in environments], known=_LABELS)
 
 
 def _environments(file: Path) -> list[str]:
     try:
         names = json.loads(file.read_text(encoding="utf-8"))
-        return [one for one in layout.ENVIRONMENTS if one in names]
+        return [name for name in layout.ENVIRONMENTS if name in names]
     except (ValueError, TypeError) as error:
-        raise GitOpsError(f"{file} is not what gitops diff writes ({error})") from None
+        raise GitOpsError(f"{file} was not written by gitops diff ({error})") from None

@@ -1,4 +1,4 @@
-"""``gitops images`` and ``gitops record``: building on this machine, and what a build leaves."""
+"""``gitops images`` and ``gitops record``: build images and record pushed images."""
 
 from pathlib import Path
 
@@ -12,13 +12,17 @@ from gitops.releases import Release
 
 @click.command()
 @click.argument("services", nargs=-1, metavar="[SERVICE]...", type=click.Choice(layout.SERVICES))
-@click.option("--tool", type=click.Choice(builders.TOOLS), help="Instead of the first that works.")
-@click.option("--tag", default="local", show_default=True, help="The tag of what is built.")
+@click.option(
+    "--tool",
+    type=click.Choice(builders.TOOLS),
+    help="The build tool (default: the first that works).",
+)
+@click.option("--tag", default="local", show_default=True, help="The tag of the built images.")
 @click.pass_obj
 def images(repository: Repository, services: tuple[str, ...], tool: str | None, tag: str) -> None:
-    """Build the images here, all four or some, with docker, podman or buildah.
+    """Build the given images (default: all four) with docker, podman or buildah.
 
-    They are named auditflow-SERVICE:TAG and are pushed nowhere.
+    The images are named auditflow-SERVICE:TAG. They are not pushed.
     """
     builder = builders.choose(tool)
     revision = repository.resolve("HEAD")
@@ -32,9 +36,9 @@ def images(repository: Repository, services: tuple[str, ...], tool: str | None, 
 
 @click.command()
 @click.option("--service", type=click.Choice(layout.SERVICES), required=True)
-@click.option("--image", required=True, help="Its repository: docker.io/jojees/auditflow-...")
-@click.option("--commit", required=True, help="What it was built from.")
-@click.option("--digest", required=True, help="What the registry calls it: sha256:...")
+@click.option("--image", required=True, help="The image repository: registry/owner/name.")
+@click.option("--commit", required=True, help="The commit that it was built from.")
+@click.option("--digest", required=True, help="The digest in the registry: sha256:...")
 @click.option(
     "--out",
     type=click.Path(path_type=Path, file_okay=False),
@@ -42,6 +46,6 @@ def images(repository: Repository, services: tuple[str, ...], tool: str | None, 
     help="The folder that `gitops bump --from` reads.",
 )
 def record(service: str, image: str, commit: str, digest: str, out: Path) -> None:
-    """Write down that an image was pushed, for the bump that comes after all builds."""
+    """Record a pushed image for the bump that runs after all builds."""
     release = Release(service=service, image=image, commit=commit, digest=digest)
-    click.echo(str(releases.write(releases.check(release, where="gitops record"), out)))
+    click.echo(str(releases.write(releases.check(release, source="gitops record"), out)))

@@ -1,42 +1,42 @@
-"""``gitops bump``: pin what was built."""
+"""``gitops bump``: pin new images."""
 
 from pathlib import Path
 
 import click
 
-from gitops import bump as bumping
+from gitops import bump as pinning
 from gitops import layout, pins, releases
 from gitops.cli import options
 from gitops.git import Repository
 from gitops.order import Order
 from gitops.releases import Release
 
-_SAID = {
+_RESULT_TEXTS = {
     Order.NEWER: "{service}: {after} (was {before})",
-    Order.SAME: "{service}: runs {after} already",
-    Order.OLDER: "{service}: stays at {before}, which is newer than {after}",
+    Order.SAME: "{service}: already runs {after}",
+    Order.OLDER: "{service}: keeps {before}, which is newer than {after}",
 }
 
 
 @click.command()
-@options.environment("Whose pins move.")
+@options.environment("The environment whose pins change.")
 @click.option(
     "--from",
     "folder",
     type=click.Path(path_type=Path, exists=True, file_okay=False),
-    help="A folder of what `gitops record` wrote, for several services.",
+    help="A folder of records of `gitops record`, for several services.",
 )
 @click.option("--service", type=click.Choice(layout.SERVICES), help="For one service.")
-@click.option("--image", help="Its repository; the one that is pinned now, unless given.")
-@click.option("--commit", help="What it was built from; its tag.")
-@click.option("--digest", help="What the registry calls it: sha256:...")
+@click.option("--image", help="The image repository (default: the currently pinned repository).")
+@click.option("--commit", help="The commit that the image was built from, which is also its tag.")
+@click.option("--digest", help="The digest in the registry: sha256:...")
 @options.branch
 @click.option(
     "--attempts",
     type=click.IntRange(min=1),
-    default=bumping.ATTEMPTS,
+    default=pinning.ATTEMPTS,
     show_default=True,
-    help="How many pushes of others may come in between.",
+    help="The maximum number of pushes to try while others push to the branch.",
 )
 @options.identity
 @click.pass_obj
@@ -54,17 +54,17 @@ def bump(
     name: str | None,
     email: str | None,
 ) -> None:
-    """Let an environment run what was just built, by one commit on the branch that Argo CD follows.
+    """Deploy new images to an environment by one commit on the branch that Argo CD follows.
 
-    A pin never moves to an older commit, whatever arrives first; what arrives twice changes
-    nothing. When others push at the same time, it starts again from what they pushed. It fails,
-    and changes nothing, when the branch is protected against it or was pushed to each time.
+    A pin never moves to an older commit. The command is idempotent. If another push comes first,
+    the command starts again from the new head of the branch. It fails without a change if the
+    branch is protected, or if another push wins the race in every attempt.
     """
     if folder is not None:
         wanted = releases.read(folder)
     elif service and commit and digest:
         wanted = (
-            _one(
+            _release(
                 repository,
                 service=service,
                 image=image,
@@ -76,26 +76,27 @@ def bump(
         )
     else:
         raise click.UsageError("give --from, or --service with --commit and --digest")
-    done = bumping.bump(
+    bumped = pinning.bump(
         repository,
         wanted,
         environment=environment,
         branch=branch,
-        identity=options.who(repository, name, email),
+        identity=options.committer(repository, name, email),
         attempts=attempts,
     )
-    for one in done.outcomes:
-        before = one.before.tag[:12] if one.before.released else "nothing"
-        after = one.release.commit[:12]
-        said = _SAID[one.order].format(service=one.release.service, before=before, after=after)
-        click.echo(f" • {said}")
-    if done.commit:
-        click.echo(f"pushed {done.commit[:12]} to {branch}")
+    for result in bumped.results:
+        before = result.before.tag[:12] if result.before.released else "nothing"
+        after = result.release.commit[:12]
+        service_name = result.release.service
+        text = _RESULT_TEXTS[result.order].format(service=service_name, before=before, after=after)
+        click.echo(f" • {text}")
+    if bumped.commit:
+        click.echo(f"pushed {bumped.commit[:12]} to {branch}")
     else:
         click.echo("nothing to pin")
 
 
-def _one(
+def _release(
     repository: Repository,
     *,
     service: str,
@@ -111,4 +112,4 @@ def _one(
     release = Release(
         service=service, image=image, commit=repository.resolve(commit), digest=digest
     )
-    return releases.check(release, where="gitops bump")
+    return releases.check(release, source="gitops bump")

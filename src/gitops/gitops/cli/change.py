@@ -1,4 +1,4 @@
-"""``gitops changed``, ``touched`` and ``tags``: what to build and to check, under which names."""
+"""``gitops changed``, ``touched`` and ``tags``: which images to build and which checks to run."""
 
 import json
 
@@ -12,39 +12,42 @@ from gitops.git import Repository
 
 
 @click.command()
-@click.option("--base", metavar="REV", help="What it is compared with: what HEAD has since then.")
+@click.option("--base", metavar="REV", help="Compare HEAD with the merge base of this revision.")
 @click.option(
     "--since",
     "environment",
     type=click.Choice(layout.ENVIRONMENTS),
-    help="Compare each service with the commit that this environment runs it of.",
+    help="Compare each service with the commit that this environment runs.",
 )
-@click.option("--head", metavar="REV", default="HEAD", show_default=True, help="What is looked at.")
-@click.option("--json", "as_json", is_flag=True, help="As a JSON array on one line.")
+@click.option(
+    "--head", metavar="REV", default="HEAD", show_default=True, help="The revision to check."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON array on one line.")
 @click.pass_obj
 def changed(
     repository: Repository, base: str | None, environment: str | None, head: str, as_json: bool
 ) -> None:
-    """The services whose image a change would make another.
+    """Print the services whose image must be rebuilt.
 
-    What is in no image means none: tests, documents, manifests. What is in each means all: the
-    shared library, the lock file, the Dockerfile.
+    Tests, documents and manifests are in no image and rebuild nothing. The shared library, the
+    lock file and the Dockerfile rebuild all images.
 
-    --since is how the build on main asks: a service whose last build failed, or was overtaken by
-    the next push, is still unlike what runs, so it comes again by itself.
+    The build on main uses --since: a service whose last build failed or was cancelled still
+    differs from the deployed commit, so the next build includes it.
     """
     if (base is None) == (environment is None):
         raise click.UsageError("give one of --base and --since")
     head = repository.resolve(head)
     if base is not None:
-        found = changes.services(repository.changed(repository.resolve(base), head))
+        services = changes.services(repository.changed(repository.resolve(base), head))
     else:
-        found = tuple(
+        services = tuple(
             service
             for service in layout.SERVICES
             if _differs(repository, service, environment=environment or "", head=head)
         )
-    click.echo(json.dumps(found) if as_json else "\n".join(found), nl=as_json or bool(found))
+    text = json.dumps(services) if as_json else "\n".join(services)
+    click.echo(text, nl=as_json or bool(services))
 
 
 def _differs(repository: Repository, service: str, *, environment: str, head: str) -> bool:
@@ -54,42 +57,44 @@ def _differs(repository: Repository, service: str, *, environment: str, head: st
     try:
         built_from = repository.resolve(pin.tag)
     except UnknownRevisionError:
-        # Of a history that was rewritten. Building once too often does no harm.
+        # The history was rewritten. An unnecessary build does no harm.
         return True
     return service in changes.services(repository.changed(built_from, head))
 
 
 @click.command()
-@click.option("--base", metavar="REV", required=True, help="What it is compared with.")
-@click.option("--head", metavar="REV", default="HEAD", show_default=True, help="What is looked at.")
+@click.option("--base", metavar="REV", required=True, help="The revision to compare with.")
+@click.option(
+    "--head", metavar="REV", default="HEAD", show_default=True, help="The revision to check."
+)
 @click.pass_obj
 def touched(repository: Repository, base: str, head: str) -> None:
-    """What CI has to look at, as outputs of a workflow's step: NAME=VALUE.
+    """Print which checks CI must run, as outputs of a workflow step (NAME=VALUE).
 
-    suites are the folders of src whose tests could fail by the change; images, manifests, cluster
-    and infra say whether the images, what is rendered, the way onto a cluster, or the machines
-    under it could be others; base is where HEAD left.
+    suites: the folders of src whose tests can fail because of the change. images, manifests,
+    cluster, infra: true if the images, the rendered manifests, the cluster tests or the machine
+    setup can change. base: the merge base.
     """
     start = repository.merge_base(base, head)
-    found = changes.touched(repository.changed(start, repository.resolve(head)))
-    click.echo(f"suites={json.dumps(found.suites)}")
-    click.echo(f"images={json.dumps(found.images)}")
-    click.echo(f"manifests={json.dumps(found.manifests)}")
-    click.echo(f"cluster={json.dumps(found.cluster)}")
-    click.echo(f"infra={json.dumps(found.infra)}")
+    checks = changes.touched(repository.changed(start, repository.resolve(head)))
+    click.echo(f"suites={json.dumps(checks.suites)}")
+    click.echo(f"images={json.dumps(checks.images)}")
+    click.echo(f"manifests={json.dumps(checks.manifests)}")
+    click.echo(f"cluster={json.dumps(checks.cluster)}")
+    click.echo(f"infra={json.dumps(checks.infra)}")
     click.echo(f"base={start}")
 
 
 @click.command()
-@click.option("--commit", default="HEAD", show_default=True, help="What the image is built from.")
-@click.option("--branch", metavar="NAME", required=True, help="The branch it is built on.")
-@click.option("--image", metavar="NAME", help="Put before each tag, as NAME:TAG.")
+@click.option("--commit", default="HEAD", show_default=True, help="The commit of the image.")
+@click.option("--branch", metavar="NAME", required=True, help="The branch of the build.")
+@click.option("--image", metavar="NAME", help="Print NAME:TAG instead of TAG.")
 @click.pass_obj
 def tags(repository: Repository, commit: str, branch: str, image: str | None) -> None:
-    """The tags of an image: the commit always, and what its branch adds.
+    """Print the tags of an image: the commit id and the moving tags of the branch.
 
-    main adds latest; dev adds dev and dev-snapshot. Environments run digests and read none of the
-    tags that move.
+    The branch main adds latest; dev adds dev and dev-snapshot. Environments pin digests and never
+    use moving tags.
     """
     for tag in image_tags.of(repository.resolve(commit), branch):
         click.echo(f"{image}:{tag}" if image else tag)

@@ -9,14 +9,14 @@ import click
 from gitops import layout
 from gitops.git import Identity, Repository
 
-#: Who signs where git knows nobody.
+#: The committer if the git configuration names no user.
 _BOT: Final = Identity("auditflow-bot", "auditflow-bot@users.noreply.github.com")
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 
 def environment(help_text: str) -> Decorator:
-    """``--env``, one of the three."""
+    """The option ``--env``."""
     return click.option(
         "--env",
         "environment",
@@ -27,21 +27,21 @@ def environment(help_text: str) -> Decorator:
 
 
 def identity(function: Callable[..., Any]) -> Callable[..., Any]:
-    """``--name`` and ``--email``: who signs for the commit."""
+    """The options ``--name`` and ``--email`` of the committer."""
     email = click.option(
-        "--email", envvar="GITOPS_EMAIL", show_envvar=True, help="The address in the commit."
+        "--email", envvar="GITOPS_EMAIL", show_envvar=True, help="The e-mail of the committer."
     )
     name = click.option(
         "--name",
         envvar="GITOPS_NAME",
         show_envvar=True,
-        help="The name in the commit; the one that git knows, unless given.",
+        help="The name of the committer (default: the user in the git configuration).",
     )
     return name(email(function))
 
 
-def who(repository: Repository, name: str | None, email: str | None) -> Identity:
-    """The identity that those two options give, or whoever works in this clone."""
+def committer(repository: Repository, name: str | None, email: str | None) -> Identity:
+    """The committer from the options, from the git configuration, or the bot."""
     if name and email:
         return Identity(name, email)
     return repository.identity() or _BOT
@@ -54,10 +54,10 @@ branch = click.option(
 kustomize = click.option(
     "--kustomize",
     metavar="PROGRAM",
-    help="kustomize, if it is not on PATH (kubectl's is taken, too).",
+    help="The path of kustomize (default: kustomize or kubectl on PATH).",
 )
 
-#: The repository on GitHub, as its workflows name it.
+#: The repository on GitHub.
 repository = click.option(
     "--repository",
     "github_repository",
@@ -66,11 +66,11 @@ repository = click.option(
     show_default=True,
     show_envvar=True,
     metavar="OWNER/NAME",
-    help="Whose workflow must have signed the images.",
+    help="The repository whose workflow must have signed the images.",
 )
 
 out = click.option(
     "--out",
     type=click.Path(path_type=Path, file_okay=False),
-    help="A folder to write the results to.",
+    help="The output folder.",
 )

@@ -1,4 +1,4 @@
-"""``gitops pr``: the one pull request of a branch."""
+"""``gitops pr``: create or update the pull request of a branch."""
 
 from pathlib import Path
 
@@ -17,10 +17,10 @@ from gitops.github import GitHub
     "folder",
     type=click.Path(path_type=Path, exists=True, file_okay=False),
     required=True,
-    help="A folder with title.txt and body.md, as `gitops promote --out` writes it.",
+    help="A folder with title.txt and body.md, as written by `gitops promote --out`.",
 )
-@click.option("--label", "labels", multiple=True, metavar="NAME", help="May be given repeatedly.")
-@click.option("--auto-merge", is_flag=True, help="Let it merge itself when all checks pass.")
+@click.option("--label", "labels", multiple=True, metavar="NAME", help="A label. Repeatable.")
+@click.option("--auto-merge", is_flag=True, help="Merge automatically when all checks pass.")
 @click.pass_obj
 def pr(
     repository: Repository,
@@ -31,9 +31,9 @@ def pr(
     labels: tuple[str, ...],
     auto_merge: bool,
 ) -> None:
-    """Open the pull request of BRANCH, or bring the one that is open up to date. Needs gh."""
+    """Create the pull request of BRANCH, or update the open one. Requires gh."""
     gh = GitHub(repository.directory)
-    request = gh.offer(
+    request = gh.create_or_update(
         branch=head,
         base=branch,
         title=(folder / "title.txt").read_text(encoding="utf-8").strip(),
@@ -41,5 +41,5 @@ def pr(
         labels=labels,
     )
     if auto_merge:
-        gh.merge_when_green(request.number)
+        gh.enable_auto_merge(request.number)
     click.echo(request.url)

@@ -1,4 +1,4 @@
-"""From a merge to prod without GitHub: a bare repository stands for it."""
+"""The path of a change from a merge to prod, with a bare git repository in place of GitHub."""
 
 import json
 import os
@@ -21,19 +21,19 @@ from .forge import ROOT, Clone, Forge, Programs, digest, git, image
 from .registry import Registry
 from .stand_ins import SIGNED, FakeGitHub, cosign, trivy
 
-ONE = "notification-service"
+NOTIFICATION = "notification-service"
 
 
 def gitops(clone: Clone, *arguments: str) -> str:
-    done = CliRunner().invoke(
+    result = CliRunner().invoke(
         main, ["-C", str(clone.directory), *arguments], catch_exceptions=False
     )
-    assert done.exit_code == 0, done.output
-    return done.output
+    assert result.exit_code == 0, result.output
+    return result.output
 
 
 class Store:
-    """Where images go: a registry, or what stands for one on a machine that has none."""
+    """A registry of images, or a list of images if no registry is installed."""
 
     def __init__(self, registry: Registry | None) -> None:
         self._registry = registry
@@ -43,22 +43,22 @@ class Store:
         return self._registry.image(service) if self._registry else image(service)
 
     def build(self, service: str, commit: str) -> str:
-        """Build and push; the digest."""
+        """Build and push an image. Returns its digest."""
         if self._registry:
-            made = self._registry.push(service, commit).partition("@")[2]
+            digest_text = self._registry.push(service, commit).partition("@")[2]
         else:
-            made = digest(len(self.images) + 1)
-        self.images[f"{self.image(service)}:{commit}@{made}"] = made
-        return made
+            digest_text = digest(len(self.images) + 1)
+        self.images[f"{self.image(service)}:{commit}@{digest_text}"] = digest_text
+        return digest_text
 
     def has(self, pin: Pin) -> bool:
-        there = self._registry.has(pin.reference) if self._registry else True
-        return there and pin.reference in self.images
+        exists = self._registry.has(pin.reference) if self._registry else True
+        return exists and pin.reference in self.images
 
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Store]:
-    if not registries.possible():
+    if not registries.is_available():
         yield Store(None)
         return
     folder = tmp_path / "registry"
@@ -68,7 +68,7 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 
 def workflow(forge: Forge, store: Store, tmp_path: Path) -> tuple[str, ...]:
-    """What build-python-services.yml does for the newest push."""
+    """Do what build-python-services.yml does for the newest push."""
     runner = forge.clone()
     built = json.loads(gitops(runner, "changed", "--since", "dev", "--json"))
     records = tmp_path / f"records-{runner.head}"
@@ -83,46 +83,46 @@ def workflow(forge: Forge, store: Store, tmp_path: Path) -> tuple[str, ...]:
 
 
 def starts_a_build(forge: Forge, before: str) -> bool:
-    """Whether a push from ``before`` to now is one that the workflow's paths match."""
+    """Whether the paths of the build workflow match the push from ``before`` to the head."""
     text = (ROOT / ".github/workflows/build-python-services.yml").read_text()
     patterns = yaml.safe_load(text)[True]["push"]["paths"]
     changed = git(forge.directory, "diff", "--name-only", before, "main").splitlines()
-    shapes = [re.escape(one).replace(r"\*\*", ".*").replace(r"\*", "[^/]*") for one in patterns]
+    shapes = [re.escape(glob).replace(r"\*\*", ".*").replace(r"\*", "[^/]*") for glob in patterns]
     return any(re.fullmatch(shape, path) for shape in shapes for path in changed)
 
 
-def test_a_change_goes_all_the_way(
+def test_path_of_a_change_from_merge_to_rollback(
     ada: Clone, forge: Forge, github: FakeGitHub, programs: Programs, store: Store, tmp_path: Path
 ):
     cosign(programs, SIGNED)
     trivy(programs, None)
 
-    # The first push builds all, for nothing was ever built.
+    # The first push builds all images.
     before = forge.head()
     assert workflow(forge, store, tmp_path) == layout.SERVICES
-    # The bump is a push too; it starts nothing.
+    # The push of the bump does not start a build.
     assert not starts_a_build(forge, before)
 
-    # Somebody's change of one service is merged: only that one is built.
+    # A merged change of one service builds only this service.
     ada.pull()
     before = forge.head()
-    change = ada.commit({f"src/{ONE}/main.py": "print('two')\n"}, "say two")
+    change = ada.commit({f"src/{NOTIFICATION}/main.py": "print('two')\n"}, "print two")
     ada.push()
     assert starts_a_build(forge, before)
-    assert workflow(forge, store, tmp_path) == (ONE,)
-    assert forge.pin(ONE, "dev").tag == change
-    assert store.has(forge.pin(ONE, "dev"))
+    assert workflow(forge, store, tmp_path) == (NOTIFICATION,)
+    assert forge.pin(NOTIFICATION, "dev").tag == change
+    assert store.has(forge.pin(NOTIFICATION, "dev"))
 
-    # Argo CD says that dev is synced, and staging is offered what it runs.
+    # Argo CD reports that dev is synced. The images are promoted to staging.
     runner = forge.clone()
     gitops(runner, "promote", "--from", "dev", "--at", forge.head(), "--inspect", "--pull-request")
-    assert "say two (Ada)" in github.pull(1)["body"]
+    assert "print two (Ada)" in github.pull(1)["body"]
     before = forge.head()
     ada.pull()
     ada.merge("promote/staging")
     assert not starts_a_build(forge, before)
 
-    # The same again, to prod.
+    # The images are promoted to prod.
     runner = forge.clone()
     gitops(runner, "promote", "--from", "staging", "--inspect", "--pull-request")
     assert github.pull(2)["head"] == "promote/prod"
@@ -135,44 +135,44 @@ def test_a_change_goes_all_the_way(
             layout.release(service, "dev")
         )
 
-    # A change of what all share builds all four, one of the documents none.
+    # A change of a shared file builds all four images, a change of documents builds none.
     ada.commit({"uv.lock": "newer\n"})
     ada.push()
     assert workflow(forge, store, tmp_path) == layout.SERVICES
     ada.pull()
-    ada.commit({"README.md": "better\n", f"src/{ONE}/tests/test_it.py": "assert True\n"})
+    ada.commit({"README.md": "better\n", f"src/{NOTIFICATION}/tests/test_it.py": "assert True\n"})
     ada.push()
     assert workflow(forge, store, tmp_path) == ()
     table = gitops(forge.clone(), "pins")
-    assert table.count(forge.pin(ONE, "dev").tag[:12]) == 4
+    assert table.count(forge.pin(NOTIFICATION, "dev").tag[:12]) == 4
     assert table.count(change[:12]) == 2
 
-    # And a promotion that went wrong is taken back.
+    # A bad promotion is rolled back.
     runner = forge.clone()
     gitops(runner, "promote", "--from", "dev", "--pull-request")
     ada.pull()
-    good = forge.pin(ONE, "staging")
+    good = forge.pin(NOTIFICATION, "staging")
     ada.merge("promote/staging")
-    assert forge.pin(ONE, "staging") != good
+    assert forge.pin(NOTIFICATION, "staging") != good
     gitops(forge.clone(), "rollback", "--env", "staging", "--pull-request")
     ada.pull()
     ada.merge("rollback/staging")
-    assert forge.pin(ONE, "staging") == good
-    # what is offered next says that it was there before, and does not merge itself
+    assert forge.pin(NOTIFICATION, "staging") == good
+    # the next promotion has a warning and is not merged automatically
     gitops(forge.clone(), "promote", "--from", "dev", "--pull-request", "--auto-merge")
-    assert "taken back" in github.pull(github.numbers()[-1])["body"]
+    assert "was rolled back" in github.pull(github.numbers()[-1])["body"]
     assert not any(github.pull(number)["auto"] for number in github.numbers())
 
 
-def test_help_says_what_each_command_does():
-    done = CliRunner().invoke(main, ["--help"], terminal_width=100)
+def test_help_describes_each_command_and_option():
+    result = CliRunner().invoke(main, ["--help"], terminal_width=100)
     for name, command in main.commands.items():
-        assert f"  {name} " in done.output
-        said = CliRunner().invoke(main, [name, "--help"], terminal_width=100)
-        assert said.exit_code == 0
+        assert f"  {name} " in result.output
+        command_help = CliRunner().invoke(main, [name, "--help"], terminal_width=100)
+        assert command_help.exit_code == 0
         assert command.help
         for option in command.params:
-            described = getattr(option, "help", "a name says it")
+            described = getattr(option, "help", "an argument without help")
             assert described or option.name in {
                 "service",
                 "services",
@@ -182,11 +182,11 @@ def test_help_says_what_each_command_does():
             }, (name, option)
 
 
-def test_it_runs_as_a_module():
+def test_module_can_be_executed():
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "src/gitops")}
-    done = subprocess.run(
+    result = subprocess.run(
         (sys.executable, "-m", "gitops", "-C", str(ROOT), "bump", "--env", "dev"),
         capture_output=True, text=True, check=False, env=environment,
     )  # fmt: skip
-    assert done.returncode == 2
-    assert "give --from, or --service with --commit and --digest" in done.stderr
+    assert result.returncode == 2
+    assert "give --from, or --service with --commit and --digest" in result.stderr

@@ -1,0 +1,1 @@
+"""Tools for developers of this repository. No service and no image contains them."""
