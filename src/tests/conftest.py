@@ -69,7 +69,7 @@ def platform(shared_platform: Platform) -> Platform:
         server.start()
     for service in one.services:
         if not service.running:
-            service.revive()
+            service.respawn()
     eventually(lambda: all(service.ready() for service in one.services), what="ready")
     for queue in topology.QUEUES:
         one.rabbitmq.empty(queue.name, queue.dead_letters)

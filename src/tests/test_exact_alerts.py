@@ -53,7 +53,7 @@ def test_a_service_that_dies_in_the_middle(platform: Platform, victim: str, how:
     service = getattr(platform, victim)
     if how == "kill":
         service.kill()
-        service.revive()
+        service.respawn()
     else:
         service.restart()
     teller.join()
@@ -67,7 +67,7 @@ def test_the_analysis_killed_again_and_again(platform: Platform) -> None:
     teller.start()
     for _ in range(4):
         platform.analysis.kill()
-        platform.analysis.revive()
+        platform.analysis.respawn()
     teller.join()
     same_alerts(platform, users=users)
 

@@ -84,7 +84,7 @@ def test_services_that_start_before_the_servers(late_platform: Platform) -> None
     # Given that no server is there yet, when the services start
     platform = late_platform
     for service in platform.services:
-        service.revive()
+        service.respawn()
     # then they live, and say what they miss
     for dependency in NEEDS:
         eventually(partial(says_down, platform, dependency), what=f"{dependency} is down")

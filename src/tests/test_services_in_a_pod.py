@@ -8,7 +8,7 @@ import pytest
 
 from auditflow_local.service_process import ServiceProcess
 from auditflow_local.testing import Servers
-from auditflow_local.testing_pod import USER, as_in_a_pod, why_not
+from auditflow_local.testing_pod import USER, as_in_a_pod, unsupported_reason
 
 from .conftest import make_platform
 from .events import alerts_of, story, told
@@ -23,7 +23,7 @@ def confined(
     service_secrets: dict[str, str],
 ) -> Platform:
     """A platform of the test's own, confined."""
-    if reason := why_not():
+    if reason := unsupported_reason():
         pytest.skip(reason)
     for service in shared_platform.services:
         service.stop()  # or they would take what is meant for this one

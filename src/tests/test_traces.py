@@ -29,7 +29,7 @@ def traced(platform: Platform, collector: Collector) -> Iterator[Platform]:
     for service in platform.services:
         service.stop()
         service.variables.update(told)
-        service.revive()
+        service.respawn()
     eventually(lambda: all(service.ready() for service in platform.services), what="ready")
     yield platform
     for service in platform.services:
@@ -87,7 +87,7 @@ def test_a_collector_that_is_away_holds_nobody_up(platform: Platform) -> None:
     service.stop()
     service.variables["OTEL_EXPORTER_OTLP_ENDPOINT"] = "http://127.0.0.1:9"
     try:
-        service.revive()
+        service.respawn()
         eventually(service.ready, what="ready")
         # when events come in, and the process is told to stop
         platform.send([failed_login("alone", "alice")])

@@ -155,7 +155,7 @@ def test_broker_failure_is_reported_and_the_service_reconnects(
             before = len(load.confirmed)
             # and another service starts
             other = service_process(NAME, rabbitmq=rabbitmq, start=False)
-            other.revive()
+            other.respawn()
             with _client(other.url, headers) as client:
                 early = client.post("/generate_event", json={"event_type": "a"})
         finally:

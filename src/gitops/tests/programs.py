@@ -11,12 +11,12 @@ from auditflow_local import programs
 
 def kustomize() -> str:
     """The pinned Kustomize."""
-    return str(programs.built(programs.KUSTOMIZE))
+    return str(programs.build(programs.KUSTOMIZE))
 
 
 def actionlint() -> str:
     """The pinned actionlint."""
-    return str(programs.built(programs.ACTIONLINT))
+    return str(programs.build(programs.ACTIONLINT))
 
 
 def installed(name: str) -> str:

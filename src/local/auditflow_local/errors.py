@@ -1,16 +1,16 @@
-"""What can go wrong on one machine. Each text says what is wrong and the way out of it."""
+"""Errors of this package. Each text states what is wrong and what to do."""
 
 from pathlib import Path
 
 
 class LocalError(Exception):
-    """The root of everything this package raises on purpose; the text is meant to be read."""
+    """The root error of this package. The text is shown to the user."""
 
 
 class PackagesMissingError(LocalError):
-    """Programs are missing and cannot be installed from here.
+    """Programs are missing and cannot be installed.
 
-    ``command`` is what an administrator has to run.
+    ``command`` is the command for an administrator.
     """
 
     def __init__(self, packages: tuple[str, ...], why: str, command: str) -> None:
@@ -23,12 +23,12 @@ class PackagesMissingError(LocalError):
 
 
 class PortTakenError(LocalError):
-    """Another process listens where one of ours wants to."""
+    """Another process listens on a port that a component needs."""
 
     def __init__(self, port: int, *, name: str, holder: str | None, variable: str) -> None:
-        by = f"by {holder}" if holder else "by a process that this user cannot see"
+        by = f"by {holder}" if holder else "by a process of another user"
         super().__init__(
-            f"port {port}, wanted for {name}, is taken {by}.\n"
+            f"port {port}, needed by {name}, is used {by}.\n"
             f"Stop that process, or choose another port with {variable}, for example:\n\n"
             f"    make up {variable}={port + 1 if port < 65535 else port - 1}\n"
         )
@@ -38,7 +38,7 @@ class PortTakenError(LocalError):
 
 
 class StartError(LocalError):
-    """A process ended, or did not become ready, while it was being started."""
+    """A process ended or did not become ready during its start."""
 
     def __init__(self, name: str, why: str, log: Path) -> None:
         lines = last_lines(log)
@@ -49,11 +49,11 @@ class StartError(LocalError):
 
 
 class NotRunningError(LocalError):
-    """Something was asked of a server or a stack that is not running."""
+    """An operation needs a server or stack that is not running."""
 
 
 def last_lines(file: Path, count: int = 15) -> list[str]:
-    """The end of a log; it may be large, so only its last 16 KiB are read."""
+    """Return the last lines of a log. Reads at most the last 16 KiB."""
     try:
         with file.open("rb") as stream:
             stream.seek(max(0, file.stat().st_size - 16 * 1024))

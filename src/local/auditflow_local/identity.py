@@ -1,7 +1,7 @@
-"""Who a process is. A number alone is not enough: numbers are used again after a process ends.
+"""Identity of a process: pid and start time.
 
-So a process is its number and the moment it started (clock ticks since boot, which no change of
-the clock moves), and a signal goes through a pidfd, which cannot reach a successor.
+The kernel reuses pids. Therefore a process is identified by its pid and its start time in clock
+ticks since boot, and signals are sent through a pidfd, which never refers to a later process.
 """
 
 import json
@@ -18,19 +18,19 @@ import psutil
 
 @dataclass(frozen=True)
 class Identity:
-    """One process, for ever."""
+    """A process. ``started`` is in clock ticks since boot."""
 
     pid: int
     started: int
 
     @classmethod
     def of(cls, pid: int) -> Self | None:
-        """The process that has this number now, or None when none has, or only a zombie."""
+        """Return the process with this pid. None if there is none, or only a zombie."""
         try:
             stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
         except (FileNotFoundError, ProcessLookupError):
             return None
-        # The program's name, in brackets, may itself hold spaces and brackets.
+        # The program's name is in parentheses, and may contain spaces and parentheses.
         fields = stat.rpartition(")")[2].split()
         return None if fields[0] in "ZX" else cls(pid, int(fields[19]))
 
@@ -39,7 +39,7 @@ class Identity:
         return Identity.of(self.pid) == self
 
     def signal(self, number: signal.Signals) -> None:
-        """Send a signal, if this very process is still there."""
+        """Send a signal, if this process still runs."""
         with suppress(ProcessLookupError):
             handle = os.pidfd_open(self.pid)
             try:
@@ -48,32 +48,32 @@ class Identity:
             finally:
                 os.close(handle)
 
-    def family(self) -> list["Identity"]:
-        """This process and all that descend from it, eldest first."""
+    def process_tree(self) -> list["Identity"]:
+        """Return this process and all its descendants, parents first."""
         with suppress(psutil.NoSuchProcess):
             children = psutil.Process(self.pid).children(recursive=True)
             if self.alive:
-                return [self, *(one for child in children if (one := Identity.of(child.pid)))]
+                return [self, *filter(None, (Identity.of(child.pid) for child in children))]
         return []
 
     def memory(self) -> int:
-        """Resident bytes of this process and its descendants; shared pages count each time."""
+        """Return resident bytes of the process tree. Shared pages count once per process."""
         total = 0
-        for one in self.family():
+        for process in self.process_tree():
             with suppress(psutil.NoSuchProcess):
-                total += psutil.Process(one.pid).memory_info().rss
+                total += psutil.Process(process.pid).memory_info().rss
         return total
 
 
-def kill(family: Iterable[Identity]) -> None:
-    """SIGKILL every one of them."""
-    for one in family:
-        one.signal(signal.SIGKILL)
+def kill(processes: Iterable[Identity]) -> None:
+    """Send SIGKILL to every process."""
+    for process in processes:
+        process.signal(signal.SIGKILL)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Record:
-    """A process written down, so that another run of this program can find and end it."""
+    """A process on disk, so that a later run of this program can find and stop it."""
 
     name: str
     identity: Identity
@@ -89,13 +89,13 @@ class Record:
                 "stop_signal": self.stop_signal.name,
             }
         )
-        fresh = file.with_suffix(".new")
-        fresh.write_text(text + "\n", encoding="utf-8")
-        fresh.replace(file)
+        temporary = file.with_suffix(".new")
+        temporary.write_text(text + "\n", encoding="utf-8")
+        temporary.replace(file)
 
     @classmethod
     def read(cls, file: Path) -> Self | None:
-        """None when there is no record, or one that a full disk cut short."""
+        """Read a record. None if there is none, or if it is truncated."""
         try:
             data = json.loads(file.read_text(encoding="utf-8"))
             return cls(

@@ -1,4 +1,4 @@
-"""Where things are under `.auditflow/`, and the ports that a person may choose."""
+"""The folder `.auditflow/`, and the settings of `make up`."""
 
 import os
 from collections.abc import Mapping
@@ -11,15 +11,15 @@ from auditflow_local.errors import LocalError
 
 @dataclass(frozen=True)
 class PortChoice:
-    """A port of the stack: what it is for, the variable that changes it, what it is otherwise."""
+    """A port of the stack: its component, the variable that sets it, and the default."""
 
     name: str
     variable: str
     default: int
 
 
-#: Below 32768, so that no connection of another program gets one by chance; the servers are far
-#: from their usual ports, where a system service may run.
+#: Below 32768, where Linux assigns no port to a client connection. The servers do not use their
+#: standard ports, because a system service may use those.
 PORTS: Final = tuple(
     PortChoice(name, f"AUDITFLOW_PORT_{variable}", default)
     for name, variable, default in (
@@ -56,17 +56,17 @@ class Layout:
 
     @property
     def state(self) -> Path:
-        """Who is running the stack, and where it answers."""
+        """The process that runs the stack, and its ports."""
         return self.root / "run" / "stack.json"
 
     @property
     def lock(self) -> Path:
-        """Held by the process that runs the stack."""
+        """The process that runs the stack locks this file."""
         return self.root / "run" / "lock"
 
     @property
     def environment(self) -> Path:
-        """Variables for an operator's shell."""
+        """Variables for the shell of an operator."""
         return self.root / "env"
 
     def server(self, name: str) -> Path:
@@ -81,8 +81,8 @@ class Layout:
     def service_secrets(self, name: str) -> Path:
         return self.root / "run" / "secrets" / name
 
-    def shown(self, path: Path) -> str:
-        """A path as a person in the checkout would type it."""
+    def relative(self, path: Path) -> str:
+        """Return a path relative to the current folder if it is below it."""
         try:
             return str(path.relative_to(Path.cwd()))
         except ValueError:
@@ -91,28 +91,28 @@ class Layout:
 
 @dataclass(frozen=True)
 class Choices:
-    """What a person may choose by variables."""
+    """Settings of `make up`, from environment variables."""
 
     ports: Mapping[str, int]
     host: str = "127.0.0.1"
     #: Synthetic events per second.
     rate: str = "2"
-    #: Variables that go to every service as they are (LOG_LEVEL, OTEL_...).
+    #: Variables that every service receives unchanged (LOG_LEVEL, OTEL_...).
     passed: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def read(cls, environ: Mapping[str, str] | None = None) -> "Choices":
-        """From the environment; an empty variable is one that is not set.
+        """Read the environment. An empty variable counts as not set.
 
         Raises:
-            LocalError: a port is no port, or two are the same; names the variables.
+            LocalError: a port is invalid or used twice. The text names the variables.
         """
         environ = os.environ if environ is None else environ
         ports = {choice.name: _port(choice, environ) for choice in PORTS}
-        for one in PORTS:
-            same = [choice.variable for choice in PORTS if ports[choice.name] == ports[one.name]]
+        for port in set(ports.values()):
+            same = [choice.variable for choice in PORTS if ports[choice.name] == port]
             if len(same) > 1:
-                raise LocalError(f"{' and '.join(same)} are the same port, {ports[one.name]}")
+                raise LocalError(f"{' and '.join(same)} are the same port, {port}")
         return cls(
             ports=ports,
             host=environ.get("AUDITFLOW_HOST") or cls.host,

@@ -1,4 +1,4 @@
-"""Logs for people: the services' JSON lines as sentences, the servers' lines as they are."""
+"""Readable logs: the services' JSON lines as text, the servers' lines unchanged."""
 
 import json
 import time
@@ -11,30 +11,30 @@ from rich.markup import escape
 from auditflow_local.errors import last_lines
 
 _COLOURS: Final = {"debug": "dim", "warning": "yellow", "error": "red", "critical": "bold red"}
-#: Said by the line's beginning already, or of no use to a reader on one machine.
-_LEFT_OUT: Final = frozenset(
+#: Fields that the start of the line already shows, or that do not help on one machine.
+_OMITTED: Final = frozenset(
     {"timestamp", "level", "event", "service", "logger", "environment", "exception"}
 )
-_LOOK_SECONDS: Final = 0.25
+_POLL_SECONDS: Final = 0.25
 
 
 def pretty(name: str, line: str) -> str:
-    """One line of a log as rich markup, with the name of who said it in front."""
-    front = f"[cyan]{escape(name):<24}[/]"
+    """Return a log line as rich markup, with the component's name first."""
+    prefix = f"[cyan]{escape(name):<24}[/]"
     try:
         data = json.loads(line)
     except ValueError:
         data = None
     if not isinstance(data, dict) or "event" not in data:
-        return f"{front} {escape(line)}"
-    return f"{front} {_sentence(data)}"
+        return f"{prefix} {escape(line)}"
+    return f"{prefix} {_text(data)}"
 
 
-def _sentence(data: dict[str, Any]) -> str:
+def _text(data: dict[str, Any]) -> str:
     level = str(data.get("level", "info")).lower()
     at = str(data.get("timestamp", ""))
     clock = at.partition("T")[2][:12] or at
-    rest = " ".join(f"{key}={value}" for key, value in data.items() if key not in _LEFT_OUT)
+    rest = " ".join(f"{key}={value}" for key, value in data.items() if key not in _OMITTED)
     colour = _COLOURS.get(level, "default")
     text = f"[dim]{escape(clock)}[/] [{colour}]{level:<8} {escape(str(data['event']))}[/]"
     text += f" [dim]{escape(rest)}[/]" if rest else ""
@@ -44,31 +44,31 @@ def _sentence(data: dict[str, Any]) -> str:
 
 
 def tail(files: dict[str, Path], count: int) -> Iterator[tuple[str, str]]:
-    """The last lines of each, as (name, line)."""
+    """Yield the last lines of each log as (name, line)."""
     for name, file in files.items():
         for line in last_lines(file, count):
             yield name, line
 
 
 def follow(files: dict[str, Path]) -> Iterator[tuple[str, str]]:
-    """Lines as they are written, for ever; also of a file that comes later or is put aside."""
-    places = {name: _size(file) for name, file in files.items()}
+    """Yield new lines, without end. Also follows files that are created later or renamed."""
+    offsets = {name: _size(file) for name, file in files.items()}
     while True:
         for name, file in files.items():
             size = _size(file)
-            start = 0 if size < places[name] else places[name]
+            start = 0 if size < offsets[name] else offsets[name]
             if size == start:
-                places[name] = size
+                offsets[name] = size
                 continue
             with file.open("rb") as stream:
                 stream.seek(start)
                 text = stream.read()
-            # A line that is half written waits for its end.
-            whole, _, _ = text.rpartition(b"\n")
-            places[name] = start + (len(whole) + 1 if whole else 0)
-            for line in whole.decode(errors="replace").splitlines():
+            # An incomplete last line is read again later.
+            complete, _, _ = text.rpartition(b"\n")
+            offsets[name] = start + (len(complete) + 1 if complete else 0)
+            for line in complete.decode(errors="replace").splitlines():
                 yield name, line
-        time.sleep(_LOOK_SECONDS)
+        time.sleep(_POLL_SECONDS)
 
 
 def _size(file: Path) -> int:

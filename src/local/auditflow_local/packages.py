@@ -1,6 +1,6 @@
-"""The programs that come from the system's packages: which are missing, and installing only those.
+"""System packages: finds and installs the missing ones.
 
-Installing must not start or enable anything: what runs on this machine is not ours to change.
+The installation must not start or enable a service of the system.
 """
 
 import os
@@ -18,7 +18,7 @@ from auditflow_local.servers import postgres_programs
 
 @dataclass(frozen=True)
 class Package:
-    """A Debian package, how to see that what we need of it is there, and its system services."""
+    """A Debian package, a check for its programs, and its system services."""
 
     name: str
     present: Callable[[], bool]
@@ -26,7 +26,7 @@ class Package:
 
 
 def _program(*names: str) -> Callable[[], bool]:
-    # Debian's servers are in /usr/sbin, which is not in everybody's PATH.
+    # Debian's servers are in /usr/sbin, which is not in the PATH of every user.
     path = os.pathsep.join(
         (os.environ.get("PATH", os.defpath), "/usr/sbin", "/usr/lib/rabbitmq/bin")
     )
@@ -42,9 +42,9 @@ SERVERS: Final = (
     Package("redis-server", _program("redis-server"), ("redis-server.service",)),
     Package("postgresql", lambda: bool(postgres_programs.installed()), ("postgresql.service",)),
 )
-#: What the tests of the user interface drive.
+#: For the tests of the user interface.
 BROWSER: Final = (Package("chromium", _program("chromium", "chromium-browser", "google-chrome")),)
-#: What the tests of the alert rules ask, promtool among it.
+#: For the tests of the alert rules: Prometheus with promtool, and the exporters.
 PROMETHEUS: Final = (
     Package("prometheus", _program("promtool"), ("prometheus.service",)),
     Package(
@@ -58,34 +58,34 @@ PROMETHEUS: Final = (
         ("prometheus-redis-exporter.service",),
     ),
 )
-#: Whose amtool says where an alert would go.
+#: For the tests of alert routes: Alertmanager with amtool.
 ALERTMANAGER: Final = (
     Package("prometheus-alertmanager", _program("amtool"), ("prometheus-alertmanager.service",)),
 )
-#: With what backups leave the node.
+#: For the tests of backups to S3.
 RCLONE: Final = (Package("rclone", _program("rclone")),)
-#: All that only tests need.
+#: All packages that only tests need.
 TESTS: Final = (*BROWSER, *PROMETHEUS, *ALERTMANAGER, *RCLONE)
 
 _POLICY: Final = Path("/usr/sbin/policy-rc.d")
-#: Says that a policy is ours, so that one left by a run that was killed is removed by the next.
-_OURS: Final = "# AuditFlow, while it installs packages: start no service."
+#: Marks the policy file of this program, so that the next run removes it after a killed run.
+_MARKER: Final = "# AuditFlow, while it installs packages: start no service."
 _CLUSTERS: Final = Path("/etc/postgresql-common/createcluster.conf")
 _SYSTEMD: Final = Path("/run/systemd/system")
 _LISTS: Final = Path("/var/lib/apt/lists")
 
 
 def missing(packages: Sequence[Package]) -> tuple[Package, ...]:
-    """Those of which something that we need is not there."""
+    """Return the packages with missing programs."""
     return tuple(package for package in packages if not package.present())
 
 
 def ensure(packages: Sequence[Package] = SERVERS) -> tuple[str, ...]:
-    """Install what is missing; the names of what was installed.
+    """Install the missing packages. Returns their names.
 
     Raises:
-        PackagesMissingError: it cannot be done from here; says why, and what to run instead.
-        LocalError: apt-get tried and failed; with what it said.
+        PackagesMissingError: this user cannot install them. The text has the command to run.
+        LocalError: apt-get failed. The text contains its output.
     """
     wanted = missing(packages)
     if not wanted:
@@ -94,13 +94,13 @@ def ensure(packages: Sequence[Package] = SERVERS) -> tuple[str, ...]:
     _Apt(_become_root(names)).install(wanted)
     if still := missing(wanted):
         raise LocalError(
-            f"{', '.join(one.name for one in still)}: installed, but its programs are not found"
+            f"{', '.join(package.name for package in still)}: installed, but programs are missing"
         )
     return names
 
 
 def _become_root(names: tuple[str, ...]) -> tuple[str, ...]:
-    """What stands before a command that needs root: nothing, or sudo."""
+    """Return the prefix of a command that needs root: nothing, or sudo."""
     command = f"apt-get install --no-install-recommends {' '.join(names)}"
     if shutil.which("apt-get") is None:
         raise PackagesMissingError(
@@ -114,12 +114,12 @@ def _become_root(names: tuple[str, ...]) -> tuple[str, ...]:
         raise PackagesMissingError(names, "this user is not root and there is no sudo", command)
     allowed = subprocess.run(("sudo", "-v"), check=False).returncode == 0
     if not allowed:
-        raise PackagesMissingError(names, "sudo did not let this user in", f"sudo {command}")
+        raise PackagesMissingError(names, "this user may not use sudo", f"sudo {command}")
     return ("sudo",)
 
 
 class _Apt:
-    """apt-get, kept from starting anything."""
+    """apt-get that starts no service."""
 
     def __init__(self, root: tuple[str, ...]) -> None:
         self._root = root
@@ -127,35 +127,35 @@ class _Apt:
     def install(self, packages: Sequence[Package]) -> None:
         if not any(_LISTS.glob("*_Packages*")):
             self._apt("update")
-        units = [unit for one in packages for unit in one.units if not self._known(unit)]
-        with self._nothing_starts():
+        units = [unit for package in packages for unit in package.units if not self._known(unit)]
+        with self._no_service_starts():
             try:
-                self._apt("install", *(one.name for one in packages))
+                self._apt("install", *(package.name for package in packages))
             except LocalError:
-                # Lists that are old name versions which the mirror no longer has.
+                # Outdated package lists name versions that the mirror no longer has.
                 self._apt("update")
-                self._apt("install", *(one.name for one in packages))
+                self._apt("install", *(package.name for package in packages))
         if _SYSTEMD.exists():
             for unit in units:
                 self._run("systemctl", "--quiet", "disable", unit)
 
     def _known(self, unit: str) -> bool:
-        """Whether systemd had the service before us; then its state is somebody's decision."""
+        """Return whether systemd had the service before. Then its state is not changed."""
         return _SYSTEMD.exists() and self._run("systemctl", "cat", unit).returncode == 0
 
     @contextmanager
-    def _nothing_starts(self) -> Iterator[None]:
-        # Left in place when somebody has an own policy; the services are disabled either way.
-        ours = not _POLICY.exists() or _OURS in _POLICY.read_text(encoding="utf-8")
-        if ours:
-            self._write(_POLICY, f"#!/bin/sh\n{_OURS}\nexit 101\n", "0755")
+    def _no_service_starts(self) -> Iterator[None]:
+        # An existing policy of the system is kept. The services are disabled in any case.
+        is_ours = not _POLICY.exists() or _MARKER in _POLICY.read_text(encoding="utf-8")
+        if is_ours:
+            self._write(_POLICY, f"#!/bin/sh\n{_MARKER}\nexit 101\n", "0755")
         if not _CLUSTERS.exists():
-            # Debian would make a cluster "main" on port 5432: a server that nobody asked for.
+            # Otherwise Debian creates a cluster "main" with a server on port 5432.
             self._write(_CLUSTERS, "create_main_cluster = false\n", "0644")
         try:
             yield
         finally:
-            if ours:
+            if is_ours:
                 self._run("rm", "-f", str(_POLICY))
 
     def _write(self, file: Path, text: str, mode: str) -> None:
@@ -176,8 +176,8 @@ class _Apt:
             *arguments,
         )
         if done.returncode:
-            said = "\n".join((done.stdout + done.stderr).strip().splitlines()[-15:])
-            raise LocalError(f"apt-get {' '.join(arguments)} failed:\n{said}")
+            output = "\n".join((done.stdout + done.stderr).strip().splitlines()[-15:])
+            raise LocalError(f"apt-get {' '.join(arguments)} failed:\n{output}")
 
     def _run(self, *argv: str, text: str = "") -> subprocess.CompletedProcess[str]:
         return subprocess.run(

@@ -1,4 +1,4 @@
-"""What is said when all is ready: where to look, and how to go on."""
+"""The summary that is printed when everything is ready: addresses and next steps."""
 
 from collections.abc import Mapping
 
@@ -7,14 +7,13 @@ from rich.markup import escape
 from rich.panel import Panel
 from rich.table import Table
 
-from auditflow_local import secrets, services
+from auditflow_local import services
 from auditflow_local.layout import Layout
 from auditflow_local.servers import prometheus
 
 
 def ready(layout: Layout, ports: Mapping[str, int], *, detached: bool) -> RenderableType:
-    """The closing panel. It shows the password of this machine's own dashboard."""
-    store = secrets.Store(layout.secrets)
+    """Return the summary. It names the files of passwords and tokens, and never their contents."""
     dashboard, api, ingest, analysis = (
         f"http://localhost:{ports[service.name]}"
         for service in (
@@ -24,25 +23,27 @@ def ready(layout: Layout, ports: Mapping[str, int], *, detached: bool) -> Render
             services.ANALYSIS,
         )
     )
-    environment = layout.shown(layout.environment)
+    environment = layout.relative(layout.environment)
+    secrets = layout.relative(layout.secrets)
     lines = Table.grid(padding=(0, 2))
     lines.add_column(style="bold", no_wrap=True)
     lines.add_column(overflow="fold")
     for name, text in (
         ("Dashboard", dashboard),
         ("  user", services.DASHBOARD_USER),
-        ("  password", store.get("DASHBOARD_PASSWORD")),
+        ("  password", f"cat {secrets}/DASHBOARD_PASSWORD"),
         ("API", f"{api}/alerts   pages: {api}/docs   {api}/openapi.json"),
-        ("  token", store.get("API_TOKEN")),
-        ("Ingest", f"{ingest}   with the token INGEST_TOKEN in {environment}"),
+        ("  token", f"cat {secrets}/API_TOKEN"),
+        ("Ingest", ingest),
+        ("  token", f"cat {secrets}/INGEST_TOKEN"),
         ("Analysis", analysis),
         ("Metrics", "\n".join(f"{url}/metrics" for url in (dashboard, api, ingest, analysis))),
         ("  broker", f"http://localhost:{ports['rabbitmq metrics']}/metrics"),
         ("Prometheus", _prometheus(ports)),
         ("Dead letters", f"(set -a; . {environment}; .venv/bin/auditflow dlq list)"),
-        ("Logs", f"make logs   or the files in {layout.shown(layout.logs)}/"),
-        ("Stop", "make down" if detached else "Ctrl-C here, or `make down` elsewhere"),
-        ("", "The data stay until `make reset`."),
+        ("Logs", f"make logs   or the files in {layout.relative(layout.logs)}/"),
+        ("Stop", "make down" if detached else "Ctrl-C, or `make down` in another terminal"),
+        ("", "The data are kept until `make reset`."),
     ):
         lines.add_row(name, escape(text))
     return Panel(lines, title="AuditFlow is ready", border_style="green", expand=False)
@@ -50,16 +51,16 @@ def ready(layout: Layout, ports: Mapping[str, int], *, detached: bool) -> Render
 
 def _prometheus(ports: Mapping[str, int]) -> str:
     if prometheus.installed(prometheus.PROGRAM):
-        return f"http://localhost:{ports['prometheus']}/alerts   the rules of monitoring/rules"
-    return "not on this machine; with the package prometheus, `make up` starts it too"
+        return f"http://localhost:{ports['prometheus']}/alerts   with the rules in monitoring/rules"
+    return "not installed; if the package prometheus is installed, `make up` starts it"
 
 
 def show(console: Console, layout: Layout, ports: Mapping[str, int], *, detached: bool) -> None:
-    """Print the panel, and below it, free to be copied, a first thing to try."""
+    """Print the summary and an example command that can be copied."""
     console.print(ready(layout, ports, detached=detached), soft_wrap=False)
     ingest = f"http://localhost:{ports[services.GENERATOR.name]}"
-    console.print("\nThree of these within a minute are an alert:\n")
-    console.print(_example(ingest, layout.shown(layout.environment)) + "\n", markup=False)
+    console.print("\nRun this three times within a minute to raise an alert:\n")
+    console.print(_example(ingest, layout.relative(layout.environment)) + "\n", markup=False)
 
 
 def _example(ingest: str, environment: str) -> str:

@@ -1,4 +1,4 @@
-"""Ports: whether one is free, who holds it, and free ones for tests."""
+"""Ports: checks whether a port is free, finds its process, and picks free ports for tests."""
 
 import fcntl
 import os
@@ -14,15 +14,14 @@ import psutil
 from auditflow_local.errors import LocalError, PortTakenError
 
 LOOPBACK: Final = "127.0.0.1"
-#: Below the range from which Linux takes the near end of connections (32768), so that a port
-#: chosen here is not taken by a connection before its server listens.
+#: Below 32768, where Linux assigns no port to a client connection before the server listens.
 _RANGE: Final = range(20100, 29900)
-#: Locks of the ports that this process has chosen. They end with the process.
-_held: list[int] = []
+#: Locks of the ports that this process picked. The kernel releases them with the process.
+_locks: list[int] = []
 
 
 def is_free(port: int, host: str = LOOPBACK) -> bool:
-    """Whether a server could listen there now."""
+    """Return whether a server could listen on the port."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -33,32 +32,32 @@ def is_free(port: int, host: str = LOOPBACK) -> bool:
 
 
 def holder(port: int) -> str | None:
-    """Who listens on a port, as "name (process 123)"; None when /proc does not tell this user."""
+    """Return the listening process as "name (process 123)". None if it is not visible."""
     with suppress(psutil.AccessDenied):
         for connection in psutil.net_connections(kind="tcp"):
-            here = connection.laddr and connection.laddr.port == port
-            if here and connection.status == psutil.CONN_LISTEN and connection.pid:
+            matches = connection.laddr and connection.laddr.port == port
+            if matches and connection.status == psutil.CONN_LISTEN and connection.pid:
                 with suppress(psutil.NoSuchProcess):
                     return f"{psutil.Process(connection.pid).name()} (process {connection.pid})"
     return None
 
 
-def require(port: int, *, name: str, variable: str, host: str = LOOPBACK) -> None:
-    """Nothing, if a port is free.
+def require_free(port: int, *, name: str, variable: str, host: str = LOOPBACK) -> None:
+    """Check that a port is free.
 
     Raises:
-        PortTakenError: it says who has the port, and which variable changes ours.
+        PortTakenError: the text names the process and the variable that changes the port.
     """
     if not is_free(port, host):
         raise PortTakenError(port, name=name, holder=holder(port), variable=variable)
 
 
 def pick() -> int:
-    """A free port for a test; no other call, in this process or another, gives it as well."""
+    """Return a free port for a test. No other call in any process returns the same port."""
     folder = Path(tempfile.gettempdir()) / f"auditflow-ports-{os.getuid()}"
     folder.mkdir(mode=0o700, exist_ok=True)
     for _ in range(500):
-        port = random.choice(_RANGE)  # noqa: S311 - any number will do
+        port = random.choice(_RANGE)  # noqa: S311 - not for security
         if is_free(port) and _lock(folder / str(port)):
             return port
     raise LocalError("there is no free port between 20100 and 29900")
@@ -71,5 +70,5 @@ def _lock(file: Path) -> bool:
     except BlockingIOError:
         os.close(handle)
         return False
-    _held.append(handle)
+    _locks.append(handle)
     return True

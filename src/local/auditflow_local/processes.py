@@ -1,4 +1,4 @@
-"""A child process that is looked after: its environment, its log, its orderly end."""
+"""Child processes: environment, log file, pid record, stop."""
 
 import http.client
 import os
@@ -16,10 +16,10 @@ from auditflow_local import identity
 from auditflow_local.errors import StartError
 from auditflow_local.identity import Identity, Record
 
-#: A log that is larger than this when its process starts is put aside as "<name>.log.1".
+#: A log that is larger than this when its process starts is renamed to "<name>.log.1".
 LOG_BYTES: Final = 10 * 1024 * 1024
-#: Variables that a child may see of ours. The rest of a person's environment (PGHOST, PG_PASSWORD,
-#: PYTHONPATH) must not change what it does.
+#: Variables that a child inherits. Other variables of the user (PGHOST, PYTHONPATH) must not change
+#: its behaviour.
 INHERITED: Final = (
     "HOME",
     "HTTPS_PROXY",
@@ -39,24 +39,24 @@ POLL_SECONDS: Final = 0.05
 
 
 def environment(**variables: str) -> dict[str, str]:
-    """A child's environment: the few variables of ours that are harmless, and these."""
-    kept = {name: os.environ[name] for name in INHERITED if name in os.environ}
-    return {"LANG": "C.UTF-8", **kept, **variables}
+    """Return the environment of a child: the inherited variables and ``variables``."""
+    inherited = {name: os.environ[name] for name in INHERITED if name in os.environ}
+    return {"LANG": "C.UTF-8", **inherited, **variables}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Command:
-    """What is to be run."""
+    """A program to run."""
 
     argv: tuple[str, ...]
     env: Mapping[str, str] = field(default_factory=environment)
     folder: Path | None = None
-    #: The user that it runs as; None is the user that we are.
+    #: The user that runs it. None means the current user.
     user: str | None = None
 
 
 class Child:
-    """One process, in a session of its own so that a terminal's Ctrl-C does not reach it."""
+    """A process in its own session, so that Ctrl-C in a terminal does not reach it."""
 
     def __init__(
         self,
@@ -81,7 +81,7 @@ class Child:
 
     @property
     def exit_code(self) -> int | None:
-        """None while it runs, and before its first start; minus a signal's number, or the code."""
+        """The exit code or negative signal number. None while it runs and before its start."""
         return self._process.poll() if self._process else None
 
     @property
@@ -89,9 +89,9 @@ class Child:
         return self._process.pid if self._process and self.running else None
 
     def spawn(self, command: Command) -> None:
-        """Start it; an earlier run that is still there, even of a program now gone, ends first."""
+        """Start it. A process of an earlier run that still runs is stopped first."""
         self.stop()
-        end_recorded(self.record, seconds=self.stop_seconds)
+        stop_recorded(self.record, seconds=self.stop_seconds)
         self.log.parent.mkdir(parents=True, exist_ok=True)
         with suppress(FileNotFoundError):
             if self.log.stat().st_size > LOG_BYTES:
@@ -118,10 +118,10 @@ class Child:
             )
 
     def wait_ready(self, ready: Callable[[], bool], *, seconds: float) -> None:
-        """Return once ``ready()`` is true.
+        """Return when ``ready()`` is true.
 
         Raises:
-            StartError: it ended, or was not ready in time; the text holds the end of its log.
+            StartError: it ended, or was not ready in time. The text contains the end of its log.
         """
         deadline = time.monotonic() + seconds
         while not ready():
@@ -132,10 +132,10 @@ class Child:
             time.sleep(POLL_SECONDS)
 
     def wait(self, *, seconds: float) -> None:
-        """Return once it has ended with code 0.
+        """Return when it has ended with code 0.
 
         Raises:
-            StartError: it ended otherwise, or not in time; the text holds the end of its log.
+            StartError: another code, or not in time. The text contains the end of its log.
         """
         if self._process is None:
             return
@@ -144,53 +144,53 @@ class Child:
         except subprocess.TimeoutExpired:
             self.kill()
             raise StartError(self.name, f"did not end in {seconds:.0f} s", self.log) from None
-        self._forget()
+        self._remove_record()
         if code:
             raise StartError(self.name, f"ended with code {code}", self.log)
 
     def stop(self) -> None:
-        """Ask it to end; after ``stop_seconds`` make it."""
+        """Send the stop signal, and SIGKILL after ``stop_seconds``."""
         if self._process and self.running:
             self._process.send_signal(self.stop_signal)
             try:
                 self._process.wait(self.stop_seconds)
             except subprocess.TimeoutExpired:
                 self.kill()
-        self._forget()
+        self._remove_record()
 
     def kill(self) -> None:
-        """SIGKILL it and all that descend from it, and wait until none of them is there."""
+        """Send SIGKILL to it and all descendants, and wait until they have ended."""
         if self._process and self._identity:
-            family = self._identity.family()
-            identity.kill(family)
+            tree = self._identity.process_tree()
+            identity.kill(tree)
             self._process.wait()
-            _wait_gone(family, seconds=10)
-        self._forget()
+            _wait_ended(tree, seconds=10)
+        self._remove_record()
 
-    def _forget(self) -> None:
-        """Remove the record, unless it is of a process that is not ours and may still run."""
+    def _remove_record(self) -> None:
+        """Remove the record, unless it belongs to another process, which may still run."""
         record = Record.read(self.record)
         if record is None or record.identity == self._identity:
             self.record.unlink(missing_ok=True)
 
 
-def end_recorded(file: Path, *, seconds: float = 10.0) -> str | None:
-    """End the process that a record names, if it still runs; its name when there was one."""
+def stop_recorded(file: Path, *, seconds: float = 10.0) -> str | None:
+    """Stop the process of a record. Returns its name, or None if it did not run."""
     record = Record.read(file)
     if record is None or not record.identity.alive:
         file.unlink(missing_ok=True)
         return None
-    family = record.identity.family()
+    tree = record.identity.process_tree()
     record.identity.signal(record.stop_signal)
-    if not _wait_gone(family, seconds=seconds):
-        identity.kill(family)
-        _wait_gone(family, seconds=seconds)
+    if not _wait_ended(tree, seconds=seconds):
+        identity.kill(tree)
+        _wait_ended(tree, seconds=seconds)
     file.unlink(missing_ok=True)
     return record.name
 
 
 def http_ok(host: str, port: int, path: str = "/readyz", *, seconds: float = 2.0) -> bool:
-    """Whether a GET is answered with 200."""
+    """Return whether a GET request gets the status 200."""
     connection = http.client.HTTPConnection(host, port, timeout=seconds)
     try:
         connection.request("GET", path)
@@ -202,16 +202,16 @@ def http_ok(host: str, port: int, path: str = "/readyz", *, seconds: float = 2.0
 
 
 def as_user(name: str | None) -> dict[str, Any]:
-    """Arguments of ``Popen`` that make a program run as another user, and in no group of ours."""
+    """Return arguments of ``Popen`` that run a program as another user without our groups."""
     if name is None:
         return {}
     account = pwd.getpwnam(name)
     return {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []}
 
 
-def _wait_gone(family: list[Identity], *, seconds: float) -> bool:
+def _wait_ended(tree: list[Identity], *, seconds: float) -> bool:
     deadline = time.monotonic() + seconds
-    while any(one.alive for one in family):
+    while any(process.alive for process in tree):
         if time.monotonic() > deadline:
             return False
         time.sleep(POLL_SECONDS)

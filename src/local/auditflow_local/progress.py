@@ -1,4 +1,4 @@
-"""What a person sees while things start and stop: a line for each step, with its time."""
+"""Progress output: one line for each step, with its duration."""
 
 import time
 from collections.abc import Iterator
@@ -11,18 +11,18 @@ from rich.status import Status
 
 
 class Progress:
-    """Lines on the terminal; in a log the same lines without colour and movement."""
+    """Prints steps. Without a terminal, the lines have no colour and no spinner."""
 
     def __init__(self, console: Console | None = None) -> None:
         self.console = console or Console(highlight=False, soft_wrap=True)
-        self._under_way: list[str] = []
+        self._running: list[str] = []
         self._status: Status | None = None
         self._lock = Lock()
 
     @contextmanager
     def step(self, text: str) -> Iterator[None]:
-        """One step. Several may be under way at once."""
-        began = time.monotonic()
+        """Print a step with its duration. Several steps may run in parallel."""
+        start = time.monotonic()
         self._show(text, on=True)
         try:
             yield
@@ -31,14 +31,14 @@ class Progress:
             self.console.print(f" [red]✗[/] {escape(text)}")
             raise
         self._show(text, on=False)
-        self.console.print(f" [green]✓[/] {escape(text):<44} {time.monotonic() - began:5.1f} s")
+        self.console.print(f" [green]✓[/] {escape(text):<44} {time.monotonic() - start:5.1f} s")
 
-    def say(self, text: str) -> None:
-        """A remark."""
+    def info(self, text: str) -> None:
+        """Print a message."""
         self.console.print(f" [yellow]•[/] {escape(text)}")
 
     def pause(self) -> None:
-        """Nothing moves from now on, so that another program may ask for a password."""
+        """Stop the spinner, so that another program can ask for a password."""
         with self._lock:
             if self._status:
                 self._status.stop()
@@ -47,12 +47,12 @@ class Progress:
     def _show(self, text: str, *, on: bool) -> None:
         with self._lock:
             if on:
-                self._under_way.append(text)
+                self._running.append(text)
             else:
-                self._under_way.remove(text)
+                self._running.remove(text)
             if not self.console.is_terminal:
                 return
-            if not self._under_way:
+            if not self._running:
                 if self._status:
                     self._status.stop()
                     self._status = None
@@ -60,4 +60,4 @@ class Progress:
             if self._status is None:
                 self._status = self.console.status("")
                 self._status.start()
-            self._status.update(", ".join(map(escape, self._under_way)))
+            self._status.update(", ".join(map(escape, self._running)))

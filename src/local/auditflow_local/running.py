@@ -1,4 +1,4 @@
-"""The process that runs the stack: in the foreground, or on its own behind a log."""
+"""The process that runs the stack: in the foreground, or in the background with a log file."""
 
 import os
 import signal
@@ -22,40 +22,40 @@ from auditflow_local.state import State
 
 
 def run(layout: Layout, choices: Choices, console: Console) -> int:
-    """Start, watch until SIGINT or SIGTERM, stop. The exit code: 0, or 1 if it could not start.
+    """Start the stack, supervise it until SIGINT or SIGTERM, and stop it. Returns the exit code.
 
     Raises:
-        LocalError: it could not start; everything has been stopped again.
+        LocalError: it did not start. Everything was stopped again.
     """
-    secrets.private(layout.root)
-    began = time.monotonic()
+    secrets.make_private(layout.root)
+    start = time.monotonic()
     progress = Progress(console)
     with _signals_interrupt():
-        _say_state(layout, choices, "starting")
+        _write_state(layout, choices, "starting")
         stack = Stack(layout, choices, progress)
         try:
             stack.start()
             stack.watch()
-            _say_state(layout, choices, "ready")
-            console.print(f"\n All ready after {time.monotonic() - began:.1f} s\n")
+            _write_state(layout, choices, "ready")
+            console.print(f"\n All ready after {time.monotonic() - start:.1f} s\n")
             panel.show(console, layout, choices.ports, detached=False)
             while True:
                 signal.pause()
         except KeyboardInterrupt:
-            console.print("\n Stopping; once more Ctrl-C ends it at once")
+            console.print("\n Stopping. Press Ctrl-C again to kill everything at once.")
         finally:
-            _say_state(layout, choices, "stopping")
-            _end(stack)
+            _write_state(layout, choices, "stopping")
+            _stop(stack)
             layout.state.unlink(missing_ok=True)
-    console.print(" Stopped. The data are still there.")
+    console.print(" Stopped. The data are kept.")
     return 0
 
 
 def detach(layout: Layout, console: Console) -> Mapping[str, int]:
-    """Start the stack as a process of its own, show its steps, return its ports when it is ready.
+    """Start the stack in the background, print its steps, and return its ports when it is ready.
 
     Raises:
-        LocalError: it could not start. Its log has said why, and so has the console.
+        LocalError: it did not start. The log and the console show the reason.
     """
     log = layout.log("stack")
     log.parent.mkdir(parents=True, exist_ok=True)
@@ -67,16 +67,16 @@ def detach(layout: Layout, console: Console) -> Mapping[str, int]:
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-    shown = 0
+    printed = 0
     while True:
         ended = process.poll() is not None
         current = State.read(layout)
         ready = current is not None and current.pid == process.pid and current.phase == "ready"
         steps = log.read_text(encoding="utf-8", errors="replace").split("\n All ready", 1)[0]
-        whole = steps.rfind("\n") + 1
-        if whole > shown:
-            console.print(steps[shown:whole], end="", markup=False)
-            shown = whole
+        complete = steps.rfind("\n") + 1
+        if complete > printed:
+            console.print(steps[printed:complete], end="", markup=False)
+            printed = complete
         if ready and current:
             return current.ports
         if ended:
@@ -84,12 +84,12 @@ def detach(layout: Layout, console: Console) -> Mapping[str, int]:
         time.sleep(0.1)
 
 
-def ask_to_stop(current: State) -> None:
-    """SIGTERM to the process that runs the stack."""
+def request_stop(current: State) -> None:
+    """Send SIGTERM to the process that runs the stack."""
     current.identity.signal(signal.SIGTERM)
 
 
-def _end(stack: Stack) -> None:
+def _stop(stack: Stack) -> None:
     try:
         stack.stop()
     except KeyboardInterrupt:
@@ -99,26 +99,28 @@ def _end(stack: Stack) -> None:
         raise
 
 
-def _say_state(layout: Layout, choices: Choices, phase: str) -> None:
-    me = Identity.of(os.getpid())
-    if me is None:
-        raise LocalError("/proc does not know this process; is it mounted?")
-    State(pid=me.pid, started=me.started, phase=phase, ports=dict(choices.ports)).write(layout)
+def _write_state(layout: Layout, choices: Choices, phase: str) -> None:
+    identity = Identity.of(os.getpid())
+    if identity is None:
+        raise LocalError("/proc does not contain this process; is it mounted?")
+    State(pid=identity.pid, started=identity.started, phase=phase, ports=dict(choices.ports)).write(
+        layout
+    )
 
 
 @contextmanager
 def _signals_interrupt() -> Iterator[None]:
-    """SIGTERM and a closed terminal end the stack as Ctrl-C does."""
+    """SIGTERM and SIGHUP stop the stack like Ctrl-C."""
 
     def interrupt(number: int, frame: FrameType | None) -> NoReturn:
         raise KeyboardInterrupt
 
-    before = {
+    previous = {
         number: signal.signal(number, interrupt)
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     }
     try:
         yield
     finally:
-        for number, handler in before.items():
+        for number, handler in previous.items():
             signal.signal(number, handler)

@@ -1,4 +1,4 @@
-"""One of the four services as a process."""
+"""A service as a process."""
 
 from collections.abc import Callable, Mapping
 from ipaddress import IPv4Address
@@ -7,18 +7,18 @@ from typing import Final
 
 from auditflow_local import services
 from auditflow_local.processes import Child, Command, http_ok
-from auditflow_local.services import Service, Surroundings
+from auditflow_local.services import Dependencies, Service
 
 _START_SECONDS: Final = 60.0
 
 
 class ServiceProcess:
-    """A service: as ``Server`` is for the servers, so is this for what we wrote."""
+    """A service with the same operations as ``Server``."""
 
     def __init__(
         self,
         service: Service,
-        around: Surroundings,
+        dependencies: Dependencies,
         *,
         port: int,
         log: Path,
@@ -28,14 +28,14 @@ class ServiceProcess:
         variables: Mapping[str, str] | None = None,
         confine: Callable[[Command], Command] | None = None,
     ) -> None:
-        """``confine`` changes the command, to run it in surroundings of its own."""
+        """``confine`` changes the command, for example to run it as another user."""
         self.name = service.name
         self.port = port
-        # Where it is asked, when it listens everywhere.
+        # The address for requests, also when the service listens on all addresses.
         self.host = "127.0.0.1" if host == str(IPv4Address(0)) else host
         self.variables = dict(variables or {})
         self._service = service
-        self._around = around
+        self._dependencies = dependencies
         self._bind = host
         self._secrets_folder = secrets_folder
         self._confine = confine
@@ -59,37 +59,37 @@ class ServiceProcess:
 
     @property
     def exit_code(self) -> int | None:
-        """None while it runs and before its first start; minus a signal's number, or the code."""
+        """The exit code or negative signal number. None while it runs and before its start."""
         return self._child.exit_code
 
     def ready(self) -> bool:
-        """Whether it says that it and all that it needs are well."""
+        """Return whether the service and its dependencies are ready."""
         return http_ok(self.host, self.port, "/readyz")
 
     def alive(self) -> bool:
-        """Whether it answers, even if what it needs is not there."""
+        """Return whether the service is alive, regardless of its dependencies."""
         return http_ok(self.host, self.port, "/healthz")
 
     def start(self) -> None:
         """Start it and return when it is ready.
 
         Raises:
-            StartError: it ended or was not ready in time; with the end of its log.
+            StartError: it ended or was not ready in time. The text contains the end of its log.
         """
         self._spawn()
         self._wait(self.ready)
 
-    def revive(self) -> None:
-        """Start it and return when it is alive; it waits by itself for what it needs."""
+    def respawn(self) -> None:
+        """Start it and return when it is alive. It waits for its dependencies by itself."""
         self._spawn()
         self._wait(self.alive)
 
     def stop(self) -> None:
-        """SIGTERM, and SIGKILL after ten seconds."""
+        """Send SIGTERM, and SIGKILL after ten seconds."""
         self._child.stop()
 
     def kill(self) -> None:
-        """SIGKILL, as a crash would."""
+        """Send SIGKILL, which has the effect of a crash."""
         self._child.kill()
 
     def restart(self) -> None:
@@ -99,7 +99,7 @@ class ServiceProcess:
     def _spawn(self) -> None:
         command = services.command(
             self._service,
-            self._around,
+            self._dependencies,
             secrets_folder=self._secrets_folder,
             host=self._bind,
             port=self.port,

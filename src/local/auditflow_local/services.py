@@ -1,4 +1,4 @@
-"""The four services (and the migration before them): what each needs, and how it is told."""
+"""The four services and the migration: what each needs, and how it is configured."""
 
 import sys
 from collections.abc import Mapping
@@ -20,14 +20,14 @@ DASHBOARD_USER: Final = "admin"
 
 @dataclass(frozen=True)
 class Service:
-    """A program of ours: its console script has its name."""
+    """A service. Its console script has the same name."""
 
     name: str
     rabbitmq: bool = False
     redis: bool = False
     postgres: str | None = None
     api: bool = False
-    #: Tokens and passwords beside those of the servers.
+    #: Tokens and passwords, without those of the servers.
     secrets: tuple[str, ...] = ()
 
 
@@ -43,14 +43,16 @@ DASHBOARD: Final = Service(
 )
 MIGRATION: Final = Service("notification-service-migrate", postgres=OWNER)
 
-#: In the order in which they start: who answers first, then who asks.
+#: In start order: servers of requests before their clients.
 SERVICES: Final = (NOTIFICATION, ANALYSIS, GENERATOR, DASHBOARD)
-BY_NAME: Final[Mapping[str, Service]] = {one.name: one for one in (*SERVICES, MIGRATION)}
+BY_NAME: Final[Mapping[str, Service]] = {
+    service.name: service for service in (*SERVICES, MIGRATION)
+}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Surroundings:
-    """What a service may find around it. What it does not need may be missing."""
+class Dependencies:
+    """Servers and secrets for a service. Those that it does not need may be missing."""
 
     rabbitmq: RabbitMQ | None = None
     redis: Redis | None = None
@@ -58,74 +60,76 @@ class Surroundings:
     database: str = DATABASE
     api_host: str = "127.0.0.1"
     api_port: int = 8000
-    #: By the variable's name.
+    #: Values by the name of the variable.
     secrets: Mapping[str, str] = field(default_factory=dict)
 
 
 def command(
     service: Service,
-    around: Surroundings,
+    dependencies: Dependencies,
     *,
     secrets_folder: Path,
     host: str = "127.0.0.1",
     port: int | None = None,
     variables: Mapping[str, str] | None = None,
 ) -> Command:
-    """How to run a service; its secrets are written to ``secrets_folder``, and only its own.
+    """Return the command of a service and write its secrets to ``secrets_folder``.
 
-    ``variables`` are added last, and so may also replace what is said here.
+    ``variables`` override the variables that this function sets.
     """
-    told, kept = _told(service, around)
+    configured, secret_values = _configuration(service, dependencies)
     if port is not None:
-        told |= {"HOST": host, "PORT": str(port)}
-    folder = secrets.hand_out(secrets_folder, kept)
+        configured |= {"HOST": host, "PORT": str(port)}
+    folder = secrets.write_all(secrets_folder, secret_values)
     return Command(
         argv=(str(Path(sys.executable).parent / service.name),),
         env=environment(
             ENVIRONMENT="local",
             SECRETS_DIR=str(folder),
             PYTHONUNBUFFERED="1",
-            **(told | dict(variables or {})),
+            **(configured | dict(variables or {})),
         ),
     )
 
 
-def _told(service: Service, around: Surroundings) -> tuple[dict[str, str], dict[str, str]]:
-    """The variables that anybody may see, and those that are secret."""
-    told: dict[str, str] = {}
-    kept = {name: around.secrets[name] for name in service.secrets}
+def _configuration(
+    service: Service, dependencies: Dependencies
+) -> tuple[dict[str, str], dict[str, str]]:
+    """Return the public variables and the secret ones."""
+    configured: dict[str, str] = {}
+    secret_values = {name: dependencies.secrets[name] for name in service.secrets}
     if service.rabbitmq:
-        broker = _needed(service, around.rabbitmq, "rabbitmq")
-        told |= broker_variables(broker, service.name)
-        kept["RABBITMQ_PASS"] = broker.password_of(service.name)
+        broker = _require(service, dependencies.rabbitmq, "rabbitmq")
+        configured |= broker_variables(broker, service.name)
+        secret_values["RABBITMQ_PASS"] = broker.password_of(service.name)
     if service.redis:
-        redis = _needed(service, around.redis, "redis")
-        told |= {
+        redis = _require(service, dependencies.redis, "redis")
+        configured |= {
             "REDIS_HOST": redis.host,
             "REDIS_PORT": str(redis.port),
             "REDIS_USER": redis.user,
         }
-        kept["REDIS_PASSWORD"] = redis.password
+        secret_values["REDIS_PASSWORD"] = redis.password
     if service.postgres:
-        postgres = _needed(service, around.postgres, "postgres")
-        told |= {
+        postgres = _require(service, dependencies.postgres, "postgres")
+        configured |= {
             "PG_HOST": postgres.host,
             "PG_PORT": str(postgres.port),
-            "PG_DB": around.database,
+            "PG_DB": dependencies.database,
             "PG_USER": service.postgres,
         }
-        kept["PG_PASSWORD"] = postgres.password_of(service.postgres)
+        secret_values["PG_PASSWORD"] = postgres.password_of(service.postgres)
     if service.api:
-        told |= {
-            "NOTIFICATION_SERVICE_HOST": around.api_host,
-            "NOTIFICATION_SERVICE_PORT": str(around.api_port),
+        configured |= {
+            "NOTIFICATION_SERVICE_HOST": dependencies.api_host,
+            "NOTIFICATION_SERVICE_PORT": str(dependencies.api_port),
             "DASHBOARD_USER": DASHBOARD_USER,
         }
-    return told, kept
+    return configured, secret_values
 
 
 def broker_variables(broker: RabbitMQ, user: str) -> dict[str, str]:
-    """Where the broker is, for one of its users; the password is told apart."""
+    """Return the broker's address for a user, without the password."""
     return {
         "RABBITMQ_HOST": broker.host,
         "RABBITMQ_PORT": str(broker.port),
@@ -134,7 +138,7 @@ def broker_variables(broker: RabbitMQ, user: str) -> dict[str, str]:
     }
 
 
-def _needed(service: Service, thing: T | None, name: str) -> T:
-    if thing is None:
+def _require(service: Service, server: T | None, name: str) -> T:
+    if server is None:
         raise ValueError(f"{service.name} needs {name}")
-    return thing
+    return server

@@ -1,4 +1,4 @@
-"""The whole platform on this machine: what starts in which order, and ends in the other."""
+"""The platform on this machine: starts its components in order and stops them in reverse order."""
 
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
@@ -22,12 +22,12 @@ from auditflow_local.servers.prometheus import PostgresExporter, Prometheus, Red
 from auditflow_local.servers.rabbitmq import RabbitMQ
 from auditflow_local.servers.redis import Redis
 from auditflow_local.service_process import ServiceProcess
-from auditflow_local.services import MIGRATION, SERVICES, Surroundings
-from auditflow_local.supervision import Part, Supervisor
+from auditflow_local.services import MIGRATION, SERVICES, Dependencies
+from auditflow_local.supervision import Component, Supervisor
 from provisioning import accounts
 from provisioning import rabbitmq as provisioned_rabbitmq
 
-P = TypeVar("P", bound=Part)
+C = TypeVar("C", bound=Component)
 
 _MIGRATION_SECONDS: Final = 300.0
 OPERATOR: Final = "auditflow-operator"
@@ -36,7 +36,7 @@ _TOKENS: Final = ("INGEST_TOKEN", "API_TOKEN", "DASHBOARD_PASSWORD", "SESSION_SE
 
 
 class Stack:
-    """Three servers, four services, and what watches them where the machine has it."""
+    """Three servers, four services, and Prometheus with its exporters if they are installed."""
 
     def __init__(self, layout: Layout, choices: Choices, progress: Progress) -> None:
         self.layout = layout
@@ -45,18 +45,17 @@ class Stack:
         store = secrets.Store(layout.secrets)
         self.tokens: Mapping[str, str] = {name: store.get(name) for name in _TOKENS}
         self.rabbitmq, self.postgres, self.redis = self._servers(store)
-        around = Surroundings(
+        self._dependencies = Dependencies(
             rabbitmq=self.rabbitmq,
             redis=self.redis,
             postgres=self.postgres,
             api_port=choices.ports[services.NOTIFICATION.name],
             secrets=self.tokens,
         )
-        self._around = around
         self.services = tuple(
             ServiceProcess(
                 service,
-                around,
+                self._dependencies,
                 host=choices.host,
                 port=choices.ports[service.name],
                 log=layout.log(service.name),
@@ -66,66 +65,70 @@ class Stack:
             )
             for service in SERVICES
         )
-        self.watchers = self._watchers()
-        #: In the order of stopping: who takes events in first, who is asked last.
-        by_name = {one.name: one for one in self.services}
-        self._waves: tuple[tuple[Part, ...], ...] = (
-            self.watchers,
+        self.monitoring = self._monitoring()
+        #: Groups in the order in which they stop: producers first, servers last.
+        by_name = {service.name: service for service in self.services}
+        self._stop_order: tuple[tuple[Component, ...], ...] = (
+            self.monitoring,
             (by_name[services.GENERATOR.name], by_name[services.DASHBOARD.name]),
             (by_name[services.ANALYSIS.name],),
             (by_name[services.NOTIFICATION.name],),
             self.servers,
         )
         self._pool = ThreadPoolExecutor(max_workers=8, thread_name_prefix="stack")
-        self._supervisor = Supervisor((*self.servers, *self.services, *self.watchers), progress.say)
+        self._supervisor = Supervisor(
+            (*self.servers, *self.services, *self.monitoring), progress.info
+        )
 
     @property
     def servers(self) -> tuple[Server, ...]:
         return (self.rabbitmq, self.postgres, self.redis)
 
     def start(self) -> None:
-        """Everything, in order; returns when all is ready.
+        """Start everything in order. Returns when everything is ready.
 
         Raises:
-            LocalError: what went wrong. What has started until then is for ``stop`` to end.
+            LocalError: a component did not start. Call ``stop`` to stop those that did.
         """
-        for name in state.end_leftovers(self.layout):
-            self._progress.say(f"ended {name}, which an earlier run had left behind")
+        for name in state.stop_leftovers(self.layout):
+            self._progress.info(f"stopped {name}, a process of an earlier run")
         self._check_ports()
         self._install()
         self._each(self.servers, lambda server: server.start())
         with self._progress.step("exchanges and queues"):
-            self._declare()
+            self._declare_topology()
         with self._progress.step("database schema"):
             self._migrate()
         self._each(self.services, lambda service: service.start())
-        self._each(self.watchers, lambda watcher: watcher.start())
+        self._each(self.monitoring, lambda server: server.start())
         self._write_environment()
 
     def watch(self) -> None:
-        """Start again what dies, from now on."""
+        """Restart components that end, from now on."""
         self._supervisor.start()
 
     def stop(self) -> None:
-        """Everything that runs, in the other order. The data stay."""
-        self._supervisor.let_go()
-        for wave in self._waves:
+        """Stop everything in reverse order. The data are kept."""
+        self._supervisor.stop_restarting()
+        for group in self._stop_order:
             self._each(
-                [part for part in wave if part.running], lambda part: part.stop(), "stopping {}"
+                [component for component in group if component.running],
+                lambda component: component.stop(),
+                "stopping {}",
             )
         self._supervisor.join()
         self._pool.shutdown()
-        # Whatever was about to be started a moment ago.
-        for wave in self._waves:
-            for part in wave:
-                part.stop()
+        # The supervisor may have restarted a component before it received the request.
+        for group in self._stop_order:
+            for component in group:
+                component.stop()
 
     def kill(self) -> None:
-        """Everything, now."""
-        self._supervisor.let_go()
-        for wave in self._waves:
-            for part in wave:
-                part.kill()
+        """Kill everything at once."""
+        self._supervisor.stop_restarting()
+        for group in self._stop_order:
+            for component in group:
+                component.kill()
 
     def _servers(self, store: secrets.Store) -> tuple[RabbitMQ, Postgres, Redis]:
         layout, port = self.layout, self.choices.ports
@@ -162,11 +165,11 @@ class Stack:
             ),
         )
 
-    def _watchers(self) -> tuple[Server, ...]:
-        """Prometheus and the exporters, of which the machine may have none."""
+    def _monitoring(self) -> tuple[Server, ...]:
+        """Return Prometheus and its exporters, as far as they are installed."""
         layout, port = self.layout, self.choices.ports
-        made: list[Server] = []
-        targets = [Target(one.name, one.port) for one in self.services]
+        exporters: list[Server] = []
+        targets = [Target(service.name, service.port) for service in self.services]
         targets += prometheus.broker_targets(self.rabbitmq)
         if not prometheus.installed(prometheus.PROGRAM):
             return ()
@@ -177,7 +180,7 @@ class Stack:
                 postgres=self.postgres,
                 log=layout.log("postgres-exporter"),
             )
-            made.append(postgres)
+            exporters.append(postgres)
             targets.append(postgres.target)
         if prometheus.installed(prometheus.REDIS_EXPORTER):
             redis = RedisExporter(
@@ -186,7 +189,7 @@ class Stack:
                 redis=self.redis,
                 log=layout.log("redis-exporter"),
             )
-            made.append(redis)
+            exporters.append(redis)
             targets.append(redis.target)
         server = Prometheus(
             layout.server("prometheus"),
@@ -195,34 +198,34 @@ class Stack:
             rules=prometheus.rule_files(),
             log=layout.log("prometheus"),
         )
-        return (*made, server)
+        return (*exporters, server)
 
     def _variables(self, name: str) -> dict[str, str]:
         rate = {"GENERATOR_RATE": self.choices.rate} if name == services.GENERATOR.name else {}
         return {**self.choices.passed, **rate}
 
     def _check_ports(self) -> None:
-        absent = set(status.WATCHERS) - {one.name for one in self.watchers}
+        not_installed = set(status.MONITORING) - {server.name for server in self.monitoring}
         for choice in PORTS:
-            if choice.name in absent:
+            if choice.name in not_installed:
                 continue
-            ours = any(choice.name == service.name for service in SERVICES)
-            ports.require(
+            is_service = any(choice.name == service.name for service in SERVICES)
+            ports.require_free(
                 self.choices.ports[choice.name],
                 name=choice.name,
                 variable=choice.variable,
-                host=self.choices.host if ours else ports.LOOPBACK,
+                host=self.choices.host if is_service else ports.LOOPBACK,
             )
 
     def _install(self) -> None:
-        wanted = packages.missing(packages.SERVERS)
-        if wanted:
-            names = ", ".join(one.name for one in wanted)
-            self._progress.say(f"installing {names} (no system service is started)")
+        missing = packages.missing(packages.SERVERS)
+        if missing:
+            names = ", ".join(package.name for package in missing)
+            self._progress.info(f"installing {names} (no system service is started)")
             packages.ensure(packages.SERVERS)
 
-    def _declare(self) -> None:
-        """The broker had them from its definitions; this finds one that has other arguments."""
+    def _declare_topology(self) -> None:
+        """Verify the topology that the broker loaded from its definitions."""
         parameters = pika.URLParameters(self.rabbitmq.url(_ADMIN))
         try:
             with closing(pika.BlockingConnection(parameters)) as connection:
@@ -230,7 +233,7 @@ class Stack:
         except pika.exceptions.ChannelClosedByBroker as error:
             raise LocalError(
                 f"the broker has a queue of an earlier version: {error.reply_text}\n"
-                "Start anew with `make reset`, which forgets all events and alerts."
+                "Run `make reset`, which deletes all events and alerts, and start again."
             ) from None
 
     def _migrate(self) -> None:
@@ -242,7 +245,7 @@ class Stack:
         child.spawn(
             services.command(
                 MIGRATION,
-                self._around,
+                self._dependencies,
                 secrets_folder=self.layout.service_secrets(MIGRATION.name),
                 variables=self.choices.passed,
             )
@@ -253,20 +256,20 @@ class Stack:
             child.stop()
             raise
 
-    def _each(self, parts: Sequence[P], do: Callable[[P], None], text: str = "{}") -> None:
-        """Do it to all at once; the first error is raised when all have ended."""
+    def _each(self, components: Sequence[C], action: Callable[[C], None], text: str = "{}") -> None:
+        """Run an action on all components in parallel. Raises the first error at the end."""
 
-        def one(part: P) -> None:
-            with self._progress.step(text.format(part.name)):
-                do(part)
+        def run(component: C) -> None:
+            with self._progress.step(text.format(component.name)):
+                action(component)
 
-        futures = [self._pool.submit(one, part) for part in parts]
+        futures = [self._pool.submit(run, component) for component in components]
         wait(futures)
         for future in futures:
             future.result()
 
     def _write_environment(self) -> None:
-        """What an operator's commands need, as `set -a; . .auditflow/env` reads it."""
+        """Write the variables of operator commands. A shell reads them by `. .auditflow/env`."""
         values = {
             **services.broker_variables(self.rabbitmq, OPERATOR),
             "RABBITMQ_PASS": self.rabbitmq.password_of(OPERATOR),
@@ -275,9 +278,9 @@ class Stack:
             "API_URL": f"http://localhost:{self.choices.ports[services.NOTIFICATION.name]}",
             "API_TOKEN": self.tokens["API_TOKEN"],
         }
-        secrets.write(
+        secrets.write_file(
             self.layout.environment,
-            "# Written by `make up`: for `auditflow dlq` and other operators' commands.\n"
+            "# Written by `make up` for `auditflow dlq` and other operator commands.\n"
             + "".join(f"{name}={value}\n" for name, value in values.items()),
         )
 

@@ -1,4 +1,4 @@
-"""Who runs the stack of this checkout: at most one process, which holds a lock while it does."""
+"""State of the stack of this checkout. At most one process runs it, and holds a lock."""
 
 import fcntl
 import json
@@ -13,12 +13,12 @@ from typing import Self
 
 from auditflow_local.identity import Identity
 from auditflow_local.layout import Layout
-from auditflow_local.processes import end_recorded
+from auditflow_local.processes import stop_recorded
 
 
 @dataclass(frozen=True)
 class State:
-    """What the running stack says about itself."""
+    """State of the running stack."""
 
     pid: int
     started: int
@@ -28,7 +28,7 @@ class State:
 
     @classmethod
     def read(cls, layout: Layout) -> Self | None:
-        """The stack that runs now, if one does."""
+        """Return the state of the running stack. None if it does not run."""
         try:
             state = cls(**json.loads(layout.state.read_text(encoding="utf-8")))
         except (FileNotFoundError, ValueError, TypeError):
@@ -41,14 +41,14 @@ class State:
 
     def write(self, layout: Layout) -> None:
         layout.state.parent.mkdir(parents=True, exist_ok=True)
-        fresh = layout.state.with_suffix(".new")
-        fresh.write_text(json.dumps(asdict(self)) + "\n", encoding="utf-8")
-        fresh.replace(layout.state)
+        temporary = layout.state.with_suffix(".new")
+        temporary.write_text(json.dumps(asdict(self)) + "\n", encoding="utf-8")
+        temporary.replace(layout.state)
 
 
 @contextmanager
-def hold(layout: Layout) -> Iterator[bool]:
-    """Hold the lock; gives False when another process has it."""
+def lock(layout: Layout) -> Iterator[bool]:
+    """Acquire the lock. Yields False if another process holds it."""
     layout.lock.parent.mkdir(parents=True, exist_ok=True)
     handle = os.open(layout.lock, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
     try:
@@ -62,24 +62,24 @@ def hold(layout: Layout) -> Iterator[bool]:
         os.close(handle)
 
 
-def wait_until_free(layout: Layout, *, seconds: float) -> bool:
-    """Whether nobody runs the stack any more, at the latest after this time."""
+def wait_until_unlocked(layout: Layout, *, seconds: float) -> bool:
+    """Wait until no process runs the stack. Returns False after ``seconds``."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
-        with hold(layout) as held:
-            if held:
+        with lock(layout) as acquired:
+            if acquired:
                 return True
         time.sleep(0.1)
     return False
 
 
-def end_leftovers(layout: Layout) -> list[str]:
-    """End what a stack left behind that was itself killed; services first. Gives the names."""
-    ended: list[str] = []
+def stop_leftovers(layout: Layout) -> list[str]:
+    """Stop the processes that a killed stack left behind, services first. Returns their names."""
+    stopped: list[str] = []
     for files in (_records(layout.root / "run"), _records(layout.root / "servers")):
         with ThreadPoolExecutor(max_workers=8) as pool:
-            ended += [name for name in pool.map(end_recorded, files) if name]
-    return ended
+            stopped += [name for name in pool.map(stop_recorded, files) if name]
+    return stopped
 
 
 def _records(folder: Path) -> list[Path]:

@@ -1,4 +1,4 @@
-"""How each part is now, as seen from outside: by its record, and by asking it."""
+"""State of each component, from its pid record and a request to it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,28 +12,28 @@ from auditflow_local.processes import http_ok
 from auditflow_local.services import SERVICES
 
 _SERVERS = ("rabbitmq", "postgres", "redis")
-#: Optional: those that never ran here are not shown.
-WATCHERS = ("prometheus", "postgres-exporter", "redis-exporter")
+#: Optional. Those that never ran are not shown.
+MONITORING = ("prometheus", "postgres-exporter", "redis-exporter")
 _COLOURS = {"ready": "green", "not ready": "yellow", "stopped": "red"}
 
 
 @dataclass(frozen=True)
 class Row:
-    """One part."""
+    """State of a component."""
 
     name: str
-    #: "ready", "not ready" (runs, and says that something is amiss) or "stopped"
+    #: "ready", "not ready" (it runs but does not answer) or "stopped"
     state: str
     address: str
     identity: Identity | None
 
     @property
-    def well(self) -> bool:
+    def ready(self) -> bool:
         return self.state == "ready"
 
 
 def rows(layout: Layout, at: Mapping[str, int]) -> list[Row]:
-    """All parts, servers first; ``at`` gives their ports."""
+    """Return all components, servers first. ``at`` contains their ports by name."""
     found = []
     for name in _SERVERS:
         identity = _alive(Record.read(layout.server(name) / f"{name}.process"))
@@ -44,7 +44,7 @@ def rows(layout: Layout, at: Mapping[str, int]) -> list[Row]:
         answers = identity is not None and http_ok(ports.LOOPBACK, at[service.name])
         address = f"http://localhost:{at[service.name]}"
         found.append(Row(service.name, _state(identity, answers), address, identity))
-    for name in WATCHERS:
+    for name in MONITORING:
         record = Record.read(layout.server(name) / f"{name}.process")
         if record:
             identity = _alive(record)
@@ -55,16 +55,16 @@ def rows(layout: Layout, at: Mapping[str, int]) -> list[Row]:
 
 
 def table(of: list[Row]) -> Table:
-    """For people."""
-    shown = Table(box=None, header_style="bold", pad_edge=False)
+    """Return the rows as a table."""
+    result = Table(box=None, header_style="bold", pad_edge=False)
     for column in ("", "state", "process", "memory", "address"):
-        shown.add_column(column, justify="right" if column in {"process", "memory"} else "left")
+        result.add_column(column, justify="right" if column in {"process", "memory"} else "left")
     for row in of:
         pid = str(row.identity.pid) if row.identity else "-"
         memory = f"{row.identity.memory() / 2**20:.0f} MiB" if row.identity else "-"
         state = f"[{_COLOURS[row.state]}]{row.state}[/]"
-        shown.add_row(row.name, state, pid, memory, row.address)
-    return shown
+        result.add_row(row.name, state, pid, memory, row.address)
+    return result
 
 
 def _alive(record: Record | None) -> Identity | None:

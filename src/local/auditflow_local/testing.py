@@ -1,7 +1,7 @@
-"""Pytest fixtures: the real servers, private to the test run, started when a test first asks.
+"""Pytest fixtures: real servers for the test run, started at the first use.
 
-The server objects have ``start``, ``stop``, ``kill`` and ``restart``. A test that takes one of the
-shared servers down brings it up again; one that wants its own takes a ``make_...`` factory.
+The server objects have ``start``, ``stop``, ``kill`` and ``restart``. A test that stops a shared
+server starts it again. For a server of its own, a test uses a ``make_...`` factory.
 """
 
 import secrets
@@ -16,20 +16,20 @@ import pytest
 
 from auditflow_local import packages, ports
 from auditflow_local.processes import Command
-from auditflow_local.secrets import private
+from auditflow_local.secrets import make_private
 from auditflow_local.servers.base import Server
 from auditflow_local.servers.postgres import Database, Postgres
 from auditflow_local.servers.postgres_roles import APP, OWNER, SUPERUSER
 from auditflow_local.servers.rabbitmq import RabbitMQ
 from auditflow_local.servers.redis import Redis
 from auditflow_local.service_process import ServiceProcess
-from auditflow_local.services import BY_NAME, SERVICES, Surroundings
+from auditflow_local.services import BY_NAME, SERVICES, Dependencies
 
 S = TypeVar("S", bound=Server)
 
 
 class MakeService(Protocol):
-    """Starts a service as a real process; see ``service_process``."""
+    """Starts a service as a process. See ``service_process``."""
 
     def __call__(
         self,
@@ -48,9 +48,9 @@ class MakeService(Protocol):
 
 @pytest.fixture(scope="session")
 def servers_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """The folder of all servers of this run. Whatever runs in it ends with the test run."""
-    folder = private(tmp_path_factory.mktemp("servers"))
-    # Also when the run is killed, or ended by a time-out: this process notices, and cleans up.
+    """The folder of all servers of this run. Its processes are stopped with the test run."""
+    folder = make_private(tmp_path_factory.mktemp("servers"))
+    # This process stops the servers also if the test run is killed or times out.
     guard = subprocess.Popen(
         (sys.executable, "-m", "auditflow_local.testing_guard", str(folder)),
         stdin=subprocess.PIPE,
@@ -68,18 +68,18 @@ def rabbitmq(servers_folder: Path) -> Iterator[RabbitMQ]:
 
 @pytest.fixture(scope="session")
 def postgres(servers_folder: Path) -> Iterator[Postgres]:
-    """A PostgreSQL with AuditFlow's roles; take a database by ``postgres.fresh_database()``."""
+    """A PostgreSQL with AuditFlow's roles. ``postgres.fresh_database()`` creates a database."""
     yield from _running(_postgres(servers_folder / "postgres"))
 
 
 @pytest.fixture(scope="session")
 def redis_server(servers_folder: Path) -> Iterator[Redis]:
-    """A Redis; ``redis_server.flush()`` empties it."""
+    """A Redis. ``redis_server.flush()`` deletes all data."""
     yield from _running(_redis(servers_folder / "redis"))
 
 
 class Servers(NamedTuple):
-    """One of each."""
+    """One server of each kind."""
 
     rabbitmq: RabbitMQ
     redis: Redis
@@ -88,43 +88,43 @@ class Servers(NamedTuple):
 
 @pytest.fixture(scope="session")
 def other_servers(servers_folder: Path) -> Iterator[Servers]:
-    """Servers beside the shared ones, for services that live longer than one test.
+    """A second set of servers, for services that run longer than one test.
 
-    On the shared broker they would take the messages of every other test.
+    On the shared broker these services would consume the messages of other tests.
     """
     folder = servers_folder / "others"
-    made = Servers(
+    servers = Servers(
         _rabbitmq(folder / "rabbitmq"), _redis(folder / "redis"), _postgres(folder / "postgres")
     )
     packages.ensure(packages.SERVERS)
-    with ExitStack() as ends:
-        for server in made:
-            ends.callback(server.destroy)
+    with ExitStack() as stack:
+        for server in servers:
+            stack.callback(server.destroy)
             server.start()
-        yield made
+        yield servers
 
 
 @pytest.fixture
 def make_rabbitmq(servers_folder: Path) -> Iterator[Callable[[Path], RabbitMQ]]:
-    """Makes a broker of the test's own in a folder; it runs already."""
+    """Starts a broker for this test in a folder."""
     yield from _factory(_rabbitmq, servers_folder)
 
 
 @pytest.fixture
 def make_postgres(servers_folder: Path) -> Iterator[Callable[[Path], Postgres]]:
-    """Makes a PostgreSQL of the test's own in a folder; it runs already."""
+    """Starts a PostgreSQL for this test in a folder."""
     yield from _factory(_postgres, servers_folder)
 
 
 @pytest.fixture
 def make_redis(servers_folder: Path) -> Iterator[Callable[[Path], Redis]]:
-    """Makes a Redis of the test's own in a folder; it runs already."""
+    """Starts a Redis for this test in a folder."""
     yield from _factory(_redis, servers_folder)
 
 
 @pytest.fixture(scope="session")
 def service_secrets() -> dict[str, str]:
-    """The tokens and passwords of the services that ``service_process`` starts, by variable."""
+    """Tokens and passwords of the services that ``service_process`` starts, by variable."""
     return {
         name: secrets.token_hex(20)
         for name in sorted({name for service in SERVICES for name in service.secrets})
@@ -133,10 +133,10 @@ def service_secrets() -> dict[str, str]:
 
 @pytest.fixture
 def service_process(servers_folder: Path, service_secrets: dict[str, str]) -> Iterator[MakeService]:
-    """Starts one of the four services as a real process and waits until it is ready.
+    """Starts one of the four services as a process and waits until it is ready.
 
-    Give it the servers that it needs, ``api`` for the dashboard, and ``env`` for variables beside.
-    With ``start=False`` it is made only. All end with the test.
+    Pass the servers that it needs, ``api`` for the dashboard, and ``env`` for more variables.
+    ``start=False`` does not start it. All processes are stopped at the end of the test.
     """
     yield from _services(servers_folder, service_secrets)
 
@@ -145,12 +145,12 @@ def service_process(servers_folder: Path, service_secrets: dict[str, str]) -> It
 def shared_service_process(
     servers_folder: Path, service_secrets: dict[str, str]
 ) -> Iterator[MakeService]:
-    """The same for services that many tests share; all end with the test run."""
+    """Like ``service_process``, for services that are stopped at the end of the test run."""
     yield from _services(servers_folder, service_secrets)
 
 
 def _services(servers_folder: Path, service_secrets: dict[str, str]) -> Iterator[MakeService]:
-    with ExitStack() as ends:
+    with ExitStack() as stack:
 
         def make(
             name: str,
@@ -165,17 +165,17 @@ def _services(servers_folder: Path, service_secrets: dict[str, str]) -> Iterator
             start: bool = True,
         ) -> ServiceProcess:
             folder = servers_folder / f"{name}-{secrets.token_hex(4)}"
-            around: dict[str, Any] = {"database": database.name} if database else {}
+            options: dict[str, Any] = {"database": database.name} if database else {}
             if api:
-                around |= {"api_host": api.host, "api_port": api.port}
+                options |= {"api_host": api.host, "api_port": api.port}
             service = ServiceProcess(
                 BY_NAME[name],
-                Surroundings(
+                Dependencies(
                     rabbitmq=rabbitmq,
                     redis=redis,
                     postgres=database.server if database else postgres,
                     secrets=service_secrets,
-                    **around,
+                    **options,
                 ),
                 port=ports.pick(),
                 log=folder / f"{name}.log",
@@ -184,7 +184,7 @@ def _services(servers_folder: Path, service_secrets: dict[str, str]) -> Iterator
                 variables={"LOG_LEVEL": "DEBUG", **(env or {})},
                 confine=confine,
             )
-            ends.callback(service.stop)
+            stack.callback(service.stop)
             if start:
                 service.start()
             return service
@@ -193,7 +193,7 @@ def _services(servers_folder: Path, service_secrets: dict[str, str]) -> Iterator
 
 
 def _rabbitmq(folder: Path) -> RabbitMQ:
-    # Here and not above: a plugin that pytest loads at its start must not import what it measures.
+    # Imported here, because a pytest plugin must not import modules before coverage starts.
     from provisioning import accounts, rabbitmq  # noqa: PLC0415
 
     passwords = {user: secrets.token_hex(20) for user in accounts.BROKER_USERS}
@@ -233,16 +233,16 @@ def _running(server: S) -> Iterator[S]:
         server.destroy()
 
 
-def _factory(make: Callable[[Path], S], known: Path) -> Iterator[Callable[[Path], S]]:
-    with ExitStack() as ends:
+def _factory(make: Callable[[Path], S], guarded: Path) -> Iterator[Callable[[Path], S]]:
+    with ExitStack() as stack:
 
         def started(folder: Path) -> S:
             packages.ensure(packages.SERVERS)
             server = make(folder / make.__name__.strip("_"))
-            # The guard looks for records below its own folder.
-            link = known / f"own-{secrets.token_hex(4)}"
+            # The guard finds records below its folder only.
+            link = guarded / f"own-{secrets.token_hex(4)}"
             link.symlink_to(server.folder)
-            ends.callback(server.destroy)
+            stack.callback(server.destroy)
             server.start()
             return server
 

@@ -1,17 +1,17 @@
-"""Ends the servers of a test run that was itself killed.
+"""Stops the servers of a test run that was killed.
 
-It waits for its input to close, which happens when the test run ends in whatever way.
+It waits until its standard input is closed, which happens at any end of the test run.
 """
 
 import os
 import sys
 from pathlib import Path
 
-from auditflow_local.processes import end_recorded
+from auditflow_local.processes import stop_recorded
 
 
 def main() -> None:
-    """Wait, then end what the records below the folder name that still runs."""
+    """Wait, then stop the processes of all records below the folder."""
     folder = Path(sys.argv[1])
     sys.stdin.read()
     for parent, folders, files in os.walk(folder, followlinks=True):
@@ -19,7 +19,7 @@ def main() -> None:
             folders.remove("data")
         for name in files:
             if name.endswith(".process"):
-                end_recorded(Path(parent, name))
+                stop_recorded(Path(parent, name))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""A service as its pod runs it, for tests without a cluster: another user, nothing to write to.
+"""Runs a service with the restrictions of its pod, for tests without a cluster.
 
-What ``apps/<service>/base/deployment.yaml`` says: user 65532, a read-only file system, an empty
-folder at /tmp, the secrets at /run/secrets/auditflow for the user's group only.
+The restrictions of ``apps/<service>/base/deployment.yaml``: user 65532, a read-only file system, an
+empty folder /tmp, and secrets at /run/secrets/auditflow that only the user's group can read.
 """
 
 import os
@@ -16,11 +16,11 @@ from auditflow_local.processes import Command
 
 USER: Final = 65532
 SECRETS: Final = "/run/secrets/auditflow"
-#: The programs that it takes, all of util-linux.
+#: Required programs, all of util-linux.
 _PROGRAMS: Final = ("unshare", "mount", "setpriv")
 
-# Folders that hold the program are kept where they are, also below /tmp. They may be where only
-# root may walk, so the user may read everything; what it may write is what is tested.
+# The folders of the program keep their paths, also below /tmp. Perhaps only root can enter them, so
+# the user gets the capability to read everything. The tests check what it can write.
 _SCRIPT: Final = """
 user=$1 secrets=$2 kept=$3; shift 3
 clear() {
@@ -61,11 +61,11 @@ exec setpriv --reuid "$user" --regid "$user" --clear-groups --no-new-privs \\
 _UNSHARE = ("unshare", "--mount", "--propagation", "private", "--")
 
 
-def why_not() -> str | None:
-    """Why this machine cannot do it; None when it can."""
+def unsupported_reason() -> str | None:
+    """Return why this machine does not support it. None if it does."""
     if os.geteuid() != 0:
         return "only root may change the user and what is mounted"
-    missing = [one for one in _PROGRAMS if shutil.which(one) is None]
+    missing = [name for name in _PROGRAMS if shutil.which(name) is None]
     if missing:
         return f"there is no {missing[0]}"
     tried = subprocess.run([*_UNSHARE, "true"], capture_output=True, check=False)
@@ -73,7 +73,7 @@ def why_not() -> str | None:
 
 
 def as_in_a_pod(command: Command) -> Command:
-    """The same command as the pod's user, in the pod's file system."""
+    """Return the command for the pod's user in the pod's file system."""
     program = {Path(sys.prefix), Path(sys.base_prefix), Path(__file__).parents[2]}
     kept = "\n".join(str(folder.resolve()) for folder in sorted(program))
     secrets = command.env["SECRETS_DIR"]

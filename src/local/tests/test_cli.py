@@ -1,4 +1,4 @@
-"""The commands, as a person types them."""
+"""The commands of `auditflow-local`."""
 
 import json
 import subprocess
@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from auditflow_local import logs, state
+from auditflow_local import logs, secrets, state
 from auditflow_local.cli import main
 from auditflow_local.identity import Identity
 from auditflow_local.layout import PORTS, Layout
@@ -25,13 +25,15 @@ def call(layout: Layout, *words: str) -> Result:
     return CliRunner().invoke(main, ["--directory", str(layout.root), *words])
 
 
-def test_help_names_the_commands_and_the_variables(layout: Layout) -> None:
+def test_help_lists_the_commands_and_the_variables(layout: Layout) -> None:
     shown = call(layout, "--help").output
     for word in ("up", "down", "reset", "logs", "status", "AUDITFLOW_PORT_DASHBOARD"):
         assert word in shown
 
 
-def test_a_wrong_port_is_a_sentence(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_invalid_port_is_an_error_message(
+    layout: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("AUDITFLOW_PORT_API", "http")
     done = call(layout, "up")
     assert done.exit_code == 1
@@ -45,14 +47,14 @@ def test_down_when_nothing_runs(layout: Layout) -> None:
     assert (done.exit_code, done.output) == (0, "AuditFlow is not running\n")
 
 
-def test_status_says_that_nothing_runs_and_fails(layout: Layout) -> None:
+def test_status_reports_a_stopped_stack_with_exit_code_1(layout: Layout) -> None:
     done = call(layout, "status")
     assert done.exit_code == 1
     assert done.output.count("stopped") == 7
     assert "make up" in done.output
 
 
-def test_reset_asks_first_and_leaves_the_tools(layout: Layout) -> None:
+def test_reset_asks_for_confirmation_and_keeps_the_tools(layout: Layout) -> None:
     # given data and tools
     for name in ("servers/redis", "secrets", "tools"):
         (layout.root / name).mkdir(parents=True)
@@ -60,32 +62,38 @@ def test_reset_asks_first_and_leaves_the_tools(layout: Layout) -> None:
     # when it is called without a terminal and without --yes
     done = call(layout, "reset")
 
-    # then it refuses, and says how to say yes
+    # then it refuses and names the option
     assert done.exit_code == 1
     assert "--yes" in done.output
     assert (layout.root / "servers").exists()
 
-    # and with --yes the data are gone, and only they
+    # and with --yes it deletes the data and nothing else
     assert call(layout, "reset", "--yes").exit_code == 0
     assert [path.name for path in layout.root.iterdir()] == ["tools"]
 
 
 def test_while_another_process_runs_the_stack(layout: Layout) -> None:
     # given a stack that another process runs
-    with state.hold(layout) as held:
-        assert held
+    with state.lock(layout) as acquired:
+        assert acquired
         other = subprocess.Popen(["sleep", "60"])
         try:
             identity = Identity.of(other.pid)
             assert identity is not None
             ports = {choice.name: choice.default for choice in PORTS}
             state.State(identity.pid, identity.started, "ready", ports).write(layout)
+            password = secrets.Store(layout.secrets).get("DASHBOARD_PASSWORD")
 
-            # then up says so, with the address
+            # then up reports that it runs, with the address
             up = call(layout, "up")
             assert up.exit_code == 0, up.output
-            assert f"up already (process {other.pid})" in up.output
+            assert f"already running (process {other.pid})" in up.output
             assert "http://localhost:30080" in up.output
+
+            # and the output names the files of secrets, but contains no secret
+            unwrapped = "".join(up.output.translate(dict.fromkeys(map(ord, "│ \n"))))
+            assert "secrets/DASHBOARD_PASSWORD" in unwrapped
+            assert password not in unwrapped
 
             # and reset refuses
             reset = call(layout, "reset", "--yes")
@@ -96,20 +104,20 @@ def test_while_another_process_runs_the_stack(layout: Layout) -> None:
             other.wait()
 
 
-def test_logs_shows_json_as_sentences(layout: Layout) -> None:
-    # given a service's log and a server's
+def test_logs_shows_json_as_text(layout: Layout) -> None:
+    # given the logs of a service and of a server
     layout.logs.mkdir(parents=True)
-    said = {
+    record = {
         "timestamp": "2026-01-02T03:04:05.678901Z",
         "level": "warning",
         "event": "message dead-lettered",
         "reason": "[not json]",
         "service": "audit-log-analysis",
     }
-    layout.log("audit-log-analysis").write_text(json.dumps(said) + "\n")
+    layout.log("audit-log-analysis").write_text(json.dumps(record) + "\n")
     layout.log("redis").write_text("Ready to accept connections\n")
 
-    # then each line is readable, with who said it
+    # then each line is readable and starts with the name of its component
     shown = call(layout, "logs").output.splitlines()
     assert any(
         line.split() == ["redis", *["Ready", "to", "accept", "connections"]] for line in shown
@@ -123,17 +131,17 @@ def test_logs_shows_json_as_sentences(layout: Layout) -> None:
 
 
 @pytest.mark.parametrize("line", ["{", "[]", "null", '{"a": 1}', "[red]", ""])
-def test_lines_that_are_no_records_are_shown_as_they_are(line: str) -> None:
+def test_lines_that_are_no_json_records_are_shown_unchanged(line: str) -> None:
     assert logs.pretty("redis", line)
 
 
-def test_logs_of_an_unknown_service_names_the_known(layout: Layout) -> None:
+def test_the_error_for_an_unknown_service_lists_the_known_services(layout: Layout) -> None:
     done = call(layout, "logs", "mysql")
     assert done.exit_code == 2
     assert "notification-service" in done.output
 
 
-def test_following_gives_whole_lines_also_after_a_log_was_put_aside(tmp_path: Path) -> None:
+def test_following_yields_complete_lines_also_after_a_log_was_replaced(tmp_path: Path) -> None:
     # given a log that is followed
     file = tmp_path / "redis.log"
     file.write_text("old, and long enough\n")
@@ -145,6 +153,6 @@ def test_following_gives_whole_lines_also_after_a_log_was_put_aside(tmp_path: Pa
     )
     writer = subprocess.Popen([sys.executable, "-c", code, str(file)])
 
-    # then lines come whole and in order
+    # then the lines are complete and in order
     assert [next(lines)[1] for _ in range(3)] == ["first", "second", "third"]
     writer.wait()

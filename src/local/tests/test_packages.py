@@ -1,4 +1,4 @@
-"""Packages: what is missing, and what happens where nothing can be installed."""
+"""Packages: installs only missing ones, and reports why it cannot install."""
 
 import os
 import shutil
@@ -13,7 +13,7 @@ from auditflow_local.packages import Package
 
 
 class Machine:
-    """A machine on which a package can be missing, and that notes what is run."""
+    """A machine with a set of installed packages. Records the commands."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, root: Path, *, programs: set[str]) -> None:
         self.ran: list[tuple[str, ...]] = []
@@ -37,7 +37,7 @@ class Machine:
         elif argv[:2] == ("rm", "-f"):
             Path(argv[2]).unlink()
         elif "install" in argv and not (bad := self.fails & set(argv)):
-            assert self.policy.exists(), "something could have started"
+            assert self.policy.exists(), "a service could have started"
             self.installed |= set(argv[argv.index("install") + 1 :])
         elif "install" in argv:
             self.fails -= bad
@@ -62,40 +62,40 @@ def machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Machine:
     return Machine(monkeypatch, tmp_path, programs={"apt-get", "sudo"})
 
 
-def test_nothing_runs_when_nothing_is_missing(machine: Machine) -> None:
+def test_no_command_runs_if_no_package_is_missing(machine: Machine) -> None:
     machine.installed.add("redis-server")
     assert packages.ensure([machine.package("redis-server")]) == ()
     assert machine.ran == []
 
 
-def test_only_what_is_missing_is_installed_and_nothing_starts(machine: Machine) -> None:
-    # given one that is there and one that is not
+def test_only_missing_packages_are_installed_and_no_service_starts(machine: Machine) -> None:
+    # given an installed package and a missing one
     machine.installed.add("redis-server")
     wanted = [machine.package("redis-server"), machine.package("rabbitmq-server")]
 
-    # when they are ensured
+    # when both are required
     assert packages.ensure(wanted) == ("rabbitmq-server",)
 
-    # then the lists were fetched first, for there were none, and the policy is gone again
+    # then apt downloaded the package lists first, and the policy file was removed
     assert machine.apt == ["update", "install"]
     assert machine.installed == {"redis-server", "rabbitmq-server"}
     assert not machine.policy.exists()
 
 
-def test_old_lists_are_fetched_anew(machine: Machine, tmp_path: Path) -> None:
+def test_outdated_package_lists_are_downloaded_again(machine: Machine, tmp_path: Path) -> None:
     (tmp_path / "mirror_Packages").touch()
     machine.fails.add("redis-server")
     packages.ensure([machine.package("redis-server")])
     assert machine.apt == ["install", "update", "install"]
 
 
-def test_a_policy_of_the_machine_s_own_stays(machine: Machine) -> None:
+def test_an_existing_policy_file_is_kept(machine: Machine) -> None:
     machine.policy.write_text("#!/bin/sh\nexit 101\n")
     packages.ensure([machine.package("redis-server")])
     assert machine.policy.read_text() == "#!/bin/sh\nexit 101\n"
 
 
-def test_the_policy_goes_even_when_installing_fails(
+def test_the_policy_file_is_removed_if_the_installation_fails(
     machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
@@ -108,7 +108,7 @@ def test_the_policy_goes_even_when_installing_fails(
     assert not machine.policy.exists()
 
 
-def test_a_user_without_sudo_is_told_what_an_administrator_runs(
+def test_the_error_for_a_user_without_sudo_contains_the_command(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
@@ -120,14 +120,16 @@ def test_a_user_without_sudo_is_told_what_an_administrator_runs(
     assert machine.ran == []
 
 
-def test_a_user_with_sudo_uses_it_for_all(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_all_commands_use_sudo_for_a_user_with_sudo(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     machine = Machine(monkeypatch, tmp_path, programs={"apt-get", "sudo"})
     packages.ensure([machine.package("redis-server")])
     assert {argv[0] for argv in machine.ran} == {"sudo"}
 
 
-def test_a_system_without_apt_is_told_the_names(
+def test_the_error_on_a_system_without_apt_contains_the_package_names(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     machine = Machine(monkeypatch, tmp_path, programs=set())

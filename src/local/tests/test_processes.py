@@ -1,4 +1,4 @@
-"""Children, who they are, and that none stays behind."""
+"""Child processes: identity, stop, restart, and no process left behind."""
 
 import os
 import signal
@@ -12,8 +12,8 @@ import pytest
 
 from auditflow_local.errors import StartError
 from auditflow_local.identity import Identity, Record
-from auditflow_local.processes import Child, Command, end_recorded, environment
-from auditflow_local.supervision import Supervisor, waiting_seconds
+from auditflow_local.processes import Child, Command, environment, stop_recorded
+from auditflow_local.supervision import Supervisor, backoff_seconds
 
 STUBBORN = """
 import signal, time
@@ -36,28 +36,28 @@ def python(code: str) -> Command:
 def until(condition, seconds: float = 10.0) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
+        assert time.monotonic() < deadline, "the condition was not true in time"
         time.sleep(0.01)
 
 
-def test_a_process_is_more_than_its_number() -> None:
+def test_a_signal_does_not_reach_a_process_that_reuses_the_pid() -> None:
     # given a process
     process = subprocess.Popen(["sleep", "60"])
     identity = Identity.of(process.pid)
     assert identity is not None
     assert identity.alive
 
-    # when a signal is meant for an earlier process of the same number
+    # when a signal is sent to an earlier process with the same pid
     Identity(identity.pid, identity.started - 1).signal(signal.SIGKILL)
 
-    # then it does not reach this one, and the right identity does
+    # then it does not reach this process, and a signal to its own identity does
     assert process.poll() is None
     identity.signal(signal.SIGKILL)
     assert process.wait(10) == -signal.SIGKILL
     assert not identity.alive
 
 
-def test_a_child_that_does_not_end_is_killed_with_its_family(tmp_path: Path) -> None:
+def test_a_child_that_ignores_sigterm_is_killed_with_its_descendants(tmp_path: Path) -> None:
     # given a process that ignores SIGTERM and has a child
     worker = child(tmp_path, stop_seconds=0.2)
     worker.spawn(python(f"import subprocess; subprocess.Popen(['sleep', '77'])\n{STUBBORN}"))
@@ -65,64 +65,64 @@ def test_a_child_that_does_not_end_is_killed_with_its_family(tmp_path: Path) -> 
     assert worker.pid
     identity = Identity.of(worker.pid)
     assert identity is not None
-    family = identity.family()
-    assert len(family) == 2
+    tree = identity.process_tree()
+    assert len(tree) == 2
 
     # when it is stopped
     worker.stop()
 
-    # then both are gone, and so is the record
-    assert not any(one.alive for one in family)
+    # then both have ended, and the record was removed
+    assert not any(process.alive for process in tree)
     assert not worker.record.exists()
 
 
-def test_a_child_that_dies_while_starting_says_what_it_said(tmp_path: Path) -> None:
+def test_the_error_of_a_child_that_ends_at_its_start_contains_its_output(tmp_path: Path) -> None:
     worker = child(tmp_path)
     worker.spawn(python("print('no database'); raise SystemExit(3)"))
     with pytest.raises(StartError, match=r"worker ended with code 3(.|\n)*no database"):
         worker.wait_ready(lambda: False, seconds=10)
 
 
-def test_a_program_that_is_not_there_is_named(tmp_path: Path) -> None:
+def test_the_error_names_a_missing_program(tmp_path: Path) -> None:
     with pytest.raises(StartError, match="has no program no-such-program"):
         child(tmp_path).spawn(Command(argv=("no-such-program",)))
 
 
-def test_what_a_killed_program_left_behind_is_ended_by_the_next(tmp_path: Path) -> None:
-    # given a process whose parent forgot it
-    forgotten = child(tmp_path)
-    forgotten.spawn(Command(argv=("sleep", "60")))
-    record = Record.read(forgotten.record)
+def test_a_process_of_a_killed_run_is_stopped_by_the_next_run(tmp_path: Path) -> None:
+    # given a process of an earlier run
+    earlier = child(tmp_path)
+    earlier.spawn(Command(argv=("sleep", "60")))
+    record = Record.read(earlier.record)
     assert record is not None
 
-    # when a new run starts the same part
+    # when a new run starts the same component
     worker = child(tmp_path)
     worker.spawn(Command(argv=("sleep", "60")))
 
-    # then the old one is gone
+    # then the earlier process has ended
     assert not record.identity.alive
-    assert not forgotten.running
-    assert end_recorded(worker.record) == "worker"
-    assert end_recorded(worker.record) is None
+    assert not earlier.running
+    assert stop_recorded(worker.record) == "worker"
+    assert stop_recorded(worker.record) is None
     assert not worker.running
 
 
-def test_a_person_s_environment_stays_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_child_does_not_inherit_the_user_s_variables(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PG_PASSWORD", "mine")
     monkeypatch.setenv("PYTHONPATH", "/mine")
-    seen = environment(PORT="1")
-    assert seen["PORT"] == "1"
-    assert seen["PATH"]
-    assert not {"PG_PASSWORD", "PYTHONPATH"} & seen.keys()
+    child_environment = environment(PORT="1")
+    assert child_environment["PORT"] == "1"
+    assert child_environment["PATH"]
+    assert not {"PG_PASSWORD", "PYTHONPATH"} & child_environment.keys()
 
 
-def test_who_dies_often_waits_longer() -> None:
-    assert [waiting_seconds(deaths) for deaths in range(1, 9)] == [0, 1, 2, 4, 8, 16, 30, 30]
+def test_the_restart_delay_grows_exponentially_to_a_maximum() -> None:
+    assert [backoff_seconds(exits) for exits in range(1, 9)] == [0, 1, 2, 4, 8, 16, 30, 30]
 
 
-def test_the_supervisor_starts_again_what_died(tmp_path: Path) -> None:
-    # given a watched part
-    class Part:
+def test_the_supervisor_restarts_a_killed_component(tmp_path: Path) -> None:
+    # given a supervised component
+    class Worker:
         name = "worker"
 
         def __init__(self) -> None:
@@ -135,7 +135,7 @@ def test_the_supervisor_starts_again_what_died(tmp_path: Path) -> None:
         def start(self) -> None:
             self.child.spawn(Command(argv=("sleep", "60")))
 
-        revive = start
+        respawn = start
 
         def stop(self) -> None:
             self.child.stop()
@@ -143,29 +143,66 @@ def test_the_supervisor_starts_again_what_died(tmp_path: Path) -> None:
         def kill(self) -> None:
             self.child.kill()
 
-    part = Part()
+    worker = Worker()
     messages: list[str] = []
-    part.start()
-    first = part.child.pid
+    worker.start()
+    first = worker.child.pid
     assert first is not None
-    supervisor = Supervisor([part], messages.append)
+    supervisor = Supervisor([worker], messages.append)
     supervisor.start()
     try:
         # when it is killed
         os.kill(first, signal.SIGKILL)
 
-        # then another takes its place, and that is reported
-        until(lambda: part.child.pid not in {first, None})
-        until(lambda: "worker runs again" in messages)
-        assert messages[0] == "worker ended by itself; starting it again now"
+        # then it is restarted, and the restart is reported
+        until(lambda: worker.child.pid not in {first, None})
+        until(lambda: "worker was restarted" in messages)
+        assert messages[0] == "worker ended unexpectedly; restarting it now"
     finally:
-        supervisor.let_go()
-        part.stop()
+        supervisor.stop_restarting()
+        worker.stop()
         supervisor.join()
 
 
-def test_a_killed_test_run_leaves_no_server_behind(tmp_path: Path) -> None:
-    # given a test run of its own that has a server and then hangs
+def test_the_supervisor_retries_a_failed_restart_with_a_growing_delay() -> None:
+    # given a component that ends at once, after every start
+    class Broken:
+        name = "worker"
+        running = False
+        starts = 0
+
+        def start(self) -> None:
+            self.starts += 1
+            raise StartError("worker", "ended with code 1", Path("/nonexistent"))
+
+        respawn = start
+
+        def stop(self) -> None: ...
+
+        kill = stop
+
+    component = Broken()
+    messages: list[str] = []
+    supervisor = Supervisor([component], messages.append)
+
+    # when it is supervised until the third restart
+    supervisor.start()
+    until(lambda: component.starts >= 3, 30)
+    supervisor.stop_restarting()
+    supervisor.join()
+
+    # then each delay is longer, and every failure is reported with its reason
+    restarts = [message for message in messages if "restarting" in message]
+    assert restarts[:3] == [
+        "worker ended unexpectedly; restarting it now",
+        "worker ended unexpectedly; restarting it in 1 s",
+        "worker ended unexpectedly; restarting it in 2 s",
+    ]
+    assert sum("ended with code 1" in message for message in messages) >= 2
+
+
+def test_the_servers_of_a_killed_test_run_are_stopped(tmp_path: Path) -> None:
+    # given a separate test run with a server that hangs
     (tmp_path / "test_hangs.py").write_text(
         textwrap.dedent(
             """
@@ -192,5 +229,5 @@ def test_a_killed_test_run_leaves_no_server_behind(tmp_path: Path) -> None:
     run.kill()
     run.wait()
 
-    # then its server ends too
+    # then its server is stopped
     until(lambda: not server.alive)

@@ -1,4 +1,4 @@
-"""The servers: they start, keep their data, survive a crash, and stand side by side."""
+"""The servers: start, durability, crash recovery, users and isolation."""
 
 from collections.abc import Callable
 from contextlib import closing
@@ -45,7 +45,7 @@ def run(dsn: str, statement: str) -> list[tuple[object, ...]]:
             return cursor.fetchall() if cursor.description else []
 
 
-def test_a_broker_of_our_own_keeps_messages_over_a_crash(
+def test_a_broker_keeps_messages_after_a_crash(
     rabbitmq: RabbitMQ, make_rabbitmq: Callable[[Path], RabbitMQ], tmp_path: Path
 ) -> None:
     # given a message on a second broker, in a folder with a space in its name
@@ -59,24 +59,24 @@ def test_a_broker_of_our_own_keeps_messages_over_a_crash(
     broker.start()
     publish(broker, b"second")
 
-    # then both messages are there, and the broker beside it saw nothing of all this
+    # then it has both messages, and the shared broker has none
     assert [take(broker), take(broker), take(broker)] == [b"first", b"second", None]
     assert take(rabbitmq) is None
     assert rabbitmq.password_of("auditflow-admin") != broker.password_of("auditflow-admin")
 
-    # and it ends in order when it is asked to
+    # and it stops with exit code 0
     broker.stop()
     assert broker.exit_code == 0
 
 
-def test_only_named_users_with_their_rights_get_in(rabbitmq: RabbitMQ) -> None:
+def test_only_named_users_can_connect_and_have_limited_permissions(rabbitmq: RabbitMQ) -> None:
     # given the broker with its definitions
-    # then there is no guest
+    # then the user guest does not exist
     users = {line.split("\t")[0] for line in rabbitmq.ctl("list_users").splitlines()[1:]}
     assert "guest" not in users
     assert "audit-log-analysis" in users
 
-    # and the generator cannot read what it wrote
+    # and the generator cannot read from the queue
     url = pika.URLParameters(rabbitmq.url("audit-event-generator"))
     with (
         closing(pika.BlockingConnection(url)) as connection,
@@ -85,20 +85,20 @@ def test_only_named_users_with_their_rights_get_in(rabbitmq: RabbitMQ) -> None:
         connection.channel().basic_get("audit_events")
 
 
-def test_redis_keeps_data_and_lets_nobody_in_without_a_password(
+def test_redis_keeps_data_and_refuses_clients_without_a_password(
     make_redis: Callable[[Path], Redis], tmp_path: Path
 ) -> None:
-    # given a value in a Redis of our own
+    # given a value in a separate Redis
     server = make_redis(tmp_path / "a folder")
     with redis.Redis.from_url(server.url) as client:
         client.set("key", "value")
 
-    # when it is killed, and then restarted in order
+    # when it is killed and then restarted
     server.kill()
     server.start()
     server.restart()
 
-    # then the value is there, for the service's user only, who may not do everything
+    # then the service's user reads the value but cannot run administrative commands
     with redis.Redis.from_url(server.url) as client:
         assert client.get("key") == b"value"
         with pytest.raises(redis.exceptions.NoPermissionError):
@@ -114,10 +114,10 @@ def test_redis_keeps_data_and_lets_nobody_in_without_a_password(
 
 
 @pytest.mark.parametrize("namespaces", [True, False], ids=["namespace", "other user"])
-def test_postgres_keeps_data_also_where_its_user_may_not_walk(
+def test_postgres_keeps_data_in_a_folder_that_its_user_cannot_enter(
     namespaces: bool, tmp_path: Path
 ) -> None:
-    # given a PostgreSQL below a folder that only we can enter
+    # given a PostgreSQL below a folder with mode 0700
     closed = tmp_path / "closed folder"
     closed.mkdir(mode=0o700)
     server = Postgres(
@@ -138,29 +138,29 @@ def test_postgres_keeps_data_also_where_its_user_may_not_walk(
         server.start()
         server.restart()
 
-        # then the row is there
+        # then it has the row
         assert run(server.dsn(OWNER), "SELECT i FROM kept") == [(1,)]
         data = (server.folder / "cluster").resolve()
     finally:
         server.destroy()
 
-    # and nothing stays when it is destroyed, wherever it was
+    # and all data are removed after destroy
     assert not server.folder.exists()
     assert not data.exists()
 
 
-def test_the_service_changes_rows_and_not_tables(postgres: Postgres) -> None:
-    # given a table that the owner made and lets the service work with
+def test_the_service_can_change_rows_but_not_tables(postgres: Postgres) -> None:
+    # given a table of the owner with rights for the service
     database = postgres.fresh_database()
     run(database.dsn(OWNER), "CREATE TABLE things (name text)")
     with pytest.raises(psycopg2.errors.InsufficientPrivilege):
         run(database.dsn(), "INSERT INTO things VALUES ('one')")
     run(database.dsn(OWNER), f"GRANT INSERT, SELECT, UPDATE ON things TO {APP}")
 
-    # when the service works with it
+    # when the service inserts a row
     run(database.dsn(), "INSERT INTO things VALUES ('one')")
 
-    # then rows are its own to change, the schema is not
+    # then it can change rows, but not the schema
     assert run(database.dsn(), "UPDATE things SET name = 'two' RETURNING name") == [("two",)]
     for forbidden in ("CREATE TABLE other (i int)", "DROP TABLE things", "TRUNCATE things"):
         with pytest.raises(psycopg2.errors.InsufficientPrivilege):
@@ -168,22 +168,22 @@ def test_the_service_changes_rows_and_not_tables(postgres: Postgres) -> None:
 
 
 def test_databases_are_copies_of_a_template(postgres: Postgres) -> None:
-    # given a template that is filled once
+    # given a template
     filled: list[str] = []
 
     def fill(database: Database) -> None:
         filled.append(database.name)
         run(database.dsn(OWNER), "CREATE TABLE things (name text)")
 
-    # when two databases are made of it and one is written to
-    one, two = (
+    # when two databases are created from it and a row is written to the first
+    first, second = (
         postgres.fresh_database(template=postgres.template("things", fill)) for _ in range(2)
     )
-    run(one.dsn(OWNER), "INSERT INTO things VALUES ('one')")
+    run(first.dsn(OWNER), "INSERT INTO things VALUES ('one')")
 
-    # then the other does not see it
+    # then the second database does not contain the row
     assert len(filled) == 1
-    assert run(two.dsn(OWNER), "SELECT count(*) FROM things") == [(0,)]
+    assert run(second.dsn(OWNER), "SELECT count(*) FROM things") == [(0,)]
 
 
 def test_text_sorts_by_code_point_and_is_utf8(postgres: Postgres) -> None:
@@ -195,25 +195,27 @@ def test_text_sorts_by_code_point_and_is_utf8(postgres: Postgres) -> None:
     assert ordered == [("ABab",)]
 
 
-def test_a_stale_lock_of_another_program_does_not_stop_postgres(
+def test_postgres_starts_despite_a_stale_lock_with_a_reused_pid(
     make_postgres: Callable[[Path], Postgres], tmp_path: Path
 ) -> None:
-    # given a server that was killed, and whose number now belongs to process 1
+    # given a killed server whose lock file contains the pid of another program
     server = make_postgres(tmp_path)
     server.kill()
     lock = next(server.folder.glob("cluster/data")) / "postmaster.pid"
     lock.write_text("1\n", encoding="utf-8")
 
-    # when it is started, then it starts
+    # when it is started, then it is ready
     server.start()
     assert server.ready()
 
 
-def test_a_server_that_dies_at_its_start_says_why(redis_server: Redis, tmp_path: Path) -> None:
-    # given a second server for a port that is taken
+def test_the_error_of_a_failed_server_start_contains_its_log(
+    redis_server: Redis, tmp_path: Path
+) -> None:
+    # given a second server for a port that is in use
     second = Redis(tmp_path / "second", port=redis_server.port, password="a", admin_password="b")
 
-    # when it starts, then the error has what it said
+    # when it starts, then the error contains its output
     with pytest.raises(StartError, match="Address already in use"):
         second.start()
     assert not second.running

@@ -1,4 +1,4 @@
-"""The whole stack with real servers, and small programs in the places of our services."""
+"""The stack with real servers, and small programs in place of the services."""
 
 import json
 import signal
@@ -21,7 +21,7 @@ from auditflow_local.services import SERVICES
 from auditflow_local.stack import Stack
 from auditflow_local.testing import MakeService
 
-#: Answers 200 everywhere, and on / with what it was told.
+#: Answers every request with 200, its environment and the names of its secrets.
 STAND_IN = """\
 #!{python}
 import http.server, json, os, sys
@@ -30,10 +30,10 @@ from pathlib import Path
 class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         files = Path(os.environ["SECRETS_DIR"]).iterdir()
-        told = {{"environment": dict(os.environ), "secrets": sorted(f.name for f in files)}}
+        received = {{"environment": dict(os.environ), "secrets": sorted(f.name for f in files)}}
         self.send_response(200)
         self.end_headers()
-        self.wfile.write(json.dumps(told).encode())
+        self.wfile.write(json.dumps(received).encode())
 
     def log_message(self, *_):
         pass
@@ -61,7 +61,7 @@ print("migrated as", os.environ["PG_USER"])
 
 @pytest.fixture
 def stand_ins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder of programs that is used in place of the environment's own."""
+    """A folder of programs that replace the console scripts of the services."""
     folder = tmp_path / "bin"
     folder.mkdir()
     for name in services.BY_NAME:
@@ -78,35 +78,35 @@ def stack(tmp_path: Path, stand_ins: Path, servers_folder: Path) -> Iterator[Sta
     """A stack on free ports that has not started yet."""
     choices = Choices(ports={choice.name: ports.pick() for choice in PORTS})
     layout = Layout(servers_folder / f"stack {tmp_path.name}")
-    made = Stack(layout, choices, Progress(Console(quiet=True)))
-    yield made
-    made.stop()
-    for server in (*made.servers, *made.watchers):
+    stack = Stack(layout, choices, Progress(Console(quiet=True)))
+    yield stack
+    stack.stop()
+    for server in (*stack.servers, *stack.monitoring):
         server.destroy()
 
 
-def told(url: str) -> dict:
+def get_json(url: str) -> dict:
     with urllib.request.urlopen(url, timeout=5) as answer:
         return json.load(answer)
 
 
 def jobs_of(prometheus: Prometheus) -> set[str]:
-    """The jobs that it scrapes; it takes some seconds to take them up."""
-    targets = told(f"{prometheus.url}/api/v1/targets?state=active")["data"]["activeTargets"]
-    return {one["labels"]["job"] for one in targets}
+    """Return the jobs that Prometheus scrapes. It needs some seconds after its start."""
+    targets = get_json(f"{prometheus.url}/api/v1/targets?state=active")["data"]["activeTargets"]
+    return {target["labels"]["job"] for target in targets}
 
 
-def test_the_stack_starts_watches_and_stops(stack: Stack) -> None:
+def test_the_stack_starts_restarts_killed_components_and_stops(stack: Stack) -> None:
     # given the stack
     stack.start()
 
-    # then all is ready, the database was migrated by its owner, and an operator has what is needed
+    # then everything is ready, the owner migrated the database, and the operator's file is complete
     rows = status.rows(stack.layout, stack.choices.ports)
     assert {row.name: row.state for row in rows} == dict.fromkeys(
         (
             *("rabbitmq", "postgres", "redis"),
             *(service.name for service in SERVICES),
-            *(watcher.name for watcher in stack.watchers),
+            *(server.name for server in stack.monitoring),
         ),
         "ready",
     )
@@ -114,46 +114,48 @@ def test_the_stack_starts_watches_and_stops(stack: Stack) -> None:
     assert migration == "migrated as auditflow_owner\n"
     assert "RABBITMQ_USER=auditflow-operator\n" in stack.layout.environment.read_text()
 
-    # and each service knows its own secrets, none by its environment
-    seen = {service.name: told(service.url) for service in stack.services}
-    assert {name: one["secrets"] for name, one in seen.items()} == {
+    # and each service has only its own secrets, and none in its environment
+    received = {service.name: get_json(service.url) for service in stack.services}
+    assert {name: values["secrets"] for name, values in received.items()} == {
         "audit-event-generator": ["INGEST_TOKEN", "RABBITMQ_PASS"],
         "audit-log-analysis": ["RABBITMQ_PASS", "REDIS_PASSWORD"],
         "notification-service": ["API_TOKEN", "PG_PASSWORD", "RABBITMQ_PASS"],
         "event-audit-dashboard": ["API_TOKEN", "DASHBOARD_PASSWORD", "SESSION_SECRET"],
     }
     values = {file.read_text().strip() for file in stack.layout.secrets.iterdir()}
-    for one in seen.values():
-        assert not values & set(one["environment"].values())
-    assert seen["notification-service"]["environment"]["PG_USER"] == "auditflow_app"
-    assert seen["audit-event-generator"]["environment"]["GENERATOR_RATE"] == "2"
+    for answer in received.values():
+        assert not values & set(answer["environment"].values())
+    assert received["notification-service"]["environment"]["PG_USER"] == "auditflow_app"
+    assert received["audit-event-generator"]["environment"]["GENERATOR_RATE"] == "2"
 
-    # and Prometheus, where the machine has it, knows the rules and whom to ask
-    for watcher in stack.watchers:
-        if isinstance(watcher, Prometheus):
-            groups = told(f"{watcher.url}/api/v1/rules")["data"]["groups"]
-            assert {Path(one["file"]) for one in groups} == set(rule_files())
-            wanted = {"rabbitmq", "prometheus", *(service.name for service in SERVICES)}
+    # and Prometheus, if it is installed, has loaded the rules and scrapes all targets
+    for server in stack.monitoring:
+        if isinstance(server, Prometheus):
+            groups = get_json(f"{server.url}/api/v1/rules")["data"]["groups"]
+            assert {Path(group["file"]) for group in groups} == set(rule_files())
+            expected = {"rabbitmq", "prometheus", *(service.name for service in SERVICES)}
             deadline = time.monotonic() + 30
-            while not wanted <= jobs_of(watcher):
-                assert time.monotonic() < deadline, jobs_of(watcher)
+            while not expected <= jobs_of(server):
+                assert time.monotonic() < deadline, jobs_of(server)
                 time.sleep(0.1)
 
-    # when a service and a server are killed, then others take their places
+    # when a service and a server are killed, then they are restarted
     stack.watch()
-    killed = {part: part.pid for part in (stack.services[0], stack.redis)}
+    killed = {component: component.pid for component in (stack.services[0], stack.redis)}
     for pid in killed.values():
         identity = Identity.of(pid or 0)
         assert identity is not None
         identity.signal(signal.SIGKILL)
     deadline = time.monotonic() + 20
-    while not all(part.pid not in {None, pid} and part.ready() for part, pid in killed.items()):
-        assert time.monotonic() < deadline, "they did not come back"
+    while not all(
+        component.pid not in {None, pid} and component.ready() for component, pid in killed.items()
+    ):
+        assert time.monotonic() < deadline, "they were not restarted"
         time.sleep(0.05)
 
-    # and when it stops, nothing runs any more
+    # and after a stop, no process runs and all ports are free
     pids = [service.pid for service in stack.services]
-    pids += [server.pid for server in (*stack.servers, *stack.watchers)]
+    pids += [server.pid for server in (*stack.servers, *stack.monitoring)]
     stack.stop()
     assert not any(Identity.of(pid or 0) for pid in pids)
     assert all(ports.is_free(port) for port in stack.choices.ports.values())
@@ -166,8 +168,8 @@ def test_a_service_is_started_for_a_test(
     api = service_process("event-audit-dashboard")
     dashboard = service_process("event-audit-dashboard", api=api, env={"EXTRA": "1"})
 
-    # then it knows where the API is
-    environment = told(dashboard.url)["environment"]
+    # then its environment contains the address of the API
+    environment = get_json(dashboard.url)["environment"]
     assert environment["NOTIFICATION_SERVICE_PORT"] == str(api.port)
     assert environment["EXTRA"] == "1"
     assert len(service_secrets["API_TOKEN"]) >= 40
@@ -180,7 +182,7 @@ def test_a_service_is_started_for_a_test(
     assert dashboard.ready()
 
 
-def test_a_service_that_ends_at_its_start_says_why(
+def test_the_error_of_a_failed_start_contains_the_log(
     service_process: MakeService, stand_ins: Path
 ) -> None:
     program = stand_ins / "event-audit-dashboard"

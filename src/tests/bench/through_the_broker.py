@@ -24,7 +24,7 @@ from auditflow_local import ports
 from auditflow_local.servers.rabbitmq import RabbitMQ
 from auditflow_local.servers.redis import Redis
 from auditflow_local.service_process import ServiceProcess
-from auditflow_local.services import ANALYSIS, Surroundings
+from auditflow_local.services import ANALYSIS, Dependencies
 from provisioning import accounts
 from provisioning import rabbitmq as provisioned_rabbitmq
 
@@ -128,7 +128,7 @@ def analysis(
         for service in services:
             ends.callback(service.stop)
         with ThreadPoolExecutor() as pool:  # at once, or the first would be done before the next
-            list(pool.map(ServiceProcess.revive, services))
+            list(pool.map(ServiceProcess.respawn, services))
         if part is not None:
             for service in services:
                 assert service.pid is not None
@@ -146,7 +146,7 @@ def _service(folder: Path, rabbitmq: RabbitMQ, redis: Redis) -> ServiceProcess:
     folder.mkdir()
     return ServiceProcess(
         ANALYSIS,
-        Surroundings(rabbitmq=rabbitmq, redis=redis),
+        Dependencies(rabbitmq=rabbitmq, redis=redis),
         port=ports.pick(),
         log=folder / "log",
         record=folder / "record",

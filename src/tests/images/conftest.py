@@ -10,7 +10,7 @@ from auditflow_local import ports
 from auditflow_local.servers.postgres import Postgres
 from auditflow_local.servers.rabbitmq import RabbitMQ
 from auditflow_local.servers.redis import Redis
-from auditflow_local.services import Surroundings
+from auditflow_local.services import Dependencies
 
 from . import containers as made
 from .containers import Containers
@@ -37,7 +37,7 @@ def containers(
 ) -> Iterator[Containers]:
     """The servers, a database with nothing in it, and the containers that a test starts on them."""
     database = postgres.fresh_database()
-    around = Surroundings(
+    around = Dependencies(
         rabbitmq=rabbitmq,
         redis=redis_server,
         postgres=database.server,

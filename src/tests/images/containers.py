@@ -8,7 +8,7 @@ from pathlib import Path
 from auditflow_local import ports
 from auditflow_local.processes import INHERITED, http_ok
 from auditflow_local.servers.postgres_roles import APP
-from auditflow_local.services import BY_NAME, Service, Surroundings, command
+from auditflow_local.services import BY_NAME, Dependencies, Service, command
 
 from ..platform import eventually
 from .engine import SECRETS, Engine, find
@@ -47,7 +47,7 @@ class Containers:
     """Starts programs of the images, told what the manifests tell them."""
 
     engine: Engine
-    around: Surroundings
+    around: Dependencies
     folder: Path
     #: The dashboard asks the notification service where `around` says that it is.
     ports: dict[str, int] = field(default_factory=dict)

@@ -26,7 +26,7 @@ Object = dict[str, Any]
 def render(folder: Path) -> list[Object]:
     """The objects that a folder comes to."""
     done = subprocess.run(
-        (str(programs.built(programs.KUSTOMIZE)), "build", str(folder)),
+        (str(programs.build(programs.KUSTOMIZE)), "build", str(folder)),
         capture_output=True,
         text=True,
         check=False,

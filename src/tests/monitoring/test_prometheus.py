@@ -209,7 +209,7 @@ FAULTS = {
     # Events wait in the queue; all else is well.
     "analysis": Fault(
         strike=lambda platform: platform.analysis.stop(),
-        mend=lambda platform: platform.analysis.revive(),
+        mend=lambda platform: platform.analysis.respawn(),
         enough=lambda _, lasted: lasted > LATE,
         burns={"AlertsLate"},
         causes={"ServiceDown", "ConsumerGone"},
@@ -217,7 +217,7 @@ FAULTS = {
     # Events are taken out of the queue by somebody who should not.
     "loss": Fault(
         strike=loss,
-        mend=lambda platform: platform.analysis.revive(),
+        mend=lambda platform: platform.analysis.respawn(),
         enough=lambda _, __: True,
         burns={"EventsUnaccounted"},
         causes={"ServiceDown"},

@@ -1,1 +1,1 @@
-"""The servers that AuditFlow stands on, each private to one folder and on loopback only."""
+"""The servers that AuditFlow needs. Each keeps its data in one folder and listens on loopback."""

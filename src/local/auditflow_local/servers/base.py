@@ -1,4 +1,4 @@
-"""What the servers have in common: a folder that is theirs, a port, a life."""
+"""Base class of the servers."""
 
 import hashlib
 import shutil
@@ -12,10 +12,9 @@ from auditflow_local.processes import Child, Command
 
 
 class Server(ABC):
-    """A server whose data are in one folder. Started again on that folder, it has them again.
+    """A server with its data in one folder.
 
-    ``durable=False`` gives up surviving a power cut, for tests; a killed process loses nothing
-    either way.
+    ``durable=False`` is for tests: a power failure may lose data, a killed process does not.
     """
 
     name: ClassVar[str]
@@ -43,24 +42,24 @@ class Server(ABC):
 
     @property
     def pid(self) -> int | None:
-        """The main process's number while it runs."""
+        """The pid of the main process while it runs."""
         return self._child.pid
 
     @property
     def running(self) -> bool:
-        """Whether every process that it needs is there. It may not answer yet: see ``ready``."""
+        """Whether all its processes run. It may not answer yet: see ``ready``."""
         return self._child.running
 
     @property
     def exit_code(self) -> int | None:
-        """None while it runs and before its first start; minus a signal's number, or the code."""
+        """The exit code or negative signal number. None while it runs and before its start."""
         return self._child.exit_code
 
     def start(self) -> None:
-        """Start it, and return when it answers. Started already, it does nothing.
+        """Start it and return when it answers. Does nothing if it runs.
 
         Raises:
-            StartError: it ended or did not answer in time; with the end of its log.
+            StartError: it ended or did not answer in time. The text contains the end of its log.
         """
         if self.running:
             return
@@ -68,21 +67,21 @@ class Server(ABC):
         self._start()
         try:
             self._child.wait_ready(self.ready, seconds=self.start_seconds)
-            self._settle()
+            self._after_start()
         except BaseException:
             self.kill()
             raise
 
     def stop(self) -> None:
-        """End it in order; what it was doing is finished."""
+        """Stop it gracefully."""
         self._child.stop()
 
     def kill(self) -> None:
-        """SIGKILL every process of it at once, as a crash would."""
+        """Send SIGKILL to all its processes, which has the effect of a crash."""
         self._child.kill()
 
-    def revive(self) -> None:
-        """Start it again after it died."""
+    def respawn(self) -> None:
+        """Start it again after it ended."""
         self.start()
 
     def restart(self) -> None:
@@ -91,24 +90,24 @@ class Server(ABC):
         self.start()
 
     def destroy(self) -> None:
-        """End it and remove its data."""
+        """Kill it and remove its data."""
         self.kill()
         shutil.rmtree(self.folder, ignore_errors=True)
 
     @abstractmethod
     def ready(self) -> bool:
-        """Whether it answers as a client would want, now."""
+        """Return whether it answers clients."""
 
     @abstractmethod
     def _command(self) -> Command:
-        """What runs it."""
+        """Return the command that runs it."""
 
     def _start(self) -> None:
         self._child.spawn(self._command())
 
-    def _settle(self) -> None:  # noqa: B027 - most have nothing to do here
-        """What is to be done once it answers, before anybody else uses it."""
+    def _after_start(self) -> None:  # noqa: B027 - optional
+        """Prepare the server when it answers, before clients use it."""
 
     def _label(self) -> str:
-        """A short name that only this folder has."""
+        """Return a short name that is unique to this folder."""
         return hashlib.sha256(str(self.folder).encode()).hexdigest()[:12]

@@ -34,27 +34,27 @@ _SETTINGS: Final = {
     "log_checkpoints": "off",
     "log_line_prefix": "%m [%p] %q%u@%d ",
 }
-# Not synchronous_commit: without it a killed server, too, forgets what it has acknowledged.
+# Not synchronous_commit: without it, a killed server also loses acknowledged commits.
 _NOT_DURABLE: Final = {"fsync": "off", "full_page_writes": "off"}
 
 
 @dataclass(frozen=True)
 class Database:
-    """One database on the server."""
+    """A database on the server."""
 
     server: "Postgres"
     name: str
 
     def dsn(self, role: str = APP) -> str:
-        """Where a client connects, for psycopg2 and SQLAlchemy alike."""
+        """Return the connection URL for psycopg2 and SQLAlchemy."""
         return self.server.dsn(role, database=self.name)
 
 
 class Postgres(Server):
-    """A private PostgreSQL; ``passwords`` has one for each of the three roles."""
+    """A private PostgreSQL. ``passwords`` contains the password of each of the three roles."""
 
     name: ClassVar[str] = "postgres"
-    #: "Fast shutdown": sessions are ended, everything is written.
+    #: "Fast shutdown": ends the sessions and writes everything.
     stop_signal: ClassVar[signal.Signals] = signal.SIGINT
 
     def __init__(
@@ -77,7 +77,7 @@ class Postgres(Server):
         return self._passwords[role]
 
     def dsn(self, role: str = APP, *, database: str = DATABASE) -> str:
-        """Where a client connects, as one of the three roles."""
+        """Return the connection URL of one of the three roles."""
         return (
             f"postgresql://{role}:{self.password_of(role)}@{self.host}:{self.port}/{database}"
             "?connect_timeout=5"
@@ -85,18 +85,18 @@ class Postgres(Server):
 
     def ready(self) -> bool:
         try:
-            with self._session() as on:
-                on.execute("SELECT 1")
+            with self._session() as cursor:
+                cursor.execute("SELECT 1")
         except psycopg2.OperationalError:
             return False
         return True
 
     def fresh_database(self, *, template: str | None = None) -> Database:
-        """A database that nobody else uses: empty, or a copy of a ``template``."""
+        """Create a database for one test: empty, or a copy of a ``template``."""
         return self._create(f"test_{random.token_hex(6)}", template)
 
     def template(self, name: str, prepare: Callable[[Database], None]) -> str:
-        """The name of a database to copy; ``prepare`` fills it (migrates it) the first time."""
+        """Return the name of a template database. ``prepare`` fills it at the first call."""
         full = f"template_{name}"
         if full not in self._templates:
             prepare(self._create(full, None))
@@ -113,32 +113,34 @@ class Postgres(Server):
         return self.folder / "cluster"
 
     def _create(self, name: str, template: str | None) -> Database:
-        with self._session() as on:
-            postgres_roles.ensure_database(on, name, template=template or "template1")
+        with self._session() as cursor:
+            postgres_roles.ensure_database(cursor, name, template=template or "template1")
         if template is None:
-            with self._session(name) as on:
-                postgres_roles.ensure_schema(on)
+            with self._session(name) as cursor:
+                postgres_roles.ensure_schema(cursor)
         return Database(self, name)
 
-    def _settle(self) -> None:
-        with self._session() as on:
-            postgres_roles.ensure_roles(on, self._passwords)
+    def _after_start(self) -> None:
+        with self._session() as cursor:
+            postgres_roles.ensure_roles(cursor, self._passwords)
         self._create(self.database, None)
 
     @contextmanager
     def _session(self, database: str = "postgres") -> Iterator[Cursor]:
         with closing(psycopg2.connect(self.dsn(SUPERUSER, database=database))) as connection:
             connection.autocommit = True
-            with connection.cursor() as on:
-                yield on
+            with connection.cursor() as cursor:
+                yield cursor
 
     def _command(self) -> Command:
-        place = unprivileged.place(self._cluster, label=self._label(), namespaces=self._namespaces)
-        data = place.folder / "data"
+        folder = unprivileged.prepare(
+            self._cluster, label=self._label(), namespaces=self._namespaces
+        )
+        data = folder.path / "data"
         binaries = programs(data)
         if not data.exists():
-            self._initialise(place, binaries, data)
-        _forget_stale_lock(data)
+            self._initialise(folder, binaries, data)
+        _remove_stale_lock(data)
         settings = {
             **_SETTINGS,
             **({} if self.durable else _NOT_DURABLE),
@@ -147,23 +149,23 @@ class Postgres(Server):
         }
         options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
         return Command(
-            argv=(*place.prefix, str(binaries / "postgres"), "-D", str(data), *options),
+            argv=(*folder.prefix, str(binaries / "postgres"), "-D", str(data), *options),
             env=environment(LC_ALL="C.UTF-8"),
-            folder=place.folder,
-            user=place.user,
+            folder=folder.path,
+            user=folder.user,
         )
 
-    def _initialise(self, place: unprivileged.Place, binaries: Path, data: Path) -> None:
-        """Make the data folder, under another name until it is whole."""
+    def _initialise(self, folder: unprivileged.DataFolder, binaries: Path, data: Path) -> None:
+        """Create the data folder under a temporary name and rename it when it is complete."""
         unfinished, password = data.with_name("data.new"), data.with_name("superuser")
         subprocess.run(("rm", "-rf", "--", str(unfinished)), check=True)
-        secrets.write(password, self.password_of(SUPERUSER) + "\n")
-        place.give(password)
-        place.give(place.folder)
+        secrets.write_file(password, self.password_of(SUPERUSER) + "\n")
+        folder.give_access(password)
+        folder.give_access(folder.path)
         try:
             done = subprocess.run(
                 (
-                    *place.prefix,
+                    *folder.prefix,
                     str(binaries / "initdb"),
                     f"--pgdata={unfinished}",
                     f"--username={SUPERUSER}",
@@ -174,8 +176,8 @@ class Postgres(Server):
                     *(() if self.durable else ("--no-sync",)),
                 ),
                 env=environment(LC_ALL="C"),
-                cwd=place.folder,
-                **as_user(place.user),
+                cwd=folder.path,
+                **as_user(folder.user),
                 capture_output=True,
                 text=True,
                 check=False,
@@ -187,11 +189,11 @@ class Postgres(Server):
         unfinished.rename(data)
 
 
-def _forget_stale_lock(data: Path) -> None:
-    """Remove the lock of a server that was killed, when its number is now another program's.
+def _remove_stale_lock(data: Path) -> None:
+    """Remove the lock of a killed server if another program now has its pid.
 
-    PostgreSQL asks only whether some process has the number. In a container that starts again,
-    numbers come back at once.
+    PostgreSQL only checks whether a process has the pid. In a container that restarts, pids are
+    reused at once.
     """
     lock = data / "postmaster.pid"
     try:
@@ -203,6 +205,6 @@ def _forget_stale_lock(data: Path) -> None:
 
 
 def _locale() -> str:
-    """Sorts by code point everywhere; knows the letters of UTF-8 where the system does."""
+    """Return a locale that sorts by code point, with UTF-8 letters if the system has it."""
     known = subprocess.run(("locale", "-a"), capture_output=True, text=True, check=False).stdout
     return "C.UTF-8" if {"C.utf8", "C.UTF-8"} & set(known.split()) else "C"

@@ -1,4 +1,4 @@
-"""Where PostgreSQL's server programs are: packages keep several versions side by side."""
+"""Finds PostgreSQL's server programs. Several versions may be installed."""
 
 import shutil
 from pathlib import Path
@@ -10,7 +10,7 @@ _PACKAGED: Final = Path("/usr/lib/postgresql")
 
 
 def installed() -> dict[str, Path]:
-    """Folders of programs by major version, newest first; "?" for one found only in PATH."""
+    """Return folders of programs by major version, newest first. "?" is one found only in PATH."""
     versions = {
         folder.name: folder / "bin"
         for folder in _PACKAGED.glob("[0-9]*")
@@ -22,23 +22,23 @@ def installed() -> dict[str, Path]:
 
 
 def programs(data: Path) -> Path:
-    """The programs for a data folder: of the version that made it, else the newest.
+    """Return the programs for a data folder: the version that created it, otherwise the newest.
 
     Raises:
-        LocalError: none is installed, or not the one that the data need.
+        LocalError: no version is installed, or not the one that the data need.
     """
     versions = installed()
     if not versions:
         raise LocalError("PostgreSQL: not found; `make up` installs it")
     try:
-        made_by = (data / "PG_VERSION").read_text(encoding="utf-8").strip()
+        version = (data / "PG_VERSION").read_text(encoding="utf-8").strip()
     except FileNotFoundError:
         return next(iter(versions.values()))
-    if made_by in versions:
-        return versions[made_by]
+    if version in versions:
+        return versions[version]
     if "?" in versions:
         return versions["?"]
     raise LocalError(
-        f"the data in {data} are of PostgreSQL {made_by}, and only {', '.join(versions)} is "
-        f"installed. Install postgresql-{made_by}, or start anew with `make reset`."
+        f"the data in {data} belong to PostgreSQL {version}, and only {', '.join(versions)} is "
+        f"installed. Install postgresql-{version}, or delete the data with `make reset`."
     )

@@ -1,4 +1,4 @@
-"""Who may do what in PostgreSQL: one role that owns and migrates, one that only works with rows."""
+"""PostgreSQL roles: one owns the schema and migrates it, one reads and writes rows."""
 
 from collections.abc import Mapping
 from typing import Final
@@ -11,36 +11,35 @@ OWNER: Final = "auditflow_owner"
 APP: Final = "auditflow_app"
 
 
-def ensure_roles(on: Cursor, passwords: Mapping[str, str]) -> None:
-    """Make the two roles, or set their passwords; any number of times."""
+def ensure_roles(cursor: Cursor, passwords: Mapping[str, str]) -> None:
+    """Create the two roles or set their passwords. Idempotent."""
     for role in (OWNER, APP):
         name = sql.Identifier(role)
-        on.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", (role,))
-        if on.fetchone() is None:
-            on.execute(sql.SQL("CREATE ROLE {}").format(name))
-        on.execute(
+        cursor.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", (role,))
+        if cursor.fetchone() is None:
+            cursor.execute(sql.SQL("CREATE ROLE {}").format(name))
+        cursor.execute(
             sql.SQL("ALTER ROLE {} LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE PASSWORD {}").format(
                 name, sql.Literal(passwords[role])
             )
         )
 
 
-def ensure_database(on: Cursor, database: str, *, template: str = "template1") -> None:
-    """Make a database that the owner owns and that only our two roles may enter."""
+def ensure_database(cursor: Cursor, database: str, *, template: str = "template1") -> None:
+    """Create a database of the owner that only the two roles may connect to. Idempotent."""
     name = sql.Identifier(database)
-    on.execute("SELECT 1 FROM pg_database WHERE datname = %s", (database,))
-    if on.fetchone() is None:
-        on.execute(
+    cursor.execute("SELECT 1 FROM pg_database WHERE datname = %s", (database,))
+    if cursor.fetchone() is None:
+        cursor.execute(
             sql.SQL("CREATE DATABASE {} OWNER {} TEMPLATE {}").format(
                 name, sql.Identifier(OWNER), sql.Identifier(template)
             )
         )
-    on.execute(sql.SQL("REVOKE ALL ON DATABASE {} FROM PUBLIC").format(name))
-    on.execute(sql.SQL("GRANT CONNECT ON DATABASE {} TO {}").format(name, sql.Identifier(APP)))
+    cursor.execute(sql.SQL("REVOKE ALL ON DATABASE {} FROM PUBLIC").format(name))
+    cursor.execute(sql.SQL("GRANT CONNECT ON DATABASE {} TO {}").format(name, sql.Identifier(APP)))
 
 
-def ensure_schema(on: Cursor) -> None:
-    """In one database: only the owner makes tables; what the service may do with them, the
-    migrations say."""
-    on.execute("REVOKE CREATE ON SCHEMA public FROM PUBLIC")
-    on.execute(sql.SQL("GRANT USAGE ON SCHEMA public TO {}").format(sql.Identifier(APP)))
+def ensure_schema(cursor: Cursor) -> None:
+    """Allow only the owner to create tables. The migrations grant rights on tables."""
+    cursor.execute("REVOKE CREATE ON SCHEMA public FROM PUBLIC")
+    cursor.execute(sql.SQL("GRANT USAGE ON SCHEMA public TO {}").format(sql.Identifier(APP)))

@@ -1,6 +1,6 @@
 """Prometheus, with the rules of this repository, and the exporters of PostgreSQL and Redis.
 
-All are optional: they are used where the machine has them.
+All are optional: they are used if they are installed.
 """
 
 import http.client
@@ -24,27 +24,27 @@ from auditflow_local.servers.redis import ADMIN, Redis
 PROGRAM: Final = "prometheus"
 POSTGRES_EXPORTER: Final = "prometheus-postgres-exporter"
 REDIS_EXPORTER: Final = "prometheus-redis-exporter"
-#: What the rules of this repository call the environment of this machine.
+#: The value of the label "namespace" on this machine.
 NAMESPACE: Final = "local"
-#: Of each queue by its name: how much is in it, and who takes from it.
+#: Metrics of each queue by name: messages and consumers.
 _DETAILED: Final = ("queue_coarse_metrics", "queue_consumer_count")
 
 
 def installed(program: str) -> bool:
-    """Whether the machine has it."""
+    """Return whether a program is installed."""
     return shutil.which(program) is not None
 
 
 def rule_files() -> tuple[Path, ...]:
-    """The rules of this checkout, as Prometheus reads them."""
+    """Return the rule files of this checkout."""
     return tuple(sorted((Path(__file__).parents[4] / "monitoring" / "rules").glob("*.yaml")))
 
 
 @dataclass(frozen=True)
 class Target:
-    """What is scraped. ``job`` is named as in a cluster.
+    """A scrape target. ``job`` has the same name as in a cluster.
 
-    ``honor`` lets the labels of what is scraped win: for who tells of others.
+    ``honor`` keeps the labels of the target, for example of an exporter.
     """
 
     job: str
@@ -55,7 +55,7 @@ class Target:
     honor: bool = False
 
     def config(self, number: int) -> dict[str, Any]:
-        """As Prometheus wants it. The jobs of a configuration need names of their own."""
+        """Return the scrape configuration. ``number`` makes the job name unique."""
         return {
             "job_name": f"{self.job} {number}",
             "metrics_path": self.path,
@@ -67,7 +67,7 @@ class Target:
                     "labels": {"job": self.job, "namespace": self.namespace},
                 }
             ],
-            # The broker is scraped at two paths of one port: its series are told apart by this.
+            # The broker is scraped at two paths of one port. This label distinguishes the series.
             "relabel_configs": [
                 {"source_labels": ["__metrics_path__"], "target_label": "metrics_path"}
             ],
@@ -75,7 +75,7 @@ class Target:
 
 
 def broker_targets(rabbitmq: RabbitMQ) -> tuple[Target, Target]:
-    """The sums over the broker, and each queue by its name."""
+    """Return the targets of the broker: its totals, and its queues by name."""
     return (
         Target("rabbitmq", rabbitmq.metrics_port),
         Target("rabbitmq", rabbitmq.metrics_port, "/metrics/detailed", {"family": _DETAILED}),
@@ -110,7 +110,7 @@ class Prometheus(Server):
 
     @property
     def data(self) -> Path:
-        """Where its blocks are, and where others may be put before it starts."""
+        """The folder of its blocks. Blocks can be added before it starts."""
         return self.folder / "data"
 
     def ready(self) -> bool:
@@ -126,11 +126,11 @@ class Prometheus(Server):
             },
             "rule_files": [str(file) for file in self.rules],
             "scrape_configs": [
-                one.config(number) for number, one in enumerate((*self.targets, own), start=1)
+                target.config(number) for number, target in enumerate((*self.targets, own), start=1)
             ],
         }
         file = self.folder / "prometheus.yml"
-        # Every JSON document is YAML, too.
+        # Every JSON document is also YAML.
         file.write_text(json.dumps(configuration, indent=2), encoding="utf-8")
         return Command(
             argv=(
@@ -150,7 +150,7 @@ class Prometheus(Server):
 
 
 class PostgresExporter(Server):
-    """Makes metrics of what PostgreSQL tells of itself."""
+    """The exporter of PostgreSQL's metrics."""
 
     name: ClassVar[str] = "postgres-exporter"
 
@@ -176,11 +176,11 @@ class PostgresExporter(Server):
 
     def _command(self) -> Command:
         password = quote(self._postgres.password_of(SUPERUSER), safe="")
-        place = f"{self._postgres.host}:{self._postgres.port}/{self._database}"
+        address = f"{self._postgres.host}:{self._postgres.port}/{self._database}"
         return Command(
             argv=(POSTGRES_EXPORTER, f"--web.listen-address={self.host}:{self.port}"),
             env=environment(
-                DATA_SOURCE_NAME=f"postgresql://{SUPERUSER}:{password}@{place}?sslmode=disable",
+                DATA_SOURCE_NAME=f"postgresql://{SUPERUSER}:{password}@{address}?sslmode=disable",
                 GOMAXPROCS="1",
             ),
             folder=self.folder,
@@ -188,7 +188,7 @@ class PostgresExporter(Server):
 
 
 class RedisExporter(Server):
-    """Makes metrics of what Redis tells of itself."""
+    """The exporter of Redis' metrics."""
 
     name: ClassVar[str] = "redis-exporter"
 
@@ -217,7 +217,7 @@ class RedisExporter(Server):
 
 
 def _answers(host: str, port: int) -> bool:
-    """Whether an exporter is there. What it exports may be away: that is what it says then."""
+    """Return whether an exporter answers, also if its server is down."""
     connection = http.client.HTTPConnection(host, port, timeout=2)
     try:
         connection.request("GET", "/")

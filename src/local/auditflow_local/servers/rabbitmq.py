@@ -1,4 +1,4 @@
-"""RabbitMQ: the way of the data. With its own epmd, so that it shares nothing with another one."""
+"""RabbitMQ with its own epmd, so that it shares nothing with another broker."""
 
 import json
 import secrets as random
@@ -19,15 +19,15 @@ from auditflow_local.errors import LocalError
 from auditflow_local.processes import Child, Command, environment
 from auditflow_local.servers.base import Server
 
-#: Where packages put the real scripts. Those in /usr/sbin change to another user first.
+#: Folders of the packaged scripts. The scripts in /usr/sbin switch to another user first.
 _SCRIPTS: Final = ("/usr/lib/rabbitmq/bin", "/opt/rabbitmq/sbin")
-#: Fewer schedulers, which do not spin, on a machine where six other processes want to run. And at
-#: most a second for each part to end: the Prometheus plugin's would take five, for nothing.
+#: Two schedulers without busy waiting, because other processes need the CPU. Each application gets
+#: one second to stop, because the Prometheus plugin would otherwise wait for five seconds.
 _ERLANG: Final = "+S 2:2 +sbwt none +sbwtdcpu none +sbwtdio none -kernel shutdown_timeout 1000"
-#: How often a queue says how it is (ms). By default its numbers are up to five seconds old.
-_TOLD_OFTEN: Final = "-rabbit quorum_tick_interval 500"
-#: What a broker answers first to a client of AMQP 0-9-1: a method frame on channel 0.
-_GREETING: Final = b"AMQP\x00\x00\x09\x01"
+#: Interval of queue metrics in ms. The default is five seconds.
+_FREQUENT_METRICS: Final = "-rabbit quorum_tick_interval 500"
+#: The protocol header of AMQP 0-9-1, and the start of the answer: a method frame on channel 0.
+_PROTOCOL_HEADER: Final = b"AMQP\x00\x00\x09\x01"
 _CONNECTION_START: Final = b"\x01\x00\x00"
 
 _CONFIGURATION = """\
@@ -45,9 +45,9 @@ log.console.use_colors = off
 
 
 class RabbitMQ(Server):
-    """A private broker, of any version from 3.10 to 4.x.
+    """A private broker of any version from 3.10 to 4.x.
 
-    ``passwords`` are those of the users in ``definitions``, which hold only their hashes.
+    ``passwords`` are by user. ``definitions`` contain only their hashes.
     """
 
     name: ClassVar[str] = "rabbitmq"
@@ -88,15 +88,15 @@ class RabbitMQ(Server):
         return self._passwords[user]
 
     def url(self, user: str) -> str:
-        """Where a client connects, as one of the users."""
+        """Return the connection URL of a user."""
         name, password = quote(user, safe=""), quote(self.password_of(user), safe="")
         return f"amqp://{name}:{password}@{self.host}:{self.port}/{quote(self.vhost, safe='')}"
 
     def ready(self) -> bool:
-        """The listener opens last, after the definitions are there."""
+        """Return whether the listener answers. It opens after the definitions were loaded."""
         try:
             with socket.create_connection((self.host, self.port), timeout=2) as client:
-                client.sendall(_GREETING)
+                client.sendall(_PROTOCOL_HEADER)
                 return client.recv(3) == _CONNECTION_START
         except OSError:
             return False
@@ -110,7 +110,7 @@ class RabbitMQ(Server):
         self._epmd.kill()
 
     def empty(self, *queues: str, user: str = "auditflow-admin") -> None:
-        """Remove all messages from queues, also just after a start when they have no leader."""
+        """Purge queues. Retries for 20 s, because queues have no leader just after a start."""
         attempts = Retrying(
             retry=retry_if_exception_type(AMQPError),
             wait=wait_fixed(0.2),
@@ -153,7 +153,7 @@ class RabbitMQ(Server):
 
     def _command(self) -> Command:
         definitions = self.folder / "definitions.json"
-        secrets.write(definitions, json.dumps(self._definitions))
+        secrets.write_file(definitions, json.dumps(self._definitions))
         (self.folder / "enabled_plugins").write_text("[rabbitmq_prometheus].\n", encoding="utf-8")
         (self.folder / "rabbitmq.conf").write_text(
             _CONFIGURATION.format(
@@ -171,10 +171,10 @@ class RabbitMQ(Server):
         )
 
     def _environment(self) -> dict[str, str]:
-        home = secrets.private(self.folder / "home")
+        home = secrets.make_private(self.folder / "home")
         cookie = home / ".erlang.cookie"
         if not cookie.exists():
-            secrets.write(cookie, random.token_hex(20))
+            secrets.write_file(cookie, random.token_hex(20))
             cookie.chmod(0o400)
         return environment(
             HOME=str(home),
@@ -190,18 +190,18 @@ class RabbitMQ(Server):
             RABBITMQ_LOG_BASE=str(self.folder / "log"),
             RABBITMQ_MNESIA_BASE=str(self.folder / "mnesia"),
             RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS=(
-                f"{_ERLANG} {'' if self.durable else _TOLD_OFTEN} "
+                f"{_ERLANG} {'' if self.durable else _FREQUENT_METRICS} "
                 "-kernel inet_dist_use_interface {127,0,0,1}"
             ),
-            # The script then becomes the broker instead of waiting for it: our signals arrive.
+            # With this variable the script replaces itself by the broker, so signals reach it.
             RUNNING_UNDER_SYSTEMD="true",
         )
 
     def _node(self) -> str:
-        """The data belong to the node's name, so it stays even when the folder is moved."""
+        """Return the node name. It is stored, because it must not change if the folder moves."""
         file = self.folder / "node-name"
         if not file.exists():
-            secrets.write(file, f"auditflow-{self._label()}")
+            secrets.write_file(file, f"auditflow-{self._label()}")
         return file.read_text(encoding="utf-8").strip()
 
 

@@ -1,4 +1,4 @@
-"""Redis: the windows of the analysis."""
+"""Redis, which stores the windows of the analysis."""
 
 from pathlib import Path
 from typing import ClassVar, Final
@@ -13,7 +13,7 @@ from auditflow_local.servers.base import Server
 from provisioning import accounts
 from provisioning import redis as provisioned_redis
 
-#: The user that the service is, and the one that may do everything.
+#: The user of the service, and the administrator.
 USER: Final = "audit-log-analysis"
 ADMIN: Final = "auditflow-admin"
 
@@ -27,14 +27,14 @@ aclfile "{acl}"
 appendonly yes
 appendfsync {sync}
 save ""
-# A window that was evicted would be an alert that was lost; refusing is a queue that waits.
+# Evicting a window would lose an alert. A refused write only delays the queue.
 maxmemory 256mb
 maxmemory-policy noeviction
 """
 
 
 class Redis(Server):
-    """A private Redis. Only named users get in; the configuration holds hashes only."""
+    """A private Redis. Only named users can connect. The configuration contains only hashes."""
 
     name: ClassVar[str] = "redis"
 
@@ -55,12 +55,12 @@ class Redis(Server):
 
     @property
     def url(self) -> str:
-        """Where a service connects, as the service's user."""
+        """The connection URL of the service's user."""
         return f"redis://{self.user}:{self.password}@{self.host}:{self.port}/0"
 
     @property
     def admin_url(self) -> str:
-        """The same for tests and operators, who may also flush and configure."""
+        """The connection URL of the administrator, for tests and operators."""
         return f"redis://{ADMIN}:{self.admin_password}@{self.host}:{self.port}/0"
 
     def ready(self) -> bool:
@@ -71,7 +71,7 @@ class Redis(Server):
             return False
 
     def flush(self) -> None:
-        """Forget everything, for the next test."""
+        """Delete all data."""
         with self._admin() as client:
             client.flushall()
 
@@ -80,7 +80,7 @@ class Redis(Server):
             self.admin_url,
             socket_timeout=2,
             socket_connect_timeout=2,
-            # Who asks whether it is ready wants to know now.
+            # A readiness check must answer at once.
             retry=Retry(NoBackoff(), 0),
         )
 
@@ -88,7 +88,7 @@ class Redis(Server):
         data = self.folder / "data"
         data.mkdir(exist_ok=True)
         acl = self.folder / "users.acl"
-        secrets.write(
+        secrets.write_file(
             acl,
             provisioned_redis.acl(
                 {user: accounts.REDIS_USERS[user] for user in (USER, ADMIN)},
@@ -96,7 +96,7 @@ class Redis(Server):
             ),
         )
         configuration = self.folder / "redis.conf"
-        secrets.write(
+        secrets.write_file(
             configuration,
             _CONFIGURATION.format(
                 host=self.host,

@@ -1,9 +1,8 @@
-"""How root runs PostgreSQL, which refuses to be root.
+"""Runs PostgreSQL for root, because PostgreSQL refuses to run as root.
 
-First choice: a user namespace in which root has another number. The data stay where they are
-wanted and belong to root, and it does not matter who may walk through the folders above. Where
-namespaces are not permitted (many containers), the server runs as another user, and its data are
-in a folder under /var/lib that this user can reach, with a link from the folder wanted.
+The first choice is a user namespace that maps root to another uid. The data stay in the requested
+folder and belong to root. Many containers do not permit namespaces. There, the server runs as
+another user, its data are in a folder below /var/lib, and the requested folder is a link to it.
 """
 
 import os
@@ -16,48 +15,48 @@ from typing import Final
 
 from auditflow_local.errors import LocalError
 
-#: Where data go that their own folder cannot hold.
+#: Data folders for servers that run as another user.
 ELSEWHERE: Final = Path("/var/lib/auditflow")
 _ACCOUNTS: Final = ("postgres", "nobody")
 
 
 @dataclass(frozen=True)
-class Place:
-    """A folder for the server, and how a program runs that may write there."""
+class DataFolder:
+    """A folder for the server, with the command prefix or user that may write to it."""
 
-    folder: Path
+    path: Path
     prefix: tuple[str, ...] = ()
     user: str | None = None
 
-    def give(self, path: Path) -> None:
-        """Make a file of ours readable for the server."""
+    def give_access(self, path: Path) -> None:
+        """Give the server access to a file or folder."""
         if self.user:
             shutil.chown(path, self.user)
 
 
-def place(wanted: Path, *, label: str, namespaces: bool = True) -> Place:
-    """Make ``wanted`` a folder, or a link to one, that a server which is not root can use.
+def prepare(requested: Path, *, label: str, namespaces: bool = True) -> DataFolder:
+    """Create ``requested`` as a folder, or as a link to one, that an unprivileged server can use.
 
-    ``label`` names the folder elsewhere; ``namespaces=False`` behaves as if they were forbidden.
+    ``label`` names the folder below ``ELSEWHERE``. ``namespaces=False`` does not use namespaces.
     """
     if os.geteuid() != 0:
-        wanted.mkdir(mode=0o700, parents=True, exist_ok=True)
-        return Place(wanted)
+        requested.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return DataFolder(requested)
     account = _account()
-    if namespaces and not wanted.is_symlink() and _namespaces_permitted(account):
-        wanted.mkdir(mode=0o700, parents=True, exist_ok=True)
-        return Place(wanted, _namespace(account))
-    return Place(_elsewhere(wanted, label, account), user=account.pw_name)
+    if namespaces and not requested.is_symlink() and _namespaces_permitted(account):
+        requested.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return DataFolder(requested, _namespace(account))
+    return DataFolder(_elsewhere(requested, label, account), user=account.pw_name)
 
 
-def remove(wanted: Path) -> None:
-    """Remove what ``place`` made, wherever it is."""
-    if wanted.is_symlink():
-        target = wanted.readlink()
+def remove(requested: Path) -> None:
+    """Remove a folder that ``prepare`` created, and the target of its link."""
+    if requested.is_symlink():
+        target = requested.readlink()
         if ELSEWHERE in target.parents:
             shutil.rmtree(target, ignore_errors=True)
-        wanted.unlink()
-    shutil.rmtree(wanted, ignore_errors=True)
+        requested.unlink()
+    shutil.rmtree(requested, ignore_errors=True)
 
 
 def _account() -> pwd.struct_passwd:
@@ -87,19 +86,19 @@ def _namespaces_permitted(account: pwd.struct_passwd) -> bool:
     return done.returncode == 0
 
 
-def _elsewhere(wanted: Path, label: str, account: pwd.struct_passwd) -> Path:
-    if wanted.is_symlink() and wanted.exists():
-        return wanted.resolve()
+def _elsewhere(requested: Path, label: str, account: pwd.struct_passwd) -> Path:
+    if requested.is_symlink() and requested.exists():
+        return requested.resolve()
     ELSEWHERE.mkdir(mode=0o755, parents=True, exist_ok=True)
     folder = ELSEWHERE / label
-    if wanted.is_dir() and not wanted.is_symlink():
-        # Data of a time when namespaces were permitted here.
+    if requested.is_dir() and not requested.is_symlink():
+        # Data from an earlier start with namespaces.
         shutil.rmtree(folder, ignore_errors=True)
-        shutil.move(wanted, folder)
+        shutil.move(requested, folder)
     folder.mkdir(mode=0o700, exist_ok=True)
     for path in (folder, *folder.rglob("*")):
         os.chown(path, account.pw_uid, account.pw_gid, follow_symlinks=False)
-    wanted.parent.mkdir(parents=True, exist_ok=True)
-    wanted.unlink(missing_ok=True)
-    wanted.symlink_to(folder)
+    requested.parent.mkdir(parents=True, exist_ok=True)
+    requested.unlink(missing_ok=True)
+    requested.symlink_to(folder)
     return folder
