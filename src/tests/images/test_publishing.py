@@ -16,7 +16,7 @@ from .engine import Engine
 
 @pytest.fixture
 def running(tmp_path: Path) -> Iterator[Registry]:
-    if not registries.possible():
+    if not registries.is_available():
         pytest.skip(f"needs {' and '.join(registries.PROGRAMS)}")
     with registries.serve(tmp_path) as one:
         yield one
