@@ -68,7 +68,7 @@ def test_one_id_leads_through_the_logs_of_all_services(platform: Platform) -> No
     with platform.analyst() as browser:
         assert browser.get(f"/alerts/{alert}").status_code == 200
     shown = [line for line in lines(platform.dashboard.log) if line["event"] == "alert shown"]
-    assert ["order-66"] in [line["about_correlation_ids"] for line in shown]
+    assert ["order-66"] in [line["event_correlation_ids"] for line in shown]
 
 
 def test_a_page_and_the_question_behind_it_have_one_id(platform: Platform) -> None:

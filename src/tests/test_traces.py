@@ -52,31 +52,31 @@ def test_one_trace_leads_through_the_services(traced: Platform, collector: Colle
         browser.get("/alerts", headers={"traceparent": f"00-{PAGE}-{CALLER}-01"}).raise_for_status()
     # then the collector has the way of the events
     way = {
-        (GENERATOR, "POST request"),
+        (GENERATOR, "POST /ingest/ndjson"),
         (GENERATOR, "publish events"),
         (ANALYSIS, "analyse event"),
         (NOTIFICATION, "store finding"),
     }
     eventually(lambda: way <= collector.of(TRACE).keys(), what="the spans of the events")
     spans = collector.of(TRACE)
-    assert spans[GENERATOR, "POST request"].parent == CALLER
+    assert spans[GENERATOR, "POST /ingest/ndjson"].parent == CALLER
     publish = spans[GENERATOR, "publish events"]
-    assert publish.parent == spans[GENERATOR, "POST request"].span
+    assert publish.parent == spans[GENERATOR, "POST /ingest/ndjson"].span
     assert spans[ANALYSIS, "analyse event"].parent == publish.span
     assert spans[NOTIFICATION, "store finding"].parent == publish.span
     assert all(one.seconds > 0 for one in spans.values())
     # and that of the page, down to the service that it asks
     way = {
-        (DASHBOARD, "GET page"),
-        (DASHBOARD, "ask notification-service"),
-        (NOTIFICATION, "GET request"),
+        (DASHBOARD, "GET /alerts"),
+        (DASHBOARD, "request notification-service"),
+        (NOTIFICATION, "GET /alerts"),
     }
     eventually(lambda: way <= collector.of(PAGE).keys(), what="the spans of the page")
     spans = collector.of(PAGE)
-    assert spans[DASHBOARD, "GET page"].parent == CALLER
-    question = spans[DASHBOARD, "ask notification-service"]
-    assert question.parent == spans[DASHBOARD, "GET page"].span
-    assert spans[NOTIFICATION, "GET request"].parent == question.span
+    assert spans[DASHBOARD, "GET /alerts"].parent == CALLER
+    question = spans[DASHBOARD, "request notification-service"]
+    assert question.parent == spans[DASHBOARD, "GET /alerts"].span
+    assert spans[NOTIFICATION, "GET /alerts"].parent == question.span
     # and nobody is told of probes
     assert not {one.name for one in collector.spans} & {"GET /healthz", "GET /readyz"}
 

@@ -6,9 +6,9 @@ from jinja2 import StrictUndefined
 from prometheus_client import CollectorRegistry
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from auditflow.http import probes
+from auditflow.http import middleware, probes
 from auditflow.http.health import Health
-from event_audit_dashboard import auth, headers, observe, templating
+from event_audit_dashboard import auth, headers, templating
 from event_audit_dashboard.api import NotificationService
 from event_audit_dashboard.assets import Assets
 from event_audit_dashboard.metrics import Metrics
@@ -33,7 +33,7 @@ def create(
     app = Flask(__name__, static_folder=None)
     app.config.update(MAX_CONTENT_LENGTH=MAX_FORM_BYTES, WTF_CSRF_TIME_LIMIT=None)
     app.jinja_env.undefined = StrictUndefined
-    observe.add(app, metrics)
+    middleware.instrument(app, metrics.http, request=request)
     if settings.trusted_proxies:
         count = settings.trusted_proxies
         app.wsgi_app = ProxyFix(  # type: ignore[method-assign]

@@ -5,10 +5,9 @@ from prometheus_client import CollectorRegistry
 
 from audit_event_generator.event_publisher import EventPublisher
 from audit_event_generator.metrics import Metrics
-from audit_event_generator.web import problems, routes
+from audit_event_generator.web import outcome, problems, routes
 from audit_event_generator.web.authentication import TokenCheck
-from audit_event_generator.web.observe import Observed
-from auditflow.http import probes
+from auditflow.http import middleware, probes
 from auditflow.http.health import Health
 from auditflow.http.serving import MAX_BODY_BYTES
 from auditflow.http.tokens import Tokens
@@ -28,11 +27,10 @@ def create(
     """Create the application. All parts are passed in, so that tests can replace them."""
     app = Flask(SERVICE, static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
-    probes.measure(app, metrics.http, request=request)
+    middleware.instrument(app, metrics.http, request=request, listener=outcome.listener(metrics))
     app.register_blueprint(
         routes.blueprint(event_publisher, metrics, TokenCheck(tokens), github_secret)
     )
     probes.add_routes(app, health, registry, service=SERVICE, request=request)
     problems.add_handlers(app)
-    app.wsgi_app = Observed(app.wsgi_app, metrics)  # type: ignore[method-assign]
     return app

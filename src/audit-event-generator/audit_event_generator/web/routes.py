@@ -12,9 +12,10 @@ from audit_event_generator.ingest.sources import API, SOURCES, Source
 from audit_event_generator.metrics import Metrics
 from audit_event_generator.web import body, problems, webhooks
 from audit_event_generator.web.authentication import TokenCheck
-from audit_event_generator.web.observe import CORRELATION_ID, OUTCOME, Outcome
+from audit_event_generator.web.outcome import Outcome, new_outcome
 from auditflow.contract import bounds
 from auditflow.errors import ContractError, Unavailable
+from auditflow.http.middleware import correlation_id
 from auditflow.http.problem import Problem
 
 Answer = tuple[bytes, int, dict[str, str]]
@@ -67,7 +68,7 @@ class _Ingest:
 
     def single_event(self) -> Answer:
         """Accept one event in AuditFlow's own shape."""
-        outcome = _new_outcome(API)
+        outcome = new_outcome(request.environ, API)
         document = body.read(request)
         if len(document) > bounds.MAX_DOCUMENT_BYTES:
             self._count_refused(outcome, 1)
@@ -84,7 +85,7 @@ class _Ingest:
         """Accept the records of a source."""
         if source is SOURCES["github"] and webhooks.is_delivery(request):
             return self._webhook_delivery(source)
-        outcome = _new_outcome(source.name)
+        outcome = new_outcome(request.environ, source.name)
         document = body.read(request)
         try:
             converted = batch.convert(source.split(document), source.to_event)
@@ -107,7 +108,7 @@ class _Ingest:
         )
 
     def _webhook_delivery(self, source: Source) -> Answer:
-        outcome = _new_outcome(source.name)
+        outcome = new_outcome(request.environ, source.name)
         try:
             encoded = encode(webhooks.to_event(request, body.read(request)))
         except ContractError as error:
@@ -122,7 +123,7 @@ class _Ingest:
     def _publish(self, outcome: Outcome, events: list[EncodedEvent]) -> None:
         try:
             self._event_publisher.publish(
-                outcome.source, events, correlation_id=request.environ[CORRELATION_ID]
+                outcome.source, events, correlation_id=correlation_id(request.environ)
             )
         except Unavailable as error:
             outcome.failed = str(error)
@@ -132,12 +133,6 @@ class _Ingest:
     def _count_refused(self, outcome: Outcome, count: int) -> None:
         outcome.refused = count
         self._metrics.refused.labels(outcome.source).inc(count)
-
-
-def _new_outcome(source: str) -> Outcome:
-    outcome = Outcome(source)
-    request.environ[OUTCOME] = outcome
-    return outcome
 
 
 def _accepted(content: dict[str, Any]) -> Answer:

@@ -9,7 +9,7 @@ from werkzeug.exceptions import HTTPException
 
 from audit_analysis.service.rule_reloader import RuleFiles
 from audit_analysis.service.watchdog import Watchdog
-from auditflow.http import probes
+from auditflow.http import middleware, probes
 from auditflow.http.health import Health
 from auditflow.http.problem import Problem
 from auditflow.telemetry.metrics import HttpMetrics
@@ -22,7 +22,7 @@ def create(
 ) -> Flask:
     """The application."""
     app = Flask(SERVICE, static_folder=None)
-    probes.measure(app, HttpMetrics(registry), request=request)
+    middleware.instrument(app, HttpMetrics(registry), request=request)
     probes.add_routes(app, health, registry, service=SERVICE, request=request)
 
     @app.get("/rules")

@@ -1,17 +1,15 @@
 """The three addresses that every service has: ``/healthz``, ``/readyz`` and ``/metrics``."""
 
-import time
-from typing import Any, Final, Protocol
+from typing import Any, Protocol
 
 import msgspec
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 
 from auditflow.http.health import Health
-from auditflow.telemetry.metrics import Dependencies, HttpMetrics
+from auditflow.telemetry.metrics import Dependencies
 
 _JSON = {"Content-Type": "application/json", "Cache-Control": "no-store"}
-_BEGAN: Final = "auditflow.began"
 Answer = tuple[bytes, int, dict[str, str]]
 
 
@@ -62,19 +60,3 @@ def add_routes(
     registry.register(Dependencies(health))
     for view in (healthz, readyz, metrics):
         app.add_url_rule(f"/{view.__name__}", f"operations.{view.__name__}", view)
-
-
-def measure(app: Any, http: HttpMetrics, *, request: Any) -> None:
-    """Measure every request of a Flask application, from where its first hook runs."""
-
-    @app.before_request  # type: ignore[untyped-decorator]
-    def begin() -> None:
-        request.environ[_BEGAN] = time.perf_counter()
-
-    @app.after_request  # type: ignore[untyped-decorator]
-    def end(response: Any) -> Any:
-        began = request.environ.get(_BEGAN)
-        if began is not None:
-            route = request.url_rule.rule if request.url_rule else None
-            http.observe(route, response.status_code, time.perf_counter() - began)
-        return response

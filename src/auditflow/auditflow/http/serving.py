@@ -74,6 +74,8 @@ def _never_empty(app: Any) -> Callable[[Any, Any], Iterator[bytes]]:
     """
 
     def wrapped(environ: Any, start_response: Any) -> Iterator[bytes]:
+        # Hypercorn passes complete bodies. Without this flag, a chunked body reads as empty.
+        environ["wsgi.input_terminated"] = True
         body = app(environ, start_response)
         try:
             piece = None

@@ -9,12 +9,12 @@ from flask import Blueprint, Response, abort, redirect, render_template, request
 from flask.typing import ResponseReturnValue
 from msgspec import Struct
 
+from auditflow.http.middleware import correlation_id
 from auditflow.telemetry import logs
 from event_audit_dashboard import query as queries
 from event_audit_dashboard.alerts import Alert, AlertPage, Counts
 from event_audit_dashboard.api import NotificationService
 from event_audit_dashboard.errors import ApiError
-from event_audit_dashboard.observe import correlation_id
 from event_audit_dashboard.presentation import evidence, timeline
 from event_audit_dashboard.query import Query
 
@@ -67,7 +67,7 @@ def blueprint(api: NotificationService) -> Blueprint:
     def detail(alert_id: str) -> ResponseReturnValue:
         if len(alert_id) > _MAX_ID or not alert_id.replace("-", "").replace("_", "").isalnum():
             abort(404)
-        alert = api.alert(alert_id, correlation_id=correlation_id())
+        alert = api.alert(alert_id, correlation_id=correlation_id(request.environ))
         # The correlation ids connect the analyst's view with the requests that sent the events.
         event_ids = {finding.correlation_id for finding in alert.findings if finding.correlation_id}
         _log.info("alert shown", alert_id=alert_id, event_correlation_ids=sorted(event_ids))
@@ -88,7 +88,9 @@ def _load(api: NotificationService, query: Query) -> Overview:
     now = dt.datetime.now(dt.UTC)
 
     def load(filtered: Query, **limit: int) -> AlertPage:
-        return api.alerts(filtered.for_api(now=now), correlation_id=correlation_id(), **limit)
+        return api.alerts(
+            filtered.for_api(now=now), correlation_id=correlation_id(request.environ), **limit
+        )
 
     main = load(query)
     all_statuses = (

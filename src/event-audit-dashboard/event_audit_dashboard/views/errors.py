@@ -5,9 +5,9 @@ from flask.typing import ResponseReturnValue
 from flask_wtf.csrf import CSRFError
 from werkzeug.exceptions import HTTPException, InternalServerError
 
+from auditflow.http.middleware import correlation_id
 from auditflow.telemetry import logs
 from event_audit_dashboard.errors import AlertNotFound, ApiError, FilterRejected
-from event_audit_dashboard.observe import correlation_id
 from event_audit_dashboard.presentation.text import shorten
 
 #: Interval at which the outage page tries again, in seconds.
@@ -45,7 +45,7 @@ def add(app: Flask) -> None:
             "outage.html",
             reason=str(error),
             retry_seconds=RETRY_SECONDS,
-            reference=correlation_id(),
+            reference=correlation_id(request.environ),
         )
         return page, error.status, {"Retry-After": str(RETRY_SECONDS)}
 
@@ -72,6 +72,10 @@ def add(app: Flask) -> None:
 
 def _page(code: int, title: str, message: str) -> tuple[str, int]:
     page = render_template(
-        "error.html", code=code, title=title, message=message, reference=correlation_id()
+        "error.html",
+        code=code,
+        title=title,
+        message=message,
+        reference=correlation_id(request.environ),
     )
     return page, code

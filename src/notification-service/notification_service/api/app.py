@@ -1,26 +1,18 @@
-"""The application: routes, errors, measurements."""
+"""The Quart application: routes, errors, instrumentation."""
 
-import time
-
-from opentelemetry import trace
 from prometheus_client import CollectorRegistry
-from quart import Quart, Response, g, request
+from quart import Quart, Response, request
 from quart_schema import hide
 
-from auditflow.http import probes
+from auditflow.http import middleware, probes
 from auditflow.http.health import Health
 from auditflow.http.tokens import Tokens
-from auditflow.telemetry import logs
-from auditflow.telemetry.metrics import OPERATIONAL_ROUTES
 from notification_service.api import alerts, docs, faults, openapi
-from notification_service.api.traced import Traced
 from notification_service.cursor import Cursors
 from notification_service.database.reading import AlertReader
 from notification_service.metrics import Metrics
 
 SERVICE = "notification-service"
-
-log = logs.get(__name__)
 
 
 def create(
@@ -34,6 +26,7 @@ def create(
     """The Quart application. ``tokens`` are what clients of ``/alerts`` show."""
     app = Quart("notification_service", static_folder=None)
     app.config["PROPAGATE_EXCEPTIONS"] = False
+    middleware.instrument(app, metrics.http, request=request)
     openapi.add(app)
     faults.add(app)
     probes.add_routes(app, health, registry, service=SERVICE, request=request)
@@ -41,26 +34,13 @@ def create(
         hide(app.view_functions[f"operations.{name}"])
     app.register_blueprint(alerts.blueprint(reader, Cursors(*tokens.values), tokens=tokens))
     docs.add(app)
-    _measure(app, metrics)
-    app.asgi_app = Traced(app.asgi_app)  # type: ignore[method-assign]
+    _add_security_headers(app)
     return app
 
 
-def _measure(app: Quart, metrics: Metrics) -> None:
-    @app.before_request
-    async def begin() -> None:
-        g.started = time.perf_counter()
-
+def _add_security_headers(app: Quart) -> None:
     @app.after_request
-    async def end(response: Response) -> Response:
-        # The pattern of the route, never the path: the paths are without number.
-        route = request.url_rule.rule if request.url_rule else None
-        seconds = time.perf_counter() - g.get("started", time.perf_counter())
-        metrics.http.observe(route, response.status_code, seconds)
-        trace.get_current_span().set_attribute("http.response.status_code", response.status_code)
-        if route not in OPERATIONAL_ROUTES:
-            log.debug("request", method=request.method, route=route, status=response.status_code,
-                      seconds=round(seconds, 4))  # fmt: skip
+    async def add_headers(response: Response) -> Response:
         response.headers.setdefault("Cache-Control", "no-store")
         response.headers.setdefault("X-Content-Type-Options", "nosniff")
         return response
