@@ -97,7 +97,7 @@ def test_all_die_and_come_back_with_the_same_master_and_every_window(whole: Redi
 
         def see(name: str, second: int) -> int:
             one = Observation(SPEC, key, name, NOON + second * 1000, b"raw")
-            return len(windows.observe([one])[0].sightings)
+            return len(windows.observe([one])[0].summaries)
 
         assert see("one", 1) == see("two", 2) == 0
         whole.kill()
@@ -150,7 +150,7 @@ def test_windows_move_from_the_single_redis_and_back(whole: RedisHa, make_redis:
 
     def see(windows: RedisWindows, name: str, second: int) -> int:
         one = Observation(SPEC, key, name, NOON + second * 1000, b"raw")
-        return len(windows.observe([one])[0].sightings)
+        return len(windows.observe([one])[0].summaries)
 
     def copy(source: Any, target: Any) -> str:
         done = subprocess.run(

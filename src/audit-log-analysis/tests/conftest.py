@@ -35,9 +35,9 @@ def _is_hit(end: int, members: set[Member], spec: WindowSpec) -> bool:
 
     def chain(stage: int, until: int, last: bool) -> bool:
         return stage == 0 or any(
-            tag == str(stage) and (moment == until if last else moment <= until)
-            and chain(stage - 1, moment, False)
-            for moment, _, tag in within
+            tag == str(stage) and (timestamp_ms == until if last else timestamp_ms <= until)
+            and chain(stage - 1, timestamp_ms, False)
+            for timestamp_ms, _, tag in within
         )  # fmt: skip
 
     return chain(spec.threshold, end, True)

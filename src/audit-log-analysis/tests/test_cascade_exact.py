@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from audit_analysis.correlation import cascade, findings
-from audit_analysis.correlation.cascade import Counted
+from audit_analysis.correlation.cascade import RuleObservation
 from audit_analysis.sigma.rule import Link, Rule, RuleSet
-from audit_analysis.windows import Observation, Outcome, WindowKeeper, WindowSpec
+from audit_analysis.windows import Observation, ObservationResult, WindowSpec, WindowStore
 from audit_analysis.windows.memory import MemoryWindows
 from audit_analysis.windows.redis_windows import RedisWindows
 from audit_analysis.windows.spec import Kind
@@ -30,7 +30,7 @@ IsHit = Callable[[int, set[tuple[int, str, str]], WindowSpec], bool]
 class Seen(NamedTuple):
     """An event: a failure ("fail") or a success ("pass") of a user on a host."""
 
-    moment: int
+    timestamp_ms: int
     name: str
     what: str
     user: str
@@ -113,11 +113,11 @@ events = st.lists(
 def arrivals(draw: st.DrawFn) -> list[Seen]:
     """Events in an order within the lateness bound, some of them more than once."""
     seen = [
-        Seen(moment, f"e{number}", *rest)
-        for number, (moment, *rest) in enumerate(draw(events))
+        Seen(timestamp_ms, f"e{number}", *rest)
+        for number, (timestamp_ms, *rest) in enumerate(draw(events))
     ]  # fmt: skip
     delays = draw(st.lists(st.integers(0, LATENESS), min_size=len(seen), max_size=len(seen)))
-    late = sorted(zip(seen, delays, strict=True), key=lambda one: one[0].moment + one[1])
+    late = sorted(zip(seen, delays, strict=True), key=lambda one: one[0].timestamp_ms + one[1])
     order = [one for one, _ in late]
     for one in draw(st.lists(st.sampled_from(order), max_size=5)):
         order.insert(draw(st.integers(order.index(one) + 1, len(order))), one)
@@ -125,32 +125,32 @@ def arrivals(draw: st.DrawFn) -> list[Seen]:
 
 
 class Dying:
-    """A keeper of windows, in a worker that dies at given trips, before or after what they do."""
+    """A store of windows, in a worker that dies at given trips, before or after what they do."""
 
-    def __init__(self, keeper: WindowKeeper, deaths: Sequence[int]) -> None:
-        self._keeper = keeper
+    def __init__(self, store: WindowStore, deaths: Sequence[int]) -> None:
+        self._keeper = store
         self._deaths = set(deaths)
         self._trips = 0
 
-    def observe(self, observations: Sequence[Observation]) -> list[Outcome]:
+    def observe(self, observations: Sequence[Observation]) -> list[ObservationResult]:
         self._trips += 1
         if self._trips in self._deaths:
             raise Unavailable("worker", "died before")
-        outcomes = self._keeper.observe(observations)
+        results = self._keeper.observe(observations)
         if -self._trips in self._deaths:
             raise Unavailable("worker", "died after")
-        return outcomes
+        return results
 
-    def published(self, sightings: object) -> None:
+    def mark_published(self, summaries: object) -> None:
         raise AssertionError("not here")
 
 
 def through(
-    keeper: Dying, chain: Chain, rules: tuple[Rule, Rule, Rule, RuleSet], batch: Sequence[Seen]
+    store: Dying, chain: Chain, rules: tuple[Rule, Rule, Rule, RuleSet], batch: Sequence[Seen]
 ) -> Iterator[tuple[str, str, int, int, int, tuple[int, str], tuple[int, str]]]:
     """What a worker finds in a batch: rule, entity, bucket, last hit, count, first and last event."""
     inner, middle, _, ruleset = rules
-    counted: list[Counted[Seen]] = []
+    counted: list[RuleObservation[Seen]] = []
     for one in batch:
         failed = one.what == "fail"
         which = inner if failed else middle
@@ -158,18 +158,23 @@ def through(
         assert which.window is not None
         tag = "" if failed else tag_of_success(chain, one)
         observation = Observation(
-            which.window, findings.window_key(which, entity), one.name, one.moment, b"raw", tag
+            which.window,
+            findings.window_key(which, entity),
+            one.name,
+            one.timestamp_ms,
+            b"raw",
+            tag,
         )
-        counted.append(Counted(which, entity, observation, one))
-    for part, outcome in cascade.observe(cast(WindowKeeper, keeper), ruleset, counted):
-        for it in outcome.sightings:
+        counted.append(RuleObservation(which, entity, observation, one))
+    for part, result in cascade.observe(cast(WindowStore, store), ruleset, counted):
+        for it in result.summaries:
             yield (
                 part.rule.ref.title, str(sorted(part.entity.items())), it.bucket, it.last_hit,
                 it.count, it.events[0], it.last_event,
             )  # fmt: skip
 
 
-#: Time, name and tag of each member, by entity.
+#: Timestamp, name and tag of each member, by entity.
 Members = dict[tuple[tuple[str, str], ...], set[tuple[int, str, str]]]
 
 
@@ -195,27 +200,27 @@ def expected(
                 found[which.ref.title, str(list(entity)), bucket] = (
                     own[-1], len(within), within[0], within[-1],
                 )  # fmt: skip
-            for moment, name in {m[:2] for m in members if m[0] in hits}:
-                yield dict(entity), moment, name
+            for timestamp_ms, name in {m[:2] for m in members if m[0] in hits}:
+                yield dict(entity), timestamp_ms, name
 
     inner, middle, outer, _ = rules
     failures: Members = defaultdict(set)
     for one in seen:
         if one.what == "fail":
             entity = (("host", one.host), ("user", one.user))
-            failures[entity].add((one.moment, one.name, ""))
+            failures[entity].add((one.timestamp_ms, one.name, ""))
     mixed: Members = defaultdict(set)
     for one in seen:
         if one.what == "pass":
-            mixed[("who", one.user),].add((one.moment, one.name, tag_of_success(chain, one)))
-    for who, moment, name in level(inner, chain.inner, failures):
-        finding = identity.finding_id(inner.ref.id, who, moment // chain.inner.dedup)
+            mixed[("who", one.user),].add((one.timestamp_ms, one.name, tag_of_success(chain, one)))
+    for who, timestamp_ms, name in level(inner, chain.inner, failures):
+        finding = identity.finding_id(inner.ref.id, who, timestamp_ms // chain.inner.dedup)
         tag = {"event_count": str(finding), "value_count": who["host"]}.get(chain.how, "1")
-        mixed[("who", who["user"]),].add((moment, name, tag))
+        mixed[("who", who["user"]),].add((timestamp_ms, name, tag))
     everybody: Members = defaultdict(set)
-    for who, moment, name in level(middle, chain.middle, mixed):
-        finding = identity.finding_id(middle.ref.id, who, moment // chain.middle.dedup)
-        everybody[()].add((moment, name, str(finding)))
+    for who, timestamp_ms, name in level(middle, chain.middle, mixed):
+        finding = identity.finding_id(middle.ref.id, who, timestamp_ms // chain.middle.dedup)
+        everybody[()].add((timestamp_ms, name, str(finding)))
     list(level(outer, chain.outer, everybody))
     return found
 
@@ -224,8 +229,8 @@ def batches(order: Sequence[Seen], size: int) -> Iterator[list[Seen]]:
     """What a worker has in hand at once: it spans no more than the lateness bound."""
     part: list[Seen] = []
     for one in order:
-        moments = [one.moment, *(it.moment for it in part)]
-        if len(part) == size or max(moments) - min(moments) > LATENESS:
+        timestamps = [one.timestamp_ms, *(it.timestamp_ms for it in part)]
+        if len(part) == size or max(timestamps) - min(timestamps) > LATENESS:
             yield part
             part = []
         part.append(one)
@@ -233,14 +238,14 @@ def batches(order: Sequence[Seen], size: int) -> Iterator[list[Seen]]:
 
 
 def check_chain(
-    keeper: WindowKeeper,
+    store: WindowStore,
     chain: Chain,
     order: list[Seen],
     deaths: Sequence[int],
     batch: int,
     is_hit: IsHit,
 ) -> None:
-    rules, dying = built(chain), Dying(keeper, deaths)
+    rules, dying = built(chain), Dying(store, deaths)
     versions = defaultdict[tuple[str, str, int], list[Any]](list)
     for part in batches(order, batch):
         while True:

@@ -103,7 +103,7 @@ def failed_login(number: int, *, seconds: float = 0, **changes: Any) -> dict[str
     }
 
 
-#: Three bursts, an hour apart.
+#: Three bursts, an hour count_each.
 BURSTS = [
     msgspec.json.encode(failed_login(10 * hour + number, seconds=3600 * hour - 36000 + number))
     for hour in range(3)
@@ -192,7 +192,7 @@ def test_a_clock_that_runs_ahead_is_set_back(bench: Bench) -> None:
 @pytest.mark.parametrize("when", ["it is sent", "it is waited for"])
 @pytest.mark.parametrize("failing", [1, 2, 3])
 def test_a_backlog_of_hours_survives_a_crash_in_its_midst(failing: int, when: str) -> None:
-    # Given a batch with three bursts, an hour apart, of which windows keep minutes
+    # Given a batch with three bursts, an hour count_each, of which windows keep minutes
     bench = Bench()
     # when the worker dies before one of them is published, and the batch comes again
     bench.fails = (failing, when)
@@ -208,24 +208,24 @@ def test_a_backlog_of_hours_survives_a_crash_in_its_midst(failing: int, when: st
 
 def test_a_batch_may_be_counted_before_the_one_before_it_is_safe_while_no_window_forgets() -> None:
     bench = Bench()
-    prepare = bench.pipeline.prepare
-    begun = bench.pipeline.count(prepare([delivery(body) for body in BURSTS[:3]]))
+    match = bench.pipeline.match
+    counted = bench.pipeline.count(match([delivery(body) for body in BURSTS[:3]]))
     soon = msgspec.json.encode(failed_login(99, seconds=-36000 + 600))
-    assert bench.pipeline.overlap(begun, prepare([delivery(soon)]))
-    assert not bench.pipeline.overlap(begun, prepare([delivery(body) for body in BURSTS[3:6]]))
-    assert bench.pipeline.overlap(begun, prepare([delivery(b"[]")]))
+    assert bench.pipeline.can_overlap(counted, match([delivery(soon)]))
+    assert not bench.pipeline.can_overlap(counted, match([delivery(body) for body in BURSTS[3:6]]))
+    assert bench.pipeline.can_overlap(counted, match([delivery(b"[]")]))
 
 
 def test_what_was_counted_and_never_stored_is_found_again_after_the_next_batch() -> None:
     # Given a batch that is counted, and another of the same window on top of it
     bench = Bench()
-    prepare, count = bench.pipeline.prepare, bench.pipeline.count
+    match, count = bench.pipeline.match, bench.pipeline.count
     batches = [
         [delivery(body) for body in BURSTS[:3]],
         [delivery(msgspec.json.encode(failed_login(99, seconds=-36000 + 600)))],
     ]
     for batch in batches:
-        count(prepare(batch))
+        count(match(batch))
     assert bench.findings == []
     # when the worker dies before either is stored, and both come again
     for batch in batches:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import redis
 
-from audit_analysis.windows import Observation, Sighting, WindowSpec
+from audit_analysis.windows import BucketSummary, Observation, WindowSpec
 from audit_analysis.windows.redis_windows import RedisWindows
 
 NOON = 1_800_000_000_000
@@ -27,14 +27,14 @@ def test_memory_of_a_window_is_bounded(redis_windows: RedisWindows) -> None:
     order = list(range(3600))
     random.Random(1).shuffle(order[:30])
     for start in range(0, len(order), 10):
-        outcomes = redis_windows.observe(
+        results = redis_windows.observe(
             [
                 Observation(spec, key, f"e{second}", NOON + second * 1000, b"raw")
                 for second in order[start : start + 10]
             ]
         )
-        redis_windows.published(
-            [(key, spec, one) for outcome in outcomes for one in outcome.sightings]
+        redis_windows.mark_published(
+            [(key, spec, one) for result in results for one in result.summaries]
         )
     # then only what an event within the lateness can need is kept, and no note outlives its bucket
     client = redis_windows._client
@@ -50,11 +50,11 @@ def test_what_is_published_is_known_to_the_next_trip_and_after_a_flush_to_all(
     spec = WindowSpec(threshold=2, timespan=2000, dedup=2000, lateness=0)
     other = RedisWindows(redis_windows._client)
 
-    def see(keeper: RedisWindows, key: str) -> int:
+    def see(store: RedisWindows, key: str) -> int:
         events = [Observation(spec, key, f"e{number}", NOON, b"raw") for number in range(2)]
-        outcomes = keeper.observe(events)
-        seen = [(key, spec, one) for outcome in outcomes for one in outcome.sightings]
-        keeper.published(seen)
+        results = store.observe(events)
+        seen = [(key, spec, one) for result in results for one in result.summaries]
+        store.mark_published(seen)
         return len(seen)
 
     mine, shared = str(uuid.uuid4()), str(uuid.uuid4())
@@ -77,10 +77,10 @@ def test_every_key_of_a_window_has_an_end_however_it_came_to_be(
     )
     for number, second in enumerate([0, 1, 1, 100, 101, 101, 101, 101, 101, 101, 102, 300, 300]):
         tag = "" if kind == "event_count" else str(number % 2 + 1)
-        (outcome,) = redis_windows.observe(
+        (result,) = redis_windows.observe(
             [Observation(spec, key, f"e{number}", NOON + second * 1000, b"raw", tag)]
         )
-        redis_windows.published([(key, spec, one) for one in outcome.sightings])
+        redis_windows.mark_published([(key, spec, one) for one in result.summaries])
         # then at any time each that is there has an end
         ends = [
             client.ttl(f"{{{key}}}:{name}")
@@ -100,19 +100,19 @@ def test_windows_outlive_a_redis_that_is_killed(
     windows = RedisWindows(client)
     key = str(uuid.uuid4())
 
-    def see(name: str, seconds: int) -> tuple[Sighting, ...]:
-        moment = NOON + seconds * 1000
-        (outcome,) = windows.observe([Observation(SPEC, key, name, moment, b"raw")])
-        return outcome.sightings
+    def see(name: str, seconds: int) -> tuple[BucketSummary, ...]:
+        timestamp_ms = NOON + seconds * 1000
+        (result,) = windows.observe([Observation(SPEC, key, name, timestamp_ms, b"raw")])
+        return result.summaries
 
     assert see("one", 1) == see("two", 2) == ()
     # when it is killed and starts again
     server.kill()
     server.start()
     # then the third completes the window
-    (sighting,) = see("three", 3)
-    assert [name for _, name in sighting.events] == ["one", "two", "three"]
-    assert sighting.first == b"raw"
+    (summary,) = see("three", 3)
+    assert [name for _, name in summary.events] == ["one", "two", "three"]
+    assert summary.first == b"raw"
 
 
 def test_the_memory_of_estimates_is_bounded(redis_windows: RedisWindows) -> None:

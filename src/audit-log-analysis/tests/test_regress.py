@@ -117,7 +117,7 @@ def test_events_that_match_as_their_authors_say(checkout: Checkout) -> None:
     # then all is as it says
     assert result.exit_code == 0, result.output
     assert (
-        "4 tests of 4 rules: 4 match, 0 differ, 0 cannot be read, 0 of rules left out"
+        "4 tests of 4 rules: 4 match, 0 differ, 0 cannot be read, 0 of skipped rules"
         in result.output
     )
 
@@ -153,6 +153,27 @@ def test_a_test_reads_nothing_outside_of_the_set(checkout: Checkout) -> None:
     info.write_text(
         info.read_text().replace("path: regression_data", "path: ../../regression_data")
     )
-    result = checkout.regress()
+    result = checkout.regress("--strict")
     assert result.exit_code == 1
     assert "is not inside of the rule set" in result.output
+
+
+def test_a_description_without_tests_does_not_stop_the_others(checkout: Checkout) -> None:
+    detection = {"s": {"a": "b"}, "condition": "s"}
+    checkout.has(rule(ENCODED, detection, product="windows"), {"a": "b"})
+    empty = checkout.root / "regression_data" / "a" / "info.yml"
+    empty.parent.mkdir(parents=True)
+    empty.write_text(f"rule_metadata: [{{id: {ENCODED}}}]\n")
+    result = checkout.regress()
+    assert result.exit_code == 0
+    assert "2 tests of 1 rule: 1 match, 0 differ, 1 cannot be read" in result.stderr
+
+
+def test_a_file_may_contain_several_formatted_json_documents(checkout: Checkout) -> None:
+    detection = {"s": {"a": "b"}, "condition": "s"}
+    checkout.has(rule(ENCODED, detection, product="windows"), {"a": "b"}, wanted=2)
+    (sample,) = checkout.root.rglob(f"{ENCODED}.json")
+    sample.write_text('{\n "a": "b"\n}\n{\n "a": "b"\n}\n')
+    assert "1 match" in checkout.regress().stderr
+    sample.write_text('{"a": "b"} {"a": "b"')
+    assert "1 cannot be read" in checkout.regress().stderr

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 from prometheus_client import CollectorRegistry
 
-from audit_analysis.service.rule_reloader import RuleFiles
+from audit_analysis.service.rule_reloader import RuleReloader
 from audit_analysis.sigma.errors import RuleErrors
 from audit_analysis.sigma.fields import View
 from audit_analysis.sigma.load import load
@@ -94,13 +94,13 @@ def test_an_exclusion_needs_owner_reason_and_end(tmp_path: Path) -> None:
 def test_a_collection_of_documents_that_complete_each_other(tmp_path: Path) -> None:
     common = "action: global\nlogsource: {product: auditflow, category: file_event}\nlevel: high\n"
     parts = [
-        f"title: Part {number}\nid: 40000000-0000-4000-8000-{number:012}\n"
+        f"title: SafeBatch {number}\nid: 40000000-0000-4000-8000-{number:012}\n"
         f"detection: {{s: {{resource: {value}}}, condition: s}}\n"
         for number, value in ((1, "x"), (2, "y"))
     ]
     (tmp_path / "all.yml").write_text("---\n".join([common, *parts]))
     rules = load([tmp_path], lateness=0)
-    assert fires(rules, resource="y") == ["Part 2"]
+    assert fires(rules, resource="y") == ["SafeBatch 2"]
     assert {one.ref.level for one in rules.rules} == {"high"}
 
 
@@ -125,20 +125,20 @@ def test_a_change_is_loaded_whole_or_not_at_all(tmp_path: Path) -> None:
     # Given rules that are in force
     (tmp_path / "1.yml").write_text(rule(1))
     registry = CollectorRegistry()
-    files = RuleFiles(partial(load, [tmp_path], lateness=0), [tmp_path], registry=registry)
+    files = RuleReloader(partial(load, [tmp_path], lateness=0), [tmp_path], registry=registry)
     # when a good rule comes, it is in force
     (tmp_path / "2.yml").write_text(rule(2))
-    files.look_again()
+    files.reload_if_changed()
     assert fires(files.current()) == ["Rule 1", "Rule 2"]
     # when a bad one comes, what was in force stays, and the fault is told
     (tmp_path / "3.yml").write_text("title: [")
-    files.look_again()
+    files.reload_if_changed()
     assert fires(files.current()) == ["Rule 1", "Rule 2"]
     assert [fault.path.name for fault in files.state().faults] == ["3.yml"]
     assert registry.get_sample_value("auditflow_analysis_rules_stale") == 1
     # when it is mended, all is well
     (tmp_path / "3.yml").write_text(rule(3))
-    files.look_again()
+    files.reload_if_changed()
     assert fires(files.current()) == ["Rule 1", "Rule 2", "Rule 3"]
     assert files.state().faults == ()
     assert registry.get_sample_value("auditflow_analysis_rules_stale") == 0
@@ -153,11 +153,11 @@ def test_a_folder_mounted_by_kubernetes_changes_by_its_link(tmp_path: Path) -> N
     mount.mkdir()
     (mount / "..data").symlink_to(tmp_path / "data-1")
     (mount / "r.yml").symlink_to(mount / "..data" / "r.yml")
-    files = RuleFiles(partial(load, [mount], lateness=0), [mount], registry=CollectorRegistry())
+    files = RuleReloader(partial(load, [mount], lateness=0), [mount], registry=CollectorRegistry())
     assert fires(files.current()) == ["Rule 1"]
     (mount / "next").symlink_to(tmp_path / "data-2")
     (mount / "next").rename(mount / "..data")
-    files.look_again()
+    files.reload_if_changed()
     assert fires(files.current()) == ["Rule 2"]
 
 
@@ -195,7 +195,7 @@ def test_a_placeholder_that_nobody_defines_is_named_with_its_place(tmp_path: Pat
     (tmp_path / "placeholders.yml").write_text("team: a\nflag: true\nnone:\nlist: [{}]\n")
     with pytest.raises(RuleErrors) as told:
         load([tmp_path], lateness=0)
-    assert [(one.path.name, one.line, one.what) for one in told.value.faults] == [
+    assert [(one.path.name, one.line, one.message) for one in told.value.faults] == [
         ("1.yml", 8, "the placeholder %what% is defined in no placeholders.yml"),
         ("1.yml", 8, "the placeholder %who% is defined in no placeholders.yml"),
         ("placeholders.yml", 2, "flag: must be a text, a number, or a list of these"),
@@ -225,13 +225,13 @@ def test_a_mounted_config_map_is_one_set_and_followed(tmp_path: Path) -> None:
     mount("..1", rules=PLACEHOLDERS, placeholders="team: a\nwhat: x\nwho: y\n")
     for name in ("rules.yml", "placeholders.yml"):
         (tmp_path / name).symlink_to(Path("..data") / name)
-    files = RuleFiles(
+    files = RuleReloader(
         partial(load, [tmp_path], lateness=0), [tmp_path], registry=CollectorRegistry()
     )
     assert fires(files.current(), resource="an x") == ["Rule 1"]
     # when it changes
     mount("..2", rules=PLACEHOLDERS, placeholders="team: a\nwhat: z\nwho: y\n")
-    files.look_again()
+    files.reload_if_changed()
     # then the new values are in force
     assert fires(files.current(), resource="an x") == []
     assert fires(files.current(), resource="a z") == ["Rule 1"]

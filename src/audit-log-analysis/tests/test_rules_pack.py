@@ -116,7 +116,7 @@ def test_a_sentence_says_who_did_what(path: Path, rules: RuleSet) -> None:
         test for test in ruletest.read(path.with_name(path.stem + documents.TESTS)) if test.fires
     )
 
-    for sentence in first.outcome(rules).says:
+    for sentence in first.run(rules).says:
         assert "unknown" not in sentence, "it names a field that such events do not have"
         assert "{" not in sentence
 

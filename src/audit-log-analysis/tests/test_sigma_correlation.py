@@ -172,7 +172,7 @@ tests:
       - {at: 0, action_result: LOCKED, server_hostname: a, times: 3}
       - {at: 500, action_result: LOCKED, server_hostname: b, times: 3}
     fires: {Guessing on several hosts: 1}
-  - name: what it found on two hosts, too far apart
+  - name: what it found on two hosts, too far count_each
     events:
       - {at: 0, action_result: LOCKED, server_hostname: a, times: 3}
       - {at: 600, action_result: LOCKED, server_hostname: b, times: 3}
@@ -211,7 +211,7 @@ def loaded(folder: Path) -> tuple[RuleSet, list[RuleTest]]:
 def test_correlation(tmp_path: Path, number: int) -> None:
     rules, tests = loaded(tmp_path)
     test = tests[number]
-    assert test.run(rules) == test.fires, test.name
+    assert test.run(rules).fires == test.fires, test.name
 
 
 WRONG = """
@@ -251,10 +251,10 @@ def test_what_is_wrong_with_a_chain_is_said_with_its_place(tmp_path: Path) -> No
     (tmp_path / "wrong.yml").write_text(WRONG, "utf-8")
     with pytest.raises(RuleErrors) as told:
         load([tmp_path], lateness=0)
-    assert [(one.line, one.what) for one in told.value.faults] == [
-        (13, "user_id is no field that the correlation burst groups by (client_ip), so its findings "
-             "do not have it"),
-        (17, "it rests on the correlation 10000000-0000-4000-8000-000000000004, which cannot be used "
-             "or rests on this one"),
-        (22, "aliases.who: logon is none of the rules here"),
+    assert [(one.line, one.message) for one in told.value.faults] == [
+        (13, "user_id is not a group-by field of the correlation burst (its fields: client_ip), so its "
+             "findings do not have it"),
+        (17, "it depends on the correlation 10000000-0000-4000-8000-000000000004, which has a fault "
+             "or depends on this one"),
+        (22, "aliases.who: logon is not a rule of this correlation"),
     ]  # fmt: skip

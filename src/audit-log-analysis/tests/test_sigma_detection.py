@@ -170,7 +170,7 @@ FAULTS = [
     ("a modifier that nobody knows", HEAD + "detection: {s: {a|sideways: x}, condition: s}", "sideways"),
     ("placeholders", HEAD + "detection: {s: {'a|expand': '%x%'}, condition: s}", "the placeholder %x% is defined in no placeholders.yml"),
     ("look-behind", HEAD + "detection: {s: {'a|re': '(?<=x)y'}, condition: s}", "invalid perl operator"),
-    ("an option that nobody knows", HEAD + "detection: {s: {a: x}, condition: s}\nauditflow: {colour: red}", "no such key: colour"),
+    ("an option that nobody knows", HEAD + "detection: {s: {a: x}, condition: s}\nauditflow: {colour: red}", "unknown key: colour"),
     ("a sentence about nothing", HEAD + "detection: {s: {a: x}, condition: s}\nauditflow: {sentence: '{mood}'}", "{mood} is not one of"),
 ]  # fmt: skip
 
@@ -201,7 +201,7 @@ level: high
     [
         ("value_count", "{gte: 3, field: [a, b]}", "not supported: value_count of several fields"),
         ("value_sum", "{gte: 3, field: a}", "not supported: correlations of the type value_sum"),
-        ("temporal", "{gte: 2}", "2 of 1 rules can never happen"),
+        ("temporal", "{gte: 2}", "2 of 1 rules can never match"),
         ("temporal_ordered", "{gte: 2}", "not supported: temporal_ordered conditions that do not"),
         (
             "temporal",

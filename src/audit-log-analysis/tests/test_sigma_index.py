@@ -26,7 +26,7 @@ from sigma.types import (
     SpecialChars,
 )
 
-from audit_analysis.sigma import build
+from audit_analysis.sigma import build_rule
 from audit_analysis.sigma.fields import View
 from audit_analysis.sigma.rule import RuleSet
 from auditflow.contract import event
@@ -171,7 +171,7 @@ def test_it_agrees(described: list[dict[str, Any]], seen: list[dict[str, Any]]) 
     parsed = [SigmaCollection.from_dicts([one]).rules[0] for one in described]
     indexed = RuleSet(
         [
-            build.single(one, revision="1", lateness=0)
+            build_rule.detector(one, revision="1", lateness=0)
             for one in parsed
             if isinstance(one, SigmaRule)
         ]

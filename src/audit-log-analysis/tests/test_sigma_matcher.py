@@ -7,10 +7,10 @@ import pytest
 from sigma.collection import SigmaCollection
 from sigma.rule import SigmaRule
 
-from audit_analysis.sigma import build
+from audit_analysis.sigma import build_rule
 from audit_analysis.sigma.fields import Values, View
 from audit_analysis.sigma.rule import RuleSet
-from audit_analysis.sigma.verdict_cache import Memory
+from audit_analysis.sigma.verdict_cache import VerdictCache
 from auditflow.contract import event
 
 
@@ -29,7 +29,9 @@ def detectors(*detections: dict[str, Any]) -> list[Any]:
         for number, detection in enumerate(detections)
     ]
     return [
-        build.single(one, revision="1", lateness=0) for one in rules if isinstance(one, SigmaRule)
+        build_rule.detector(one, revision="1", lateness=0)
+        for one in rules
+        if isinstance(one, SigmaRule)
     ]
 
 
@@ -157,7 +159,7 @@ def test_a_rule_says_which_fields_it_reads(
     detection: dict[str, Any], reads: set[str] | None
 ) -> None:
     (one,) = detectors(detection)
-    assert one.reads == reads
+    assert one.dependencies == reads
     if reads is None:
         return
     for record in (
@@ -173,12 +175,12 @@ def test_a_rule_says_which_fields_it_reads(
 
 
 def test_what_is_remembered_has_a_bound_and_what_is_asked_for_stays() -> None:
-    memory: Memory[int] = Memory(capacity=10_000)
-    memory.keep(("often",), 1)
+    memory: VerdictCache[int] = VerdictCache(capacity=10_000)
+    memory.put(("often",), 1)
     for number in range(1000):
-        memory.keep((number, "x" * 100), number)
-        assert memory.recall(("often",)) == 1
+        memory.put((number, "x" * 100), number)
+        assert memory.get(("often",)) == 1
     assert len(memory) <= 2 * 10_000 // 300 + 1
-    assert memory.recall((0, "x" * 100)) is None
-    memory.keep(("y" * 5000,), 2)
-    assert memory.recall(("y" * 5000,)) is None
+    assert memory.get((0, "x" * 100)) is None
+    memory.put(("y" * 5000,), 2)
+    assert memory.get(("y" * 5000,)) is None

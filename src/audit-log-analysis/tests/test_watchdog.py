@@ -8,7 +8,7 @@ import msgspec
 import pytest
 from prometheus_client import CollectorRegistry
 
-from audit_analysis.service.watchdog import NAMED, Watchdog
+from audit_analysis.service.watchdog import MAX_NAMED, Watchdog
 from audit_analysis.sigma.fields import View
 from audit_analysis.sigma.load import load
 from audit_analysis.sigma.rule import RuleSet
@@ -70,8 +70,8 @@ def test_a_slow_rule_is_counted_and_named_and_stays_on(tmp_path: Path) -> None:
     plain = load([files(tmp_path)], lateness=0)
     # Given a bound that the list is above and nothing else
     registry = CollectorRegistry()
-    watchdog = Watchdog(registry, bound=cost(plain) / 20)
-    rules = load([tmp_path], lateness=0, watch=watchdog)
+    watchdog = Watchdog(registry, limit=cost(plain) / 20)
+    rules = load([tmp_path], lateness=0, watchdog=watchdog)
     # when events come
     seen = [fires(rules, number) for number in range(5)]
     # then the answers are what they were, and the list is named: alone and as part of a correlation
@@ -79,7 +79,7 @@ def test_a_slow_rule_is_counted_and_named_and_stays_on(tmp_path: Path) -> None:
     slow = {one.rule.title: one for one in watchdog.state()}
     assert slow.keys() == {"Long list", "Many"}
     assert not any(one.off for one in slow.values())
-    assert slow["Long list"].worst_ms > watchdog.bound * 1000
+    assert slow["Long list"].worst_ms > watchdog.limit * 1000
     name = "auditflow_analysis_slow_rules_total"
     assert registry.get_sample_value(name, {"rule": "Long list"}) == slow["Long list"].times > 0
     assert registry.get_sample_value(name, {"rule": "Short"}) is None
@@ -88,8 +88,8 @@ def test_a_slow_rule_is_counted_and_named_and_stays_on(tmp_path: Path) -> None:
 def test_a_rule_that_is_slow_too_often_is_off_until_it_changes(tmp_path: Path) -> None:
     plain = load([files(tmp_path)], lateness=0)
     registry = CollectorRegistry()
-    watchdog = Watchdog(registry, bound=cost(plain) / 20, strikes=2)
-    rules = load([tmp_path], lateness=0, watch=watchdog)
+    watchdog = Watchdog(registry, limit=cost(plain) / 20, strikes=2)
+    rules = load([tmp_path], lateness=0, watchdog=watchdog)
     assert "Long list" in fires(rules, 1)
     for number in range(2, 5):
         fires(rules, number)
@@ -97,9 +97,9 @@ def test_a_rule_that_is_slow_too_often_is_off_until_it_changes(tmp_path: Path) -
     assert {one.rule.title for one in watchdog.state() if one.off} == {"Long list", "Many"}
     assert registry.get_sample_value("auditflow_analysis_rules_switched_off") == 2
     # Loaded again it is still off, and changed it is on
-    assert fires(load([tmp_path], lateness=0, watch=watchdog), 6) == ["Short"]
+    assert fires(load([tmp_path], lateness=0, watchdog=watchdog), 6) == ["Short"]
     (tmp_path / "rules.yml").write_text(RULES.replace("x?1-*", "x?01-*"))
-    assert "Long list" in fires(load([tmp_path], lateness=0, watch=watchdog), 7)
+    assert "Long list" in fires(load([tmp_path], lateness=0, watchdog=watchdog), 7)
 
 
 @pytest.mark.parametrize(
@@ -120,10 +120,10 @@ def test_rules_are_switched_off_by_hand(tmp_path: Path, off: list[str], left: li
 def test_the_names_of_slow_rules_are_bounded(tmp_path: Path) -> None:
     (rule,) = load([files(tmp_path)], lateness=0, off=[LONG]).rules
     registry = CollectorRegistry()
-    watchdog = Watchdog(registry, bound=0.001)
-    for number in range(NAMED + 5):
+    watchdog = Watchdog(registry, limit=0.001)
+    for number in range(MAX_NAMED + 5):
         ref = msgspec.structs.replace(rule.ref, id=str(number), title=f"Rule {number}")
-        watchdog.slow(msgspec.structs.replace(rule, ref=ref), 1.0)
-    assert len(watchdog.state()) == NAMED
+        watchdog.report_slow(msgspec.structs.replace(rule, ref=ref), 1.0)
+    assert len(watchdog.state()) == MAX_NAMED
     name = "auditflow_analysis_slow_rules_total"
     assert registry.get_sample_value(name, {"rule": "others"}) == 5

@@ -1,4 +1,4 @@
-"""The same events give the same sightings: shuffled, doubled, delayed, in batches of any size."""
+"""The same events give the same summaries: shuffled, doubled, delayed, in batches of any size."""
 
 import random
 import uuid
@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from audit_analysis.windows import Observation, Sighting, WindowKeeper, WindowSpec
+from audit_analysis.windows import BucketSummary, Observation, WindowSpec, WindowStore
 from audit_analysis.windows.memory import MemoryWindows
 from audit_analysis.windows.redis_windows import RedisWindows
 from audit_analysis.windows.spec import Kind
@@ -27,7 +27,7 @@ def truth(
     members: set[Member], spec: WindowSpec, is_hit: IsHit
 ) -> dict[int, tuple[int, int, list[Member]]]:
     """For each bucket with a hit: first hit, last hit, its events."""
-    times = sorted({moment for moment, _, _ in members})
+    times = sorted({timestamp_ms for timestamp_ms, _, _ in members})
     hits = [end for end in times if is_hit(end, members, spec)]
     seen: dict[int, tuple[int, int, list[Member]]] = {}
     for bucket in {hit // spec.dedup for hit in hits}:
@@ -62,7 +62,7 @@ def streams(draw: st.DrawFn, kind: str) -> tuple[WindowSpec, set[Member], list[l
     if kind == "temporal_ordered":
         tags = st.integers(1, spec.threshold).map(str)
     seen = draw(st.lists(st.tuples(st.integers(0, 200), tags), min_size=1, max_size=30))
-    members = [(moment, f"e{number}", tag) for number, (moment, tag) in enumerate(seen)]
+    members = [(timestamp_ms, f"e{number}", tag) for number, (timestamp_ms, tag) in enumerate(seen)]
     lateness = st.integers(0, LATENESS)
     delays = draw(st.lists(lateness, min_size=len(members), max_size=len(members)))
     again = draw(st.lists(st.sampled_from(members), max_size=10))
@@ -90,30 +90,30 @@ def arrival(
 
 
 def knowledge(
-    keeper: WindowKeeper, spec: WindowSpec, order: Sequence[Member], *, batch: int, forget: bool
-) -> dict[int, list[Sighting]]:
-    """Everything that the keeper reported, by bucket. ``forget``: publishing is never noted."""
+    store: WindowStore, spec: WindowSpec, order: Sequence[Member], *, batch: int, forget: bool
+) -> dict[int, list[BucketSummary]]:
+    """Everything that the store reported, by bucket. ``forget``: publishing is never noted."""
     key = str(uuid.uuid4())
-    reported: dict[int, list[Sighting]] = {}
+    reported: dict[int, list[BucketSummary]] = {}
     for start in range(0, len(order), batch):
         observations = [
-            Observation(spec, key, name, moment, name.encode(), tag)
-            for moment, name, tag in order[start : start + batch]
+            Observation(spec, key, name, timestamp_ms, name.encode(), tag)
+            for timestamp_ms, name, tag in order[start : start + batch]
         ]
-        outcomes = keeper.observe(observations)
-        assert len(outcomes) == len(observations)
-        sightings = [one for outcome in outcomes for one in outcome.sightings]
-        for one in sightings:
+        results = store.observe(observations)
+        assert len(results) == len(observations)
+        summaries = [one for result in results for one in result.summaries]
+        for one in summaries:
             reported.setdefault(one.bucket, []).append(one)
         if not forget:
-            keeper.published([(key, spec, one) for one in sightings])
+            store.mark_published([(key, spec, one) for one in summaries])
     return reported
 
 
 def check_against_truth(
     members: set[Member],
     spec: WindowSpec,
-    reported: dict[int, list[Sighting]],
+    reported: dict[int, list[BucketSummary]],
     is_hit: IsHit,
 ) -> None:
     expected = truth(members, spec, is_hit)
@@ -121,7 +121,7 @@ def check_against_truth(
     for bucket, (_, last_hit, members_of_bucket) in expected.items():
         versions, events = (
             reported[bucket],
-            [(moment, name) for moment, name, _ in members_of_bucket],
+            [(timestamp_ms, name) for timestamp_ms, name, _ in members_of_bucket],
         )
         # As findings merge: the most counted, the earliest first, the latest last.
         assert max(one.count for one in versions) == len(events)
@@ -137,7 +137,7 @@ def check_against_truth(
 
 
 def check_streams(
-    kind: str, keeper: Callable[[], WindowKeeper], is_hit: IsHit, *, examples: int
+    kind: str, store: Callable[[], WindowStore], is_hit: IsHit, *, examples: int
 ) -> None:
     """Every example is two streams of the same events."""
 
@@ -148,7 +148,7 @@ def check_streams(
     ) -> None:
         spec, members, orders = stream
         for order in orders:
-            reported = knowledge(keeper(), spec, order, batch=batch, forget=forget)
+            reported = knowledge(store(), spec, order, batch=batch, forget=forget)
             check_against_truth(members, spec, reported, is_hit)
 
     check()
@@ -188,7 +188,7 @@ def test_redis_windows_know_the_truth_of_large_windows(
 
 
 @pytest.fixture(params=["memory", "redis"])
-def keeper(request: pytest.FixtureRequest) -> WindowKeeper:
+def store(request: pytest.FixtureRequest) -> WindowStore:
     if request.param == "memory":
         return MemoryWindows()
     windows: RedisWindows = request.getfixturevalue("redis_windows")
@@ -199,45 +199,45 @@ SPEC = WindowSpec(threshold=3, timespan=60_000, dedup=300_000, lateness=900_000)
 NOON = 1_800_000_000_000
 
 
-def tell(keeper: WindowKeeper, *moments: int, spec: WindowSpec = SPEC) -> list[Sighting]:
+def tell(store: WindowStore, *timestamps: int, spec: WindowSpec = SPEC) -> list[BucketSummary]:
     """Report events at these seconds after noon, one by one; what was sighted, in order."""
     key = str(uuid.uuid4())
     return [
-        sighting
-        for number, seconds in enumerate(moments)
-        for outcome in keeper.observe(
+        summary
+        for number, seconds in enumerate(timestamps)
+        for result in store.observe(
             [Observation(spec, key, f"e{number}", NOON + seconds * 1000, b"raw")]
         )
-        for sighting in outcome.sightings
+        for summary in result.summaries
     ]
 
 
-def test_ten_in_a_second_are_one_bucket(keeper: WindowKeeper) -> None:
-    sightings = tell(keeper, *[1] * 10)
-    assert {one.bucket for one in sightings} == {NOON // SPEC.dedup}
-    assert max(one.count for one in sightings) == 10
+def test_ten_in_a_second_are_one_bucket(store: WindowStore) -> None:
+    summaries = tell(store, *[1] * 10)
+    assert {one.bucket for one in summaries} == {NOON // SPEC.dedup}
+    assert max(one.count for one in summaries) == 10
 
 
-def test_three_that_are_ten_minutes_apart_are_nothing(keeper: WindowKeeper) -> None:
-    assert tell(keeper, 0, 600, 1200) == []
+def test_three_that_are_ten_minutes_apart_are_nothing(store: WindowStore) -> None:
+    assert tell(store, 0, 600, 1200) == []
 
 
-def test_exactly_the_timespan_apart_is_not_within_it(keeper: WindowKeeper) -> None:
-    assert tell(keeper, 0, 30, 60) == []
-    assert len(tell(keeper, 0, 30, 59)) == 1
+def test_exactly_the_timespan_apart_is_not_within_it(store: WindowStore) -> None:
+    assert tell(store, 0, 30, 60) == []
+    assert len(tell(store, 0, 30, 59)) == 1
 
 
-def test_the_earliest_may_arrive_last(keeper: WindowKeeper) -> None:
-    (sighting,) = tell(keeper, 50, 30, 10)
-    assert [moment - NOON for moment, _ in sighting.events] == [10_000, 30_000, 50_000]
+def test_the_earliest_may_arrive_last(store: WindowStore) -> None:
+    (summary,) = tell(store, 50, 30, 10)
+    assert [timestamp_ms - NOON for timestamp_ms, _ in summary.events] == [10_000, 30_000, 50_000]
 
 
-def test_too_late_is_said_and_not_counted(keeper: WindowKeeper) -> None:
+def test_too_late_is_said_and_not_counted(store: WindowStore) -> None:
     # Given an entity whose newest event is at 2,000 s, when one comes 901 s behind it
     key = str(uuid.uuid4())
 
     def late(name: str, seconds: int) -> bool:
-        return keeper.observe([Observation(SPEC, key, name, NOON + seconds * 1000, b"")])[0].late
+        return store.observe([Observation(SPEC, key, name, NOON + seconds * 1000, b"")])[0].late
 
     assert not late("new", 2000)
     # then the bound itself is still in time, and a second more is late
@@ -245,12 +245,12 @@ def test_too_late_is_said_and_not_counted(keeper: WindowKeeper) -> None:
     assert late("old", 1099)
 
 
-def test_above_capacity_the_sighting_says_that_it_is_approximate(keeper: WindowKeeper) -> None:
+def test_above_capacity_the_sighting_says_that_it_is_approximate(store: WindowStore) -> None:
     spec = WindowSpec(threshold=3, timespan=60_000, dedup=300_000, lateness=0, capacity=5)
-    sightings = tell(keeper, *range(20), spec=spec)
-    assert not sightings[0].approximate
-    assert sightings[-1].approximate
-    assert max(one.count for one in sightings) >= 5
+    summaries = tell(store, *range(20), spec=spec)
+    assert not summaries[0].approximate
+    assert summaries[-1].approximate
+    assert max(one.count for one in summaries) >= 5
 
 
 @pytest.mark.parametrize("name", ["memory", "redis"])
@@ -269,8 +269,8 @@ def test_more_values_than_can_be_kept_are_estimated_in_any_order(
     for _ in range(2):
         # when they come shuffled, some twice
         order = sorted([*seen, *seen[::9]], key=lambda one: one[0] + draw.randrange(30_000))
-        keeper = MemoryWindows() if name == "memory" else request.getfixturevalue("redis_windows")
-        reported = knowledge(keeper, spec, order, batch=200, forget=False)
+        store = MemoryWindows() if name == "memory" else request.getfixturevalue("redis_windows")
+        reported = knowledge(store, spec, order, batch=200, forget=False)
         reports.append(
             {
                 bucket: (
@@ -293,4 +293,4 @@ def test_more_values_than_can_be_kept_are_estimated_in_any_order(
     assert (first[1], last[1]) == (min(seen)[1], max(seen)[1])
     assert start + 40_000 * 0.9 < last_hit <= start + 60_000
     # and fewer are nothing
-    assert not knowledge(keeper, spec, sorted(seen)[:1500], batch=200, forget=False)
+    assert not knowledge(store, spec, sorted(seen)[:1500], batch=200, forget=False)

@@ -53,10 +53,10 @@ def _events(values: int, late: float, number: int) -> Iterator[tuple[int, str, s
     """A hundred a second, of one entity; late ones by up to half a minute."""
     draw = random.Random(1)
     for each in range(number):
-        moment = _START + each * 10
+        timestamp_ms = _START + each * 10
         if draw.random() < late:
-            moment -= draw.randrange(30_000)
-        yield moment, str(uuid.UUID(int=each)), f"value-{each % values}"
+            timestamp_ms -= draw.randrange(30_000)
+        yield timestamp_ms, str(uuid.UUID(int=each)), f"value-{each % values}"
 
 
 def measure(
@@ -67,15 +67,17 @@ def measure(
     for name, spec, values, late in CASES:
         key = str(uuid.uuid4())
         seen = [
-            Observation(spec, key, event, moment, _RAW, tag if spec.kind == "value_count" else "")
-            for moment, event, tag in _events(values, late, 2 * number)
+            Observation(
+                spec, key, event, timestamp_ms, _RAW, tag if spec.kind == "value_count" else ""
+            )
+            for timestamp_ms, event, tag in _events(values, late, 2 * number)
         ]
         for start in range(0, len(seen), _BATCH):
             if start == number:
                 began, spent = time.perf_counter(), _cpu(client)
-            outcomes = windows.observe(seen[start : start + _BATCH])
-            windows.published(
-                [(key, spec, one) for outcome in outcomes for one in outcome.sightings]
+            results = windows.observe(seen[start : start + _BATCH])
+            windows.mark_published(
+                [(key, spec, one) for result in results for one in result.summaries]
             )
         took, cost = time.perf_counter() - began, _cpu(client) - spent
         names = list(client.scan_iter(f"{{{key}}}*", count=10_000))

@@ -1,7 +1,7 @@
-"""``auditflow rules``: lint, test, try, list and chart the rules.
+"""``auditflow rules``: lint, test, backtest, list and chart the rules.
 
-Registered by an entry point in the group ``auditflow.commands``. A command is imported when it is
-called, so that the other commands of ``auditflow`` do not wait for the rule engine.
+Registered by an entry point in the group ``auditflow.commands``. Each command is imported when it
+is called, so that other commands of ``auditflow`` do not load the rule engine.
 """
 
 import logging
@@ -11,7 +11,7 @@ from typing import Final
 import click
 import structlog
 
-#: The commands, each in the module that is named, in the order in which one needs them.
+#: The commands and their modules, in the order in which a rule's author needs them.
 _COMMANDS: Final = {
     "lint": "lint",
     "test": "run_tests",
@@ -35,14 +35,14 @@ class _Commands(click.Group):
         return command
 
 
-@click.group(cls=_Commands, short_help="Lint, test, try, list and chart the detection rules.")
+@click.group(cls=_Commands, short_help="Lint, test, backtest, list and chart detection rules.")
 @click.pass_context
 def rules(context: click.Context) -> None:
-    """The detection rules: Sigma files, with their tests beside them.
+    """Work with the detection rules: Sigma files with their tests.
 
-    Without a PATH, a command is about the rules that come with AuditFlow.
+    Without a PATH, a command uses the shipped rules.
     """
-    # The engine logs each finding, for those who watch a service. Here the answer is the output.
+    # The pipeline logs each finding, which would be noise in the output of a command.
     before = structlog.get_config()
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     context.call_on_close(lambda: structlog.configure(**before))

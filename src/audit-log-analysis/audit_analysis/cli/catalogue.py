@@ -1,4 +1,4 @@
-"""What rule files say of themselves, without building them: for lists, charts and advice."""
+"""Reads the metadata of rules without building them: for lists, charts and advice."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -10,12 +10,12 @@ from audit_analysis.sigma import documents
 from audit_analysis.sigma.documents import TESTS, Document
 from audit_analysis.sigma.errors import RuleFault
 
-#: Keys that a rule can do without, and that whoever is woken by it cannot.
+#: Keys that are optional in a rule but that the recipient of an alert needs.
 _WANTED: Final = ("description", "level", "tags", "falsepositives")
 
 
 class Entry(Struct, frozen=True, kw_only=True):
-    """A rule. ``feeds`` says that it only counts for a correlation, and never fires by itself."""
+    """The metadata of a rule. A rule that ``feeds`` a correlation makes no findings of its own."""
 
     path: Path
     line: int
@@ -30,80 +30,86 @@ class Entry(Struct, frozen=True, kw_only=True):
     advice: tuple[str, ...]
 
 
-def read(places: Iterable[Path]) -> list[Entry]:
-    """Every rule, by source and title. Documents that are no rules are left out."""
+def read(paths: Iterable[Path]) -> list[Entry]:
+    """All rules, ordered by source and title. Documents that are not rules are skipped."""
     faults: list[RuleFault] = []
     found = [
-        one
-        for one in documents.read(documents.files(places), faults)
-        if isinstance(one.content, dict) and {"detection", "correlation"} & one.content.keys()
+        document
+        for document in documents.read(documents.files(paths), faults)
+        if isinstance(document.content, dict)
+        and {"detection", "correlation"} & document.content.keys()
     ]
-    named = {
-        str(one.content[key]): one for one in found for key in ("id", "name") if key in one.content
+    by_name = {
+        str(document.content[key]): document
+        for document in found
+        for key in ("id", "name")
+        if key in document.content
     }
-    fed = {name for one in found for name in _feeders(one.content)}
-    entries = [_entry(one, named, fed) for one in found]
+    inputs = {name for document in found for name in _exclusive_inputs(document.content)}
+    entries = [_entry(document, by_name, inputs) for document in found]
     return sorted(entries, key=lambda entry: (entry.source, entry.title))
 
 
-def _entry(document: Document, named: Mapping[str, Document], fed: set[str]) -> Entry:
-    said = document.content
-    feeds = bool(fed & {str(said.get("id")), str(said.get("name"))})
+def _entry(document: Document, by_name: Mapping[str, Document], inputs: set[str]) -> Entry:
+    content = document.content
+    feeds = bool(inputs & {str(content.get("id")), str(content.get("name"))})
     return Entry(
         path=document.path,
         line=document.line,
-        id=str(said.get("id", "")),
-        title=str(said.get("title", "")),
-        level=str(said.get("level", "medium")),
-        status=str(said.get("status", "")),
-        source=", ".join(sorted(_sources(said, named))),
-        kind=_kind(said),
-        tags=tuple(map(str, said.get("tags") or ())),
+        id=str(content.get("id", "")),
+        title=str(content.get("title", "")),
+        level=str(content.get("level", "medium")),
+        status=str(content.get("status", "")),
+        source=", ".join(sorted(_sources(content, by_name))),
+        kind=_kind(content),
+        tags=tuple(map(str, content.get("tags") or ())),
         feeds=feeds,
         advice=() if feeds else tuple(_advice(document)),
     )
 
 
-def _kind(said: Mapping[str, Any]) -> str:
-    correlation = said.get("correlation")
+def _kind(content: Mapping[str, Any]) -> str:
+    correlation = content.get("correlation")
     if isinstance(correlation, dict):
         return str(correlation.get("type"))
-    options = said.get("auditflow")
+    options = content.get("auditflow")
     grouped = isinstance(options, dict) and options.get("group-by")
     return "event, grouped" if grouped else "event"
 
 
 def _sources(
-    said: Mapping[str, Any], named: Mapping[str, Document], above: frozenset[str] = frozenset()
+    content: Mapping[str, Any], by_name: Mapping[str, Document], outer: frozenset[str] = frozenset()
 ) -> set[str]:
-    correlation = said.get("correlation")
+    correlation = content.get("correlation")
     if isinstance(correlation, dict):
-        names = {str(name) for name in correlation.get("rules") or ()} - above
-        bases = [named[name] for name in sorted(names & named.keys())]
-        # A correlation that rests on itself is at fault, which is for the linter to say.
-        return {one for base in bases for one in _sources(base.content, named, above | names)}
-    source = said.get("logsource")
+        names = {str(name) for name in correlation.get("rules") or ()} - outer
+        bases = [by_name[name] for name in sorted(names & by_name.keys())]
+        # A correlation that depends on itself must not lead to a loop; lint reports it.
+        return {
+            source for base in bases for source in _sources(base.content, by_name, outer | names)
+        }
+    source = content.get("logsource")
     if not isinstance(source, dict):
         return set()
     parts = [str(source[key]) for key in ("product", "service", "category") if source.get(key)]
     return {" ".join(parts)}
 
 
-def _feeders(said: Mapping[str, Any]) -> set[str]:
-    """The rules that a correlation takes for itself."""
-    correlation = said.get("correlation")
+def _exclusive_inputs(content: Mapping[str, Any]) -> set[str]:
+    """The rules that make no findings of their own because of a correlation."""
+    correlation = content.get("correlation")
     if not isinstance(correlation, dict) or correlation.get("generate"):
         return set()
     return {str(name) for name in correlation.get("rules") or ()}
 
 
 def _advice(document: Document) -> Iterable[str]:
-    said = document.content
+    content = document.content
     for key in _WANTED:
-        if not said.get(key):
+        if not content.get(key):
             yield f"has no {key}"
-    options = said.get("auditflow")
+    options = content.get("auditflow")
     if not isinstance(options, dict) or not options.get("runbook"):
-        yield "has no auditflow.runbook: whoever gets the alert will ask what to do"
+        yield "has no auditflow.runbook: the recipient of an alert needs instructions"
     if not document.path.with_name(document.path.stem + TESTS).is_file():
-        yield f"has no tests beside it ({document.path.stem}{TESTS})"
+        yield f"has no tests ({document.path.stem}{TESTS})"

@@ -1,4 +1,4 @@
-"""``auditflow rules lint``: everything that is wrong, each with its place."""
+"""``auditflow rules lint``: prints all faults of rules with their locations."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from audit_analysis.cli import catalogue, rule_paths
-from audit_analysis.cli.rule_paths import counted, shown
+from audit_analysis.cli.rule_paths import plural, relative
 from audit_analysis.ruletools import ruletest
 from audit_analysis.sigma import documents
 from audit_analysis.sigma.documents import TESTS
@@ -14,41 +14,41 @@ from audit_analysis.sigma.errors import RuleErrors, RuleFault
 from audit_analysis.sigma.load import load
 
 
-@click.command("lint", short_help="Name everything that is wrong, with its place.")
+@click.command("lint", short_help="Print all faults with their locations.")
 @rule_paths.argument
-@click.option("--strict", is_flag=True, help="Advice counts as an error.")
-def command(places: Sequence[Path], strict: bool) -> None:
-    """Check rules and the tests beside them; exit 1 when something is wrong.
+@click.option("--strict", is_flag=True, help="Treat advice as errors.")
+def command(paths: Sequence[Path], strict: bool) -> None:
+    """Check rules and their tests. Exits with 1 if there is an error.
 
-    An error is what the analysis would refuse to load. Advice is what a rule can do without, and
-    whoever is woken by it cannot: a level, ATT&CK tags, false positives, a runbook, tests.
+    Errors are faults that the analysis refuses. Advice concerns keys that are optional in a rule
+    but that the recipient of an alert needs: level, ATT&CK tags, false positives, runbook, tests.
     """
-    files = documents.files(places)
+    files = documents.files(paths)
     if not files:
-        raise click.ClickException("there are no rule files here")
-    errors = sorted([*_faults_of_rules(places), *_faults_of_tests(files)])
+        raise click.ClickException("no rule files found")
+    errors = sorted([*_faults_of_rules(paths), *_faults_of_tests(files)])
     for fault in errors:
-        _say(fault, click.style("error", fg="red"))
+        _print(fault, click.style("error", fg="red"))
     entries = catalogue.read(files)
     advice = [
-        RuleFault(one.path, one.line, f"{one.title!r} {what}")
-        for one in entries
-        for what in one.advice
+        RuleFault(entry.path, entry.line, f"{entry.title!r} {text}")
+        for entry in entries
+        for text in entry.advice
     ]
     for fault in advice:
-        _say(fault, click.style("advice", fg="yellow"))
+        _print(fault, click.style("advice", fg="yellow"))
     click.echo(
-        f"{counted(len(files), 'file')}, {counted(len(entries), 'rule')}: "
-        f"{counted(len(errors), 'error')}, {len(advice)} to improve",
+        f"{plural(len(files), 'file')}, {plural(len(entries), 'rule')}: "
+        f"{plural(len(errors), 'error')}, {len(advice)} to improve",
         err=True,
     )
     if errors or (strict and advice):
         raise SystemExit(1)
 
 
-def _faults_of_rules(places: Sequence[Path]) -> list[RuleFault]:
+def _faults_of_rules(paths: Sequence[Path]) -> list[RuleFault]:
     try:
-        load(places, lateness=0)
+        load(paths, lateness=0)
     except RuleErrors as error:
         return error.faults
     return []
@@ -66,5 +66,5 @@ def _faults_of_tests(files: Sequence[Path]) -> list[RuleFault]:
     return faults
 
 
-def _say(fault: RuleFault, kind: str) -> None:
-    click.echo(f"{shown(fault.path)}:{fault.line}: {kind}: {fault.what}")
+def _print(fault: RuleFault, kind: str) -> None:
+    click.echo(f"{relative(fault.path)}:{fault.line}: {kind}: {fault.message}")

@@ -1,4 +1,4 @@
-"""Where rules are, and what is wrong with them, as the commands have it in common."""
+"""Shared by the commands: the paths of rules as arguments, loading, and output of faults."""
 
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -12,71 +12,75 @@ from audit_analysis.sigma.errors import RuleErrors
 from audit_analysis.sigma.load import load
 from audit_analysis.sigma.rule import RuleSet
 
-#: The rules that come with AuditFlow.
-PACK: Final = Path(audit_analysis.__file__).parent / "rules"
+#: The shipped rules.
+SHIPPED_RULES: Final = Path(audit_analysis.__file__).parent / "rules"
 
 _path = click.Path(exists=True, path_type=Path)
 
 
 def argument(command: Callable[..., Any]) -> Callable[..., Any]:
-    """``[PATH]...``: files and folders of rules; ours where none is given."""
+    """Add the argument ``[PATH]...``: files and folders of rules. Default: the shipped rules."""
     return click.argument(
-        "places", metavar="[PATH]...", nargs=-1, type=_path, callback=_or_the_pack
+        "paths", metavar="[PATH]...", nargs=-1, type=_path, callback=_or_shipped_rules
     )(command)
 
 
 def option(command: Callable[..., Any]) -> Callable[..., Any]:
-    """``--rules PATH``: the same for a command whose arguments are something else."""
+    """Add the option ``--rules PATH``, for commands with other arguments."""
     return click.option(
         "--rules",
-        "places",
+        "paths",
         metavar="PATH",
         multiple=True,
         type=_path,
-        callback=_or_the_pack,
-        help="A file or folder of rules, any number of times.  [default: those of AuditFlow]",
+        callback=_or_shipped_rules,
+        help="A file or folder of rules. Can be repeated.  [default: the shipped rules]",
     )(command)
 
 
 def foreign(command: Callable[..., Any]) -> Callable[..., Any]:
-    """``--foreign PATH``: rules of others, of which some may be beyond this engine."""
+    """Add the option ``--foreign PATH``: rules of which some may be unsupported."""
     return click.option(
         "--foreign",
         metavar="PATH",
         multiple=True,
         type=_path,
-        help="The same of others (a checkout of SigmaHQ): rules that cannot be used are left out.",
+        help="A file or folder of foreign rules, such as a checkout of SigmaHQ. Rules with faults "
+        "are skipped. Can be repeated.",
     )(command)
 
 
-def loaded(places: Sequence[Path], *, lateness: int, foreign: Sequence[Path] = ()) -> RuleSet:
-    """The rules at these places; what is wrong with ours ends the program, all of it said."""
+def load_or_exit(paths: Sequence[Path], *, lateness: int, foreign: Sequence[Path] = ()) -> RuleSet:
+    """Load the rules. Prints all faults of ``paths`` and exits if there are any.
+
+    ``lateness`` is in milliseconds.
+    """
     try:
-        return load(rule_files(places), lateness=lateness, foreign=foreign)
+        return load(rule_files(paths), lateness=lateness, foreign=foreign)
     except RuleErrors as error:
         for fault in error.faults:
-            click.echo(f"{shown(fault.path)}:{fault.line}: {fault.what}", err=True)
+            click.echo(f"{relative(fault.path)}:{fault.line}: {fault.message}", err=True)
         raise click.ClickException(
-            f"the rules cannot be used: {counted(len(error.faults), 'error')}"
+            f"the rules cannot be used: {plural(len(error.faults), 'error')}"
         ) from None
 
 
-def rule_files(places: Iterable[Path]) -> list[Path]:
-    """The same places; a file of tests stands for the rules beside it."""
-    return [beside if (beside := _rules_of(one)) else one for one in places]
+def rule_files(paths: Iterable[Path]) -> list[Path]:
+    """The paths, with each test file replaced by its rule file."""
+    return [_rules_of(path) or path for path in paths]
 
 
-def shown(path: Path) -> str:
-    """A path as short as it can be said from here."""
+def relative(path: Path) -> str:
+    """A path relative to the working directory, if it is inside of it."""
     try:
         return str(path.resolve().relative_to(Path.cwd()))
     except ValueError:
         return str(path)
 
 
-def counted(number: int, what: str) -> str:
-    """A number of things, as people say it."""
-    return f"{number} {what}{'' if number == 1 else 's'}"
+def plural(number: int, noun: str) -> str:
+    """A number with a noun in singular or plural: "1 rule", "2 rules"."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def _rules_of(tests: Path) -> Path | None:
@@ -85,5 +89,5 @@ def _rules_of(tests: Path) -> Path | None:
     return tests.with_name(tests.name.removesuffix(TESTS) + ".yml")
 
 
-def _or_the_pack(_: click.Context, __: click.Parameter, given: tuple[Path, ...]) -> list[Path]:
-    return list(given) or [PACK]
+def _or_shipped_rules(_: click.Context, __: click.Parameter, given: tuple[Path, ...]) -> list[Path]:
+    return list(given) or [SHIPPED_RULES]

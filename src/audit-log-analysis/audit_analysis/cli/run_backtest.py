@@ -1,4 +1,4 @@
-"""``auditflow rules backtest``: what would have fired."""
+"""``auditflow rules backtest``: runs a log through the rules."""
 
 import gzip
 import sys
@@ -18,7 +18,7 @@ from rich.table import Table
 
 from audit_analysis.cli import rule_paths
 from audit_analysis.cli.list_rules import COLOURS
-from audit_analysis.cli.rule_paths import counted
+from audit_analysis.cli.rule_paths import plural
 from audit_analysis.ruletools import sources
 from audit_analysis.ruletools.backtest import LATENESS, Backtest, Report
 from auditflow.contract.event import Event
@@ -26,11 +26,11 @@ from auditflow.errors import ContractError
 from auditflow.http.problem import Fault
 
 _GZIP: Final = b"\x1f\x8b"
-#: Records that are refused, of which so many are named.
-_NAMED: Final = 10
+#: Maximum number of refused records that are printed.
+_MAX_PRINTED: Final = 10
 
 
-@click.command("backtest", short_help="Tell what would have fired on a log.")
+@click.command("backtest", short_help="Run a log through the rules.")
 @click.argument(
     "files", metavar="FILE...", nargs=-1, required=True, type=click.Path(path_type=Path)
 )
@@ -39,22 +39,22 @@ _NAMED: Final = 10
 @click.option(
     "--source",
     metavar="NAME",
-    help="What the files are: kubernetes, cloudtrail, auditd, github, okta, gcp, "
+    help="The format of the files: kubernetes, cloudtrail, auditd, github, okta, gcp, "
     "alertmanager, or ndjson (AuditFlow's own events).  "
-    "[default: whatever each file's first record looks like]",
+    "[default: recognised by the first record of each file]",
 )
 @click.option(
     "--lateness",
     metavar="SECONDS",
     type=click.IntRange(min=0),
-    help="Leave out of windows what comes later than this, as the analysis does (900 there).  "
-    "[default: nothing is late]",
+    help="Maximum delay of an event that windows count. The analysis uses 900.  "
+    "[default: no event is late]",
 )
-@click.option("--findings", "each", is_flag=True, help="Print the sentence of every finding.")
-@click.option("--json", "as_json", is_flag=True, help="The whole report as JSON.")
+@click.option("--findings", "each", is_flag=True, help="Print the description of every finding.")
+@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 def command(
     files: Sequence[Path],
-    places: Sequence[Path],
+    paths: Sequence[Path],
     *,
     foreign: Sequence[Path],
     source: str | None,
@@ -62,16 +62,19 @@ def command(
     each: bool,
     as_json: bool,
 ) -> None:
-    """Send logs through rules in memory, without a broker, and report what would have fired.
+    """Run logs through rules in memory, without a broker, and report which rules would fire.
 
-    A FILE is what the source writes or exports: an EventList or the audit.log of Kubernetes, a file
-    of CloudTrail, auditd's log, lines or arrays of JSON. It may be gzip; - is standard input.
+    A FILE is a log that a source writes or exports: an EventList or the audit.log of Kubernetes, a
+    CloudTrail file, auditd's log, lines or arrays of JSON. It may be compressed by gzip. - is
+    standard input.
     """
-    rules = rule_paths.loaded(
-        places, lateness=LATENESS if lateness is None else lateness * 1000, foreign=foreign
+    rules = rule_paths.load_or_exit(
+        paths, lateness=LATENESS if lateness is None else lateness * 1000, foreign=foreign
     )
     if rules.refused:
-        click.echo(f"{counted(len(rules.refused), 'fault')} of foreign rules, left out", err=True)
+        click.echo(
+            f"{plural(len(rules.refused), 'fault')} of foreign rules, which are skipped", err=True
+        )
     backtest = Backtest(rules)
     with _progress() as progress:
         for path in files:
@@ -85,7 +88,7 @@ def command(
         click.echo(msgspec.json.format(msgspec.json.encode(report), indent=2))
     else:
         _print(report, len(rules.rules), each)
-    _name_refused(backtest.refused)
+    _print_refused(backtest.refused)
     if not report.events and report.refused:
         raise SystemExit(1)
 
@@ -94,9 +97,9 @@ def _run(
     backtest: Backtest, read: Iterator[Event | Fault], path: Path, advance: Callable[[float], None]
 ) -> None:
     try:
-        for one in backtest.run(read):
-            if isinstance(one, Event) and one.record is not UNSET:
-                advance(len(bytes(one.record)))
+        for item in backtest.run(read):
+            if isinstance(item, Event) and item.record is not UNSET:
+                advance(len(bytes(item.record)))
             else:
                 advance(200)
     except ContractError as error:
@@ -108,26 +111,25 @@ def _read(path: Path) -> bytes:
         body = sys.stdin.buffer.read() if str(path) == "-" else path.read_bytes()
         return gzip.decompress(body) if body.startswith(_GZIP) else body
     except (OSError, EOFError, zlib.error) as error:
-        why = getattr(error, "strerror", None) or error
-        raise click.ClickException(f"{path}: cannot be read: {why}") from None
+        reason = getattr(error, "strerror", None) or error
+        raise click.ClickException(f"{path}: cannot be read: {reason}") from None
 
 
 def _source(name: str | None, path: Path, body: bytes) -> sources.Source:
     installed = sources.installed()
     if name is None:
-        known = sources.guess(body)
-        if len(known) != 1:
-            looks = (
-                f"it looks like {' and '.join(known)}" if known else "it looks like none of them"
-            )
+        candidates = sources.guess(body)
+        if len(candidates) != 1:
+            matching = " and ".join(candidates) or "none of them"
             raise click.ClickException(
-                f"{path}: what is it? Say --source with one of {', '.join(installed)} ({looks})"
+                f"{path}: the format is not clear (it matches {matching}). "
+                f"Add --source with one of {', '.join(installed)}"
             )
-        name = known[0]
+        name = candidates[0]
     if name not in installed:
         raise click.ClickException(
-            f"there is no source {name}: there are {', '.join(installed)}"
-            + ("" if len(installed) > 1 else "; others come with audit-event-generator")
+            f"unknown source {name}; installed sources: {', '.join(installed)}"
+            + ("" if len(installed) > 1 else " (audit-event-generator installs others)")
         )
     return installed[name]
 
@@ -143,27 +145,27 @@ def _progress() -> Progress:
 def _print(report: Report, rules: int, each: bool) -> None:
     console = Console() if sys.stdout.isatty() else Console(width=160)
     if report.rules:
-        table = Table("level", "rule", "findings", "about", "for example", box=None, pad_edge=False)
+        table = Table("level", "rule", "findings", "entities", "example", box=None, pad_edge=False)
         table.columns[2].justify = table.columns[3].justify = "right"
-        for one in report.rules:
+        for rule in report.rules:
             table.add_row(
-                f"[{COLOURS.get(one.level, '')}]{one.level}[/]", escape(one.title),
-                str(one.findings), str(one.entities), escape(one.example),
+                f"[{COLOURS.get(rule.level, '')}]{rule.level}[/]", escape(rule.title),
+                str(rule.findings), str(rule.entities), escape(rule.example),
             )  # fmt: skip
         console.print(table)
     for found in report.findings if each else ():
         click.echo(f"{found.first_seen.isoformat()}  {found.rule.title}: {found.description}")
-    ledger = [counted(report.events, "event")]
+    counts = [plural(report.events, "event")]
     if report.late:
-        ledger.append(f"{report.late} of them late")
+        counts.append(f"{report.late} of them late")
     if report.refused:
-        ledger.append(f"{report.refused} refused")
-    fired = f"{counted(len(report.findings), 'finding')} of {len(report.rules)} rules"
-    click.echo(f"{', '.join(ledger)} through {counted(rules, 'rule')}: {fired}", err=True)
+        counts.append(f"{report.refused} refused")
+    fired = f"{plural(len(report.findings), 'finding')} of {len(report.rules)} rules"
+    click.echo(f"{', '.join(counts)} through {plural(rules, 'rule')}: {fired}", err=True)
 
 
-def _name_refused(refused: Sequence[Fault]) -> None:
-    for fault in refused[:_NAMED]:
+def _print_refused(refused: Sequence[Fault]) -> None:
+    for fault in refused[:_MAX_PRINTED]:
         click.secho(f"refused: {fault.where}: {fault.what}", err=True, fg="yellow")
-    if len(refused) > _NAMED:
-        click.echo(f"... and {len(refused) - _NAMED} more", err=True)
+    if len(refused) > _MAX_PRINTED:
+        click.echo(f"... and {len(refused) - _MAX_PRINTED} more", err=True)

@@ -1,4 +1,4 @@
-"""``auditflow rules coverage``: which techniques of MITRE ATT&CK the rules are about."""
+"""``auditflow rules coverage``: the techniques of MITRE ATT&CK that the rules cover."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -19,14 +19,19 @@ _folder = click.Path(file_okay=False, path_type=Path)
 
 @click.command("coverage", short_help="Chart the rules on MITRE ATT&CK.")
 @rule_paths.argument
-@click.option("--write", metavar="FOLDER", type=_folder, help=f"Write {LAYER} and {PAGE} there.")
-@click.option("--check", metavar="FOLDER", type=_folder, help="Exit 1 when what is there is old.")
-def command(places: Sequence[Path], write: Path | None, check: Path | None) -> None:
-    """Show tactics and techniques with the number of rules, by the tags of the rules.
+@click.option("--write", metavar="FOLDER", type=_folder, help=f"Write {LAYER} and {PAGE}.")
+@click.option(
+    "--check",
+    metavar="FOLDER",
+    type=_folder,
+    help="Exit with 1 if files are outdated.",
+)
+def command(paths: Sequence[Path], write: Path | None, check: Path | None) -> None:
+    """Show the number of rules for each tactic and technique, by the tags of the rules.
 
     The layer opens in the ATT&CK Navigator: https://mitre-attack.github.io/attack-navigator/
     """
-    chart = chart_of(places)
+    chart = chart_of(paths)
     if write is not None:
         write.mkdir(parents=True, exist_ok=True)
         for name, text in documents(chart).items():
@@ -38,17 +43,17 @@ def command(places: Sequence[Path], write: Path | None, check: Path | None) -> N
         _print(chart)
 
 
-def chart_of(places: Sequence[Path]) -> Chart:
-    """The chart of the rules at these places."""
+def chart_of(paths: Sequence[Path]) -> Chart:
+    """The chart of the rules at the paths."""
     return coverage.chart(
-        Tagged(one.title, one.level, one.source, one.tags)
-        for one in catalogue.read(places)
-        if not one.feeds
+        Tagged(entry.title, entry.level, entry.source, entry.tags)
+        for entry in catalogue.read(paths)
+        if not entry.feeds
     )
 
 
 def documents(chart: Chart) -> Mapping[str, str]:
-    """What is published of a chart, by the name of its file."""
+    """The published files of a chart, by name."""
     return {LAYER: coverage.layer(chart), PAGE: coverage.page(chart, layer=LAYER)}
 
 
@@ -57,7 +62,7 @@ def _check(folder: Path, chart: Chart) -> None:
         path = folder / name
         if not path.is_file() or path.read_text(encoding="utf-8") != text:
             raise click.ClickException(
-                f"{path} is not what the rules say: auditflow rules coverage --write {folder}"
+                f"{path} is outdated; run: auditflow rules coverage --write {folder}"
             )
 
 

@@ -1,8 +1,9 @@
-"""Events through windows, and what completes a window on through the windows that it feeds.
+"""Passes events through the windows of their rules, and hits on to the windows that they feed.
 
-Windows are asked level by level: first those of rules that count events alone, then those of rules
-that count what the first found, and so on. Within a level the order is that in which the events
-came, so that nothing is later for a window than it was for the windows before it.
+Windows are processed by level: first the windows of rules that count events only, then the windows
+of rules that count the hits of the first level, and so on. Within a level the observations keep
+the order in which the events arrived, so no event is later for an outer window than it was for the
+inner windows.
 """
 
 from collections.abc import Iterator, Sequence
@@ -12,14 +13,14 @@ from msgspec import Struct
 
 from audit_analysis.correlation import findings
 from audit_analysis.sigma.rule import Link, Rule, RuleSet
-from audit_analysis.windows import Hit, Observation, Outcome, WindowKeeper
+from audit_analysis.windows import Hit, Observation, ObservationResult, WindowStore
 from auditflow.contract import identity
 
 C = TypeVar("C")
 
 
-class Counted(Struct, Generic[C], frozen=True):
-    """An event on its way through a window, with what its finding needs and what brought it."""
+class RuleObservation(Struct, Generic[C], frozen=True):
+    """An observation with its rule, its entity, and ``cause``: the event and message behind it."""
 
     rule: Rule
     entity: dict[str, str]
@@ -28,53 +29,55 @@ class Counted(Struct, Generic[C], frozen=True):
 
 
 def observe(
-    windows: WindowKeeper, rules: RuleSet, counted: Sequence[Counted[C]]
-) -> Iterator[tuple[Counted[C], Outcome]]:
-    """Take events in, through as many levels of windows as they come to: one trip for each level.
+    windows: WindowStore, rules: RuleSet, observations: Sequence[RuleObservation[C]]
+) -> Iterator[tuple[RuleObservation[C], ObservationResult]]:
+    """Add observations to their windows, level by level: one call of the store for each level.
 
     Raises:
-        auditflow.errors.Unavailable: the windows cannot be reached; doing it again sets it right.
+        auditflow.errors.Unavailable: the windows cannot be reached. Repeating the call is safe.
     """
-    # The number is the place of the event that began it: hits are as old as what completed them.
-    waiting: dict[int, list[tuple[int, Counted[C]]]] = {}
-    for place, one in enumerate(counted):
-        waiting.setdefault(one.rule.depth, []).append((place, one))
-    while waiting:
-        level = sorted(waiting.pop(min(waiting)), key=lambda each: each[0])
-        outcomes = windows.observe([one.observation for _, one in level])
-        for (place, one), outcome in zip(level, outcomes, strict=True):
-            for following in _following(rules, one, outcome):
-                waiting.setdefault(following.rule.depth, []).append((place, following))
-            yield one, outcome
+    # The number is the position of the original observation: hits keep the order of their causes.
+    by_depth: dict[int, list[tuple[int, RuleObservation[C]]]] = {}
+    for position, observation in enumerate(observations):
+        by_depth.setdefault(observation.rule.depth, []).append((position, observation))
+    while by_depth:
+        level = sorted(by_depth.pop(min(by_depth)), key=lambda numbered: numbered[0])
+        results = windows.observe([observation.observation for _, observation in level])
+        for (position, observation), result in zip(level, results, strict=True):
+            for outer in _outer_observations(rules, observation, result):
+                by_depth.setdefault(outer.rule.depth, []).append((position, outer))
+            yield observation, result
 
 
-def _following(rules: RuleSet, one: Counted[C], outcome: Outcome) -> Iterator[Counted[C]]:
-    """What the hits of a window are to the windows that it feeds."""
-    if not outcome.hits:
+def _outer_observations(
+    rules: RuleSet, inner: RuleObservation[C], result: ObservationResult
+) -> Iterator[RuleObservation[C]]:
+    """The observations of the windows that the hits of one window feed."""
+    if not result.hits:
         return
-    for link in rules.fed_by(one.rule):
-        entity = {name: one.entity[inner] for name, inner in link.group_by.items()}
+    for link in rules.fed_by(inner.rule):
+        entity = {name: inner.entity[inner_name] for name, inner_name in link.group_by.items()}
         key = findings.window_key(link.rule, entity)
         assert link.rule.window is not None
-        for hit in outcome.hits:
+        for hit in result.hits:
             observation = Observation(
                 link.rule.window,
                 key,
                 hit.event_id,
-                hit.moment,
+                hit.timestamp_ms,
                 hit.raw,
-                _tag(link, one, hit),
+                _tag(link, inner, hit),
                 hit.approximate,
             )
-            yield Counted(link.rule, entity, observation, one.cause)
+            yield RuleObservation(link.rule, entity, observation, inner.cause)
 
 
-def _tag(link: Link, one: Counted[C], hit: Hit) -> str:
-    """What a hit is to a window: its stage, the value that is counted, or the finding it is in."""
+def _tag(link: Link, inner: RuleObservation[C], hit: Hit) -> str:
+    """The tag of a hit in the outer window: its stage, its counted value, or its finding's id."""
     if link.counted is not None:
-        return one.entity[link.counted]
+        return inner.entity[link.counted]
     if link.stage:
         return link.stage
-    assert one.rule.window is not None
-    bucket = hit.moment // one.rule.window.dedup
-    return str(identity.finding_id(one.rule.ref.id, one.entity, bucket))
+    assert inner.rule.window is not None
+    bucket = hit.timestamp_ms // inner.rule.window.dedup
+    return str(identity.finding_id(inner.rule.ref.id, inner.entity, bucket))

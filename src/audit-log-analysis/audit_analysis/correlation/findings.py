@@ -1,4 +1,4 @@
-"""From what a rule saw to the finding that says so."""
+"""Makes findings from matching events and from the summaries of windows."""
 
 import datetime as dt
 from collections.abc import Mapping
@@ -9,7 +9,7 @@ from uuid import UUID
 from msgspec import UNSET, Raw, Struct
 
 from audit_analysis.sigma.rule import Rule
-from audit_analysis.windows import Sighting, WindowSpec
+from audit_analysis.windows import BucketSummary, WindowSpec
 from auditflow.contract import event, identity
 from auditflow.contract.event import Event, Received
 from auditflow.contract.finding import EventRef, Evidence, Finding
@@ -18,59 +18,71 @@ _UNKNOWN: Final = "unknown"
 
 
 class Context(Struct, frozen=True):
-    """What a finding takes from where it is made, not from what was seen."""
+    """The parts of a finding that do not depend on events: where and for which request."""
 
     environment: str
     correlation_id: str | None = None
 
 
-def of_event(
-    rule: Rule, entity: Mapping[str, str], seen: Received, moment: int, context: Context
+def from_event(
+    rule: Rule, entity: Mapping[str, str], received: Received, timestamp_ms: int, context: Context
 ) -> Finding:
-    """What a rule about single events saw in one of them, at ``moment`` (ms)."""
-    when = event.from_epoch_ms(moment)
+    """The finding of a rule without a window about one event at ``timestamp_ms``."""
+    timestamp = event.from_epoch_ms(timestamp_ms)
+    event_id = received.event.event_id
     return _finding(
         rule,
         entity,
-        finding_id=identity.finding_id(rule.ref.id, entity, seen.event.event_id),
-        bucket_start=when,
-        first_seen=when,
-        last_seen=when,
+        finding_id=identity.finding_id(rule.ref.id, entity, event_id),
+        bucket_start=timestamp,
+        first_seen=timestamp,
+        last_seen=timestamp,
         count=1,
-        evidence=Evidence((EventRef(when, seen.event.event_id),), Raw(seen.raw), Raw(seen.raw)),
-        last=seen.event,
+        evidence=Evidence((EventRef(timestamp, event_id),), Raw(received.raw), Raw(received.raw)),
+        last=received.event,
         approximate=False,
         context=context,
     )
 
 
-def of_sighting(
-    rule: Rule, entity: Mapping[str, str], sighting: Sighting, seen: Event, context: Context
+def from_summary(
+    rule: Rule,
+    entity: Mapping[str, str],
+    summary: BucketSummary,
+    trigger: Event,
+    context: Context,
 ) -> Finding:
-    """What a rule's window saw. ``seen`` speaks for the last event where that is not known."""
+    """The finding of a window's bucket.
+
+    ``trigger`` is the event that changed the bucket. Its fields describe the finding if the last
+    event of the bucket is not stored.
+    """
     assert rule.window is not None
     dedup = rule.window.dedup
     return _finding(
         rule,
         entity,
-        finding_id=identity.finding_id(rule.ref.id, entity, sighting.bucket),
-        bucket_start=event.from_epoch_ms(sighting.bucket * dedup),
-        first_seen=event.from_epoch_ms(sighting.events[0][0]),
-        last_seen=event.from_epoch_ms(sighting.last_event[0]),
-        count=sighting.count,
+        finding_id=identity.finding_id(rule.ref.id, entity, summary.bucket),
+        bucket_start=event.from_epoch_ms(summary.bucket * dedup),
+        first_seen=event.from_epoch_ms(summary.events[0][0]),
+        last_seen=event.from_epoch_ms(summary.last_event[0]),
+        count=summary.count,
         evidence=Evidence(
-            tuple(EventRef(event.from_epoch_ms(moment), name) for moment, name in sighting.events),
-            UNSET if sighting.first is None else Raw(sighting.first),
-            UNSET if sighting.last is None else Raw(sighting.last),
+            tuple(
+                EventRef(event.from_epoch_ms(timestamp_ms), event_id)
+                for timestamp_ms, event_id in summary.events
+            ),
+            UNSET if summary.first is None else Raw(summary.first),
+            UNSET if summary.last is None else Raw(summary.last),
         ),
-        last=seen if sighting.last is None else event.decode(sighting.last),
-        approximate=sighting.approximate,
+        last=trigger if summary.last is None else event.decode(summary.last),
+        approximate=summary.approximate,
         context=context,
     )
 
 
 def window_key(rule: Rule, entity: Mapping[str, str]) -> str:
-    """Which window an event of an entity belongs to. A rule that counts otherwise has new ones."""
+    """The key of an entity's window. A rule that changes what it counts gets new windows."""
     assert rule.window is not None
     return _window_key(rule.ref.id, rule.window, tuple(entity.items()))
 
@@ -104,7 +116,7 @@ def _finding(
         first_seen=first_seen,
         last_seen=last_seen,
         count=count,
-        description=_sentence(rule, entity, last, count),
+        description=_description(rule, entity, last, count),
         evidence=evidence,
         actor=last.user_id,
         client_ip=last.address,
@@ -116,10 +128,10 @@ def _finding(
     )
 
 
-def _sentence(rule: Rule, entity: Mapping[str, str], last: Event, count: int) -> str:
-    words = {
+def _description(rule: Rule, entity: Mapping[str, str], last: Event, count: int) -> str:
+    values = {
         "count": str(count),
-        "timespan": _span(rule.window) if rule.window else "",
+        "timespan": _duration(rule.window) if rule.window else "",
         "user_id": last.user_id or _UNKNOWN,
         "server_hostname": last.server_hostname or _UNKNOWN,
         "client_ip": last.address or _UNKNOWN,
@@ -127,14 +139,14 @@ def _sentence(rule: Rule, entity: Mapping[str, str], last: Event, count: int) ->
         "event_type": last.event_type,
         **entity,
     }
-    return rule.sentence.format_map(words)
+    return rule.sentence.format_map(values)
 
 
-def _span(window: WindowSpec) -> str:
-    """A timespan as people say it."""
+def _duration(window: WindowSpec) -> str:
+    """The timespan of a window in its largest whole unit, such as "5 minutes"."""
     seconds = window.timespan // 1000
     for size, unit in ((86400, "day"), (3600, "hour"), (60, "minute"), (1, "second")):
         if seconds % size == 0:
             number = seconds // size
             return f"{number} {unit}{'s' if number != 1 else ''}"
-    raise AssertionError("every number of seconds is a multiple of one")
+    raise AssertionError("every number of seconds is a multiple of one second")

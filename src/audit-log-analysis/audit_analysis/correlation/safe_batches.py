@@ -1,76 +1,82 @@
-"""How much may be counted before what it comes to is safe with the broker."""
+"""Divides observations into batches whose findings must be stored before the next batch counts.
+
+A new event makes a window forget events that are much older. Findings about those events must be
+stored by the broker before, because nobody can compute them again if the worker fails. Therefore,
+within one safe batch, no window advances by more than its lateness. Only a backlog or a replayed
+log leads to more than one safe batch.
+"""
 
 from typing import Final, Generic, TypeVar
 
 from msgspec import Struct
 
-from audit_analysis.correlation.cascade import Counted
+from audit_analysis.correlation.cascade import RuleObservation
 
 C = TypeVar("C")
 
-#: The name under which all chains are one window.
-_CHAINS: Final = "chains"
+#: The key under which all windows of cascades share one time range.
+_CASCADES: Final = "cascades"
 
 
-class Span(Struct, frozen=True, gc=False):
-    """The oldest and the newest moment that a window sees, and its lateness (ms)."""
+class TimeRange(Struct, frozen=True, gc=False):
+    """The oldest and the newest timestamp that a window observes, and its lateness (ms)."""
 
     oldest: int
     newest: int
     lateness: int
 
-    def fits(self, other: "Span") -> bool:
-        """Whether no event of either drives one of the other out of the window."""
-        both = self.joined(other)
-        return both.newest - both.oldest <= both.lateness
+    def fits(self, other: "TimeRange") -> bool:
+        """Whether no event of one range makes the window forget an event of the other."""
+        union = self.union(other)
+        return union.newest - union.oldest <= union.lateness
 
-    def joined(self, other: "Span") -> "Span":
-        """Both in one."""
-        return Span(
+    def union(self, other: "TimeRange") -> "TimeRange":
+        """The range that covers both."""
+        return TimeRange(
             min(self.oldest, other.oldest),
             max(self.newest, other.newest),
             min(self.lateness, other.lateness),
         )
 
 
-class Part(Struct, Generic[C], frozen=True):
-    """What may be counted before what it comes to is safe, and the span of each of its windows."""
+class SafeBatch(Struct, Generic[C], frozen=True):
+    """Observations that may be counted together, and the time range of each of their windows."""
 
-    counted: list[Counted[C]]
-    spans: dict[str, Span]
+    observations: list[RuleObservation[C]]
+    ranges: dict[str, TimeRange]
 
-    def fits(self, after: "Part[C]") -> bool:
-        """Whether both can be one part, so that the second may be counted while what was seen in
-        the first is not safe yet. A few that could be are not found."""
-        few, many = sorted((self.spans, after.spans), key=len)
-        return all(span.fits(many[name]) for name, span in few.items() if name in many)
+    def fits(self, following: "SafeBatch[C]") -> bool:
+        """Whether ``following`` may be counted before the findings of this batch are stored.
+
+        May return False for two batches that would fit.
+        """
+        fewer, more = sorted((self.ranges, following.ranges), key=len)
+        return all(own.fits(more[name]) for name, own in fewer.items() if name in more)
 
 
-class Parts(Generic[C]):
-    """What is counted, in parts to publish one after the other; at least one, mostly just that.
-
-    An event drives out of its window what is much older. What was seen of that must be safe before,
-    for if the worker dies it cannot be seen again. So in a part no window moves on by more than the
-    lateness. It takes a backlog, or a log that is replayed, to make a second part.
-    """
+class SafeBatches(Generic[C]):
+    """Collects observations in safe batches. ``last`` is the only one in most cases."""
 
     def __init__(self) -> None:
-        self.before: list[Part[C]] = []
-        self.last: Part[C] = Part([], {})
+        self.before: list[SafeBatch[C]] = []
+        self.last: SafeBatch[C] = SafeBatch([], {})
 
-    def add(self, one: Counted[C]) -> None:
-        """Take in one more, in the order in which they came."""
-        moment, spec = one.observation.moment, one.observation.spec
-        # Chains are all one window here: it is not known yet whom the outer ones will be about.
-        name = _CHAINS if spec.feeds or one.rule.depth else one.observation.key
-        span, known = Span(moment, moment, spec.lateness), self.last.spans.get(name)
+    def add(self, observation: RuleObservation[C]) -> None:
+        """Add an observation. Observations are added in the order of arrival."""
+        timestamp_ms = observation.observation.timestamp_ms
+        spec = observation.observation.spec
+        # The entities of outer windows are not known yet, so all cascades share one range.
+        in_cascade = spec.feeds or observation.rule.depth
+        name = _CASCADES if in_cascade else observation.observation.key
+        known = self.last.ranges.get(name)
+        own = TimeRange(timestamp_ms, timestamp_ms, spec.lateness)
         if known is None:
-            self.last.spans[name] = span
-        elif moment < known.newest - spec.lateness:
-            pass  # late: it changes nothing
-        elif known.fits(span):
-            self.last.spans[name] = known.joined(span)
+            self.last.ranges[name] = own
+        elif timestamp_ms < known.newest - spec.lateness:
+            pass  # The event is too late and changes nothing.
+        elif known.fits(own):
+            self.last.ranges[name] = known.union(own)
         else:
             self.before.append(self.last)
-            self.last = Part([], {name: span})
-        self.last.counted.append(one)
+            self.last = SafeBatch([], {name: own})
+        self.last.observations.append(observation)

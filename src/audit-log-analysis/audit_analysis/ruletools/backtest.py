@@ -1,10 +1,9 @@
-"""Events through rules in memory, without a broker: what would have fired.
+"""Runs events through rules in memory, without a broker, and reports which rules would fire.
 
-Nothing is late here by default: files are read in any order, and the newest log first.
+By default no event is late, because logs may be read in any order.
 """
 
 import datetime as dt
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final
 from uuid import UUID
@@ -24,16 +23,16 @@ from auditflow.contract.finding import Finding
 from auditflow.errors import ContractError
 from auditflow.http.problem import Fault
 
-#: How late an event may come to a window (ms): ten years, so that the order does not matter.
+#: The default lateness of windows (ms): ten years, so that the order of events does not matter.
 LATENESS: Final = 10 * 365 * 86400 * 1000
-#: Later than any event, so that no clock is ahead.
+#: The current time for the pipeline: later than any event, so that no timestamp is clamped.
 _NOW: Final = dt.datetime(9000, 1, 1, tzinfo=dt.UTC)
-#: Events in hand at once.
+#: Number of events in a batch.
 _BATCH: Final = 500
 
 
-class Fired(Struct, frozen=True, kw_only=True):
-    """What one rule made of the events. ``events`` counts those in its findings."""
+class FiredRule(Struct, frozen=True, kw_only=True):
+    """The findings of one rule. ``events`` is the number of events in its findings."""
 
     id: str
     title: str
@@ -47,25 +46,25 @@ class Fired(Struct, frozen=True, kw_only=True):
 
 
 class Report(Struct, frozen=True, kw_only=True):
-    """What became of the events. ``refused`` did not fit the contract."""
+    """The result of a backtest. ``refused`` events violate the contract."""
 
     events: int
     late: int
     refused: int
-    rules: tuple[Fired, ...]
+    rules: tuple[FiredRule, ...]
     findings: tuple[Finding, ...]
 
 
 class Backtest:
-    """Takes events, any number at a time, and tells in the end what fired."""
+    """Runs events through the rules in any number of calls, and reports the findings."""
 
     def __init__(self, rules: RuleSet) -> None:
         self._registry = CollectorRegistry()
-        self._found: dict[UUID, Finding] = {}
+        self._findings: dict[UUID, Finding] = {}
         self._pipeline = Pipeline(
             lambda: rules,
             MemoryWindows(),
-            self._keep,
+            self._publish,
             environment="backtest",
             metrics=Metrics(self._registry),
             now=lambda: _NOW,
@@ -73,34 +72,36 @@ class Backtest:
         self.refused: list[Fault] = []
 
     def take(self, events: Sequence[bytes]) -> list[str]:
-        """Take events as they travel. Returns why some do not fit the contract."""
+        """Process encoded events. Returns the reasons of the events that violate the contract."""
         if not events:
             return []
         bodies = [b"[" + b",".join(events) + b"]"]
         if len(events) == 1 or len(bodies[0]) > event.MAX_MESSAGE_BYTES:
             bodies = list(events)
-        dead = self._pipeline([Delivery(one) for one in bodies])
-        return [one.reason for one in dead]
+        dead_letters = self._pipeline([Delivery(body) for body in bodies])
+        return [dead_letter.reason for dead_letter in dead_letters]
 
     def run(self, read: Iterable[Event | Fault]) -> Iterator[Event | Fault]:
-        """Take everything that a source reads, and pass it on, so that a caller sees it go by."""
+        """Process everything that a source yields, and yield it again for the caller."""
         batch: list[bytes] = []
-        for one in read:
-            if isinstance(one, Fault):
-                self.refused.append(one)
+        for item in read:
+            if isinstance(item, Fault):
+                self.refused.append(item)
             else:
-                batch.append(event.encode(one))
+                batch.append(event.encode(item))
             if len(batch) >= _BATCH:
                 self._drain(batch)
-            yield one
+            yield item
         self._drain(batch)
 
     def findings(self) -> tuple[Finding, ...]:
-        """What was found so far, each finding once, by time."""
-        return tuple(sorted(self._found.values(), key=lambda one: (one.first_seen, one.rule.title)))
+        """All findings so far, ordered by time. Versions are merged."""
+        return tuple(
+            sorted(self._findings.values(), key=lambda found: (found.first_seen, found.rule.title))
+        )
 
     def report(self) -> Report:
-        """The end of it."""
+        """The result so far."""
         findings = self.findings()
         return Report(
             events=self._count("analysed") + self._count("late"),
@@ -114,26 +115,30 @@ class Backtest:
         self.refused += [Fault("event", reason) for reason in self.take(batch)]
         batch.clear()
 
-    def _keep(self, messages: Sequence[Message]) -> Callable[[], None]:
+    def _publish(self, messages: Sequence[Message]) -> Callable[[], None]:
         for message in messages:
             try:
-                one = finding.decode(message.body, now=_NOW)
+                version = finding.decode(message.body, now=_NOW)
             except ContractError as error:
-                raise ValueError(f"a finding that nobody could read: {error}") from error
-            known = self._found.get(one.finding_id)
-            self._found[one.finding_id] = one if known is None else finding.merge(known, one)
-        return lambda: None  # it is kept already
+                raise ValueError(f"the pipeline made an invalid finding: {error}") from error
+            known = self._findings.get(version.finding_id)
+            self._findings[version.finding_id] = (
+                version if known is None else finding.merge(known, version)
+            )
+        return lambda: None  # There is nothing to wait for.
 
     def _count(self, outcome: str) -> int:
         name = "auditflow_analysis_events_total"
         return int(self._registry.get_sample_value(name, {"outcome": outcome}) or 0)
 
 
-def _by_rule(findings: Sequence[Finding]) -> tuple[Fired, ...]:
-    """The rules that fired: the gravest first, then the busiest."""
-    numbers = Counter(one.rule.id for one in findings)
-    fired = [_fired([one for one in findings if one.rule.id == name]) for name in numbers]
-    return tuple(sorted(fired, key=lambda one: (-_RANKS[one.level], -one.findings, one.title)))
+def _by_rule(findings: Sequence[Finding]) -> tuple[FiredRule, ...]:
+    """The rules that fired, by level and then by number of findings."""
+    by_rule: dict[str, list[Finding]] = {}
+    for found in findings:
+        by_rule.setdefault(found.rule.id, []).append(found)
+    fired = [_fired_rule(own) for own in by_rule.values()]
+    return tuple(sorted(fired, key=lambda rule: (-_RANKS[rule.level], -rule.findings, rule.title)))
 
 
 _RANKS: Final = {
@@ -141,17 +146,17 @@ _RANKS: Final = {
 }
 
 
-def _fired(findings: Sequence[Finding]) -> Fired:
+def _fired_rule(findings: Sequence[Finding]) -> FiredRule:
     rule = findings[0].rule
-    gravest = max(findings, key=lambda one: one.count)
-    return Fired(
+    largest = max(findings, key=lambda found: found.count)
+    return FiredRule(
         id=rule.id,
         title=rule.title,
         level=rule.level,
         findings=len(findings),
-        entities=len({msgspec.json.encode(one.entity, order="sorted") for one in findings}),
-        events=sum(one.count for one in findings),
-        first_seen=min(one.first_seen for one in findings),
-        last_seen=max(one.last_seen for one in findings),
-        example=gravest.description,
+        entities=len({msgspec.json.encode(found.entity, order="sorted") for found in findings}),
+        events=sum(found.count for found in findings),
+        first_seen=min(found.first_seen for found in findings),
+        last_seen=max(found.last_seen for found in findings),
+        example=largest.description,
     )

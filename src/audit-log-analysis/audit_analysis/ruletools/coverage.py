@@ -1,8 +1,8 @@
-"""What rules cover of MITRE ATT&CK, by their tags: a layer for its Navigator, and a page.
+"""Charts the techniques of MITRE ATT&CK that rules cover: a layer for the Navigator, and a page.
 
 The layer's format is 4.5:
 https://github.com/mitre-attack/attack-navigator/blob/master/layers/LAYERFORMATv4_5.md
-Names and tactics of techniques are in attack.yaml, since no network is at hand to ask for them.
+Names and tactics of techniques are in attack.yaml, so that no network access is needed.
 """
 
 import json
@@ -28,7 +28,7 @@ class Tactic(Struct, frozen=True):
 
 
 class Technique(Struct, frozen=True, order=True):
-    """A technique, or part of one (T1110.001), and the tags of the tactics that it serves."""
+    """A technique or sub-technique (T1110.001), with the tags of its tactics."""
 
     id: str
     name: str
@@ -41,7 +41,7 @@ class Technique(Struct, frozen=True, order=True):
 
 
 class Tagged(Struct, frozen=True, order=True):
-    """A rule, as far as a chart needs it."""
+    """The parts of a rule that a chart needs."""
 
     title: str
     level: str
@@ -50,23 +50,23 @@ class Tagged(Struct, frozen=True, order=True):
 
 
 class Chart(Struct, frozen=True):
-    """Which rules are about which technique; ``untagged`` are about none."""
+    """The rules of each technique. ``untagged`` rules have no technique."""
 
     techniques: Mapping[Technique, Sequence[Tagged]]
     rules: int
     untagged: Sequence[Tagged]
 
     def by_tactic(self) -> list[tuple[Tactic, list[tuple[Technique, list[Tagged]]]]]:
-        """The matrix: tactics in ATT&CK's order, and in each its techniques.
+        """The matrix: the tactics in ATT&CK's order with their techniques.
 
-        A rule stands under the tactics that both it and its technique name; a technique under all
-        of its own where the rule names none of them.
+        A rule belongs to the tactics that both the rule and its technique name. If the rule names
+        no tactic of the technique, it belongs to all of them.
         """
         columns = []
         for tactic in tactics():
             cells = []
             for technique, rules in sorted(self.techniques.items()):
-                here = [one for one in rules if tactic.tag in _tactics_of(one, technique)]
+                here = [rule for rule in rules if tactic.tag in _tactics_of(rule, technique)]
                 if here:
                     cells.append((technique, here))
             if cells:
@@ -74,28 +74,28 @@ class Chart(Struct, frozen=True):
         return columns
 
     def summary(self) -> str:
-        """One line about it."""
+        """A summary in one line."""
         columns = self.by_tactic()
         text = f"{self.rules} rules, {len(self.techniques)} techniques, {len(columns)} tactics"
         return text + (f"; {len(self.untagged)} rules without a technique" if self.untagged else "")
 
 
 def chart(rules: Iterable[Tagged]) -> Chart:
-    """Sort rules by the techniques that their tags name."""
+    """Group rules by the techniques that their tags name."""
     found: dict[Technique, list[Tagged]] = {}
     untagged, number = [], 0
     for rule in sorted(rules):
         number += 1
         named = [technique(tag) for tag in rule.tags if _is_technique(tag)]
-        for one in named:
-            found.setdefault(one, []).append(rule)
+        for each in named:
+            found.setdefault(each, []).append(rule)
         if not named:
             untagged.append(rule)
     return Chart(dict(sorted(found.items())), number, untagged)
 
 
 def technique(tag: str) -> Technique:
-    """The technique of a tag (``attack.t1110.001``). One that the table lacks has only its id."""
+    """The technique of a tag (``attack.t1110.001``). Unknown techniques have only their id."""
     identifier = tag.removeprefix(_PREFIX).upper()
     known = _table()["techniques"].get(identifier)
     if known is None:
@@ -106,7 +106,7 @@ def technique(tag: str) -> Technique:
 @cache
 def tactics() -> tuple[Tactic, ...]:
     """The tactics, in the order of the matrix."""
-    return tuple(Tactic(**one) for one in _table()["tactics"])
+    return tuple(Tactic(**tactic) for tactic in _table()["tactics"])
 
 
 def layer(chart: Chart) -> str:
@@ -128,13 +128,13 @@ def layer(chart: Chart) -> str:
         "name": "AuditFlow rules",
         "versions": {"attack": _table()["version"], "navigator": "5.1.0", "layer": "4.5"},
         "domain": "enterprise-attack",
-        "description": f"What the rules of AuditFlow are about: {chart.summary()}.",
+        "description": f"The coverage of the rules of AuditFlow: {chart.summary()}.",
         "sorting": 3,
         "layout": {"layout": "side", "showID": True, "showName": True},
         "hideDisabled": False,
         "techniques": cells,
         "gradient": {"colors": list(_COLOURS), "minValue": 0, "maxValue": most},
-        "legendItems": [{"label": "the darker, the more rules", "color": _COLOURS[1]}],
+        "legendItems": [{"label": "darker: more rules", "color": _COLOURS[1]}],
         "selectTechniquesAcrossTactics": False,
     }
     return json.dumps(document, indent=1, ensure_ascii=False) + "\n"
@@ -143,23 +143,23 @@ def layer(chart: Chart) -> str:
 def page(chart: Chart, *, layer: str) -> str:
     """The chart as a page of the documentation."""
     lines = [
-        "# What the rules cover",
+        "# Coverage of the rules",
         "",
-        "<!-- Made by `auditflow rules coverage --write docs/rules`. A test compares. -->",
+        "<!-- Generated by `auditflow rules coverage --write docs/rules`. A test verifies it. -->",
         "",
-        f"{chart.summary()}, by the tags of the rules, in the terms of "
+        f"{chart.summary()}, by the tags of the rules, for "
         f"[MITRE ATT&CK]({_SITE}/) {_table()['version']}. Open [{layer}]({layer}) in the "
         "[ATT&CK Navigator](https://mitre-attack.github.io/attack-navigator/) to see the matrix.",
         "",
-        "A technique that is here is one that some rule is about, not one that cannot be missed.",
+        "A listed technique has at least one rule. Not every use of it is detected.",
     ]
     for tactic, techniques in chart.by_tactic():
         address = f"{_SITE}/tactics/{tactic.id}/"
         lines += ["", f"## {tactic.name}", "", f"[{tactic.id}]({address})", ""]
         lines += ["| technique | rules |", "|---|---|"]
-        for one, rules in techniques:
+        for cell, rules in techniques:
             titles = ", ".join(f"{rule.title} ({_product(rule)})" for rule in rules)
-            lines.append(f"| [{one.id}]({one.address}) {one.name} | {titles} |")
+            lines.append(f"| [{cell.id}]({cell.address}) {cell.name} | {titles} |")
     if chart.untagged:
         lines += ["", "## Rules without a technique", ""]
         lines += [f"- {rule.title} ({_product(rule)})" for rule in chart.untagged]
@@ -171,8 +171,8 @@ def _product(rule: Tagged) -> str:
 
 
 def _tactics_of(rule: Tagged, technique: Technique) -> set[str]:
-    said = {tag.removeprefix(_PREFIX) for tag in rule.tags}
-    return said & set(technique.tactics) or set(technique.tactics) or said & _tags()
+    tags = {tag.removeprefix(_PREFIX) for tag in rule.tags}
+    return tags & set(technique.tactics) or set(technique.tactics) or tags & _tags()
 
 
 def _is_technique(tag: str) -> bool:
@@ -182,7 +182,7 @@ def _is_technique(tag: str) -> bool:
 
 @cache
 def _tags() -> set[str]:
-    return {one.tag for one in tactics()}
+    return {tactic.tag for tactic in tactics()}
 
 
 @cache

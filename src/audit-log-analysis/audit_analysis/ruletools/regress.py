@@ -1,18 +1,18 @@
-"""The test events that a public rule set ships with its rules, against these rules.
+"""Runs the test events of a public rule set through its rules.
 
-A set keeps them as SigmaHQ does, in ``regression_data/**/info.yml``:
+The layout is that of SigmaHQ: tests are described in ``regression_data/**/info.yml``:
 
     rule_metadata: [{id: 7dbbcac2-..., title: ...}]
     regression_tests_info:
       - {name: ..., type: evtx, match_count: 1, path: regression_data/.../7dbbcac2-....evtx}
 
-An event is given to the rules as one of the log source that its rule names: what is checked is what
-the rule says of it. Windows' binary logs (evtx) are not read; the same events as JSON mostly stand
-beside them, and are.
+Each event gets the log source that its rule names, because the test concerns the detection only.
+Windows' binary logs (evtx) are not read; a JSON file with the same name is read instead.
 """
 
 import datetime as dt
 from collections.abc import Iterator, Mapping, Sequence
+from json import JSONDecodeError, JSONDecoder
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -30,77 +30,65 @@ from auditflow.contract.event import Event, LogSource
 from auditflow.errors import AuditFlowError
 
 DATA: Final = "regression_data"
-#: For an event that does not say when it was.
-_WHEN: Final = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
-#: Where Windows keeps an event's own fields.
+#: The timestamp of all test events.
+_TIMESTAMP: Final = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
+#: Where Windows events have their own fields.
 _BODIES: Final = ("EventData", "UserData")
+
+ResultKind = Literal["matches", "differs", "unreadable", "left_out"]
 
 
 class RegressionFault(AuditFlowError):
-    """The directory has no such tests, or a file of them cannot be used. Says which and why."""
+    """A test description, or the whole directory, cannot be used. The text states the reason."""
 
 
 class Case(Struct, frozen=True):
-    """One test: these events must make this rule match so often."""
+    """A test: the events in ``sample`` must match the rule at least ``expected`` times."""
 
     info: Path
     name: str
     rule_id: str
     sample: Path
-    wanted: int
+    expected: int
 
 
 class Result(Struct, frozen=True):
-    """What became of a test.
+    """The result of a test.
 
-    ``matches`` and ``differs`` are the rule's doing. ``unreadable`` is an event that cannot be read
-    here, ``left_out`` a rule that is not in force; ``why`` says more.
+    ``matches`` and ``differs`` are results of the rule. ``unreadable`` means that the description
+    or the events cannot be read, ``left_out`` that the rule is not loaded. ``reason`` has details.
     """
 
     info: str
     name: str
     rule_id: str
-    outcome: Literal["matches", "differs", "unreadable", "left_out"]
-    why: str = ""
+    outcome: ResultKind
+    reason: str = ""
 
 
-def rule_places(root: Path) -> list[Path]:
-    """Where the rules of a set are: its folders named ``rules*``, or all of it."""
+def rule_paths(root: Path) -> list[Path]:
+    """The folders of a set with rules: those named ``rules*``, or the root if there are none."""
     return sorted(root.glob("rules*")) or [root]
 
 
-def cases(root: Path) -> Iterator[Case]:
-    """All tests of a set.
+def cases(root: Path) -> Iterator[Case | Result]:
+    """All tests of a set. A description without usable tests yields its result instead.
 
     Raises:
-        RegressionFault: there are none, or a file of them cannot be used.
+        RegressionFault: there are no test descriptions.
     """
     infos = sorted((root / DATA).rglob("info.y*ml"))
     if not infos:
         raise RegressionFault(f"{root / DATA}: there is no info.yml in it")
     for info in infos:
         try:
-            said = yaml.load(info.read_text(encoding="utf-8"), yaml.CSafeLoader)
-            rule_id = str(said["rule_metadata"][0]["id"])
-            for one in said["regression_tests_info"]:
-                yield Case(
-                    info=info,
-                    name=str(one.get("name", "")),
-                    rule_id=rule_id,
-                    sample=_inside(root, str(one["path"]), info),
-                    wanted=int(one.get("match_count", 1)),
-                )
-        except (yaml.YAMLError, OSError, UnicodeDecodeError) as error:
-            raise RegressionFault(f"{info}: cannot be read: {error}") from None
-        except (TypeError, KeyError, IndexError, AttributeError, ValueError) as error:
-            raise RegressionFault(
-                f"{info}: has no rule_metadata with an id, or no regression_tests_info with paths: "
-                f"{error!r}"
-            ) from None
+            yield from _cases_of(info, root)
+        except RegressionFault as error:
+            yield Result(str(info), "", "", "unreadable", str(error))
 
 
 class Regression:
-    """Runs the tests of a set through its rules, all of which are loaded."""
+    """Runs the tests of a rule set whose rules are loaded."""
 
     def __init__(self, root: Path, rules: RuleSet) -> None:
         self._rules = rules
@@ -108,90 +96,124 @@ class Regression:
         for fault in rules.refused:
             self._faults.setdefault(fault.path, []).append(fault)
         faults: list[RuleFault] = []
-        paths = documents.files(rule_places(root))
+        paths = documents.files(rule_paths(root))
         self._documents = {
-            str(one.content["id"]): one
-            for one in documents.read(paths, faults)
-            if isinstance(one.content, dict) and "id" in one.content
+            str(document.content["id"]): document
+            for document in documents.read(paths, faults)
+            if isinstance(document.content, dict) and "id" in document.content
         }
 
     def run(self, case: Case) -> Result:
-        """Give a test's events to the rules."""
-        outcome: Literal["matches", "differs", "unreadable", "left_out"]
+        """Run a test."""
+        outcome: ResultKind
         try:
-            got = self._matches(case)
+            matches = self._matches(case)
         except _Unreadable as error:
-            outcome, why = "unreadable", str(error)
-        except _LeftOut as error:
-            outcome, why = "left_out", str(error)
+            outcome, reason = "unreadable", str(error)
+        except _NotLoaded as error:
+            outcome, reason = "left_out", str(error)
         else:
-            # More than was asked for is as good: the rule's authors say the same.
-            outcome = "matches" if got >= case.wanted else "differs"
-            why = "" if outcome == "matches" else f"matches {got} times, not {case.wanted}"
-        return Result(str(case.info), case.name, case.rule_id, outcome, why)
+            # More matches than expected are accepted, as in SigmaHQ's own tests.
+            outcome = "matches" if matches >= case.expected else "differs"
+            reason = "" if outcome == "matches" else f"matches {matches} times, not {case.expected}"
+        return Result(str(case.info), case.name, case.rule_id, outcome, reason)
 
     def _matches(self, case: Case) -> int:
         document = self._documents.get(case.rule_id)
         if document is None:
-            raise _LeftOut("there is no such rule")
-        in_force = {one.ref.id: one for one in self._rules.rules}
-        if case.rule_id not in in_force:
+            raise _NotLoaded("no rule has this id")
+        loaded = {rule.ref.id: rule for rule in self._rules.rules}
+        if case.rule_id not in loaded:
             faults = self._faults.get(document.path, ())
-            raise _LeftOut("; ".join(one.what for one in faults) or "it only feeds others")
-        events = _events(case.sample, _logsource(document.content))
-        if in_force[case.rule_id].window is None:
-            return sum(
-                any(found.rule.ref.id == case.rule_id for found in self._rules.match(View(one)))
-                for one in events
+            raise _NotLoaded(
+                "; ".join(fault.message for fault in faults) or "it only feeds a correlation"
             )
+        source = _log_source(document.content)
+        events = [_event(record, source) for record in _records(case.sample)]
+        if loaded[case.rule_id].window is None:
+            return sum(self._matches_event(case.rule_id, each) for each in events)
         backtest = Backtest(self._rules)
-        backtest.take([event.encode(one) for one in events])
+        backtest.take([event.encode(each) for each in events])
         return sum(found.rule.id == case.rule_id for found in backtest.findings())
+
+    def _matches_event(self, rule_id: str, each: Event) -> bool:
+        detectors = self._rules.match(View(each))
+        return any(detector.rule.ref.id == rule_id for detector in detectors)
 
 
 class _Unreadable(Exception):
     pass
 
 
-class _LeftOut(Exception):
+class _NotLoaded(Exception):
     pass
 
 
-def _inside(root: Path, said: str, info: Path) -> Path:
-    """The file that a test names: from the root of the set, else beside what names it."""
-    path = (root / said).resolve()
+def _cases_of(info: Path, root: Path) -> Iterator[Case]:
+    try:
+        content = yaml.load(info.read_text(encoding="utf-8"), yaml.CSafeLoader)
+        rule_id = str(content["rule_metadata"][0]["id"])
+        tests = content["regression_tests_info"]
+        yield from [
+            Case(
+                info=info,
+                name=str(test.get("name", "")),
+                rule_id=rule_id,
+                sample=_sample(root, str(test["path"]), info),
+                expected=int(test.get("match_count", 1)),
+            )
+            for test in tests
+        ]
+    except (yaml.YAMLError, OSError, UnicodeDecodeError) as error:
+        raise RegressionFault(f"cannot be read: {error}") from None
+    except (TypeError, KeyError, IndexError, AttributeError, ValueError) as error:
+        raise RegressionFault(
+            f"has no rule_metadata with an id, or no regression_tests_info with paths: {error!r}"
+        ) from None
+
+
+def _sample(root: Path, name: str, info: Path) -> Path:
+    """The file of a test: relative to the root of the set, or next to the description."""
+    path = (root / name).resolve()
     if not path.is_relative_to(root.resolve()):
-        raise ValueError(f"{said} is not inside of the rule set")
-    return path if path.exists() else info.with_name(Path(said).name)
+        raise ValueError(f"{name} is not inside of the rule set")
+    return path if path.exists() else info.with_name(Path(name).name)
 
 
-def _logsource(said: Mapping[str, Any]) -> LogSource:
-    source = said.get("logsource")
-    known = source if isinstance(source, dict) else {}
-    return LogSource(**{key: known.get(key) for key in ("product", "service", "category")})
-
-
-def _events(sample: Path, source: LogSource) -> list[Event]:
-    return [_event(one, source) for one in _records(sample)]
+def _log_source(content: Mapping[str, Any]) -> LogSource:
+    source = content.get("logsource")
+    parts = source if isinstance(source, dict) else {}
+    return LogSource(**{key: parts.get(key) for key in ("product", "service", "category")})
 
 
 def _records(sample: Path) -> Sequence[Any]:
     if sample.suffix == ".evtx":
         sample = sample.with_suffix(".json")
         if not sample.is_file():
-            raise _Unreadable("a binary log without the same as JSON beside it")
+            raise _Unreadable("a binary log without a JSON file of the same name")
     try:
-        body = sample.read_bytes().removeprefix(b"\xef\xbb\xbf")
+        text = sample.read_text(encoding="utf-8-sig")
     except OSError as error:
         raise _Unreadable(f"{sample}: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise _Unreadable(f"{sample}: {error}") from None
     try:
-        whole = msgspec.json.decode(body)
-    except msgspec.DecodeError:
-        try:  # not one value: one a line
-            return [msgspec.json.decode(line) for line in body.splitlines() if line.strip()]
-        except msgspec.DecodeError as error:
-            raise _Unreadable(f"{sample}: neither JSON nor lines of it: {error}") from None
-    return whole if isinstance(whole, list) else [whole]
+        values = list(_json_documents(text))
+    except (JSONDecodeError, RecursionError) as error:
+        raise _Unreadable(f"{sample}: invalid JSON: {error}") from None
+    return values[0] if len(values) == 1 and isinstance(values[0], list) else values
+
+
+def _json_documents(text: str) -> Iterator[Any]:
+    """The JSON documents of a text, one after the other, with any whitespace between them."""
+    decoder, offset = JSONDecoder(), 0
+    while True:
+        while offset < len(text) and text[offset].isspace():
+            offset += 1
+        if offset == len(text):
+            return
+        value, offset = decoder.raw_decode(text, offset)
+        yield value
 
 
 def _event(record: Any, source: LogSource) -> Event:
@@ -199,7 +221,7 @@ def _event(record: Any, source: LogSource) -> Event:
     raw = msgspec.json.encode(flat)
     return Event(
         event_id=identity.record_id(raw),
-        timestamp=_WHEN,
+        timestamp=_TIMESTAMP,
         event_type="regression",
         logsource=source,
         record=Raw(raw),
@@ -207,7 +229,7 @@ def _event(record: Any, source: LogSource) -> Event:
 
 
 def _flat(record: Mapping[str, Any]) -> dict[str, Any]:
-    """A Windows event with its fields by the names that rules use, beside all that it has."""
+    """A record, for Windows with the names that rules use in addition."""
     inside = record.get("Event")
     if not isinstance(inside, dict) or not isinstance(inside.get("System"), dict):
         return dict(record)
@@ -220,25 +242,25 @@ def _flat(record: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _attributes(name: str, value: Any) -> Iterator[tuple[str, Any]]:
-    """Provider: {#attributes: {Name: x}} is Provider_Name: x."""
+    """The fields of a system value: Provider: {#attributes: {Name: x}} becomes Provider_Name: x."""
     if not isinstance(value, dict):
         yield name, value
         return
     if "#text" in value:
         yield name, value["#text"]
     attributes = value.get("#attributes")
-    for key, one in (attributes if isinstance(attributes, dict) else {}).items():
-        yield f"{name}_{key}", one
+    for key, text in (attributes if isinstance(attributes, dict) else {}).items():
+        yield f"{name}_{key}", text
 
 
 def _leaves(node: Any) -> Iterator[tuple[str, Any]]:
-    """The fields of an event's body, however deep they stand in it."""
+    """The fields of an event's body, at any depth."""
     for name, value in (node if isinstance(node, dict) else {}).items():
         if name == "#attributes":
             continue
         if isinstance(value, dict):
             if "#text" in value:
                 yield name, value["#text"]
-            yield from _leaves({key: one for key, one in value.items() if key != "#text"})
+            yield from _leaves({key: inner for key, inner in value.items() if key != "#text"})
         else:
             yield name, value

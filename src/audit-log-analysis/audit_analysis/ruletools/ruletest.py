@@ -1,24 +1,24 @@
-"""The tests that stand beside the rules: timed events, and what must fire.
+"""Rule tests: events with time offsets, and the findings that they must lead to.
 
 defaults: {event_type: user_login, action_result: FAILURE}
 tests:
-  - name: what it shows
+  - name: three failures within a minute
     events:
-      - {at: 0, user_id: alice}         # seconds after the start; the order is that of arrival
+      - {at: 0, user_id: alice}         # seconds after the start, in the order of arrival
       - {at: 1, times: 10}              # ten events at that time
-    fires: {Burst of failed logins: 1}  # findings by the title of their rule; no others
-    says: [...]                         # optional: the sentences of all findings
+    fires: {Burst of failed logins: 1}  # number of findings by rule title; no others are allowed
+    says: [...]                         # optional: the descriptions of all findings
 
-Records of other sources go through the adapter that reads them in production:
+Records of other sources are read by the adapter that reads them in production:
 
 defaults: {source: kubernetes, record: {verb: create, objectRef: {resource: pods}}}
 tests:
   - name: ...
-    events: [{at: 0, record: {objectRef: {subresource: exec}}}]   # joined with the defaults
+    events: [{at: 0, record: {objectRef: {subresource: exec}}}]   # merged with the defaults
 
-A record is completed by what every record of its source has (ruletest.yaml). One of auditd is a
-list of lines, each its type and its fields; those of the defaults come first. Identifiers and times
-are set by the test.
+The fields that every record of a source has come from ruletest.yaml. A record of auditd is a list
+of lines with type and fields; the lines of the defaults come first. The test sets identifiers and
+timestamps.
 """
 
 import datetime as dt
@@ -28,7 +28,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import msgspec
 import yaml
@@ -45,32 +45,34 @@ from auditflow.errors import AuditFlowError, ContractError
 from auditflow.http.problem import Fault
 
 _START: Final = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
-_TESTS_OF_A_FILE: Final = ("defaults", "tests")
-_PARTS_OF_A_TEST: Final = ("name", "events", "fires", "says")
-#: A line of auditd as tests write it: "node=db-02 SYSCALL syscall=59", without time and serial.
+_FILE_KEYS: Final = ("defaults", "tests")
+_TEST_KEYS: Final = ("name", "events", "fires", "says")
+#: A line of auditd in a test: "node=db-02 SYSCALL syscall=59", without timestamp and serial.
 _LINE: Final = re.compile(r"^(node=\S+ )?([A-Z0-9_]+) ?")
 _AUDIT: Final = r"\1type=\2 msg=audit(1767225600.000:1): "
 
 
-#: Sources that never hand over a record alone, and the name of the array that it stands in.
+#: Sources that send records in an array only, and the name of the array.
 _WRAPPED: Final = {"cloudtrail": "Records"}
 
 
 class TestFault(AuditFlowError):
-    """A file of tests cannot be used. Says where and why."""
+    """A test file cannot be used. The text names the file and the reason."""
 
     __test__ = False
 
 
-class Outcome(Struct, frozen=True):
-    """What the rules made of a test's events."""
+class TestResult(Struct, frozen=True):
+    """The findings of a test: their number by rule title, and their sorted descriptions."""
+
+    __test__: ClassVar[bool] = False
 
     fires: dict[str, int]
     says: tuple[str, ...]
 
 
 class RuleTest(Struct, frozen=True):
-    """One test of a file. ``says`` is None when the test does not ask for sentences."""
+    """One test of a file. ``says`` is None if the test does not check descriptions."""
 
     path: Path
     name: str
@@ -78,160 +80,158 @@ class RuleTest(Struct, frozen=True):
     fires: dict[str, int]
     says: tuple[str, ...] | None = None
 
-    def outcome(self, rules: RuleSet) -> Outcome:
-        """What the rules make of the events, one after the other.
+    def run(self, rules: RuleSet) -> TestResult:
+        """Process the events one after the other.
 
         Raises:
-            TestFault: an event does not fit the contract.
+            TestFault: an event violates the contract.
         """
         backtest = Backtest(rules)
-        for one in self.events:
-            if refused := backtest.take([one]):
+        for encoded in self.events:
+            if refused := backtest.take([encoded]):
                 raise TestFault(f"{self.path}: {self.name}: {refused[0]}")
         findings = backtest.findings()
-        return Outcome(_fires(findings), tuple(sorted(one.description for one in findings)))
-
-    def run(self, rules: RuleSet) -> dict[str, int]:
-        """How many findings each rule made of the events."""
-        return self.outcome(rules).fires
+        return TestResult(_fires(findings), tuple(sorted(found.description for found in findings)))
 
     def failure(self, rules: RuleSet) -> str | None:
-        """None when what must fire fires, else what was and what should have been."""
-        got = self.outcome(rules)
+        """None if the findings are as expected; otherwise the difference."""
+        got = self.run(rules)
         if got.fires != self.fires:
             return f"expected {_counts(self.fires)}, got {_counts(got.fires)}"
         if self.says is not None and got.says != tuple(sorted(self.says)):
-            return f"expected it to say {list(self.says)}, got {list(got.says)}"
+            return f"expected the descriptions {list(self.says)}, got {list(got.says)}"
         return None
 
 
-def collect(places: Iterable[Path]) -> list[RuleTest]:
-    """All tests in files named ``*.test.yml`` at these places.
+def collect(paths: Iterable[Path]) -> list[RuleTest]:
+    """All tests in files named ``*.test.yml`` at the paths, which are files or folders.
 
     Raises:
         TestFault: a file cannot be used.
     """
-    return [test for path in test_files(places) for test in read(path)]
+    return [test for path in test_files(paths) for test in read(path)]
 
 
-def test_files(places: Iterable[Path]) -> list[Path]:
-    """The files of tests at these places."""
+def test_files(paths: Iterable[Path]) -> list[Path]:
+    """The test files at the paths."""
     found: set[Path] = set()
-    for place in places:
-        found |= set(place.rglob(f"*{TESTS}")) if place.is_dir() else {place}
+    for path in paths:
+        found |= set(path.rglob(f"*{TESTS}")) if path.is_dir() else {path}
     return sorted(found)
 
 
-test_files.__test__ = False  # type: ignore[attr-defined]  # pytest: it is no test
+test_files.__test__ = False  # type: ignore[attr-defined]  # Not a test for pytest.
 
 
 def read(path: Path) -> list[RuleTest]:
     """The tests of one file.
 
     Raises:
-        TestFault: it cannot be used.
+        TestFault: the file cannot be used.
     """
     try:
         content = yaml.load(path.read_text(encoding="utf-8"), yaml.CSafeLoader)
     except yaml.YAMLError as error:
         raise TestFault(f"{path}: YAML: {error}") from None
-    _check_keys(content, _TESTS_OF_A_FILE, f"{path}")
+    _check_keys(content, _FILE_KEYS, f"{path}")
     defaults = content.get("defaults", {})
-    return [_test(path, defaults, said) for said in content.get("tests") or []]
+    return [_test(path, defaults, test) for test in content.get("tests") or []]
 
 
-def _test(path: Path, defaults: Mapping[str, Any], said: Any) -> RuleTest:
-    _check_keys(said, _PARTS_OF_A_TEST, f"{path}: a test")
-    where = f"{path}: {said.get('name')}"
-    for part in _PARTS_OF_A_TEST[:3]:
-        if part not in said:
-            raise TestFault(f"{where}: has no `{part}`")
+def _test(path: Path, defaults: Mapping[str, Any], test: Any) -> RuleTest:
+    _check_keys(test, _TEST_KEYS, f"{path}: a test")
+    location = f"{path}: {test.get('name')}"
+    for key in _TEST_KEYS[:3]:
+        if key not in test:
+            raise TestFault(f"{location}: has no `{key}`")
     try:
-        events = tuple(_events(defaults, said["events"]))
+        events = tuple(_events(defaults, test["events"]))
     except (ContractError, TypeError, ValueError, KeyError) as error:
-        raise TestFault(f"{where}: {error}") from None
-    says = said.get("says")
+        raise TestFault(f"{location}: {error}") from None
+    says = test.get("says")
     return RuleTest(
-        path, str(said["name"]), events, said["fires"], None if says is None else tuple(says)
+        path, str(test["name"]), events, test["fires"], None if says is None else tuple(says)
     )
 
 
-def _check_keys(content: Any, known: Sequence[str], where: str) -> None:
+def _check_keys(content: Any, known: Sequence[str], location: str) -> None:
     if not isinstance(content, dict):
-        raise TestFault(f"{where} must be a mapping of {', '.join(known)}")
+        raise TestFault(f"{location} must be a mapping of {', '.join(known)}")
     for key in content:
         if key not in known:
-            raise TestFault(f"{where}: no such key: {key} (there are {', '.join(known)})")
+            raise TestFault(f"{location}: unknown key: {key} (known keys: {', '.join(known)})")
 
 
-def _events(defaults: Mapping[str, Any], said: Sequence[dict[str, Any]]) -> Iterator[bytes]:
+def _events(defaults: Mapping[str, Any], entries: Sequence[dict[str, Any]]) -> Iterator[bytes]:
     number = 0
-    for one in said:
-        fields = _joined(defaults, one)
-        lines = (defaults.get("record"), one.get("record"))
-        if all(isinstance(part, list) for part in lines):
+    for entry in entries:
+        fields = _merged(defaults, entry)
+        lines = (defaults.get("record"), entry.get("record"))
+        if all(isinstance(record, list) for record in lines):
             fields["record"] = [*lines[0], *lines[1]]  # type: ignore[misc]
         at, times = fields.pop("at"), fields.pop("times", 1)
-        moment = _START + dt.timedelta(seconds=at)
+        timestamp = _START + dt.timedelta(seconds=at)
         for _ in range(times):
             number += 1
-            yield _event(f"e{number}", moment, fields)
+            yield _event(f"e{number}", timestamp, fields)
 
 
-def _event(name: str, moment: dt.datetime, fields: Mapping[str, Any]) -> bytes:
+def _event(name: str, timestamp: dt.datetime, fields: Mapping[str, Any]) -> bytes:
     if "source" not in fields:
-        return msgspec.json.encode({"event_id": name, "timestamp": moment.isoformat(), **fields})
-    surplus = fields.keys() - {"source", "record"}
-    if surplus:
-        raise ValueError(f"beside a source's record nothing is said: {', '.join(sorted(surplus))}")
-    read = _through_its_adapter(fields["source"], fields.get("record", {}))
-    return event.encode(msgspec.structs.replace(read, event_id=name, timestamp=moment))
+        return msgspec.json.encode({"event_id": name, "timestamp": timestamp.isoformat(), **fields})
+    unknown = fields.keys() - {"source", "record"}
+    if unknown:
+        raise ValueError(
+            f"an event with a source has only a record, not also {', '.join(sorted(unknown))}"
+        )
+    read = _read_record(fields["source"], fields.get("record", {}))
+    return event.encode(msgspec.structs.replace(read, event_id=name, timestamp=timestamp))
 
 
-def _through_its_adapter(name: str, record: Any) -> Event:
+def _read_record(name: str, record: Any) -> Event:
     source = sources.installed().get(name)
     if source is None:
         raise ValueError(
             f"the source {name} is not installed (it comes with audit-event-generator); "
-            f"there are {', '.join(sources.installed())}"
+            f"installed sources: {', '.join(sources.installed())}"
         )
     found = list(source(_body(name, record)))
     if len(found) != 1:
-        raise ValueError(f"the record is {len(found)} events of {name}, not one")
+        raise ValueError(f"the record is {len(found)} events of {name}; a test needs exactly one")
     if isinstance(found[0], Fault):
-        raise ValueError(f"the record is none of {name}: {found[0].what}")  # noqa: TRY004
+        raise ValueError(f"the record is not valid for {name}: {found[0].what}")  # noqa: TRY004
     return found[0]
 
 
 def _body(name: str, record: Any) -> bytes:
     if isinstance(record, list):
         return "\n".join(_LINE.sub(_AUDIT, line) for line in record).encode()
-    whole = _joined(_always().get(name, {}), record)
-    return msgspec.json.encode({_WRAPPED[name]: [whole]} if name in _WRAPPED else whole)
+    complete = _merged(_source_defaults().get(name, {}), record)
+    return msgspec.json.encode({_WRAPPED[name]: [complete]} if name in _WRAPPED else complete)
 
 
-def _joined(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    """Both, and where both have a mapping, these joined; else ``over`` wins."""
-    joined = dict(under)
-    for key, value in over.items():
-        known = joined.get(key)
+def _merged(base: Mapping[str, Any], override: Mapping[str, Any]) -> dict[str, Any]:
+    """Merge mappings at every depth. Other values of ``override`` replace those of ``base``."""
+    merged = dict(base)
+    for key, value in override.items():
+        known = merged.get(key)
         if isinstance(known, dict) and isinstance(value, dict):
-            joined[key] = _joined(known, value)
+            merged[key] = _merged(known, value)
         else:
-            joined[key] = value
-    return joined
+            merged[key] = value
+    return merged
 
 
 @cache
-def _always() -> dict[str, dict[str, Any]]:
-    """What every record of a source has."""
+def _source_defaults() -> dict[str, dict[str, Any]]:
+    """The fields that every record of a source has."""
     text = (files("audit_analysis.ruletools") / "ruletest.yaml").read_text("utf-8")
     loaded: dict[str, dict[str, Any]] = yaml.safe_load(text)
     return loaded
 
 
 def _fires(findings: Sequence[Finding]) -> dict[str, int]:
-    return dict(Counter(one.rule.title for one in findings))
+    return dict(Counter(found.rule.title for found in findings))
 
 
 def _counts(fires: Mapping[str, int]) -> str:

@@ -1,9 +1,9 @@
-"""The kinds of logs that can be read here, by name.
+"""The log formats that can be read, by name.
 
-A package adds its own by an entry point in the group ``auditflow.sources``: a mapping of names to
-functions. A function converts a log's bytes to events, and yields a ``Fault`` for each record that
-cannot become an event. Services do not import each other; this is how the adapters of
-audit-event-generator are found where that package is installed.
+A package adds formats by an entry point in the group ``auditflow.sources``: a mapping of names to
+functions. A function takes the bytes of a log and yields its events, and a ``Fault`` for each
+record that cannot be read. Services never import each other; the adapters of audit-event-generator
+are available if that package is installed.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -16,16 +16,16 @@ from auditflow.contract.event import Event, Received
 from auditflow.http.problem import Fault
 
 GROUP: Final = "auditflow.sources"
-#: The events of AuditFlow itself, one a line.
+#: AuditFlow's own events, one on each line.
 NATIVE: Final = "ndjson"
 
-#: Reads a log. Raises auditflow.errors.ContractError for bytes that are no such log at all.
+#: Reads a log. Raises auditflow.errors.ContractError if the bytes are not of this format.
 Source = Callable[[bytes], Iterator[Event | Fault]]
 
 
 @cache
 def installed() -> Mapping[str, Source]:
-    """Return every source by name."""
+    """All sources by name."""
     sources: dict[str, Source] = {NATIVE: native}
     for entry_point in entry_points(group=GROUP):
         sources.update(entry_point.load())
@@ -33,23 +33,23 @@ def installed() -> Mapping[str, Source]:
 
 
 def guess(body: bytes) -> list[str]:
-    """The names of the sources that know a log as theirs. One is an answer."""
-    return [name for name, source in installed().items() if _knows(source, body)]
+    """The names of the sources that recognise a log."""
+    return [name for name, source in installed().items() if _recognises(source, body)]
 
 
 def native(body: bytes) -> Iterator[Event | Fault]:
-    """Events by the contract, one (or an array of them) a line, as they stand in the queue."""
+    """AuditFlow's own format: an event or an array of events on each line, as in messages."""
     for number, line in enumerate(body.split(b"\n"), start=1):
         if not line.strip():
             continue
-        for one in event.decode_message(line.strip()):
-            if isinstance(one, Received):
-                yield one.event
+        for decoded in event.decode_message(line.strip()):
+            if isinstance(decoded, Received):
+                yield decoded.event
             else:
-                yield Fault(f"line {number}", one.reason)
+                yield Fault(f"line {number}", decoded.reason)
 
 
-def _knows(source: Source, body: bytes) -> bool:
+def _recognises(source: Source, body: bytes) -> bool:
     recognises = getattr(source, "recognises", None)
     if recognises is not None:
         return bool(recognises(body))

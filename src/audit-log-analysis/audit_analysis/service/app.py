@@ -1,4 +1,4 @@
-"""The HTTP side of the analysis: probes, and which rules are in force."""
+"""The HTTP interface of the analysis: probes, metrics, and the active rules."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ from flask import Flask, request
 from prometheus_client import CollectorRegistry
 from werkzeug.exceptions import HTTPException
 
-from audit_analysis.service.rule_reloader import RuleFiles
+from audit_analysis.service.rule_reloader import RuleReloader
 from audit_analysis.service.watchdog import Watchdog
 from auditflow.http import middleware, probes
 from auditflow.http.health import Health
@@ -18,19 +18,19 @@ SERVICE = "audit-log-analysis"
 
 
 def create(
-    rules: RuleFiles, watchdog: Watchdog, health: Health, registry: CollectorRegistry
+    rules: RuleReloader, watchdog: Watchdog, health: Health, registry: CollectorRegistry
 ) -> Flask:
-    """The application."""
+    """Create the application."""
     app = Flask(SERVICE, static_folder=None)
     middleware.instrument(app, HttpMetrics(registry), request=request)
     probes.add_routes(app, health, registry, service=SERVICE, request=request)
 
     @app.get("/rules")
-    def in_force() -> tuple[bytes, int, dict[str, str]]:
-        """The rules in force, those left out, faults of newer files, and slow rules."""
+    def active_rules() -> tuple[bytes, int, dict[str, str]]:
+        """The active rules, foreign rules with faults, faults of newer files, slow rules."""
         state = rules.state()
         body = {
-            "rules": [{"rule": one.ref, "staged": one.staged} for one in state.rules.rules],
+            "rules": [{"rule": rule.ref, "staged": rule.staged} for rule in state.rules.rules],
             "refused": [str(fault) for fault in state.rules.refused],
             "faults": [str(fault) for fault in state.faults],
             "slow": watchdog.state(),

@@ -1,4 +1,4 @@
-"""Findings on their way to the broker: sent at once, and waited for when it matters."""
+"""Publishes findings, and waits for the broker's confirms when the result matters."""
 
 import itertools
 from collections.abc import Callable, Sequence
@@ -9,77 +9,96 @@ from msgspec import Struct
 from opentelemetry.trace import SpanKind
 
 from audit_analysis.service.metrics import Metrics
-from audit_analysis.windows import Sighting, WindowSpec
+from audit_analysis.windows import BucketSummary, WindowSpec
 from auditflow.amqp import Delivery, Message, topology
 from auditflow.contract import acceptance, finding
 from auditflow.contract.finding import Finding
 from auditflow.telemetry import logs, tracing
 
-#: Findings of a batch that get a line of their own in the log.
-LOGGED: Final = 10
+#: Maximum number of findings of a batch that are logged one by one.
+MAX_LOGGED: Final = 10
 
 log = logs.get(__name__)
 
-#: Publishes messages, and returns what waits until they are stored. Either raises
-#: auditflow.errors.Unavailable.
+#: Sends messages. Returns a function that waits until the broker has stored them.
+#: Both raise auditflow.errors.Unavailable.
 Publish = Callable[[Sequence[Message]], Callable[[], None]]
 
+#: A summary with the key and the specification of its window.
+WindowSummary = tuple[str, WindowSpec, BucketSummary]
 
-class Found(Struct, frozen=True):
-    """A finding, with the message to which it is owed."""
+
+class DeliveredFinding(Struct, frozen=True):
+    """A finding, with the message whose event led to it."""
 
     finding: Finding
     delivery: Delivery
 
 
-class Told(Struct, frozen=True):
-    """Findings that were sent, and the sightings that they came of. ``wait``: until stored."""
+class PublishedBatch(Struct, frozen=True):
+    """Findings that were sent, and the summaries that they were made from.
+
+    ``wait`` returns when the broker has stored the findings.
+    """
 
     findings: dict[UUID, Finding]
-    owed: dict[UUID, Delivery]
-    seen: Sequence[tuple[str, WindowSpec, Sighting]]
+    deliveries: dict[UUID, Delivery]
+    summaries: Sequence[WindowSummary]
     wait: Callable[[], None]
 
 
-class Teller:
-    """Publishes findings. Waiting is for the broker's disk, so it is done for many at once."""
+class FindingPublisher:
+    """Publishes findings in batches, because each wait is a wait for the broker's disk."""
 
     def __init__(self, publish: Publish, metrics: Metrics) -> None:
         self._publish = publish
         self._metrics = metrics
 
-    def begin(
-        self, found: Sequence[Found], seen: Sequence[tuple[str, WindowSpec, Sighting]]
-    ) -> Told:
-        """Send findings, each once, whose sightings are ``seen``."""
-        owed = {one.finding.finding_id: one.delivery for one in found}
-        merged = finding.merge_all(one.finding for one in found)
-        messages = [_message(one, owed[name]) for name, one in merged.items()]
-        return Told(merged, owed, seen, self._publish(messages))
+    def publish(
+        self, findings: Sequence[DeliveredFinding], summaries: Sequence[WindowSummary]
+    ) -> PublishedBatch:
+        """Send each finding once, with all its versions merged. Does not wait."""
+        deliveries = {delivered.finding.finding_id: delivered.delivery for delivered in findings}
+        merged = finding.merge_all(delivered.finding for delivered in findings)
+        messages = [
+            _message(version, deliveries[finding_id]) for finding_id, version in merged.items()
+        ]
+        return PublishedBatch(merged, deliveries, summaries, self._publish(messages))
 
-    def stored(self, told: Told, *, began: int) -> None:
-        """Wait until they are stored, and say so. ``began`` is when their batch did (ns)."""
-        told.wait()
-        for one in told.findings.values():
-            self._metrics.found(one)
-        for name, one in itertools.islice(told.findings.items(), LOGGED):
+    def wait_until_stored(self, published: PublishedBatch, *, started_ns: int) -> None:
+        """Wait for the broker's confirms, then count, log and trace the findings.
+
+        ``started_ns`` is the start of the batch in nanoseconds since 1970.
+        """
+        published.wait()
+        for stored in published.findings.values():
+            self._metrics.add_finding(stored)
+        for finding_id, stored in itertools.islice(published.findings.items(), MAX_LOGGED):
             with tracing.span(
                 "analyse event",
-                carrier=tracing.carrier(told.owed[name].headers),
-                correlation_id=one.correlation_id,
+                carrier=tracing.carrier(published.deliveries[finding_id].headers),
+                correlation_id=stored.correlation_id,
                 kind=SpanKind.CONSUMER,
-                began=began,
-                rule=one.rule.title,
+                began=started_ns,
+                rule=stored.rule.title,
             ):
-                log.info("finding", finding_id=str(name), rule=one.rule.title, count=one.count)
+                log.info(
+                    "finding",
+                    finding_id=str(finding_id),
+                    rule=stored.rule.title,
+                    count=stored.count,
+                )
 
 
-def _message(one: Finding, cause: Delivery) -> Message:
+def _message(version: Finding, delivery: Delivery) -> Message:
     return Message(
         exchange=topology.EXCHANGE,
-        routing_key=f"finding.{one.severity.value.lower()}",
-        body=finding.encode(one),
-        message_id=str(one.finding_id),
-        correlation_id=cause.correlation_id,
-        headers={**tracing.carrier(cause.headers), **acceptance.copied_header(cause.headers)},
+        routing_key=f"finding.{version.severity.value.lower()}",
+        body=finding.encode(version),
+        message_id=str(version.finding_id),
+        correlation_id=delivery.correlation_id,
+        headers={
+            **tracing.carrier(delivery.headers),
+            **acceptance.copied_header(delivery.headers),
+        },
     )

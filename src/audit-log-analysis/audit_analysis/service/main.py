@@ -1,4 +1,4 @@
-"""Wires the analysis together and runs it."""
+"""Reads the settings, connects the parts of the analysis, and runs it."""
 
 import gc
 import sys
@@ -7,7 +7,7 @@ from functools import partial
 from audit_analysis.service import app, instrumented_windows
 from audit_analysis.service.metrics import Metrics
 from audit_analysis.service.pipeline import Pipeline
-from audit_analysis.service.rule_reloader import RuleFiles
+from audit_analysis.service.rule_reloader import RuleReloader
 from audit_analysis.service.settings import Settings
 from audit_analysis.service.watchdog import Watchdog
 from audit_analysis.sigma.errors import RuleErrors
@@ -21,16 +21,16 @@ from auditflow.telemetry.metrics import create_registry
 
 log = logs.get(__name__)
 
-#: How long the broker has to confirm findings before the batch is tried again (seconds).
+#: Maximum time for the broker's confirm of findings before the batch is retried (seconds).
 CONFIRM_SECONDS = 10.0
-#: How long a thread may compute before another that is ready gets its turn (Python's own: 0.005).
+#: Maximum time that a thread runs while another thread is ready (Python's default: 0.005 s).
 SWITCH_SECONDS = 0.0002
-#: New objects after which the collector looks for rings among them (Python's own: 700).
+#: Number of new objects between two runs of the garbage collector (Python's default: 700).
 GARBAGE = 20_000
 
 
 def main() -> None:
-    """The console script ``audit-log-analysis``."""
+    """Start the process: the console script ``audit-log-analysis``."""
     serving.start(app.SERVICE, Settings, run)
 
 
@@ -39,18 +39,18 @@ def run(settings: Settings) -> None:
     registry = create_registry(app.SERVICE, settings)
     watchdog = Watchdog(
         registry,
-        bound=settings.slow_rule_milliseconds / 1000,
+        limit=settings.slow_rule_milliseconds / 1000,
         strikes=settings.slow_rule_strikes,
     )
     try:
-        rules = RuleFiles(
+        rules = RuleReloader(
             partial(
                 load,
                 settings.rules_paths,
                 lateness=settings.lateness_seconds * 1000,
                 foreign=settings.foreign_rules_paths,
                 off=settings.rules_off,
-                watch=watchdog,
+                watchdog=watchdog,
             ),
             (*settings.rules_paths, *settings.foreign_rules_paths),
             registry=registry,
@@ -59,14 +59,14 @@ def run(settings: Settings) -> None:
         sys.stderr.write(f"{app.SERVICE}: the rules cannot be used:\n{error}\n")
         raise SystemExit(2) from None
     log.info("rules loaded", rules=len(rules.current().rules))
-    _tune()
+    _tune_interpreter()
     client = redis_windows.connect(settings)
     metrics = Metrics(registry)
-    instrumented_windows.count_keys(client, registry)
+    instrumented_windows.register_key_gauge(client, registry)
     publisher = Publisher(connection_parameters(settings, name=f"{app.SERVICE}/publisher"))
     pipeline = Pipeline(
         rules.current,
-        instrumented_windows.MeasuredWindows(
+        instrumented_windows.InstrumentedWindows(
             redis_windows.RedisWindows(client, replicas=settings.redis_replicas), registry
         ),
         partial(publisher.submit, timeout=CONFIRM_SECONDS),
@@ -81,7 +81,7 @@ def run(settings: Settings) -> None:
         service=app.SERVICE,
         metrics=ConsumerMetrics(registry),
         prefetch=settings.prefetch,
-        on_poison=metrics.set_aside,
+        on_poison=metrics.add_poison,
     )
     health = Health(
         {
@@ -108,11 +108,11 @@ def run(settings: Settings) -> None:
         client.close()
 
 
-def _tune() -> None:
-    """Settings of the interpreter for one thread that computes beside some that wait."""
-    # A thread whose server has answered gets its turn soon: waiting for it is waiting in a batch.
+def _tune_interpreter() -> None:
+    """Tune the interpreter for one thread that computes and several that wait."""
+    # A thread whose server has answered must run soon, because the whole batch waits for it.
     sys.setswitchinterval(SWITCH_SECONDS)
-    # Rules live as long as the process: the collector need not look through them again and again.
+    # Rules live as long as the process, so the garbage collector need not visit them.
     gc.collect()
     gc.freeze()
     gc.set_threshold(GARBAGE)

@@ -1,4 +1,4 @@
-"""What the analysis counts. The ledger says of every event what became of it."""
+"""The counters of the analysis. They account for every event."""
 
 from prometheus_client import CollectorRegistry, Counter
 
@@ -14,9 +14,9 @@ class Metrics:
     def __init__(self, registry: CollectorRegistry) -> None:
         self.events = Counter(
             "auditflow_analysis_events_total",
-            "Events by what became of them: analysed; late (for a window; single-event rules saw "
-            "it); rejected (it does not fit the contract and is in the dead letters); "
-            "dead_lettered (it fits, processing failed, and it is in the dead letters).",
+            "Events by result: analysed; late (too late for a window, but seen by single-event "
+            "rules); rejected (violates the contract, dead-lettered); dead_lettered (valid, but "
+            "processing failed).",
             ["outcome"],
             registry=registry,
         )
@@ -24,12 +24,12 @@ class Metrics:
             self.events.labels(outcome)
         self.clamped = Counter(
             "auditflow_analysis_clamped_events_total",
-            "Events whose clock ran ahead and was set back to five minutes from now.",
+            "Events whose timestamp was more than five minutes ahead and was set to that limit.",
             registry=registry,
         )
         self.matches = Counter(
             "auditflow_analysis_rule_matches_total",
-            "Events that matched a rule. The rules are ours, so their titles are few.",
+            "Events that matched a rule. Rules come from files, so the number of titles is small.",
             ["rule"],
             registry=registry,
         )
@@ -40,21 +40,21 @@ class Metrics:
             registry=registry,
         )
 
-    def found(self, finding: Finding) -> None:
-        """A finding was stored by the broker."""
+    def add_finding(self, finding: Finding) -> None:
+        """Count a finding that the broker stored."""
         self.findings.labels(finding.rule.title, finding.severity.value).inc()
 
-    def set_aside(self, dead: DeadLetter) -> None:
-        """A message that cannot be processed is in the dead letters, with all its events."""
-        self.events.labels("dead_lettered").inc(len(event.decode_message(dead.body)))
+    def add_poison(self, dead_letter: DeadLetter) -> None:
+        """Count the events of a message that was dead-lettered because processing failed."""
+        self.events.labels("dead_lettered").inc(len(event.decode_message(dead_letter.body)))
 
-    def ledger(self) -> "Ledger":
-        """The account of one batch."""
-        return Ledger(self)
+    def new_batch(self) -> "BatchCounts":
+        """The counts of one batch."""
+        return BatchCounts(self)
 
 
-class Ledger:
-    """Counts a batch, and enters the sums when it is done: a batch that fails leaves none."""
+class BatchCounts:
+    """Counts a batch. The counters change only when the batch is complete."""
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
@@ -63,12 +63,12 @@ class Ledger:
         self.rejected = 0
         self.clamped = 0
 
-    def matched(self, rule: Rule) -> None:
-        """An event matched a rule."""
+    def add_match(self, rule: Rule) -> None:
+        """Count an event that matched a rule."""
         self._matches[rule.ref.title] = self._matches.get(rule.ref.title, 0) + 1
 
-    def settle(self, *, late: int) -> None:
-        """Enter the sums. ``late`` are the events that came too late for a window."""
+    def commit(self, *, late: int) -> None:
+        """Add the counts to the metrics. ``late`` events were too late for a window."""
         metrics = self._metrics
         metrics.events.labels("analysed").inc(self.events - late)
         metrics.events.labels("late").inc(late)

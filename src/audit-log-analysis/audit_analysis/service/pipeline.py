@@ -1,7 +1,7 @@
-"""A batch of messages, from bytes to acknowledged: decode, match, windows, publish.
+"""Processes a batch of messages: decode, match, count in windows, publish, wait for confirms.
 
-The order makes it safe to die at any moment. Windows bear an event that they know already, findings
-merge, and nothing is acknowledged before the broker has confirmed what came of it.
+The worker may fail at any time. Windows accept an event again, findings merge, and no message is
+acknowledged before the broker has confirmed the findings of its events.
 """
 
 import datetime as dt
@@ -12,62 +12,76 @@ from typing import Final
 from msgspec import Struct
 
 from audit_analysis.correlation import cascade, findings
-from audit_analysis.correlation.cascade import Counted
+from audit_analysis.correlation.cascade import RuleObservation
 from audit_analysis.correlation.findings import Context
-from audit_analysis.correlation.safe_batches import Part, Parts
-from audit_analysis.service.finding_publisher import Found, Publish, Teller, Told
-from audit_analysis.service.metrics import Ledger, Metrics
+from audit_analysis.correlation.safe_batches import SafeBatch, SafeBatches
+from audit_analysis.service.finding_publisher import (
+    DeliveredFinding,
+    FindingPublisher,
+    Publish,
+    PublishedBatch,
+    WindowSummary,
+)
+from audit_analysis.service.metrics import BatchCounts, Metrics
 from audit_analysis.sigma.fields import View
 from audit_analysis.sigma.rule import Detector, RuleSet
-from audit_analysis.windows import Observation, Sighting, WindowKeeper, WindowSpec
+from audit_analysis.windows import Observation, WindowStore
 from auditflow.amqp import DeadLetter, Delivery, Steps
 from auditflow.contract import event
 from auditflow.contract.event import Received, Refused
 from auditflow.telemetry import logs
 
-#: A source's clock may run ahead by this much; what is later is set back to it.
+#: The clock of a source may be ahead by this much. A later timestamp is set to this limit.
 MAX_AHEAD: Final = dt.timedelta(minutes=5)
+
 log = logs.get(__name__)
 
 
 class _Cause(Struct, frozen=True):
-    """An event with the message that brought it."""
+    """An event and the message that contained it."""
 
     received: Received
     delivery: Delivery
 
 
-class Prepared(Struct, frozen=True):
-    """What a batch comes to before any server is asked."""
+class MatchedBatch(Struct, frozen=True):
+    """A batch after matching. No server was involved yet.
+
+    ``started_ns`` is the time at which the processing began, in nanoseconds since 1970.
+    ``findings`` are those of rules without windows; ``observations`` are for windows.
+    """
 
     rules: RuleSet
-    began: int
-    ledger: Ledger
-    found: list[Found]
-    counted: Parts[_Cause]
-    dead: list[DeadLetter]
+    started_ns: int
+    counts: BatchCounts
+    findings: list[DeliveredFinding]
+    observations: SafeBatches[_Cause]
+    dead_letters: list[DeadLetter]
 
 
-class Begun(Struct, frozen=True):
-    """A batch of which the windows know, and the broker not for sure: ``last`` is under way."""
+class CountedBatch(Struct, frozen=True):
+    """A batch that the windows have counted. The findings of ``last`` are not yet confirmed.
 
-    prepared: Prepared
+    ``late`` is the number of events that were too late for a window.
+    """
+
+    matched: MatchedBatch
     late: int
-    counted: Part[_Cause]
-    last: Told
+    last: SafeBatch[_Cause]
+    published: PublishedBatch
 
 
 class Pipeline:
-    """Turns deliveries of events into published findings: the work of a Consumer.
+    """Turns deliveries of events into published findings.
 
-    ``prepare`` waits for nobody, ``count`` for Redis, and ``settle`` for the broker: while one
-    batch waits, the next can be prepared, and mostly counted.
+    ``match`` waits for no server, ``count`` waits for Redis, and ``complete`` waits for the broker.
+    While one batch waits, the next batch can be matched, and in most cases also counted.
     """
 
     def __init__(
         self,
         rules: Callable[[], RuleSet],
-        windows: WindowKeeper,
+        windows: WindowStore,
         publish: Publish,
         *,
         environment: str,
@@ -76,152 +90,157 @@ class Pipeline:
     ) -> None:
         self._rules = rules
         self._windows = windows
-        self._teller = Teller(publish, metrics)
+        self._publisher = FindingPublisher(publish, metrics)
         self._environment = environment
         self._metrics = metrics
         self._now = now
 
     def __call__(self, batch: Sequence[Delivery]) -> list[DeadLetter]:
-        """Process a batch. Returns what does not fit the contract."""
-        return self.settle(self.count(self.prepare(batch)))
+        """Process a batch completely. Returns the input that violates the contract."""
+        return self.complete(self.count(self.match(batch)))
 
     def steps(self) -> Steps:
-        """The work of a consumer."""
+        """The steps for a consumer."""
         return Steps(
-            prepare=self.prepare,
+            prepare=self.match,
             handle=self.count,
-            settle=self.settle,
-            may_overlap=self.overlap,
+            settle=self.complete,
+            may_overlap=self.can_overlap,
             on_idle=self._windows.flush,
         )
 
-    def prepare(self, batch: Sequence[Delivery]) -> Prepared:
-        """Decode and match."""
-        prepared = Prepared(self._rules(), time.time_ns(), self._metrics.ledger(), [], Parts(), [])
-        ledger, match, dead = prepared.ledger, prepared.rules.match, prepared.dead
+    def match(self, batch: Sequence[Delivery]) -> MatchedBatch:
+        """Decode the events and find the rules that they match."""
+        counts = self._metrics.new_batch()
+        matched = MatchedBatch(self._rules(), time.time_ns(), counts, [], SafeBatches(), [])
+        match, dead_letters = matched.rules.match, matched.dead_letters
         latest = self._now() + MAX_AHEAD
         for delivery in batch:
-            for one in event.decode_message(delivery.body):
-                if isinstance(one, Refused):
-                    dead.append(_dead_letter(one, delivery))
+            for decoded in event.decode_message(delivery.body):
+                if isinstance(decoded, Refused):
+                    dead_letters.append(_dead_letter(decoded, delivery))
                     continue
-                seen = one.event
-                ledger.events += 1
-                ahead = seen.timestamp > latest
-                if ahead:
-                    ledger.clamped += 1
-                view = View(seen)
-                matched = match(view)
-                if matched:  # as few do
-                    moment = event.epoch_ms(latest if ahead else seen.timestamp)
-                    self._note(prepared, matched, view, moment, _Cause(one, delivery))
-        ledger.rejected += len(dead)
-        return prepared
+                counts.events += 1
+                is_ahead = decoded.event.timestamp > latest
+                if is_ahead:
+                    counts.clamped += 1
+                view = View(decoded.event)
+                detectors = match(view)
+                if detectors:  # Few events match any rule.
+                    timestamp = latest if is_ahead else decoded.event.timestamp
+                    self._add_matches(
+                        matched,
+                        detectors,
+                        view,
+                        event.epoch_ms(timestamp),
+                        _Cause(decoded, delivery),
+                    )
+        counts.rejected += len(dead_letters)
+        return matched
 
-    def count(self, prepared: Prepared) -> Begun:
-        """Ask the windows, and begin to publish what was found."""
+    def count(self, matched: MatchedBatch) -> CountedBatch:
+        """Count the observations in windows, and start to publish the findings."""
         late: set[int] = set()
-        found: Sequence[Found] = prepared.found
-        for part in prepared.counted.before:
-            self._stored(self._begin(prepared, part, found, late), began=prepared.began)
-            found = ()
-        last = prepared.counted.last
-        told = self._begin(prepared, last, found, late)
-        return Begun(prepared, len(late), last, told)
+        of_events: Sequence[DeliveredFinding] = matched.findings
+        for safe_batch in matched.observations.before:
+            self._wait(self._count_and_publish(matched, safe_batch, of_events, late), matched)
+            of_events = ()
+        last = matched.observations.last
+        published = self._count_and_publish(matched, last, of_events, late)
+        return CountedBatch(matched, len(late), last, published)
 
-    def settle(self, begun: Begun) -> list[DeadLetter]:
-        """Wait until the broker has it all. Returns what does not fit the contract."""
-        prepared = begun.prepared
-        self._stored(begun.last, began=prepared.began)
-        prepared.ledger.settle(late=begun.late)
-        dead = prepared.dead
-        if dead:
-            log.warning("messages refused", count=len(dead), first=dead[0].reason)
-        return dead
+    def complete(self, counted: CountedBatch) -> list[DeadLetter]:
+        """Wait until the broker has stored the findings. Returns the batch's dead letters."""
+        matched = counted.matched
+        self._wait(counted.published, matched)
+        matched.counts.commit(late=counted.late)
+        dead_letters = matched.dead_letters
+        if dead_letters:
+            log.warning("messages refused", count=len(dead_letters), first=dead_letters[0].reason)
+        return dead_letters
 
     @staticmethod
-    def overlap(begun: Begun, following: Prepared) -> bool:
-        """Whether a batch may be counted before what the one before it saw is safe."""
-        counted = following.counted
-        return not counted.before and begun.counted.fits(counted.last)
+    def can_overlap(counted: CountedBatch, following: MatchedBatch) -> bool:
+        """Whether ``following`` may be counted before the findings of ``counted`` are stored."""
+        observations = following.observations
+        return not observations.before and counted.last.fits(observations.last)
 
-    def _note(
+    def _add_matches(
         self,
-        prepared: Prepared,
-        matched: Sequence[Detector],
+        matched: MatchedBatch,
+        detectors: Sequence[Detector],
         view: View,
-        moment: int,
+        timestamp_ms: int,
         cause: _Cause,
     ) -> None:
-        """The findings of a single event, and the windows that count it."""
-        seen = cause.received
-        for detector in matched:
+        """Add the findings of one event, and its observations for windows."""
+        received = cause.received
+        for detector in detectors:
             rule, entity = detector.rule, detector.entity(view)
-            prepared.ledger.matched(rule)
-            if rule.idle:
-                continue  # on trial: it counts, and tells nobody
+            matched.counts.add_match(rule)
+            if rule.count_only:
+                continue
             if entity is None:
-                continue  # not about anybody: it must not be pooled with others
+                continue  # Events without an entity must not be counted together.
             if rule.window is None:
-                context = self._context(cause.delivery)
-                made = findings.of_event(rule, entity, seen, moment, context)
-                prepared.found.append(Found(made, cause.delivery))
-            else:
-                key = findings.window_key(rule, entity)
-                for tag in detector.tags(view):
-                    observation = Observation(
-                        rule.window, key, seen.event.event_id, moment, seen.raw, tag
-                    )
-                    prepared.counted.add(Counted(rule, entity, observation, cause))
+                finding = findings.from_event(
+                    rule, entity, received, timestamp_ms, self._context(cause.delivery)
+                )
+                matched.findings.append(DeliveredFinding(finding, cause.delivery))
+                continue
+            key = findings.window_key(rule, entity)
+            for tag in detector.tags(view):
+                observation = Observation(
+                    rule.window, key, received.event.event_id, timestamp_ms, received.raw, tag
+                )
+                matched.observations.add(RuleObservation(rule, entity, observation, cause))
 
-    def _count(
-        self, rules: RuleSet, counted: Sequence[Counted[_Cause]], late: set[int]
-    ) -> tuple[list[Found], list[tuple[str, WindowSpec, Sighting]]]:
-        """The findings of windows, and the sightings they came of. Notes which causes are late."""
-        found: list[Found] = []
-        seen: list[tuple[str, WindowSpec, Sighting]] = []
-        for one, outcome in cascade.observe(self._windows, rules, counted):
-            if outcome.late:
-                late.add(id(one.cause))
-            for sighting in outcome.sightings:
-                delivery = one.cause.delivery
-                made = findings.of_sighting(
-                    one.rule,
-                    one.entity,
-                    sighting,
-                    one.cause.received.event,
+    def _count_and_publish(
+        self,
+        matched: MatchedBatch,
+        safe_batch: SafeBatch[_Cause],
+        of_events: Sequence[DeliveredFinding],
+        late: set[int],
+    ) -> PublishedBatch:
+        """Count a safe batch, and publish the findings of its windows with ``of_events``.
+
+        Adds the identities of causes that are too late for a window to ``late``.
+        """
+        delivered = list(of_events)
+        summaries: list[WindowSummary] = []
+        observed = cascade.observe(self._windows, matched.rules, safe_batch.observations)
+        for observation, result in observed:
+            if result.late:
+                late.add(id(observation.cause))
+            for summary in result.summaries:
+                delivery = observation.cause.delivery
+                finding = findings.from_summary(
+                    observation.rule,
+                    observation.entity,
+                    summary,
+                    observation.cause.received.event,
                     self._context(delivery),
                 )
-                found.append(Found(made, delivery))
-                seen.append((one.observation.key, one.observation.spec, sighting))
-        return found, seen
+                delivered.append(DeliveredFinding(finding, delivery))
+                window = observation.observation
+                summaries.append((window.key, window.spec, summary))
+        return self._publisher.publish(delivered, summaries)
 
-    def _begin(
-        self,
-        prepared: Prepared,
-        part: Part[_Cause],
-        found: Sequence[Found],
-        late: set[int],
-    ) -> Told:
-        """Count a part of a batch, and send what was found."""
-        of_windows, seen = self._count(prepared.rules, part.counted, late)
-        return self._teller.begin([*found, *of_windows], seen)
-
-    def _stored(self, told: Told, *, began: int) -> None:
-        self._teller.stored(told, began=began)
-        self._windows.published(told.seen)
+    def _wait(self, published: PublishedBatch, matched: MatchedBatch) -> None:
+        self._publisher.wait_until_stored(published, started_ns=matched.started_ns)
+        self._windows.mark_published(published.summaries)
 
     def _context(self, delivery: Delivery) -> Context:
         return Context(self._environment, delivery.correlation_id)
 
 
 def _dead_letter(refused: Refused, delivery: Delivery) -> DeadLetter:
-    whole = refused.raw is delivery.body
+    is_complete_message = refused.raw is delivery.body
     return DeadLetter(
         body=refused.raw,
         reason=refused.reason,
         kind="contract",
-        message_id=delivery.message_id if whole else None,
+        message_id=delivery.message_id if is_complete_message else None,
         correlation_id=delivery.correlation_id,
         headers=delivery.headers,
     )

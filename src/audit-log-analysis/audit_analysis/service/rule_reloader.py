@@ -1,4 +1,4 @@
-"""Rules that follow their files: a change is loaded whole, or not at all."""
+"""Reloads the rules when their files change."""
 
 import threading
 from collections.abc import Callable, Iterable
@@ -13,111 +13,111 @@ from audit_analysis.sigma.errors import RuleErrors, RuleFault
 from audit_analysis.sigma.rule import RuleSet
 from auditflow.telemetry import logs
 
-#: How often the files are looked at.
+#: How often the files are checked.
 POLL_SECONDS: Final = 2.0
 
 log = logs.get(__name__)
 
-#: What tells one state of the files from another: path, size, time of change and number of each.
-_Stamp = tuple[tuple[str, int, int, int], ...]
+#: Path, size, modification time and inode of each file: equal for files that did not change.
+_Fingerprint = tuple[tuple[str, int, int, int], ...]
 
 
 class State(Struct, frozen=True):
-    """The rules in force, and what is wrong with newer ones that are not."""
+    """The active rules, and the faults of newer files that were not loaded."""
 
     rules: RuleSet
     faults: tuple[RuleFault, ...] = ()
 
 
-class RuleFiles:
-    """Keeps the last good rules in force, and looks for better ones on a thread of its own."""
+class RuleReloader:
+    """Keeps the last valid rules active, and checks the files on its own thread."""
 
     def __init__(
         self,
         load: Callable[[], RuleSet],
-        places: Iterable[Path],
+        paths: Iterable[Path],
         *,
         registry: CollectorRegistry,
         seconds: float = POLL_SECONDS,
     ) -> None:
-        """Raises RuleErrors when the rules cannot be used from the start."""
+        """Load the rules. Raises RuleErrors if that fails."""
         self._load = load
-        self._places = tuple(places)
+        self._paths = tuple(paths)
         self._seconds = seconds
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="rules", daemon=True)
-        self._loaded = Gauge("auditflow_analysis_rules", "Rules in force.", registry=registry)
+        self._loaded = Gauge("auditflow_analysis_rules", "Active rules.", registry=registry)
         self._refused = Gauge(
             "auditflow_analysis_rules_refused",
-            "Faults of foreign rules left out.",
+            "Faults of foreign rules that were not loaded.",
             registry=registry,
         )
         self._stale = Gauge(
             "auditflow_analysis_rules_stale",
-            "1 while newer rule files are at fault and older rules are kept in force.",
+            "1 while newer rule files have faults and older rules stay active.",
             registry=registry,
         )
         self._reloads = Counter(
             "auditflow_analysis_rule_reloads",
-            "Changes of rule files by what came of them: loaded or refused.",
+            "Changes of rule files, by result: loaded or refused.",
             ["outcome"],
             registry=registry,
         )
-        self._stamp = self._look()
+        self._fingerprint = self._read_fingerprint()
         self._state = State(load())
-        self._tell()
+        self._update_gauges()
 
     def current(self) -> RuleSet:
-        """The rules in force."""
+        """The active rules."""
         return self._state.rules
 
     def state(self) -> State:
-        """The rules in force, and what is wrong with newer ones."""
+        """The active rules, and the faults of newer files."""
         return self._state
 
     def start(self) -> None:
-        """Begin to watch."""
+        """Start the thread that checks the files."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Watch no longer."""
+        """Stop the thread."""
         self._stop.set()
         if self._thread.is_alive():
             self._thread.join(timeout=2)
 
-    def look_again(self) -> None:
+    def reload_if_changed(self) -> None:
         """Load the files if they changed."""
-        stamp = self._look()
-        if stamp == self._stamp:
+        fingerprint = self._read_fingerprint()
+        if fingerprint == self._fingerprint:
             return
-        self._stamp = stamp
+        self._fingerprint = fingerprint
         try:
             rules = self._load()
         except RuleErrors as error:
             self._state = State(self._state.rules, tuple(error.faults))
             self._reloads.labels("refused").inc()
-            log.warning("changed rules are at fault: the last good ones stay", faults=str(error))
+            log.warning("changed rules have faults; the last valid rules stay", faults=str(error))
         else:
             self._state = State(rules)
             self._reloads.labels("loaded").inc()
             log.info("rules loaded", rules=len(rules.rules), refused=len(rules.refused))
-        self._tell()
+        self._update_gauges()
 
     def _watch(self) -> None:
         while not self._stop.wait(self._seconds):
             try:
-                self.look_again()
+                self.reload_if_changed()
             except OSError as error:
-                log.warning("the rule files cannot be looked at", error=str(error))
+                log.warning("the rule files cannot be read", error=str(error))
 
-    def _look(self) -> _Stamp:
+    def _read_fingerprint(self) -> _Fingerprint:
         return tuple(
-            (str(path), about.st_size, about.st_mtime_ns, about.st_ino)
-            for path in documents.watched(self._places)
-            for about in (path.stat(),)
+            (str(path), status.st_size, status.st_mtime_ns, status.st_ino)
+            for path in documents.watched(self._paths)
+            for status in (path.stat(),)
         )
 
-    def _tell(self) -> None:
+    def _update_gauges(self) -> None:
         self._loaded.set(len(self._state.rules.rules))
         self._refused.set(len(self._state.rules.refused))
         self._stale.set(bool(self._state.faults))

@@ -1,4 +1,4 @@
-"""The settings of the analysis, from the environment."""
+"""The settings of the analysis, from environment variables."""
 
 from pathlib import Path
 from typing import Annotated
@@ -7,26 +7,27 @@ from pydantic import Field
 
 from auditflow.settings import Port, RabbitMQSettings, RedisSettings, ServiceSettings
 
-_PACK = Path(__file__).parent.parent / "rules"
+_SHIPPED_RULES = Path(__file__).parent.parent / "rules"
 
 
 class Settings(ServiceSettings, RabbitMQSettings, RedisSettings):
-    """What the analysis needs to run."""
+    """All settings of the analysis."""
 
     port: Port = 5001
     #: Files and folders of Sigma rules.
-    rules_paths: tuple[Path, ...] = (_PACK,)
-    #: The same of others (a checkout of SigmaHQ, a mounted ConfigMap). Those that this engine
-    #: cannot use are left out and told at /rules; a fault in one of ours would end the start.
+    rules_paths: tuple[Path, ...] = (_SHIPPED_RULES,)
+    #: Files and folders of foreign rules (a checkout of SigmaHQ, a mounted ConfigMap). Foreign
+    #: rules that this engine does not support are skipped and listed at /rules.
     foreign_rules_paths: tuple[Path, ...] = ()
-    #: Ids of rules that are switched off, with the correlations that rest on them.
+    #: Ids of disabled rules. Correlations that depend on them are disabled too.
     rules_off: frozenset[str] = frozenset()
-    #: What a rule may cost an event; slower ones are counted and named at /rules.
+    #: Maximum time of a rule for one event. Slower rules are counted and listed at /rules.
     slow_rule_milliseconds: Annotated[float, Field(gt=0)] = 10
-    #: How often a rule may be slow before it is off until it changes or the process starts again.
-    #: 0: never, for whoever sends events could switch off what would notice them.
+    #: Number of slow events after which a rule is disabled until it changes or the process
+    #: restarts. 0: never, because a client that sends expensive events could disable the rules
+    #: that detect it.
     slow_rule_strikes: Annotated[int, Field(ge=0)] = 0
-    #: How far behind the newest event of an entity another may come and still be counted.
+    #: Maximum delay of an event behind the newest event of its entity.
     lateness_seconds: Annotated[int, Field(ge=0, le=7 * 86400)] = 900
-    #: Messages in hand at once.
+    #: Maximum number of unacknowledged messages.
     prefetch: Annotated[int, Field(ge=1, le=10_000)] = 500

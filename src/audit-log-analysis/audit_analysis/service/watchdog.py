@@ -1,11 +1,11 @@
-"""Watches what rules cost: names the slow ones, and switches them off where that is wanted.
+"""Finds slow rules, reports them, and disables them if a setting says so.
 
-A regular expression of RE2 cannot explode, but a list of ten thousand wildcards can cost. Only the
-time of all rules that an event met is taken, which costs nothing; when that was too long, each rule
-is asked once more, by a clock that runs only while this thread does.
+RE2 runs in linear time, but a list of ten thousand wildcards is still expensive. The matcher
+measures the time of all rules for an event, which is cheap. If that time exceeds the limit, each
+rule is evaluated again alone, measured by the CPU time of this thread.
 
-By itself nothing is switched off: whoever can send events could then switch off what would notice
-them. Where the flow of events matters more, ``strikes`` says how often a rule may be slow.
+By default no rule is disabled: otherwise a client that sends expensive events could disable the
+rules that detect it. ``strikes`` enables this where the event rate is more important.
 """
 
 import threading
@@ -18,14 +18,14 @@ from audit_analysis.sigma.rule import Rule
 from auditflow.contract.finding import RuleRef
 from auditflow.telemetry import logs
 
-#: Rules that get a label and a line of their own; all others are "others".
-NAMED: Final = 100
+#: Maximum number of slow rules with their own label and state. Others are counted as "others".
+MAX_NAMED: Final = 100
 
 log = logs.get(__name__)
 
 
-class Slow(Struct, frozen=True):
-    """A rule that was slow: how often, and what it cost at worst (milliseconds)."""
+class SlowRule(Struct, frozen=True):
+    """A slow rule: the number of slow events, and the longest evaluation (milliseconds)."""
 
     rule: RuleRef
     times: int
@@ -34,55 +34,59 @@ class Slow(Struct, frozen=True):
 
 
 class Watchdog:
-    """Counts slow rules. ``bound`` is what a rule may cost an event (seconds).
+    """Counts slow rules. ``limit`` is the maximum time of a rule for one event (seconds).
 
-    After ``strikes`` slow events a rule is off, until it changes or the process starts again; with
-    0 never.
+    After ``strikes`` slow events a rule is disabled until it changes or the process restarts. With
+    0 rules are never disabled.
     """
 
-    def __init__(self, registry: CollectorRegistry, *, bound: float, strikes: int = 0) -> None:
-        self.bound = bound
+    def __init__(self, registry: CollectorRegistry, *, limit: float, strikes: int = 0) -> None:
+        self.limit = limit
         self._strikes = strikes
         self._lock = threading.Lock()
-        self._known: dict[tuple[str, str], Slow] = {}
+        self._slow_rules: dict[tuple[str, str], SlowRule] = {}
         self._slow = Counter(
             "auditflow_analysis_slow_rules_total",
-            "Events of which a rule cost more than the bound.",
+            "Events for which a rule took longer than the limit.",
             ["rule"],
             registry=registry,
         )
         self._off = Gauge(
             "auditflow_analysis_rules_switched_off",
-            "Rules that are off because they were slow too often.",
+            "Rules that are disabled because they were slow too often.",
             registry=registry,
         )
 
-    def slow(self, rule: Rule, seconds: float) -> bool:
-        """A rule took this long for one event. Returns whether it is off from now on."""
+    def report_slow(self, rule: Rule, seconds: float) -> bool:
+        """Record that a rule took ``seconds`` for one event. Returns whether it is now disabled."""
         key = rule.ref.id, rule.ref.revision
         with self._lock:
-            known = self._known.get(key)
-            if known is None and len(self._known) >= NAMED:
+            known = self._slow_rules.get(key)
+            if known is None and len(self._slow_rules) >= MAX_NAMED:
                 self._slow.labels("others").inc()
                 return False
             times = 1 + (known.times if known else 0)
-            worst = max(seconds * 1000, known.worst_ms if known else 0)
+            worst_ms = max(seconds * 1000, known.worst_ms if known else 0)
             off = 0 < self._strikes <= times
-            self._known[key] = Slow(rule.ref, times, round(worst, 3), off)
+            self._slow_rules[key] = SlowRule(rule.ref, times, round(worst_ms, 3), off)
             self._slow.labels(rule.ref.title).inc()
-            self._off.set(sum(one.off for one in self._known.values()))
+            self._off.set(sum(slow.off for slow in self._slow_rules.values()))
         if times == 1 or (off and not (known and known.off)):
             log.warning(
-                "slow rule", rule=rule.ref.title, rule_id=rule.ref.id, ms=round(worst, 3), off=off
+                "slow rule",
+                rule=rule.ref.title,
+                rule_id=rule.ref.id,
+                ms=round(worst_ms, 3),
+                off=off,
             )
         return off
 
     def is_off(self, rule: Rule) -> bool:
-        """Whether a rule was slow too often."""
-        known = self._known.get((rule.ref.id, rule.ref.revision))
+        """Whether a rule is disabled because it was slow too often."""
+        known = self._slow_rules.get((rule.ref.id, rule.ref.revision))
         return known is not None and known.off
 
-    def state(self) -> tuple[Slow, ...]:
-        """The rules that were slow, the slowest first."""
+    def state(self) -> tuple[SlowRule, ...]:
+        """The slow rules, the slowest first."""
         with self._lock:
-            return tuple(sorted(self._known.values(), key=lambda one: -one.worst_ms))
+            return tuple(sorted(self._slow_rules.values(), key=lambda slow: -slow.worst_ms))

@@ -1,5 +1,5 @@
-"""Sigma rules: read by pySigma, compiled once into predicates, met only by what they concern.
+"""Sigma rules: pySigma reads them, and this package compiles them once into predicates.
 
-``load`` reads files; ``compile`` makes predicates; ``fields`` says what a field of an event is;
-``logsource`` says which rules an event meets; ``rule`` is what comes out.
+``load`` reads files, ``compile`` makes predicates, ``fields`` reads fields of events, ``logsource``
+decides which rules apply to an event, and ``rule`` has the result.
 """

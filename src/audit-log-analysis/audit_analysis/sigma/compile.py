@@ -1,4 +1,4 @@
-"""A rule's condition, compiled once into one predicate over events."""
+"""Compiles the condition of a rule into one predicate over events."""
 
 from sigma.conditions import (
     ConditionAND,
@@ -16,22 +16,22 @@ from audit_analysis.sigma.values import Predicate
 
 
 def rule(parsed: SigmaRule) -> Predicate:
-    """Whether an event is what the rule describes. Several conditions: any of them.
+    """The predicate that a rule describes. With several conditions, one of them must hold.
 
     Raises:
-        Unsupported: something that this engine does not do, by name.
-        sigma.exceptions.SigmaError: the condition is wrong.
+        Unsupported: the rule uses a feature that this engine does not support.
+        sigma.exceptions.SigmaError: the condition is invalid.
     """
-    either = [_node(condition.parsed) for condition in parsed.detection.parsed_condition]
-    return either[0] if len(either) == 1 else _any(either)
+    alternatives = [_node(condition.parsed) for condition in parsed.detection.parsed_condition]
+    return alternatives[0] if len(alternatives) == 1 else _any(alternatives)
 
 
 def _node(node: object) -> Predicate:
     match node:
         case ConditionAND():
-            return _all([_node(one) for one in node.args])
+            return _all([_node(argument) for argument in node.args])
         case ConditionOR():
-            return _one_of(node) or _any([_node(one) for one in node.args])
+            return _member_of(node) or _any([_node(argument) for argument in node.args])
         case ConditionNOT():
             inner = _node(node.args[0])
             return lambda view: not inner(view)
@@ -42,16 +42,16 @@ def _node(node: object) -> Predicate:
     raise Unsupported(f"conditions of the kind {type(node).__name__}")
 
 
-def _one_of(node: ConditionOR) -> Predicate | None:
-    """A list of plain texts for one field is one look into a set."""
+def _member_of(node: ConditionOR) -> Predicate | None:
+    """The predicate for a list of plain texts of one field: a lookup in a set. None otherwise."""
     fields, texts = set(), set()
-    for one in node.args:
-        if not isinstance(one, ConditionFieldEqualsValueExpression):
+    for argument in node.args:
+        if not isinstance(argument, ConditionFieldEqualsValueExpression):
             return None
-        plain = values.plain(one.value)
+        plain = values.plain(argument.value)
         if plain is None:
             return None
-        fields.add(one.field)
+        fields.add(argument.field)
         texts.add(plain)
     if len(fields) != 1:
         return None
@@ -59,7 +59,7 @@ def _one_of(node: ConditionOR) -> Predicate | None:
     return lambda view: not wanted.isdisjoint(view.lowered(field))
 
 
-# Plain loops: a generator for each of them would cost more than what they ask.
+# Plain loops, because generator expressions would cost more than the predicates.
 
 
 def _all(parts: list[Predicate]) -> Predicate:

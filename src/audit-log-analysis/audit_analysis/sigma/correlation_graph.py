@@ -1,35 +1,41 @@
-"""Correlations of correlations: which rests on which, from the ground up."""
+"""Which correlations depend on which: correlations may refer to other correlations."""
 
 from collections.abc import Iterable, Iterator, Mapping
 
 from sigma.correlations import SigmaCorrelationRule
 
 
-def below(parsed: SigmaCorrelationRule) -> tuple[str, ...]:
-    """The ids of the correlations that one rests on. Its references must be resolved."""
+def inner_correlations(parsed: SigmaCorrelationRule) -> tuple[str, ...]:
+    """The ids of the correlations that a correlation refers to. References must be resolved."""
     rules = (reference.rule for reference in parsed.referenced_rules)
-    return tuple(str(one.id) for one in rules if isinstance(one, SigmaCorrelationRule))
+    return tuple(str(rule.id) for rule in rules if isinstance(rule, SigmaCorrelationRule))
 
 
-def in_order(rests_on: Mapping[str, tuple[str, ...]]) -> Iterator[str]:
-    """All of them, each after those that it rests on; what rests on itself comes last."""
-    waiting = dict(rests_on)
-    while waiting:
-        ready = [name for name, under in waiting.items() if not waiting.keys() & set(under)]
-        yield from ready or waiting
-        waiting = {name: under for name, under in waiting.items() if name not in ready and ready}
+def topological_order(dependencies: Mapping[str, tuple[str, ...]]) -> Iterator[str]:
+    """All ids, each after its dependencies. Ids that depend on themselves come last."""
+    remaining = dict(dependencies)
+    while remaining:
+        ready = [
+            rule_id for rule_id, needed in remaining.items() if remaining.keys().isdisjoint(needed)
+        ]
+        if not ready:
+            yield from remaining
+            return
+        yield from ready
+        for rule_id in ready:
+            del remaining[rule_id]
 
 
-def resting_on(names: Iterable[str], rules: Iterable[object]) -> set[str]:
-    """These rules, by their ids, and all correlations that rest on them, directly or not."""
-    found = set(names)
-    correlations = [one for one in rules if isinstance(one, SigmaCorrelationRule)]
+def with_dependents(ids: Iterable[str], rules: Iterable[object]) -> set[str]:
+    """The given ids, and the ids of all correlations that depend on them, directly or not."""
+    found = set(ids)
+    correlations = [rule for rule in rules if isinstance(rule, SigmaCorrelationRule)]
     while True:
-        more = {
-            str(one.id)
-            for one in correlations
-            if any(str(reference.rule.id) in found for reference in one.referenced_rules)
+        dependents = {
+            str(rule.id)
+            for rule in correlations
+            if any(str(reference.rule.id) in found for reference in rule.referenced_rules)
         }
-        if more <= found:
+        if dependents <= found:
             return found
-        found |= more
+        found |= dependents

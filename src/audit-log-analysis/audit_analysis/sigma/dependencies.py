@@ -1,4 +1,4 @@
-"""Which fields a rule reads: all that its verdict can depend on."""
+"""Which fields the result of a rule depends on."""
 
 from collections.abc import Iterator
 
@@ -12,40 +12,40 @@ from sigma.rule import SigmaRule
 from sigma.types import SigmaExists, SigmaExpansion, SigmaFieldReference, SigmaType
 
 
-class _Anything(Exception):
-    """Not only fields are read."""
+class _DependsOnWholeEvent(Exception):
+    """The result depends on more than the values of some fields."""
 
 
 def of_rule(parsed: SigmaRule) -> frozenset[str] | None:
-    """The fields that a rule reads the values of. None when it reads more (keywords do)."""
+    """The fields that a rule reads. None if it depends on the whole event, as keywords do."""
     try:
         return frozenset(
             field
             for condition in parsed.detection.parsed_condition
-            for field in _of(condition.parsed)
+            for field in _of_condition(condition.parsed)
         )
-    except _Anything:
+    except _DependsOnWholeEvent:
         return None
 
 
-def _of(node: object) -> Iterator[str]:
+def _of_condition(node: object) -> Iterator[str]:
     match node:
         case ConditionAND() | ConditionOR() | ConditionNOT():
-            for one in node.args:
-                yield from _of(one)
+            for argument in node.args:
+                yield from _of_condition(argument)
         case ConditionFieldEqualsValueExpression():
             yield node.field
-            yield from _referred(node.value)
+            yield from _of_value(node.value)
         case _:
-            raise _Anything
+            raise _DependsOnWholeEvent
 
 
-def _referred(value: SigmaType) -> Iterator[str]:
+def _of_value(value: SigmaType) -> Iterator[str]:
     match value:
         case SigmaExists():
-            raise _Anything  # an object has no values, and is there
+            raise _DependsOnWholeEvent  # A field that is an object exists but has no values.
         case SigmaExpansion():
-            for one in value.values:
-                yield from _referred(one)
+            for alternative in value.values:
+                yield from _of_value(alternative)
         case SigmaFieldReference():
             yield value.field

@@ -1,4 +1,4 @@
-"""Rule files as YAML documents, each with its place."""
+"""Reads rule files as YAML documents with their locations."""
 
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
@@ -12,9 +12,9 @@ from sigma.exceptions import SigmaError
 
 from audit_analysis.sigma.errors import RuleFault
 
-#: Tests stand beside the rules: burst.yml is tested by burst.test.yml.
+#: The suffix of test files: burst.test.yml has the tests of burst.yml.
 TESTS: Final = ".test.yml"
-#: What placeholders stand for; see placeholders.py.
+#: The name of files with the values of placeholders; see placeholders.py.
 PLACEHOLDERS: Final = "placeholders.yml"
 
 
@@ -26,60 +26,65 @@ class Document:
     line: int
     content: Any
 
-    def fault(self, what: object) -> RuleFault:
-        """Something wrong with it, at its place."""
-        text = what.args[0] if isinstance(what, SigmaError) and what.args else what
+    def fault(self, message: object) -> RuleFault:
+        """A fault at the location of this document."""
+        text = message.args[0] if isinstance(message, SigmaError) and message.args else message
         return RuleFault(self.path, self.line, str(text))
 
-    def with_(self, more: Any) -> "Document":
-        """The same place, with something more worked into it: another revision."""
-        return replace(self, content=[self.content, more])
+    def with_(self, addition: Any) -> "Document":
+        """The same location with additional content, which changes the revision."""
+        return replace(self, content=[self.content, addition])
 
     @property
     def revision(self) -> str:
-        """Changes whenever the rule does: the first digits of a hash of what it says."""
-        said = msgspec.json.encode(_named(self.content), order="deterministic", enc_hook=str)
-        return hashlib.sha256(said).hexdigest()[:12]
+        """Changes when the content changes: the first digits of a hash."""
+        encoded = msgspec.json.encode(
+            _with_text_keys(self.content), order="deterministic", enc_hook=str
+        )
+        return hashlib.sha256(encoded).hexdigest()[:12]
 
 
-def _named(node: Any) -> Any:
-    """With text for keys: YAML reads a selection that is called `off` as a truth value."""
+def _with_text_keys(node: Any) -> Any:
+    """Convert keys to text, because YAML reads a selection with the name `off` as a boolean."""
     if isinstance(node, dict):
-        return {str(key): _named(value) for key, value in node.items()}
-    return [_named(one) for one in node] if isinstance(node, list) else node
+        return {str(key): _with_text_keys(value) for key, value in node.items()}
+    return [_with_text_keys(element) for element in node] if isinstance(node, list) else node
 
 
-def files(places: Iterable[Path]) -> list[Path]:
-    """The rule files at these places, each a file or a folder, without the tests beside them."""
-    return [path for path in watched(places) if path.name != PLACEHOLDERS]
+def files(paths: Iterable[Path]) -> list[Path]:
+    """The rule files at the paths, which are files or folders. Test files are excluded."""
+    return [path for path in watched(paths) if path.name != PLACEHOLDERS]
 
 
-def placeholder_files(places: Sequence[Path]) -> list[Path]:
-    """The files at these places, or beside them, that say what placeholders stand for."""
-    beside = {place.parent / PLACEHOLDERS for place in places if not place.is_dir()}
-    found = {path for path in watched(places) if path.name == PLACEHOLDERS}
-    return sorted(found | {path for path in beside if path.is_file()})
+def placeholder_files(paths: Sequence[Path]) -> list[Path]:
+    """The files with values of placeholders: at the paths, or next to a path that is a file."""
+    siblings = {path.parent / PLACEHOLDERS for path in paths if not path.is_dir()}
+    found = {path for path in watched(paths) if path.name == PLACEHOLDERS}
+    return sorted(found | {path for path in siblings if path.is_file()})
 
 
-def watched(places: Iterable[Path]) -> list[Path]:
-    """All files at these places that have a say in the rules."""
+def watched(paths: Iterable[Path]) -> list[Path]:
+    """All files at the paths that affect the rules."""
     found = set()
-    for place in places:
-        inside = _inside(place) if place.is_dir() else [place]
-        found |= {path for path in inside if path.suffix in (".yml", ".yaml")}
-    return sorted(path for path in found if not path.name.endswith(TESTS))
+    for path in paths:
+        candidates = _files_in(path) if path.is_dir() else [path]
+        found |= {file for file in candidates if file.suffix in (".yml", ".yaml")}
+    return sorted(file for file in found if not file.name.endswith(TESTS))
 
 
-def _inside(folder: Path) -> Iterator[Path]:
-    """The files of a folder. Those of a mounted ConfigMap are links into a folder named ``..data``,
-    which is not to be seen as a second set."""
+def _files_in(folder: Path) -> Iterator[Path]:
+    """The YAML files of a folder, at any depth.
+
+    The files of a mounted ConfigMap are links into a folder whose name begins with `..`. That
+    folder is skipped, because it has the same files again.
+    """
     for path in folder.rglob("*.y*ml"):
         if not any(part.startswith("..") for part in path.relative_to(folder).parts):
             yield path
 
 
 def read(paths: Iterable[Path], faults: list[RuleFault]) -> Iterator[Document]:
-    """The documents of rule files, in order. What cannot be read is added to ``faults``."""
+    """The documents of rule files, in order. Files that cannot be read are added to ``faults``."""
     for path in paths:
         try:
             with path.open(encoding="utf-8") as text:
@@ -94,5 +99,5 @@ def read(paths: Iterable[Path], faults: list[RuleFault]) -> Iterator[Document]:
 
 
 def content(node: yaml.Node) -> Any:
-    """What a document says, from what it is made of: parsed once, and by the parser in C."""
+    """The Python value of a YAML node."""
     return yaml.CSafeLoader("").construct_document(node)

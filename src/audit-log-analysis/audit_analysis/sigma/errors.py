@@ -1,4 +1,4 @@
-"""What can be wrong with rules, with its place."""
+"""Faults of rules, with their locations."""
 
 from pathlib import Path
 
@@ -8,22 +8,22 @@ from auditflow.errors import AuditFlowError
 
 
 class Unsupported(AuditFlowError):
-    """The rule says something that is valid Sigma and that this engine does not do."""
+    """The rule is valid Sigma but uses a feature that this engine does not support."""
 
 
 class RuleFault(Struct, frozen=True, order=True):
-    """One thing wrong with a rule file."""
+    """A fault of a rule file, with its path and line."""
 
     path: Path
     line: int
-    what: str
+    message: str
 
     def __str__(self) -> str:
-        return f"{self.path}:{self.line}: {self.what}"
+        return f"{self.path}:{self.line}: {self.message}"
 
 
 class RuleErrors(AuditFlowError):
-    """The rules cannot be used. Carries every fault that was found, not just the first."""
+    """The rules cannot be used. ``faults`` are all faults that were found."""
 
     def __init__(self, faults: list[RuleFault]) -> None:
         self.faults = sorted(faults)

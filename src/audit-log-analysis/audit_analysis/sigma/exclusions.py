@@ -1,4 +1,4 @@
-"""Exclusions: Sigma filters that take known good behaviour out of rules, for a time, by somebody.
+"""Exclusions: Sigma filters that remove known good behaviour from rules.
 
     title: Configuration management changes accounts
     id: ...
@@ -9,8 +9,8 @@
       condition: not selection
     auditflow: {owner: platform-team, reason: "CHG-1234: new sudo rules", expires: 2027-03-01}
 
-Owner, reason and expiry are required: an exclusion that nobody remembers is a hole. After its day
-it is no longer applied, so a forgotten one makes noise instead of silence.
+Owner, reason and expiry date are required, so that no exclusion is forgotten. An expired exclusion
+is not applied: the rule then reports the excluded behaviour again.
 """
 
 import datetime as dt
@@ -25,52 +25,52 @@ from audit_analysis.sigma.documents import Document
 from audit_analysis.sigma.errors import RuleFault
 
 _KEYS: Final = {"owner", "reason", "expires"}
-Parsed = SigmaRule | SigmaCorrelationRule | SigmaFilter
+ParsedRule = SigmaRule | SigmaCorrelationRule | SigmaFilter
 
 
 def apply(
-    read: list[tuple[Parsed, Document]], faults: list[RuleFault], *, today: dt.date
-) -> list[tuple[Parsed, Document]]:
-    """The rules with the exclusions in force worked into them. Their revisions change with them."""
-    in_force = []
-    for one, document in read:
-        if isinstance(one, SigmaFilter):
-            wrong = _fault(one)
-            if wrong:
-                faults.append(document.fault(wrong))
-            elif one.custom_attributes["auditflow"]["expires"] >= today:
-                in_force.append((one, document))
+    parsed: list[tuple[ParsedRule, Document]], faults: list[RuleFault], *, today: dt.date
+) -> list[tuple[ParsedRule, Document]]:
+    """Apply the active exclusions to the rules. The revisions of excluded rules change."""
+    active = []
+    for rule, document in parsed:
+        if isinstance(rule, SigmaFilter):
+            message = _fault(rule)
+            if message:
+                faults.append(document.fault(message))
+            elif rule.custom_attributes["auditflow"]["expires"] >= today:
+                active.append((rule, document))
     return [
-        _excluded(one, document, in_force, faults)
-        for one, document in read
-        if not isinstance(one, SigmaFilter)
+        _with_exclusions(rule, document, active, faults)
+        for rule, document in parsed
+        if not isinstance(rule, SigmaFilter)
     ]
 
 
-def _excluded(
+def _with_exclusions(
     rule: SigmaRule | SigmaCorrelationRule,
     document: Document,
-    in_force: list[tuple[SigmaFilter, Document]],
+    active: list[tuple[SigmaFilter, Document]],
     faults: list[RuleFault],
-) -> tuple[Parsed, Document]:
-    for exclusion, place in in_force:
-        if isinstance(rule, SigmaCorrelationRule):
-            break  # its rules have their own
+) -> tuple[ParsedRule, Document]:
+    if isinstance(rule, SigmaCorrelationRule):
+        return rule, document  # Exclusions apply to the rules that it refers to.
+    for exclusion, exclusion_document in active:
         before = list(rule.detection.condition)
         try:
             exclusion.apply_on_rule(rule)
         except SigmaError as error:
-            faults.append(place.fault(error))
+            faults.append(exclusion_document.fault(error))
             continue
         if rule.detection.condition != before:
-            document = document.with_(place.content)
+            document = document.with_(exclusion_document.content)
     return rule, document
 
 
 def _fault(exclusion: SigmaFilter) -> str | None:
-    said = exclusion.custom_attributes.get("auditflow")
-    if not isinstance(said, dict) or said.keys() != _KEYS:
-        return f"an exclusion has these keys under auditflow: {', '.join(sorted(_KEYS))}"
-    if not isinstance(said["expires"], dt.date):
-        return "auditflow.expires: must be a day (2027-03-01)"
+    options = exclusion.custom_attributes.get("auditflow")
+    if not isinstance(options, dict) or options.keys() != _KEYS:
+        return f"an exclusion requires these keys under auditflow: {', '.join(sorted(_KEYS))}"
+    if not isinstance(options["expires"], dt.date):
+        return "auditflow.expires: must be a date such as 2027-03-01"
     return None

@@ -1,8 +1,8 @@
-"""What a field of a rule is in an event.
+"""Reads the fields of an event that rules refer to.
 
-An event that carries its source's ``record`` has that record's fields, by dotted names, as public
-rules for the source write them; besides, every event has its own fields by their own names, and
-those of ``details`` by theirs. ``TargetFilename`` is Sigma's name for the path of a file.
+If an event has its source's ``record``, the fields of the record come first, by dotted names as in
+public rules. Then come the event's own fields, and then the fields of ``details``.
+``TargetFilename`` is Sigma's name for the path of a file.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -16,9 +16,9 @@ from audit_analysis.sigma import paths
 from audit_analysis.sigma.verdict_cache import Key
 from auditflow.contract.event import Event
 
-#: A value that a rule can be about.
+#: A value that a rule can test.
 Scalar = str | int | float | bool | None
-#: The values of a field: none when the event has no such field, several when it is a list.
+#: The values of a field: empty if the event has no such field, several if it is a list.
 Values = tuple[Scalar, ...]
 
 _decode = msgspec.json.Decoder().decode
@@ -37,14 +37,14 @@ _NATIVE: Final[dict[str, Callable[[Event], Scalar]]] = {
 }
 
 
-#: The fields that are nothing but an attribute of every event, which is text or None.
+#: The fields that are an attribute of every event with text or None.
 _PLAIN: Final = frozenset(
     {"event_id", "event_type", "source_service", "server_hostname", "user_id", "action_result"}
 )
 
 
 class View:
-    """An event as rules see it. Each field is looked up once, however many rules ask."""
+    """An event with cached lookups of its fields."""
 
     __slots__ = ("_cache", "_lower", "_record", "event")
 
@@ -55,36 +55,36 @@ class View:
         self._lower: dict[str, tuple[str, ...]] = {}
 
     def values(self, field: str) -> Values:
-        """The values of a field; empty when the event does not have it."""
+        """The values of a field; empty if the event does not have it."""
         known = self._cache.get(field)
         if known is None:
             known = self._cache[field] = self._find(field)
         return known
 
     def key(self, field: str) -> Key:
-        """What tells the values of a field from others: equal keys are the same values."""
+        """A cache key for the values of a field: equal keys mean equal values."""
         values = self.values(field)
-        for one in values:
-            if one.__class__ is not str and one is not None:
-                # 1, 1.0 and true are equal to Python, and not to rules.
-                return tuple([(one.__class__, repr(one)) for one in values])
+        for value in values:
+            if value.__class__ is not str and value is not None:
+                # Python treats 1, 1.0 and true as equal; rules do not.
+                return tuple([(each.__class__, repr(each)) for each in values])
         return values
 
     def lowered(self, field: str) -> tuple[str, ...]:
-        """The values of a field as text in lower case, since Sigma's strings ignore case."""
+        """The values of a field as text in lower case, because Sigma's strings ignore case."""
         known = self._lower.get(field)
         if known is None:
             values = self.values(field)
-            if len(values) == 1 and isinstance(values[0], str):  # as nearly all are
+            if len(values) == 1 and isinstance(values[0], str):  # The most frequent case.
                 known = (values[0].lower(),)
             else:
                 texts = [text(value) for value in values]
-                known = tuple(one.lower() for one in texts if one is not None)
+                known = tuple(found.lower() for found in texts if found is not None)
             self._lower[field] = known
         return known
 
     def has(self, field: str) -> bool:
-        """Whether the event has a field, whatever it holds: nothing, an empty list, an object."""
+        """Whether the event has a field, even if the field is null, an empty list or an object."""
         if self.values(field):
             return True
         return _has(self._fields(), field) or _has(
@@ -92,7 +92,7 @@ class View:
         )
 
     def everything(self) -> Iterator[str]:
-        """All texts in the event, in lower case: what Sigma's keywords search."""
+        """All texts of the event in lower case, which Sigma's keywords search."""
         for value in _leaves(msgspec.to_builtins(self.event, builtin_types=(Raw,))):
             if (found := text(value)) is not None:
                 yield found.lower()
@@ -104,25 +104,25 @@ class View:
         event = self.event
         if event.record is not UNSET:
             record = self._fields()
-            one = record.get(field) if record.__class__ is dict else None
-            if one.__class__ is str:  # as nearly all are
-                return (one,)
+            value = record.get(field) if record.__class__ is dict else None
+            if value.__class__ is str:  # The most frequent case.
+                return (value,)
             if found := tuple(_dig(record, field)):
                 return found
         native = _NATIVE.get(field)
         if native is not None:
-            value = native(event)
-            return () if value is None else (value,)
+            own = native(event)
+            return () if own is None else (own,)
         if field == "TargetFilename":
             return paths.of_event(event)
         details = event.details
         if not details:
             return ()
         name = field.removeprefix("details.")
-        one = details.get(name, UNSET)
-        if one.__class__ is str:
-            return (one,)
-        return () if one is UNSET and "." not in name else tuple(_dig(details, name))
+        detail = details.get(name, UNSET)
+        if detail.__class__ is str:
+            return (detail,)
+        return () if detail is UNSET and "." not in name else tuple(_dig(details, name))
 
     def _fields(self) -> Any:
         if self._record is UNSET:
@@ -132,15 +132,15 @@ class View:
 
 
 def plain(fields: Sequence[str]) -> Callable[[Event], Any] | None:
-    """The quickest way to some fields of events without a record; None when there is none.
+    """A fast reader of some fields of events without a record; None if a field is not plain.
 
-    It gives what ``View.values`` would, bare: a text or None, of several fields a tuple of them.
+    The reader returns a text or None for one field, and a tuple of these for several fields.
     """
     return attrgetter(*fields) if fields and _PLAIN.issuperset(fields) else None
 
 
 def text(value: object) -> str | None:
-    """A value as Sigma compares it with a string: numbers as they are written, truth as a word."""
+    """The text that Sigma compares with a string; None for null, objects and lists."""
     if isinstance(value, str):
         return value
     if isinstance(value, bool):
@@ -151,7 +151,7 @@ def text(value: object) -> str | None:
 
 
 def _dig(node: Any, field: str) -> Iterator[Scalar]:
-    """The values under a dotted name, through lists, also where a key itself has dots."""
+    """The values under a dotted name. Lists are searched, and keys may contain dots."""
     if isinstance(node, list):
         for element in node:
             yield from _dig(element, field)
@@ -168,7 +168,7 @@ def _dig(node: Any, field: str) -> Iterator[Scalar]:
 
 
 def _has(node: Any, field: str) -> bool:
-    """Whether there is something under a dotted name, found as ``_dig`` finds it."""
+    """Whether a dotted name exists; the search is that of ``_dig``."""
     if isinstance(node, list):
         return any(_has(element, field) for element in node)
     if not isinstance(node, dict):

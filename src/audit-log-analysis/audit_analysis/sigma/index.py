@@ -1,8 +1,8 @@
-"""Which of many rules an event could match, found by its values instead of by asking each rule.
+"""Finds the rules that an event could match by the event's values, without evaluating each rule.
 
-For each field that rules require something of, whole values are looked up in a dictionary, and
-pieces of text by one pass of Aho-Corasick over the value, however many rules there are. What a
-value leads to is remembered, since the values of logs repeat.
+For each field with requirements, complete values are looked up in a dictionary, and substrings are
+found by one Aho-Corasick pass over the value, for any number of rules. Results are cached by value,
+because values in logs repeat.
 """
 
 from collections import Counter, defaultdict
@@ -15,60 +15,64 @@ from msgspec import UNSET
 from audit_analysis.sigma.fields import View, plain, text
 from audit_analysis.sigma.prefilter import Requirement
 
-#: The numbers of those whose requirement one of an event's values fulfils, for each such value.
-Found = tuple[frozenset[int], ...]
+#: For each value of an event that fulfils requirements: the numbers of the entries.
+Fulfilled = tuple[frozenset[int], ...]
 
-#: Values remembered for each field, and the longest that is worth it.
-_REMEMBERED: Final = 20_000
-_LONGEST: Final = 1024
+#: Maximum number of cached values for each field, and their maximum length.
+_MAX_CACHED: Final = 20_000
+_MAX_LENGTH: Final = 1024
 
 
 class _FieldIndex:
-    """The rules that require something of one field, by their numbers."""
+    """The requirements on one field, by the numbers of their entries."""
 
     def __init__(self, requirements: Mapping[int, Requirement]) -> None:
         equal: defaultdict[str, set[int]] = defaultdict(set)
         contain: defaultdict[str, set[int]] = defaultdict(set)
-        for number, one in requirements.items():
-            for value in one.equal:
+        for number, requirement in requirements.items():
+            for value in requirement.equal:
                 equal[value].add(number)
-            for piece in one.contain:
-                contain[piece].add(number)
+            for substring in requirement.contain:
+                contain[substring].add(number)
         self._equal = {value: frozenset(numbers) for value, numbers in equal.items()}
-        self._pieces = [frozenset(numbers) for numbers in contain.values()]
+        self._substrings = [frozenset(numbers) for numbers in contain.values()]
         self._automaton = AhoCorasick(list(contain)) if contain else None
-        self._known: dict[str, frozenset[int]] = {}
+        self._cache: dict[str, frozenset[int]] = {}
 
     def find(self, value: str) -> frozenset[int]:
-        """The rules whose requirement a value fulfils."""
-        known = self._known.get(value)
-        if known is None:
-            known = self._look_up(value.lower())
-            if len(value) <= _LONGEST:
-                if len(self._known) >= _REMEMBERED:
-                    self._known.clear()
-                self._known[value] = known
-        return known
+        """The numbers of the entries whose requirement a value fulfils."""
+        numbers = self._cache.get(value)
+        if numbers is None:
+            numbers = self._look_up(value.lower())
+            if len(value) <= _MAX_LENGTH:
+                if len(self._cache) >= _MAX_CACHED:
+                    self._cache.clear()
+                self._cache[value] = numbers
+        return numbers
 
     def _look_up(self, value: str) -> frozenset[int]:
-        found = self._equal.get(value, frozenset())
+        numbers = self._equal.get(value, frozenset())
         if self._automaton is not None:
-            hits = self._automaton.find_matches_as_indexes(value, overlapping=True)
-            if hits:
-                found = found.union(*(self._pieces[piece] for piece, _, _ in hits))
-        return found
+            # Overlapping matches: "shadow" must be found inside of "/etc/shadow" too.
+            matches = self._automaton.find_matches_as_indexes(value, overlapping=True)
+            if matches:
+                numbers = numbers.union(*(self._substrings[index] for index, _, _ in matches))
+        return numbers
 
 
 class Index:
-    """Things with requirements, by their numbers, to be found by events.
+    """Finds entries by their requirements. An entry is identified by its number.
 
-    Of several requirements of a thing the one that the fewest others share is asked: "the result is
-    SUCCESS" tells nothing where a command's name tells all.
+    If an entry has several requirements, the index uses the one with the rarest values: "the result
+    is SUCCESS" excludes few rules, the name of a command excludes nearly all.
     """
 
     def __init__(self, entries: Sequence[Sequence[Requirement]]) -> None:
         shared = Counter(
-            value for requirements in entries for one in requirements for value in _values(one)
+            value
+            for requirements in entries
+            for requirement in requirements
+            for value in _values(requirement)
         )
         always = set()
         by_field: defaultdict[str, dict[int, Requirement]] = defaultdict(dict)
@@ -76,35 +80,39 @@ class Index:
             if requirements:
                 rarest = min(
                     requirements,
-                    key=lambda one: (max(shared[value] for value in _values(one)), one.cost),
+                    key=lambda requirement: (
+                        max(shared[value] for value in _values(requirement)),
+                        requirement.cost,
+                    ),
                 )
                 by_field[rarest.field][number] = rarest
             else:
                 always.add(number)
         self._always = frozenset(always)
         self._fields = [
-            (field, plain((field,)), _FieldIndex(of_it)) for field, of_it in by_field.items()
+            (field, plain((field,)), _FieldIndex(requirements))
+            for field, requirements in by_field.items()
         ]
 
-    def found(self, view: View) -> Found:
-        """What the event fulfils, as ``candidates`` takes it. The same is equal."""
-        found: Found = ()
+    def fulfilled(self, view: View) -> Fulfilled:
+        """The requirements that an event fulfils. Equal for events with the same candidates."""
+        fulfilled: Fulfilled = ()
         native = view.event if view.event.record is UNSET else None
         for field, attribute, index in self._fields:
             if attribute is not None and native is not None:
                 name = attribute(native)
-                if name is not None and (more := index.find(name)):
-                    found = (*found, more)
+                if name is not None and (numbers := index.find(name)):
+                    fulfilled = (*fulfilled, numbers)
                 continue
             for value in view.values(field):
                 name = value if value.__class__ is str else text(value)
-                if name is not None and (more := index.find(name)):
-                    found = (*found, more)
-        return found
+                if name is not None and (numbers := index.find(name)):
+                    fulfilled = (*fulfilled, numbers)
+        return fulfilled
 
-    def candidates(self, found: Found) -> list[int]:
-        """All whose requirement is fulfilled and all without one, in order."""
-        return sorted(self._always.union(*found))
+    def candidates(self, fulfilled: Fulfilled) -> list[int]:
+        """The entries with a fulfilled requirement and the entries without one, in order."""
+        return sorted(self._always.union(*fulfilled))
 
 
 def _values(requirement: Requirement) -> list[tuple[str, str]]:

@@ -1,4 +1,4 @@
-"""Rule files into a rule set, or into every fault that they have, each at its place."""
+"""Loads rule files into a rule set, and collects every fault with its location."""
 
 import datetime as dt
 from collections import defaultdict
@@ -14,82 +14,91 @@ from sigma.filters import SigmaFilter
 from sigma.modifiers import SigmaWideModifier, modifier_mapping
 from sigma.rule import SigmaRule
 
-from audit_analysis.sigma import build, correlation_graph, documents, exclusions, placeholders
+from audit_analysis.sigma import (
+    build_correlation,
+    build_rule,
+    correlation_graph,
+    documents,
+    exclusions,
+    placeholders,
+)
 from audit_analysis.sigma import compile as compiler
 from audit_analysis.sigma.documents import Document
 from audit_analysis.sigma.errors import RuleErrors, RuleFault, Unsupported
-from audit_analysis.sigma.rule import Detector, Link, Rule, RuleSet, Watch
+from audit_analysis.sigma.rule import Detector, Link, Rule, RuleSet, RuleWatchdog
 
-# The specification's name for what pySigma knows as `wide` only.
+# pySigma only knows `wide`, which the specification also calls `utf16le`.
 modifier_mapping.setdefault("utf16le", SigmaWideModifier)
 
-#: What pySigma raises where a file has a truth value or a number for a text.
-_NOT_SIGMA = (TypeError, AttributeError, KeyError)
+#: What pySigma raises if a file has a value of a wrong type.
+_WRONG_TYPE = (TypeError, AttributeError, KeyError)
 
-Parsed = SigmaRule | SigmaCorrelationRule | SigmaFilter
-#: What was read, with where it stands.
-_Read = list[tuple[Parsed, Document]]
+ParsedRule = SigmaRule | SigmaCorrelationRule | SigmaFilter
+#: Parsed rules with the documents that they come from.
+_ParsedDocuments = list[tuple[ParsedRule, Document]]
 
 
 def load(
-    places: Iterable[Path],
+    paths: Iterable[Path],
     *,
     lateness: int,
     foreign: Iterable[Path] = (),
     off: Collection[str] = (),
     today: dt.date | None = None,
-    watch: Watch | None = None,
+    watchdog: RuleWatchdog | None = None,
 ) -> RuleSet:
-    """Read and compile all rules. ``lateness`` (ms) is how late an event may come to a window.
+    """Read and compile all rules. ``lateness`` is the maximum delay of an event (ms).
 
-    Rules whose ids are in ``off`` are left out, with the correlations that rest on them.
-    ``watch`` is told of those that are slow.
-
-    A fault in ``places`` refuses everything, for these rules are ours to mend. A rule of
-    ``foreign`` places that cannot be used is left out, and told in ``RuleSet.refused``.
+    Rules whose ids are in ``off`` are skipped, and so are the correlations that depend on them.
+    Rules of ``foreign`` paths with faults are skipped; the faults are in ``RuleSet.refused``.
 
     Raises:
-        RuleErrors: every fault of our own files.
+        RuleErrors: all faults of the files in ``paths``.
     """
     faults: list[RuleFault] = []
-    places, foreign = tuple(places), tuple(foreign)
-    own = documents.files(places)
+    paths, foreign = tuple(paths), tuple(foreign)
+    own = documents.files(paths)
     others = [path for path in documents.files(foreign) if path not in own]
-    read = _once_each(_read(own, faults) + _read(others, faults), faults)
-    read = exclusions.apply(read, faults, today=today or dt.datetime.now(dt.UTC).date())
+    parsed = _unique(_parse_files(own, faults) + _parse_files(others, faults), faults)
+    parsed = exclusions.apply(parsed, faults, today=today or dt.datetime.now(dt.UTC).date())
     known = placeholders.read(
-        dict.fromkeys(documents.placeholder_files([*places, *foreign])), faults
+        dict.fromkeys(documents.placeholder_files([*paths, *foreign])), faults
     )
-    read = placeholders.apply(read, known, faults)
-    detectors, links = _build_all(read, lateness, faults)
+    parsed = placeholders.apply(parsed, known, faults)
+    detectors, links = _build_all(parsed, lateness, faults)
     if off:
-        dropped = correlation_graph.resting_on(off, [one for one, _ in read])
-        detectors = [one for one in detectors if one.rule.ref.id not in dropped]
+        dropped = correlation_graph.with_dependents(off, [rule for rule, _ in parsed])
+        detectors = [detector for detector in detectors if detector.rule.ref.id not in dropped]
         links = {
-            below: [link for link in above if link.rule.ref.id not in dropped]
-            for below, above in links.items()
+            inner: [link for link in outer if link.rule.ref.id not in dropped]
+            for inner, outer in links.items()
         }
-    own += documents.placeholder_files(places)
-    ours = [fault for fault in faults if fault.path in own]
-    if ours:
-        raise RuleErrors(ours)
-    return RuleSet(detectors, links=links, refused=faults, watch=watch)
+    own += documents.placeholder_files(paths)
+    own_faults = [fault for fault in faults if fault.path in own]
+    if own_faults:
+        raise RuleErrors(own_faults)
+    return RuleSet(detectors, links=links, refused=faults, watchdog=watchdog)
 
 
-def _read(paths: Iterable[Path], faults: list[RuleFault]) -> _Read:
-    found: _Read = []
-    for _, of_file in groupby(documents.read(paths, faults), key=lambda document: document.path):
-        in_file = list(of_file)
-        if any(isinstance(one.content, dict) and "action" in one.content for one in in_file):
-            # A collection: its documents complete each other, so they are read together.
-            found += [(one, in_file[0]) for one in _parse(in_file, faults)]
+def _parse_files(paths: Iterable[Path], faults: list[RuleFault]) -> _ParsedDocuments:
+    found: _ParsedDocuments = []
+    for _, documents_of_file in groupby(
+        documents.read(paths, faults), key=lambda document: document.path
+    ):
+        in_file = list(documents_of_file)
+        if any(
+            isinstance(document.content, dict) and "action" in document.content
+            for document in in_file
+        ):
+            # The documents of a collection complete each other, so they are parsed together.
+            found += [(rule, in_file[0]) for rule in _parse(in_file, faults)]
             continue
         for document in in_file:
-            found += [(one, document) for one in _parse([document], faults)]
+            found += [(rule, document) for rule in _parse([document], faults)]
     return found
 
 
-def _parse(together: list[Document], faults: list[RuleFault]) -> list[Parsed]:
+def _parse(together: list[Document], faults: list[RuleFault]) -> list[ParsedRule]:
     first = together[0]
     if not all(isinstance(document.content, dict) for document in together):
         faults.append(first.fault("a rule is a mapping of keys to values"))
@@ -105,7 +114,7 @@ def _parse(together: list[Document], faults: list[RuleFault]) -> list[Parsed]:
     except SigmaError as error:
         faults.append(first.fault(error))
         return []
-    except _NOT_SIGMA as error:
+    except _WRONG_TYPE as error:
         faults.append(first.fault(f"not a Sigma rule: {error}"))
         return []
     faults += [first.fault(error) for error in collection.errors]
@@ -113,84 +122,93 @@ def _parse(together: list[Document], faults: list[RuleFault]) -> list[Parsed]:
 
 
 def _build_all(
-    read: _Read, lateness: int, faults: list[RuleFault]
+    parsed: _ParsedDocuments, lateness: int, faults: list[RuleFault]
 ) -> tuple[list[Detector], dict[str, list[Link]]]:
-    """The ways from events to rules, and from rules to the rules that correlate them."""
-    rules = [one for one, _ in read if not isinstance(one, SigmaFilter)]
+    """The detectors of all rules, and the links between rules by the id of the inner rule."""
+    rules = [rule for rule, _ in parsed if not isinstance(rule, SigmaFilter)]
     collection = SigmaCollection(list(rules), resolve_references=False)
     # Correlations first: resolving their references marks the rules that only feed them.
-    detectors, links = _correlations(read, collection, lateness, faults)
-    for one, document in read:
-        with _told(document, faults):
-            if isinstance(one, SigmaRule) and one._output:
-                detectors.append(build.single(one, revision=document.revision, lateness=lateness))
-            elif isinstance(one, SigmaRule):
-                compiler.rule(one)  # it only feeds a correlation; its faults are told here
+    detectors, links = _build_correlations(parsed, collection, lateness, faults)
+    for rule, document in parsed:
+        with _collect_faults(document, faults):
+            if isinstance(rule, SigmaRule) and rule._output:
+                detectors.append(
+                    build_rule.detector(rule, revision=document.revision, lateness=lateness)
+                )
+            elif isinstance(rule, SigmaRule):
+                compiler.rule(rule)  # It only feeds a correlation. This reports its faults.
     return detectors, links
 
 
-def _correlations(
-    read: _Read, collection: SigmaCollection, lateness: int, faults: list[RuleFault]
+def _build_correlations(
+    parsed: _ParsedDocuments,
+    collection: SigmaCollection,
+    lateness: int,
+    faults: list[RuleFault],
 ) -> tuple[list[Detector], dict[str, list[Link]]]:
     found: dict[str, tuple[SigmaCorrelationRule, Document]] = {}
-    for one, document in read:
-        if isinstance(one, SigmaCorrelationRule):
-            with _told(document, faults):
-                one.resolve_rule_references(collection)
-                found[str(one.id)] = one, document
+    for rule, document in parsed:
+        if isinstance(rule, SigmaCorrelationRule):
+            with _collect_faults(document, faults):
+                rule.resolve_rule_references(collection)
+                found[str(rule.id)] = rule, document
     detectors: list[Detector] = []
     links: defaultdict[str, list[Link]] = defaultdict(list)
     built: dict[str, Rule] = {}
-    rests_on = {name: correlation_graph.below(one) for name, (one, _) in found.items()}
-    feeding = {below for names in rests_on.values() for below in names}
-    for name in correlation_graph.in_order(rests_on):
-        one, document = found[name]
-        with _told(document, faults):
-            for below in rests_on[name]:
-                if below not in built:
+    dependencies = {
+        rule_id: correlation_graph.inner_correlations(rule) for rule_id, (rule, _) in found.items()
+    }
+    feeding = {inner for inner_ids in dependencies.values() for inner in inner_ids}
+    for rule_id in correlation_graph.topological_order(dependencies):
+        rule, document = found[rule_id]
+        with _collect_faults(document, faults):
+            for inner in dependencies[rule_id]:
+                if inner not in built:
                     raise ValueError(
-                        f"it rests on the correlation {below}, which cannot be used "
-                        "or rests on this one"
+                        f"it depends on the correlation {inner}, which has a fault "
+                        "or depends on this one"
                     )
-            made = build.correlation(
-                one,
+            correlation = build_correlation.correlation(
+                rule,
                 revision=document.revision,
                 lateness=lateness,
-                below=built,
-                feeds=name in feeding,
+                inner=built,
+                feeds=rule_id in feeding,
             )
-            built[name] = made.rule
-            detectors += made.detectors
-            for below, link in made.links:
-                links[below].append(link)
+            built[rule_id] = correlation.rule
+            detectors += correlation.detectors
+            for inner, link in correlation.links:
+                links[inner].append(link)
     return detectors, dict(links)
 
 
 @contextmanager
-def _told(document: Document, faults: list[RuleFault]) -> Iterator[None]:
-    """What is wrong within is a fault of the document."""
+def _collect_faults(document: Document, faults: list[RuleFault]) -> Iterator[None]:
+    """Add errors that the block raises to ``faults``, with the location of the document."""
     try:
         yield
     except Unsupported as error:
         faults.append(document.fault(f"not supported: {error}"))
     except ValueError as error:
         faults.append(document.fault(error))
-    except _NOT_SIGMA as error:
+    except _WRONG_TYPE as error:
         faults.append(document.fault(f"not a Sigma rule: {error}"))
 
 
-def _once_each(read: _Read, faults: list[RuleFault]) -> _Read:
-    """Without the rules that have no id, or one that was used before."""
+def _unique(parsed: _ParsedDocuments, faults: list[RuleFault]) -> _ParsedDocuments:
+    """The rules without those that have no id or the id of an earlier rule."""
     first: dict[str, Document] = {}
-    kept: _Read = []
-    for one, document in read:
-        identifier = str(one.id)
-        if one.id is None:
-            faults.append(document.fault("a rule needs an id (a UUID): findings are named by it"))
-        elif identifier in first:
-            place = f"{first[identifier].path}:{first[identifier].line}"
-            faults.append(document.fault(f"the id {identifier} is already used at {place}"))
+    kept: _ParsedDocuments = []
+    for rule, document in parsed:
+        rule_id = str(rule.id)
+        if rule.id is None:
+            faults.append(
+                document.fault("a rule needs an id (a UUID): its findings are identified by it")
+            )
+        elif rule_id in first:
+            location = f"{first[rule_id].path}:{first[rule_id].line}"
+            faults.append(document.fault(f"the id {rule_id} is already used at {location}"))
         else:
-            first[identifier] = document
-            kept.append((one, document))
+            first[rule_id] = document
+            kept.append((rule, document))
     return kept

@@ -1,7 +1,7 @@
-"""Which rules an event meets: its log source, in Sigma's terms.
+"""Decides which rules apply to an event, by the event's log source in Sigma's terms.
 
-Events of an adapter say it themselves. AuditFlow's own events are of the product ``auditflow``, and
-the table beside this module gives their category.
+Adapters set the log source of their events. AuditFlow's own events have the product ``auditflow``,
+and their category comes from logsources.yaml.
 """
 
 from collections.abc import Mapping
@@ -17,14 +17,14 @@ _OWN = "auditflow"
 
 def of_event(event: Event) -> LogSource:
     """The log source of an event."""
-    said = event.logsource
-    if said is not None and said.product != _OWN and said != LogSource():
-        return said
+    source = event.logsource
+    if source is not None and source.product != _OWN and source != LogSource():
+        return source
     return _native(event.event_type)
 
 
-def concerns(rule: LogSource, event: LogSource) -> bool:
-    """Whether a rule for ``rule`` looks at events of ``event``: all that it names is the same."""
+def applies(rule: LogSource, event: LogSource) -> bool:
+    """Whether a rule applies to an event: all parts that the rule names are equal."""
     return (
         (rule.product is None or rule.product == event.product)
         and (rule.service is None or rule.service == event.service)
@@ -34,7 +34,7 @@ def concerns(rule: LogSource, event: LogSource) -> bool:
 
 @cache
 def categories() -> Mapping[str, str]:
-    """The category of each of AuditFlow's own event types (logsources.yaml)."""
+    """The category of each of AuditFlow's own event types, from logsources.yaml."""
     table = yaml.safe_load((files("audit_analysis.sigma") / "logsources.yaml").read_text("utf-8"))
     return {
         event_type: category

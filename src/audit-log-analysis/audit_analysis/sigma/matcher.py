@@ -1,4 +1,4 @@
-"""The rules that an event matches: found by an index, asked once, and remembered by value."""
+"""Finds the rules that an event matches: candidates from an index, results from a cache."""
 
 import itertools
 from collections.abc import Callable, Iterable, Sequence
@@ -10,132 +10,134 @@ from msgspec import UNSET, Struct
 
 from audit_analysis.sigma import fields
 from audit_analysis.sigma.fields import View
-from audit_analysis.sigma.index import Found, Index
+from audit_analysis.sigma.index import Fulfilled, Index
 from audit_analysis.sigma.prefilter import Requirement
 from audit_analysis.sigma.values import Predicate
-from audit_analysis.sigma.verdict_cache import Key, Memory
+from audit_analysis.sigma.verdict_cache import Key, VerdictCache
 from auditflow.contract.event import Event
 
 T = TypeVar("T")
 
-#: Combinations of requirements of which it is remembered what to ask.
-_PLANS: Final = 20_000
-#: Names of plans: never that of one that was forgotten, for its answers may be known still.
-_numbers: Final = itertools.count()
+#: Maximum number of plans that a matcher keeps.
+_MAX_PLANS: Final = 20_000
+#: Plan numbers. A number is never used again, because the cache may still hold results for it.
+_plan_numbers: Final = itertools.count()
 
 
-class Question(Struct, Generic[T], frozen=True):
-    """Whether an event is what ``thing`` describes.
+class Entry(Struct, Generic[T], frozen=True):
+    """A predicate over events, and the ``target`` that an event matches if the predicate holds.
 
-    Each of ``requirements`` must hold for ``matches`` to be worth asking. ``reads`` are the fields
-    on which the answer depends; None: on anything.
+    All ``requirements`` are necessary conditions of ``matches``. ``dependencies`` are the fields
+    that the result depends on; None means the whole event.
     """
 
-    thing: T
+    target: T
     matches: Predicate
     requirements: tuple[Requirement, ...] = ()
-    reads: frozenset[str] | None = None
+    dependencies: frozenset[str] | None = None
 
 
 class _Plan(Struct, frozen=True, gc=False):
-    """What to ask of an event that fulfils some requirements: questions by their numbers.
+    """The entries to evaluate for an event that fulfils certain requirements, by their numbers.
 
-    What becomes of the ``keyed`` ones depends on the fields of ``reads`` and on nothing else. Of
-    these ``plain`` gives the first ones of an event without a record, and ``rest`` are the others.
+    The results of the ``cacheable`` entries depend only on ``dependencies``. ``plain`` reads the
+    first of these fields from an event without a record; ``other_dependencies`` are the remaining
+    ones. The ``uncacheable`` entries depend on the whole event.
     """
 
     number: int
-    keyed: tuple[int, ...]
-    reads: tuple[str, ...]
+    cacheable: tuple[int, ...]
+    dependencies: tuple[str, ...]
     plain: Callable[[Event], Any] | None
-    rest: tuple[str, ...]
-    others: tuple[int, ...]
+    other_dependencies: tuple[str, ...]
+    uncacheable: tuple[int, ...]
 
 
 class Matcher(Generic[T]):
-    """Answers many questions about an event at once. The order of the questions is kept.
+    """Evaluates many predicates for an event. Results have the order of the entries.
 
-    Answers are kept in ``memory``, which other matchers may share. When the questions about an
-    event took longer than ``bound`` (seconds), ``slow`` is told of each that does so by itself.
+    Several matchers may share ``cache``. If the evaluation for one event takes longer than
+    ``limit`` (seconds), ``on_slow`` is called for each entry that takes that long alone.
     """
 
     def __init__(
         self,
-        questions: Iterable[Question[T]],
+        entries: Iterable[Entry[T]],
         *,
-        memory: Memory[tuple[int, ...]],
-        bound: float = inf,
-        slow: Callable[[T, float], None] = lambda thing, seconds: None,
+        cache: VerdictCache[tuple[int, ...]],
+        limit: float = inf,
+        on_slow: Callable[[T, float], None] = lambda target, seconds: None,
     ) -> None:
-        self._questions = tuple(questions)
-        self._index = Index([one.requirements for one in self._questions])
-        self._plans: dict[Found, _Plan] = {}
-        self._memory = memory
-        self._bound = bound
-        self._slow = slow
+        self._entries = tuple(entries)
+        self._index = Index([entry.requirements for entry in self._entries])
+        self._plans: dict[Fulfilled, _Plan] = {}
+        self._cache = cache
+        self._limit = limit
+        self._on_slow = on_slow
 
     def match(self, view: View) -> Sequence[T]:
-        """All things that describe the event."""
-        found = self._index.found(view)
-        plan = self._plans.get(found)
+        """The targets of all entries that match an event."""
+        fulfilled = self._index.fulfilled(view)
+        plan = self._plans.get(fulfilled)
         if plan is None:
-            plan = self._plan(found)
-        numbers = self._keyed(plan, view) if plan.keyed else ()
-        if plan.others:
-            numbers = tuple(sorted((*numbers, *self._asked(plan.others, view))))
-        return [self._questions[number].thing for number in numbers] if numbers else ()
+            plan = self._add_plan(fulfilled)
+        numbers = self._cached(plan, view) if plan.cacheable else ()
+        if plan.uncacheable:
+            numbers = tuple(sorted((*numbers, *self._evaluate(plan.uncacheable, view))))
+        return [self._entries[number].target for number in numbers] if numbers else ()
 
-    def _keyed(self, plan: _Plan, view: View) -> tuple[int, ...]:
-        # The two ways give keys that differ in length, or in what stands behind the number.
+    def _cached(self, plan: _Plan, view: View) -> tuple[int, ...]:
+        # The two kinds of keys differ in their length, or in the type of their second part.
         if plan.plain is None or view.event.record is not UNSET:
-            key: Key = (plan.number, *[view.key(field) for field in plan.reads])
-        elif plan.rest:
-            key = (plan.number, plan.plain(view.event), *[view.key(field) for field in plan.rest])
+            key: Key = (plan.number, *[view.key(field) for field in plan.dependencies])
+        elif plan.other_dependencies:
+            others = [view.key(field) for field in plan.other_dependencies]
+            key = (plan.number, plan.plain(view.event), *others)
         else:
             key = (plan.number, plan.plain(view.event))
-        known = self._memory.recall(key)
-        if known is None:
-            known = self._asked(plan.keyed, view)
-            self._memory.keep(key, known)
-        return known
+        numbers = self._cache.get(key)
+        if numbers is None:
+            numbers = self._evaluate(plan.cacheable, view)
+            self._cache.put(key, numbers)
+        return numbers
 
-    def _asked(self, numbers: Iterable[int], view: View) -> tuple[int, ...]:
-        questions, began = self._questions, perf_counter()
-        yes = tuple([number for number in numbers if questions[number].matches(view)])
-        if perf_counter() - began > self._bound:
-            self._time(numbers, view)
-        return yes
+    def _evaluate(self, numbers: Iterable[int], view: View) -> tuple[int, ...]:
+        entries, started = self._entries, perf_counter()
+        matching = tuple([number for number in numbers if entries[number].matches(view)])
+        if perf_counter() - started > self._limit:
+            self._find_slow(numbers, view)
+        return matching
 
-    def _time(self, numbers: Iterable[int], view: View) -> None:
-        """Ask again, each alone and by the clock of this thread: others may have had the core."""
+    def _find_slow(self, numbers: Iterable[int], view: View) -> None:
+        """Evaluate each entry alone, and measure the CPU time of this thread only."""
         for number in numbers:
-            question, began = self._questions[number], thread_time()
-            question.matches(view)
-            if (seconds := thread_time() - began) > self._bound:
-                self._slow(question.thing, seconds)
+            entry, started = self._entries[number], thread_time()
+            entry.matches(view)
+            if (seconds := thread_time() - started) > self._limit:
+                self._on_slow(entry.target, seconds)
 
-    def _plan(self, found: Found) -> _Plan:
-        keyed: list[int] = []
-        others: list[int] = []
-        reads: set[str] = set()
-        for number in self._index.candidates(found):
-            read = self._questions[number].reads
-            if read is None:
-                others.append(number)
+    def _add_plan(self, fulfilled: Fulfilled) -> _Plan:
+        cacheable: list[int] = []
+        uncacheable: list[int] = []
+        dependencies: set[str] = set()
+        for number in self._index.candidates(fulfilled):
+            needed = self._entries[number].dependencies
+            if needed is None:
+                uncacheable.append(number)
             else:
-                keyed.append(number)
-                reads |= read
-        first = [field for field in sorted(reads) if fields.plain([field])]
-        rest = tuple(sorted(reads.difference(first)))
+                cacheable.append(number)
+                dependencies |= needed
+        plain = [field for field in sorted(dependencies) if fields.plain([field])]
+        others = tuple(sorted(dependencies.difference(plain)))
         plan = _Plan(
-            number=next(_numbers),
-            keyed=tuple(keyed),
-            reads=(*first, *rest),
-            plain=fields.plain(first),
-            rest=rest,
-            others=tuple(others),
+            number=next(_plan_numbers),
+            cacheable=tuple(cacheable),
+            dependencies=(*plain, *others),
+            plain=fields.plain(plain),
+            other_dependencies=others,
+            uncacheable=tuple(uncacheable),
         )
-        if len(self._plans) >= _PLANS:
+        if len(self._plans) >= _MAX_PLANS:
             self._plans.clear()
-        self._plans[found] = plan
+        self._plans[fulfilled] = plan
         return plan

@@ -1,14 +1,14 @@
-"""What stands for %name% in a rule that says ``|expand``: lists that differ from place to place.
+"""Replaces placeholders (%name%) in rules with the modifier ``expand`` by site-specific values.
 
-A file called ``placeholders.yml`` in any folder of rules (or in a ConfigMap that is mounted as one)
-says it, for all rules of all folders:
+A file ``placeholders.yml`` in any folder of rules, or in a ConfigMap that is mounted as one,
+defines the values for all rules of all folders:
 
     domain_controllers: [dc-01, dc-02]
     admin_accounts: ["adm-*", root]      # * and ? are wildcards, as in a rule
     jump_host: 192.0.2.7
 
-A value that has several placeholders stands for every combination. Rules change their revision with
-what their placeholders stand for.
+A value with several placeholders is replaced by every combination. The revision of a rule changes
+when the values of its placeholders change.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -26,7 +26,7 @@ from audit_analysis.sigma import documents
 from audit_analysis.sigma.documents import PLACEHOLDERS, Document
 from audit_analysis.sigma.errors import RuleFault
 
-Parsed = SigmaRule | SigmaCorrelationRule | SigmaFilter
+ParsedRule = SigmaRule | SigmaCorrelationRule | SigmaFilter
 _SCALARS: Final = (str, int, float)
 
 
@@ -37,9 +37,9 @@ class Placeholders(Struct, frozen=True):
 
 
 def read(paths: Iterable[Path], faults: list[RuleFault]) -> Placeholders:
-    """What the files at these places say. What is wrong with them is added to ``faults``."""
+    """Read the values of placeholders from files. Adds the faults of the files to ``faults``."""
     known: dict[str, tuple[str, ...]] = {}
-    places: dict[str, str] = {}
+    locations: dict[str, str] = {}
     for path in paths:
         try:
             node = yaml.compose(path.read_text(encoding="utf-8"), yaml.CSafeLoader)
@@ -55,34 +55,35 @@ def read(paths: Iterable[Path], faults: list[RuleFault]) -> Placeholders:
             faults.append(RuleFault(path, 1, "must be a mapping of names to values"))
             continue
         lines = {key.value: key.start_mark.line + 1 for key, _ in node.value} if node else {}
-        for name, said in content.items():
+        for name, definition in content.items():
             fault = RuleFault(path, lines.get(str(name), 1), "")
-            values = said if isinstance(said, list) else [said]
+            values = definition if isinstance(definition, list) else [definition]
             if not values or not all(
-                isinstance(one, _SCALARS) and not isinstance(one, bool) for one in values
+                isinstance(value, _SCALARS) and not isinstance(value, bool) for value in values
             ):
-                what = f"{name}: must be a text, a number, or a list of these"
+                message = f"{name}: must be a text, a number, or a list of these"
             elif str(name) in known:
-                what = f"{name}: is already defined at {places[str(name)]}"
+                message = f"{name}: is already defined at {locations[str(name)]}"
             else:
                 known[str(name)] = tuple(map(str, values))
-                places[str(name)] = f"{path}:{fault.line}"
+                locations[str(name)] = f"{path}:{fault.line}"
                 continue
-            faults.append(RuleFault(path, fault.line, what))
+            faults.append(RuleFault(path, fault.line, message))
     return Placeholders(known)
 
 
 def apply(
-    read: Iterable[tuple[Parsed, Document]], known: Placeholders, faults: list[RuleFault]
-) -> list[tuple[Parsed, Document]]:
-    """The rules with the values for their placeholders; those whose placeholders nobody defines
-    are left out."""
-    done: list[tuple[Parsed, Document]] = []
-    for one, document in read:
-        if not isinstance(one, SigmaRule):
-            done.append((one, document))
+    parsed: Iterable[tuple[ParsedRule, Document]], known: Placeholders, faults: list[RuleFault]
+) -> list[tuple[ParsedRule, Document]]:
+    """Replace the placeholders of rules. Rules with undefined placeholders are skipped."""
+    result: list[tuple[ParsedRule, Document]] = []
+    for rule, document in parsed:
+        if not isinstance(rule, SigmaRule):
+            result.append((rule, document))
             continue
-        items = [item for part in one.detection.detections.values() for item in _items(part)]
+        items = [
+            item for detection in rule.detection.detections.values() for item in _items(detection)
+        ]
         names = {name for item in items for value in item.value for name in _names(value)}
         missing = sorted(names - known.values.keys())
         for name in missing:
@@ -94,23 +95,23 @@ def apply(
         for item in items if names else ():
             item.value = [new for value in item.value for new in _expanded(value, known)]
         used = {name: known.values[name] for name in sorted(names)}
-        done.append((one, document.with_(used) if used else document))
-    return done
+        result.append((rule, document.with_(used) if used else document))
+    return result
 
 
 def _items(detection: SigmaDetection) -> Iterator[SigmaDetectionItem]:
-    for one in detection.detection_items:
-        if isinstance(one, SigmaDetection):
-            yield from _items(one)
+    for item in detection.detection_items:
+        if isinstance(item, SigmaDetection):
+            yield from _items(item)
         else:
-            yield one
+            yield item
 
 
 def _names(value: SigmaType) -> Iterator[str]:
     match value:
         case SigmaExpansion():
-            for one in value.values:
-                yield from _names(one)
+            for alternative in value.values:
+                yield from _names(alternative)
         case SigmaRegularExpression():
             yield from _names(value.regexp)
         case SigmaString():
@@ -118,18 +119,20 @@ def _names(value: SigmaType) -> Iterator[str]:
 
 
 def _expanded(value: SigmaType, known: Placeholders) -> list[SigmaType]:
-    """A value for each combination of what its placeholders stand for.
+    """The values that replace a value: one for each combination of its placeholders' values.
 
     Raises:
         sigma.exceptions.SigmaError: there are too many combinations.
     """
 
-    def stands_for(placeholder: Placeholder) -> Iterator[SigmaString]:
-        return (SigmaString(one) for one in known.values[placeholder.name])
+    def values_of(placeholder: Placeholder) -> Iterator[SigmaString]:
+        return (SigmaString(text) for text in known.values[placeholder.name])
 
     match value:
         case SigmaExpansion():
-            return [SigmaExpansion([new for one in value.values for new in _expanded(one, known)])]
+            return [
+                SigmaExpansion([new for each in value.values for new in _expanded(each, known)])
+            ]
         case SigmaString() | SigmaRegularExpression():
-            return list(value.replace_placeholders(stands_for))
+            return list(value.replace_placeholders(values_of))
     return [value]

@@ -1,11 +1,10 @@
-"""What an event must have for a rule to match at all: the key by which an index finds the rule.
+"""Necessary conditions of a rule, by which the index finds the rules that an event could match.
 
-A requirement is necessary, never sufficient: the predicate still decides. A rule without one is
-asked about every event of its log source.
+A requirement is necessary, never sufficient: the predicate of the rule decides. A rule without a
+requirement is evaluated for every event of its log source.
 """
 
 from collections.abc import Sequence
-from functools import reduce
 from typing import Final
 
 from msgspec import Struct
@@ -28,8 +27,8 @@ from sigma.types import (
 from audit_analysis.sigma import regex_literals
 from audit_analysis.sigma.fields import text
 
-#: A shorter piece of text is in too many values to tell rules apart.
-_SHORTEST: Final = 3
+#: Minimum length of a substring. Shorter ones occur in too many values.
+_MIN_LENGTH: Final = 3
 
 
 class Requirement(Struct, frozen=True):
@@ -41,60 +40,57 @@ class Requirement(Struct, frozen=True):
 
     @property
     def cost(self) -> tuple[bool, int]:
-        """Less is better: whole values tell more than pieces, and few more than many."""
+        """Order of preference: complete values before substrings, few values before many."""
         return bool(self.contain), len(self.equal) + len(self.contain)
-
-    def or_(self, other: "Requirement") -> "Requirement":
-        """What holds when one of two requirements on the same field does."""
-        return Requirement(self.field, self.equal | other.equal, self.contain | other.contain)
 
 
 def of_rule(parsed: SigmaRule) -> tuple[Requirement, ...]:
-    """All that a rule requires; each by itself is necessary. Empty when it requires nothing."""
+    """All requirements of a rule. Each of them is necessary. Empty if there are none."""
     conditions = parsed.detection.parsed_condition
-    return tuple(_any_of([_of(condition.parsed) for condition in conditions]))
+    return tuple(_of_alternatives([_of_condition(condition.parsed) for condition in conditions]))
 
 
-def _of(node: object) -> list[Requirement]:
+def _of_condition(node: object) -> list[Requirement]:
     match node:
         case ConditionAND():
-            return [found for one in node.args for found in _of(one)]
+            return [found for argument in node.args for found in _of_condition(argument)]
         case ConditionOR():
-            return _any_of([_of(one) for one in node.args])
+            return _of_alternatives([_of_condition(argument) for argument in node.args])
         case ConditionFieldEqualsValueExpression():
             found = _of_value(node.field, node.value)
             return [] if found is None else [found]
-    return []  # negations and keywords require nothing of any one field
+    return []  # Negations and keywords require nothing of a single field.
 
 
-def _any_of(alternatives: Sequence[Sequence[Requirement]]) -> list[Requirement]:
-    """What holds whichever alternative does: of each field of which all require something."""
-    best = [_by_field(one) for one in alternatives]
-    shared = set.intersection(*(set(one) for one in best)) if best else set()
-    return [reduce(Requirement.or_, (one[field] for one in best)) for field in sorted(shared)]
+def _of_alternatives(alternatives: Sequence[Sequence[Requirement]]) -> list[Requirement]:
+    """What holds for every alternative: requirements on the fields that all of them restrict."""
+    best = [_best_by_field(requirements) for requirements in alternatives]
+    shared = set.intersection(*(set(by_field) for by_field in best)) if best else set()
+    unions = (_union(field, [by_field[field] for by_field in best]) for field in sorted(shared))
+    return [union for union in unions if union is not None]
 
 
-def _by_field(requirements: Sequence[Requirement]) -> dict[str, Requirement]:
-    """The best requirement of each field."""
+def _best_by_field(requirements: Sequence[Requirement]) -> dict[str, Requirement]:
+    """The cheapest requirement on each field."""
     best: dict[str, Requirement] = {}
-    for one in requirements:
-        if one.field not in best or one.cost < best[one.field].cost:
-            best[one.field] = one
+    for requirement in requirements:
+        known = best.get(requirement.field)
+        if known is None or requirement.cost < known.cost:
+            best[requirement.field] = requirement
     return best
 
 
 def _of_value(field: str, value: SigmaType) -> Requirement | None:
     match value:
         case SigmaExpansion():
-            each = [_of_value(field, one) for one in value.values]
-            known = [one for one in each if one is not None]
-            return reduce(Requirement.or_, known) if known and len(known) == len(each) else None
+            each = [_of_value(field, alternative) for alternative in value.values]
+            return _union(field, each)
         case SigmaRegularExpression():
             literal = regex_literals.required(str(value.regexp))
-            if len(literal) >= _SHORTEST and literal.isascii():
+            if len(literal) >= _MIN_LENGTH and literal.isascii():
                 return Requirement(field, contain=frozenset({literal}))
         case SigmaTimestampPart():
-            return None  # a kind of number that no value is equal to
+            return None  # A subclass of SigmaNumber that is not compared with the value itself.
         case SigmaNumber() | SigmaBool():
             return Requirement(field, equal=frozenset({str(text(value.to_plain()))}))
         case SigmaString():
@@ -102,6 +98,18 @@ def _of_value(field: str, value: SigmaType) -> Requirement | None:
             if not value.s or (len(value.s) == 1 and parts):
                 return Requirement(field, equal=frozenset({"".join(parts)}))
             longest = max(parts, key=len, default="")
-            if len(longest) >= _SHORTEST:
+            if len(longest) >= _MIN_LENGTH:
                 return Requirement(field, contain=frozenset({longest}))
     return None
+
+
+def _union(field: str, alternatives: Sequence[Requirement | None]) -> Requirement | None:
+    """The union of requirements on one field; None if an alternative requires nothing."""
+    equal: set[str] = set()
+    contain: set[str] = set()
+    for requirement in alternatives:
+        if requirement is None:
+            return None
+        equal |= requirement.equal
+        contain |= requirement.contain
+    return Requirement(field, frozenset(equal), frozenset(contain)) if alternatives else None

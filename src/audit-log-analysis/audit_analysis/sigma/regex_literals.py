@@ -1,7 +1,7 @@
-"""A piece of text that a regular expression cannot match without.
+"""Finds a text that every match of a regular expression contains.
 
-Only what is certain: literals that stand in the pattern itself, outside of groups, classes,
-alternatives and anything that may be repeated zero times.
+Only literals in the pattern itself count: not in groups, classes or alternatives, and not if a
+quantifier allows zero repetitions.
 """
 
 from typing import Final
@@ -12,73 +12,73 @@ _QUANTIFIERS: Final = "*?{"
 
 
 def required(pattern: str) -> str:
-    """The longest literal that every match contains, in lower case; empty when none is certain."""
-    runs, run, at = [], "", 0
-    while at < len(pattern):
-        character = pattern[at]
+    """The longest literal that every match contains, in lower case. Empty if there is none."""
+    runs, run, offset = [], "", 0
+    while offset < len(pattern):
+        character = pattern[offset]
         if character == "|":
-            return ""  # either side may match without the other
-        literal, at = _next(pattern, at)
+            return ""  # Each alternative can match without the other.
+        literal, offset = _next(pattern, offset)
         if literal is None:
             runs.append(run)
             run = ""
             continue
-        if at < len(pattern) and pattern[at] in _QUANTIFIERS:
-            runs.append(run)  # without this character, which may be there zero times
+        if offset < len(pattern) and pattern[offset] in _QUANTIFIERS:
+            runs.append(run)  # The quantified character may be absent.
             run = ""
             continue
         run += literal
-        if at < len(pattern) and pattern[at] == "+":
+        if offset < len(pattern) and pattern[offset] == "+":
             runs.append(run)
             run = ""
     runs.append(run)
     return max(runs, key=len).lower()
 
 
-def _next(pattern: str, at: int) -> tuple[str | None, int]:
-    """The literal at a place, or None for what is no literal; and the place behind it."""
-    character = pattern[at]
+def _next(pattern: str, offset: int) -> tuple[str | None, int]:
+    """The literal at an offset, or None if there is none, and the offset of what follows."""
+    character = pattern[offset]
     if character == "\\":
-        escaped = pattern[at + 1 : at + 2]
+        escaped = pattern[offset + 1 : offset + 2]
         if escaped in ("x", "p", "P", "Q", "0", "1", "2", "3", "4", "5", "6", "7"):
-            return None, len(pattern)  # longer than two characters: nothing behind it is certain
-        return (escaped if escaped in _PLAIN_ESCAPES else None), at + 2
+            return None, len(pattern)  # The length of the escape is unknown: ignore the rest.
+        return (escaped if escaped in _PLAIN_ESCAPES else None), offset + 2
     if character == "(":
-        return None, _behind_group(pattern, at)
+        return None, _after_group(pattern, offset)
     if character == "[":
-        return None, _behind_class(pattern, at)
+        return None, _after_class(pattern, offset)
     if character == "{":
-        end = pattern.find("}", at)
+        end = pattern.find("}", offset)
         return None, len(pattern) if end < 0 else end + 1
     if character in ".^$*+?)":
-        return None, at + 1
-    return character, at + 1
+        return None, offset + 1
+    return character, offset + 1
 
 
-def _behind_group(pattern: str, at: int) -> int:
+def _after_group(pattern: str, offset: int) -> int:
     depth = 0
-    while at < len(pattern):
-        character = pattern[at]
+    while offset < len(pattern):
+        character = pattern[offset]
         if character == "\\":
-            at += 1
+            offset += 1
         elif character == "[":
-            at = _behind_class(pattern, at) - 1
+            offset = _after_class(pattern, offset) - 1
         elif character == "(":
             depth += 1
         elif character == ")":
             depth -= 1
             if depth == 0:
-                return at + 1
-        at += 1
-    return at
+                return offset + 1
+        offset += 1
+    return offset
 
 
-def _behind_class(pattern: str, at: int) -> int:
-    at += 1
-    if pattern[at : at + 1] == "^":
-        at += 1
-    if pattern[at : at + 1] == "]":
-        at += 1
-    while at < len(pattern) and pattern[at] != "]":
-        at += 2 if pattern[at] == "\\" else 1
-    return at + 1
+def _after_class(pattern: str, offset: int) -> int:
+    offset += 1
+    if pattern[offset : offset + 1] == "^":
+        offset += 1
+    if pattern[offset : offset + 1] == "]":
+        offset += 1
+    while offset < len(pattern) and pattern[offset] != "]":
+        offset += 2 if pattern[offset] == "\\" else 1
+    return offset + 1

@@ -1,4 +1,4 @@
-"""A rule as the engine uses it, and the set of all."""
+"""Rules in the form that the engine uses, and the set of all rules."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from math import inf
@@ -10,15 +10,15 @@ from msgspec import Struct
 from audit_analysis.sigma import logsource
 from audit_analysis.sigma.errors import RuleFault
 from audit_analysis.sigma.fields import View, text
-from audit_analysis.sigma.matcher import Matcher, Question
+from audit_analysis.sigma.matcher import Entry, Matcher
 from audit_analysis.sigma.prefilter import Requirement
 from audit_analysis.sigma.values import Predicate
-from audit_analysis.sigma.verdict_cache import Memory
+from audit_analysis.sigma.verdict_cache import VerdictCache
 from audit_analysis.windows import WindowSpec
 from auditflow.contract.event import Event, LogSource, Severity
 from auditflow.contract.finding import RuleRef
 
-#: Sigma's levels as the severities of findings.
+#: The severity of findings for each level of Sigma.
 SEVERITIES: Final[Mapping[str, Severity]] = {
     "informational": Severity.INFO,
     "low": Severity.INFO,
@@ -26,17 +26,17 @@ SEVERITIES: Final[Mapping[str, Severity]] = {
     "high": Severity.CRITICAL,
     "critical": Severity.CRITICAL,
 }
-#: Log sources whose rules are remembered.
-_SOURCES: Final = 1000
+#: Maximum number of log sources with a cached matcher.
+_MAX_SOURCES: Final = 1000
 
 
 class Rule(Struct, frozen=True, kw_only=True):
-    """What a rule says of the events that match it.
+    """A rule, as far as it concerns events that match it.
 
-    ``window`` is None for a rule about single events. ``sentence`` is a template over the entity's
-    fields, ``count`` and ``timespan``. A ``staged`` rule (status: experimental) is counted, and
-    makes no findings; a ``silent`` one makes none either, for it is there to feed others. ``depth``
-    is how many correlations stand below it in a chain.
+    ``window`` is None for a rule about single events. ``sentence`` is a template over the fields of
+    the entity, ``count`` and ``timespan``. A ``staged`` rule (status: experimental) makes no
+    findings; its matches are counted. A ``feeds_only`` rule makes no findings because it only feeds
+    correlations. ``depth`` is the number of levels of correlations below this rule.
     """
 
     ref: RuleRef
@@ -44,20 +44,21 @@ class Rule(Struct, frozen=True, kw_only=True):
     sentence: str
     window: WindowSpec | None = None
     staged: bool = False
-    silent: bool = False
+    feeds_only: bool = False
     depth: int = 0
 
     @property
-    def idle(self) -> bool:
-        """Whether it is enough to count its matches."""
+    def count_only(self) -> bool:
+        """Whether matches are only counted: no finding and no other rule needs them."""
         return self.staged and not (self.window and self.window.feeds)
 
 
 class Link(Struct, frozen=True, kw_only=True):
-    """What the hits of one rule are to another, ``rule``, that correlates them.
+    """Connects the hits of an inner rule to the correlation ``rule`` that counts them.
 
-    ``group_by`` maps names of its entity to names of the first rule's entity. ``stage`` and
-    ``counted`` as in ``Detector``; without both, it counts how many findings the hits belong to.
+    ``group_by`` maps the names of the outer entity to names of the inner entity. ``stage`` and
+    ``counted`` are as in ``Detector``. If both are empty, the outer rule counts the different
+    findings of the hits.
     """
 
     rule: Rule
@@ -67,13 +68,12 @@ class Link(Struct, frozen=True, kw_only=True):
 
 
 class Detector(Struct, frozen=True, kw_only=True):
-    """One way to come to a rule: a predicate over the events of a log source.
+    """A predicate over the events of a log source, and the rule that it belongs to.
 
-    ``group_by`` maps names of the entity to fields of these events. ``stage`` is the part that they
-    play in a temporal correlation ("1", "2", ...), ``counted`` the field whose values are counted,
-    ``apart`` that each event is a value of its own. A ``pooled`` one is about everybody together.
-    Each of ``requirements`` must hold for ``matches`` to be worth asking, and ``reads`` are the
-    fields on which its answer depends (None: on anything).
+    ``group_by`` maps the names of the entity to fields of the events. ``stage`` is the position of
+    the events in a temporal correlation ("1", "2", ...). ``counted`` is the field whose values are
+    counted. With ``count_each`` each event is a value of its own. With ``is_global`` all events
+    have the same entity. ``requirements`` and ``dependencies`` are as in ``matcher.Entry``.
     """
 
     rule: Rule
@@ -82,50 +82,51 @@ class Detector(Struct, frozen=True, kw_only=True):
     group_by: Mapping[str, str]
     stage: str = ""
     counted: str | None = None
-    apart: bool = False
-    pooled: bool = False
+    count_each: bool = False
+    is_global: bool = False
     requirements: tuple[Requirement, ...] = ()
-    reads: frozenset[str] | None = None
+    dependencies: frozenset[str] | None = None
 
     def entity(self, view: View) -> dict[str, str] | None:
-        """Whom the event is about. None when it lacks a field that the rule groups by."""
-        if self.pooled:
+        """The entity of an event. None if the event lacks a field of the group-by."""
+        if self.is_global:
             return {}
         if not self.group_by:
-            return _actor(view.event) or {"event_id": view.event.event_id}
-        found = _values(view, self.group_by.values())
-        if len(found) < len(set(self.group_by.values())):
+            return _default_entity(view.event) or {"event_id": view.event.event_id}
+        values = _first_values(view, self.group_by.values())
+        if len(values) < len(set(self.group_by.values())):
             return None
-        return {name: found[field] for name, field in self.group_by.items()}
+        return {name: values[field] for name, field in self.group_by.items()}
 
     def tags(self, view: View) -> tuple[str, ...]:
-        """What the event is to a window: its stage, or the values that are counted."""
-        if self.apart:
+        """The tags of an event in the window: its stage, or its counted values."""
+        if self.count_each:
             return (view.event.event_id,)
         if self.counted is None:
             return (self.stage,)
-        return tuple(dict.fromkeys(one for one in map(text, view.values(self.counted)) if one))
+        values = map(text, view.values(self.counted))
+        return tuple(dict.fromkeys(value for value in values if value))
 
 
-class Watch(Protocol):
-    """Is told of rules that are slow; see watchdog.py. ``bound`` is in seconds."""
+class RuleWatchdog(Protocol):
+    """Receives slow rules; see service/watchdog.py. ``limit`` is in seconds."""
 
-    bound: float
+    limit: float
 
-    def slow(self, rule: Rule, seconds: float) -> bool:
-        """A rule took this long for one event. Returns whether it is off from now on."""
+    def report_slow(self, rule: Rule, seconds: float) -> bool:
+        """Record that a rule took ``seconds`` for one event. Returns whether it is now disabled."""
         ...
 
     def is_off(self, rule: Rule) -> bool:
-        """Whether nobody should ask this rule any more."""
+        """Whether a rule is disabled because it was slow too often."""
         ...
 
 
 class RuleSet:
-    """All rules. An event meets only those of its log source that could match it.
+    """All rules. An event is evaluated only against rules of its log source that could match it.
 
-    ``links`` are, by the id of a rule, those that correlate its hits. ``refused`` are the faults of
-    foreign rules that were left out.
+    ``links`` are the correlations that count the hits of a rule, by the id of that rule.
+    ``refused`` are the faults of rules that were not loaded.
     """
 
     def __init__(
@@ -134,79 +135,80 @@ class RuleSet:
         *,
         links: Mapping[str, Sequence[Link]] = MappingProxyType({}),
         refused: Sequence[RuleFault] = (),
-        watch: Watch | None = None,
+        watchdog: RuleWatchdog | None = None,
     ) -> None:
         self._detectors = tuple(detectors)
-        self._watch = watch
+        self._watchdog = watchdog
         self._links = links
         self.refused = tuple(refused)
-        self._memory: Memory[tuple[int, ...]] = Memory()
+        self._cache: VerdictCache[tuple[int, ...]] = VerdictCache()
         self._by_source: dict[LogSource, Matcher[Detector]] = {}
-        self._own: dict[str, Matcher[Detector]] = {}
+        self._by_event_type: dict[str, Matcher[Detector]] = {}
 
     @property
     def rules(self) -> tuple[Rule, ...]:
-        """Every rule once, without those that only feed others."""
-        known = [one.rule for one in self._detectors]
-        known += [link.rule for links in self._links.values() for link in links]
-        return tuple({one.ref.id: one for one in known if not one.silent}.values())
+        """Every rule once, without rules that only feed others."""
+        rules = [detector.rule for detector in self._detectors]
+        rules += [link.rule for links in self._links.values() for link in links]
+        return tuple({rule.ref.id: rule for rule in rules if not rule.feeds_only}.values())
 
     def fed_by(self, rule: Rule) -> Sequence[Link]:
-        """The rules that correlate the hits of another, and what its hits are to them."""
+        """The correlations that count the hits of a rule."""
         return self._links.get(rule.ref.id, ())
 
     def match(self, view: View) -> Sequence[Detector]:
         """The detectors that an event matches."""
         event = view.event
-        matcher = self._own.get(event.event_type) if event.logsource is None else None
+        matcher = self._by_event_type.get(event.event_type) if event.logsource is None else None
         if matcher is None:
             matcher = self._matcher(logsource.of_event(event))
             if event.logsource is None and event.event_type in logsource.categories():
-                self._own[event.event_type] = matcher
+                self._by_event_type[event.event_type] = matcher
         return matcher.match(view)
 
     def _matcher(self, source: LogSource) -> Matcher[Detector]:
-        """The rules of a log source. What cannot be met by it is not even among them."""
+        """The matcher with the rules of a log source."""
         matcher = self._by_source.get(source)
         if matcher is None:
             matcher = Matcher(
                 [
-                    Question(one, one.matches, one.requirements, one.reads)
-                    for one in self._detectors
-                    if logsource.concerns(one.logsource, source) and not self._is_off(one)
+                    Entry(detector, detector.matches, detector.requirements, detector.dependencies)
+                    for detector in self._detectors
+                    if logsource.applies(detector.logsource, source) and not self._is_off(detector)
                 ],
-                memory=self._memory,
-                bound=self._watch.bound if self._watch else inf,
-                slow=self._slow,
+                cache=self._cache,
+                limit=self._watchdog.limit if self._watchdog else inf,
+                on_slow=self._on_slow,
             )
-            # Sources name themselves, so what is remembered of them must have an end.
-            if len(self._by_source) < _SOURCES:
+            # Senders choose the log source, so the number of cached matchers is limited.
+            if len(self._by_source) < _MAX_SOURCES:
                 self._by_source[source] = matcher
         return matcher
 
     def _is_off(self, detector: Detector) -> bool:
-        return self._watch is not None and self._watch.is_off(detector.rule)
+        return self._watchdog is not None and self._watchdog.is_off(detector.rule)
 
-    def _slow(self, detector: Detector, seconds: float) -> None:
-        if self._watch is not None and self._watch.slow(detector.rule, seconds):
-            # Whatever was said of it is forgotten: the next event finds matchers without it.
+    def _on_slow(self, detector: Detector, seconds: float) -> None:
+        if self._watchdog is not None and self._watchdog.report_slow(detector.rule, seconds):
+            # The next event builds matchers without the disabled rule.
             self._by_source.clear()
-            self._own.clear()
+            self._by_event_type.clear()
 
 
-def _actor(event: Event) -> dict[str, str]:
-    """Whom a finding is about when its rule has no group-by: the event's own user and host.
+def _default_entity(event: Event) -> dict[str, str]:
+    """The entity of a rule without a group-by: the user and the host of the event itself.
 
-    Not by the view, for a source's record may have fields of these names that mean something else.
+    Not from the view: the record of a source can have fields with these names and other meanings.
     """
-    own = {"user_id": event.user_id, "server_hostname": event.server_hostname}
-    return {name: value for name, value in own.items() if value}
+    fields = {"user_id": event.user_id, "server_hostname": event.server_hostname}
+    return {name: value for name, value in fields.items() if value}
 
 
-def _values(view: View, fields: Iterable[str]) -> dict[str, str]:
+def _first_values(view: View, fields: Iterable[str]) -> dict[str, str]:
+    """The first value of each field that is a non-empty text, by field."""
     found = {}
     for field in fields:
-        values = [one for one in map(text, view.values(field)) if one]
+        values = [value for value in map(text, view.values(field)) if value]
         if values:
             found[field] = values[0]
     return found

@@ -1,4 +1,4 @@
-"""One value of a rule against the values of a field: what each kind of Sigma value means."""
+"""Compiles each kind of Sigma value into a predicate over the values of a field."""
 
 import datetime as dt
 import ipaddress
@@ -48,17 +48,17 @@ _FLAGS: Final = {
 
 
 def predicate(field: str, value: SigmaType) -> Predicate:
-    """Whether any value of ``field`` is what ``value`` says.
+    """The predicate that a value of ``field`` matches ``value``.
 
     Raises:
-        Unsupported: a kind of value that this engine does not do, by name.
+        Unsupported: this engine does not support this kind of value.
     """
     match value:
         case SigmaExpansion():
-            either = [predicate(field, one) for one in value.values]
-            return lambda view: any(one(view) for one in either)
+            alternatives = [predicate(field, alternative) for alternative in value.values]
+            return lambda view: any(matches(view) for matches in alternatives)
         case SigmaNull():
-            return lambda view: all(one is None for one in view.values(field))
+            return lambda view: all(found is None for found in view.values(field))
         case SigmaExists():
             wanted = bool(value)
             return lambda view: view.has(field) is wanted
@@ -68,11 +68,11 @@ def predicate(field: str, value: SigmaType) -> Predicate:
             return _comparison(field, value)
         case SigmaCIDRExpression():
             network = value.network
-            return lambda view: any(_inside(one, network) for one in view.values(field))
+            return lambda view: any(_is_in(found, network) for found in view.values(field))
         case SigmaRegularExpression():
             return _texts(field, _regex(value))
         case SigmaTimestampPart():
-            return _part_of_time(field, value)
+            return _timestamp_part(field, value)
         case SigmaBool() | SigmaNumber():
             plain = str(text(value.to_plain()))
             return lambda view: plain in view.lowered(field)
@@ -84,7 +84,7 @@ def predicate(field: str, value: SigmaType) -> Predicate:
 
 
 def _lowered(field: str, test: _Test) -> Predicate:
-    """Whether a test holds for any value, in lower case. A plain loop, for it is the hottest."""
+    """Test the values in lower case. A plain loop, because this is the most frequent predicate."""
 
     def holds(view: View) -> bool:
         for found in view.lowered(field):  # noqa: SIM110
@@ -96,11 +96,11 @@ def _lowered(field: str, test: _Test) -> Predicate:
 
 
 def _texts(field: str, test: _Test) -> Predicate:
-    """Whether a test that minds case holds for any value."""
+    """Test the values with their case."""
 
     def holds(view: View) -> bool:
-        for one in view.values(field):
-            found = text(one)
+        for value in view.values(field):
+            found = text(value)
             if found is not None and test(found):
                 return True
         return False
@@ -109,10 +109,10 @@ def _texts(field: str, test: _Test) -> Predicate:
 
 
 def keyword(value: SigmaType) -> Predicate:
-    """Whether a text is found anywhere in the event.
+    """The predicate that a text occurs anywhere in an event.
 
     Raises:
-        Unsupported: a kind of value that cannot be searched for.
+        Unsupported: this engine cannot search for this kind of value.
     """
     if isinstance(value, SigmaRegularExpression):
         search = _regex(value)
@@ -128,7 +128,7 @@ def keyword(value: SigmaType) -> Predicate:
 
 
 def plain(value: SigmaType) -> str | None:
-    """The lower-case text that a value without wildcards is equal to, else None."""
+    """The text in lower case of a value without wildcards; None for other values."""
     if isinstance(value, SigmaCasedString) or not isinstance(value, SigmaString):
         return None
     if any(not isinstance(part, str) for part in value.s):
@@ -137,19 +137,19 @@ def plain(value: SigmaType) -> str | None:
 
 
 def string_test(value: SigmaString, *, cased: bool = False) -> _Test:
-    """Whether a whole text is what the string with its wildcards says.
+    """The test that a complete text matches a string with wildcards.
 
-    Without ``cased`` the text must be in lower case already.
+    Without ``cased`` the tested text must be in lower case.
     """
     parts = [part if cased or not isinstance(part, str) else part.lower() for part in value.s]
     if any(isinstance(part, Placeholder) for part in parts):
-        raise Unsupported("a placeholder that stands for nothing")
+        raise Unsupported("a placeholder without values")
     many = SpecialChars.WILDCARD_MULTI
     match parts:
         case []:
             return lambda found: found == ""
-        case [str(whole)]:
-            return lambda found: found == whole
+        case [str(complete)]:
+            return lambda found: found == complete
         case [single] if single is many:
             return lambda found: True
         case [str(start), end] if end is many:
@@ -194,15 +194,17 @@ def _comparison(field: str, value: SigmaCompareExpression) -> Predicate:
     compare, limit = _COMPARE[value.op], float(value.number.number)
     if isinstance(value.number, SigmaTimestampPart):
         part = _PARTS[value.number.timestamp_part]
-        return _moments(field, lambda moment: compare(part(moment), limit))
+        return _timestamps(field, lambda timestamp: compare(part(timestamp), limit))
 
     def holds(view: View) -> bool:
-        for one in view.values(field):
+        for found in view.values(field):
             try:
-                if not isinstance(one, bool) and one is not None and compare(float(one), limit):
+                if isinstance(found, bool) or found is None:
+                    continue
+                if compare(float(found), limit):
                     return True
             except (ValueError, OverflowError):
-                continue  # text that is no number is neither above nor below one
+                continue  # A text that is not a number fulfils no comparison.
         return False
 
     return holds
@@ -211,54 +213,58 @@ def _comparison(field: str, value: SigmaCompareExpression) -> Predicate:
 def _reference(field: str, value: SigmaFieldReference) -> Predicate:
     other, starts, ends = value.field, value.starts_with, value.ends_with
 
-    def same(one: str, two: str) -> bool:
-        if starts and ends:  # which is how pySigma says `contains`
-            return two in one
+    def matches(value: str, reference: str) -> bool:
+        if starts and ends:  # how pySigma represents `contains`
+            return reference in value
         if starts or ends:
-            return (not starts or one.startswith(two)) and (not ends or one.endswith(two))
-        return one == two
+            return (not starts or value.startswith(reference)) and (
+                not ends or value.endswith(reference)
+            )
+        return value == reference
 
     return lambda view: any(
-        same(one, two) for one in view.lowered(field) for two in view.lowered(other)
+        matches(found, reference)
+        for found in view.lowered(field)
+        for reference in view.lowered(other)
     )
 
 
 _PARTS: Final[dict[TimestampPart, Callable[[dt.datetime], int]]] = {
-    TimestampPart.MINUTE: lambda moment: moment.minute,
-    TimestampPart.HOUR: lambda moment: moment.hour,
-    TimestampPart.DAY: lambda moment: moment.day,
-    TimestampPart.WEEK: lambda moment: moment.isocalendar().week,
-    TimestampPart.MONTH: lambda moment: moment.month,
-    TimestampPart.YEAR: lambda moment: moment.year,
+    TimestampPart.MINUTE: lambda timestamp: timestamp.minute,
+    TimestampPart.HOUR: lambda timestamp: timestamp.hour,
+    TimestampPart.DAY: lambda timestamp: timestamp.day,
+    TimestampPart.WEEK: lambda timestamp: timestamp.isocalendar().week,
+    TimestampPart.MONTH: lambda timestamp: timestamp.month,
+    TimestampPart.YEAR: lambda timestamp: timestamp.year,
 }
 
 
-def _part_of_time(field: str, value: SigmaTimestampPart) -> Predicate:
+def _timestamp_part(field: str, value: SigmaTimestampPart) -> Predicate:
     part, wanted = _PARTS[value.timestamp_part], value.number
-    return _moments(field, lambda moment: part(moment) == wanted)
+    return _timestamps(field, lambda timestamp: part(timestamp) == wanted)
 
 
-def _moments(field: str, test: Callable[[dt.datetime], bool]) -> Predicate:
-    """Whether a test holds for any value that is a time."""
+def _timestamps(field: str, test: Callable[[dt.datetime], bool]) -> Predicate:
+    """Test the values that are RFC 3339 timestamps."""
 
     def holds(view: View) -> bool:
-        for one in view.values(field):
+        for value in view.values(field):
             try:
-                if isinstance(one, str) and test(dt.datetime.fromisoformat(one)):
+                if isinstance(value, str) and test(dt.datetime.fromisoformat(value)):
                     return True
             except ValueError:
-                continue  # text that is no time has no hour
+                continue  # A text that is not a timestamp does not match.
         return False
 
     return holds
 
 
-def _inside(value: object, network: ipaddress.IPv4Network | ipaddress.IPv6Network) -> bool:
+def _is_in(value: object, network: ipaddress.IPv4Network | ipaddress.IPv6Network) -> bool:
     if not isinstance(value, str):
         return False
     try:
         address = ipaddress.ip_address(value)
     except ValueError:
-        return False  # a host name is in no network
+        return False  # Host names do not match.
     mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
     return address in network or (mapped is not None and mapped in network)

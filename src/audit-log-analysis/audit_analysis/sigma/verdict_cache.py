@@ -1,27 +1,27 @@
-"""Verdicts that are remembered by value, since the values of logs repeat.
-
-Whether a rule matches depends on nothing but the values of the fields that it reads. So what a set
-of rules said of some values it says of them again, whatever else the next event holds.
-"""
+"""Caches the results of rules by the values that they depend on, because values in logs repeat."""
 
 from collections.abc import Sequence
 from typing import Final, Generic, TypeVar
 
 T = TypeVar("T")
 
-#: What is remembered at most, in characters of the values that it is remembered by; twice this much
-#: for a moment. An entry counts as some characters more, for it has a size of its own.
+#: Maximum size of one generation of the cache, in characters of the keys. There are two
+#: generations. Each entry counts as ``_ENTRY`` characters more.
 CAPACITY: Final = 4 * 1024 * 1024
 _ENTRY: Final = 200
-#: Longer values hardly come again.
-_LONGEST: Final = 2048
+#: Entries larger than this are not cached, because long values rarely repeat (characters).
+_MAX_ENTRY: Final = 2048
 
-#: What something is remembered by: the same values are an equal key.
+#: A cache key. Keys are equal if the values that the result depends on are equal.
 Key = tuple[object, ...]
 
 
-class Memory(Generic[T]):
-    """Remembers what was asked for of late; what was not asked for in a long time is forgotten."""
+class VerdictCache(Generic[T]):
+    """A cache that discards the entries that were not used for the longest time.
+
+    Entries live in two generations. When the young generation is full it becomes the old one, and
+    the previous old one is discarded. An entry that is used moves to the young generation.
+    """
 
     __slots__ = ("_capacity", "_old", "_size", "_young")
 
@@ -34,19 +34,19 @@ class Memory(Generic[T]):
     def __len__(self) -> int:
         return len(self._young.keys() | self._old.keys())
 
-    def recall(self, key: Key) -> T | None:
-        """What is remembered, if anything."""
+    def get(self, key: Key) -> T | None:
+        """The cached result, or None."""
         found = self._young.get(key)
         if found is None and self._old:
             found = self._old.pop(key, None)
             if found is not None:
-                self.keep(key, found)
+                self.put(key, found)
         return found
 
-    def keep(self, key: Key, value: T) -> None:
-        """Remember, if it is worth it."""
-        size = _ENTRY + _length(key)
-        if size > _LONGEST:
+    def put(self, key: Key, value: T) -> None:
+        """Add a result, unless its key is too large."""
+        size = _ENTRY + _characters(key)
+        if size > _MAX_ENTRY:
             return
         self._size += size
         if self._size > self._capacity:
@@ -54,11 +54,11 @@ class Memory(Generic[T]):
         self._young[key] = value
 
 
-def _length(key: Sequence[object]) -> int:
+def _characters(key: Sequence[object]) -> int:
     size = 0
-    for one in key:
-        if isinstance(one, str):
-            size += len(one)
-        elif isinstance(one, tuple):
-            size += 8 + _length(one)
+    for part in key:
+        if isinstance(part, str):
+            size += len(part)
+        elif isinstance(part, tuple):
+            size += 8 + _characters(part)
     return size

@@ -1,16 +1,23 @@
-"""Counting events of one entity over time, exactly: the same events give the same sightings.
+"""Windows: counting the events of one entity over time, with exact and reproducible results.
 
-``spec`` says what a window is and what it sees; ``memory`` and ``redis`` are two keepers of
-windows that give the same answers, one for rule tests and one for production.
+``spec`` defines windows and their results. ``memory`` and ``redis_windows`` are two stores with the
+same results: one for rule tests and backtests, one for production.
 """
 
 from audit_analysis.windows.spec import (
+    BucketSummary,
     Hit,
     Observation,
-    Outcome,
-    Sighting,
-    WindowKeeper,
+    ObservationResult,
     WindowSpec,
+    WindowStore,
 )
 
-__all__ = ["Hit", "Observation", "Outcome", "Sighting", "WindowKeeper", "WindowSpec"]
+__all__ = [
+    "BucketSummary",
+    "Hit",
+    "Observation",
+    "ObservationResult",
+    "WindowSpec",
+    "WindowStore",
+]

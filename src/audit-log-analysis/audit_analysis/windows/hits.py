@@ -29,30 +29,34 @@ def _different(near: Sequence[Member], new: Member, spec: WindowSpec) -> Iterato
     """A window slides over the neighbours, and counts how often it holds each tag."""
     tags: Counter[str] = Counter()
     first = 0
-    for moment, _, tag in near:
+    for timestamp_ms, _, tag in near:
         tags[tag] += 1
-        while near[first][0] <= moment - spec.timespan:
+        while near[first][0] <= timestamp_ms - spec.timespan:
             gone = near[first][2]
             tags[gone] -= 1
             if not tags[gone]:
                 del tags[gone]
             first += 1
-        if moment >= new[0] and len(tags) >= spec.threshold:
-            yield moment
+        if timestamp_ms >= new[0] and len(tags) >= spec.threshold:
+            yield timestamp_ms
 
 
 def _in_order(near: Sequence[Member], new: Member, spec: WindowSpec) -> Iterator[int]:
     """Of each length of chain only the one that started last can matter: keep its start."""
     started: dict[int, int] = {}
-    for moment, together in groupby(near, key=lambda member: member[0]):
+    for timestamp_ms, together in groupby(near, key=lambda member: member[0]):
         for stage in sorted(int(tag) for _, _, tag in together):
             if stage == 1:
-                started[1] = moment
+                started[1] = timestamp_ms
             elif stage - 1 in started:
                 started[stage] = max(started.get(stage, 0), started[stage - 1])
             complete = stage == spec.threshold and stage in started
-            if complete and moment >= new[0] and started[stage] > moment - spec.timespan:
-                yield moment
+            if (
+                complete
+                and timestamp_ms >= new[0]
+                and started[stage] > timestamp_ms - spec.timespan
+            ):
+                yield timestamp_ms
 
 
 FINDERS: Final[Mapping[Kind, _Finder]] = {

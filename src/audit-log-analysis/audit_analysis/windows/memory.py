@@ -5,7 +5,13 @@ from collections.abc import Iterator, Sequence
 
 from audit_analysis.windows.hits import FINDERS, Member
 from audit_analysis.windows.sketch import SketchWindow
-from audit_analysis.windows.spec import Hit, Observation, Outcome, Sighting, WindowSpec
+from audit_analysis.windows.spec import (
+    BucketSummary,
+    Hit,
+    Observation,
+    ObservationResult,
+    WindowSpec,
+)
 from auditflow.contract.finding import MAX_EVIDENCE
 
 
@@ -15,35 +21,35 @@ class _Window:
     def __init__(self, spec: WindowSpec) -> None:
         self.spec = spec
         self.members: list[Member] = []
-        self.moments: dict[tuple[str, str], int] = {}
+        self.timestamps: dict[tuple[str, str], int] = {}
         self.raws: dict[str, bytes] = {}
         self.hits: list[int] = []
         self.lost_until: int | None = None
         self.published: dict[int, str] = {}
 
-    def observe(self, one: Observation) -> Outcome:
+    def observe(self, one: Observation) -> ObservationResult:
         name = (one.event_id, one.tag)
-        moment = self.moments.get(name)
-        if moment is None:
-            if self.members and one.moment < self.members[-1][0] - self.spec.lateness:
-                return Outcome(late=True)
-            moment = one.moment
-            self.moments[name] = moment
+        timestamp_ms = self.timestamps.get(name)
+        if timestamp_ms is None:
+            if self.members and one.timestamp_ms < self.members[-1][0] - self.spec.lateness:
+                return ObservationResult(late=True)
+            timestamp_ms = one.timestamp_ms
+            self.timestamps[name] = timestamp_ms
             if one.raw:
                 self.raws[one.event_id] = one.raw
-            insort(self.members, (moment, *name))
+            insort(self.members, (timestamp_ms, *name))
             self._trim()
-            if name not in self.moments:
-                return Outcome(late=True)
+            if name not in self.timestamps:
+                return ObservationResult(late=True)
         if one.approximate:
-            self._lose(moment)
-        found = self._find_hits((moment, *name))
-        seen = (self._sighting(bucket) for bucket in self.spec.buckets(moment))
-        return Outcome(
-            sightings=tuple(
-                sighting
-                for sighting in seen
-                if sighting and self.published.get(sighting.bucket) != sighting.signature
+            self._lose(timestamp_ms)
+        found = self._find_hits((timestamp_ms, *name))
+        seen = (self._summary(bucket) for bucket in self.spec.buckets(timestamp_ms))
+        return ObservationResult(
+            summaries=tuple(
+                summary
+                for summary in seen
+                if summary and self.published.get(summary.bucket) != summary.signature
             )
             if self.spec.reports
             else (),
@@ -58,13 +64,13 @@ class _Window:
             drop = surplus
             self._lose(self.members[drop - 1][0])
         for _, event_id, tag in self.members[:drop]:
-            del self.moments[event_id, tag]
+            del self.timestamps[event_id, tag]
             self.raws.pop(event_id, None)
         del self.members[:drop]
         del self.hits[: bisect_left(self.hits, oldest)]
 
-    def _lose(self, moment: int) -> None:
-        self.lost_until = max(moment, self.lost_until or moment)
+    def _lose(self, timestamp_ms: int) -> None:
+        self.lost_until = max(timestamp_ms, self.lost_until or timestamp_ms)
 
     def _find_hits(self, member: Member) -> list[int]:
         near = self.members[
@@ -81,16 +87,16 @@ class _Window:
 
     def _at(self, hits: Sequence[int]) -> Iterator[Hit]:
         """The events that stand at hits, each once."""
-        for moment in hits:
-            together = self.members[self._from(moment) : self._from(moment + 1)]
-            doubtful = self._reaches_lost(moment)
+        for timestamp_ms in hits:
+            together = self.members[self._from(timestamp_ms) : self._from(timestamp_ms + 1)]
+            doubtful = self._reaches_lost(timestamp_ms)
             for event_id in dict.fromkeys(name for _, name, _ in together):
-                yield Hit(event_id, moment, self.raws.get(event_id, b""), doubtful)
+                yield Hit(event_id, timestamp_ms, self.raws.get(event_id, b""), doubtful)
 
     def _reaches_lost(self, hit: int) -> bool:
         return self.lost_until is not None and hit - self.spec.timespan < self.lost_until
 
-    def _sighting(self, bucket: int) -> Sighting | None:
+    def _summary(self, bucket: int) -> BucketSummary | None:
         first = bisect_left(self.hits, bucket * self.spec.dedup)
         behind = bisect_left(self.hits, (bucket + 1) * self.spec.dedup)
         if first == behind:
@@ -98,11 +104,12 @@ class _Window:
         opening, last_hit = self.hits[first] - self.spec.timespan, self.hits[behind - 1]
         stop = bisect_right(self.members, last_hit, key=lambda member: member[0])
         events = [
-            (moment, name) for moment, name, _ in self.members[self._from(opening + 1) : stop]
+            (timestamp_ms, name)
+            for timestamp_ms, name, _ in self.members[self._from(opening + 1) : stop]
         ]
         if not events:
             return None
-        return Sighting(
+        return BucketSummary(
             bucket=bucket,
             last_hit=last_hit,
             count=len(events),
@@ -113,28 +120,28 @@ class _Window:
             approximate=self._reaches_lost(self.hits[first]),
         )
 
-    def _from(self, moment: int) -> int:
-        """The place of the first member that is not before a moment."""
-        return bisect_left(self.members, moment, key=lambda member: member[0])
+    def _from(self, timestamp_ms: int) -> int:
+        """The place of the first member that is not before a timestamp_ms."""
+        return bisect_left(self.members, timestamp_ms, key=lambda member: member[0])
 
 
 class MemoryWindows:
-    """A ``WindowKeeper`` that forgets when the process ends."""
+    """A ``WindowStore`` that forgets when the process ends."""
 
     def __init__(self) -> None:
         self._windows: dict[str, _Window | SketchWindow] = {}
 
-    def observe(self, observations: Sequence[Observation]) -> list[Outcome]:
-        """See ``WindowKeeper``."""
+    def observe(self, observations: Sequence[Observation]) -> list[ObservationResult]:
+        """See ``WindowStore``."""
         return [self._window(one).observe(one) for one in observations]
 
-    def published(self, sightings: Sequence[tuple[str, WindowSpec, Sighting]]) -> None:
-        """See ``WindowKeeper``."""
-        for key, _, sighting in sightings:
-            self._windows[key].published[sighting.bucket] = sighting.signature
+    def mark_published(self, summaries: Sequence[tuple[str, WindowSpec, BucketSummary]]) -> None:
+        """See ``WindowStore``."""
+        for key, _, summary in summaries:
+            self._windows[key].published[summary.bucket] = summary.signature
 
     def flush(self) -> None:
-        """See ``WindowKeeper``. Nothing is put off."""
+        """See ``WindowStore``. Nothing is put off."""
 
     def _window(self, one: Observation) -> _Window | SketchWindow:
         window = self._windows.get(one.key)

@@ -18,10 +18,10 @@ from audit_analysis.windows import pipelining
 from audit_analysis.windows.pipelining import Command
 from audit_analysis.windows.spec import (
     SEPARATOR,
+    BucketSummary,
     Hit,
     Observation,
-    Outcome,
-    Sighting,
+    ObservationResult,
     WindowSpec,
 )
 from auditflow.contract.finding import MAX_EVIDENCE
@@ -41,7 +41,7 @@ PIPELINE: Final = 2000
 #: Events of one window in one call, so that no call keeps Redis from others for long.
 TOGETHER: Final = 200
 
-_NOTHING: Final = Outcome()
+_NOTHING: Final = ObservationResult()
 
 #: What Redis answers when it has no room or is not there yet: trying again later is right.
 _PASSING: Final = frozenset(
@@ -84,7 +84,7 @@ def ping(client: redis.Redis) -> str | None:
 
 
 class RedisWindows:
-    """A ``WindowKeeper`` on Redis.
+    """A ``WindowStore`` on Redis.
 
     A batch is done when so many ``replicas`` have its windows too: with a master that is lost goes
     only what nobody else was told of.
@@ -95,46 +95,46 @@ class RedisWindows:
         self._replicas = replicas
         self._shas: tuple[str, str] | None = None
         # What is published, to be told with the next trip: a trip costs more than all of it.
-        self._published: list[tuple[str, WindowSpec, Sighting]] = []
+        self._published: list[tuple[str, WindowSpec, BucketSummary]] = []
 
-    def observe(self, observations: Sequence[Observation]) -> list[Outcome]:
-        """See ``WindowKeeper``."""
-        outcomes: list[Outcome] = []
+    def observe(self, observations: Sequence[Observation]) -> list[ObservationResult]:
+        """See ``WindowStore``."""
+        results: list[ObservationResult] = []
         for start in range(0, len(observations), PIPELINE):
-            outcomes += self._trip(observations[start : start + PIPELINE])
-        return outcomes
+            results += self._trip(observations[start : start + PIPELINE])
+        return results
 
-    def published(self, sightings: Sequence[tuple[str, WindowSpec, Sighting]]) -> None:
-        """See ``WindowKeeper``. Redis is told before the next observation, or by ``flush``.
+    def mark_published(self, summaries: Sequence[tuple[str, WindowSpec, BucketSummary]]) -> None:
+        """See ``WindowStore``. Redis is told before the next observation, or by ``flush``.
 
         Whoever dies before has it only published again.
         """
-        self._published.extend(sightings)
+        self._published.extend(summaries)
 
     def flush(self) -> None:
-        """See ``WindowKeeper``."""
+        """See ``WindowStore``."""
         if self._published:
             with _passing_errors():
                 pipelining.through(self._client, self._marks())
             self._published.clear()
 
     def _marks(self) -> Iterator[Command]:
-        for key, spec, sighting in self._published:
+        for key, spec, summary in self._published:
             notes = _keys(key)[3]
-            yield "HSET", notes, str(sighting.bucket), sighting.signature
+            yield "HSET", notes, str(summary.bucket), summary.signature
             yield "EXPIRE", notes, _idle(spec)
 
-    def _trip(self, observations: Sequence[Observation]) -> list[Outcome]:
+    def _trip(self, observations: Sequence[Observation]) -> list[ObservationResult]:
         with _passing_errors():
             try:
-                outcomes = self._execute(observations)
+                results = self._execute(observations)
             except NoScriptError:
                 # Redis was restarted without its scripts. Doing the whole batch again is harmless.
                 self._shas = None
-                outcomes = self._execute(observations)
-        return outcomes
+                results = self._execute(observations)
+        return results
 
-    def _execute(self, observations: Sequence[Observation]) -> list[Outcome]:
+    def _execute(self, observations: Sequence[Observation]) -> list[ObservationResult]:
         if self._shas is None:
             load = self._client.script_load
             self._shas = str(load(_script("window.lua"))), str(load(_script("sketch.lua")))
@@ -154,11 +154,11 @@ class RedisWindows:
             *answers, _, reached = answers
             if reached < self._replicas:
                 raise Unavailable("redis", f"{reached} of {self._replicas} replicas have the batch")
-        outcomes = [_NOTHING] * len(observations)
+        results = [_NOTHING] * len(observations)
         for places, answer in zip(calls, answers, strict=True):
-            for place, outcome in _outcomes(places, answer):
-                outcomes[place] = outcome
-        return outcomes
+            for place, result in _outcomes(places, answer):
+                results[place] = result
+        return results
 
 
 def _command(sketch: str, window: str, together: Sequence[Observation]) -> Command:
@@ -189,7 +189,7 @@ def _calls(observations: Sequence[Observation]) -> Iterator[list[int]]:
 
 
 def _parts(one: Observation) -> tuple[str | int | bytes, ...]:
-    return one.event_id, one.tag, one.moment, one.raw, int(one.approximate)
+    return one.event_id, one.tag, one.timestamp_ms, one.raw, int(one.approximate)
 
 
 def _script(name: str) -> str:
@@ -206,35 +206,39 @@ def _idle(spec: WindowSpec) -> int:
     return spec.retention // 1000 + OUTAGE_SECONDS + SLACK_SECONDS
 
 
-def _outcomes(places: Sequence[int], answer: Any) -> Iterator[tuple[int, Outcome]]:
+def _outcomes(places: Sequence[int], answer: Any) -> Iterator[tuple[int, ObservationResult]]:
     """What the script says of the events of a window. Of the others there is nothing to say."""
     late, seen, hit = answer
-    sightings: defaultdict[int, list[Sighting]] = defaultdict(list)
+    summaries: defaultdict[int, list[BucketSummary]] = defaultdict(list)
     hits: defaultdict[int, list[Hit]] = defaultdict(list)
     for number, *fields in seen:
-        sightings[number].append(_sighting(fields))
-    for number, event_id, moment, raw, approximate in hit:
-        hits[number].append(Hit(event_id.decode(), int(moment), raw or b"", bool(approximate)))
-    for number in {*late, *sightings, *hits}:
+        summaries[number].append(_summary(fields))
+    for number, event_id, timestamp_ms, raw, approximate in hit:
+        hits[number].append(
+            Hit(event_id.decode(), int(timestamp_ms), raw or b"", bool(approximate))
+        )
+    for number in {*late, *summaries, *hits}:
         yield (
             places[number - 1],
-            Outcome(
+            ObservationResult(
                 late=number in late,
-                sightings=tuple(sightings.get(number, ())),
+                summaries=tuple(summaries.get(number, ())),
                 hits=tuple(hits.get(number, ())),
             ),
         )
 
 
-def _sighting(fields: list[Any]) -> Sighting:
-    bucket, last_hit, count, named, last_member, last_moment, first, last, approximate = fields
+def _summary(fields: list[Any]) -> BucketSummary:
+    bucket, last_hit, count, named, last_member, last_timestamp_ms, first, last, approximate = (
+        fields
+    )
     pairs = zip(named[1::2], named[::2], strict=True)
-    return Sighting(
+    return BucketSummary(
         bucket=int(bucket),
         last_hit=int(last_hit),
         count=count,
-        events=tuple((int(moment), _event_id(member)) for moment, member in pairs),
-        last_event=(int(last_moment), _event_id(last_member)),
+        events=tuple((int(timestamp_ms), _event_id(member)) for timestamp_ms, member in pairs),
+        last_event=(int(last_timestamp_ms), _event_id(last_member)),
         first=first,
         last=last,
         approximate=bool(approximate),

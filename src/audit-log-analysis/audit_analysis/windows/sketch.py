@@ -5,7 +5,13 @@ They are cut into the same slices as in Redis. Here the values of a slice are ke
 
 from collections.abc import Iterator
 
-from audit_analysis.windows.spec import SLICES, Observation, Outcome, Sighting, WindowSpec
+from audit_analysis.windows.spec import (
+    SLICES,
+    BucketSummary,
+    Observation,
+    ObservationResult,
+    WindowSpec,
+)
 from auditflow.contract.finding import MAX_EVIDENCE
 
 
@@ -20,27 +26,27 @@ class SketchWindow:
         self.hits: set[int] = set()
         self.published: dict[int, str] = {}
 
-    def observe(self, one: Observation) -> Outcome:
+    def observe(self, one: Observation) -> ObservationResult:
         """Take an event in."""
-        spec, moment = self.spec, one.moment
-        self.newest = moment if self.newest is None else self.newest
-        if moment < self.newest - spec.lateness:
-            return Outcome(late=True)
-        self.newest = max(moment, self.newest)
-        slice_ = moment // spec.slice_width
+        spec, timestamp_ms = self.spec, one.timestamp_ms
+        self.newest = timestamp_ms if self.newest is None else self.newest
+        if timestamp_ms < self.newest - spec.lateness:
+            return ObservationResult(late=True)
+        self.newest = max(timestamp_ms, self.newest)
+        slice_ = timestamp_ms // spec.slice_width
         self.tags.setdefault(slice_, set()).add(one.tag)
-        self.events.setdefault(slice_, {}).setdefault((moment, one.event_id), one.raw)
+        self.events.setdefault(slice_, {}).setdefault((timestamp_ms, one.event_id), one.raw)
         for at in range(slice_, slice_ + SLICES):
             if at in self.tags and at not in self.hits:
                 near = [self.tags[each] for each in self._existing(at - SLICES + 1, at)]
                 if len(set().union(*near)) >= spec.threshold:
                     self.hits.add(at)
-        seen = (self._sighting(bucket) for bucket in spec.buckets(moment))
-        return Outcome(
-            sightings=tuple(
-                sighting
-                for sighting in seen
-                if sighting and self.published.get(sighting.bucket) != sighting.signature
+        seen = (self._summary(bucket) for bucket in spec.buckets(timestamp_ms))
+        return ObservationResult(
+            summaries=tuple(
+                summary
+                for summary in seen
+                if summary and self.published.get(summary.bucket) != summary.signature
             )
             if spec.reports
             else ()
@@ -49,7 +55,7 @@ class SketchWindow:
     def _existing(self, first: int, last: int) -> Iterator[int]:
         return (number for number in range(first, last + 1) if number in self.tags)
 
-    def _sighting(self, bucket: int) -> Sighting | None:
+    def _summary(self, bucket: int) -> BucketSummary | None:
         width = self.spec.slice_width
         own = sorted(at for at in self.hits if at * width // self.spec.dedup == bucket)
         if not own:
@@ -57,7 +63,7 @@ class SketchWindow:
         slices = list(self._existing(own[0] - SLICES + 1, own[-1]))
         ends = {end for at in slices for end in (min(self.events[at]), max(self.events[at]))}
         named = tuple(sorted(ends))
-        return Sighting(
+        return BucketSummary(
             bucket=bucket,
             last_hit=own[-1] * width,
             count=sum(len(self.events[at]) for at in slices),

@@ -9,17 +9,17 @@ A time e of S is a *hit* when the events in (e - timespan, e]
     temporal_ordered  hold a chain of the tags "1", "2", ... ``threshold`` whose times do not fall,
                       and whose last is at e.
 
-Hits belong to the bucket e // dedup, and a *sighting* is what a bucket saw:
+Hits belong to the bucket e // dedup, and a *summary* is what a bucket saw:
 
     first hit a, last hit z of the bucket; its events are those of S in (a - timespan, z].
 
-All of this is a function of the set S alone, so the order of arrival cannot matter. A keeper of
-windows is told one event at a time and answers with the sightings that this event can have changed,
+All of this is a function of the set S alone, so the order of arrival cannot matter. A store of
+windows is told one event at a time and answers with the summaries that this event can have changed,
 complete as far as it knows S. The answer to the last event that arrives is therefore the truth, and
 earlier answers merge into it (``auditflow.contract.finding.merge``), for as S grows hits are only
 added, the first hit only moves earlier, the last only later, and counts only grow.
 
-An event x can change only buckets with hits in [x, x + timespan). A keeper that keeps what is
+An event x can change only buckets with hits in [x, x + timespan). A store that keeps what is
 younger than newest - (lateness + timespan + dedup) thus knows all that an event of up to
 ``lateness`` behind the newest needs.
 
@@ -54,9 +54,9 @@ MOST_SKETCHED: Final = 10_000_000
 class WindowSpec(Struct, frozen=True, kw_only=True):
     """The parameters of a rule's windows. Times in milliseconds.
 
-    ``capacity`` bounds the events kept of one entity: above it the oldest go, and a sighting that
+    ``capacity`` bounds the events kept of one entity: above it the oldest go, and a summary that
     reaches back to them says that it is approximate. ``feeds`` says that hits are told, for other
-    windows count them; without ``reports`` sightings are not.
+    windows count them; without ``reports`` summaries are not.
     """
 
     threshold: int
@@ -94,13 +94,15 @@ class WindowSpec(Struct, frozen=True, kw_only=True):
         """How far behind the newest event of an entity others are kept."""
         return self.lateness + self.timespan + self.dedup
 
-    def buckets(self, moment: int) -> range:
-        """The buckets that an event at ``moment`` can have a part in."""
+    def buckets(self, timestamp_ms: int) -> range:
+        """The buckets that an event at ``timestamp_ms`` can have a part in."""
         if self.sketched:
-            first = moment // self.slice_width * self.slice_width
+            first = timestamp_ms // self.slice_width * self.slice_width
             last = first + (SLICES - 1) * self.slice_width
             return range(first // self.dedup, last // self.dedup + 1)
-        return range(moment // self.dedup, (moment + self.timespan - 1) // self.dedup + 1)
+        return range(
+            timestamp_ms // self.dedup, (timestamp_ms + self.timespan - 1) // self.dedup + 1
+        )
 
 
 class Observation(Struct, frozen=True, gc=False):
@@ -114,13 +116,13 @@ class Observation(Struct, frozen=True, gc=False):
     spec: WindowSpec
     key: str
     event_id: str
-    moment: int
+    timestamp_ms: int
     raw: bytes
     tag: str = ""
     approximate: bool = False
 
 
-class Sighting(Struct, frozen=True, kw_only=True, gc=False):
+class BucketSummary(Struct, frozen=True, kw_only=True, gc=False):
     """What a bucket saw. Times in milliseconds; ``events`` are the first hundred, in order.
 
     ``first`` and ``last`` are the bytes of the first and the last event, where still known.
@@ -137,7 +139,7 @@ class Sighting(Struct, frozen=True, kw_only=True, gc=False):
 
     @property
     def signature(self) -> str:
-        """Changes whenever the sighting does."""
+        """Changes whenever the summary does."""
         first, last = self.events[0], self.last_event
         return f"{self.count}:{self.last_hit}:{first[0]}:{first[1]}:{last[0]}:{last[1]}"
 
@@ -146,24 +148,24 @@ class Hit(Struct, frozen=True, gc=False):
     """An event at a hit of a window that ``feeds`` others; ``raw`` as in Observation."""
 
     event_id: str
-    moment: int
+    timestamp_ms: int
     raw: bytes
     approximate: bool = False
 
 
-class Outcome(Struct, frozen=True, gc=False):
+class ObservationResult(Struct, frozen=True, gc=False):
     """The answer to one observation. ``late``: it came too late to be counted, and was not."""
 
     late: bool = False
-    sightings: tuple[Sighting, ...] = ()
+    summaries: tuple[BucketSummary, ...] = ()
     hits: tuple[Hit, ...] = ()
 
 
-class WindowKeeper(Protocol):
+class WindowStore(Protocol):
     """Keeps windows between events."""
 
-    def observe(self, observations: Sequence[Observation]) -> list[Outcome]:
-        """Take events in; one outcome for each, in the same order.
+    def observe(self, observations: Sequence[Observation]) -> list[ObservationResult]:
+        """Take events in; one result for each, in the same order.
 
         Sightings may come with a later event of the same window than those which changed them.
 
@@ -176,8 +178,8 @@ class WindowKeeper(Protocol):
         """
         ...
 
-    def published(self, sightings: Sequence[tuple[str, WindowSpec, Sighting]]) -> None:
-        """These sightings are safe with the broker: do not report them again unless they change."""
+    def mark_published(self, summaries: Sequence[tuple[str, WindowSpec, BucketSummary]]) -> None:
+        """These summaries are safe with the broker: do not report them again unless they change."""
         ...
 
     def flush(self) -> None:
