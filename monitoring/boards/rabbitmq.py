@@ -1,4 +1,4 @@
-"""RabbitMQ: what waits, who takes it, how near the broker is to refusing."""
+"""RabbitMQ: queues, consumers, message rates and resource limits."""
 
 from monitoring.boards.panels import NS, Board, Panel, Row, board, runbook, units
 
@@ -12,104 +12,104 @@ def _flow(metric: str) -> str:
 BOARD = Board(
     uid="auditflow-rabbitmq",
     title="AuditFlow: RabbitMQ",
-    says="The broker between the services.",
+    description="The message broker between the services.",
     environments='label_values(up{job="rabbitmq"}, namespace)',
     rows=[
         Row("Queues", [
             Panel(
                 title="Ready",
-                says="Messages that wait for a consumer. A queue is empty most of the time.",
-                unit=units.Short, steps=[(10000.0, "orange")],
+                description="Messages that wait for a consumer. A queue is usually empty.",
+                unit=units.Short, thresholds=[(10000.0, "orange")],
                 queries={"{{namespace}} {{queue}}": f"sum by (namespace, queue) (rabbitmq_detailed_queue_messages_ready{{{_NOT_DLQ}}})"},
-                look=runbook("queue-grows", "When a queue grows"),
+                link=runbook("queue-grows", "If a queue grows"),
             ),
             Panel(
-                title="In hand",
-                says="Messages with a consumer that has not acknowledged them. They come again when it dies.",
+                title="Unacknowledged",
+                description="Messages that a consumer has received and not acknowledged. The broker redelivers them if the consumer fails.",
                 unit=units.Short,
                 queries={"{{namespace}} {{queue}}": f"sum by (namespace, queue) (rabbitmq_detailed_queue_messages_unacked{{{_NOT_DLQ}}})"},
-                look=board("auditflow-pipeline", "How old they are"),
+                link=board("auditflow-pipeline", "From event to alert"),
             ),
             Panel(
                 title="Consumers",
-                says="How many take from a queue. 0 pages.",
+                description="The number of consumers of each queue. Zero pages.",
                 unit=units.Short,
                 queries={"{{namespace}} {{queue}}": f"sum by (namespace, queue) (rabbitmq_detailed_queue_consumers{{{_NOT_DLQ}}})"},
-                look=runbook("consumer-gone", "When nobody takes"),
+                link=runbook("consumer-gone", "If there is no consumer"),
             ),
         ]),
-        Row("Flow", [
+        Row("Message rates", [
             Panel(
-                title="In and out",
-                says="Messages that publishers sent, that went to consumers, that these acknowledged.",
+                title="Received, delivered, acknowledged",
+                description="Messages that the broker received, delivered to consumers, and that consumers acknowledged.",
                 unit=units.MessagesPerSecond, width=12,
                 queries={
                     "received {{namespace}}": _flow("messages_received"),
                     "delivered {{namespace}}": _flow("messages_delivered"),
                     "acknowledged {{namespace}}": _flow("messages_acknowledged"),
                 },
-                look=board("auditflow-pipeline", "What they became"),
+                link=board("auditflow-pipeline", "From event to alert"),
             ),
             Panel(
-                title="What should not be",
-                says="Messages delivered again, that no queue took, and that the broker itself put to the dead letters after too many deliveries.",
+                title="Problems",
+                description="Messages that were redelivered, that could not be routed to a queue, or that were dead-lettered because of too many deliveries.",
                 unit=units.MessagesPerSecond, width=12,
                 queries={
-                    "again {{namespace}}": _flow("messages_redelivered"),
-                    "no queue {{namespace}}": _flow("messages_unroutable_returned"),
+                    "redelivered {{namespace}}": _flow("messages_redelivered"),
+                    "unroutable {{namespace}}": _flow("messages_unroutable_returned"),
                     "too many deliveries {{namespace}}": _flow("messages_dead_lettered_delivery_limit"),
                 },
-                look=runbook("dead-letters-grow", "What to do with dead letters"),
+                link=runbook("dead-letters-grow", "How to handle dead letters"),
             ),
         ]),
-        Row("The broker", [
+        Row("Broker", [
             Panel(
                 title="Memory",
-                says="As a share of the watermark, at which publishers have to wait.",
-                unit=units.PercentUnit, width=6, steps=[(0.8, "orange"), (1.0, "red")],
+                description="Memory as a share of the high watermark. At 1 the broker blocks publishers.",
+                unit=units.PercentUnit, width=6, thresholds=[(0.8, "orange"), (1.0, "red")],
                 queries={"{{namespace}}": f"max by (namespace) (rabbitmq_process_resident_memory_bytes{{{NS}}} / rabbitmq_resident_memory_limit_bytes{{{NS}}})"},
-                look=runbook("rabbitmq-blocks-publishers", "When publishers wait"),
+                link=runbook("rabbitmq-blocks-publishers", "If publishers are blocked"),
             ),
             Panel(
-                title="Disk left",
-                says="What is free above the limit, at which publishers have to wait.",
-                unit=units.BytesIEC, width=6, least=None,
+                title="Free disk space above the limit",
+                description="Free disk space above the limit. At 0 the broker blocks publishers.",
+                unit=units.BytesIEC, width=6, minimum=None,
                 queries={"{{namespace}}": f"min by (namespace) (rabbitmq_disk_space_available_bytes{{{NS}}} - rabbitmq_disk_space_available_limit_bytes{{{NS}}})"},
-                look=runbook("volume-fills", "When a volume fills"),
+                link=runbook("volume-fills", "If a volume is nearly full"),
             ),
             Panel(
                 title="Alarms",
-                says="1 while the broker takes nothing more, for want of memory or disk.",
-                unit=units.Short, width=6, steps=[(1.0, "red")], most=1.0,
+                description="1 while the broker blocks publishers because of memory or disk.",
+                unit=units.Short, width=6, thresholds=[(1.0, "red")], maximum=1.0,
                 queries={
                     "memory {{namespace}}": f"max by (namespace) (rabbitmq_alarms_memory_used_watermark{{{NS}}})",
                     "disk {{namespace}}": f"max by (namespace) (rabbitmq_alarms_free_disk_space_watermark{{{NS}}})",
                 },
-                look=runbook("rabbitmq-blocks-publishers", "When publishers wait"),
+                link=runbook("rabbitmq-blocks-publishers", "If publishers are blocked"),
             ),
             Panel(
                 title="Connections",
-                says="Each consumer and each publisher has one. Many that open and close are a service that restarts.",
+                description="Each consumer and each publisher has one connection. Many new connections mean that a service restarts often.",
                 unit=units.Short, width=6,
                 queries={
                     "open {{namespace}}": f"sum by (namespace) (rabbitmq_connections{{{NS}}})",
                     "opened in 5 min {{namespace}}": f"sum by (namespace) (increase(rabbitmq_connections_opened_total{{{NS}}}[5m]))",
                 },
-                look=board("auditflow-services", "The services"),
+                link=board("auditflow-services", "Services"),
             ),
             Panel(
                 title="Up",
-                says="Whether Prometheus reaches the broker.",
-                kind="number", unit=units.Short, width=6, base="red", steps=[(1.0, "green")],
+                description="1 while Prometheus can scrape the broker.",
+                kind="number", unit=units.Short, width=6, base_color="red", thresholds=[(1.0, "green")],
                 queries={"{{namespace}}": f'min by (namespace) (up{{{NS}, job="rabbitmq"}})'},
-                look=runbook("rabbitmq-down", "When the broker is down"),
+                link=runbook("rabbitmq-down", "If the broker is down"),
             ),
             Panel(
                 title="Version",
-                says="What runs.",
+                description="The versions of RabbitMQ and Erlang.",
                 kind="table", unit=units.Short, width=18,
                 queries={"nodes": f"count by (namespace, rabbitmq_version, erlang_version) (rabbitmq_build_info{{{NS}}})"},
-                look=board("auditflow-delivery", "How it came there"),
+                link=board("auditflow-delivery", "Deployments"),
             ),
         ]),
     ],

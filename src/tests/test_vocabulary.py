@@ -31,7 +31,6 @@ NOT_REWRITTEN: tuple[str, ...] = (
     "src/provisioning/",
     "src/tests/",
     "src/conftest.py",
-    "monitoring/",
 )
 
 

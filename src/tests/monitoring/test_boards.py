@@ -1,4 +1,4 @@
-"""The boards are current; every panel says what it shows, in which unit, and where to look next."""
+"""The dashboards are current, and every panel has a description, a unit and a link."""
 
 import re
 from pathlib import Path
@@ -10,13 +10,13 @@ from grafana_foundation_sdk.models import units
 from monitoring.boards import __main__ as boards
 
 ROOT = Path(__file__).parents[3]
-PLACE = "https://github.com/jojees/project-genesis/blob/main/"
+BASE_URL = "https://github.com/jojees/project-genesis/blob/main/"
 DOCUMENTS = boards.documents()
 UNITS = {
     value for name, value in vars(units).items() if name[0].isupper() and isinstance(value, str)
 }
-#: The boards that alerts and pages link to.
-WANTED = {
+#: The dashboards that alerts and pages link to.
+EXPECTED_UIDS = {
     f"auditflow-{name}"
     for name in (
         "slo",
@@ -32,10 +32,10 @@ WANTED = {
 
 
 def panels(document: dict[str, Any]) -> list[dict[str, Any]]:
-    return [one for one in document["panels"] if one["type"] != "row"]
+    return [panel for panel in document["panels"] if panel["type"] != "row"]
 
 
-def test_the_files_are_those_of_the_code() -> None:
+def test_generated_files_are_current() -> None:
     wanted = boards.files()
     assert {file for file in wanted if file.suffix == ".json"} == set(
         (boards.HERE / "json").glob("*.json")
@@ -44,18 +44,18 @@ def test_the_files_are_those_of_the_code() -> None:
         assert file.read_text("utf-8") == text, f"{file}: run `make boards`"
 
 
-def test_every_board_that_is_linked_to_is_there() -> None:
-    assert DOCUMENTS.keys() == WANTED
+def test_every_linked_dashboard_exists() -> None:
+    assert DOCUMENTS.keys() == EXPECTED_UIDS
     for file in (ROOT / "monitoring/rules").glob("*.yaml"):
         for uid in re.findall(r"dashboard: /d/([\w-]+)", file.read_text()):
-            assert uid in WANTED, f"{file}: {uid}"
+            assert uid in EXPECTED_UIDS, f"{file}: {uid}"
 
 
-@pytest.mark.parametrize("uid", sorted(WANTED))
-def test_every_panel_explains_itself_and_leads_on(uid: str) -> None:
-    seen = panels(DOCUMENTS[uid])
-    assert len(seen) >= 6
-    for panel in seen:
+@pytest.mark.parametrize("uid", sorted(EXPECTED_UIDS))
+def test_every_panel_has_a_description_a_unit_and_a_link(uid: str) -> None:
+    all_panels = panels(DOCUMENTS[uid])
+    assert len(all_panels) >= 6
+    for panel in all_panels:
         assert panel["title"]
         assert len(panel["description"].split()) >= 2, panel["title"]
         assert panel["description"].endswith("."), panel["title"]
@@ -64,29 +64,29 @@ def test_every_panel_explains_itself_and_leads_on(uid: str) -> None:
         (link,) = panel["links"]
         target = urlsplit(link["url"])
         if target.scheme:
-            file = link["url"].removeprefix(PLACE)
-            assert (ROOT / file).is_file(), f"{panel['title']}: {file} is not there"
+            file = link["url"].removeprefix(BASE_URL)
+            assert (ROOT / file).is_file(), f"{panel['title']}: {file} does not exist"
         else:
-            assert target.path.removeprefix("/d/") in WANTED - {uid}, panel["title"]
-    titles = [(panel["title"], panel["gridPos"]["y"]) for panel in seen]
+            assert target.path.removeprefix("/d/") in EXPECTED_UIDS - {uid}, panel["title"]
+    titles = [(panel["title"], panel["gridPos"]["y"]) for panel in all_panels]
     assert len(titles) == len(set(titles))
 
 
-@pytest.mark.parametrize("uid", sorted(WANTED))
+@pytest.mark.parametrize("uid", sorted(EXPECTED_UIDS))
 def test_panels_do_not_overlap(uid: str) -> None:
-    taken: dict[tuple[int, int], str] = {}
+    occupied: dict[tuple[int, int], str] = {}
     for panel in DOCUMENTS[uid]["panels"]:
-        place = panel["gridPos"]
-        for x in range(place["x"], place["x"] + place["w"]):
+        position = panel["gridPos"]
+        for x in range(position["x"], position["x"] + position["w"]):
             assert x < 24, panel["title"]
-            for y in range(place["y"], place["y"] + place["h"]):
-                other = taken.setdefault((x, y), panel["title"])
-                assert other == panel["title"], f"{panel['title']} lies on {other}"
+            for y in range(position["y"], position["y"] + position["h"]):
+                other = occupied.setdefault((x, y), panel["title"])
+                assert other == panel["title"], f"{panel['title']} overlaps {other}"
 
 
-@pytest.mark.parametrize("uid", sorted(WANTED))
-def test_the_reader_chooses_the_source_and_the_environment(uid: str) -> None:
-    names = [one["name"] for one in DOCUMENTS[uid]["templating"]["list"]]
+@pytest.mark.parametrize("uid", sorted(EXPECTED_UIDS))
+def test_queries_use_the_selected_data_source_and_environment(uid: str) -> None:
+    names = [variable["name"] for variable in DOCUMENTS[uid]["templating"]["list"]]
     assert names[:2] == ["datasource", "namespace"]
     for panel in panels(DOCUMENTS[uid]):
         for target in panel["targets"]:

@@ -1,4 +1,4 @@
-"""The rules are current, valid, and each fires when it must and is silent just below."""
+"""The Prometheus rules are current and valid, and each alert fires exactly when it must."""
 
 import re
 import subprocess
@@ -14,7 +14,7 @@ TESTS = sorted((ROOT / "monitoring").glob("*/*_tests.yaml"))
 ALERTS = dict[str, list[dict[str, Any]]]
 
 
-def test_the_rules_are_those_of_their_sources(make_rules: ModuleType) -> None:
+def test_generated_rules_are_current(make_rules: ModuleType) -> None:
     names = make_rules.sources()
     assert names
     for folder in (make_rules.RULES, make_rules.RULES / "objects"):
@@ -25,31 +25,31 @@ def test_the_rules_are_those_of_their_sources(make_rules: ModuleType) -> None:
             assert make_rules.is_current(file, names[name]), f"{file}: run `make rules`"
 
 
-def test_they_are_what_sloth_makes(make_rules: ModuleType) -> None:
+def test_generated_rules_match_the_output_of_sloth(make_rules: ModuleType) -> None:
     if not make_rules.program().exists():
-        pytest.skip("sloth is not built here; `make rules` does, in minutes")
-    for file, text in make_rules.made().items():
+        pytest.skip("sloth is not built; `make rules` builds it in some minutes")
+    for file, text in make_rules.generated().items():
         assert file.read_text() == text, f"{file}: run `make rules`"
 
 
-def test_promtool_finds_no_fault(promtool: str) -> None:
+def test_promtool_accepts_the_rules(promtool: str) -> None:
     files = sorted((ROOT / "monitoring/rules").glob("*.yaml"))
-    done = subprocess.run(
+    process = subprocess.run(
         (promtool, "check", "rules", "--lint=all", "--lint-fatal", *map(str, files)),
         capture_output=True, text=True, check=False,
     )  # fmt: skip
-    assert done.returncode == 0, done.stdout + done.stderr
+    assert process.returncode == 0, process.stdout + process.stderr
 
 
 @pytest.mark.parametrize("file", TESTS, ids=lambda file: file.stem)
-def test_alerts_fire_when_they_must_and_no_sooner(promtool: str, file: Path) -> None:
-    done = subprocess.run(
+def test_alerts_pass_their_rule_tests(promtool: str, file: Path) -> None:
+    process = subprocess.run(
         (promtool, "test", "rules", str(file)), capture_output=True, text=True, check=False
     )
-    assert done.returncode == 0, done.stdout + done.stderr
+    assert process.returncode == 0, process.stdout + process.stderr
 
 
-def test_every_alert_is_seen_to_fire_and_to_be_silent(
+def test_every_alert_has_a_firing_and_a_silent_test_case(
     make_rules: ModuleType, alerts: ALERTS
 ) -> None:
     for topic, rules in alerts.items():
@@ -58,24 +58,24 @@ def test_every_alert_is_seen_to_fire_and_to_be_silent(
         tests = yaml.safe_load(file.read_text())["tests"]
         for rule in rules:
             wanted = rule["alert"], rule["labels"]["severity"]
-            seen = [wanted in fired for test in tests for fired in expectations(test)]
-            assert any(seen), f"{file}: nothing makes {wanted} fire"
-            if wanted != ("Watchdog", "none"):  # it barks always
-                assert not all(seen), f"{file}: nothing keeps {wanted} silent"
+            results = [wanted in fired for test in tests for fired in expectations(test)]
+            assert any(results), f"{file}: no test case in which {wanted} fires"
+            if wanted != ("Watchdog", "none"):  # it always fires
+                assert not all(results), f"{file}: no test case in which {wanted} is silent"
 
 
 def expectations(test: dict[str, Any]) -> list[set[tuple[str, str]]]:
-    """Which alerts are to fire, at each moment that a test looks at."""
-    moments = [
+    """The alerts that must fire at each evaluation time of a test."""
+    by_time = [
         {
             (found[1], found[2])
-            for sample in one["exp_samples"]
+            for sample in expression["exp_samples"]
             if (found := re.search(r'alertname="(\w+)", severity="(\w+)"', sample["labels"]))
         }
-        for one in test.get("promql_expr_test", [])
-        if "ALERTS" in one["expr"]
+        for expression in test.get("promql_expr_test", [])
+        if "ALERTS" in expression["expr"]
     ]
-    return moments + [
-        {(one["alertname"], alert["exp_labels"]["severity"]) for alert in one["exp_alerts"]}
-        for one in test.get("alert_rule_test", [])
+    return by_time + [
+        {(case["alertname"], alert["exp_labels"]["severity"]) for alert in case["exp_alerts"]}
+        for case in test.get("alert_rule_test", [])
     ]
