@@ -1,13 +1,17 @@
-"""Publish encoded events to the broker, and count them."""
+"""Publish encoded events and refused records to the broker, and count them."""
 
+import datetime as dt
 from collections.abc import Iterator, Sequence
 from typing import Final, Protocol
 
 from opentelemetry.trace import SpanKind
 
-from audit_event_generator.ingest.encoding import EncodedEvent
+from audit_event_generator.ingest import refusal
+from audit_event_generator.ingest.batch import RefusedRecord
+from audit_event_generator.ingest.encoding import EncodedEvent, encode
 from audit_event_generator.metrics import Metrics
 from auditflow.amqp import Message, topology
+from auditflow.amqp.dead_letter import DeadLetter
 from auditflow.contract import acceptance, identity
 from auditflow.errors import PublishError
 from auditflow.telemetry import tracing
@@ -19,6 +23,16 @@ MAX_EVENTS: Final = 100
 MAX_BYTES: Final = 256 * 1024
 #: Maximum wait for the broker's confirms, in seconds.
 CONFIRM_SECONDS: Final = 0.75
+#: The name of the service in dead letters.
+SERVICE: Final = "audit-event-generator"
+#: The header of a dead letter with the name of the source.
+SOURCE_HEADER: Final = "x-auditflow-source"
+#: The header of a dead letter with the size of the record, if the body is only its beginning.
+SIZE_HEADER: Final = "x-auditflow-record-bytes"
+#: Maximum size of a record in the quarantine, in bytes. The beginning of a larger record is kept.
+MAX_QUARANTINED_BYTES: Final = 1024 * 1024
+#: Maximum length of the AMQP property message-id, in bytes.
+_MAX_MESSAGE_ID: Final = 255
 
 
 class Broker(Protocol):
@@ -36,27 +50,59 @@ class EventPublisher:
         self._metrics = metrics
 
     def publish(
-        self, source: str, events: Sequence[EncodedEvent], *, correlation_id: str | None = None
+        self,
+        source: str,
+        events: Sequence[EncodedEvent],
+        *,
+        refused: Sequence[RefusedRecord] = (),
+        correlation_id: str | None = None,
     ) -> None:
         """Publish events, and return when the broker has stored all of them.
 
+        Each refused record goes to the quarantine (the dead-letter queue of the events), and an
+        event reports it.
+
         Raises:
-            PublishError: at least one event is not confirmed. Publishing the same events again is
-                safe, because they keep their identifiers.
+            PublishError: at least one message is not confirmed. Publishing the same records again
+                is safe, because their events keep their identifiers.
         """
-        if not events:
+        if not events and not refused:
             return
         unavailable = self._broker.check()
         if unavailable is not None:
             raise PublishError(unavailable)
-        with tracing.span("publish events", kind=SpanKind.PRODUCER, events=len(events)):
-            messages = list(to_messages(source, events, correlation_id))
+        all_events = [*events, *_refusals(source, refused)] if refused else events
+        with tracing.span("publish events", kind=SpanKind.PRODUCER, events=len(all_events)):
+            messages = [
+                *to_messages(source, all_events, correlation_id),
+                *(_to_dead_letter(source, record, correlation_id) for record in refused),
+            ]
             try:
                 self._broker.publish(messages, timeout=CONFIRM_SECONDS)
             except PublishError:
-                self._metrics.unconfirmed.labels(source).inc(len(events))
+                self._metrics.unconfirmed.labels(source).inc(len(all_events))
                 raise
-        self._metrics.accepted.labels(source).inc(len(events))
+        self._metrics.accepted.labels(source).inc(len(all_events))
+        self._metrics.refused.labels(source).inc(len(refused))
+
+
+def _refusals(source: str, refused: Sequence[RefusedRecord]) -> list[EncodedEvent]:
+    received = dt.datetime.now(dt.UTC)
+    return [encode(refusal.to_event(item, source=source, received=received)) for item in refused]
+
+
+def _to_dead_letter(source: str, refused: RefusedRecord, correlation_id: str | None) -> Message:
+    headers: dict[str, str | int] = {SOURCE_HEADER: source}
+    if len(refused.record) > MAX_QUARANTINED_BYTES:
+        headers[SIZE_HEADER] = len(refused.record)
+    return DeadLetter(
+        body=refused.record[:MAX_QUARANTINED_BYTES],
+        reason=f"{refused.where}: {refused.reason}",
+        kind="contract",
+        message_id=identity.record_id(refused.record),
+        correlation_id=correlation_id,
+        headers=headers,
+    ).message(topology.EVENTS, service=SERVICE)
 
 
 def to_messages(
@@ -71,10 +117,18 @@ def to_messages(
             exchange=topology.EXCHANGE,
             routing_key=f"event.{source}",
             body=body,
-            message_id=group[0].event_id if single else identity.record_id(body),
+            message_id=_message_id(group[0]) if single else identity.record_id(body),
             correlation_id=correlation_id,
             headers=headers,
         )
+
+
+def _message_id(encoded: EncodedEvent) -> str:
+    """Return the event's identifier, or its hash if AMQP cannot carry it as a message-id."""
+    event_id = encoded.event_id
+    if len(event_id.encode()) <= _MAX_MESSAGE_ID:
+        return event_id
+    return identity.record_id(event_id.encode())
 
 
 def _groups(events: Sequence[EncodedEvent]) -> Iterator[list[EncodedEvent]]:

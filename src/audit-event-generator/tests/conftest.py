@@ -13,9 +13,10 @@ from prometheus_client import CollectorRegistry
 from pydantic import SecretStr
 
 from audit_event_generator.event_publisher import EventPublisher
+from audit_event_generator.ingest import refusal
 from audit_event_generator.metrics import Metrics
 from audit_event_generator.web import app
-from auditflow.amqp import Message
+from auditflow.amqp import Message, topology
 from auditflow.contract import event
 from auditflow.errors import PublishError
 from auditflow.http.health import Health
@@ -42,8 +43,20 @@ class RecordingBroker:
         self.messages.extend(messages)
 
     def events(self) -> list[event.Event]:
-        """Return the events that the analysis would decode. Refused events fail the test."""
-        decoded = [item for message in self.messages for item in event.decode_message(message.body)]
+        """Return the events that the analysis would decode, without those of refused records."""
+        return [item for item in self._decoded() if item.event_type != refusal.EVENT_TYPE]
+
+    def refusals(self) -> list[event.Event]:
+        """Return the events that report refused records."""
+        return [item for item in self._decoded() if item.event_type == refusal.EVENT_TYPE]
+
+    def dead_letters(self) -> list[Message]:
+        """Return the messages of the quarantine."""
+        return [item for item in self.messages if item.exchange == topology.DEAD_LETTER_EXCHANGE]
+
+    def _decoded(self) -> list[event.Event]:
+        messages = [item for item in self.messages if item.exchange == topology.EXCHANGE]
+        decoded = [item for message in messages for item in event.decode_message(message.body)]
         assert all(isinstance(item, event.Received) for item in decoded), decoded
         return [item.event for item in decoded if isinstance(item, event.Received)]
 

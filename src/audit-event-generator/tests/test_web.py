@@ -88,7 +88,7 @@ def test_unconfirmed_events_are_not_counted_as_accepted(
 
     assert answer.status_code == 503
     assert ingest.count("accepted", "ndjson") == 0
-    assert ingest.count("unconfirmed", "ndjson") == 2
+    assert ingest.count("unconfirmed", "ndjson") == 3, "the event of the refused record too"
     assert ingest.count("refused", "ndjson") == 0, "the client sends it again, and then it counts"
 
 

@@ -55,7 +55,7 @@ ACCOUNTS: Final = (
     Account(
         name="audit-event-generator",
         rabbitmq=BrokerPermissions(
-            write=f"^{EXCHANGE}$", topics=TopicPermissions(write=r"^event\.")
+            write=rf"^{EXCHANGE}(\.dlx)?$", topics=TopicPermissions(write=r"^event\.")
         ),
     ),
     Account(

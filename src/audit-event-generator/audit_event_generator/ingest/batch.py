@@ -4,10 +4,14 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
+from msgspec import Struct
+
+from audit_event_generator.ingest import limits
 from audit_event_generator.ingest.encoding import EncodedEvent, encode
 from auditflow.contract.event import Event
 from auditflow.errors import ContractError
 from auditflow.http.problem import Fault
+from auditflow.telemetry import logs
 
 #: Maximum number of faults in a response. All further faults are only counted.
 MAX_FAULTS: Final = 100
@@ -17,9 +21,19 @@ MAX_RECORDS: Final = 20_000
 #: Converts one record to an event. Raises ContractError.
 Adapter = Callable[[bytes], Event]
 
+log = logs.get(__name__)
+
 
 class TooManyRecords(ContractError):
     """A request contains more than ``MAX_RECORDS`` records."""
+
+
+class RefusedRecord(Struct, frozen=True):
+    """A record that cannot become an event."""
+
+    where: str
+    reason: str
+    record: bytes
 
 
 @dataclass
@@ -27,19 +41,17 @@ class Batch:
     """The converted records of a request."""
 
     events: list[EncodedEvent] = field(default_factory=list)
-    refused: int = 0
-    faults: list[Fault] = field(default_factory=list)
+    refused: list[RefusedRecord] = field(default_factory=list)
 
     @property
     def total(self) -> int:
         """Number of records."""
-        return len(self.events) + self.refused
+        return len(self.events) + len(self.refused)
 
-    def refuse(self, where: str, what: str) -> None:
-        """Count a record that cannot become an event."""
-        self.refused += 1
-        if len(self.faults) < MAX_FAULTS:
-            self.faults.append(Fault(where, what))
+    @property
+    def faults(self) -> list[Fault]:
+        """The first faults, for the response."""
+        return [Fault(item.where, item.reason) for item in self.refused[:MAX_FAULTS]]
 
 
 def convert(records: Iterable[tuple[str, bytes]], to_event: Adapter) -> Batch:
@@ -53,7 +65,31 @@ def convert(records: Iterable[tuple[str, bytes]], to_event: Adapter) -> Batch:
         if batch.total == MAX_RECORDS:
             raise TooManyRecords(f"more than {MAX_RECORDS} records: send them in several requests")
         try:
-            batch.events.append(encode(to_event(record)))
+            batch.events.append(convert_record(record, to_event))
         except ContractError as error:
-            batch.refuse(where, str(error))
+            batch.refused.append(RefusedRecord(where, str(error), record))
+        except Exception:
+            # A defect of an adapter must not stop the other records.
+            log.exception("an adapter failed", where=where)
+            reason = "the service failed to convert this record; its log has the reason"
+            batch.refused.append(RefusedRecord(where, reason, record))
     return batch
+
+
+def convert_record(record: bytes, to_event: Adapter) -> EncodedEvent:
+    """Convert one record. An event that exceeds a limit is shortened and marked (see ``limits``).
+
+    Raises:
+        ContractError: the record cannot become an event.
+    """
+    try:
+        event = to_event(record)
+    except ContractError:
+        repaired = limits.repair(record)
+        if repaired is None or repaired == record:
+            raise
+        event = limits.mark(to_event(repaired), "record")
+    try:
+        return encode(event)
+    except ContractError:
+        return encode(limits.shorten(event, record))

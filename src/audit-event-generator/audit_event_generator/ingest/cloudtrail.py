@@ -102,7 +102,6 @@ def split(body: bytes) -> Iterator[tuple[str, bytes]]:
         ContractError: the body is not a CloudTrail file.
         raw_json.MalformedJSON: the body is not JSON.
     """
-    raw_json.check_encoding(body)
     document = raw_json.read_object(body)
     if "Records" not in document:
         raise ContractError("Object missing required field `Records`")

@@ -58,7 +58,6 @@ def to_event(body: bytes, *, name: str, delivery: str, received: dt.datetime) ->
         ContractError: a field has a wrong type.
         raw_json.MalformedJSON: the body is not JSON.
     """
-    raw_json.check_encoding(body)
     try:
         payload = raw_json.read_record(_read, body)
     except raw_json.MalformedJSON as error:

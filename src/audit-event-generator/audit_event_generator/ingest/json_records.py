@@ -22,13 +22,11 @@ def split(body: bytes, unwrap: Unwrap = lambda _: None) -> Iterator[tuple[str, b
     if not document:
         return
     if document.startswith(b"["):
-        raw_json.check_encoding(document)
         records = raw_json.read_array(document)
         yield from ((f"[{index}]", record) for index, record in enumerate(records))
     elif ndjson.is_ndjson(document):
         yield from ndjson.split_lines(body)
     else:
-        raw_json.check_encoding(document)
         wrapped = unwrap(raw_json.read_object(document))
         if wrapped is None:
             yield "$", document

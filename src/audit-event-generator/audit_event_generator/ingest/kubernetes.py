@@ -90,7 +90,6 @@ def split(body: bytes) -> Iterator[tuple[str, bytes]]:
         ContractError: the body is neither.
         raw_json.MalformedJSON: the body is not JSON.
     """
-    raw_json.check_encoding(body)
     document = raw_json.read_object(body)
     version, kind = (raw_json.read_text(document.get(name)) for name in ("apiVersion", "kind"))
     if version != API_VERSION:

@@ -7,10 +7,10 @@ treated as absent.
 import datetime as dt
 import uuid
 from collections.abc import Mapping
-from typing import Final
+from typing import Annotated, Final
 
 import msgspec
-from msgspec import Raw
+from msgspec import Meta, Raw
 
 from audit_event_generator.ingest import raw_json
 from auditflow.contract import event, identity
@@ -19,6 +19,16 @@ from auditflow.errors import ContractError
 
 _CONTRACT_FIELDS: Final = frozenset(Event.__struct_fields__)
 _NULL: Final = b"null"
+
+
+class _UnlimitedEvent(Event, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+    """An event without the contract's limits on length, so that it can be shortened."""
+
+    event_id: Annotated[str, Meta(min_length=1)]
+    event_type: Annotated[str, Meta(min_length=1)]
+
+
+_decode_unlimited = msgspec.json.Decoder(_UnlimitedEvent).decode
 
 
 def request_to_event(body: bytes) -> Event:
@@ -31,7 +41,7 @@ def request_to_event(body: bytes) -> Event:
         raw_json.MalformedJSON: the body is not JSON.
         ContractError: the event violates the contract. The text names the field.
     """
-    return _read(
+    document = _with_defaults(
         body,
         {
             "event_id": str(uuid.uuid4()),
@@ -41,38 +51,39 @@ def request_to_event(body: bytes) -> Event:
             "details": {},
         },
     )
+    return event.decode(document)
 
 
 def line_to_event(line: bytes) -> Event:
     """Return the event in a line of NDJSON. ``event_type`` and ``timestamp`` are required.
 
     The default ``event_id`` is the UUIDv5 of the line's bytes, so that the same line is the same
-    event.
+    event. The lengths of fields are not checked here: ``limits`` shortens long fields.
 
     Raises:
         ContractError: the line violates the contract. The text names the field.
     """
-    return _read(line, {"event_id": identity.record_id(line)})
+    document = _with_defaults(line, {"event_id": identity.record_id(line)})
+    return raw_json.read_record(_decode_unlimited, document)
 
 
-def _read(document: bytes, defaults: Mapping[str, object]) -> Event:
-    raw_json.check_encoding(document)
+def _with_defaults(document: bytes, defaults: Mapping[str, object]) -> bytes:
     members = {
         name: value
-        for name, value in raw_json.read_object(document).items()
+        for name, value in raw_json.parse_object(document).items()
         if bytes(value) != _NULL
     }
     unknown = {name: members.pop(name) for name in members.keys() - _CONTRACT_FIELDS}
     if unknown:
         members["details"] = _merge_details(members.get("details"), unknown)
-    return event.decode(msgspec.json.encode({**defaults, **members}))
+    return msgspec.json.encode({**defaults, **members})
 
 
 def _merge_details(details: Raw | None, unknown: Mapping[str, Raw]) -> Raw:
     if details is None:
         existing: dict[str, Raw] = {}
     elif bytes(details).startswith(b"{"):
-        existing = raw_json.read_object(bytes(details))
+        existing = raw_json.parse_object(bytes(details))
     else:
         return details  # not an object: the contract's own error explains it better
     for name in sorted(unknown):

@@ -1,18 +1,18 @@
-"""Read JSON documents without decoding the records that they contain."""
+"""Read JSON documents without decoding the records that they contain.
 
-import re
+An invalid record does not affect the others: where msgspec rejects the whole document, the scanner
+finds the records.
+"""
+
 from collections.abc import Callable
 from typing import Final, TypeVar
 
 import msgspec
 from msgspec import Raw
 
+from audit_event_generator.ingest import json_scan
 from auditflow.contract import bounds
 from auditflow.errors import ContractError
-
-_TOKENS: Final = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[{]|[\]}]', re.DOTALL)
-#: Deeper than the maximum depth of a record plus the depth of the document around it.
-_CUT_DEPTH: Final = bounds.MAX_DEPTH + 8
 
 #: The beginning of msgspec's error text. The text of ``MalformedJSON`` already says it.
 _PREFIX: Final = "JSON is malformed: "
@@ -41,24 +41,49 @@ def check_encoding(document: bytes) -> None:
         raise MalformedJSON(f"not UTF-8 at byte {error.start}") from None
 
 
-def read_object(document: bytes) -> dict[str, Raw]:
-    """Return the members of a JSON object, each as its own bytes.
+def parse_object(document: bytes) -> dict[str, Raw]:
+    """Return the members of a JSON object. All of it must be valid JSON.
 
     Raises:
         MalformedJSON: the document is not JSON.
         ContractError: the document is JSON, but not an object.
     """
-    return _read(_read_object, document)
+    check_encoding(document)
+    try:
+        return _read_object(document)
+    except msgspec.ValidationError as error:
+        raise ContractError(f"{error} - at `$`") from None
+    except RecursionError:
+        raise ContractError(f"nested deeper than {bounds.MAX_DEPTH} levels") from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise _malformed(error) from None
+
+
+def read_object(document: bytes) -> dict[str, Raw]:
+    """Return the members of a JSON object, each as its own bytes. They may be invalid JSON.
+
+    Raises:
+        MalformedJSON: the document is not JSON.
+        ContractError: the document is JSON, but not an object.
+    """
+    if not document.strip():
+        raise MalformedJSON("the document is empty")
+    try:
+        return _read_object(document)
+    except msgspec.ValidationError as error:
+        raise ContractError(f"{error} - at `$`") from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        return _scan_object(document, error)
 
 
 def read_array(document: bytes) -> list[bytes]:
-    """Return the elements of a JSON array, each as its own bytes.
+    """Return the elements of a JSON array, each as its own bytes. They may be invalid JSON.
 
     Raises:
         MalformedJSON: the document is not JSON.
         ContractError: the document is JSON, but not an array.
     """
-    return [bytes(element) for element in _read(_read_array, document)]
+    return _read_elements(document, path="$")
 
 
 def read_member_array(array: bytes, *, name: str) -> list[bytes]:
@@ -67,12 +92,7 @@ def read_member_array(array: bytes, *, name: str) -> list[bytes]:
     Raises:
         ContractError: the value is not an array.
     """
-    if array == b"null":
-        return []
-    try:
-        return [bytes(element) for element in _read_array(array)]
-    except msgspec.MsgspecError as error:
-        raise ContractError(f"{error} - at `$.{name}`") from None
+    return [] if array == b"null" else _read_elements(array, path=f"$.{name}")
 
 
 def read_text(value: Raw | None) -> str | None:
@@ -92,6 +112,7 @@ def read_record(decode: Callable[[bytes], T], record: bytes) -> T:
         MalformedJSON: the record is not JSON.
         ContractError: the record does not have the source's shape. The text names the field.
     """
+    check_encoding(record)
     try:
         return decode(record)
     except RecursionError:
@@ -102,40 +123,27 @@ def read_record(decode: Callable[[bytes], T], record: bytes) -> T:
         raise _malformed(error) from None
 
 
-def _read(decode: Callable[[bytes], T], document: bytes) -> T:
+def _read_elements(array: bytes, *, path: str) -> list[bytes]:
     try:
-        return _read_once(decode, document)
-    except RecursionError:
-        # One record is nested too deep. Remove its deep part, so that only this record is refused.
-        return _read_once(decode, _cut(document))
-
-
-def _read_once(decode: Callable[[bytes], T], document: bytes) -> T:
-    try:
-        return decode(document)
+        return [bytes(element) for element in _read_array(array)]
     except msgspec.ValidationError as error:
-        raise ContractError(f"{error} - at `$`") from None
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise ContractError(f"{error} - at `{path}`") from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        try:
+            return json_scan.split_array(array)
+        except json_scan.ScanError:
+            raise _malformed(error) from None
+
+
+def _scan_object(document: bytes, error: Exception) -> dict[str, Raw]:
+    try:
+        members = json_scan.split_object(document)
+        return {msgspec.json.decode(key, type=str): Raw(value) for key, value in members}
+    except (json_scan.ScanError, msgspec.MsgspecError, UnicodeDecodeError):
         raise _malformed(error) from None
 
 
 def _malformed(error: Exception) -> MalformedJSON:
+    if isinstance(error, RecursionError):
+        return MalformedJSON("malformed JSON: nested too deep")
     return MalformedJSON(f"malformed JSON: {str(error).removeprefix(_PREFIX)}")
-
-
-def _cut(document: bytes) -> bytes:
-    """Return the document with everything deeper than ``_CUT_DEPTH`` replaced by ``null``."""
-    kept: list[bytes] = []
-    level = start = 0
-    for match in _TOKENS.finditer(document):
-        token = match[0]
-        if token in (b"{", b"["):
-            level += 1
-            if level == _CUT_DEPTH + 1:
-                kept.append(document[start : match.start()] + b"null")
-        elif token in (b"}", b"]"):
-            if level == _CUT_DEPTH + 1:
-                start = match.end()
-            level -= 1
-    kept.append(document[start:] if level <= _CUT_DEPTH else b"")
-    return b"".join(kept)

@@ -1,5 +1,7 @@
 """The routes that accept events."""
 
+from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -71,13 +73,13 @@ class _Ingest:
         outcome = new_outcome(request.environ, API)
         document = body.read(request)
         if len(document) > bounds.MAX_DOCUMENT_BYTES:
-            self._count_refused(outcome, 1)
+            self._count_refused(outcome)
             detail = f"{len(document)} bytes are more than the {bounds.MAX_DOCUMENT_BYTES} allowed"
             return Problem(413, "Content Too Large", detail).response()
         try:
             encoded = encode(native.request_to_event(document))
         except ContractError as error:
-            self._count_refused(outcome, 1)
+            self._count_refused(outcome)
             return problems.contract(error).response()
         return self._accept_one(outcome, encoded)
 
@@ -93,26 +95,24 @@ class _Ingest:
             return Problem(413, "Content Too Large", str(error)).response()
         except ContractError as error:
             return problems.contract(error).response()
-        self._publish(outcome, converted.events)
-        self._count_refused(outcome, converted.refused)
-        if converted.refused and not converted.events:
-            detail = f"no record is valid: {converted.refused} of {converted.refused} are refused"
+        self._publish(outcome, converted.events, converted.refused)
+        refused = len(converted.refused)
+        if refused and not converted.events:
+            detail = f"no record is valid: {refused} of {refused} are refused"
             errors = tuple(converted.faults)
             return Problem(422, "Unprocessable Content", detail, errors).response()
         return _accepted(
-            {
-                "accepted": len(converted.events),
-                "refused": converted.refused,
-                "errors": converted.faults,
-            }
+            {"accepted": len(converted.events), "refused": refused, "errors": converted.faults}
         )
 
     def _webhook_delivery(self, source: Source) -> Answer:
         outcome = new_outcome(request.environ, source.name)
+        document = body.read(request)
         try:
-            encoded = encode(webhooks.to_event(request, body.read(request)))
+            headers = webhooks.delivery_headers(request)
+            encoded = batch.convert_record(document, partial(webhooks.to_event, headers))
         except ContractError as error:
-            self._count_refused(outcome, 1)
+            self._publish(outcome, [], [batch.RefusedRecord("$", str(error), document)])
             return problems.contract(error).response()
         return self._accept_one(outcome, encoded)
 
@@ -120,19 +120,28 @@ class _Ingest:
         self._publish(outcome, [encoded])
         return _accepted({"status": "success", "event_id": encoded.event_id})
 
-    def _publish(self, outcome: Outcome, events: list[EncodedEvent]) -> None:
+    def _publish(
+        self,
+        outcome: Outcome,
+        events: list[EncodedEvent],
+        refused: Sequence[batch.RefusedRecord] = (),
+    ) -> None:
         try:
             self._event_publisher.publish(
-                outcome.source, events, correlation_id=correlation_id(request.environ)
+                outcome.source,
+                events,
+                refused=refused,
+                correlation_id=correlation_id(request.environ),
             )
         except Unavailable as error:
             outcome.failed = str(error)
             raise
         outcome.accepted = len(events)
+        outcome.refused = len(refused)
 
-    def _count_refused(self, outcome: Outcome, count: int) -> None:
-        outcome.refused = count
-        self._metrics.refused.labels(outcome.source).inc(count)
+    def _count_refused(self, outcome: Outcome) -> None:
+        outcome.refused = 1
+        self._metrics.refused.labels(outcome.source).inc()
 
 
 def _accepted(content: dict[str, Any]) -> Answer:

@@ -6,6 +6,7 @@ from typing import Final
 
 import msgspec
 from flask import Request
+from msgspec import Struct
 
 from audit_event_generator.ingest import github_webhook
 from auditflow.contract.event import Event
@@ -41,18 +42,34 @@ def refuse(request: Request, secret: str) -> Answer | None:
     return Problem(401, "Unauthorized", detail).response()
 
 
-def to_event(request: Request, body: bytes) -> Event:
-    """Convert a delivery of GitHub.
+class DeliveryHeaders(Struct, frozen=True):
+    """The headers X-GitHub-Event and X-GitHub-Delivery."""
+
+    name: str
+    delivery: str
+
+
+def delivery_headers(request: Request) -> DeliveryHeaders:
+    """Return the headers of a delivery.
 
     Raises:
-        ContractError: a header or the payload is invalid.
+        ContractError: a header is missing or invalid.
     """
     name, delivery = (request.headers.get(header, "") for header in (_EVENT, _DELIVERY))
     for header, value in ((_EVENT, name), (_DELIVERY, delivery)):
         if not _NAME.fullmatch(value):
             raise ContractError(f"the header {header} must be 1 to 64 letters, digits, _ . -")
+    return DeliveryHeaders(name, delivery)
+
+
+def to_event(headers: DeliveryHeaders, body: bytes) -> Event:
+    """Convert a delivery of GitHub.
+
+    Raises:
+        ContractError: the payload is invalid.
+    """
     return github_webhook.to_event(
-        body, name=name, delivery=delivery, received=dt.datetime.now(dt.UTC)
+        body, name=headers.name, delivery=headers.delivery, received=dt.datetime.now(dt.UTC)
     )
 
 
