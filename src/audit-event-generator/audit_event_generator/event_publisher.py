@@ -4,6 +4,7 @@ import datetime as dt
 from collections.abc import Iterator, Sequence
 from typing import Final, Protocol
 
+import msgspec
 from opentelemetry.trace import SpanKind
 
 from audit_event_generator.ingest import refusal
@@ -95,7 +96,7 @@ def _to_dead_letter(source: str, refused: RefusedRecord, correlation_id: str | N
     headers: dict[str, str | int] = {SOURCE_HEADER: source}
     if len(refused.record) > MAX_QUARANTINED_BYTES:
         headers[SIZE_HEADER] = len(refused.record)
-    return DeadLetter(
+    message = DeadLetter(
         body=refused.record[:MAX_QUARANTINED_BYTES],
         reason=f"{refused.where}: {refused.reason}",
         kind="contract",
@@ -103,6 +104,9 @@ def _to_dead_letter(source: str, refused: RefusedRecord, correlation_id: str | N
         correlation_id=correlation_id,
         headers=headers,
     ).message(topology.EVENTS, service=SERVICE)
+    return msgspec.structs.replace(
+        message, exchange=topology.EXCHANGE, routing_key=topology.QUARANTINE_KEY
+    )
 
 
 def to_messages(

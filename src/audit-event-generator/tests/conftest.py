@@ -52,10 +52,10 @@ class RecordingBroker:
 
     def dead_letters(self) -> list[Message]:
         """Return the messages of the quarantine."""
-        return [item for item in self.messages if item.exchange == topology.DEAD_LETTER_EXCHANGE]
+        return [item for item in self.messages if item.routing_key == topology.QUARANTINE_KEY]
 
     def _decoded(self) -> list[event.Event]:
-        messages = [item for item in self.messages if item.exchange == topology.EXCHANGE]
+        messages = [item for item in self.messages if item.routing_key != topology.QUARANTINE_KEY]
         decoded = [item for message in messages for item in event.decode_message(message.body)]
         assert all(isinstance(item, event.Received) for item in decoded), decoded
         return [item.event for item in decoded if isinstance(item, event.Received)]

@@ -283,7 +283,7 @@ def test_invalid_record_goes_to_the_quarantine(
     assert len(broker.events()) == 2
     # the bytes are in the dead-letter queue, with source and reason
     [letter] = broker.dead_letters()
-    assert letter.routing_key == "audit_events.dlq"
+    assert (letter.exchange, letter.routing_key) == ("audit", "quarantine.event")
     assert b'"b"' in letter.body or b"5" in letter.body
     assert letter.headers is not None
     assert letter.headers["x-auditflow-source"] == source

@@ -268,3 +268,33 @@ def test_synthetic_stream_publishes_and_stops_in_order(
     log = service.log.read_text(encoding="utf-8")
     assert '"scenario starts"' in log
     assert "Traceback" not in log
+
+
+def test_refused_record_is_in_the_dead_letter_queue(rabbitmq: Any, client: httpx.Client) -> None:
+    rabbitmq.empty("audit_events.dlq")
+
+    answer = client.post("/ingest/ndjson", content=b"not an event")
+
+    assert answer.status_code == 422
+    [reported] = stored(rabbitmq)
+    assert reported.event_type == "record_refused"
+    connection = pika.BlockingConnection(pika.URLParameters(rabbitmq.url("auditflow-admin")))
+    method, properties, body = connection.channel().basic_get("audit_events.dlq", auto_ack=True)
+    connection.close()
+    assert method is not None
+    assert body == b"not an event"
+    assert properties.headers["x-auditflow-source"] == "ndjson"
+    assert "line 1: malformed JSON" in properties.headers["x-auditflow-reason"]
+
+
+def test_event_id_that_amqp_cannot_carry_keeps_the_connection(
+    rabbitmq: Any, client: httpx.Client
+) -> None:
+    ids = ["x" * 256, "\u20ac" * 100, "\u20ac" * 256]
+
+    for event_id in ids:
+        answer = client.post("/generate_event", json={"event_type": "a", "event_id": event_id})
+        assert answer.status_code == 202
+    assert client.post("/generate_event", json={"event_type": "a"}).status_code == 202
+
+    assert [event.event_id for event in stored(rabbitmq)][:3] == ids

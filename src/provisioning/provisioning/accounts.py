@@ -4,12 +4,13 @@ To add a service, add its account here. RabbitMQ's definitions, Redis' ACL files
 follow from this list.
 """
 
+import re
 from collections.abc import Mapping
 from typing import Final
 
 from msgspec import Struct
 
-from auditflow.amqp.topology import EXCHANGE
+from auditflow.amqp.topology import EXCHANGE, QUARANTINE_KEY
 
 #: A regular expression that matches no name.
 NOTHING: Final = "^$"
@@ -55,7 +56,8 @@ ACCOUNTS: Final = (
     Account(
         name="audit-event-generator",
         rabbitmq=BrokerPermissions(
-            write=rf"^{EXCHANGE}(\.dlx)?$", topics=TopicPermissions(write=r"^event\.")
+            write=f"^{EXCHANGE}$",
+            topics=TopicPermissions(write=rf"^(event\.|{re.escape(QUARANTINE_KEY)}$)"),
         ),
     ),
     Account(

@@ -43,6 +43,7 @@ def open_channel(rabbitmq: Any, parameters: Parameters) -> Iterator[Open]:
     ("user", "exchange", "routing_key", "queue"),
     [
         (GENERATOR, topology.EXCHANGE, "event.linux", topology.EVENTS),
+        (GENERATOR, topology.EXCHANGE, topology.QUARANTINE_KEY, "audit_events.dlq"),
         (ANALYSIS, topology.EXCHANGE, "finding.critical", topology.FINDINGS),
         (ANALYSIS, topology.DEAD_LETTER_EXCHANGE, "audit_events.dlq", "audit_events.dlq"),
         (NOTIFICATION, topology.DEAD_LETTER_EXCHANGE, "audit_alerts.dlq", "audit_alerts.dlq"),
@@ -66,6 +67,7 @@ def test_a_user_may_publish_what_it_must(
         (GENERATOR, topology.EXCHANGE, "x.event.linux"),
         (GENERATOR, topology.EXCHANGE, "event"),
         (GENERATOR, topology.EXCHANGE, "eventually"),
+        (GENERATOR, topology.EXCHANGE, "quarantine.event.x"),
         (GENERATOR, topology.DEAD_LETTER_EXCHANGE, "audit_events.dlq"),
         (GENERATOR, "", topology.FINDINGS),
         (ANALYSIS, topology.EXCHANGE, "event.linux"),

@@ -13,6 +13,10 @@ EXCHANGE: Final = "audit"
 DEAD_LETTER_EXCHANGE: Final = "audit.dlx"
 EVENTS: Final = "audit_events"
 FINDINGS: Final = "audit_alerts"
+#: The routing key of records that a producer cannot convert to an event. The exchange ``audit``
+#: routes them to the dead-letter queue of the events, so that a producer needs no permission for
+#: the exchange of dead letters, whose routing keys RabbitMQ cannot restrict.
+QUARANTINE_KEY: Final = "quarantine.event"
 
 #: The maximum number of deliveries without an acknowledgement. The broker then dead-letters the
 #: message. It counts crashes and lost connections too, also those that another message caused.
@@ -124,4 +128,5 @@ def _bindings() -> list[tuple[str, str, str]]:
     return [
         *((DEAD_LETTER_EXCHANGE, queue.dead_letters, queue.dead_letters) for queue in QUEUES),
         *((EXCHANGE, queue.name, queue.routing_key) for queue in QUEUES),
+        (EXCHANGE, f"{EVENTS}.dlq", QUARANTINE_KEY),
     ]
