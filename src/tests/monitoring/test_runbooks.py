@@ -10,7 +10,7 @@ Alerts = dict[str, list[dict[str, Any]]]
 
 SEVERITIES = {"page", "ticket", "info", "none"}
 BASE_URL = "https://github.com/jojees/project-genesis/blob/main/"
-SECTIONS = ("## What it means", "## Confirm", "## Do", "## It is over when")
+SECTIONS = ("## What it means", "## Confirm", "## Do", "## Resolved when")
 
 
 def all_rules(alerts: Alerts) -> list[dict[str, Any]]:
