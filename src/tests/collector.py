@@ -34,23 +34,26 @@ class Collector:
 
     def of(self, trace: str) -> dict[tuple[str, str], Seen]:
         """The spans of a trace, by service and name."""
-        return {(one.service, one.name): one for one in self.spans if one.trace == trace}
+        return {(span.service, span.name): span for span in self.spans if span.trace == trace}
 
     def take(self, body: bytes) -> None:
         """A request that came; raises DecodeError for what is none."""
         for group in ExportTraceServiceRequest.FromString(body).resource_spans:
-            about = {one.key: one.value.string_value for one in group.resource.attributes}
+            about = {
+                attribute.key: attribute.value.string_value
+                for attribute in group.resource.attributes
+            }
             for scope in group.scope_spans:
                 self.spans += [
                     Seen(
                         about["service.name"],
-                        one.name,
-                        one.trace_id.hex(),
-                        one.span_id.hex(),
-                        one.parent_span_id.hex(),
-                        (one.end_time_unix_nano - one.start_time_unix_nano) / 1e9,
+                        span.name,
+                        span.trace_id.hex(),
+                        span.span_id.hex(),
+                        span.parent_span_id.hex(),
+                        (span.end_time_unix_nano - span.start_time_unix_nano) / 1e9,
                     )
-                    for one in scope.spans
+                    for span in scope.spans
                 ]
 
 

@@ -64,22 +64,22 @@ def shared_platform(
 @pytest.fixture
 def platform(shared_platform: Platform) -> Platform:
     """The platform, running and ready, with empty queues, windows and tables."""
-    one = shared_platform
-    for server in (one.rabbitmq, one.redis, one.database.server):
+    item = shared_platform
+    for server in (item.rabbitmq, item.redis, item.database.server):
         server.start()
-    for service in one.services:
+    for service in item.services:
         if not service.running:
             service.respawn()
-    eventually(lambda: all(service.ready() for service in one.services), what="ready")
+    eventually(lambda: all(service.ready() for service in item.services), what="ready")
     for queue in topology.QUEUES:
-        one.rabbitmq.empty(queue.name, queue.dead_letters)
-    eventually(one.settled, what="rest")
-    one.redis.flush()
-    with psycopg2.connect(one.database.dsn(OWNER)) as connection, connection.cursor() as cursor:
+        item.rabbitmq.empty(queue.name, queue.dead_letters)
+    eventually(item.settled, what="rest")
+    item.redis.flush()
+    with psycopg2.connect(item.database.dsn(OWNER)) as connection, connection.cursor() as cursor:
         cursor.execute("TRUNCATE findings, alerts")
     connection.close()
-    one.begin()
-    return one
+    item.begin()
+    return item
 
 
 @pytest.fixture

@@ -63,10 +63,10 @@ def story(users: int) -> list[dict[str, Any]]:
     return events
 
 
-Told = tuple[str, str, int, dt.datetime, dt.datetime]
+AlertKey = tuple[str, str, int, dt.datetime, dt.datetime]
 
 
-def alerts_of(users: int) -> set[Told]:
+def alerts_of(users: int) -> set[AlertKey]:
     """Rule, actor, count, first and last event of each alert of a story."""
     burst = (START, START + dt.timedelta(seconds=40))
     return {("Burst of failed logins", f"user-{user}", 5, *burst) for user in range(users)} | {
@@ -74,17 +74,17 @@ def alerts_of(users: int) -> set[Told]:
     }
 
 
-def told(alerts: list[dict[str, Any]]) -> set[Told]:
+def alert_keys(alerts: list[dict[str, Any]]) -> set[AlertKey]:
     """Alerts as ``alerts_of`` has them. Two alerts that are the same there fail the test."""
     found = [
         (
-            one["title"],
-            one["actor"],
-            one["count"],
-            dt.datetime.fromisoformat(one["first_seen"]),
-            dt.datetime.fromisoformat(one["last_seen"]),
+            alert["title"],
+            alert["actor"],
+            alert["count"],
+            dt.datetime.fromisoformat(alert["first_seen"]),
+            dt.datetime.fromisoformat(alert["last_seen"]),
         )
-        for one in alerts
+        for alert in alerts
     ]
     assert len(found) == len(set(found)), f"an alert came twice: {sorted(found)}"
     return set(found)

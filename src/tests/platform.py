@@ -66,7 +66,7 @@ class Platform:
         with self.ingest() as client:
             for start in range(0, len(events), chunk):
                 lines = b"\n".join(
-                    msgspec.json.encode(one) for one in events[start : start + chunk]
+                    msgspec.json.encode(event) for event in events[start : start + chunk]
                 )
                 eventually(partial(_accepted, client, lines), what="the generator's 202")
 
@@ -138,8 +138,8 @@ def client(**options: Any) -> httpx.Client:
 
 def ask(url: str, **headers: str) -> httpx.Response:
     """The answer to a GET."""
-    with client() as one:
-        return one.get(url, headers=headers)
+    with client() as item:
+        return item.get(url, headers=headers)
 
 
 def samples(url: str) -> list[Sample]:

@@ -119,15 +119,17 @@ class RedisHa:
         for pod in self.pods:
             try:
                 with self.admin(pod) as client:
-                    said = client.info("replication")
+                    replication = client.info("replication")
             except redis.RedisError as error:
                 found.append(type(error).__name__)
                 continue
-            up = said.get("master_link_status") == "up"
-            found.append("master" if said["role"] == "master" else "replica" if up else "apart")
+            up = replication.get("master_link_status") == "up"
+            found.append(
+                "master" if replication["role"] == "master" else "replica" if up else "apart"
+            )
         return found
 
-    def whole(self) -> bool:
+    def is_complete(self) -> bool:
         """Whether one is the master, two follow it, and all Sentinels know each other and it."""
         if sorted(self.roles()) != ["master", "replica", "replica"]:
             return False
@@ -160,8 +162,8 @@ class RedisHa:
 
 @contextmanager
 def running(folder: Path) -> Iterator[RedisHa]:
-    one = RedisHa(folder)
+    redis_ha = RedisHa(folder)
     with ExitStack() as ends:
-        ends.callback(one.kill)
-        one.start()
-        yield one
+        ends.callback(redis_ha.kill)
+        redis_ha.start()
+        yield redis_ha

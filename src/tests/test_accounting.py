@@ -47,9 +47,11 @@ def test_a_recorded_log_goes_in_whole(
         while len(sent) < len(records):
             method, _, message = channel.basic_get("ear", auto_ack=True)
             assert method is not None
-            sent += [one for one in event.decode_message(message) if isinstance(one, Received)]
-    assert len({one.event.event_id for one in sent}) == len(records)
-    carried = [json.loads(bytes(one.event.record)) for one in sent]  # type: ignore[arg-type]
+            sent += [
+                entry for entry in event.decode_message(message) if isinstance(entry, Received)
+            ]
+    assert len({element.event.event_id for element in sent}) == len(records)
+    carried = [json.loads(bytes(item.event.record)) for item in sent]  # type: ignore[arg-type]
     assert carried == records
     # and every one has become something
     eventually(lambda: platform.ledger()["accepted"] == len(records) and balanced(platform))
@@ -61,7 +63,7 @@ def test_the_same_log_twice_is_the_same_events(platform: Platform) -> None:
         for _ in range(2):
             assert client.post("/ingest/cloudtrail", content=body).status_code == 202
     eventually(lambda: balanced(platform))
-    alerts = [one["alert_id"] for one in platform.alerts()]
+    alerts = [alert["alert_id"] for alert in platform.alerts()]
     assert len(alerts) == len(set(alerts))
 
 

@@ -9,7 +9,7 @@ import pytest
 from auditflow.amqp import topology
 from auditflow_local.service_process import ServiceProcess
 
-from .events import alerts_of, shuffled, story, told
+from .events import alert_keys, alerts_of, shuffled, story
 from .platform import Platform, eventually
 
 USERS = 30
@@ -18,9 +18,9 @@ USERS = 30
 def same_alerts(platform: Platform, *, users: int = USERS) -> None:
     """Every alert of the story is there, with its numbers; then, at rest, there is no other."""
     expected = alerts_of(users)
-    eventually(lambda: expected <= told(platform.alerts()), what="every alert")
+    eventually(lambda: expected <= alert_keys(platform.alerts()), what="every alert")
     eventually(platform.settled, what="rest")
-    assert told(platform.alerts()) == expected
+    assert alert_keys(platform.alerts()) == expected
 
 
 def test_in_order(platform: Platform) -> None:
@@ -46,8 +46,8 @@ def test_as_one_message_each_from_a_producer_that_only_knows_the_queue(platform:
 def test_a_service_that_dies_in_the_middle(platform: Platform, victim: str, how: str) -> None:
     # Given a story that is being told
     users = USERS * 4
-    teller = threading.Thread(target=platform.send, args=(shuffled(story(users), 3),))
-    teller.start()
+    sender = threading.Thread(target=platform.send, args=(shuffled(story(users), 3),))
+    sender.start()
     eventually(lambda: platform.ledger()["accepted"] > 0, what="the first event")
     # when a service dies in the middle, and comes back
     service = getattr(platform, victim)
@@ -56,19 +56,19 @@ def test_a_service_that_dies_in_the_middle(platform: Platform, victim: str, how:
         service.respawn()
     else:
         service.restart()
-    teller.join()
+    sender.join()
     # then the alerts are the same
     same_alerts(platform, users=users)
 
 
 def test_the_analysis_killed_again_and_again(platform: Platform) -> None:
     users = USERS * 4
-    teller = threading.Thread(target=platform.send, args=(shuffled(story(users), 5),))
-    teller.start()
+    sender = threading.Thread(target=platform.send, args=(shuffled(story(users), 5),))
+    sender.start()
     for _ in range(4):
         platform.analysis.kill()
         platform.analysis.respawn()
-    teller.join()
+    sender.join()
     same_alerts(platform, users=users)
 
 
@@ -77,7 +77,7 @@ def test_two_replicas_share_a_queue_and_one_dies(platform: Platform, service_pro
     # so that the events of each user go to both
     users = USERS * 4
     platform.analysis.stop()
-    one, other = [
+    first, second = [
         service_process(
             "audit-log-analysis",
             rabbitmq=platform.rabbitmq,
@@ -90,11 +90,11 @@ def test_two_replicas_share_a_queue_and_one_dies(platform: Platform, service_pro
     with platform.broker() as channel:
         for event in shuffled(story(users), 11):
             channel.basic_publish("", topology.EVENTS, msgspec.json.encode(event))
-    eventually(lambda: acknowledged(platform, other) > 0, what="work of the other")
-    other.kill()
+    eventually(lambda: acknowledged(platform, second) > 0, what="work of the other")
+    second.kill()
     # then the alerts are those that one would have made
     same_alerts(platform, users=users)
-    assert acknowledged(platform, one) > 0
+    assert acknowledged(platform, first) > 0
 
 
 def acknowledged(platform: Platform, replica: ServiceProcess) -> float:

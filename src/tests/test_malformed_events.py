@@ -6,7 +6,7 @@ from src.auditflow.tests.hostile import ACCEPTED, REFUSED
 
 from auditflow.amqp import dead_letter_queue, topology
 
-from .events import failed_login, told
+from .events import alert_keys, failed_login
 from .platform import Platform, eventually
 
 EVENTS = topology.QUEUES[0]
@@ -24,7 +24,7 @@ def test_every_malformed_message_has_its_place(platform: Platform) -> None:
             channel.basic_publish("", EVENTS.name, body)
         # then the good ones arrive
         eventually(lambda: len(platform.alerts()) == 1, what="the alert of the good events")
-        ((title, actor, count, _, _),) = told(platform.alerts())
+        ((title, actor, count, _, _),) = alert_keys(platform.alerts())
         assert (title, actor, count) == ("Burst of failed logins", "alice", 3)
         # and each hostile one is a dead letter, once, with its reason
         eventually(
@@ -32,9 +32,9 @@ def test_every_malformed_message_has_its_place(platform: Platform) -> None:
             what="the dead letters",
         )
         entries = dead_letter_queue.peek(channel, EVENTS, limit=1000)
-        assert sorted(one.body for one in entries) == sorted(hostile)
-        assert all(one.kind == "contract" and one.reason for one in entries)
-        assert not any(one.headers.get("x-death") for one in entries)
+        assert sorted(item.body for item in entries) == sorted(hostile)
+        assert all(entry.kind == "contract" and entry.reason for entry in entries)
+        assert not any(element.headers.get("x-death") for element in entries)
     # and the queue is at rest: nothing is delivered again
     eventually(platform.settled, what="rest")
     assert platform.ledger()["analysed"] == len(good) + len(unusual)

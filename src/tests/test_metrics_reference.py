@@ -52,7 +52,7 @@ class Row:
     def buckets(self) -> list[float]:
         found = re.search(r"Buckets ([\d. ]+)", self.meaning)
         assert found, f"{self.name}: the page does not say its buckets"
-        return [float(one) for one in found.group(1).split()]
+        return [float(word) for word in found.group(1).split()]
 
 
 def table(heading: str) -> dict[str, Row]:
@@ -63,7 +63,9 @@ def table(heading: str) -> dict[str, Row]:
 
 
 def test_the_page_names_every_source() -> None:
-    (line,) = (one for one in PAGE.read_text("utf-8").splitlines() if one.startswith("`source`:"))
+    (line,) = (
+        item for item in PAGE.read_text("utf-8").splitlines() if item.startswith("`source`:")
+    )
     assert re.findall("`([^`]+)`", line)[1:] == list(LABELS)
 
 
@@ -80,10 +82,10 @@ def used(platform: Platform) -> Platform:
 def test_the_page_names_what_the_services_show(used: Platform) -> None:
     differences = []
     for name in SECTIONS["Every service"]:
-        told: dict[str, Row] = {}
+        documented: dict[str, Row] = {}
         for heading, services in SECTIONS.items():
             if name in services:
-                told |= table(heading)
+                documented |= table(heading)
         text = ask(
             f"{getattr(used, name).url}/metrics",
             Accept="application/openmetrics-text; version=1.0.0",
@@ -93,10 +95,12 @@ def test_the_page_names_what_the_services_show(used: Platform) -> None:
             for family in text_string_to_metric_families(text)
             if family.name.startswith("auditflow_")
         }
-        differences += [f"{name} shows {one}, untold" for one in shown.keys() - told.keys()]
-        differences += [f"{name} does not show {one}" for one in told.keys() - shown.keys()]
-        for metric in shown.keys() & told.keys():
-            family, row = shown[metric], told[metric]
+        differences += [f"{name} shows {item}, untold" for item in shown.keys() - documented.keys()]
+        differences += [
+            f"{name} does not show {entry}" for entry in documented.keys() - shown.keys()
+        ]
+        for metric in shown.keys() & documented.keys():
+            family, row = shown[metric], documented[metric]
             if family.type != row.type:
                 differences.append(f"{metric} is a {family.type}, not a {row.type}")
             if family.type == "histogram" and family.samples:

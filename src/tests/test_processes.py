@@ -26,9 +26,9 @@ def test_it_ends_in_order(platform: Platform, name: str) -> None:
 
 @pytest.mark.parametrize("name", SERVICES)
 def test_it_says_who_it_is_and_when_in_json(platform: Platform, name: str) -> None:
-    said = lines(getattr(platform, name).log)
-    assert said
-    assert all({"timestamp", "level", "event", "service"} <= line.keys() for line in said)
+    records = lines(getattr(platform, name).log)
+    assert records
+    assert all({"timestamp", "level", "event", "service"} <= line.keys() for line in records)
 
 
 @pytest.mark.parametrize("name", SERVICES)
@@ -46,7 +46,7 @@ def test_one_id_leads_through_the_logs_of_all_services(platform: Platform) -> No
     with platform.ingest() as client:
         client.post(
             "/ingest/ndjson",
-            content=b"\n".join(msgspec.json.encode(one) for one in events),
+            content=b"\n".join(msgspec.json.encode(event) for event in events),
             headers={
                 "X-Correlation-ID": "order-66",
                 "traceparent": f"00-{trace}-00f067aa0ba902b7-01",

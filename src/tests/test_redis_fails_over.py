@@ -18,7 +18,7 @@ from auditflow.errors import Unavailable
 from auditflow.settings import RedisSettings
 from auditflow_local import packages
 
-from .events import alerts_of, shuffled, story, told
+from .events import alert_keys, alerts_of, shuffled, story
 from .platform import Platform, eventually
 from .redis_ha import FILES, RedisHa, running
 
@@ -32,17 +32,17 @@ NOON = 1_800_000_000_000
 @pytest.fixture(scope="module")
 def redis_ha(servers_folder: Path) -> Iterator[RedisHa]:
     packages.ensure(packages.SERVERS)
-    with running(servers_folder / "redis-ha") as one:
-        yield one
+    with running(servers_folder / "redis-ha") as item:
+        yield item
 
 
 @pytest.fixture
-def whole(redis_ha: RedisHa) -> RedisHa:
+def redis_set(redis_ha: RedisHa) -> RedisHa:
     """All three, in order."""
     for pod in redis_ha.pods:
         if not pod.redis.running:
             pod.start(redis_ha.peers)
-    eventually(redis_ha.whole, what="one master with two replicas, known to three Sentinels")
+    eventually(redis_ha.is_complete, what="one master with two replicas, known to three Sentinels")
     return redis_ha
 
 
@@ -57,76 +57,79 @@ def client_of(redis_ha: RedisHa) -> redis.Redis:
 
 
 def test_the_master_dies_in_the_middle_of_a_story(
-    platform: Platform, service_process: Any, whole: RedisHa
+    platform: Platform, service_process: Any, redis_set: RedisHa
 ) -> None:
     # Given an analysis that keeps its windows there, few events at a time
     platform.analysis.stop()
     analysis = service_process(
         "audit-log-analysis",
         rabbitmq=platform.rabbitmq,
-        redis=whole,
-        env={"REDIS_SENTINELS": whole.sentinels, "REDIS_REPLICAS": "1", "PREFETCH": "8"},
+        redis=redis_set,
+        env={"REDIS_SENTINELS": redis_set.sentinels, "REDIS_REPLICAS": "1", "PREFETCH": "8"},
     )
-    teller = threading.Thread(
+    sender = threading.Thread(
         target=platform.send, args=(shuffled(story(USERS), 3),), kwargs={"chunk": 5}
     )
-    teller.start()
+    sender.start()
     done = "auditflow_consumed_messages_total"
     eventually(lambda: platform.metric(analysis, done) > 0, what="the first event")
     # when the master dies with its Sentinel, and its node stays away
-    first = whole.master()
+    first = redis_set.master()
     first.kill()
-    teller.join()
+    sender.join()
     # then another takes over, and the alerts are those of a day without trouble
     expected = alerts_of(USERS)
-    eventually(lambda: expected <= told(platform.alerts()), what="every alert")
+    eventually(lambda: expected <= alert_keys(platform.alerts()), what="every alert")
     eventually(platform.settled, what="rest")
-    assert told(platform.alerts()) == expected
-    assert whole.master() is not first
+    assert alert_keys(platform.alerts()) == expected
+    assert redis_set.master() is not first
     # and when it is back, it follows
-    first.start(whole.peers)
-    eventually(whole.whole, what="three again")
-    assert whole.master() is not first
+    first.start(redis_set.peers)
+    eventually(redis_set.is_complete, what="three again")
+    assert redis_set.master() is not first
 
 
-def test_all_die_and_come_back_with_the_same_master_and_every_window(whole: RedisHa) -> None:
+def test_all_die_and_come_back_with_the_same_master_and_every_window(redis_set: RedisHa) -> None:
     key = str(uuid.uuid4())
-    master = whole.master()
-    with client_of(whole) as client:
+    master = redis_set.master()
+    with client_of(redis_set) as client:
         windows = RedisWindows(client, replicas=1)
 
         def see(name: str, second: int) -> int:
-            one = Observation(SPEC, key, name, NOON + second * 1000, b"raw")
-            return len(windows.observe([one])[0].summaries)
+            observation = Observation(SPEC, key, name, NOON + second * 1000, b"raw")
+            return len(windows.observe([observation])[0].summaries)
 
         assert see("one", 1) == see("two", 2) == 0
-        whole.kill()
-        for pod in whole.pods:
-            pod.start(whole.peers)
-        eventually(whole.whole, what="all again")
-        assert whole.master() is master
+        redis_set.kill()
+        for pod in redis_set.pods:
+            pod.start(redis_set.peers)
+        eventually(redis_set.is_complete, what="all again")
+        assert redis_set.master() is master
         assert see("three", 3) == 1
 
 
 def test_a_batch_is_not_done_before_a_replica_has_it_also_when_it_comes_again(
-    whole: RedisHa,
+    redis_set: RedisHa,
 ) -> None:
     # Given replicas that hang
-    master = whole.master()
-    others = [pod for pod in whole.pods if pod is not master]
+    master = redis_set.master()
+    others = [pod for pod in redis_set.pods if pod is not master]
     batch = [Observation(SPEC, str(uuid.uuid4()), "one", NOON, b"raw")]
     for pod in others:
-        whole.pause(pod)
+        redis_set.pause(pod)
     try:
         # then it is refused, and again over a new connection, though it writes nothing new then
         for _ in range(2):
-            with client_of(whole) as client, pytest.raises(Unavailable, match="0 of 1 replicas"):
+            with (
+                client_of(redis_set) as client,
+                pytest.raises(Unavailable, match="0 of 1 replicas"),
+            ):
                 RedisWindows(client, replicas=1).observe(batch)
     finally:
         for pod in others:
-            whole.resume(pod)
+            redis_set.resume(pod)
     # and taken when they are well
-    with client_of(whole) as client:
+    with client_of(redis_set) as client:
         windows = RedisWindows(client, replicas=1)
         eventually(lambda: taken(windows, batch), what="the batch")
 
@@ -139,18 +142,18 @@ def taken(windows: RedisWindows, batch: list[Observation]) -> bool:
     return True
 
 
-def test_windows_move_from_the_single_redis_and_back(whole: RedisHa, make_redis: Any,
+def test_windows_move_from_the_single_redis_and_back(redis_set: RedisHa, make_redis: Any,
                                                      tmp_path: Path) -> None:  # fmt: skip
     # Given two of three events in a single Redis, whose administrator has the same password
     single = make_redis(tmp_path)
-    password = whole.secrets["redis-people"]["auditflow-admin"]
+    password = redis_set.secrets["redis-people"]["auditflow-admin"]
     with redis.Redis.from_url(single.admin_url) as admin:
         admin.acl_setuser("auditflow-admin", enabled=True, passwords=[f"+{password}"])
     key = str(uuid.uuid4())
 
     def see(windows: RedisWindows, name: str, second: int) -> int:
-        one = Observation(SPEC, key, name, NOON + second * 1000, b"raw")
-        return len(windows.observe([one])[0].summaries)
+        observation = Observation(SPEC, key, name, NOON + second * 1000, b"raw")
+        return len(windows.observe([observation])[0].summaries)
 
     def copy(source: Any, target: Any) -> str:
         done = subprocess.run(
@@ -162,33 +165,33 @@ def test_windows_move_from_the_single_redis_and_back(whole: RedisHa, make_redis:
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
-    with redis.Redis.from_url(single.url) as client, client_of(whole) as of_three:
-        one, three = RedisWindows(client), RedisWindows(of_three, replicas=1)
-        assert see(one, "one", 1) == see(one, "two", 2) == 0
+    with redis.Redis.from_url(single.url) as client, client_of(redis_set) as of_three:
+        old_windows, new_windows = RedisWindows(client), RedisWindows(of_three, replicas=1)
+        assert see(old_windows, "one", 1) == see(old_windows, "two", 2) == 0
         # when they are copied, then the third completes the window there
-        copy(single, whole.master())
-        assert see(three, "three", 3) == 1
+        copy(single, redis_set.master())
+        assert see(new_windows, "three", 3) == 1
         ends = [of_three.ttl(f"{{{key}}}:{name}") for name in ("events", "hits", "raws")]
         assert all(end > 0 for end in ends)
         # and a fourth counts where they are copied back to
-        copy(whole.master(), single)
+        copy(redis_set.master(), single)
         with redis.Redis.from_url(single.url) as back:
             assert back.zcard(f"{{{key}}}:events") == 3
-        assert see(one, "four", 4) == 1
+        assert see(old_windows, "four", 4) == 1
 
 
-def test_who_lost_its_volume_comes_back_as_a_replica_of_another(whole: RedisHa) -> None:
+def test_who_lost_its_volume_comes_back_as_a_replica_of_another(redis_set: RedisHa) -> None:
     # Given a master whose volume is lost, and which is back before anybody noticed
-    master = whole.master()
-    with whole.admin(master) as client:
+    master = redis_set.master()
+    with redis_set.admin(master) as client:
         client.set("kept", "yes")
         assert client.wait(2, 5000) == 2
     master.kill()
     for file in sorted((master.folder / "data").rglob("*"), reverse=True):
         file.unlink() if file.is_file() else file.rmdir()
-    master.start(whole.peers)
+    master.start(redis_set.peers)
     # then it waits until another is the master, and gets everything from that
-    eventually(whole.whole, what="three again")
-    assert whole.master() is not master
-    with whole.admin(master) as client:
+    eventually(redis_set.is_complete, what="three again")
+    assert redis_set.master() is not master
+    with redis_set.admin(master) as client:
         assert client.get("kept") == "yes"

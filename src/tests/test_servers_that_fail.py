@@ -9,7 +9,7 @@ import pytest
 
 from auditflow_local.service_process import ServiceProcess
 
-from .events import alerts_of, shuffled, story, told
+from .events import alert_keys, alerts_of, shuffled, story
 from .platform import Platform, ask, eventually
 
 USERS = 60
@@ -25,7 +25,7 @@ NEEDS = {
 def states(service: ServiceProcess) -> dict[str, str]:
     """What a service says of its dependencies."""
     body = ask(f"{service.url}/readyz").json()
-    return {name: one["state"] for name, one in body["dependencies"].items()}
+    return {name: dependency["state"] for name, dependency in body["dependencies"].items()}
 
 
 def says_down(platform: Platform, dependency: str) -> bool:
@@ -57,8 +57,8 @@ def test_a_server_that_is_killed_under_load(platform: Platform, dependency: str)
         "redis": platform.redis,
         "postgresql": platform.database.server,
     }[dependency]
-    teller = threading.Thread(target=platform.send, args=(shuffled(story(USERS), 1),))
-    teller.start()
+    sender = threading.Thread(target=platform.send, args=(shuffled(story(USERS), 1),))
+    sender.start()
     eventually(lambda: platform.ledger()["accepted"] > 0, what="the first event")
     # when the server dies
     server.kill()
@@ -73,11 +73,11 @@ def test_a_server_that_is_killed_under_load(platform: Platform, dependency: str)
     finally:
         server.start()
     # and all come back by themselves, with nothing lost and nothing doubled
-    eventually(lambda: all(one.ready() for one in platform.services), what="recovery")
-    teller.join()
-    eventually(lambda: alerts_of(USERS) <= told(platform.alerts()), what="every alert")
+    eventually(lambda: all(service.ready() for service in platform.services), what="recovery")
+    sender.join()
+    eventually(lambda: alerts_of(USERS) <= alert_keys(platform.alerts()), what="every alert")
     eventually(platform.settled, what="rest")
-    assert told(platform.alerts()) == alerts_of(USERS)
+    assert alert_keys(platform.alerts()) == alerts_of(USERS)
 
 
 def test_services_that_start_before_the_servers(late_platform: Platform) -> None:
@@ -91,6 +91,6 @@ def test_services_that_start_before_the_servers(late_platform: Platform) -> None
     # and are ready by themselves once the servers are there, and work
     for server in (platform.rabbitmq, platform.redis, platform.database.server):
         server.start()
-    eventually(lambda: all(one.ready() for one in platform.services), what="readiness")
+    eventually(lambda: all(item.ready() for item in platform.services), what="readiness")
     platform.send(story(5))
-    eventually(lambda: told(platform.alerts()) == alerts_of(5), what="every alert")
+    eventually(lambda: alert_keys(platform.alerts()) == alerts_of(5), what="every alert")

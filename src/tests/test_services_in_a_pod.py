@@ -11,7 +11,7 @@ from auditflow_local.testing import Servers
 from auditflow_local.testing_pod import USER, as_in_a_pod, unsupported_reason
 
 from .conftest import make_platform
-from .events import alerts_of, story, told
+from .events import alert_keys, alerts_of, story
 from .platform import Platform, ask, eventually
 
 
@@ -57,7 +57,7 @@ def test_they_need_no_user_of_their_own_and_write_nowhere(confined: Platform) ->
         assert writable(service) == {"/tmp"}, service.name
     # when events come in, then the alerts are there, and on a page
     confined.send(story(3))
-    eventually(lambda: told(confined.alerts()) == alerts_of(3), what="every alert")
+    eventually(lambda: alert_keys(confined.alerts()) == alerts_of(3), what="every alert")
     with confined.analyst() as browser:
         assert "Burst of failed logins" in browser.get("/alerts").text
     assert ask(f"{confined.dashboard.url}/readyz").json()["status"] == "ready"

@@ -18,23 +18,23 @@ NOTIFICATION, DASHBOARD = "notification-service", "event-audit-dashboard"
 
 @pytest.fixture
 def collector() -> Iterator[Collector]:
-    with collecting() as one:
-        yield one
+    with collecting() as item:
+        yield item
 
 
 @pytest.fixture
 def traced(platform: Platform, collector: Collector) -> Iterator[Platform]:
     """The platform with its services told where the collector is."""
-    told = {"OTEL_EXPORTER_OTLP_ENDPOINT": collector.url, "OTEL_BSP_SCHEDULE_DELAY": "50"}
+    variables = {"OTEL_EXPORTER_OTLP_ENDPOINT": collector.url, "OTEL_BSP_SCHEDULE_DELAY": "50"}
     for service in platform.services:
         service.stop()
-        service.variables.update(told)
+        service.variables.update(variables)
         service.respawn()
     eventually(lambda: all(service.ready() for service in platform.services), what="ready")
     yield platform
     for service in platform.services:
         service.stop()
-        for name in told:
+        for name in variables:
             del service.variables[name]
 
 
@@ -44,7 +44,7 @@ def test_one_trace_leads_through_the_services(traced: Platform, collector: Colle
     with traced.ingest() as client:
         client.post(
             "/ingest/ndjson",
-            content=b"\n".join(msgspec.json.encode(one) for one in events),
+            content=b"\n".join(msgspec.json.encode(event) for event in events),
             headers={"traceparent": f"00-{TRACE}-{CALLER}-01"},
         ).raise_for_status()
     eventually(traced.alerts, what="the alert")
@@ -64,7 +64,7 @@ def test_one_trace_leads_through_the_services(traced: Platform, collector: Colle
     assert publish.parent == spans[GENERATOR, "POST /ingest/ndjson"].span
     assert spans[ANALYSIS, "analyse event"].parent == publish.span
     assert spans[NOTIFICATION, "store finding"].parent == publish.span
-    assert all(one.seconds > 0 for one in spans.values())
+    assert all(span.seconds > 0 for span in spans.values())
     # and that of the page, down to the service that it asks
     way = {
         (DASHBOARD, "GET /alerts"),
@@ -78,7 +78,7 @@ def test_one_trace_leads_through_the_services(traced: Platform, collector: Colle
     assert question.parent == spans[DASHBOARD, "GET /alerts"].span
     assert spans[NOTIFICATION, "GET /alerts"].parent == question.span
     # and nobody is told of probes
-    assert not {one.name for one in collector.spans} & {"GET /healthz", "GET /readyz"}
+    assert not {item.name for item in collector.spans} & {"GET /healthz", "GET /readyz"}
 
 
 def test_a_collector_that_is_away_holds_nobody_up(platform: Platform) -> None:

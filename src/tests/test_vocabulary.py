@@ -25,12 +25,8 @@ NOT_REWRITTEN: tuple[str, ...] = (
     "src/audit-log-analysis/",
     "src/auditflow/",
     "src/event-audit-dashboard/",
-    "src/lab/",
-    "src/local/",
     "src/notification-service/",
     "src/provisioning/",
-    "src/tests/",
-    "src/conftest.py",
 )
 
 

@@ -16,10 +16,10 @@ def main(words: list[str]) -> int:
         case ["up"]:
             cluster.prepare()
             os.environ[cluster.KEEP] = "1"
-            with cluster.made():
+            with cluster.created():
                 pass
         case ["down"]:
-            cluster.end()
+            cluster.stop()
         case _:
             sys.stderr.write("usage: python -m lab build | up | down\n")
             return 2

@@ -57,14 +57,14 @@ def _metrics_server(run: Run, processes: Processes, kube: Kube) -> None:
     )
     # Registered while it does not answer, it would spoil the API server's own description for a
     # minute, and Argo CD remembers that.
-    until(_listens, "metrics-server listens", seconds=60, meanwhile=processes.check)
+    until(_listens, "metrics-server listens", seconds=60, check=processes.check)
     kube.apply(*_metrics_api())
     for path in ("/apis/metrics.k8s.io/v1beta1", "/openapi/v3/apis/metrics.k8s.io/v1beta1"):
         until(
             partial(_serves, kube, path),
             f"{path} answers",
             seconds=90,
-            meanwhile=processes.check,
+            check=processes.check,
         )
     until(partial(_serves, kube, "/openapi/v2"), "/openapi/v2 answers", seconds=90)
 

@@ -1,4 +1,4 @@
-"""Argo CD, by what it keeps in the cluster and by the API behind its web UI."""
+"""Argo CD: its Applications in the cluster, and the API that its web UI calls."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ _REFRESH = "argocd.argoproj.io/refresh"
 
 @dataclass(frozen=True)
 class Application:
-    """What Argo CD says of one Application."""
+    """State of an Application."""
 
     name: str
     sync: str
     health: str
     revision: str
-    #: The phase of the last sync, and what it said.
+    #: Phase and message of the last sync.
     phase: str
     message: str
 
     @classmethod
     def of(cls, found: Object) -> Application:
-        """Read it from the object; a new one has no status yet."""
+        """Read the object. A new object has no status yet."""
         status = found.get("status", {})
         operation = status.get("operationState", {})
-        problems = "; ".join(one["message"] for one in status.get("conditions", []))
+        problems = "; ".join(condition["message"] for condition in status.get("conditions", []))
         return cls(
             name=found["metadata"]["name"],
             sync=status.get("sync", {}).get("status", "Unknown"),
@@ -47,27 +47,27 @@ class Application:
         )
 
     @property
-    def well(self) -> bool:
-        """Synced and Healthy: what the repository says is what runs."""
+    def healthy(self) -> bool:
+        """Synced and Healthy."""
         return (self.sync, self.health) == ("Synced", "Healthy")
 
     def __str__(self) -> str:
-        said = f" ({self.phase}: {self.message[:200]})" if self.phase or self.message else ""
-        return f"{self.name} {self.sync}/{self.health} at {self.revision[:7]}{said}"
+        details = f" ({self.phase}: {self.message[:200]})" if self.phase or self.message else ""
+        return f"{self.name} {self.sync}/{self.health} at {self.revision[:7]}{details}"
 
 
 def applications(kube: Kube) -> dict[str, Application]:
-    """All Applications, by name."""
+    """Return all Applications by name."""
     return {found["metadata"]["name"]: Application.of(found) for found in kube.items(_APPLICATIONS)}
 
 
 def application(kube: Kube, name: str) -> Application:
-    """One Application."""
+    """Return an Application."""
     return Application.of(kube.get(f"{_APPLICATIONS}/{name}"))
 
 
 def refresh(kube: Kube, *names: str) -> None:
-    """Have Argo CD look at the repository now, as a webhook of the git host does."""
+    """Let Argo CD fetch the repository now, like a webhook of the git host."""
     for name in names:
         kube.patch(f"{_APPLICATIONS}/{name}", {"metadata": {"annotations": {_REFRESH: "normal"}}})
 
@@ -82,19 +82,19 @@ def wait_for(
     health: str | None,
     seconds: float,
 ) -> Application:
-    """Wait until an Application is in a state at a commit; None is any health.
+    """Wait until an Application has a sync and health state at a commit. None means any health.
 
-    :param contains: whether a revision, the first argument, has the commit in it.
+    :param contains: returns whether a revision, the first argument, contains a commit.
     """
 
-    def there() -> Application:
+    def in_state() -> Application:
         found = application(kube, name)
         assert (found.sync, found.health) == (sync, health or found.health), found
         assert contains(found.revision, revision), found
         return found
 
     return until(
-        there,
+        in_state,
         f"{name} is {sync} and {health or 'of any health'} at {revision[:7]}",
         seconds=seconds,
     )
@@ -107,21 +107,21 @@ class Api:
         self._http = http
 
     def sync(self, name: str, *, prune: bool = False) -> None:
-        """What the button SYNC does."""
+        """Sync, like the button SYNC."""
         self._post(f"/api/v1/applications/{name}/sync", {"prune": prune})
 
     def history(self, name: str) -> list[Object]:
-        """What was deployed, the oldest first: ``id``, ``revision``, ``deployedAt``."""
+        """Return the deployments, oldest first: ``id``, ``revision``, ``deployedAt``."""
         status = self._get(f"/api/v1/applications/{name}")["status"]
         history: list[Object] = status.get("history", [])
         return history
 
     def rollback(self, name: str, to: int) -> None:
-        """What the button ROLLBACK beside an entry of the history does."""
+        """Roll back, like the button ROLLBACK of a history entry."""
         self._post(f"/api/v1/applications/{name}/rollback", {"id": to, "prune": False})
 
     def sign_in(self, user: str, password: str) -> None:
-        """Get a token, and show it from now on."""
+        """Get a token and send it with all later requests."""
         answer = self._post("/api/v1/session", {"username": user, "password": password})
         self._http.headers["Authorization"] = f"Bearer {answer['token']}"
 
@@ -141,13 +141,13 @@ class Api:
 
 @contextmanager
 def api(cluster: Cluster) -> Iterator[Api]:
-    """The API as the administrator that the installation made."""
+    """Yield the API, signed in as the initial administrator."""
     secret = cluster.kube.secret(NAMESPACE, "argocd-initial-admin-secret")
     with (
         cluster.service(NAMESPACE, "argocd-server", 443) as address,
         # Argo CD creates a self-signed certificate at its first start.
         httpx.Client(base_url=f"https://{address}", verify=False, timeout=60) as http,
     ):
-        one = Api(http)
-        one.sign_in("admin", secret["password"])
-        yield one
+        client = Api(http)
+        client.sign_in("admin", secret["password"])
+        yield client

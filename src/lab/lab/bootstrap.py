@@ -1,4 +1,4 @@
-"""The repository under test, served and handed to Argo CD: what ``make bootstrap`` does."""
+"""Serves the repository under test and installs it like ``make bootstrap``."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .releases import Release, Version
 from .repository import Repository
 from .waiting import until
 
-#: Where the repository says where it is.
+#: The file with the address of the repository.
 _ADDRESS = Path("clusters/repository/repository.yaml")
 _WINDOW = Path("clusters/prod/sync-window.yaml")
 _BACKUPS = Path("apps/data/postgres/base/backup-cron-job.yaml")
@@ -24,22 +24,22 @@ ROOT = Path("clusters/single")
 
 @dataclass
 class Delivery:
-    """The repository that Argo CD follows, and what may be released from it."""
+    """The repository that Argo CD follows, and the releases for it."""
 
     cluster: Cluster
     repository: Repository
     releases: dict[tuple[str, Version], Release]
-    #: What could not be had here, with the reason: for the report.
+    #: What cannot be tested on this machine, with the reason.
     not_run: dict[str, str] = field(default_factory=dict)
 
     def pin(self, environment: str, version: Version, *services: str) -> None:
-        """Write a version into release components; all services where none is named."""
+        """Write a version to release components. Without services: of all services."""
         for service in services or releases.SERVICES:
             release = self.releases[service, version]
             releases.pin(self.repository, service, environment, release)
 
     def deliver(self, message: str, *applications: str) -> str:
-        """Commit, push, and have Argo CD look at once; return the commit."""
+        """Commit, push and refresh the Applications. Returns the commit."""
         commit = self.repository.commit(message)
         argocd.refresh(self.cluster.kube, *applications)
         return commit
@@ -53,9 +53,9 @@ class Delivery:
         health: str | None = "Healthy",
         seconds: float = 180,
     ) -> None:
-        """Wait until an Application is in a state, at a commit or one after it; None is any health.
+        """Wait until an Application has a state at this or a later commit. None means any health.
 
-        Others commit meanwhile, so the newest revision may be theirs.
+        Background tasks commit too, so the newest revision may be a later one.
         """
         argocd.wait_for(
             self.cluster.kube,
@@ -67,12 +67,12 @@ class Delivery:
             seconds=seconds,
         )
 
-    def aside(self, name: str) -> Delivery:
-        """The same for someone who commits while the steps go on."""
+    def with_own_clone(self, name: str) -> Delivery:
+        """Return a Delivery with its own clone, for a background task that commits."""
         return replace(self, repository=self.repository.clone(name))
 
-    def window(self, *, schedule: str, duration: str) -> None:
-        """Say when prod may be synced."""
+    def set_sync_window(self, *, schedule: str, duration: str) -> None:
+        """Set the times at which prod may be synced."""
         file = self.repository.work / _WINDOW
         project = yaml.safe_load(file.read_text())
         project["spec"]["syncWindows"][0].update(schedule=schedule, duration=duration)
@@ -80,7 +80,7 @@ class Delivery:
 
 
 def seed(cluster: Cluster, published: dict[tuple[str, Version], Release]) -> Delivery:
-    """Serve the checkout as git, changed only in what cannot be the same here.
+    """Serve the checkout as a git repository, with the changes that the lab needs.
 
     The changes are the repository's address, the digests of images that are built here, prod's
     sync window, and the hour of the backups. The last two allow a run at any time of the day.
@@ -92,20 +92,20 @@ def seed(cluster: Cluster, published: dict[tuple[str, Version], Release]) -> Del
     document = yaml.safe_load(address.read_text())
     document["data"]["repoURL"] = f"{cluster.git_url}/{repository.bare.name}"
     address.write_text(yaml.safe_dump(document, sort_keys=False))
-    delivery.window(schedule="0 0 * * *", duration="24h")
+    delivery.set_sync_window(schedule="0 0 * * *", duration="24h")
     backups = repository.work / _BACKUPS
     job = yaml.safe_load(backups.read_text())
     job["spec"]["schedule"] = "0 0 29 2 *"
     backups.write_text(yaml.safe_dump(job, sort_keys=False))
     for environment in releases.ENVIRONMENTS:
         delivery.pin(environment, Version.BUILT)
-    if cluster.made_here:
-        _stand_alone(delivery)
-    repository.commit("The lab: its address, its images")
+    if cluster.created_here:
+        _remove_internet_references(delivery)
+    repository.commit("Set the address and the images of the lab")
     return delivery
 
 
-def _stand_alone(delivery: Delivery) -> None:
+def _remove_internet_references(delivery: Delivery) -> None:
     repository = delivery.repository
     single = repository.work / ROOT / "kustomization.yaml"
     single.write_text(single.read_text().replace("- ../monitoring\n", ""))

@@ -14,7 +14,7 @@ import httpx
 import yaml
 
 from . import argocd, prometheus, visitors
-from .beside import Beside
+from .background import BackgroundTask
 from .bootstrap import Delivery
 from .environment import Environment
 from .kube import Object
@@ -43,15 +43,17 @@ class Canary:
 class Canaries:
     """One after the other, beside whatever else goes on."""
 
-    def __init__(self, delivery: Delivery, dev: Environment, measured: Beside[None]) -> None:
-        aside = delivery.aside("canary")
-        self.good = Beside(lambda: _good(aside, dev, measured))
-        self.bad = Beside(lambda: _bad(aside, dev, after=self.good))
+    def __init__(
+        self, delivery: Delivery, dev: Environment, measured: BackgroundTask[None]
+    ) -> None:
+        aside = delivery.with_own_clone("canary")
+        self.good = BackgroundTask(lambda: _good(aside, dev, measured))
+        self.bad = BackgroundTask(lambda: _bad(aside, dev, after=self.good))
         #: The answers that visitors got while dev opted out.
-        self.out = Beside(lambda: _opted_out(aside, dev, after=self.bad))
+        self.out = BackgroundTask(lambda: _opted_out(aside, dev, after=self.bad))
 
 
-def _good(delivery: Delivery, dev: Environment, measured: Beside[None]) -> Canary:
+def _good(delivery: Delivery, dev: Environment, measured: BackgroundTask[None]) -> Canary:
     """A good version takes over."""
     name = dev.services[SERVICE]
     with dev.dashboard() as browser, visitors.asking(browser, "/alerts") as seen:
@@ -85,7 +87,7 @@ def _good(delivery: Delivery, dev: Environment, measured: Beside[None]) -> Canar
     return Canary(seen, _measurements(dev))
 
 
-def _bad(delivery: Delivery, dev: Environment, *, after: Beside[Canary]) -> Canary:
+def _bad(delivery: Delivery, dev: Environment, *, after: BackgroundTask[Canary]) -> Canary:
     """A version that is ready, and whose pages are errors, is aborted by nobody's doing."""
     after.result()
     kube, name = delivery.cluster.kube, dev.services[SERVICE]
@@ -135,12 +137,14 @@ def _alone(dev: Environment, image: str) -> None:
 
     def alone() -> bool:
         serving = dev.ready_images(SERVICE)
-        return bool(serving) and all(image in one for one in serving)
+        return bool(serving) and all(image in item for item in serving)
 
     until(alone, f"{image} serves alone", seconds=120)
 
 
-def _opted_out(delivery: Delivery, dev: Environment, *, after: Beside[Canary]) -> Counter[int]:
+def _opted_out(
+    delivery: Delivery, dev: Environment, *, after: BackgroundTask[Canary]
+) -> Counter[int]:
     """dev's dashboard without the component again."""
     after.result()
     name, overlay = dev.services[SERVICE], _overlay(delivery, dev)
@@ -157,7 +161,9 @@ def _opted_out(delivery: Delivery, dev: Environment, *, after: Beside[Canary]) -
 
         # Then the line can go
         written["components"].remove(_COMPONENT)
-        written["patches"] = [one for one in written["patches"] if one.get("target") != _ROLLOUT]
+        written["patches"] = [
+            patch for patch in written["patches"] if patch.get("target") != _ROLLOUT
+        ]
         overlay.write_text(yaml.safe_dump(written, sort_keys=False))
         commit = delivery.deliver("dev: no canaries any more", name)
         delivery.wait_for(name, commit)
@@ -188,7 +194,7 @@ def _on_trial(file: Path, duration: str) -> bool:
 
 def _patch(overlay: Object, path: str, value: object) -> None:
     """The one patch of the Rollout in an overlay; one that was there goes."""
-    others = [one for one in overlay.get("patches", []) if one.get("target") != _ROLLOUT]
+    others = [patch for patch in overlay.get("patches", []) if patch.get("target") != _ROLLOUT]
     change = {"op": "replace", "path": path, "value": value}
     overlay["patches"] = [*others, {"target": _ROLLOUT, "patch": yaml.safe_dump([change])}]
 
@@ -197,7 +203,7 @@ def _another(delivery: Delivery, dev: Environment) -> Version:
     """A good version that does not run now."""
     runs = dev.image(SERVICE)
     good = (Version.BUILT, Version.NEXT)
-    return next(one for one in good if delivery.releases[SERVICE, one].digest not in runs)
+    return next(item for item in good if delivery.releases[SERVICE, item].digest not in runs)
 
 
 def _rollout(dev: Environment) -> Object:
@@ -222,5 +228,7 @@ def _measurements(dev: Environment) -> list[float]:
     runs = dev.items("argoproj.io/v1alpha1/analysisruns")
     newest = max(runs, key=lambda run: str(run["metadata"]["creationTimestamp"]))
     results: list[Any] = newest["status"]["metricResults"][0]["measurements"]
-    values = [one["value"].strip("[]") for one in results if one.get("value", "[]") != "[]"]
+    values = [
+        result["value"].strip("[]") for result in results if result.get("value", "[]") != "[]"
+    ]
     return [float(value) for value in values if value != "NaN"]

@@ -1,4 +1,4 @@
-"""One cluster to test on: the one that KUBECONFIG names, or one that is made here and ended."""
+"""The cluster under test: the cluster of KUBECONFIG, or a new one that is removed at the end."""
 
 from __future__ import annotations
 
@@ -33,31 +33,31 @@ from .errors import LabError
 from .kube import Kube
 from .paths import Run
 from .processes import Processes
-from .progress import say, step
+from .progress import info, step
 
-#: Leave the cluster running after the tests, to look at what failed.
+#: Leave the cluster running after the tests, to examine a failure.
 KEEP = "E2E_KEEP"
-#: Go on with that cluster, and with the repository that it follows.
+#: Reuse that cluster and its repository.
 AGAIN = "E2E_AGAIN"
 
 
 @dataclass(frozen=True)
 class Cluster:
-    """A running cluster, and how to work with it."""
+    """A running cluster."""
 
     kube: Kube
-    #: The kubectl to run; the lab's is of the cluster's version.
+    #: The kubectl program. The lab builds it at the cluster's version.
     kubectl_program: Path
-    #: Whether it was made here, with this process in its network.
-    made_here: bool
-    #: Its folders and processes, where they are ours.
+    #: Whether the lab started it. Then this process is in its network namespace.
+    created_here: bool
+    #: Folders and processes of the lab.
     run: Run
     processes: Processes
     #: The folder whose bare repositories are served at :attr:`git_url`.
     git_root: Path
-    #: Where pods find those repositories.
+    #: The address of these repositories for pods.
     git_url: str
-    #: What built the images that it runs, and the registry to copy them to, as we reach it.
+    #: The image builder, and the address of the registry for this machine.
     builder: Builder
     registry: str
 
@@ -72,24 +72,24 @@ class Cluster:
         return shell.run(self.kubectl_program, kubeconfig, *words, stdin=stdin)
 
     def service(self, namespace: str, name: str, port: int) -> AbstractContextManager[str]:
-        """``HOST:PORT`` of a Service, for as long as the block runs."""
+        """Yield ``HOST:PORT`` of a Service."""
         return reach.service(
             self.kube,
             kubectl=self.kubectl_program,
             namespace=namespace,
             name=name,
             port=port,
-            direct=self.made_here,
+            direct=self.created_here,
         )
 
 
 def run_folders() -> Run:
-    """The folders of the cluster that is made here."""
+    """Return the folders of the new cluster."""
     return Run(paths.cache() / "run")
 
 
 def prepare() -> None:
-    """Make what a cluster needs, with the machine's network: programs and images."""
+    """Build the programs and images of a cluster. Needs the machine's network."""
     packages.install()
     toolchain.build()
     stand_ins.build()
@@ -97,10 +97,10 @@ def prepare() -> None:
 
 @contextmanager
 def given(kubeconfig: Path) -> Iterator[Cluster]:
-    """The cluster that a kubeconfig names; nothing of it is ended afterwards.
+    """Yield the cluster of a kubeconfig. It is not stopped afterwards.
 
     Pods must be able to reach this machine at ``E2E_GIT_HOST`` (k3d: ``host.k3d.internal``), and
-    its nodes must ask the registry that is ``E2E_REGISTRY`` here before Docker Hub.
+    its nodes must query the registry ``E2E_REGISTRY`` before Docker Hub.
     """
     run = Run(paths.cache() / "given")
     run.make()
@@ -110,7 +110,7 @@ def given(kubeconfig: Path) -> Iterator[Cluster]:
         yield Cluster(
             kube=kube,
             kubectl_program=Path("kubectl"),
-            made_here=False,
+            created_here=False,
             run=run,
             processes=processes,
             git_root=run.root / "git",
@@ -129,14 +129,14 @@ def given(kubeconfig: Path) -> Iterator[Cluster]:
 
 
 @contextmanager
-def made() -> Iterator[Cluster]:
-    """A cluster on this machine, in a network namespace of its own, ended at the end.
+def created() -> Iterator[Cluster]:
+    """Yield a new cluster in its own network namespace. It is stopped at the end.
 
-    From here on this thread is in that namespace: :func:`prepare` must have run.
+    Moves this thread to that namespace. :func:`prepare` must have run before.
     """
     run = run_folders()
     processes = Processes(pids=run.pids, logs=run.logs)
-    with _alone(), _ended(run, processes):
+    with _exclusive(), _stopped_at_end(run, processes):
         with step("starting the cluster"):
             cluster = _start(run, processes)
         with closing(cluster.kube):
@@ -145,27 +145,27 @@ def made() -> Iterator[Cluster]:
 
 @contextmanager
 def kept() -> Iterator[Cluster]:
-    """The cluster that a run left on purpose, to try a step again; it is left once more."""
+    """Yield the cluster that a run with ``E2E_KEEP`` left running. It keeps running."""
     run = run_folders()
-    with _alone():
+    with _exclusive():
         netns.enter()
         with closing(Kube(run.admin)) as kube:
             processes = Processes(pids=run.pids, logs=run.logs)
             git = f"http://{netns.NODE_IP}:{gitserver.PORT}"
             yield _cluster(run, processes, kube, git)
-            processes.leave()
+            processes.keep_running()
 
 
-def end() -> None:
-    """End the cluster that a run left on purpose, or because it was killed."""
+def stop() -> None:
+    """Stop the cluster of a run with ``E2E_KEEP`` or of a killed run."""
     run = run_folders()
-    with _alone():
+    with _exclusive():
         teardown.down(run, Processes(pids=run.pids, logs=run.logs))
 
 
 @contextmanager
-def _alone() -> Iterator[None]:
-    """One at a time: addresses, names and folders are the machine's."""
+def _exclusive() -> Iterator[None]:
+    """Allow one run at a time, because addresses, names and folders belong to the machine."""
     paths.cache().mkdir(parents=True, exist_ok=True)
     with (paths.cache() / "lock").open("w") as lock:
         try:
@@ -176,18 +176,18 @@ def _alone() -> Iterator[None]:
 
 
 @contextmanager
-def _ended(run: Run, processes: Processes) -> Iterator[None]:
-    teardown.down(run, processes)  # what a killed run left
+def _stopped_at_end(run: Run, processes: Processes) -> Iterator[None]:
+    teardown.down(run, processes)  # of a killed run
     run.make()
     try:
         yield
     finally:
         if os.environ.get(KEEP):
-            processes.leave()
+            processes.keep_running()
             enter = f"nsenter --net={netns.path()} {toolchain.binary('kubectl')}"
-            say(f"the cluster still runs: {enter} --kubeconfig={run.admin}")
+            info(f"the cluster keeps running: {enter} --kubeconfig={run.admin}")
         else:
-            with step("ending the cluster"):
+            with step("stopping the cluster"):
                 teardown.down(run, processes)
 
 
@@ -210,7 +210,7 @@ def _cluster(run: Run, processes: Processes, kube: Kube, git_url: str) -> Cluste
     return Cluster(
         kube=kube,
         kubectl_program=toolchain.binary("kubectl"),
-        made_here=True,
+        created_here=True,
         run=run,
         processes=processes,
         git_root=run.root / "git",

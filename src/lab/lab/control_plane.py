@@ -1,4 +1,4 @@
-"""etcd, the API server, the controller manager and the scheduler, as processes of this machine."""
+"""etcd, API server, controller manager and scheduler as processes on this machine."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from .waiting import until
 SERVICE_CIDR = "10.96.0.0/16"
 CLUSTER_CIDR = "10.244.0.0/16"
 
-#: Stopped in this order; etcd last, since the API server hangs on its way out without it.
+#: In stop order. etcd is last, because the API server hangs at its stop without etcd.
 PROCESSES = ("kube-scheduler", "kube-controller-manager", "kube-apiserver", "etcd")
 
-#: Seconds for watches to be told that the API server ends. Without them it waits for each watch, a
-#: minute, in which no node can say that it lives: after 50 seconds its pods serve nobody.
-_WATCHES_END = 5
+#: Grace period for watches at a stop of the API server, in seconds. The default is a minute,
+#: in which no node can report its status. After 50 seconds its pods would count as not ready.
+_WATCH_GRACE_SECONDS = 5
 
 
 def start(run: Run, processes: Processes) -> None:
-    """Start all four; return when the API server is ready."""
+    """Start all four. Returns when the API server is ready."""
     _etcd(run, processes)
     start_api_server(run, processes, audit.to_file(run))
     _controller_manager(run, processes)
@@ -39,14 +39,14 @@ def _etcd(run: Run, processes: Processes) -> None:
         f"--listen-peer-urls={peer}",
         f"--initial-advertise-peer-urls={peer}",
         f"--initial-cluster=default={peer}",
-        "--unsafe-no-fsync",  # the data need not outlive the machine
+        "--unsafe-no-fsync",  # the data may be lost with the machine
     )
 
 
 def start_api_server(run: Run, processes: Processes, more: Sequence[str]) -> None:
-    """Start the API server, again if it runs, and return when it is ready.
+    """Start or restart the API server. Returns when it is ready.
 
-    :param more: flags beside those that it needs.
+    :param more: additional flags.
     """
     processes.stop("kube-apiserver", grace=30)
     _api_server(run, processes, more)
@@ -55,7 +55,7 @@ def start_api_server(run: Run, processes: Processes, more: Sequence[str]) -> Non
         lambda: shell.succeeds(*ready),
         "the API server is ready",
         seconds=90,
-        meanwhile=processes.check,
+        check=processes.check,
     )
 
 
@@ -90,7 +90,7 @@ def _api_server(run: Run, processes: Processes, more: Sequence[str]) -> None:
         f"--proxy-client-key-file={keys / 'front-proxy-client.key'}",
         "--enable-aggregator-routing=true",  # metrics-server is an endpoint, not a pod
         "--profiling=false",
-        f"--shutdown-watch-termination-grace-period={_WATCHES_END}s",
+        f"--shutdown-watch-termination-grace-period={_WATCH_GRACE_SECONDS}s",
         f"--cert-dir={run.root / 'apiserver-certs'}",
         *more,
     )

@@ -1,4 +1,4 @@
-"""CoreDNS beside the control plane, at the address that kubelet tells to pods."""
+"""CoreDNS, at the address that kubelet configures in pods."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ DNS_IP = "10.96.0.10"
 
 
 def start(run: Run, processes: Processes, kube: Kube) -> None:
-    """Start it, and make the Service by which pods reach it."""
+    """Start CoreDNS and create its Service."""
     corefile = run.root / "Corefile"
     corefile.write_text(
         f""".:53 {{

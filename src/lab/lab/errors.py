@@ -1,4 +1,4 @@
-"""What can go wrong in the lab, each with the data that explains it."""
+"""Errors of the lab."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 
 class LabError(Exception):
-    """The root of the lab's errors."""
+    """The root error of the lab."""
 
 
 class CommandFailed(LabError):
-    """A program that had to succeed did not."""
+    """A program failed."""
 
     def __init__(self, argv: Sequence[str], code: int, output: str) -> None:
         super().__init__(f"{' '.join(argv)} exited with {code}:\n{output}")
@@ -20,11 +20,11 @@ class CommandFailed(LabError):
 
 
 class MissingPrerequisite(LabError):
-    """This machine lacks something that the lab does not make itself."""
+    """This machine lacks a prerequisite of the lab."""
 
 
 class NotInTime(LabError):
-    """What was waited for did not come before the deadline."""
+    """An expected state was not reached before the deadline."""
 
     def __init__(self, what: str, seconds: float, last: object = None) -> None:
         seen = "" if last is None else f"; last seen: {last}"

@@ -1,4 +1,4 @@
-"""Events that tests post, and the alerts that must come of them."""
+"""Events that tests post, and the alerts that they must cause."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ import httpx
 
 from .environment import Environment, Event
 
-#: What the shipped rule asks for: this many failed logins of one user within a minute.
+#: Threshold of the shipped rule: failed logins of one user within a minute.
 BURST = 3
 
 
 def file_change(actor: str) -> Event:
-    """A change of the password file: one event, one alert."""
+    """Return a change of the password file. It causes one alert."""
     return {
         "event_id": str(uuid.uuid4()),
         "timestamp": _now(),
@@ -34,7 +34,7 @@ def file_change(actor: str) -> Event:
 
 
 def burst(actor: str) -> list[Event]:
-    """As many failed logins as make one alert, which counts them."""
+    """Return failed logins of one user that cause one alert with count ``BURST``."""
     return [
         {
             "event_id": str(uuid.uuid4()),
@@ -50,19 +50,19 @@ def burst(actor: str) -> list[Event]:
 
 @dataclass
 class Stream:
-    """Events that are posted all the time, each until it is accepted."""
+    """A continuous stream of bursts. Each is posted until it is accepted."""
 
-    #: Whose bursts were accepted in full: each must become one alert that counts all of it.
+    #: Users whose burst was accepted. Each must cause one alert with count ``BURST``.
     accepted: list[str] = field(default_factory=list)
-    #: How often there was no room or no answer; the event was then posted again.
+    #: Number of refused or failed requests. They were repeated.
     refused: int = 0
-    #: What ended the stream early.
+    #: The error that ended the stream early.
     error: BaseException | None = None
 
 
 @contextmanager
 def streaming(environment: Environment, prefix: str, *, every: float = 0.1) -> Iterator[Stream]:
-    """Post a burst of another user again and again for as long as the block runs."""
+    """Post bursts of different users until the end of the block."""
     stream, stop = Stream(), threading.Event()
     with environment.generator() as client:
         sender = threading.Thread(
@@ -92,14 +92,14 @@ def _send(
         while not stop.is_set():
             actor = f"{prefix}-{number:05d}"
             lines = "\n".join(json.dumps(event) for event in burst(actor))
-            # An event that was begun is posted to its end, or nobody could say what must come.
+            # Repeat until accepted. Otherwise the expected alerts would be unknown.
             while not _post(client, lines):
                 stream.refused += 1
                 time.sleep(every)
             stream.accepted.append(actor)
             number += 1
             stop.wait(every)
-    except BaseException as error:  # noqa: BLE001 - it is raised where the stream was started
+    except BaseException as error:  # noqa: BLE001 - raised by streaming()
         stream.error = error
 
 
@@ -114,10 +114,10 @@ def _post(client: httpx.Client, lines: str) -> bool:
 
 
 def counts(alerts: list[dict[str, Any]], prefix: str) -> dict[str, int]:
-    """How many events each actor's alert counts; an actor with two alerts fails the test."""
-    ours = [alert for alert in alerts if (alert["actor"] or "").startswith(prefix)]
-    found = {alert["actor"]: alert["count"] for alert in ours}
-    assert len(found) == len(ours), f"{len(ours) - len(found)} alerts came twice"
+    """Return the count of each actor's alert. Fails if an actor has two alerts."""
+    matching = [alert for alert in alerts if (alert["actor"] or "").startswith(prefix)]
+    found = {alert["actor"]: alert["count"] for alert in matching}
+    assert len(found) == len(matching), f"{len(matching) - len(found)} duplicate alerts"
     return found
 
 

@@ -1,7 +1,7 @@
-"""Bare repositories over smart HTTP: git's own ``http-backend`` behind a small web server.
+"""Serves bare repositories over smart HTTP with ``git http-backend``.
 
-Run as a program: ``python -m lab.gitserver FOLDER ADDRESS PORT``. It can be read by anyone who
-reaches the address; commits come in by the file system alone.
+Run as a program: ``python -m lab.gitserver FOLDER ADDRESS PORT``. Access is read-only and without
+authentication.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ PORT = 9080
 
 
 class Handler(BaseHTTPRequestHandler):
-    """One request is one run of git http-backend, as CGI (RFC 3875) has it."""
+    """Runs git http-backend as CGI (RFC 3875) for each request."""
 
     protocol_version = "HTTP/1.1"
     root: Path
 
     def do_GET(self) -> None:
-        """The list of references, or an object."""
+        """Answer a request for references or objects."""
         self._answer(b"")
 
     def do_POST(self) -> None:
-        """A negotiation of what to send."""
+        """Answer a negotiation of objects."""
         if self.headers.get("Transfer-Encoding", "").lower() == "chunked":
             body = b"".join(iter(self._chunk, b""))
         else:
@@ -76,7 +76,7 @@ class Handler(BaseHTTPRequestHandler):
 
 
 def serve(root: Path, address: str, port: int) -> None:
-    """Serve the repositories in a folder until the process is ended."""
+    """Serve the repositories in a folder until the process is stopped."""
     Handler.root = root
     ThreadingHTTPServer((address, port), Handler).serve_forever()
 

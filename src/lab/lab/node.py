@@ -39,7 +39,7 @@ def start(run: Run, processes: Processes) -> None:
         lambda: shell.succeeds(*ready),
         "the node is Ready",
         seconds=90,
-        meanwhile=processes.check,
+        check=processes.check,
     )
 
 
@@ -81,7 +81,7 @@ state = "{STATE / "containerd"}"
         lambda: shell.succeeds("ctr", "-a", SOCKET, "version"),
         "containerd answers",
         seconds=30,
-        meanwhile=processes.check,
+        check=processes.check,
     )
 
 

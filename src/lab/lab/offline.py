@@ -121,7 +121,7 @@ def _images(thing: object) -> Iterator[str]:
         case dict():
             for key, value in thing.items():
                 if key in ("containers", "initContainers") and isinstance(value, list):
-                    yield from (one["image"] for one in value if "image" in one)
+                    yield from (item["image"] for item in value if "image" in item)
                 yield from _images(value)
         case list():
             for value in thing:

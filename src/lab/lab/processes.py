@@ -1,4 +1,4 @@
-"""Programs that run in the background: each started once, known by its pid, ended by it."""
+"""Background programs. Each is started once and stopped by its pid."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from . import shell
 from .errors import LabError
 from .waiting import until
 
-#: A Popen that goes while its program runs is taken for a mistake; these run on purpose.
-_LEFT: list[subprocess.Popen[bytes]] = []
+#: Keeps Popen objects alive. Python warns if one is deleted while its program runs.
+_KEPT: list[subprocess.Popen[bytes]] = []
 
 
 class Processes:
-    """The background programs of one run. Their pids are on disk, for whoever cleans up later."""
+    """Background programs of a run. Their pids are on disk, so that a later run can stop them."""
 
     def __init__(self, *, pids: Path, logs: Path) -> None:
         self._pids = pids
@@ -28,7 +28,7 @@ class Processes:
     def start(
         self, name: str, *argv: str | Path, env: Mapping[str, str] | None = None
     ) -> subprocess.Popen[bytes]:
-        """Start a program in a session of its own; its output goes to its log."""
+        """Start a program in its own session. Its output goes to its log."""
         words = [str(word) for word in argv]
         with (self._logs / f"{name}.log").open("ab") as log:
             child = subprocess.Popen(
@@ -36,19 +36,19 @@ class Processes:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                env={**shell.SPENDTHRIFT, **os.environ, **(env or {})},
+                env={**shell.FEWER_COLLECTIONS, **os.environ, **(env or {})},
                 start_new_session=True,
             )
         self._children[name] = child
         (self._pids / name).write_text(f"{child.pid}\n{words[0]}\n")
         return child
 
-    def leave(self) -> None:
-        """Leave them running when this program ends: whoever comes later has their pids."""
-        _LEFT.extend(self._children.values())
+    def keep_running(self) -> None:
+        """Keep them running after this program. A later run finds their pids."""
+        _KEPT.extend(self._children.values())
 
     def check(self) -> None:
-        """Raise when a program has ended by itself: whatever is waited for will not come."""
+        """Raise an error if a program has ended unexpectedly."""
         for name, child in self._children.items():
             if child.poll() is not None:
                 tail = (self._logs / f"{name}.log").read_text(errors="replace").splitlines()[-15:]
@@ -57,17 +57,17 @@ class Processes:
                 )
 
     def names(self) -> list[str]:
-        """Who was started and not stopped, by this run or by one before it; the newest first."""
+        """Return the names of running programs of this and earlier runs, newest first."""
         return [file.name for file in sorted(self._pids.iterdir(), key=_age)]
 
     def stop(self, name: str, *, grace: float = 10.0) -> None:
-        """End a program: politely, and after ``grace`` seconds for good."""
+        """Stop a program by SIGTERM, and by SIGKILL after ``grace`` seconds."""
         file = self._pids / name
         if not file.exists():
             return
         pid, program = file.read_text().split("\n")[:2]
         for kind in (signal.SIGTERM, signal.SIGKILL):
-            # A pid is used again once its process is gone: only the one that we started is ended.
+            # The kernel reuses pids. Only a process that the lab started is stopped.
             if not self._runs(name, int(pid), program):
                 break
             os.kill(int(pid), kind)
@@ -89,7 +89,7 @@ class Processes:
 
 
 def wait_for_file(path: Path, seconds: float) -> None:
-    """Wait until a program has made a file, such as its socket."""
+    """Wait until a program has created a file, such as its socket."""
     until(path.exists, f"{path} appears", seconds=seconds)
 
 

@@ -1,4 +1,4 @@
-"""Lines for the person who waits: what is being done, and how long it took."""
+"""Progress output: steps and their durations."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 
-def say(text: str) -> None:
-    """Print a line at once, past pytest's capture, since a build may take minutes."""
+def info(text: str) -> None:
+    """Print a line at once, without pytest's capture."""
     stream = sys.__stderr__ or sys.stderr
     stream.write(f" • {text}\n")
     stream.flush()
@@ -17,8 +17,8 @@ def say(text: str) -> None:
 
 @contextmanager
 def step(text: str) -> Iterator[None]:
-    """Announce a piece of work, and say how long it took when it has succeeded."""
-    say(f"{text} …")
+    """Print the start of a step, and its duration when it has succeeded."""
+    info(f"{text} …")
     start = time.monotonic()
     yield
-    say(f"{text}: {time.monotonic() - start:.1f} s")
+    info(f"{text}: {time.monotonic() - start:.1f} s")

@@ -1,7 +1,7 @@
-"""A real Prometheus in the cluster, which scrapes what the repository's ServiceMonitors name.
+"""A Prometheus in the cluster that scrapes the targets of the repository's ServiceMonitors.
 
-In an environment it comes with the platform's chart. No Helm repository is reached here, so the
-operator's own manifests and programs, from its Go module, bring the same under the same addresses.
+A production cluster installs it with a Helm chart. The lab has no Helm repository, so it uses the
+manifests and programs of the operator's Go module, with the same addresses.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ from .cluster import Cluster
 from .waiting import until
 
 NAMESPACE = "monitoring"
-#: The Service that the operator makes; canaries ask it.
+#: The Service that the operator creates. Canary analyses query it.
 SERVICE, PORT = "prometheus-operated", 9090
 _KUSTOMIZATION = Path(__file__).parent / "monitoring"
 _RUNNING = "statefulset/prometheus-prometheus"
 
 
 def install(cluster: Cluster, folder: Path) -> None:
-    """Bring it up and return when it answers; on a given cluster it is there.
+    """Install it and return when it answers. A given cluster has it already.
 
-    :param folder: where the rendered manifests may lie.
+    :param folder: for the rendered manifests.
     """
-    if not cluster.made_here:
+    if not cluster.created_here:
         return
     for name in ("prometheus", "prometheus-operator", "prometheus-config-reloader"):
         stand_in = stand_ins.named(name)
@@ -49,13 +49,13 @@ def install(cluster: Cluster, folder: Path) -> None:
 
 
 def query(cluster: Cluster, promql: str) -> list[dict[str, Any]]:
-    """An instant query: its samples, each with ``metric`` and ``value``."""
+    """Run an instant query. Returns samples with ``metric`` and ``value``."""
     found: list[dict[str, Any]] = _ask(cluster, "query", query=promql)["result"]
     return found
 
 
 def rules(cluster: Cluster) -> dict[str, str]:
-    """Every rule that it has loaded, with its health: ``ok``, ``unknown`` or ``err``."""
+    """Return the health of each loaded rule: ``ok``, ``unknown`` or ``err``."""
     groups = _ask(cluster, "rules")["groups"]
     return {rule["name"]: rule["health"] for group in groups for rule in group["rules"]}
 
@@ -78,8 +78,8 @@ def _render(folder: Path) -> list[dict[str, Any]]:
     shutil.copytree(_KUSTOMIZATION, folder)
     shutil.copytree(module / "example" / "rbac", folder / "rbac")
     text = shell.run(toolchain.binary("kustomize"), "build", folder)
-    objects = [one for one in yaml.safe_load_all(text) if one]
-    for thing in objects:
-        if thing["kind"] == "Prometheus":
-            thing["spec"]["image"] = stand_ins.named("prometheus").image
+    objects = [document for document in yaml.safe_load_all(text) if document]
+    for document in objects:
+        if document["kind"] == "Prometheus":
+            document["spec"]["image"] = stand_ins.named("prometheus").image
     return objects

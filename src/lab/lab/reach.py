@@ -1,4 +1,4 @@
-"""How a test reaches a Service of the cluster from outside of it."""
+"""Access to a Service of the cluster from a test."""
 
 from __future__ import annotations
 
@@ -18,11 +18,10 @@ _FORWARDING = re.compile(r"Forwarding from 127\.0\.0\.1:(\d+)")
 def service(
     kube: Kube, *, kubectl: Path | str, namespace: str, name: str, port: int, direct: bool
 ) -> Iterator[str]:
-    """Give ``HOST:PORT`` of a Service for as long as the block runs.
+    """Yield ``HOST:PORT`` of a Service.
 
-    :param direct: this process is in the cluster's network, so the Service's own address will do,
-        and requests are spread over its pods as for anyone in the cluster. Else kubectl forwards a
-        port to one pod.
+    :param direct: this process is in the cluster's network, so the Service's own address works and
+        requests are balanced over its pods. Otherwise kubectl forwards a port to one pod.
     """
     if direct:
         address = kube.get(f"/api/v1/namespaces/{namespace}/services/{name}")["spec"]["clusterIP"]
@@ -51,11 +50,11 @@ def service(
 
 
 def _pod_behind(kube: Kube, namespace: str, service: str) -> str:
-    for part in kube.items(
+    for slice_ in kube.items(
         f"/apis/discovery.k8s.io/v1/namespaces/{namespace}/endpointslices",
         labelSelector=f"kubernetes.io/service-name={service}",
     ):
-        for endpoint in part["endpoints"] or []:
+        for endpoint in slice_["endpoints"] or []:
             if endpoint["conditions"].get("ready"):
                 address: str = endpoint["addresses"][0]
                 return address

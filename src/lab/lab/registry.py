@@ -39,7 +39,7 @@ def start(run: Run, processes: Processes) -> None:
         )
     )
     processes.start("registry", "/usr/bin/docker-registry", "serve", config)
-    until(_answers, "the registry answers", seconds=20, meanwhile=processes.check)
+    until(_answers, "the registry answers", seconds=20, check=processes.check)
 
 
 def local(reference: str, address: str = ADDRESS) -> str:

@@ -1,8 +1,7 @@
-"""The four services as images: the one built from this checkout, and versions made from it.
+"""Images of the four services: built from this checkout, and versions derived from them.
 
-CI builds an image for each change; here a new version is the same program under another digest,
-which is all that a delivery is about. The broken one starts and never becomes
-ready; the erring one becomes ready, and its pages are errors.
+A new version is the same program with another digest, which is enough to test a delivery. The
+broken version never becomes ready. The erring version becomes ready and answers with errors.
 """
 
 from __future__ import annotations
@@ -26,12 +25,12 @@ SERVICES = (
     "event-audit-dashboard",
 )
 ENVIRONMENTS = ("dev", "staging", "prod")
-#: Where the release components say that the images are.
+#: The image name in the release components.
 REPOSITORY = "docker.io/jojees/auditflow-{service}"
 
 
 class Version(Enum):
-    """The versions that the tests deploy; the value is the image's tag."""
+    """The versions that the tests deploy. The value is the image's tag."""
 
     BUILT = "e2e-1"
     NEXT = "e2e-2"
@@ -39,25 +38,25 @@ class Version(Enum):
     ERRING = "e2e-4"
 
 
-#: What is done to the built image, as lines of a Dockerfile.
+#: Changes of the built image, as lines of a Dockerfile.
 _CHANGES = {
     Version.NEXT: 'LABEL org.opencontainers.image.version="e2e-2"',
     Version.BROKEN: 'ENTRYPOINT ["python3", "-c", "import time; time.sleep(86400)"]',
-    # The dashboard asks a port for alerts where nobody listens.
+    # The dashboard requests alerts from a closed port.
     Version.ERRING: "ENV NOTIFICATION_SERVICE_PORT=9",
 }
 
 
 @dataclass(frozen=True)
 class Release:
-    """What a release component says: a tag for people, and the digest that counts."""
+    """Tag and digest of a release component."""
 
     tag: str
     digest: str
 
 
 def build(builder: Builder) -> None:
-    """Build every version of every service, with the machine's network for their packages."""
+    """Build every version of every service. Needs the machine's network."""
     for service in SERVICES:
         with step(f"building the image of {service}"):
             builder.build(
@@ -74,7 +73,7 @@ def build(builder: Builder) -> None:
 
 
 def publish(builder: Builder, address: str) -> dict[tuple[str, Version], Release]:
-    """Push them all to the cluster's registry, as CI pushes to the published one.
+    """Push all images to the cluster's registry.
 
     :param address: the registry, ``HOST:PORT``.
     """
@@ -86,27 +85,27 @@ def publish(builder: Builder, address: str) -> dict[tuple[str, Version], Release
                 builder.push(name, registry.local(name, address))
                 digest = registry.digest(name, address)
                 if digest is None:
-                    raise LabError(f"{address} does not have {name}, which was just pushed")
+                    raise LabError(f"{address} does not contain the pushed image {name}")
                 releases[service, version] = Release(version.value, digest)
     return releases
 
 
 def component(repository: Repository, service: str, environment: str) -> Path:
-    """The file that says which version of a service runs in an environment."""
+    """Return the file with the version of a service in an environment."""
     return (
         repository.work / "apps" / service / "envs" / environment / "release" / "kustomization.yaml"
     )
 
 
 def pin(repository: Repository, service: str, environment: str, release: Release) -> None:
-    """Write a version into an environment's release component, as CI does after a build."""
+    """Write a version into an environment's release component, like CI after a build."""
     file = component(repository, service, environment)
     text = re.sub(r"(newTag:).*", rf"\1 {release.tag}", file.read_text())
     file.write_text(re.sub(r"(digest:).*", rf"\1 {release.digest}", text))
 
 
 def promote(repository: Repository, service: str, *, source: str, target: str) -> None:
-    """Copy a release component to the next environment, as the promotion's pull request does."""
+    """Copy a release component to the next environment, like the pull request of a promotion."""
     text = component(repository, service, source).read_text()
     component(repository, service, target).write_text(text)
 

@@ -1,4 +1,4 @@
-"""What a person needs after a failure, in files: Applications, events, pods, logs."""
+"""Collects Applications, events, pods and logs after a failure."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ import yaml
 from . import argocd, paths
 from .cluster import Cluster
 from .errors import LabError
-from .progress import say
+from .progress import info
 
 _POD_LOG_LINES = 400
 
 
 def collect(cluster: Cluster, name: str) -> Path:
-    """Write all of it into ``reports/e2e/NAME``; what cannot be had is no reason to stop."""
+    """Write everything to ``reports/e2e/NAME``. Ignores what is not available."""
     folder = paths.REPORTS / name
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
@@ -39,7 +39,7 @@ def collect(cluster: Cluster, name: str) -> Path:
     (folder / "processes").mkdir()
     for log in cluster.logs.glob("*.log"):
         shutil.copy(log, folder / "processes")
-    say(f"what happened is in {folder.relative_to(paths.REPOSITORY)}")
+    info(f"logs and objects are in {folder.relative_to(paths.REPOSITORY)}")
     return folder
 
 
@@ -68,4 +68,4 @@ def _write(file: Path, content: Callable[[], str]) -> None:
     try:
         file.write_text(content())
     except (LabError, yaml.YAMLError) as error:
-        file.write_text(f"could not be had: {error}\n")
+        file.write_text(f"not available: {error}\n")

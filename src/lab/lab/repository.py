@@ -1,4 +1,4 @@
-"""The repository under test as a git repository of the lab's own: commits there harm nobody."""
+"""A copy of the repository under test, for commits of the tests."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from . import paths, shell
 from .errors import LabError
 
 BRANCH = "main"
-#: How often a push is tried, and how far back a commit is looked for.
-_RACES = 5
+#: Maximum number of push attempts, and of searched commits.
+_PUSH_ATTEMPTS = 5
 _RECENT = 20
 _AUTHOR = {
     "GIT_AUTHOR_NAME": "e2e",
@@ -23,14 +23,14 @@ _AUTHOR = {
 
 
 class Repository:
-    """A bare repository that is served, and a clone in which to make commits."""
+    """A served bare repository and a clone for commits."""
 
     def __init__(self, folder: Path, name: str = "auditflow") -> None:
         self.bare = folder / f"{name}.git"
         self.work = folder / "work"
 
     def clone(self, name: str) -> Repository:
-        """The same repository with a clone of its own, for someone who commits meanwhile."""
+        """Return the same repository with its own clone, for a background task."""
         other = copy.copy(self)
         other.work = self.work.with_name(f"work-{name}")
         shutil.rmtree(other.work, ignore_errors=True)
@@ -38,7 +38,7 @@ class Repository:
         return other
 
     def seed(self, source: Path = paths.REPOSITORY) -> str:
-        """Take the files of a checkout as the first commit, uncommitted changes included.
+        """Commit the files of a checkout, uncommitted changes included.
 
         :returns: the commit.
         """
@@ -52,10 +52,10 @@ class Repository:
             *("git", "-C", source, "ls-files", "-z", "--cached", "--others", "--exclude-standard")
         )
         for name in filter(None, listed.split("\0")):
-            file, place = source / name, self.work / name
+            file, target = source / name, self.work / name
             if file.is_file():
-                place.parent.mkdir(parents=True, exist_ok=True)
-                shutil.copy2(file, place)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(file, target)
         return self.commit("The repository under test")
 
     def commit(self, message: str) -> str:
@@ -65,27 +65,27 @@ class Repository:
         return self.push()
 
     def push(self) -> str:
-        """Push the branch, on top of what others pushed meanwhile; return its head."""
-        for _ in range(_RACES):
+        """Rebase on the served branch and push. Returns the head."""
+        for _ in range(_PUSH_ATTEMPTS):
             try:
                 self.git("push", "-q", "origin", BRANCH)
             except LabError:
                 self.git("pull", "-q", "--rebase", "origin", BRANCH)
             else:
                 return self.head()
-        raise LabError(f"others pushed {_RACES} times while this clone tried to")
+        raise LabError(f"{_PUSH_ATTEMPTS} pushes failed, because others pushed at the same time")
 
     def head(self) -> str:
-        """The newest commit."""
+        """Return the newest commit."""
         return self.git("rev-parse", "HEAD").strip()
 
     def revert(self) -> str:
-        """Take back the newest commit by another, as a person does; return that."""
+        """Revert the newest commit. Returns the new commit."""
         self.git("revert", "--no-edit", "HEAD")
         return self.push()
 
     def contains(self, revision: str, commit: str) -> bool:
-        """Whether a revision has a commit in it, as its newest or an older one."""
+        """Return whether a revision contains a commit."""
         known = ("git", "-C", self.bare, "rev-list", f"--max-count={_RECENT}", revision)
         return bool(revision) and commit in shell.run(*known).split()
 

@@ -1,4 +1,4 @@
-"""Run programs: output is kept quiet unless they fail, and then the error says all of it."""
+"""Runs programs. Their output is shown only in the error of a failed program."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from .errors import CommandFailed
 
 #: Most of the programs are short-lived Go programs. A larger garbage collection target saves CPU
 #: time and costs memory.
-SPENDTHRIFT = {"GOGC": "400"}
-#: How much of a failed program's output stands in the error.
+FEWER_COLLECTIONS = {"GOGC": "400"}
+#: Number of output lines of a failed program in the error.
 TAIL_LINES = 30
 
 
@@ -23,11 +23,11 @@ def run(
     env: Mapping[str, str] | None = None,
     timeout: float | None = None,
 ) -> str:
-    """Run a program to its end and return what it printed on stdout.
+    """Run a program and return its stdout.
 
     :param env: added to this process's environment.
     :param timeout: seconds.
-    :raises CommandFailed: on any exit code but 0, with the tail of its output.
+    :raises CommandFailed: the exit code is not 0. Contains the end of the output.
     """
     words = [str(word) for word in argv]
     done = _run(words, stdin=stdin, cwd=cwd, env=env, timeout=timeout)
@@ -38,7 +38,7 @@ def run(
 
 
 def succeeds(*argv: str | Path, timeout: float | None = None) -> bool:
-    """Whether a program exits with 0, and in time; for questions whose "no" is no error."""
+    """Return whether a program exits with 0 in time."""
     try:
         return _run([str(word) for word in argv], timeout=timeout).returncode == 0
     except subprocess.TimeoutExpired:
@@ -57,7 +57,7 @@ def _run(
         words,
         input=stdin,
         cwd=cwd,
-        env={**SPENDTHRIFT, **os.environ, **(env or {})},
+        env={**FEWER_COLLECTIONS, **os.environ, **(env or {})},
         timeout=timeout,
         capture_output=True,
         text=True,

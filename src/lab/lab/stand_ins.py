@@ -159,7 +159,7 @@ def provide(stand_in: StandIn, reference: str) -> None:
 
 def named(name: str) -> StandIn:
     """The stand-in of a folder in ``images/``."""
-    return next(one for one in STAND_INS if one.name == name)
+    return next(item for item in STAND_INS if item.name == name)
 
 
 def find(reference: str) -> StandIn | None:

@@ -1,7 +1,7 @@
-"""Volumes for claims of the class ``local-path``, which K3s brings and a bare Kubernetes lacks.
+"""Provides volumes of the class ``local-path``, which K3s has and plain Kubernetes lacks.
 
-Run as a program beside the cluster: it asks twice a second for claims that a scheduled pod waits
-for, gives each a folder, and removes the folder when the claim is gone.
+Run as a program: it polls for claims of scheduled pods twice a second, creates a folder for each,
+and removes the folder after the claim was deleted.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _INTERVAL = 0.5
 
 
 def storage_class() -> Object:
-    """The class as K3s has it."""
+    """Return the storage class of K3s."""
     return {
         "apiVersion": "storage.k8s.io/v1",
         "kind": "StorageClass",
@@ -37,18 +37,18 @@ def storage_class() -> Object:
 
 
 def serve(kube: Kube, folder: Path) -> None:
-    """Provide and remove volumes until the process is ended."""
+    """Provide and remove volumes until the process is stopped."""
     while True:
         try:
             provide(kube, folder)
             remove(kube, folder)
-        except LabError as error:  # the API server may be on its way up or down
+        except LabError as error:  # the API server may be starting or stopping
             sys.stderr.write(f"{error}\n")
         time.sleep(_INTERVAL)
 
 
 def provide(kube: Kube, folder: Path) -> None:
-    """Make a volume for each claim that waits for one."""
+    """Create a volume for each pending claim."""
     volumes = {volume["metadata"]["name"] for volume in kube.items("/api/v1/persistentvolumes")}
     policies = _policies(kube)
     for claim in kube.items("/api/v1/persistentvolumeclaims"):
@@ -63,12 +63,12 @@ def provide(kube: Kube, folder: Path) -> None:
             continue
         path = folder / name
         path.mkdir(parents=True, exist_ok=True)
-        path.chmod(0o777)  # as the real one does: the pod's user is not known here
+        path.chmod(0o777)  # like the K3s provisioner, because the pod's user is unknown
         kube.create("/api/v1/persistentvolumes", _volume(name, claim, path, policies[of_class]))
 
 
 def remove(kube: Kube, folder: Path) -> None:
-    """Remove the volumes whose claims are gone, unless their class says to retain them."""
+    """Remove volumes of deleted claims, unless their class retains them."""
     for volume in kube.items("/api/v1/persistentvolumes"):
         deletes = volume["spec"].get("persistentVolumeReclaimPolicy") == "Delete"
         if deletes and volume["status"].get("phase") == "Released":
@@ -78,7 +78,7 @@ def remove(kube: Kube, folder: Path) -> None:
 
 
 def _policies(kube: Kube) -> dict[str, str]:
-    """What is done with a volume whose claim is gone, for each class that asks this provisioner."""
+    """Return the reclaim policy of each class of this provisioner."""
     return {
         found["metadata"]["name"]: found.get("reclaimPolicy", "Delete")
         for found in kube.items("/apis/storage.k8s.io/v1/storageclasses")

@@ -1,4 +1,4 @@
-"""End pods and programs, and take away what they leave: mounts, network namespaces, state."""
+"""Stops pods and programs, and removes mounts, network namespaces and state."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from .errors import CommandFailed
 from .paths import Run
 from .processes import Processes
 
-#: A pod's network namespace, in what containerd tells of the pod.
+#: A pod's network namespace in containerd's description of the pod.
 _POD_NETNS = re.compile(r"/run/netns/(cni-[0-9a-f-]+)")
-#: Containers that are asked about, and ended, at a time: each waits for containerd.
-_AT_ONCE = 8
+#: Number of parallel requests to containerd.
+_PARALLEL = 8
 _LAST = (*node.PROCESSES[::-1], *control_plane.PROCESSES)
 
 
 def down(run: Run, processes: Processes) -> None:
-    """End everything that the run started, in an order in which nothing starts again."""
+    """Stop everything of the run, in an order in which nothing restarts."""
     if run.pids.is_dir():
         processes.stop("kubelet")
-        pods = _end_containers() if node.SOCKET.exists() else set()
+        pods = _stop_containers() if node.SOCKET.exists() else set()
         for name in processes.names():
             if name not in _LAST:
                 processes.stop(name)
@@ -38,10 +38,10 @@ def down(run: Run, processes: Processes) -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _end_containers() -> set[str]:
-    """End every container; return the network namespaces that pods had.
+def _stop_containers() -> set[str]:
+    """Stop every container. Returns the network namespaces of their pods.
 
-    Another containerd on this machine names its namespaces alike, so they are not guessed by name.
+    They are not found by name, because another containerd uses the same names.
     """
     ctr = ("ctr", "--address", node.SOCKET, "--namespace", "k8s.io")
     if not shell.succeeds(*ctr, "version", timeout=10):
@@ -50,12 +50,12 @@ def _end_containers() -> set[str]:
     def namespaces_of(container: str) -> list[str]:
         try:
             return _POD_NETNS.findall(shell.run(*ctr, "containers", "info", container))
-        except CommandFailed:  # it has gone since it was listed
+        except CommandFailed:  # it was removed after the list
             return []
 
     containers = shell.run(*ctr, "containers", "list", "--quiet").split()
     tasks = shell.run(*ctr, "tasks", "list", "--quiet").split()
-    with ThreadPoolExecutor(_AT_ONCE) as pool:
+    with ThreadPoolExecutor(_PARALLEL) as pool:
         found = set(chain.from_iterable(pool.map(namespaces_of, containers)))
         end = (*ctr, "tasks", "delete", "--force")
         list(pool.map(lambda task: shell.succeeds(*end, task, timeout=20), tasks))
@@ -65,6 +65,6 @@ def _end_containers() -> set[str]:
 def _unmount(run: Run) -> None:
     ours = (f"{run.root}/", f"{node.STATE}/")
     mounted = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
-    # The deepest first.
+    # Nested mounts first.
     for target in sorted((path for path in mounted if path.startswith(ours)), reverse=True):
         shell.succeeds("umount", target)

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from . import paths, shell
 from .errors import MissingPrerequisite
-from .progress import say, step
+from .progress import info, step
 
 #: The Go that Argo CD 3.6 asks for; an older Go fetches it from the module proxy.
 GO_TOOLCHAIN = "go1.27.3"
@@ -137,7 +137,7 @@ def build(tools: tuple[Tool, ...] = TOOLS) -> Path:
     missing = [tool for tool in tools if not _is_current(tool)]
     if missing:
         _require_go()
-        say(f"{len(missing)} programs to build, about two minutes each on two cores")
+        info(f"{len(missing)} programs to build, about two minutes each on two cores")
     for number, tool in enumerate(missing, 1):
         with step(f"building {tool.name} {tool.version} ({number} of {len(missing)})"):
             _build(tool)

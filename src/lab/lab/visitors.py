@@ -1,4 +1,4 @@
-"""Someone who asks for the same thing all the time, while others change what answers."""
+"""A client that repeats a request while the servers change."""
 
 from __future__ import annotations
 
@@ -9,30 +9,30 @@ from contextlib import contextmanager
 
 import httpx
 
-#: Instead of a status, where there was no answer.
+#: In place of a status, if there was no answer.
 NO_ANSWER = 0
 
 
 @contextmanager
 def asking(client: httpx.Client, path: str) -> Iterator[Counter[int]]:
-    """Ask for as long as the block runs; the answers, counted by status."""
-    seen: Counter[int] = Counter()
+    """Repeat a request until the end of the block. Yields the number of answers by status."""
+    answers: Counter[int] = Counter()
     stop = threading.Event()
 
     def ask() -> None:
         while not stop.wait(0.2):
             try:
-                # A new connection each time, so that each of the pods has its share.
+                # A new connection each time, so that requests are spread over the pods.
                 answer = client.get(path, headers={"Connection": "close"})
             except httpx.TransportError:
-                seen[NO_ANSWER] += 1
+                answers[NO_ANSWER] += 1
             else:
-                seen[answer.status_code] += 1
+                answers[answer.status_code] += 1
 
     thread = threading.Thread(target=ask)
     thread.start()
     try:
-        yield seen
+        yield answers
     finally:
         stop.set()
         thread.join()

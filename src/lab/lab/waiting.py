@@ -1,4 +1,4 @@
-"""Waiting for what will be so: ask again and again until a deadline, never sleep for a guess."""
+"""Polling until a condition is true or a deadline is reached."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from .errors import NotInTime
 
 T = TypeVar("T")
 
-#: A busy machine is waited for three times as long as two idle cores need.
+#: Factor for busy machines. Time limits are for two idle cores.
 _PATIENCE = 3
 
 
@@ -20,16 +20,16 @@ def until(
     *,
     seconds: float,
     every: float = 0.2,
-    meanwhile: Callable[[], object] | None = None,
+    check: Callable[[], object] | None = None,
 ) -> T:
-    """Ask until the answer is true and return it.
+    """Call ``ask`` until its result is true, and return the result.
 
-    An :exc:`AssertionError` of ``ask`` means "not yet", and its text says why when time is up.
+    An :exc:`AssertionError` of ``ask`` means "not yet". Its text is part of the final error.
 
-    :param what: the state that is waited for, for the error.
-    :param seconds: what a machine with nothing else to do needs, at most.
-    :param meanwhile: called between two questions; what it raises ends the waiting.
-    :raises NotInTime: with the last answer.
+    :param what: the expected state, for the error.
+    :param seconds: maximum time on an idle machine.
+    :param check: called between two polls. Its exceptions end the wait.
+    :raises NotInTime: contains the last result.
     """
     deadline = time.monotonic() + _PATIENCE * seconds
     while True:
@@ -41,8 +41,8 @@ def until(
             last = answer
         except AssertionError as reason:
             last = reason
-        if meanwhile is not None:
-            meanwhile()
+        if check is not None:
+            check()
         if time.monotonic() > deadline:
             raise NotInTime(what, _PATIENCE * seconds, last)
         time.sleep(every)

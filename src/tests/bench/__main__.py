@@ -47,15 +47,17 @@ def main(rounds: int, quick: bool, as_json: bool) -> None:
     for name, found in beside.items():
         _show(console, f"Process creation, {beside_rsigma.RULES} rules, {name}, events/s", found)
     for name, all_speeds in brokered.items():
-        parts = {who: one for who, one in all_speeds.items() if "of a core" in who}
-        speeds = {who: one for who, one in all_speeds.items() if who not in parts}
+        parts = {who: speed for who, speed in all_speeds.items() if "of a core" in who}
+        speeds = {who: item for who, item in all_speeds.items() if who not in parts}
         title = f"Through the broker, {name}"
-        _show(console, f"{title}, events/s", {who: one.rate for who, one in speeds.items()})
+        _show(console, f"{title}, events/s", {who: entry.rate for who, entry in speeds.items()})
         _show(
-            console, f"{title}, µs of CPU an event", {who: one.cost for who, one in speeds.items()}
+            console,
+            f"{title}, µs of CPU an event",
+            {who: element.cost for who, element in speeds.items()},
         )
         if parts:
-            _show(console, f"{title}, events/s", {who: one.rate for who, one in parts.items()})
+            _show(console, f"{title}, events/s", {who: part.rate for who, part in parts.items()})
 
 
 def _show(

@@ -84,8 +84,8 @@ def _ours(rules: RuleSet, folder: Path, records: Sequence[dict[str, Any]]) -> tu
 
 def _rsigma(folder: Path, records: Sequence[dict[str, Any]]) -> tuple[float, Found]:
     start, _ = _run(folder, records[:1])
-    whole, found = _run(folder, records)
-    return len(records) / (whole - start), found
+    seconds, found = _run(folder, records)
+    return len(records) / (seconds - start), found
 
 
 def _run(folder: Path, records: Sequence[dict[str, Any]]) -> tuple[float, Found]:

@@ -26,22 +26,22 @@ def events(number: int, *, seed: int = 1, alerting: float = 0.05) -> Iterator[di
     """Native events of about 420 bytes; of each hundred, some are part of an attack."""
     rng = random.Random(seed)
     for index in range(number):
-        moment = _NOW - dt.timedelta(seconds=(number - index) * 0.01)
-        one = _attack(rng, index) if rng.random() < alerting else _benign(rng)
+        timestamp = _NOW - dt.timedelta(seconds=(number - index) * 0.01)
+        item = _attack(rng, index) if rng.random() < alerting else _benign(rng)
         yield {
             "event_id": f"{seed:08x}-{index:012x}",
-            "timestamp": moment.isoformat(),
+            "timestamp": timestamp.isoformat(),
             "source_service": "bench",
             "server_hostname": rng.choice(_HOSTS),
             "severity": "INFO",
             "client_ip": f"10.{rng.randrange(4)}.{rng.randrange(256)}.{rng.randrange(256)}",
-            **one,
+            **item,
         }
 
 
 def bodies(number: int, **options: Any) -> list[bytes]:
     """The same, encoded."""
-    return [msgspec.json.encode(one) for one in events(number, **options)]
+    return [msgspec.json.encode(event) for event in events(number, **options)]
 
 
 def _attack(rng: random.Random, index: int) -> dict[str, Any]:

@@ -43,9 +43,9 @@ def events(number: int, *, fresh: bool, seed: int = 3) -> Iterator[dict[str, Any
         return
     pool = [_event(rng, f"{index:06x}") for index in range(_REPEATING)]
     weights = [1 / (rank + 1) for rank in range(len(pool))]
-    for one in rng.choices(pool, weights, k=number):
+    for choice in rng.choices(pool, weights, k=number):
         yield {
-            **one,
+            **choice,
             "ProcessId": rng.randrange(1 << 16),
             "ProcessGuid": f"{rng.getrandbits(64):x}",
         }
@@ -85,7 +85,7 @@ def _rule(rng: random.Random, index: int) -> dict[str, Any]:
     tools = rng.sample(_TOOLS, rng.randint(1, 3))
     words = [f"{word}{index if rng.random() < 0.7 else ''}" for word in rng.sample(_WORDS, 4)]
     images = [rf"\{tool}.exe" for tool in tools]
-    program = [{"Image|endswith": images}, {"OriginalFileName": [f"{one}.exe" for one in tools]}]
+    program = [{"Image|endswith": images}, {"OriginalFileName": [f"{item}.exe" for item in tools]}]
     shape = rng.randrange(8)
     shapes: dict[int, dict[str, Any]] = {
         0: {"img": program, "cli": {"CommandLine|contains": words[:3]}, "condition": "all of *"},

@@ -160,7 +160,7 @@ def measure(*, singles: int, batches: int, rounds: int) -> dict[str, dict[str, S
     hundred: of each the median of its rounds.
 
     Where this machine can, also one and two that have a part of a core each."""
-    one = corpus.bodies(singles)
+    bodies = corpus.bodies(singles)
     together = iter(corpus.bodies(batches * BATCH_EVENTS))
     many = [
         b"[" + b",".join(itertools.islice(together, BATCH_EVENTS)) + b"]" for _ in range(batches)
@@ -169,7 +169,7 @@ def measure(*, singles: int, batches: int, rounds: int) -> dict[str, dict[str, S
     results: dict[str, dict[str, Speed]] = {}
     with servers() as (rabbitmq, redis):
         for name, messages, decode, each in (
-            ("one event a message", one, event.decode, 1),
+            ("one event a message", bodies, event.decode, 1),
             (f"{BATCH_EVENTS} events a message", many, events.decode, BATCH_EVENTS),
         ):
             contestants: dict[str, Callable[[int], Speed]] = {

@@ -77,11 +77,11 @@ def measure(
                 began, spent = time.perf_counter(), _cpu(client)
             results = windows.observe(seen[start : start + _BATCH])
             windows.mark_published(
-                [(key, spec, one) for result in results for one in result.summaries]
+                [(key, spec, summary) for result in results for summary in result.summaries]
             )
         took, cost = time.perf_counter() - began, _cpu(client) - spent
         names = list(client.scan_iter(f"{{{key}}}*", count=10_000))
-        memory = sum(client.memory_usage(one, samples=0) or 0 for one in names)
+        memory = sum(client.memory_usage(item, samples=0) or 0 for item in names)
         yield name, number / took, cost / number, memory, client.zcard(f"{{{key}}}:events")
 
 

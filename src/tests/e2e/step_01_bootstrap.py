@@ -7,7 +7,7 @@ import pytest
 from lab import argocd, bootstrap
 from lab.bootstrap import Delivery
 from lab.environment import Environment
-from lab.progress import say
+from lab.progress import info
 from lab.releases import SERVICES, Version
 from lab.waiting import until
 
@@ -21,7 +21,7 @@ def test_bootstrap_brings_up_dev_and_staging(
     # Given an empty cluster, and the repository served by git over HTTP
     kube = delivery.cluster.kube
     for what, reason in delivery.not_run.items():
-        say(f"not run here: {what}: {reason}")
+        info(f"not run here: {what}: {reason}")
 
     # When bootstrap/ is applied, and the root after it
     bootstrap.run(delivery)
@@ -31,9 +31,11 @@ def test_bootstrap_brings_up_dev_and_staging(
         applications = argocd.applications(kube)
         assert {"cluster", "dev", "staging", "prod"} <= applications.keys(), applications.keys()
         waiting = [
-            str(one)
-            for one in applications.values()
-            if not one.well and not one.name.startswith("prod") and one.name != "cluster"
+            str(application)
+            for application in applications.values()
+            if not application.healthy
+            and not application.name.startswith("prod")
+            and application.name != "cluster"
         ]
         assert not waiting, "\n".join(waiting)
         return True
@@ -73,7 +75,7 @@ def test_prod_waits_for_a_person(delivery: Delivery, prod: Environment) -> None:
     # Then prod runs
     def all_well() -> bool:
         applications = argocd.applications(kube)
-        waiting = [str(applications[name]) for name in names if not applications[name].well]
+        waiting = [str(applications[name]) for name in names if not applications[name].healthy]
         assert not waiting, "\n".join(waiting)
         return True
 

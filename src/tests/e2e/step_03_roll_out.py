@@ -7,7 +7,7 @@ import time
 from lab import events
 from lab.bootstrap import Delivery
 from lab.environment import Environment
-from lab.progress import say
+from lab.progress import info
 from lab.releases import SERVICES, Version
 from lab.waiting import until
 
@@ -40,8 +40,8 @@ def test_a_commit_rolls_out_and_loses_no_event(delivery: Delivery, dev: Environm
         _wait(rolled_out, seconds=_PATIENCE)
         for service in SERVICES:
             delivery.wait_for(dev.services[service], commit)
-    say(", ".join(f"{service} {seconds:.0f} s" for service, seconds in took.items()))
-    say(f"{len(stream.accepted)} bursts accepted, {stream.refused} posts refused and repeated")
+    info(", ".join(f"{service} {seconds:.0f} s" for service, seconds in took.items()))
+    info(f"{len(stream.accepted)} bursts accepted, {stream.refused} posts refused and repeated")
 
     # And every event that was accepted counts in exactly one alert
     expected = dict.fromkeys(stream.accepted, events.BURST)

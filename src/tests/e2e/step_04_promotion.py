@@ -36,7 +36,7 @@ def test_prod_runs_it_when_a_person_syncs_inside_the_window(
 
     # Given the promotion, merged, and prod's sync window, closed
     _promote(delivery, source="staging", target="prod")
-    delivery.window(schedule="0 0 1 1 *", duration="1m")
+    delivery.set_sync_window(schedule="0 0 1 1 *", duration="1m")
     commit = delivery.deliver("prod: closed", "prod")
     delivery.wait_for("prod", commit, health=None, seconds=60)
     argocd.refresh(kube, *prod.services.values())
@@ -53,7 +53,7 @@ def test_prod_runs_it_when_a_person_syncs_inside_the_window(
             assert prod.runs(service, delivery.releases[service, Version.BUILT].digest), service
 
         # And when the window is open, the same button brings the new version
-        delivery.window(schedule="0 0 * * *", duration="24h")
+        delivery.set_sync_window(schedule="0 0 * * *", duration="24h")
         commit = delivery.deliver("prod: open", "prod")
         delivery.wait_for("prod", commit, health=None, seconds=60)
         argocd.refresh(kube, *prod.services.values())

@@ -10,7 +10,7 @@ from lab import argocd
 from lab.bootstrap import Delivery
 from lab.environment import Environment
 from lab.kube import Kube
-from lab.progress import say
+from lab.progress import info
 from lab.waiting import until
 
 _SERVICE = "notification-service"
@@ -34,11 +34,11 @@ def test_staging_repairs_itself(delivery: Delivery, staging: Environment) -> Non
         assert staging.image(_SERVICE) == image
         assert kube.find(service) is not None, "the Service is not there"
         found = argocd.application(kube, staging.services[_SERVICE])
-        assert found.well, found
+        assert found.healthy, found
         return True
 
     until(repaired, "staging is as git says", seconds=120)
-    say(f"repaired after {time.monotonic() - start:.1f} s")
+    info(f"repaired after {time.monotonic() - start:.1f} s")
 
 
 def test_prod_shows_it_and_waits(delivery: Delivery, prod: Environment) -> None:
@@ -60,7 +60,7 @@ def test_prod_shows_it_and_waits(delivery: Delivery, prod: Environment) -> None:
     with argocd.api(delivery.cluster) as api:
         api.sync(name)
     until(lambda: prod.image(_SERVICE) == image, "prod is as git says", seconds=60)
-    until(lambda: argocd.application(kube, name).well, f"{name} is well", seconds=120)
+    until(lambda: argocd.application(kube, name).healthy, f"{name} is well", seconds=120)
 
 
 def _change_image(kube: Kube, environment: Environment) -> None:

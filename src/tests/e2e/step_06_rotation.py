@@ -12,7 +12,7 @@ from lab.bootstrap import Delivery
 from lab.environment import Environment
 from lab.errors import CommandFailed
 from lab.kube import Object
-from lab.progress import say
+from lab.progress import info
 from lab.waiting import until
 
 #: All consumers at once, in the order in which they start anew: the dashboard shows the API's token.
@@ -55,7 +55,7 @@ def test_passwords_are_rotated_while_events_flow(delivery: Delivery, staging: En
         rotation.restart(dashboard)
         so_far = len(stream.accepted)
         until(lambda: len(stream.accepted) > so_far + 5, "events flow again", seconds=60)
-    say(
+    info(
         f"{len(stream.accepted)} bursts accepted, {stream.refused} posts repeated; read: {dict(read)}"
     )
 
@@ -96,7 +96,7 @@ def test_passwords_are_rotated_while_events_flow(delivery: Delivery, staging: En
         every=1,
     )
     until(
-        lambda: all(argocd.application(kube, name).well for name in staging.services.values()),
+        lambda: all(argocd.application(kube, name).healthy for name in staging.services.values()),
         "staging is as git says",
         seconds=120,
         every=1,
@@ -163,11 +163,11 @@ class _Rotation:
         (key,) = self._environment.secret("redis")
         self._until_file("redis", key)
         password = self._environment.secret("redis-people")["auditflow-admin"]
-        said = self.exec(
+        output = self.exec(
             *("redis-0", "redis-cli", "--no-auth-warning"),
             *("--user", "auditflow-admin", "--pass", password, "ACL", "LOAD"),
         )
-        assert said.strip() == "OK", said
+        assert output.strip() == "OK", output
 
     def sign_in_to_postgres(self, password: str) -> None:
         self.exec(

@@ -33,12 +33,12 @@ def test_a_deleted_namespace_comes_back_with_its_alerts(
 
     # Then Argo CD brings back all that was in it
     def all_well() -> bool:
-        ours = [
-            one
-            for name, one in argocd.applications(kube).items()
+        applications = [
+            application
+            for name, application in argocd.applications(kube).items()
             if name.startswith(f"{staging.name}-")
         ]
-        waiting = [str(one) for one in ours if not one.well]
+        waiting = [str(application) for application in applications if not application.healthy]
         assert not waiting, "\n".join(waiting)
         return True
 
@@ -79,8 +79,11 @@ def _hand_over_the_backups(kube: Kube, environment: Environment) -> None:
     """Give the old volume to the new claim: forget the identity of the claim that is gone."""
     for volume in kube.items("/api/v1/persistentvolumes"):
         claim = volume["spec"].get("claimRef", {})
-        ours = (claim.get("namespace"), claim.get("name")) == (environment.namespace, _BACKUPS)
-        if ours and volume["status"]["phase"] == "Released":
+        applications = (claim.get("namespace"), claim.get("name")) == (
+            environment.namespace,
+            _BACKUPS,
+        )
+        if applications and volume["status"]["phase"] == "Released":
             forget = {"spec": {"claimRef": {"uid": None, "resourceVersion": None}}}
             name = volume["metadata"]["name"]
             kube.patch(f"/api/v1/persistentvolumes/{name}", forget)

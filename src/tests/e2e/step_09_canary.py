@@ -10,13 +10,15 @@ import httpx
 from lab import prometheus
 from lab.bootstrap import Delivery
 from lab.canary import Canaries
-from lab.progress import say
+from lab.progress import info
 from lab.waiting import until
 
 
 def test_a_good_version_takes_over(canaries: Canaries) -> None:
     good = canaries.good.result()
-    say(f"{dict(good.answers)} answers; the share of errors, as the analysis saw it: {good.shares}")
+    info(
+        f"{dict(good.answers)} answers; the share of errors, as the analysis saw it: {good.shares}"
+    )
 
     # Prometheus was asked about it, and answered with figures of the new pods
     assert good.shares
@@ -27,7 +29,7 @@ def test_a_good_version_takes_over(canaries: Canaries) -> None:
 
 def test_a_bad_version_aborts_by_itself(canaries: Canaries) -> None:
     bad = canaries.bad.result()
-    say(f"{dict(bad.answers)} answers until it was aborted; its share of errors: {bad.shares}")
+    info(f"{dict(bad.answers)} answers until it was aborted; its share of errors: {bad.shares}")
     assert any(share >= 0.01 for share in bad.shares)
 
 

@@ -15,7 +15,7 @@ from lab.bootstrap import Delivery
 from lab.environment import Environment
 from lab.errors import LabError
 from lab.kube import Object
-from lab.progress import say
+from lab.progress import info
 from lab.waiting import until
 
 _PERSON = "mallory"
@@ -28,7 +28,7 @@ Kubectl = Callable[..., str]
 def linked(delivery: Delivery, prod: Environment) -> None:
     """The API server sends its records to prod, as playbooks/link-audit.yaml makes it."""
     cluster = delivery.cluster
-    if not cluster.made_here:
+    if not cluster.created_here:
         pytest.skip("the API server of a given cluster is not ours to restart")
     service = prod.get("v1/services", "audit-event-generator-service")["spec"]
     flags = audit.to_webhook(
@@ -94,17 +94,17 @@ def test_what_a_person_does_by_hand_is_an_alert_with_the_name(
         missing = [
             rule
             for rule, (actor, what) in expected.items()
-            if not any(_tells(alert, rule, actor, what) for alert in alerts)
+            if not any(_matches(alert, rule, actor, what) for alert in alerts)
         ]
-        told = {(one["rule"]["title"], one["actor"], one["resource"]) for one in alerts}
-        assert not missing, f"no alert: {missing}; there are {sorted(map(str, told))}"
+        found = {(item["rule"]["title"], item["actor"], item["resource"]) for item in alerts}
+        assert not missing, f"no alert: {missing}; there are {sorted(map(str, found))}"
         return True
 
     until(all_there, f"{len(expected)} alerts", seconds=120, every=1)
 
     # And Argo CD put back what was changed, which is no alert: it is not a person
     blamed = {
-        one["actor"] for one in prod.alerts() if one["rule"]["title"] == "Change outside Argo CD"
+        item["actor"] for item in prod.alerts() if item["rule"]["title"] == "Change outside Argo CD"
     }
     assert blamed == {_PERSON}
 
@@ -117,13 +117,13 @@ def test_what_a_person_does_in_argo_cd_is_told_too(delivery: Delivery, prod: Env
         api.rollback(name, api.history(name)[-1]["id"])
 
     # Then the alert names the person, and not the account
-    def told() -> bool:
+    def alert_names_the_person() -> bool:
         return any(
-            _tells(one, "Argo CD runs what git does not say", "admin", name)
-            for one in prod.alerts()
+            _matches(alert, "Argo CD runs what git does not say", "admin", name)
+            for alert in prod.alerts()
         )
 
-    until(told, "the alert names admin", seconds=60, every=1)
+    until(alert_names_the_person, "the alert names admin", seconds=60, every=1)
 
 
 @pytest.mark.usefixtures("linked")
@@ -138,19 +138,19 @@ def test_an_absence_of_a_minute_slows_nobody_and_loses_nothing(
     mallory("scale", "deployment/audit-event-generator", "--replicas=0", space)
     until(lambda: not prod.pods("audit-event-generator"), "nobody listens", seconds=90)
     mallory("create", "clusterrolebinding", "while-away", "--clusterrole=cluster-admin", "--user=y")
-    meanwhile = _seconds_of_requests(delivery, _AWAY_SECONDS)
+    during = _seconds_of_requests(delivery, _AWAY_SECONDS)
     mallory("scale", "deployment/audit-event-generator", "--replicas=1", space)
 
     # Then every request was answered as before; figures are for people, timing decides nothing
-    say(
-        f"the API server answered in {_told(before)}; while AuditFlow was away in {_told(meanwhile)}"
+    info(
+        f"the API server answered in {_summary(before)}; while AuditFlow was away in {_summary(during)}"
     )
 
     # And what was done meanwhile is told when it is back
     until(
         lambda: any(
-            _tells(one, "Cluster administrator rights granted", _PERSON, "while-away")
-            for one in prod.alerts()
+            _matches(alert, "Cluster administrator rights granted", _PERSON, "while-away")
+            for alert in prod.alerts()
         ),
         "the alert about what was done meanwhile",
         seconds=180,
@@ -158,7 +158,7 @@ def test_an_absence_of_a_minute_slows_nobody_and_loses_nothing(
     )
 
 
-def _tells(alert: Object, rule: str, actor: str, what: str) -> bool:
+def _matches(alert: Object, rule: str, actor: str, what: str) -> bool:
     """Whether an alert is of a rule, about an actor (empty: anybody) and a thing (a part of it)."""
     return (
         alert["rule"]["title"] == rule
@@ -169,8 +169,8 @@ def _tells(alert: Object, rule: str, actor: str, what: str) -> bool:
 
 def _anonymous(times: int) -> set[int]:
     """Ask without credentials, as a scanner does; the statuses of the answers."""
-    with httpx.Client(verify=_trusting(), base_url=pki.SERVER, trust_env=False) as nobody:
-        return {nobody.get("/api/v1/secrets").status_code for _ in range(times)}
+    with httpx.Client(verify=_trusting(), base_url=pki.SERVER, trust_env=False) as client:
+        return {client.get("/api/v1/secrets").status_code for _ in range(times)}
 
 
 def _trusting() -> ssl.SSLContext:
@@ -192,13 +192,13 @@ def _seconds_of_requests(delivery: Delivery, seconds: float) -> list[float]:
         kube.create(path, {"metadata": {"generateName": "latency-"}, "data": {"n": str(number)}})
         took.append(time.monotonic() - start)
         time.sleep(0.1)
-    for one in kube.items(path):
-        if one["metadata"]["name"].startswith("latency-"):
-            kube.delete(f"{path}/{one['metadata']['name']}")
+    for item in kube.items(path):
+        if item["metadata"]["name"].startswith("latency-"):
+            kube.delete(f"{path}/{item['metadata']['name']}")
     return took
 
 
-def _told(took: list[float]) -> str:
+def _summary(took: list[float]) -> str:
     slow = statistics.quantiles(took, n=20)[-1]
     return (
         f"{statistics.median(took) * 1000:.1f} ms, 95 % within {slow * 1000:.1f} ms ({len(took)})"

@@ -13,8 +13,8 @@ import pytest
 
 from lab import argocd, bootstrap, builders, progress, prometheus, releases, report
 from lab import cluster as clusters
-from lab.bad_version import WayBack, survived
-from lab.beside import Beside
+from lab.background import BackgroundTask
+from lab.bad_version import Rollback, deploy_and_roll_back
 from lab.bootstrap import Delivery
 from lab.canary import Canaries
 from lab.cluster import Cluster
@@ -46,10 +46,10 @@ def cluster(pytestconfig: pytest.Config) -> Iterator[Cluster]:
     else:
         clusters.prepare()
         releases.build(builders.StandAlone())
-        running = clusters.made()
-    with running as one:
-        pytestconfig.stash[_CLUSTER] = one
-        yield one
+        running = clusters.created()
+    with running as item:
+        pytestconfig.stash[_CLUSTER] = item
+        yield item
         del pytestconfig.stash[_CLUSTER]
 
 
@@ -81,23 +81,23 @@ def prod(cluster: Cluster) -> Environment:
 
 
 @pytest.fixture(scope="session")
-def measured(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Beside[None]:
+def measured(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> BackgroundTask[None]:
     """A Prometheus in the cluster, which is brought up beside the steps."""
     folder = tmp_path_factory.mktemp("prometheus")
-    return Beside(lambda: prometheus.install(cluster, folder))
+    return BackgroundTask(lambda: prometheus.install(cluster, folder))
 
 
 @pytest.fixture(scope="session")
-def canaries(delivery: Delivery, dev: Environment, measured: Beside[None]) -> Canaries:
+def canaries(delivery: Delivery, dev: Environment, measured: BackgroundTask[None]) -> Canaries:
     """Two canaries in dev, which go on beside the steps from the first that asks for them."""
     return Canaries(delivery, dev, measured)
 
 
 @pytest.fixture(scope="session")
-def bad_version(delivery: Delivery, prod: Environment) -> Beside[WayBack]:
+def bad_version(delivery: Delivery, prod: Environment) -> BackgroundTask[Rollback]:
     """A bad version in prod, which goes on beside the steps likewise."""
-    aside = delivery.aside("bad-version")
-    return Beside(lambda: survived(aside, prod))
+    aside = delivery.with_own_clone("bad-version")
+    return BackgroundTask(lambda: deploy_and_roll_back(aside, prod))
 
 
 @pytest.hookimpl(wrapper=True)
@@ -110,7 +110,7 @@ def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
     finally:
         took = time.monotonic() - start
         item.config.stash[_TIMES][item.name] = took
-        progress.say(f"{item.name}: {took:.1f} s")
+        progress.info(f"{item.name}: {took:.1f} s")
 
 
 @pytest.hookimpl(wrapper=True)

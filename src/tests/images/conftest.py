@@ -20,10 +20,10 @@ from .engine import Engine
 @pytest.fixture
 def engine() -> Engine:
     """What runs containers. Who sets NEED_IMAGES has made the images first."""
-    one = made.engine()
-    if isinstance(one, Engine):
-        return one
-    return pytest.fail(one) if os.environ.get("NEED_IMAGES") else pytest.skip(one)
+    item = made.engine()
+    if isinstance(item, Engine):
+        return item
+    return pytest.fail(item) if os.environ.get("NEED_IMAGES") else pytest.skip(item)
 
 
 @pytest.fixture
@@ -45,6 +45,6 @@ def containers(
         api_port=ports.pick(),
         secrets=service_secrets,
     )
-    one = Containers(engine, around, tmp_path)
-    yield one
-    one.remove()
+    item = Containers(engine, around, tmp_path)
+    yield item
+    item.remove()

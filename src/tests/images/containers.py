@@ -33,18 +33,18 @@ def image(service: str) -> str:
 @cache
 def engine() -> Engine | str:
     """The engine with all four images, or what is missing."""
-    one = find()
-    if one is None:
+    item = find()
+    if item is None:
         return "needs docker or podman"
-    missing = [service for service in SERVICES if not one.has(image(service))]
+    missing = [service for service in SERVICES if not item.has(image(service))]
     if missing:
-        return f"{one.tool} has no image of {', '.join(missing)}: run make images"
-    return one
+        return f"{item.tool} has no image of {', '.join(missing)}: run make images"
+    return item
 
 
 @dataclass
 class Containers:
-    """Starts programs of the images, told what the manifests tell them."""
+    """Starts programs of the images, variables what the manifests tell them."""
 
     engine: Engine
     around: Dependencies
@@ -55,14 +55,14 @@ class Containers:
 
     def run(self, service: str, program: str) -> str:
         """Run one program of a service's image to its end; what it prints."""
-        env, secrets = self._told(program)
+        env, secrets = self._environment(program)
         return self.engine.run(image(service), f"/app/bin/{program}", env=env, mount=secrets)
 
     def start(self, service: str) -> None:
         """Start a service on a port of its own."""
         api = service == "notification-service"
         self.ports[service] = self.around.api_port if api else ports.pick()
-        env, secrets = self._told(service, port=self.ports[service])
+        env, secrets = self._environment(service, port=self.ports[service])
         self.started[service] = self.engine.start(image(service), env=env, mount=secrets)
 
     def wait_until_ready(self, service: str) -> None:
@@ -87,7 +87,7 @@ class Containers:
         for container in self.started.values():
             self.engine.remove(container)
 
-    def _told(self, program: str, *, port: int | None = None) -> tuple[dict[str, str], Path]:
+    def _environment(self, program: str, *, port: int | None = None) -> tuple[dict[str, str], Path]:
         """Variables, and a folder of secrets that the container's user may read."""
         ours = self.folder / program
         asked = command(_PROGRAMS[program], self.around, secrets_folder=ours / "private", port=port)
@@ -97,5 +97,5 @@ class Containers:
         public.chmod(0o755)
         for file in public.iterdir():
             file.chmod(0o444)
-        told = {name: asked.env[name] for name in asked.env.keys() - set(INHERITED)}
-        return {**told, "SECRETS_DIR": SECRETS}, public
+        variables = {name: asked.env[name] for name in asked.env.keys() - set(INHERITED)}
+        return {**variables, "SECRETS_DIR": SECRETS}, public

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 #: A user that no image knows.
-SOMEBODY = "54321:54321"
+ANY_USER = "54321:54321"
 #: Where the manifests mount a service's secrets.
 SECRETS = "/run/secrets/auditflow"
 
@@ -19,13 +19,13 @@ SECRETS = "/run/secrets/auditflow"
 _LIMITS = ("--ulimit=nofile=1024:1024", "--ulimit=nproc=1024:1024")
 #: What the pods have, and the network of this machine, where the servers of the tests are.
 _LOCKED = (
-    *("--network=host", f"--user={SOMEBODY}", "--read-only", "--tmpfs=/tmp"),
+    *("--network=host", f"--user={ANY_USER}", "--read-only", "--tmpfs=/tmp"),
     *("--cap-drop=ALL", "--security-opt=no-new-privileges", *_LIMITS),
 )
 
 
 class ContainerError(Exception):
-    """What the engine or the program in the container said when it failed."""
+    """What the engine or the program in the container output when it failed."""
 
 
 @dataclass(frozen=True)
@@ -44,8 +44,8 @@ class Engine:
 
     def config(self, image: str) -> dict[str, Any]:
         """What the image says about itself: User, Env, Entrypoint, Labels."""
-        said = self._do("image", "inspect", "--format={{json .Config}}", image)
-        config: dict[str, Any] = json.loads(said)
+        output = self._do("image", "inspect", "--format={{json .Config}}", image)
+        config: dict[str, Any] = json.loads(output)
         return config
 
     @contextmanager
@@ -102,8 +102,8 @@ class Engine:
     def _do(self, *words: str) -> str:
         done = _run((self.tool, *words))
         if done.returncode:
-            said = (done.stdout + done.stderr)[-3000:]
-            raise ContainerError(f"{self.tool} {' '.join(words)}: {done.returncode}\n{said}")
+            output = (done.stdout + done.stderr)[-3000:]
+            raise ContainerError(f"{self.tool} {' '.join(words)}: {done.returncode}\n{output}")
         return done.stdout.strip()
 
 

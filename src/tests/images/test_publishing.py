@@ -18,8 +18,8 @@ from .engine import Engine
 def running(tmp_path: Path) -> Iterator[Registry]:
     if not registries.is_available():
         pytest.skip(f"needs {' and '.join(registries.PROGRAMS)}")
-    with registries.serve(tmp_path) as one:
-        yield one
+    with registries.serve(tmp_path) as server:
+        yield server
 
 
 @pytest.mark.parametrize("tool", ["docker", "podman", "buildah"])

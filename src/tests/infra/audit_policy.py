@@ -45,11 +45,11 @@ class Request:
         )
 
 
-def groups_of(user: str, said: Any = ()) -> tuple[str, ...]:
-    """The groups that Kubernetes itself gives to a user, besides those that are said."""
+def groups_of(user: str, groups: Any = ()) -> tuple[str, ...]:
+    """The groups that Kubernetes itself gives to a user, besides those that are groups."""
     if user == "system:anonymous":
         return ("system:unauthenticated",)
-    groups = [*said, "system:authenticated"]
+    groups = [*groups, "system:authenticated"]
     if user.startswith("system:serviceaccount:"):
         groups += ["system:serviceaccounts", f"system:serviceaccounts:{user.split(':')[2]}"]
     if user.startswith("system:node:"):
@@ -71,7 +71,7 @@ class Policy:
 
     def rule(self, request: Request) -> Json:
         """The rule that decides about a request."""
-        return next((one for one in self.rules if _fits(one, request)), {"level": "None"})
+        return next((item for item in self.rules if _fits(item, request)), {"level": "None"})
 
     def left_of(self, record: Json) -> Json | None:
         """The record as this policy would have it; None when it would not be written."""

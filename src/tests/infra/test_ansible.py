@@ -71,8 +71,8 @@ def test_both_inventories_say_the_same() -> None:
         return {
             group: listed.get(group) for group in ("k3s_cluster", "k3s_servers", "k3s_agents")
         }, {
-            host: {k: v for k, v in said.items() if k.startswith("ansible_")}
-            for host, said in listed["_meta"]["hostvars"].items()
+            host: {k: v for k, v in variables.items() if k.startswith("ansible_")}
+            for host, variables in listed["_meta"]["hostvars"].items()
         }
 
     assert hosts("hosts.yaml") == hosts("hosts.ini")
@@ -154,11 +154,11 @@ def test_the_webhook_goes_where_the_role_is_told() -> None:
 
 
 def test_k3s_is_pinned_for_each_processor() -> None:
-    said = yaml.safe_load((ANSIBLE / "roles/k3s_binary/defaults/main.yaml").read_text())
+    variables = yaml.safe_load((ANSIBLE / "roles/k3s_binary/defaults/main.yaml").read_text())
 
-    for checksums in (said["k3s_binary_checksums"], said["k3s_binary_images_checksums"]):
+    for checksums in (variables["k3s_binary_checksums"], variables["k3s_binary_images_checksums"]):
         assert set(checksums) == {"amd64", "arm64"}
-        assert all(len(one) == 64 and int(one, 16) for one in checksums.values())
+        assert all(len(checksum) == 64 and int(checksum, 16) for checksum in checksums.values())
 
 
 def test_git_ignores_the_vault_and_the_example_holds_nothing() -> None:
@@ -174,5 +174,5 @@ def test_git_ignores_the_vault_and_the_example_holds_nothing() -> None:
 
 @pytest.mark.parametrize("variable", ["k3s_server_token", "k3s_server_agent_token"])
 def test_secrets_have_no_default(variable: str) -> None:
-    said = yaml.safe_load((ANSIBLE / "roles/k3s_server/defaults/main.yaml").read_text())
-    assert said[variable] == ""
+    variables = yaml.safe_load((ANSIBLE / "roles/k3s_server/defaults/main.yaml").read_text())
+    assert variables[variable] == ""

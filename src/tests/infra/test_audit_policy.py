@@ -53,20 +53,20 @@ def recorded(test: ruletest.RuleTest, policy: Policy) -> ruletest.RuleTest:
     """The test with the events that would have come, had the API server this policy."""
     left = []
     for encoded in test.events:
-        one = event.decode(encoded)
-        assert one.record is not msgspec.UNSET
-        record = msgspec.json.decode(one.record)
+        decoded = event.decode(encoded)
+        assert decoded.record is not msgspec.UNSET
+        record = msgspec.json.decode(decoded.record)
         reference = record.get("objectRef")
         if reference:
             reference.setdefault("apiGroup", GROUPS.get(reference["resource"]))
         kept = policy.left_of(record)
         if kept is not None:
             raw = msgspec.Raw(msgspec.json.encode(kept))
-            left.append(event.encode(msgspec.structs.replace(one, record=raw)))
+            left.append(event.encode(msgspec.structs.replace(decoded, record=raw)))
     return msgspec.structs.replace(test, events=tuple(left))
 
 
-@pytest.mark.parametrize("test", TESTS, ids=lambda one: f"{one.path.stem}: {one.name}")
+@pytest.mark.parametrize("test", TESTS, ids=lambda value: f"{value.path.stem}: {value.name}")
 def test_every_rule_finds_in_the_log_what_it_needs(
     test: ruletest.RuleTest, policy: Policy, rules: RuleSet
 ) -> None:
@@ -148,8 +148,8 @@ def test_each_rule_that_leaves_something_out_says_why(server_files: Path) -> Non
 
 def flags(path: Path) -> dict[str, str]:
     """The flags of kube-apiserver in a file of K3s's configuration."""
-    said = yaml.safe_load(path.read_text())["kube-apiserver-arg+"]
-    return dict(one.split("=", 1) for one in said)
+    configuration = yaml.safe_load(path.read_text())["kube-apiserver-arg+"]
+    return dict(item.split("=", 1) for item in configuration)
 
 
 def test_the_log_can_never_hold_a_request_up(server_files: Path) -> None:

@@ -32,24 +32,27 @@ def render(folder: Path) -> list[Object]:
         check=False,
     )
     assert done.returncode == 0, f"{folder}: {done.stderr}"
-    return [one for one in yaml.load_all(done.stdout, yaml.CSafeLoader) if one]
+    return [item for item in yaml.load_all(done.stdout, yaml.CSafeLoader) if item]
 
 
 def render_application(application: Object, repository: Path) -> list[Object]:
     """What an Application comes to, with what it tells Kustomize itself."""
     source = application["spec"]["source"]
-    told = source.get("kustomize", {})
+    options = source.get("kustomize", {})
     with tempfile.TemporaryDirectory(dir=repository.parent) as temporary:
         folder = Path(temporary)
         overlay: Object = {"resources": [os.path.relpath(repository / source["path"], folder)]}
-        if "namespace" in told:
-            overlay["namespace"] = told["namespace"]
-        if "commonLabels" in told:
-            assert told["labelWithoutSelector"]
+        if "namespace" in options:
+            overlay["namespace"] = options["namespace"]
+        if "commonLabels" in options:
+            assert options["labelWithoutSelector"]
             overlay["labels"] = [
-                {"pairs": told["commonLabels"], "includeTemplates": told["labelIncludeTemplates"]}
+                {
+                    "pairs": options["commonLabels"],
+                    "includeTemplates": options["labelIncludeTemplates"],
+                }
             ]
-        overlay["patches"] = told.get("patches", [])
+        overlay["patches"] = options.get("patches", [])
         (folder / "kustomization.yaml").write_text(yaml.safe_dump(overlay))
         return render(folder)
 
@@ -68,9 +71,9 @@ class Manifests:
     def applications(self, environment: str) -> dict[str, Object]:
         """An environment's Applications, by name."""
         return {
-            one["metadata"]["name"]: one
-            for one in self.cluster(environment)
-            if one["kind"] == "Application"
+            item["metadata"]["name"]: item
+            for item in self.cluster(environment)
+            if item["kind"] == "Application"
         }
 
     @cache  # noqa: B019
@@ -81,7 +84,7 @@ class Manifests:
                 lambda application: render_application(application, self.root),
                 self.applications(environment).values(),
             )
-            return [one for objects in rendered for one in objects]
+            return [item for objects in rendered for item in objects]
 
 
 def pod_template(workload: Object) -> Object:
@@ -111,7 +114,7 @@ class Kit:
     @staticmethod
     def of_kind(objects: Iterable[Object], *kinds: str) -> list[Object]:
         """Those of some kinds."""
-        return [one for one in objects if one["kind"] in kinds]
+        return [item for item in objects if item["kind"] in kinds]
 
 
 @pytest.fixture(scope="session")
@@ -145,11 +148,11 @@ def opted_in(root: Path, tmp_path: Path, kit: Any) -> Callable[..., list[Object]
 
     def render(app: str, component: str, **more: Any) -> list[Object]:
         base = root / f"apps/{app}/envs/prod"
-        said = yaml.safe_load((base / "kustomization.yaml").read_text())
+        kustomization = yaml.safe_load((base / "kustomization.yaml").read_text())
         overlay = {
             "resources": [os.path.relpath(base, tmp_path)],
             "components": [os.path.relpath(root / f"apps/components/{component}", tmp_path)],
-            **{name: said[name] for name in ("namespace", "labels")},
+            **{name: kustomization[name] for name in ("namespace", "labels")},
             **more,
         }
         (tmp_path / "kustomization.yaml").write_text(json.dumps(overlay))

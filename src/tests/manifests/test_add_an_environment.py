@@ -49,10 +49,12 @@ def test_it_is_whole_and_shares_nothing_with_the_one_that_it_follows(
     ours, theirs = manifests.environment("qa"), manifests.environment("staging")
     assert len(ours) == len(theirs)
     assert "staging" not in str(ours)
-    places = {one["metadata"].get("namespace", one["metadata"]["name"]) for one in ours}
+    places = {
+        manifest["metadata"].get("namespace", manifest["metadata"]["name"]) for manifest in ours
+    }
     assert places == {"auditflow-qa"}
-    assert {one["metadata"]["labels"]["environment"] for one in ours} == {"qa"}
+    assert {entry["metadata"]["labels"]["environment"] for entry in ours} == {"qa"}
     (service,) = [
-        one for one in kit.of_kind(ours, "Service") if one["spec"].get("type") == "NodePort"
+        item for item in kit.of_kind(ours, "Service") if item["spec"].get("type") == "NodePort"
     ]
     assert service["spec"]["ports"][0]["nodePort"] == 30083

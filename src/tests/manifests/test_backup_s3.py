@@ -44,9 +44,9 @@ def settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
 
 def variables(container: Container, settings: Path) -> dict[str, str]:
     """What a container's environment comes to, with the file that is mounted there."""
-    said = {one["name"]: one["value"] for one in container["env"]}
-    assert said["RCLONE_CONFIG"] == "/run/secrets/rclone/rclone.conf"
-    return said | {"RCLONE_CONFIG": str(settings)}
+    variables = {item["name"]: item["value"] for item in container["env"]}
+    assert variables["RCLONE_CONFIG"] == "/run/secrets/rclone/rclone.conf"
+    return variables | {"RCLONE_CONFIG": str(settings)}
 
 
 def copy_off_the_node(database: Database, container: Container, settings: Path) -> None:

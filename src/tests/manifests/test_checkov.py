@@ -37,8 +37,8 @@ def test_checkov_finds_nothing(manifests: Any, root: Path, tmp_path: Path, kit: 
     assert done.stdout, done.stderr
     report = json.loads(done.stdout)
     found = [
-        f"{one['resource']}: {one['check_id']} {one['check_name']}"
-        for one in report.get("results", {}).get("failed_checks", [])
+        f"{failed_check['resource']}: {failed_check['check_id']} {failed_check['check_name']}"
+        for failed_check in report.get("results", {}).get("failed_checks", [])
     ]
     assert not found, "\n".join(found)
     assert report["summary"]["passed"] > 1000

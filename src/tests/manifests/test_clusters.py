@@ -72,12 +72,13 @@ def permitted(project: Object, thing: Object) -> bool:
         return {"group": group, "kind": thing["kind"]} in spec[
             "namespaceResourceWhitelist"
         ] and any(
-            one["namespace"] == thing["metadata"]["namespace"] for one in spec["destinations"]
+            destination["namespace"] == thing["metadata"]["namespace"]
+            for destination in spec["destinations"]
         )
     return any(
-        (one["group"], one["kind"]) == (group, thing["kind"])
-        and one.get("name", thing["metadata"]["name"]) == thing["metadata"]["name"]
-        for one in spec["clusterResourceWhitelist"]
+        (item["group"], item["kind"]) == (group, thing["kind"])
+        and item.get("name", thing["metadata"]["name"]) == thing["metadata"]["name"]
+        for item in spec["clusterResourceWhitelist"]
     )
 
 
@@ -105,7 +106,7 @@ def test_a_project_permits_three_in_the_place_of_one(
 def test_the_platform_permits_the_roots_and_no_star_is_anywhere(manifests: Any, kit: Any) -> None:
     single = manifests.cluster("single")
     (platform,) = kit.of_kind(single, "AppProject")
-    children = [one for env in ("dev", "staging", "prod") for one in manifests.cluster(env)]
+    children = [item for env in ("dev", "staging", "prod") for item in manifests.cluster(env)]
     for thing in (*single, *children):
         assert permitted(platform, thing), kit.name(thing)
     for project in kit.of_kind((*single, *children), "AppProject"):
@@ -129,18 +130,18 @@ def test_prod_has_sync_windows_and_only_prod(manifests: Any, environment: str, k
     (project,) = kit.of_kind(manifests.cluster(environment), "AppProject")
     windows = project["spec"].get("syncWindows", [])
     assert bool(windows) is (environment == "prod")
-    assert all(one["kind"] == "allow" and not one.get("manualSync") for one in windows)
+    assert all(window["kind"] == "allow" and not window.get("manualSync") for window in windows)
 
 
 def test_the_address_of_the_repository_is_said_once(root: Path) -> None:
-    said = [
+    files = [
         file
         for top in ("apps", "clusters", "bootstrap")
         for file in (root / top).rglob("*.yaml")
         if "project-genesis" in file.read_text()
     ]
     # Where Argo CD reads, and whose workflow signs: two things, though the same today.
-    assert sorted(said) == [
+    assert sorted(files) == [
         root / "apps/components/signed-images/signed-images.yaml",
         root / "clusters/repository/repository.yaml",
     ]
@@ -161,7 +162,7 @@ def test_the_settings_of_argo_cd_fit_upstreams_manifest(
     remote = next(line for line in text.splitlines() if line.startswith("- https://"))
     upstream.write_text(text.replace(remote, "- ../../manifests/cluster-install"))
     objects = kit.render(tmp_path / "argocd")
-    names = {kit.name(one): one for one in objects}
+    names = {kit.name(item): item for item in objects}
     assert "resource.exclusions" in names["ConfigMap/argocd-cm"]["data"], "upstream's own stays"
     assert "timeout.reconciliation" in names["ConfigMap/argocd-cm"]["data"]
     assert names["Deployment/argocd-applicationset-controller"]["spec"]["replicas"] == 0
@@ -187,15 +188,15 @@ def test_charts_are_pinned_and_their_values_are_in_the_repository(
 ) -> None:
     (platform,) = kit.of_kind(opted_in, "AppProject")
     ours = platform["spec"]["sourceRepos"][0]
-    charts = [one for one in kit.of_kind(opted_in, "Application") if is_chart(one)]
-    assert {one["metadata"]["name"] for one in charts} == {
+    charts = [item for item in kit.of_kind(opted_in, "Application") if is_chart(item)]
+    assert {chart["metadata"]["name"] for chart in charts} == {
         "monitoring-cost", "monitoring-crds", "monitoring-stack",
     }  # fmt: skip
     for application in charts:
         spec = application["spec"]
         assert "ServerSideApply=true" in spec["syncPolicy"]["syncOptions"]
         sources = spec.get("sources") or [spec["source"]]
-        assert {one["repoURL"] for one in sources} <= set(platform["spec"]["sourceRepos"])
+        assert {entry["repoURL"] for entry in sources} <= set(platform["spec"]["sourceRepos"])
         for source in sources:
             if source["repoURL"] == ours:
                 assert source == {"repoURL": ours, "targetRevision": "main", "ref": "values"}
@@ -206,7 +207,7 @@ def test_charts_are_pinned_and_their_values_are_in_the_repository(
 
 
 def test_the_kinds_and_the_operator_are_of_one_version(opted_in: list[Object]) -> None:
-    applications = {one["metadata"]["name"]: one["spec"] for one in opted_in}
+    applications = {item["metadata"]["name"]: item["spec"] for item in opted_in}
     kinds = applications["monitoring-crds"]["source"]["targetRevision"]
     (chart, _) = applications["monitoring-stack"]["sources"]
     assert kinds == f"{chart['chart']}-{chart['targetRevision']}"
@@ -218,9 +219,9 @@ def test_the_platform_permits_what_the_monitoring_needs(
 ) -> None:
     (platform,) = kit.of_kind(opted_in, "AppProject")
     paths = {
-        one["spec"]["source"]["path"]
-        for one in kit.of_kind(opted_in, "Application")
-        if "source" in one["spec"]
+        item["spec"]["source"]["path"]
+        for item in kit.of_kind(opted_in, "Application")
+        if "source" in item["spec"]
     }
     for folder in MONITORING:
         assert f"monitoring/{folder}" in paths

@@ -22,15 +22,17 @@ def test_traces_of_each_service_have_a_way_of_their_own(opted_in: OptedIn, kit: 
     names = []
     for service in SERVICES:
         rendered = opted_in(service, "traces")
-        (policy,) = [one for one in kit.of_kind(rendered, "NetworkPolicy")
-                     if one["metadata"]["name"].endswith(".traces")]  # fmt: skip
+        (policy,) = [item for item in kit.of_kind(rendered, "NetworkPolicy")
+                     if item["metadata"]["name"].endswith(".traces")]  # fmt: skip
         (deployment,) = kit.of_kind(rendered, "Deployment")
         pod = kit.pod_template(deployment)
         chosen = policy["spec"]["podSelector"]["matchLabels"]
         assert chosen.items() <= pod["metadata"]["labels"].items()
         assert chosen["app.kubernetes.io/name"] == service
-        told = {one["name"]: one.get("value") for one in pod["spec"]["containers"][0]["env"]}
-        assert told["OTEL_EXPORTER_OTLP_ENDPOINT"] == "http://traces-collector.monitoring:4318"
+        variables = {
+            entry["name"]: entry.get("value") for entry in pod["spec"]["containers"][0]["env"]
+        }
+        assert variables["OTEL_EXPORTER_OTLP_ENDPOINT"] == "http://traces-collector.monitoring:4318"
         test_policies.test_everything_is_labelled_and_so_are_its_pods(rendered, "prod", kit)
         names.append(policy["metadata"]["name"])
     # Argo CD has an Application for each service: no two may make the same object
@@ -42,8 +44,8 @@ def test_keda_looks_at_the_queue_of_its_environment(
 ) -> None:
     head = (root / "apps/components/keda/kustomization.yaml").read_text().split("apiVersion")[0]
     lines = [line.removeprefix("#   ") for line in head.splitlines() if line.startswith("#   ")]
-    said = yaml.safe_load("\n".join(lines))
-    rendered = opted_in("audit-log-analysis", "keda", replacements=said["replacements"])
+    example = yaml.safe_load("\n".join(lines))
+    rendered = opted_in("audit-log-analysis", "keda", replacements=example["replacements"])
     (scaled,) = kit.of_kind(rendered, "ScaledObject")
     (trigger,) = scaled["spec"]["triggers"]
     assert '{namespace="auditflow-prod", queue="audit_events"}' in trigger["metadata"]["query"]

@@ -76,10 +76,10 @@ def test_postgresql_is_measured_by_one_who_sees_no_data(database: Database, tmp_
     ) as shown:
         series = shown()
         assert series["pg_up"] == 1
-        names = {one.partition("{")[0] for one in series}
+        names = {sample.partition("{")[0] for sample in series}
         assert names >= {"pg_stat_activity_count", "pg_settings_max_connections"}
-        sizes = [one for one in series if one.startswith("pg_database_size_bytes")]
-        assert any('datname="auditflow"' in one for one in sizes)
+        sizes = [item for item in series if item.startswith("pg_database_size_bytes")]
+        assert any('datname="auditflow"' in size for size in sizes)
 
 
 def count(connection: Any) -> int:
@@ -136,14 +136,14 @@ def test_a_restore_over_what_is_there_takes_all_of_it_or_nothing(database: Datab
     database.backup()
     database.as_superuser(ALERT)
     (dump,) = database.backups.glob("*.dump")
-    whole = dump.read_bytes()
-    dump.write_bytes(whole[: len(whole) // 2])
+    content = dump.read_bytes()
+    dump.write_bytes(content[: len(content) // 2])
     with pytest.raises(AssertionError):
         database.restore()
     reader = database.connect("auditflow_reader", database.secrets["postgres-backup"]["PGPASSWORD"])
     assert count(reader) == 2
     reader.close()
-    dump.write_bytes(whole)
+    dump.write_bytes(content)
     assert "1 alerts" in database.restore()
     database.migrate()
     dump.unlink()

@@ -35,7 +35,7 @@ def test_each_is_scraped_where_it_answers(objects: list[Object], kit: Any) -> No
     for workload in servers(objects, kit):
         template = kit.pod_template(workload)
         labels = template["metadata"]["labels"]
-        ours = [one for one in services if one["spec"]["selector"].items() <= labels.items()]
+        ours = [item for item in services if item["spec"]["selector"].items() <= labels.items()]
         scraped = [
             (service, endpoint)
             for service in ours
@@ -67,10 +67,10 @@ def test_a_job_of_prometheus_has_the_name_that_rules_know(objects: list[Object],
 def test_no_two_endpoints_are_one_target(objects: list[Object], kit: Any) -> None:
     for monitor in kit.of_kind(objects, "ServiceMonitor"):
         endpoints = monitor["spec"]["endpoints"]
-        if len({one["port"] for one in endpoints}) < len(endpoints):
-            for one in endpoints:
+        if len({endpoint["port"] for endpoint in endpoints}) < len(endpoints):
+            for endpoint in endpoints:
                 assert {"sourceLabels": ["__metrics_path__"], "targetLabel": "metrics_path"} in (
-                    one["relabelings"]
+                    endpoint["relabelings"]
                 ), kit.name(monitor)
 
 
@@ -78,19 +78,19 @@ def test_each_has_a_budget_for_disruptions_or_says_why_not(objects: list[Object]
     budgets = kit.of_kind(objects, "PodDisruptionBudget")
     for workload in servers(objects, kit):
         labels = kit.pod_template(workload)["metadata"]["labels"]
-        has_one = any(chosen(one["spec"]["selector"], labels) for one in budgets)
+        has_one = any(chosen(budget["spec"]["selector"], labels) for budget in budgets)
         assert has_one is not why_not(workload, "budget"), kit.name(workload)
 
 
 def test_each_has_a_network_policy_of_its_own(objects: list[Object], kit: Any) -> None:
     policies = [
-        one
-        for one in kit.of_kind(objects, "NetworkPolicy")
-        if "app.kubernetes.io/name" in one["spec"]["podSelector"].get("matchLabels", {})
+        item
+        for item in kit.of_kind(objects, "NetworkPolicy")
+        if "app.kubernetes.io/name" in item["spec"]["podSelector"].get("matchLabels", {})
     ]
     for workload in servers(objects, kit):
         labels = kit.pod_template(workload)["metadata"]["labels"]
-        assert any(chosen(one["spec"]["podSelector"], labels) for one in policies)
+        assert any(chosen(policy["spec"]["podSelector"], labels) for policy in policies)
 
 
 def test_each_has_an_objective_or_says_why_not(objects: list[Object], root: Path, kit: Any) -> None:
@@ -99,7 +99,7 @@ def test_each_has_an_objective_or_says_why_not(objects: list[Object], root: Path
         for file in (root / "monitoring/slos").glob("*.yaml")
         if not file.stem.endswith("_tests")
     }
-    measured = services | {name for one in services for name in ALSO.get(one, ())}
+    measured = services | {name for service in services for name in ALSO.get(service, ())}
     for workload in servers(objects, kit):
         has_one = workload["metadata"]["name"] in measured
         assert has_one is not why_not(workload, "objective"), kit.name(workload)

@@ -55,16 +55,16 @@ STRANGERS = (
 def pods(objects: list[Object], kit: Any) -> list[Pod]:
     return [
         Pod(
-            one["metadata"]["name"],
-            one["metadata"]["namespace"],
-            kit.pod_template(one)["metadata"]["labels"],
+            item["metadata"]["name"],
+            item["metadata"]["namespace"],
+            kit.pod_template(item)["metadata"]["labels"],
             {
                 port["name"]: port["containerPort"]
-                for container in kit.pod_template(one)["spec"]["containers"]
+                for container in kit.pod_template(item)["spec"]["containers"]
                 for port in container.get("ports", [])
             },
         )
-        for one in kit.of_kind(objects, *kit.workloads)
+        for item in kit.of_kind(objects, *kit.workloads)
     ]
 
 
@@ -90,19 +90,19 @@ def allows(objects: list[Object], way: str, subject: Pod, other: Pod | None, por
            target: Pod | None, kit: Any) -> bool:  # fmt: skip
     """Whether the policies on ``subject`` let it send to, or hear from, ``other``."""
     policies = [
-        one
-        for one in kit.of_kind(objects, "NetworkPolicy")
-        if one["metadata"]["namespace"] == subject.namespace
-        and way.capitalize() in one["spec"]["policyTypes"]
-        and matches(one["spec"]["podSelector"], subject.labels)
+        item
+        for item in kit.of_kind(objects, "NetworkPolicy")
+        if item["metadata"]["namespace"] == subject.namespace
+        and way.capitalize() in item["spec"]["policyTypes"]
+        and matches(item["spec"]["podSelector"], subject.labels)
     ]
     if not policies:
         return True
     for policy in policies:
         for rule in policy["spec"].get(way, []):
-            ports = [one["port"] for one in rule.get("ports", [])]
-            numbers = [target.ports.get(one) if target and isinstance(one, str) else one
-                       for one in ports]  # fmt: skip
+            ports = [entry["port"] for entry in rule.get("ports", [])]
+            numbers = [target.ports.get(element) if target and isinstance(element, str) else element
+                       for element in ports]  # fmt: skip
             if ports and port not in numbers:
                 continue
             peers = rule.get("from" if way == "ingress" else "to")

@@ -39,7 +39,7 @@ def test_everything_is_labelled_and_so_are_its_pods(
         if thing["kind"] in kit.workloads:
             places.append(kit.pod_template(thing)["metadata"]["labels"])
         for labels in places:
-            lacking += [f"{kit.name(thing)}: {one}" for one in LABELS if one not in labels]
+            lacking += [f"{kit.name(thing)}: {item}" for item in LABELS if item not in labels]
             assert labels.get("environment") == environment, kit.name(thing)
     assert not lacking
 
@@ -129,15 +129,18 @@ def test_no_pod_has_a_token_but_the_one_that_talks_to_the_api_server(
 
 
 def test_every_account_that_is_used_exists(objects: list[Object], kit: Any) -> None:
-    made = {one["metadata"]["name"] for one in kit.of_kind(objects, "ServiceAccount")}
-    used = {kit.pod_template(one)["spec"]["serviceAccountName"] for one in workloads(objects, kit)}
+    made = {item["metadata"]["name"] for item in kit.of_kind(objects, "ServiceAccount")}
+    used = {
+        kit.pod_template(workload)["spec"]["serviceAccountName"]
+        for workload in workloads(objects, kit)
+    }
     assert used <= made
 
 
 def test_services_scale_and_nothing_else_sets_their_number(objects: list[Object], kit: Any) -> None:
     scaled = {
-        one["spec"]["scaleTargetRef"]["name"]
-        for one in kit.of_kind(objects, "HorizontalPodAutoscaler")
+        item["spec"]["scaleTargetRef"]["name"]
+        for item in kit.of_kind(objects, "HorizontalPodAutoscaler")
     }
     for deployment in kit.of_kind(objects, "Deployment"):
         assert deployment["metadata"]["name"] in scaled
@@ -153,8 +156,8 @@ def test_every_service_has_a_budget_a_monitor_and_a_spread(objects: list[Object]
     monitors = kit.of_kind(objects, "ServiceMonitor")
     for deployment in kit.of_kind(objects, "Deployment"):
         labels = kit.pod_template(deployment)["metadata"]["labels"]
-        assert any(selects(one["spec"]["selector"], labels) for one in budgets)
-        assert any(selects(one["spec"]["selector"], labels) for one in monitors)
+        assert any(selects(budget["spec"]["selector"], labels) for budget in budgets)
+        assert any(selects(monitor["spec"]["selector"], labels) for monitor in monitors)
         assert kit.pod_template(deployment)["spec"]["topologySpreadConstraints"]
 
 
@@ -168,20 +171,22 @@ def test_every_service_selects_exactly_one_workload_and_a_port_that_it_has(
 ) -> None:
     for service in kit.of_kind(objects, "Service"):
         chosen = [
-            one
-            for one in workloads(objects, kit)
+            workload
+            for workload in workloads(objects, kit)
             if service["spec"]["selector"].items()
-            <= kit.pod_template(one)["metadata"]["labels"].items()
+            <= kit.pod_template(workload)["metadata"]["labels"].items()
         ]
         assert len(chosen) == 1, kit.name(service)
         named = {
-            port["name"] for one in containers(chosen[0], kit) for port in one.get("ports", [])
+            port["name"]
+            for container in containers(chosen[0], kit)
+            for port in container.get("ports", [])
         }
         assert {port["targetPort"] for port in service["spec"]["ports"]} <= named
 
 
 def test_the_names_of_the_seed(objects: list[Object], kit: Any) -> None:
-    services = {one["metadata"]["name"]: one["spec"] for one in kit.of_kind(objects, "Service")}
+    services = {item["metadata"]["name"]: item["spec"] for item in kit.of_kind(objects, "Service")}
     assert services.keys() == {
         "audit-event-generator-service",
         "audit-log-analysis-service",
@@ -234,8 +239,8 @@ def test_every_secret_that_is_mounted_is_one_that_the_job_makes(
 
     volumes = [
         volume
-        for one in workloads(objects, kit)
-        for volume in kit.pod_template(one)["spec"].get("volumes", [])
+        for workload in workloads(objects, kit)
+        for volume in kit.pod_template(workload)["spec"].get("volumes", [])
     ]
     projected = [
         source["secret"]
@@ -281,12 +286,12 @@ def test_what_a_service_is_told_is_what_it_reads(objects: list[Object], kit: Any
     }
     for deployment in kit.of_kind(objects, "Deployment"):
         settings = read[deployment["metadata"]["name"]]
-        told = {
+        reported = {
             variable["name"].lower()
             for container in containers(deployment, kit)
             for variable in container["env"]
         } - {"secrets_dir"}
-        assert told <= settings.model_fields.keys()
+        assert reported <= settings.model_fields.keys()
         assert (
             settings.model_fields["port"].default
             == kit.pod_template(deployment)["spec"]["containers"][0]["ports"][0]["containerPort"]

@@ -18,8 +18,8 @@ def objects(root: Path, kit: Any) -> list[Object]:
 
 @pytest.fixture(scope="module")
 def exporter(objects: list[Object], kit: Any) -> Object:
-    (one,) = kit.of_kind(objects, "Deployment")
-    found: Object = one
+    (deployment,) = kit.of_kind(objects, "Deployment")
+    found: Object = deployment
     return found
 
 
@@ -53,7 +53,9 @@ def test_the_exporter_is_that_of_the_base(exporter: Object, kit: Any, root: Path
     (base,) = kit.of_kind(kit.render(root / "apps/data/postgres/base"), "StatefulSet")
     (ours,) = kit.pod_template(exporter)["spec"]["containers"]
     (theirs,) = [
-        one for one in kit.pod_template(base)["spec"]["containers"] if one["name"] == ours["name"]
+        container
+        for container in kit.pod_template(base)["spec"]["containers"]
+        if container["name"] == ours["name"]
     ]
     assert ours["image"] == theirs["image"]
 
@@ -80,7 +82,7 @@ def test_it_reaches_the_instances_and_they_let_it_in(
     (cluster,) = kit.of_kind(objects, "Cluster")
     instances = cluster["spec"]["inheritedMetadata"]["labels"]
     policies = {
-        one["metadata"]["name"]: one["spec"] for one in kit.of_kind(objects, "NetworkPolicy")
+        item["metadata"]["name"]: item["spec"] for item in kit.of_kind(objects, "NetworkPolicy")
     }
 
     def peers(rules: list[Object], way: str, port: int) -> list[dict[str, str]]:
@@ -94,10 +96,14 @@ def test_it_reaches_the_instances_and_they_let_it_in(
 
     out = policies["postgres-exporter"]
     assert out["podSelector"]["matchLabels"].items() <= labels.items()
-    assert [one.items() <= instances.items() for one in peers(out["egress"], "to", 5432)] == [True]
+    assert [entry.items() <= instances.items() for entry in peers(out["egress"], "to", 5432)] == [
+        True
+    ]
     into = policies["postgres"]
     assert into["podSelector"]["matchLabels"].items() <= instances.items()
-    assert any(one.items() <= labels.items() for one in peers(into["ingress"], "from", 5432))
+    assert any(
+        element.items() <= labels.items() for element in peers(into["ingress"], "from", 5432)
+    )
     # and not by the way that the instances have to each other
     assert not instances.items() <= labels.items()
 
@@ -107,11 +113,11 @@ def test_it_signs_in_with_a_password_that_the_guide_hands_over(
 ) -> None:
     (cluster,) = kit.of_kind(objects, "Cluster")
     secrets = {
-        one["passwordSecret"]["name"]: one["name"] for one in cluster["spec"]["managed"]["roles"]
+        item["passwordSecret"]["name"]: item["name"] for item in cluster["spec"]["managed"]["roles"]
     }
     pod = kit.pod_template(exporter)["spec"]
-    user = {one["name"]: one.get("value") for one in pod["containers"][0]["env"]}
-    (volume,) = [one["secret"] for one in pod["volumes"] if "secret" in one]
+    user = {entry["name"]: entry.get("value") for entry in pod["containers"][0]["env"]}
+    (volume,) = [element["secret"] for element in pod["volumes"] if "secret" in element]
     assert secrets[volume["secretName"]] == user["DATA_SOURCE_USER"]
     guide = (root / "docs/how-to/move-to-ha.md").read_text()
     (line,) = [line for line in guide.splitlines() if line.strip().startswith("for role in")]

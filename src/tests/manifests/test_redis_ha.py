@@ -42,10 +42,10 @@ def moved(root: Path, manifests: Any, kit: Any, tmp_path_factory: Any) -> list[O
         rendered += kit.render(folder)
     names = ("redis", "redis-service", "audit-log-analysis", "audit-log-analysis-service")
     others = [
-        one
-        for one in manifests.environment("prod")
-        if one["metadata"]["name"] not in names
-        and not one["metadata"]["name"].startswith(("redis-", "audit-log-analysis"))
+        item
+        for item in manifests.environment("prod")
+        if item["metadata"]["name"] not in names
+        and not item["metadata"]["name"].startswith(("redis-", "audit-log-analysis"))
     ]
     return others + rendered
 
@@ -95,8 +95,8 @@ def test_redis_and_exporter_are_those_of_the_base(
     images = {
         container["image"]
         for folder in ("base", "ha")
-        for one in kit.of_kind(kit.render(root / "apps/data/redis" / folder), "StatefulSet")
-        for container in kit.pod_template(one)["spec"]["containers"]
+        for item in kit.of_kind(kit.render(root / "apps/data/redis" / folder), "StatefulSet")
+        for container in kit.pod_template(item)["spec"]["containers"]
     }
     assert len(images) == 2
 
@@ -104,13 +104,13 @@ def test_redis_and_exporter_are_those_of_the_base(
 def test_the_secrets_that_are_mounted_are_made(moved: list[Object], kit: Any) -> None:
     from provisioning.catalogue import SECRETS
 
-    (three,) = [one for one in kit.of_kind(moved, "StatefulSet")
-                if one["metadata"]["name"] == "redis-ha"]  # fmt: skip
+    (three,) = [item for item in kit.of_kind(moved, "StatefulSet")
+                if item["metadata"]["name"] == "redis-ha"]  # fmt: skip
     volumes = kit.pod_template(three)["spec"]["volumes"]
-    mounted = {one["secret"]["secretName"] for one in volumes if "secret" in one} | {
+    mounted = {volume["secret"]["secretName"] for volume in volumes if "secret" in volume} | {
         source["secret"]["name"]
-        for one in volumes
-        for source in one.get("projected", {}).get("sources", [])
+        for entry in volumes
+        for source in entry.get("projected", {}).get("sources", [])
     }
     assert mounted == {"redis-ha", "redis-replication", "redis-exporter"}
     assert mounted <= SECRETS.keys()

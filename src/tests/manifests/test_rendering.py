@@ -24,7 +24,7 @@ def folders(root: Path) -> list[Path]:
         for file in sorted((root / top).rglob("kustomization.yaml"))
         if "kind: Component" not in file.read_text()
     ]
-    return [one for one in found if str(one.relative_to(root)) not in REMOTE]
+    return [item for item in found if str(item.relative_to(root)) not in REMOTE]
 
 
 def test_every_folder_renders(kit: Any, root: Path) -> None:
@@ -59,7 +59,7 @@ def test_all_environments_have_the_same_applications_at_paths_that_exist(
     apps = {}
     for environment in ENVIRONMENTS:
         applications = manifests.applications(environment)
-        apps[environment] = {one.removeprefix(f"{environment}-") for one in applications}
+        apps[environment] = {item.removeprefix(f"{environment}-") for item in applications}
         for application in applications.values():
             path = application["spec"]["source"]["path"]
             assert path.endswith(f"/envs/{environment}")

@@ -156,7 +156,8 @@ def test_components_that_are_opted_into(
     overlay = {
         "resources": [os.path.relpath(root / f"apps/{app}/envs/prod", tmp_path)],
         "components": [
-            os.path.relpath(root / f"apps/components/{one}", tmp_path) for one in components.split()
+            os.path.relpath(root / f"apps/components/{word}", tmp_path)
+            for word in components.split()
         ],
         "namespace": "auditflow-prod",
     }

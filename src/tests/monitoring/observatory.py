@@ -72,7 +72,7 @@ class Observatory:
 
     def value(self, expr: str) -> float:
         """The greatest value; minus infinity when there is none."""
-        return max((float(one["value"][1]) for one in self.ask(expr)), default=float("-inf"))
+        return max((float(item["value"][1]) for item in self.ask(expr)), default=float("-inf"))
 
     def rules(self, kind: str) -> list[dict[str, Any]]:
         """All rules of a kind ("record" or "alert")."""
@@ -95,18 +95,18 @@ class Observatory:
     def alerts(self, state: str) -> set[str]:
         """Alerts about this machine by their names."""
         asked = f'ALERTS{{alertstate="{state}", namespace="local"}}'
-        return {one["metric"]["alertname"] for one in self.ask(asked)}
+        return {item["metric"]["alertname"] for item in self.ask(asked)}
 
     def burning(self) -> set[str]:
         """Alerts about objectives that fire."""
         asked = 'ALERTS{alertstate="firing", sloth_severity!="", namespace="local"}'
-        return {one["metric"]["alertname"] for one in self.ask(asked)}
+        return {item["metric"]["alertname"] for item in self.ask(asked)}
 
     def sees_all(self) -> bool:
         """Whether all that is scraped has answered twice, and answers now."""
         asked = 'sum_over_time(up{namespace="local"}[1h]) * up'
         found = self.ask(asked)
-        return len(found) >= 8 and all(float(one["value"][1]) >= 2 for one in found)
+        return len(found) >= 8 and all(float(item["value"][1]) >= 2 for item in found)
 
 
 def _selector(name: str, labels: dict[str, str]) -> str:
@@ -126,8 +126,8 @@ class Traffic:
         self.slowest = 0.0
 
     def run(self) -> None:
-        one = self._platform
-        with one.ingest() as source, one.api() as program, one.analyst() as person:
+        platform = self._platform
+        with platform.ingest() as source, platform.api() as program, platform.analyst() as person:
             while not self._stop.wait(0.05):
                 self._round(source, program, person)
                 self.rounds += 1
@@ -138,7 +138,7 @@ class Traffic:
     def _round(self, source: httpx.Client, program: httpx.Client, person: httpx.Client) -> None:
         user = f"{self._name}-{self.rounds}"
         events = [failed_login(f"{user}-{number}", user, at=number) for number in range(3)]
-        lines = b"\n".join(msgspec.json.encode(one) for one in events)
+        lines = b"\n".join(msgspec.json.encode(event) for event in events)
         with suppress(httpx.TransportError):  # what is broken may answer nothing at all
             source.post("/ingest/ndjson", content=lines)
         for client in (program, person):
@@ -151,13 +151,13 @@ class Traffic:
 @contextmanager
 def traffic(platform: Platform, name: str, *, rounds: int) -> Iterator[Traffic]:
     """Traffic while the block runs, and at least some rounds of it before."""
-    one = Traffic(platform, name)
-    thread = threading.Thread(target=one.run, daemon=True)
+    item = Traffic(platform, name)
+    thread = threading.Thread(target=item.run, daemon=True)
     thread.start()
     try:
-        eventually(lambda: one.rounds >= rounds or not thread.is_alive(), what="traffic")
+        eventually(lambda: item.rounds >= rounds or not thread.is_alive(), what="traffic")
         assert thread.is_alive(), "the traffic has ended by itself"
-        yield one
+        yield item
     finally:
-        one.stop()
+        item.stop()
         thread.join()

@@ -76,7 +76,7 @@ def looking(
     for service in (shared_platform.generator, shared_platform.analysis):
         service.stop()  # whoever needs it starts it again, and it counts anew
     folder = servers_folder / "prometheus"
-    services = [Target(one.name, one.port) for one in shared_platform.services]
+    services = [Target(item.name, item.port) for item in shared_platform.services]
     server = Prometheus(
         folder,
         port=ports.pick(),
@@ -162,7 +162,7 @@ class Fault:
     """What breaks, how it is mended, when it has lasted long enough, and what it must cause."""
 
     strike: Callable[[Platform], object]
-    mend: Callable[[Platform], object]
+    repair: Callable[[Platform], object]
     enough: Callable[[Observatory, float], bool]
     burns: set[str]
     causes: set[str]
@@ -191,7 +191,7 @@ FAULTS = {
     # The analysis says what the notification service cannot read.
     "rubbish": Fault(
         strike=rubbish,
-        mend=lambda _: None,
+        repair=lambda _: None,
         enough=lambda _, __: True,
         burns={"FindingsSetAside"},
         causes={"DeadLettersGrow"},
@@ -199,7 +199,7 @@ FAULTS = {
     # Sources are refused, and what was accepted before is not touched.
     "rabbitmq": Fault(
         strike=lambda platform: platform.rabbitmq.stop(),
-        mend=lambda platform: platform.rabbitmq.start(),
+        repair=lambda platform: platform.rabbitmq.start(),
         enough=lambda seen, _: (
             seen.value('sum(rate(auditflow_ingest_request_seconds_count{code="5xx"}[5m]))') > 0
         ),
@@ -209,7 +209,7 @@ FAULTS = {
     # Events wait in the queue; all else is well.
     "analysis": Fault(
         strike=lambda platform: platform.analysis.stop(),
-        mend=lambda platform: platform.analysis.respawn(),
+        repair=lambda platform: platform.analysis.respawn(),
         enough=lambda _, lasted: lasted > LATE,
         burns={"AlertsLate"},
         causes={"ServiceDown", "ConsumerGone"},
@@ -217,7 +217,7 @@ FAULTS = {
     # Events are taken out of the queue by somebody who should not.
     "loss": Fault(
         strike=loss,
-        mend=lambda platform: platform.analysis.respawn(),
+        repair=lambda platform: platform.analysis.respawn(),
         enough=lambda _, __: True,
         burns={"EventsUnaccounted"},
         causes={"ServiceDown"},
@@ -225,7 +225,7 @@ FAULTS = {
     # Findings wait for the database; who asks for alerts gets none.
     "postgresql": Fault(
         strike=lambda platform: platform.database.server.stop(),
-        mend=lambda platform: platform.database.server.start(),
+        repair=lambda platform: platform.database.server.start(),
         enough=lambda seen, _: (
             seen.value('auditflow_consumer_oldest_seconds{queue="audit_alerts"}') > LATE
         ),
@@ -260,9 +260,9 @@ def test_a_fault_burns_what_it_should_and_nothing_else(
             )
             eventually(lambda: fault.causes <= seen("pending", "firing"), what=f"{fault.causes}")
     finally:
-        fault.mend(platform)
+        fault.repair(platform)
     # and when it is mended, the objectives that it broke burn, and no other
-    eventually(lambda: all(one.ready() for one in platform.services), what="recovery")
+    eventually(lambda: all(service.ready() for service in platform.services), what="recovery")
     eventually(lambda: at_rest(platform, observatory), what="rest")
     eventually(lambda: fault.burns <= observatory.burning(), what=f"{fault.burns}")
     may = chance(max(before.slowest, during.slowest))

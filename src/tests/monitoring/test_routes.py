@@ -11,7 +11,7 @@ import yaml
 
 Route = Callable[..., list[str]]
 
-#: Severities, and who is told beside AuditFlow itself.
+#: Severities, and who is receivers beside AuditFlow itself.
 PROD = {"page": ["page"], "ticket": ["ticket"], "info": []}
 
 
@@ -37,11 +37,11 @@ def route(values: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> R
 
     def ask(**labels: str) -> list[str]:
         command = ("amtool", "config", "routes", "test", f"--config.file={file}")
-        said = subprocess.run(
+        done = subprocess.run(
             (*command, *(f"{name}={value}" for name, value in labels.items())),
             capture_output=True, text=True, check=True,
         )  # fmt: skip
-        return said.stdout.strip().split(",")
+        return done.stdout.strip().split(",")
 
     return ask
 
@@ -50,14 +50,14 @@ def route(values: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> R
 def test_everything_is_an_event_and_goes_on_to_whom_it_concerns(
     route: Route, severity: str
 ) -> None:
-    told = route(alertname="A", severity=severity, namespace="auditflow-prod")
-    assert told == ["auditflow", *PROD[severity]]
+    receivers = route(alertname="A", severity=severity, namespace="auditflow-prod")
+    assert receivers == ["auditflow", *PROD[severity]]
 
 
 def test_nobody_is_woken_for_what_is_only_being_tried(route: Route) -> None:
     for environment in ("dev", "staging", "qa"):
-        told = route(alertname="A", severity="page", namespace=f"auditflow-{environment}")
-        assert told == ["auditflow", "ticket"]
+        receivers = route(alertname="A", severity="page", namespace=f"auditflow-{environment}")
+        assert receivers == ["auditflow", "ticket"]
 
 
 def test_the_cluster_itself_pages(route: Route) -> None:
@@ -72,7 +72,11 @@ def test_the_heartbeat_is_no_event(route: Route) -> None:
 def test_every_alert_reaches_somebody(
     route: Route, alerts: dict[str, list[dict[str, Any]]]
 ) -> None:
-    pairs = {(one["alert"], one["labels"]["severity"]) for ours in alerts.values() for one in ours}
+    pairs = {
+        (alert["alert"], alert["labels"]["severity"])
+        for group in alerts.values()
+        for alert in group
+    }
     for name, severity in pairs:
         assert "nobody" not in route(alertname=name, severity=severity)
 
@@ -90,7 +94,7 @@ def test_no_address_and_no_secret_is_in_the_configuration(values: dict[str, Any]
 def test_what_an_inhibition_names_is_there(
     values: dict[str, Any], alerts: dict[str, list[dict[str, Any]]]
 ) -> None:
-    names = {one["alert"] for ours in alerts.values() for one in ours}
+    names = {alert["alert"] for group in alerts.values() for alert in group}
     for rule in values["alertmanager"]["config"]["inhibit_rules"]:
         for matcher in (*rule["source_matchers"], *rule["target_matchers"]):
             label, _, value = matcher.partition(" ")

@@ -33,16 +33,16 @@ def asked(root: Path) -> set[str]:
 def test_what_is_asked_of_containers_is_kept(values: dict[str, Any], asked: set[str]) -> None:
     (rule,) = values["kubelet"]["serviceMonitor"]["cAdvisorMetricRelabelings"]
     assert rule["action"] == "keep"
-    names = {one for one in asked if one.startswith("container_")} - _OF_OPENCOST
+    names = {item for item in asked if item.startswith("container_")} - _OF_OPENCOST
     assert names
-    assert [one for one in sorted(names) if not re.fullmatch(rule["regex"], one)] == []
+    assert [name for name in sorted(names) if not re.fullmatch(rule["regex"], name)] == []
 
 
 def test_what_is_asked_of_kubernetes_is_collected(values: dict[str, Any], asked: set[str]) -> None:
-    kinds = {one.rstrip("s") for one in values["kube-state-metrics"]["collectors"]}
-    names = {one for one in asked if one.startswith("kube_")}
+    kinds = {collector.rstrip("s") for collector in values["kube-state-metrics"]["collectors"]}
+    names = {item for item in asked if item.startswith("kube_")}
     assert names
-    assert [one for one in sorted(names) if one.split("_")[1] not in kinds] == []
+    assert [name for name in sorted(names) if name.split("_")[1] not in kinds] == []
 
 
 def test_k3s_is_scraped_once(values: dict[str, Any]) -> None:
@@ -83,11 +83,11 @@ def test_grafana_asks_who_is_there_and_has_no_password_of_its_own(
 
 def test_data_sources_know_each_other(root: Path, values: dict[str, Any]) -> None:
     sources = {
-        one["uid"]: one
+        datasource["uid"]: datasource
         for part in ("logs", "traces")
-        for one in yaml.safe_load((root / f"monitoring/{part}/data-source.yaml").read_text())[
-            "datasources"
-        ]
+        for datasource in yaml.safe_load(
+            (root / f"monitoring/{part}/data-source.yaml").read_text()
+        )["datasources"]
     }
     assert sources.keys() == {"loki", "tempo"}
     exemplars = values["grafana"]["sidecar"]["datasources"]["exemplarTraceIdDestinations"]

@@ -75,8 +75,8 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 def inventory(cluster: Cluster, checksums: dict[str, str], **more: Any) -> dict[str, Any]:
     """The inventory of the two machines, with what a vault would hold."""
 
-    def host(one: nodes.Node) -> dict[str, Any]:
-        return {one.name: {"ansible_host": one.address}}
+    def host(item: nodes.Node) -> dict[str, Any]:
+        return {item.name: {"ansible_host": item.address}}
 
     return {
         "k3s_cluster": {

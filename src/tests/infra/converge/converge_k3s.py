@@ -50,7 +50,7 @@ def test_the_configuration_is_what_k3s_reads(cluster: Cluster) -> None:
 def test_the_kernel_and_the_firewall_are_set(cluster: Cluster) -> None:
     assert cluster.server.run("sysctl -n net.ipv4.ip_forward").strip() == "1"
     rules = json.loads(cluster.server.run("nft --json list table inet auditflow"))["nftables"]
-    chain = next(one["chain"] for one in rules if one.get("chain", {}).get("name") == "input")
+    chain = next(rule["chain"] for rule in rules if rule.get("chain", {}).get("name") == "input")
     assert chain["policy"] == "drop"
     assert cluster.agent.address in cluster.server.run("nft list set inet auditflow nodes4")
 
@@ -103,7 +103,7 @@ def test_an_upgrade_drains_one_node_after_the_other(cluster: Cluster) -> None:
     cluster.play("upgrade-k3s.yaml")
 
     calls = cluster.server.run("grep -E 'save|drain|uncordon' /var/log/k3s-calls").splitlines()
-    assert [" ".join(one.split()[:3]) for one in calls] == [
+    assert [" ".join(call.split()[:3]) for call in calls] == [
         "etcd-snapshot save --name=before-upgrade",
         "kubectl drain server-1",
         "kubectl uncordon server-1",
@@ -113,20 +113,20 @@ def test_an_upgrade_drains_one_node_after_the_other(cluster: Cluster) -> None:
 
 
 def test_a_minor_version_is_not_skipped(cluster: Cluster) -> None:
-    said = cluster.play(
+    output = cluster.play(
         "upgrade-k3s.yaml", "-e", "k3s_binary_version=v1.39.0+k3s1", "-e", "upgrade_snapshot=false",
         fails=True,
     )  # fmt: skip
 
-    assert "is not the next step" in said
+    assert "is not the next step" in output
 
 
 def test_another_file_than_the_pinned_one_is_refused(cluster: Cluster) -> None:
     wrong = {"k3s_binary_checksums": {"amd64": "0" * 64, "arm64": "0" * 64}}
 
-    said = cluster.play("setup-k3s.yaml", "-e", json.dumps(wrong), fails=True)
+    output = cluster.play("setup-k3s.yaml", "-e", json.dumps(wrong), fails=True)
 
-    assert "is not K3s" in said
+    assert "is not K3s" in output
 
 
 def test_a_snapshot_is_restored_only_by_who_means_it(cluster: Cluster) -> None:
@@ -146,8 +146,8 @@ def test_nothing_is_left_when_it_is_removed(cluster: Cluster) -> None:
 
     cluster.play("uninstall-k3s.yaml", "-e", "uninstall_confirm=yes")
 
-    for one in (cluster.server, cluster.agent):
-        left = one.run(
+    for item in (cluster.server, cluster.agent):
+        left = item.run(
             "ls -d /usr/local/bin/k3s /etc/rancher /var/lib/rancher /etc/systemd/system/k3s* "
             "2>/dev/null || true"
         )

@@ -10,20 +10,20 @@ from typing import Generic, TypeVar
 T = TypeVar("T")
 
 
-class Beside(Generic[T]):
-    """A function that runs on a thread of its own from now on."""
+class BackgroundTask(Generic[T]):
+    """A function that runs on its own thread from now on."""
 
     def __init__(self, work: Callable[[], T]) -> None:
         self._future: Future[T] = Future()
-        # A run that fails elsewhere does not wait for it.
+        # A daemon thread, so that a failed run does not wait for it.
         threading.Thread(target=self._run, args=(work,), daemon=True).start()
 
     def result(self) -> T:
-        """What it returned, or raise what it raised; waits for it."""
+        """Wait for the function and return its result, or raise its error."""
         return self._future.result()
 
     def _run(self, work: Callable[[], T]) -> None:
         try:
             self._future.set_result(work())
-        except BaseException as error:  # noqa: BLE001 - raised where the result is asked for
+        except BaseException as error:  # noqa: BLE001 - raised by result()
             self._future.set_exception(error)
