@@ -64,7 +64,8 @@ def quart_service() -> Service:
 
     def send(method: str, path: str, **headers: str) -> Answer:
         async def request() -> Answer:
-            response = await app.test_client().open(path, method=method, headers=headers)
+            client: Any = app.test_client()
+            response = await client.open(path, method=method, headers=headers)
             return Answer(response.status_code, response.headers, await response.get_data(True))
 
         return asyncio.run(request())
@@ -196,7 +197,7 @@ def call_asgi(metrics: HttpMetrics) -> None:
         raise KeyError
 
     scope = {"type": "http", "method": "GET", "path": "/x", "headers": []}
-    asyncio.run(middleware.AsgiMiddleware(fail, metrics)(scope, None, None))  # type: ignore[arg-type]
+    asyncio.run(middleware.AsgiMiddleware(fail, metrics)(scope, None, None))
 
 
 @pytest.mark.parametrize("call", [call_wsgi, call_asgi])
