@@ -32,6 +32,7 @@ OPEN = {
     "source": "|".join(LABELS),
     "scenario": r"[a-z_]+",
     "rule": r".+",
+    "receiver": r"[a-z0-9-]+",
 }
 
 

@@ -124,7 +124,7 @@ def reset(layout: Layout, yes: bool) -> None:
             click.confirm(f"Delete all events, alerts and secrets in {layout.root}?", abort=True)
         unprivileged.remove(layout.server("postgres") / "cluster")
         # The other folders hold the tools of `make`, not data.
-        for name in ("servers", "secrets", "logs", "run"):
+        for name in ("servers", "secrets", "receiver-secrets", "routes", "logs", "run"):
             shutil.rmtree(layout.root / name, ignore_errors=True)
         layout.environment.unlink(missing_ok=True)
     click.echo("all data were deleted")

@@ -33,6 +33,7 @@ PORTS: Final = tuple(
         ("rabbitmq metrics", "RABBITMQ_METRICS", 25692),
         ("rabbitmq distribution", "RABBITMQ_DISTRIBUTION", 25674),
         ("rabbitmq epmd", "RABBITMQ_EPMD", 24369),
+        ("inbox", "INBOX", 30081),
         ("prometheus", "PROMETHEUS", 29090),
         ("postgres-exporter", "POSTGRES_EXPORTER", 29187),
         ("redis-exporter", "REDIS_EXPORTER", 29121),
@@ -68,6 +69,16 @@ class Layout:
     def environment(self) -> Path:
         """Variables for the shell of an operator."""
         return self.root / "env"
+
+    @property
+    def routes(self) -> Path:
+        """The folder of the routing file of notifications. A person may edit it."""
+        return self.root / "routes"
+
+    @property
+    def receiver_secrets(self) -> Path:
+        """The secrets of notification receivers, one in each file."""
+        return self.root / "receiver-secrets"
 
     def server(self, name: str) -> Path:
         return self.root / "servers" / name

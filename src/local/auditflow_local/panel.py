@@ -32,6 +32,8 @@ def ready(layout: Layout, ports: Mapping[str, int], *, detached: bool) -> Render
         ("Dashboard", dashboard),
         ("  user", services.DASHBOARD_USER),
         ("  password", f"cat {secrets}/DASHBOARD_PASSWORD"),
+        ("Inbox", f"http://localhost:{ports['inbox']}   the notifications that were sent"),
+        ("  routes", layout.relative(layout.routes / "routes.yaml")),
         ("API", f"{api}/alerts   pages: {api}/docs   {api}/openapi.json"),
         ("  token", f"cat {secrets}/API_TOKEN"),
         ("Ingest", ingest),

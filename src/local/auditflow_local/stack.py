@@ -16,6 +16,7 @@ from auditflow_local.processes import Child
 from auditflow_local.progress import Progress
 from auditflow_local.servers import prometheus
 from auditflow_local.servers.base import Server
+from auditflow_local.servers.inbox import InboxServer
 from auditflow_local.servers.postgres import Postgres
 from auditflow_local.servers.postgres_roles import APP, OWNER, SUPERUSER
 from auditflow_local.servers.prometheus import PostgresExporter, Prometheus, RedisExporter, Target
@@ -52,6 +53,14 @@ class Stack:
             api_port=choices.ports[services.NOTIFICATION.name],
             secrets=self.tokens,
         )
+        self.inbox = InboxServer(
+            layout.server("inbox"),
+            port=choices.ports["inbox"],
+            key=store.get("INBOX_KEY"),
+            routes=layout.routes,
+            receiver_secrets=layout.receiver_secrets,
+            log=layout.log("inbox"),
+        )
         self.services = tuple(
             ServiceProcess(
                 service,
@@ -65,7 +74,7 @@ class Stack:
             )
             for service in SERVICES
         )
-        self.monitoring = self._monitoring()
+        self.monitoring = (self.inbox, *self._monitoring())
         #: Groups in the order in which they stop: producers first, servers last.
         by_name = {service.name: service for service in self.services}
         self._stop_order: tuple[tuple[Component, ...], ...] = (
@@ -99,6 +108,7 @@ class Stack:
             self._declare_topology()
         with self._progress.step("database schema"):
             self._migrate()
+        self.inbox.prepare()
         self._each(self.services, lambda service: service.start())
         self._each(self.monitoring, lambda server: server.start())
         self._write_environment()
@@ -201,8 +211,13 @@ class Stack:
         return (*exporters, server)
 
     def _variables(self, name: str) -> dict[str, str]:
-        rate = {"GENERATOR_RATE": self.choices.rate} if name == services.GENERATOR.name else {}
-        return {**self.choices.passed, **rate}
+        own: dict[str, str] = {}
+        if name == services.GENERATOR.name:
+            own = {"GENERATOR_RATE": self.choices.rate}
+        elif name == services.NOTIFICATION.name:
+            dashboard = self.choices.ports[services.DASHBOARD.name]
+            own = self.inbox.variables(f"http://localhost:{dashboard}")
+        return {**self.choices.passed, **own}
 
     def _check_ports(self) -> None:
         not_installed = set(status.MONITORING) - {server.name for server in self.monitoring}

@@ -13,7 +13,7 @@ from auditflow_local.services import SERVICES
 
 _SERVERS = ("rabbitmq", "postgres", "redis")
 #: Optional. Those that never ran are not shown.
-MONITORING = ("prometheus", "postgres-exporter", "redis-exporter")
+MONITORING = ("inbox", "prometheus", "postgres-exporter", "redis-exporter")
 _COLOURS = {"ready": "green", "not ready": "yellow", "stopped": "red"}
 
 

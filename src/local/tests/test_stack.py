@@ -69,7 +69,10 @@ def stand_ins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         program = folder / name
         program.write_text(text.format(python=sys.executable))
         program.chmod(0o755)
-    monkeypatch.setattr(sys, "executable", str(folder / "python"))
+    python = folder / "python"  # the demo receiver is a module
+    python.write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
+    python.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(python))
     return folder
 
 

@@ -18,6 +18,7 @@ from notification_service.database.probe import Probe
 from notification_service.database.reading import AlertReader
 from notification_service.inbox import Inbox
 from notification_service.metrics import Metrics
+from notification_service.outbox.service import Notifications
 from notification_service.settings import Settings
 
 #: Messages in hand at once. More makes folding hardly faster, and all are held in memory: usually
@@ -58,13 +59,14 @@ def run(settings: Settings) -> None:
         metrics=amqp.ConsumerMetrics(registry),
         prefetch=PREFETCH,
     )
+    notifications = Notifications(settings, registry, service=app.SERVICE)
     health = Health(
         {
             "postgresql": probe.check,
             "rabbitmq": lambda: publisher.check() or consumer.check(),
             "consumer": consumer.pause_reason,
         },
-        alive=consumer.alive,
+        alive=lambda: consumer.alive() or notifications.alive(),
     )
     api = app.create(
         AlertReader(readers),
@@ -76,6 +78,7 @@ def run(settings: Settings) -> None:
 
     def stop() -> None:
         health.stop()
+        notifications.stop()
         # Requests that still wait for the database after their grace wait for one that hangs.
         end = threading.Timer(serving.GRACE_SECONDS + 1, readers.abort)
         end.daemon = True
@@ -83,10 +86,12 @@ def run(settings: Settings) -> None:
 
     publisher.start()
     consumer.start()
+    notifications.start()
     try:
         serving.serve(api, settings, mode="asgi", on_stop=stop)
     finally:
         consumer.stop()
+        notifications.close()
         publisher.close()
         probe.close()
         readers.close()

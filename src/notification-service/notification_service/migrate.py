@@ -181,6 +181,9 @@ def _grant(connection: Connection, role: str, say: Callable[[str], None]) -> Non
         "REVOKE ALL ON ALL TABLES IN SCHEMA public FROM {role}",
         "GRANT USAGE ON SCHEMA public TO {role}",
         "GRANT SELECT, INSERT, UPDATE ON findings, alerts TO {role}",
+        "GRANT SELECT, INSERT, UPDATE, DELETE ON alert_outbox, notification_groups,"
+        " notification_group_alerts, notifications, notification_alerts TO {role}",
+        "GRANT SELECT, INSERT, UPDATE ON silences TO {role}",
         "GRANT SELECT ON alembic_version TO {role}",
         "GRANT EXECUTE ON FUNCTION findings_ensure_month(date) TO {role}",
     )

@@ -1,12 +1,57 @@
 """What the service reads from its environment."""
 
+import ipaddress
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import AfterValidator, BeforeValidator
+from pydantic_settings import NoDecode
+
 from auditflow.settings import Port, PostgresSettings, RabbitMQSettings, Secret, ServiceSettings
+from notification_service.receivers.network import Network
+
+
+def _path(value: object) -> object:
+    return value or None
+
+
+def _folder(path: Path | None) -> Path | None:
+    if path is not None and not path.is_dir():
+        raise ValueError(f"there is no folder {path}")
+    return path
+
+
+def _networks(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    parts = (part.strip() for part in value.split(","))
+    return tuple(ipaddress.ip_network(part) for part in parts if part)
+
+
+def _web_address(value: str | None) -> str | None:
+    if value is not None and not value.startswith(("http://", "https://")):
+        raise ValueError("must begin with http:// or https://")
+    return value
 
 
 class Settings(RabbitMQSettings, PostgresSettings, ServiceSettings):
-    """Where to listen, the broker, the database, and the token that clients of the API show."""
+    """Where to listen, the broker, the database, the API token, and notifications."""
 
     port: Port = 8000
     api_token: Secret
     #: What they showed before, for as long as some still do.
     api_token_before: Secret | None = None
+    #: The routing file. Without it, nothing is sent.
+    routes_file: Annotated[Path | None, BeforeValidator(_path)] = None
+    #: A file for each secret that the routing file names.
+    receiver_secrets_dir: Annotated[
+        Path | None, BeforeValidator(_path), AfterValidator(_folder)
+    ] = None
+    #: Networks that are not public and that webhooks may be sent to, separated by commas.
+    webhook_allowed_networks: Annotated[
+        tuple[Network, ...], NoDecode, BeforeValidator(_networks)
+    ] = ()
+    #: Where people open the dashboard; notifications link to it.
+    dashboard_url: Annotated[str | None, BeforeValidator(_path), AfterValidator(_web_address)] = (
+        None
+    )

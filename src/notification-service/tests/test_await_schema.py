@@ -51,7 +51,7 @@ def test_it_waits_for_the_migration(
     # given a database without a schema, and a new version that waits for it
     empty = postgres.fresh_database()
     new = waiting(empty)
-    assert new.hears("the schema is at nothing, and this version wants 0001")
+    assert new.hears("the schema is at nothing, and this version wants ")
 
     # when the job that migrates comes
     migrate(settings_for(empty, OWNER), say=lambda _: None)

@@ -1,0 +1,1 @@
+"""The demo receiver: shows the notifications that a local AuditFlow sends."""

@@ -1,0 +1,1 @@
+"""The outbox: from a stored alert to a delivered notification, through PostgreSQL."""

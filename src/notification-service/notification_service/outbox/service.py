@@ -1,0 +1,91 @@
+"""Notifications as one part of the service: made from settings, started and stopped together."""
+
+import time
+from functools import partial
+
+from prometheus_client import CollectorRegistry
+
+from notification_service.database.connection import connect
+from notification_service.database.pool import Pool
+from notification_service.outbox.flusher import Flusher
+from notification_service.outbox.hiding import HidingInTurn
+from notification_service.outbox.metrics import Metrics
+from notification_service.outbox.queue import Queue
+from notification_service.outbox.router import Router
+from notification_service.outbox.worker import RoutingWorker, SendingWorker, TreeFileWorker
+from notification_service.receivers.links import Links
+from notification_service.receivers.network import Addresses
+from notification_service.receivers.secrets import SecretFiles
+from notification_service.receivers.senders import Surroundings, sender_of
+from notification_service.routing.tree_file import TreeFile
+from notification_service.settings import Settings
+
+#: Routing and flushing have a connection of their own; claims and results share a few.
+_SENDING_CONNECTIONS = 2
+_WAIT_SECONDS = 5.0
+#: A flush of a very large group reads many alerts.
+_ROUTE_SECONDS = 60.0
+_SEND_SECONDS = 10.0
+_JOIN_SECONDS = 3.0
+
+
+class Notifications:
+    """Everything between a stored alert and its receivers."""
+
+    def __init__(self, settings: Settings, registry: CollectorRegistry, *, service: str) -> None:
+        self.metrics = Metrics(registry)
+        open_routing = partial(
+            connect, settings, name=f"{service} routing", statement_seconds=_ROUTE_SECONDS
+        )
+        open_sending = partial(
+            connect, settings, name=f"{service} sending", statement_seconds=_SEND_SECONDS
+        )
+        self._routing = Pool(open_routing, size=1, wait_seconds=0)
+        self._sending = Pool(open_sending, size=_SENDING_CONNECTIONS, wait_seconds=_WAIT_SECONDS)
+        self.file = TreeFile(settings.routes_file, on_reload=self.metrics.reloaded)
+        self.file.refresh()
+        around = Surroundings(
+            secrets=SecretFiles(settings.receiver_secrets_dir),
+            addresses=Addresses(settings.webhook_allowed_networks),
+            links=Links(settings.dashboard_url),
+        )
+        self.hiding = HidingInTurn([])
+        self._workers = (
+            TreeFileWorker(self.file),
+            RoutingWorker(
+                file=self.file,
+                router=Router(self._routing),
+                flusher=Flusher(self._routing),
+                hiding=self.hiding,
+                metrics=self.metrics,
+            ),
+            SendingWorker(
+                file=self.file,
+                queue=Queue(self._sending),
+                make_sender=partial(sender_of, around=around),
+                metrics=self.metrics,
+            ),
+        )
+
+    def start(self) -> None:
+        for worker in self._workers:
+            worker.start()
+
+    def stop(self) -> None:
+        """Route and claim nothing more. It does not wait."""
+        for worker in self._workers:
+            worker.stop()
+
+    def close(self) -> None:
+        """Finish what is being done, for some seconds, and close the connections."""
+        self.stop()
+        deadline = time.monotonic() + _JOIN_SECONDS
+        for worker in self._workers:
+            worker.join(max(0.0, deadline - time.monotonic()))
+        for pool in (self._routing, self._sending):
+            pool.abort()  # a database that hangs must not keep the process from ending
+            pool.close()
+
+    def alive(self) -> str | None:
+        """None while all threads run, else what ended."""
+        return next(filter(None, (worker.alive() for worker in self._workers)), None)

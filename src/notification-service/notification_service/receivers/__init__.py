@@ -1,0 +1,1 @@
+"""Receivers: how a notification leaves the service."""

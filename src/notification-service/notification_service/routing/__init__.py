@@ -1,0 +1,1 @@
+"""Routing: which receiver gets which alert, and when. Pure, except for ``tree_file``."""

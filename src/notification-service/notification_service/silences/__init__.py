@@ -1,0 +1,1 @@
+"""Silences: which alerts are hidden from notification, and until when."""
