@@ -1,6 +1,6 @@
-# A dump that is complete, or not there. Read back at once: a backup that cannot be read is none.
-# A database without alerts is new, or has lost them: its dump would be the newest, which a restore takes,
-# and the good ones would go by their age.
+# Writes a complete dump or none, and reads it back, because a backup that cannot be read is useless.
+# A database without alerts is new or has lost them. Its dump would be the newest, which a restore uses,
+# and the good dumps would be deleted because of their age.
 set -eu
 PGPASSWORD=$(cat /run/secrets/postgres/PGPASSWORD)
 export PGPASSWORD

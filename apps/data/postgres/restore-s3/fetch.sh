@@ -1,4 +1,4 @@
-# The newest backup in the bucket, or the one that BACKUP names, to the volume from which one is restored.
+# Copies the newest backup in the bucket, or the one that BACKUP names, to the volume for the restore.
 set -eu
 listed=$(rclone lsf backups: --files-only --include 'auditflow-*.dump')
 newest=$(echo "$listed" | sort | tail -n 1)

@@ -1,5 +1,5 @@
-# The newest backup, or the one that BACKUP names, in one transaction: all of it or nothing. The
-# schema goes first, since pg_restore's own --clean cannot take partitioned tables apart.
+# Restores the newest backup, or the one that BACKUP names, in one transaction (all or nothing). The
+# schema is dropped first, because pg_restore --clean cannot drop partitioned tables.
 set -eu
 PGPASSWORD=$(cat /run/secrets/postgres/PG_PASSWORD)
 export PGPASSWORD
@@ -16,7 +16,7 @@ echo "restoring $file"
     if pg_restore --no-owner --file=- "$file"; then
         echo 'COMMIT;'
     else
-        echo 'SELECT the_backup_cannot_be_read;' # an error, so that psql fails and nothing stays
+        echo 'SELECT the_backup_cannot_be_read;' # an invalid statement, so that psql fails and rolls back
     fi
 } | psql --no-psqlrc --quiet --output=/dev/null --set=ON_ERROR_STOP=1
 psql --no-psqlrc --tuples-only --command="SELECT count(*) || ' alerts' FROM alerts"

@@ -1,8 +1,8 @@
-# Copies every window from one Redis to another, both of which have the same people's password:
+# Copies every window from one Redis to another. Both use the same passwords of people:
 #
 #   REDISCLI_AUTH=<password of auditflow-admin> sh copy.sh FROM_HOST FROM_PORT TO_HOST TO_PORT
 #
-# It may be run again. Nothing may write meanwhile.
+# It can be run again. Nothing may write during the copy.
 set -eu
 from() { redis-cli -e -h "$from_host" -p "$from_port" --user auditflow-admin "$@"; }
 from_host=$1 from_port=$2 to_host=$3 to_port=$4

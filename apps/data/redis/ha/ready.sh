@@ -1,4 +1,4 @@
-# Whether Redis has what it should: a master has, and a replica that is in touch with its master.
+# Checks whether Redis is ready: it is a master, or a replica that is connected to its master.
 set -eu
 said=$(REDISCLI_AUTH=$(cat /run/secrets/redis/auditflow-sentinel) redis-cli -h 127.0.0.1 -p 6379 \
   --user auditflow-sentinel info replication)

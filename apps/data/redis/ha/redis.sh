@@ -1,10 +1,10 @@
-# Starts Redis as what it was: Sentinel writes into its configuration whom it follows.
+# Starts Redis with its previous role. Sentinel writes its master into the configuration.
 set -eu
 umask 077
 kept=/data/redis.conf
 password=$(cat /run/secrets/redis/auditflow-replica)
 
-# Who is the master, as another Sentinel knows.
+# Returns the master that another Sentinel reports.
 known() {
   for peer in $PEERS; do
     [ "$peer" != "$ME" ] || continue
@@ -18,8 +18,8 @@ known() {
 if [ -e "$kept" ]; then
   follows=$(grep -E '^(replicaof|slaveof) ' "$kept" || true)
 else
-  # Nothing is here. With nobody to ask this is the beginning, and the first is the master. Where
-  # the others know this one as the master, it lost its volume: they must not follow an empty one.
+  # There is no data. If no Sentinel answers, this is the first start, and the first pod is the master. If
+  # the others report this pod as the master, it lost its volume: they must not replicate an empty master.
   master=$(known)
   while [ "$master" = "$ME" ]; do
     echo "this volume is empty, and I am the master: waiting until another is" >&2

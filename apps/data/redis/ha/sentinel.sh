@@ -1,4 +1,4 @@
-# Starts Sentinel with what it has learnt, and with today's settings and passwords.
+# Starts Sentinel with its saved state and the current settings and passwords.
 set -eu
 umask 077
 kept=/data/sentinel.conf
@@ -7,13 +7,13 @@ password=$(cat /run/secrets/redis/auditflow-sentinel)
 if [ -e "$kept" ]; then
   learnt=$(grep -E '^sentinel (myid|monitor|(config|leader|current)-epoch|known-(replica|sentinel)) ' "$kept")
 else
-  # Redis beside it has found out whom it follows, or that it follows nobody.
+  # Redis in the same pod has determined its master.
   until [ -e /data/redis.conf ]; do sleep 1; done
   master=$(sed -n -E 's/^(replicaof|slaveof) "?([^ "]+).*/\2/p' /data/redis.conf)
   learnt="sentinel monitor auditflow ${master:-$ME} 6379 2"
 fi
 
-# "monitor" comes before what is said of it.
+# "monitor" must come before the other settings of the master.
 {
   echo "$learnt" | grep -E '^sentinel monitor '
   cat /etc/redis/sentinel.conf
