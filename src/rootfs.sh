@@ -1,7 +1,7 @@
 #!/bin/sh
-# Run by the Dockerfile: copies to /rootfs what Python needs to run, and nothing else. No shell, no
-# package manager, nothing that is setuid. The packages that the files are from are listed where
-# scanners look (/var/lib/dpkg/status.d, as in distroless images).
+# Run by the Dockerfile: copies to /rootfs only what Python needs to run. No shell, no
+# package manager, no setuid file. The packages of the files are listed where
+# scanners look for them (/var/lib/dpkg/status.d, as in distroless images).
 set -eu
 
 python=$(readlink -f /usr/local/bin/python3)
@@ -14,15 +14,15 @@ for unused in ensurepip idlelib lib2to3 pydoc_data site-packages test tkinter tu
     rm -rf "/rootfs$library/$unused"
 done
 rm -rf "/rootfs$library"/config-*
-# Databases in a file, which a read-only image has no place for, and with them their libraries; and
-# what CPython tests itself with.
+# File databases, which a read-only image cannot use, with their libraries; and
+# CPython's own tests.
 rm -rf "/rootfs$library/dbm" "/rootfs$library/sqlite3"
 find "/rootfs$library/lib-dynload" -regex '.*/\(_g?dbm\|_sqlite3\|_tkinter\|_?xx.*\|_.*test.*\)[.][^/]*' -delete
 find "/rootfs$library" -name __pycache__ -prune -exec rm -r {} +
 python3 -m compileall -q -s /rootfs "/rootfs$library"
 
-# What Python and its modules link to; and for wheels, which bring other libraries along, the C and
-# C++ runtimes whole.
+# The libraries of Python and its modules; for wheels, which contain other libraries, the complete C and
+# C++ runtimes.
 {
     { echo "$python"; find "/rootfs$library" -name '*.so'; } | xargs ldd | sed -n 's/.* => \(\/[^ ]*\).*/\1/p'
     dpkg --listfiles libc6 libstdc++6 libgcc-s1 | grep -E '/(ld|lib)[^/]*[.]so[.][0-9]+$'
@@ -31,7 +31,7 @@ python3 -m compileall -q -s /rootfs "/rootfs$library"
 xargs cp -L --parents -t /rootfs </libraries
 
 for file in "$python" $(cat /libraries); do
-    # Debian's database knows a library by the one or the other of two names for its folder.
+    # Debian's database lists a library under one of two folder names.
     { dpkg -S "$(readlink -f "$file")" || dpkg -S "/usr$file" || dpkg -S "${file#/usr}"; } 2>/dev/null || true
 done | sed 's/: .*//' | sort -u | while read -r package; do
     dpkg-query --status "$package" >"/rootfs/var/lib/dpkg/status.d/${package%%:*}"

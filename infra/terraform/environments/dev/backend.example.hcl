@@ -1,6 +1,6 @@
 # Copy to backend.hcl, which git ignores, then: terraform init -backend-config=backend.hcl
-# The credentials are in AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY. The store must know conditional writes, which
-# the lock is made of. Where it does not encrypt by itself, put a key of 32 bytes, as base64, into
+# The credentials are in AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY. The store must support conditional writes, which
+# the lock uses. If it does not encrypt data, set a key of 32 bytes in base64 in
 # AWS_SSE_CUSTOMER_KEY.
 bucket                      = "my-terraform-state"
 region                      = "fsn1"

@@ -1,4 +1,4 @@
-# No cloud and no provider: machines that are there, brought into the same inventory.
+# Existing machines without a cloud provider, written to the same inventory.
 module "inventory" {
   source = "../../modules/inventory"
 

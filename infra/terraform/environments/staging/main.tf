@@ -1,4 +1,4 @@
-# The cluster for rehearsal.
+# The cluster for staging.
 module "nodes" {
   source = "../../modules/nodes"
 

@@ -8,7 +8,7 @@ terraform {
     }
   }
 
-  # Where, and with which credentials: backend.hcl, from backend.example.hcl beside this file.
+  # The location and the credentials: backend.hcl, a copy of backend.example.hcl.
   backend "s3" {
     key          = "auditflow/staging.tfstate"
     encrypt      = true
@@ -16,4 +16,4 @@ terraform {
   }
 }
 
-provider "hcloud" {} # the token is in HCLOUD_TOKEN, and so in no file
+provider "hcloud" {} # the token is in HCLOUD_TOKEN, so it is not in a file

@@ -10,7 +10,7 @@ locals {
   }
 
   servers  = [for one in var.nodes : one if one.role == "server"]
-  first    = local.servers[0] # maps are in the order of their keys, and so is Ansible's group
+  first    = local.servers[0] # maps are sorted by key, like Ansible's group
   internal = [for one in var.nodes : one.private_ip == "" ? one.address : one.private_ip]
   join     = local.first.private_ip == "" ? local.first.address : local.first.private_ip
 

@@ -1,11 +1,11 @@
-# What a cluster is made of, whoever makes the machines: names, roles, addresses, what the firewall opens, and
-# what a machine does at its first boot. No provider.
+# The layout of a cluster, independent of the cloud: names, roles, addresses, firewall rules and
+# the first boot of a machine. It uses no provider.
 
 locals {
   servers = [for number in range(1, var.servers + 1) : { name = "${var.cluster}-server-${number}", role = "server", host = 10 + number }]
   agents  = [for number in range(1, var.agents + 1) : { name = "${var.cluster}-agent-${number}", role = "agent", host = 100 + number }]
 
-  # Servers and agents have ranges of their own, so that one more of either moves no address.
+  # Servers and agents have separate ranges, so that a new machine changes no address.
   nodes = {
     for one in concat(local.servers, local.agents) : one.name => {
       role       = one.role
@@ -29,7 +29,7 @@ locals {
       name                = "ops"
       groups              = ["sudo"]
       shell               = "/bin/bash"
-      sudo                = "ALL=(ALL) NOPASSWD:ALL" # Ansible's way in; there is no password to ask for
+      sudo                = "ALL=(ALL) NOPASSWD:ALL" # for Ansible; the user has no password
       lock_passwd         = true
       ssh_authorized_keys = values(var.ssh_keys)
     }]

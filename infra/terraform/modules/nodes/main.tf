@@ -1,4 +1,4 @@
-# Machines at Hetzner Cloud. Another cloud is another module with the variables and outputs of this one.
+# Machines at Hetzner Cloud. For another cloud, write a module with the same variables and outputs.
 
 locals {
   types     = { small = "cax11", medium = "cax21", large = "cax31" }
@@ -56,7 +56,7 @@ resource "hcloud_firewall" "nodes" {
   }
 }
 
-# No two of them on the same host, so that its failure takes one server of three. At most ten fit.
+# Each server runs on another host, so that a failure of a host affects one server. At most ten are possible.
 resource "hcloud_placement_group" "servers" {
   name   = "${var.cluster}-servers"
   type   = "spread"
@@ -85,7 +85,7 @@ resource "hcloud_server" "node" {
   }
 
   lifecycle {
-    # These act on the first boot alone; a change would make the machine anew. Ansible does what comes later.
+    # These act only on the first boot; a change would replace the machine. Ansible does later changes.
     ignore_changes = [image, ssh_keys, user_data]
   }
 }

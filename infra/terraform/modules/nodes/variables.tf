@@ -1,4 +1,4 @@
-# The interface: none of it names a cloud. modules/layout says what each value may be.
+# The interface is independent of the cloud. modules/layout validates the values.
 
 variable "cluster" {
   description = "Name of the cluster; the machines' names begin with it."

@@ -1,4 +1,4 @@
-# No provider: this runs anywhere.
+# No provider: this test runs anywhere.
 variables {
   cluster        = "dev"
   servers        = 3
@@ -108,7 +108,7 @@ run "a_private_key" {
   command = plan
 
   variables {
-    ssh_keys = { alice = "-----BEGIN OPENSSH PRIVATE KEY-----" } # checkov:skip=CKV_SECRET_13: the test is that it is refused; there is no key
+    ssh_keys = { alice = "-----BEGIN OPENSSH PRIVATE KEY-----" } # checkov:skip=CKV_SECRET_13: the test checks that it is refused; it is not a key
   }
 
   expect_failures = [var.ssh_keys]

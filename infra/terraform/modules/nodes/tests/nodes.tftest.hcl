@@ -1,4 +1,4 @@
-# The provider is a mock: nothing is made, and nothing costs. `terraform init` fetches its schema.
+# The provider is mocked: no machine is created. `terraform init` downloads its schema.
 mock_provider "hcloud" {
   mock_resource "hcloud_ssh_key" {
     defaults = { id = "1" }
