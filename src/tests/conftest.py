@@ -30,7 +30,7 @@ def migrated(postgres: Postgres) -> Database:
             pg_user=OWNER,
             pg_password=SecretStr(postgres.password_of(OWNER)),
         )
-        migrate(settings, say=lambda _: None)
+        migrate(settings, report=lambda _: None)
 
     return postgres.fresh_database(template=postgres.template("notification_service", prepare))
 

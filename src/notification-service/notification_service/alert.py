@@ -1,7 +1,7 @@
-"""The alert: what a person works on. It is exactly the sum of its findings, in any order.
+"""The alert, the unit that a person works on, and how findings change it.
 
-Each field is a sum, a minimum, a maximum, an "any of", or taken from the newest finding. So a
-finding that comes twice, or late, or in another order, leads to the same alert.
+Each field that findings determine is a sum, a minimum, a maximum, a union, or comes from the newest
+finding. Therefore duplicated, late and reordered findings lead to the same alert.
 """
 
 import datetime as dt
@@ -13,33 +13,48 @@ from uuid import UUID
 import msgspec
 from msgspec import Struct
 
-from auditflow.contract import identity
-from auditflow.contract.alert import Status
+from auditflow.contract import event_hashes, identity
+from auditflow.contract.alert import Status, Verdict
 from auditflow.contract.event import Severity
-from auditflow.contract.finding import Finding, RuleRef
+from auditflow.contract.finding import Finding, RuleRef, event_set
+from auditflow.contract.level import Level, level_of
+from notification_service import observables, snooze
 
 _ALERTS: Final = uuid.uuid5(identity.NAMESPACE, "alert")
 
-#: An alert is made of words for people, and lists carry 200 of them; a finding keeps all it has.
-#: Cut texts also fit into an index (at most 2,704 bytes, of up to 4 for a character).
+#: Maximum lengths of an alert's texts, in characters. Findings keep the complete texts. A text of
+#: this length fits into an index (at most 2,704 bytes, up to 4 for a character).
 MAX_TEXT: Final = 500
 MAX_DESCRIPTION: Final = 2_000
-MAX_FIELDS: Final = 16
+MAX_ENTITY_FIELDS: Final = 16
 MAX_TAGS: Final = 32
 
 
 class Alert(Struct, frozen=True, kw_only=True):
-    """One alert. At most one of a fingerprint (rule and entity) is not resolved."""
+    """An alert, with one field for each column of the table ``alerts`` that the service writes.
+
+    At most one alert of a fingerprint (rule and entity) is not resolved.
+    """
 
     alert_id: UUID
     fingerprint: UUID
-    #: 1 for the first alert of its fingerprint, 2 for the one after its resolution, ...
+    #: 1 for the first alert of its fingerprint, 2 for the alert after its resolution, ...
     sequence: int
     previous_alert_id: UUID | None
-    status: Status
-    rule: RuleRef
+    opened_at: dt.datetime
+
+    # From findings.
+    rule_id: str
+    rule_title: str
+    rule_revision: str
+    rule_level: str
+    rule_tags: tuple[str, ...]
+    rule_runbook: str | None
+    level: Level
     severity: Severity
     entity: Mapping[str, str]
+    entity_kind: observables.Kind | None
+    entity_value: str | None
     title: str
     description: str
     actor: str | None
@@ -48,100 +63,171 @@ class Alert(Struct, frozen=True, kw_only=True):
     server_hostname: str | None
     environment: str
     count: int
+    count_is_estimate: bool
+    #: Hashes of the distinct events (``contract.event_hashes``), stored as bytes.
+    event_hashes: str
+    #: Events that findings counted but did not name. They may overlap.
+    unlisted_events: int
     finding_count: int
     first_seen: dt.datetime
     last_seen: dt.datetime
     newest_finding_id: UUID
     approximate: bool
-    opened_at: dt.datetime
+
+    # From people's actions.
+    status: Status = Status.OPEN
+    verdict: Verdict | None = None
+    duplicate_of: UUID | None = None
+    assignee: str | None = None
+    acted_at: dt.datetime | None = None
+    active_again: bool = False
+    snoozed_until: dt.datetime | None = None
+    snoozed_until_escalation: bool = False
+    snoozed_at: dt.datetime | None = None
+    #: The count of events when the alert was snoozed.
+    snoozed_count: int | None = None
+    triage_version: int = 1
+
     updated_at: dt.datetime
     version: int = 1
 
+    @property
+    def rule(self) -> RuleRef:
+        """The rule, as the newest finding names it."""
+        return RuleRef(
+            id=self.rule_id,
+            title=self.rule_title,
+            revision=self.rule_revision,
+            level=self.rule_level,
+            tags=self.rule_tags,
+            runbook=self.rule_runbook,
+        )
 
-def identify(fingerprint: UUID, sequence: int) -> UUID:
+
+def alert_id_of(fingerprint: UUID, sequence: int) -> UUID:
     """The identifier of the nth alert of a fingerprint.
 
-    It does not name the finding that opened the alert: which one comes first is chance, and the
-    same findings shall give the same alert in any order. What it costs: as long as a fingerprint
-    may come again, its newest alert must stay stored, since the next one counts from there.
+    It does not depend on the finding that opened the alert, because any finding may arrive first.
+    Therefore the newest alert of a fingerprint must stay stored: the next sequence number is
+    derived from it.
     """
     return uuid.uuid5(_ALERTS, f"{fingerprint}/{sequence}")
 
 
-def begin(finding: Finding, fingerprint: UUID, *, after: Alert | None, now: dt.datetime) -> Alert:
-    """A new alert for a finding; ``after`` is the fingerprint's last one, which is resolved."""
-    sequence = after.sequence + 1 if after else 1
+def open_alert(
+    finding: Finding, fingerprint: UUID, *, previous: Alert | None, now: dt.datetime
+) -> Alert:
+    """Open an alert for a finding. ``previous`` is the last alert of the fingerprint, resolved."""
+    sequence = previous.sequence + 1 if previous else 1
+    hashes = event_set(finding.evidence)
+    unlisted = _unlisted(finding)
     return Alert(
-        alert_id=identify(fingerprint, sequence),
+        alert_id=alert_id_of(fingerprint, sequence),
         fingerprint=fingerprint,
         sequence=sequence,
-        previous_alert_id=after.alert_id if after else None,
-        status=Status.OPEN,
-        count=finding.count,
+        previous_alert_id=previous.alert_id if previous else None,
+        opened_at=now,
+        **_level(level_of(finding.rule.level, finding.severity)),
+        **_counted(hashes, unlisted),
         finding_count=1,
-        severity=finding.severity,
         first_seen=finding.first_seen,
         last_seen=finding.last_seen,
         newest_finding_id=finding.finding_id,
         approximate=finding.approximate,
-        opened_at=now,
         updated_at=now,
-        **_words(finding),
+        **_from_newest(finding),
     )
 
 
-def absorb(
-    alert: Alert, finding: Finding, *, instead_of: Finding | None, now: dt.datetime
+def add_finding(
+    alert: Alert, finding: Finding, *, replaces: Finding | None, now: dt.datetime
 ) -> Alert:
-    """The alert with one more finding, or with a newer version of one that it has.
+    """Add a finding to an alert. ``replaces`` is the earlier version of the finding, if any.
 
-    Returns the same object when nothing changes.
+    Returns the same object if nothing changes.
     """
-    # The newest finding can only be overtaken: merging never makes a finding older.
+    # Merging never makes a finding older, so the newest finding stays the newest until another
+    # one passes it.
     is_newest = (finding.last_seen, finding.finding_id) >= (
         alert.last_seen,
         alert.newest_finding_id,
     )
+    hashes = event_hashes.union(alert.event_hashes, event_set(finding.evidence))
+    unlisted = alert.unlisted_events + _unlisted(finding) - (_unlisted(replaces) if replaces else 0)
     changed = msgspec.structs.replace(
         alert,
-        count=alert.count + finding.count - (instead_of.count if instead_of else 0),
-        finding_count=alert.finding_count + (instead_of is None),
-        severity=max(alert.severity, finding.severity, key=lambda severity: severity.rank),
+        **_counted(hashes, unlisted),
+        finding_count=alert.finding_count + (replaces is None),
+        **_level(
+            max(
+                alert.level,
+                level_of(finding.rule.level, finding.severity),
+                key=lambda level: level.rank,
+            )
+        ),
         first_seen=min(alert.first_seen, finding.first_seen),
         last_seen=max(alert.last_seen, finding.last_seen),
         approximate=alert.approximate or finding.approximate,
-        **({"newest_finding_id": finding.finding_id, **_words(finding)} if is_newest else {}),
+        **({"newest_finding_id": finding.finding_id, **_from_newest(finding)} if is_newest else {}),
     )
     if changed == alert:
         return alert
+    if changed.count > alert.count and alert.status is not Status.RESOLVED:
+        # A snooze hides new activity, unless the activity escalates.
+        escalated = snooze.has_escalated(changed, now)
+        changed = msgspec.structs.replace(
+            changed,
+            active_again=changed.acted_at is not None
+            and (escalated or not snooze.is_snoozed(changed, now)),
+            **(snooze.NO_SNOOZE if escalated else {}),
+        )
     return msgspec.structs.replace(changed, updated_at=now)
 
 
-def cut(text: str | None, limit: int = MAX_TEXT) -> str | None:
-    """A text of at most ``limit`` characters, the last of them an ellipsis where it was longer."""
+def truncate(text: str | None, limit: int = MAX_TEXT) -> str | None:
+    """The text, shortened to ``limit`` characters with an ellipsis at the end if it is longer."""
     return text if text is None or len(text) <= limit else text[: limit - 1] + "…"
 
 
-def _words(finding: Finding) -> dict[str, Any]:
-    rule = finding.rule
+def _unlisted(finding: Finding) -> int:
+    return max(0, finding.count - event_hashes.size(event_set(finding.evidence)))
+
+
+def _level(level: Level) -> dict[str, Any]:
+    return {"level": level, "severity": level.severity}
+
+
+def _counted(hashes: str, unlisted: int) -> dict[str, Any]:
     return {
-        "rule": RuleRef(
-            id=rule.id,
-            title=cut(rule.title) or "",
-            revision=cut(rule.revision) or "",
-            level=cut(rule.level) or "",
-            tags=tuple(cut(tag) or "" for tag in rule.tags[:MAX_TAGS]),
-            runbook=cut(rule.runbook),
-        ),
+        "count": event_hashes.size(hashes) + unlisted,
+        "count_is_estimate": unlisted > 0 or event_hashes.is_estimate(hashes),
+        "event_hashes": hashes,
+        "unlisted_events": unlisted,
+    }
+
+
+def _from_newest(finding: Finding) -> dict[str, Any]:
+    """The fields of an alert that its newest finding determines."""
+    rule = finding.rule
+    kind, value = observables.main_entity(finding)
+    return {
+        "rule_id": rule.id,
+        "rule_title": truncate(rule.title) or "",
+        "rule_revision": truncate(rule.revision) or "",
+        "rule_level": truncate(rule.level) or "",
+        "rule_tags": tuple(truncate(tag) or "" for tag in rule.tags[:MAX_TAGS]),
+        "rule_runbook": truncate(rule.runbook),
         "entity": {
-            cut(name) or "": cut(value) or ""
-            for name, value in sorted(finding.entity.items())[:MAX_FIELDS]
+            truncate(name) or "": truncate(value) or ""
+            for name, value in sorted(finding.entity.items())[:MAX_ENTITY_FIELDS]
         },
-        "title": cut(rule.title) or rule.id,
-        "description": cut(finding.description, MAX_DESCRIPTION) or "",
-        "actor": cut(finding.actor),
-        "client_ip": cut(finding.client_ip),
-        "resource": cut(finding.resource),
-        "server_hostname": cut(finding.server_hostname),
-        "environment": cut(finding.environment) or "",
+        "entity_kind": kind,
+        "entity_value": value,
+        "title": truncate(rule.title) or rule.id,
+        "description": truncate(finding.description, MAX_DESCRIPTION) or "",
+        "actor": truncate(finding.actor),
+        "client_ip": truncate(finding.client_ip),
+        "resource": truncate(finding.resource),
+        "server_hostname": truncate(finding.server_hostname),
+        "environment": truncate(finding.environment) or "",
     }

@@ -1,7 +1,7 @@
 """``notification-service-await-schema``: waits until the database has the schema of this version.
 
-Before a new version serves, its pod waits here, and the old version serves on. It waits for the
-Job that migrates wherever that is late: for the database, its roles, or the Job itself.
+The pod of a new version waits here while the old version serves. It waits for the database, for its
+roles and for the Job that migrates.
 """
 
 import sys
@@ -21,7 +21,7 @@ _STATEMENT_SECONDS = 5.0
 
 
 def main() -> None:
-    """The console script. Ends with 0 when the schema is there, and waits as long as it takes."""
+    """The console script. It exits with 0 when the schema exists. It waits without a limit."""
     try:
         settings = environment.load(PostgresSettings)
     except SettingsError as error:
@@ -29,30 +29,30 @@ def main() -> None:
             f"notification-service-await-schema: the settings are not complete:\n{error}\n"
         )
         raise SystemExit(2) from None
-    await_schema(settings, say=lambda line: print(line, flush=True))  # noqa: T201 - it reports to a person
+    await_schema(settings, report=lambda line: print(line, flush=True))  # noqa: T201 - it reports to a person
 
 
-def await_schema(settings: PostgresSettings, *, say: Callable[[str], None]) -> None:
-    """Return when this version may run on the database's schema; say what is missing meanwhile."""
-    said: list[str] = []
+def await_schema(settings: PostgresSettings, *, report: Callable[[str], None]) -> None:
+    """Return when this version may run on the database's schema. Report what is missing."""
+    reported: list[str] = []
 
-    def tell(state: RetryCallState) -> None:
+    def report_missing(state: RetryCallState) -> None:
         missing = state.outcome.result() if state.outcome else None
-        if missing and said[-1:] != [missing]:
-            said.append(missing)
-            say(f"waiting: {missing}")
+        if missing and reported[-1:] != [missing]:
+            reported.append(missing)
+            report(f"waiting: {missing}")
 
-    with schema.migrations() as steps:
+    with schema.migrations() as known:
         Retrying(
             retry=retry_if_result(lambda missing: missing is not None),
             wait=wait_exponential_jitter(multiplier=0.2, max=3, jitter=0.3),
-            before_sleep=tell,
-        )(_missing, settings, steps)
-    say("the schema is there")
+            before_sleep=report_missing,
+        )(_missing, settings, known)
+    report("the schema is up to date")
 
 
-def _missing(settings: PostgresSettings, steps: schema.Migrations) -> str | None:
-    """What keeps this version from running, in one sentence; None when nothing does."""
+def _missing(settings: PostgresSettings, known: schema.Migrations) -> str | None:
+    """Why this version cannot run, in one sentence, or None if it can."""
     where = f"{settings.pg_host}:{settings.pg_port}/{settings.pg_db}"
     try:
         connection = connect(
@@ -65,15 +65,15 @@ def _missing(settings: PostgresSettings, steps: schema.Migrations) -> str | None
     except errors.InsufficientPrivilege:
         return (
             f"{settings.pg_user} may not see the schema yet:"
-            " notification-service-migrate is not done"
+            " notification-service-migrate has not finished"
         )
     except psycopg2.Error as error:
         return f"PostgreSQL at {where} refused: {str(error).strip()}"
     finally:
         connection.close()
-    if steps.serves(revision):
+    if known.serves(revision):
         return None
-    wanted = steps.scripts.get_current_head()
+    wanted = known.scripts.get_current_head()
     return f"the schema is at {revision or 'nothing'}, and this version wants {wanted}"
 
 

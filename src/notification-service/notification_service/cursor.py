@@ -1,61 +1,75 @@
-"""Cursors: the place after an alert in a list. Opaque to clients, and signed."""
+"""Cursors: a position in an ordered list. They are signed and opaque to clients."""
 
-import base64
-import binascii
-import datetime as dt
 import hashlib
-import hmac
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
+import itsdangerous
 import msgspec
 from msgspec import Struct
 
-_SIGNATURE_BYTES: Final = 12
+from notification_service.order import KEYS, Sort
+
+_SALT: Final = b"auditflow alert list cursor"
+#: Longest cursor that is read, in characters.
+_MAX_LENGTH: Final = 2_000
 
 
-class Place(Struct, frozen=True, array_like=True):
-    """An alert's key in the order of lists: newest opened first, then by identifier."""
+class Position(Struct, frozen=True, array_like=True):
+    """The sort keys of an alert, as text, and its identifier. A page starts after it."""
 
-    opened_at: dt.datetime
+    sort: Sort
+    keys: tuple[str, ...]
     alert_id: UUID
 
 
-class BadCursor(ValueError):
-    """A cursor that this API did not give, or gave under another token."""
+class InvalidCursor(ValueError):
+    """A cursor that this API did not issue, or issued with another token."""
 
 
 class Cursors:
-    """Makes and reads cursors. All replicas share the secrets, so any reads what another made.
+    """Writes and reads cursors. All replicas share the secrets, so each can read every cursor.
 
-    They are made with the first secret; what others made is read.
+    Cursors are signed with the first secret. Signatures by the other secrets are accepted.
     """
 
     def __init__(self, *secrets: str) -> None:
-        self._keys = [hashlib.sha256(b"alerts cursor\n" + one.encode()).digest() for one in secrets]
-
-    def write(self, place: Place) -> str:
-        """The cursor for what follows a place."""
-        payload = msgspec.json.encode(place)
-        return (
-            base64.urlsafe_b64encode(_sign(self._keys[0], payload) + payload).rstrip(b"=").decode()
+        self._serializer = itsdangerous.URLSafeSerializer(
+            list(reversed(secrets)),  # the last one signs
+            salt=_SALT,
+            serializer=_Json,
+            signer_kwargs={"key_derivation": "hmac", "digest_method": hashlib.sha256},
         )
 
-    def read(self, cursor: str) -> Place:
-        """The place that a cursor means.
+    def write(self, position: Position) -> str:
+        """The cursor of a position."""
+        cursor = self._serializer.dumps(msgspec.to_builtins(position))
+        return cursor if isinstance(cursor, str) else cursor.decode()
+
+    def read(self, cursor: str) -> Position:
+        """The position of a cursor.
 
         Raises:
-            BadCursor: it was not made here.
+            InvalidCursor: the cursor was not issued by this API.
         """
+        if len(cursor) > _MAX_LENGTH:
+            raise InvalidCursor
         try:
-            raw = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
-        except (binascii.Error, ValueError):
-            raise BadCursor from None
-        signature, payload = raw[:_SIGNATURE_BYTES], raw[_SIGNATURE_BYTES:]
-        if not any(hmac.compare_digest(signature, _sign(key, payload)) for key in self._keys):
-            raise BadCursor
-        return msgspec.json.decode(payload, type=Place)
+            position = msgspec.convert(self._serializer.loads(cursor), Position)
+        except (itsdangerous.BadData, msgspec.ValidationError):
+            raise InvalidCursor from None
+        if len(position.keys) != len(KEYS[position.sort]):
+            raise InvalidCursor
+        return position
 
 
-def _sign(key: bytes, payload: bytes) -> bytes:
-    return hmac.digest(key, payload, "sha256")[:_SIGNATURE_BYTES]
+class _Json:
+    """JSON for itsdangerous, without spaces."""
+
+    @staticmethod
+    def dumps(value: Any) -> str:
+        return msgspec.json.encode(value).decode()
+
+    @staticmethod
+    def loads(text: str | bytes) -> Any:
+        return msgspec.json.decode(text)

@@ -1,4 +1,4 @@
-"""What to do with a batch of messages from the queue ``audit_alerts``. Pure, but for the fold."""
+"""The handler of messages from the queue ``audit_alerts``: decode, store, report."""
 
 import datetime as dt
 import time
@@ -17,14 +17,12 @@ from auditflow.contract.finding import Finding
 from auditflow.errors import ContractError
 from auditflow.telemetry import logs, tracing
 from auditflow.telemetry.metrics import exemplar
-from notification_service.fold import Changes, Stored, fingerprint_of
+from notification_service.aggregation import Changes, StoredFinding, fingerprint_of
 from notification_service.metrics import Metrics
 
-#: Messages that go into one transaction, in bytes. It bounds the memory that the largest findings
-#: take on their way into SQL.
+#: Maximum size of the messages of one transaction, in bytes. It bounds the memory for the rows.
 MAX_TRANSACTION_BYTES: Final = 4 * 1024 * 1024
-
-#: Findings of a transaction that get a line of their own in the log.
+#: Number of findings of a transaction that are logged one by one.
 LOGGED: Final = 10
 
 log = logs.get(__name__)
@@ -33,65 +31,52 @@ log = logs.get(__name__)
 Store = Callable[[Sequence[Finding]], Changes]
 
 
-class _Read(Struct, frozen=True):
+class _Message(Struct, frozen=True):
+    """A message that contains a valid finding."""
+
     delivery: Delivery
     finding: Finding
     fingerprint: UUID
 
 
 class Inbox:
-    """The handler of an ``auditflow.amqp.Consumer``. It bears to see a message twice."""
+    """The handler of an ``auditflow.amqp.Consumer``. A message may be delivered repeatedly."""
 
     def __init__(self, store: Store, metrics: Metrics) -> None:
         self._store = store
         self._metrics = metrics
 
     def __call__(self, batch: Sequence[Delivery]) -> list[DeadLetter]:
-        """Store a batch of findings, and return what does not fit the contract."""
-        started, began = time.perf_counter(), time.time_ns()
-        readable, dead = self._read(batch)
+        """Store the findings of a batch. Return the messages that violate the contract."""
+        started, started_ns = time.perf_counter(), time.time_ns()
+        messages, dead_letters = _decode(batch)
         totals = dict.fromkeys(("new", "updated", "unchanged", "opened"), 0)
-        for part in _parts(readable):
-            changes, refused = self._fold(part)
-            dead += refused
-            self._count(changes, totals)
-            self._tell(changes, part, began)
+        for part in _split(messages):
+            remaining = part
+            while remaining:
+                # Messages that conflict with another message are compared with what it stored.
+                consistent, remaining = _separate_conflicts(remaining)
+                merged = findings.merge_all(message.finding for message in consistent)
+                changes = self._store(list(merged.values()))
+                refused = {finding.finding_id for finding in changes.conflicting}
+                dead_letters += [
+                    _conflict(message)
+                    for message in consistent
+                    if message.finding.finding_id in refused
+                ]
+                self._record(changes, consistent, totals, started_ns)
         self._metrics.batch_seconds.observe(time.perf_counter() - started)
-        log.info("findings folded", messages=len(batch), **totals, refused=len(dead))
-        return dead
+        log.info("findings stored", messages=len(batch), **totals, refused=len(dead_letters))
+        return dead_letters
 
-    @staticmethod
-    def _read(batch: Sequence[Delivery]) -> tuple[list[_Read], list[DeadLetter]]:
-        now = dt.datetime.now(dt.UTC)
-        readable: list[_Read] = []
-        dead: list[DeadLetter] = []
-        for delivery in batch:
-            try:
-                finding = findings.decode(delivery.body, now=now)
-            except ContractError as error:
-                dead.append(_dead(delivery, str(error)))
-            else:
-                readable.append(_Read(delivery, finding, fingerprint_of(finding)))
-        return readable, dead
-
-    def _fold(self, part: Sequence[_Read]) -> tuple[Changes, list[DeadLetter]]:
-        claims: dict[UUID, UUID] = {}
-        honest = [
-            one
-            for one in part
-            if claims.setdefault(one.finding.finding_id, one.fingerprint) == one.fingerprint
-        ]
-        merged = findings.merge_all(one.finding for one in honest)
-        changes = self._store(list(merged.values()))
-        for impostor in changes.impostors:
-            del claims[impostor.finding_id]
-        return changes, [
-            _dead(one.delivery, f"finding {one.finding.finding_id} is of another rule or entity")
-            for one in part
-            if claims.get(one.finding.finding_id) != one.fingerprint
-        ]
-
-    def _count(self, changes: Changes, totals: dict[str, int]) -> None:
+    def _record(
+        self,
+        changes: Changes,
+        messages: Sequence[_Message],
+        totals: dict[str, int],
+        started_ns: int,
+    ) -> None:
+        """Record the result of a transaction in metrics, traces and the log."""
         outcomes = {
             "new": len(changes.new),
             "updated": len(changes.updated),
@@ -103,59 +88,87 @@ class Inbox:
         for alert in changes.opened:
             self._metrics.opened.labels(alert.severity).inc()
         totals["opened"] += len(changes.opened)
-
-    def _tell(self, changes: Changes, part: Sequence[_Read], began: int) -> None:
-        """What became of findings, each in the trace and under the id of what caused it."""
         causes: dict[UUID, Delivery] = {}
-        for one in part:
-            causes.setdefault(one.finding.finding_id, one.delivery)
-        new = len(changes.new)
-        for number, stored in enumerate((*changes.new, *changes.updated)):
+        for message in messages:
+            causes.setdefault(message.finding.finding_id, message.delivery)
+        stored_findings = [*changes.new, *changes.updated]
+        for number, stored in enumerate(stored_findings):
             cause = causes[stored.finding.finding_id]
-            with _span(stored, cause, began) if number < LOGGED else nullcontext():
-                if number < new:
-                    self._arrived(cause)
-                if number < LOGGED:
+            is_new, is_logged = number < len(changes.new), number < LOGGED
+            with _span(stored, cause, started_ns) if is_logged else nullcontext():
+                age = acceptance.age_seconds(cause.headers) if is_new else None
+                if age is not None:
+                    self._metrics.event_to_alert_seconds.observe(age, exemplar())
+                if is_logged:
                     log.info(
                         "finding stored",
                         finding_id=str(stored.finding.finding_id),
                         alert_id=str(stored.alert_id),
                         rule=stored.finding.rule.title,
-                        outcome="new" if number < new else "updated",
+                        outcome="new" if is_new else "updated",
                     )
 
-    def _arrived(self, cause: Delivery) -> None:
-        age = acceptance.age_seconds(cause.headers)
-        if age is not None:
-            self._metrics.event_to_alert_seconds.observe(age, exemplar())
+
+def _decode(batch: Sequence[Delivery]) -> tuple[list[_Message], list[DeadLetter]]:
+    now = dt.datetime.now(dt.UTC)
+    messages: list[_Message] = []
+    dead_letters: list[DeadLetter] = []
+    for delivery in batch:
+        try:
+            finding = findings.decode(delivery.body, now=now)
+        except ContractError as error:
+            dead_letters.append(_dead_letter(delivery, str(error)))
+        else:
+            messages.append(_Message(delivery, finding, fingerprint_of(finding)))
+    return messages, dead_letters
 
 
-def _parts(readable: Sequence[_Read]) -> Iterator[list[_Read]]:
-    """Pieces of a batch that are small enough for one transaction."""
-    part: list[_Read] = []
+def _split(messages: Sequence[_Message]) -> Iterator[list[_Message]]:
+    """Parts of a batch that are small enough for one transaction."""
+    part: list[_Message] = []
     size = 0
-    for one in readable:
-        if part and size + len(one.delivery.body) > MAX_TRANSACTION_BYTES:
+    for message in messages:
+        if part and size + len(message.delivery.body) > MAX_TRANSACTION_BYTES:
             yield part
             part, size = [], 0
-        part.append(one)
-        size += len(one.delivery.body)
+        part.append(message)
+        size += len(message.delivery.body)
     if part:
         yield part
 
 
-def _span(stored: Stored, cause: Delivery, began: int) -> AbstractContextManager[object]:
+def _separate_conflicts(
+    messages: Sequence[_Message],
+) -> tuple[list[_Message], list[_Message]]:
+    """Separate messages whose finding has the identifier of an earlier one, but another entity."""
+    owners: dict[UUID, UUID] = {}
+    consistent: list[_Message] = []
+    conflicting: list[_Message] = []
+    for message in messages:
+        owner = owners.setdefault(message.finding.finding_id, message.fingerprint)
+        (consistent if owner == message.fingerprint else conflicting).append(message)
+    return consistent, conflicting
+
+
+def _span(
+    stored: StoredFinding, cause: Delivery, started_ns: int
+) -> AbstractContextManager[object]:
     return tracing.span(
         "store finding",
         carrier=tracing.carrier(cause.headers),
         correlation_id=stored.finding.correlation_id or cause.correlation_id,
         kind=SpanKind.CONSUMER,
-        began=began,
+        began=started_ns,
         rule=stored.finding.rule.title,
     )
 
 
-def _dead(delivery: Delivery, reason: str) -> DeadLetter:
+def _conflict(message: _Message) -> DeadLetter:
+    reason = f"finding {message.finding.finding_id} belongs to another rule or entity"
+    return _dead_letter(message.delivery, reason)
+
+
+def _dead_letter(delivery: Delivery, reason: str) -> DeadLetter:
     return DeadLetter(
         body=delivery.body,
         reason=reason,

@@ -1,4 +1,4 @@
-"""``notification-service``: what it is made of, how it starts and how it ends."""
+"""The entry point ``notification-service``: it creates, connects, starts and stops the parts."""
 
 import threading
 from functools import partial
@@ -11,25 +11,28 @@ from auditflow.http.health import Health
 from auditflow.http.tokens import Tokens
 from auditflow.telemetry.metrics import create_registry
 from notification_service.api import app
+from notification_service.database.alert_reader import AlertReader
 from notification_service.database.connection import connect
-from notification_service.database.folding import FindingStore
+from notification_service.database.finding_store import FindingStore
 from notification_service.database.pool import Pool
 from notification_service.database.probe import Probe
-from notification_service.database.reading import AlertReader
+from notification_service.database.triage_store import TriageStore
 from notification_service.inbox import Inbox
 from notification_service.metrics import Metrics
 from notification_service.outbox.service import Notifications
 from notification_service.settings import Settings
 
-#: Messages in hand at once. More makes folding hardly faster, and all are held in memory: usually
-#: a few kilobytes each, but whoever can cause findings with large events can make it a megabyte.
+#: Maximum number of unacknowledged messages, all of which are in memory. A message usually has a
+#: few kilobytes, but it may have 1 MiB.
 PREFETCH: Final = 100
-#: Readers at once, and how long one more waits for its turn before the client is told to come back.
+#: Connections for reads and for actions, and the time that a request waits for a free one.
 READERS: Final = 4
+WRITERS: Final = 4
 WAIT_SECONDS: Final = 1.0
-#: A person waits for a list; nobody waits for a fold, which may also wait for another's locks.
+#: Statement time-outs. A person waits for a list and for an action. No person waits for findings.
 READ_SECONDS: Final = 3.0
-FOLD_SECONDS: Final = 30.0
+ACTION_SECONDS: Final = 10.0
+STORE_SECONDS: Final = 30.0
 
 
 def main() -> None:
@@ -38,22 +41,30 @@ def main() -> None:
 
 
 def run(settings: Settings) -> None:
-    """Consume and serve until SIGTERM, then end in order."""
+    """Consume and serve until SIGTERM, then stop in order."""
     registry = create_registry(app.SERVICE, settings)
     metrics = Metrics(registry)
 
-    reading = partial(connect, settings, name=f"{app.SERVICE} api", statement_seconds=READ_SECONDS)
-    folding = partial(connect, settings, name=f"{app.SERVICE} fold", statement_seconds=FOLD_SECONDS)
-    readers = Pool(reading, size=READERS, wait_seconds=WAIT_SECONDS)
-    writer = Pool(folding, size=1, wait_seconds=0)
-    probe = Probe(reading)
+    open_reader = partial(
+        connect, settings, name=f"{app.SERVICE} api", statement_seconds=READ_SECONDS
+    )
+    open_writer = partial(
+        connect, settings, name=f"{app.SERVICE} actions", statement_seconds=ACTION_SECONDS
+    )
+    open_store = partial(
+        connect, settings, name=f"{app.SERVICE} findings", statement_seconds=STORE_SECONDS
+    )
+    readers = Pool(open_reader, size=READERS, wait_seconds=WAIT_SECONDS)
+    writers = Pool(open_writer, size=WRITERS, wait_seconds=WAIT_SECONDS)
+    store = Pool(open_store, size=1, wait_seconds=0)
+    probe = Probe(open_reader)
 
     parameters = amqp.connection_parameters(settings, name=app.SERVICE)
     publisher = amqp.Publisher(parameters)
     consumer = amqp.Consumer(
         parameters,
         topology.FINDINGS,
-        amqp.Steps(handle=Inbox(FindingStore(writer).fold, metrics)),
+        amqp.Steps(handle=Inbox(FindingStore(store).store, metrics)),
         publisher=publisher,
         service=app.SERVICE,
         metrics=amqp.ConsumerMetrics(registry),
@@ -70,6 +81,7 @@ def run(settings: Settings) -> None:
     )
     api = app.create(
         AlertReader(readers),
+        TriageStore(writers),
         health,
         registry,
         metrics,
@@ -79,10 +91,11 @@ def run(settings: Settings) -> None:
     def stop() -> None:
         health.stop()
         notifications.stop()
-        # Requests that still wait for the database after their grace wait for one that hangs.
-        end = threading.Timer(serving.GRACE_SECONDS + 1, readers.abort)
-        end.daemon = True
-        end.start()
+        # Requests that still wait for the database after the grace period wait for a hung server.
+        for pool in (readers, writers):
+            end = threading.Timer(serving.GRACE_SECONDS + 1, pool.abort)
+            end.daemon = True
+            end.start()
 
     publisher.start()
     consumer.start()
@@ -94,8 +107,8 @@ def run(settings: Settings) -> None:
         notifications.close()
         publisher.close()
         probe.close()
-        readers.close()
-        writer.close()
+        for pool in (readers, writers, store):
+            pool.close()
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What the service counts, beside what the consumer and the Python client count themselves."""
+"""The metrics of the service. The consumer and the Python client have their own."""
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
@@ -6,7 +6,7 @@ from auditflow.telemetry.metrics import HttpMetrics
 
 
 class Metrics:
-    """All label values come from closed sets."""
+    """Metrics of findings and alerts. All label values come from closed sets."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self.findings = Counter(
@@ -34,7 +34,7 @@ class Metrics:
             registry=registry,
         )
         self.http = HttpMetrics(registry)
-        # A series that does not exist before its first event cannot show the first one as a rise.
+        # Create all series now. A series that begins with its first event shows no increase for it.
         for outcome in ("new", "updated", "unchanged"):
             self.findings.labels(outcome)
         for severity in ("INFO", "WARNING", "CRITICAL"):

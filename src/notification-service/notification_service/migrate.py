@@ -1,7 +1,7 @@
-"""``notification-service-migrate``: brings the schema up to date. Run before a new version serves.
+"""``notification-service-migrate``: updates the schema before a new version serves.
 
-It may run any number of times, and twice at once. It runs as the owner of the schema; the service
-itself gets only what it needs.
+Repeated and simultaneous runs are safe. It runs as the owner of the schema. The service itself gets
+only the rights that it needs.
 """
 
 import datetime as dt
@@ -29,11 +29,11 @@ from auditflow.settings import PostgresSettings
 from notification_service import schema
 from notification_service.database.connection import Connection, connect
 
-#: A key that no fold uses: those are halves of identifiers.
+#: The key of the lock of migrations. Keys of findings are halves of random identifiers.
 _LOCK: Final = 4_712_001
-#: Partitions are made for the month before, this month and the next.
+#: Partitions are created for the previous month, this month and the next month.
 _MONTHS: Final = (-1, 0, 1)
-#: A migration may rewrite a table, but not for ever.
+#: A migration may rewrite a table, for a limited time.
 _STATEMENT_SECONDS: Final = 15 * 60.0
 
 
@@ -47,14 +47,14 @@ class MigrateSettings(PostgresSettings):
 
 
 class MigrationError(AuditFlowError):
-    """The schema cannot be brought up to date. The text says why, and what to do."""
+    """The schema cannot be updated. The text states why, and what to do."""
 
 
 def main() -> None:
-    """The console script. Ends with 1 and a sentence when it cannot do its work."""
+    """The console script. It exits with 1 and an error message if it fails."""
     try:
         settings = environment.load(MigrateSettings)
-        migrate(settings, say=lambda line: print(line, flush=True))  # noqa: T201 - it reports to a person
+        migrate(settings, report=lambda line: print(line, flush=True))  # noqa: T201 - it reports to a person
     except SettingsError as error:
         sys.stderr.write(f"notification-service-migrate: the settings are not complete:\n{error}\n")
         raise SystemExit(2) from None
@@ -63,40 +63,40 @@ def main() -> None:
         raise SystemExit(1) from None
 
 
-def migrate(settings: MigrateSettings, *, say: Callable[[str], None]) -> None:
+def migrate(settings: MigrateSettings, *, report: Callable[[str], None]) -> None:
     """Bring the schema up to date, make the next partitions, and grant the service its rights.
 
     Raises:
-        MigrationError: the database stays away, or does not allow it.
+        MigrationError: the database stays unavailable, or refuses.
     """
-    connection = _connect(settings, say)
+    connection = _connect(settings, report)
     try:
         _require(connection, settings)
         with connection.cursor() as cursor:
             cursor.execute("SELECT pg_advisory_lock(%s)", (_LOCK,))
         connection.commit()
-        _upgrade(connection, say)
-        _make_partitions(connection, say)
-        _grant(connection, settings.pg_app_role, say)
+        _upgrade(connection, report)
+        _make_partitions(connection, report)
+        _grant(connection, settings.pg_app_role, report)
     except (psycopg2.Error, sqlalchemy.exc.DBAPIError) as error:
         raise MigrationError(f"the database refused: {str(error).strip()}") from error
     finally:
-        connection.close()  # and with it goes the lock
+        connection.close()  # this also releases the lock
 
 
-def _connect(settings: MigrateSettings, say: Callable[[str], None]) -> Connection:
-    """Connect, and wait for a database that is not up yet."""
+def _connect(settings: MigrateSettings, report: Callable[[str], None]) -> Connection:
+    """Connect, and wait for a database that is not available yet."""
     where = f"{settings.pg_host}:{settings.pg_port}/{settings.pg_db}"
 
-    def tell(state: RetryCallState) -> None:
+    def report_wait(state: RetryCallState) -> None:
         if state.attempt_number == 1:
-            say(f"waiting for PostgreSQL at {where}")
+            report(f"waiting for PostgreSQL at {where}")
 
     attempts = Retrying(
-        retry=retry_if_exception(_may_pass),
+        retry=retry_if_exception(_is_temporary),
         wait=wait_exponential_jitter(multiplier=0.2, max=3, jitter=0.3),
         stop=stop_after_delay(settings.pg_wait_seconds),
-        before_sleep=tell,
+        before_sleep=report_wait,
         reraise=True,
     )
     name = "notification-service-migrate"
@@ -110,9 +110,9 @@ def _connect(settings: MigrateSettings, say: Callable[[str], None]) -> Connectio
     return connection
 
 
-def _may_pass(error: BaseException) -> bool:
+def _is_temporary(error: BaseException) -> bool:
     # libpq gives no code for errors while connecting, only the server's text. Even a wrong password
-    # is worth a wait: the job that sets it may run at this moment.
+    # may be temporary: the job that sets it may still run.
     return isinstance(error, psycopg2.OperationalError)
 
 
@@ -137,35 +137,35 @@ def _require(connection: Connection, settings: MigrateSettings) -> None:
         )
 
 
-def _upgrade(connection: Connection, say: Callable[[str], None]) -> None:
-    with schema.migrations() as steps:
+def _upgrade(connection: Connection, report: Callable[[str], None]) -> None:
+    with schema.migrations() as known:
         before = schema.revision(connection)
-        if before is not None and not steps.known(before):
-            # A newer version was here, and this one came back; going back is not ours to do.
-            say(f"the schema is newer than this version, at {before}: it is left as it is")
+        if before is not None and not known.known(before):
+            # A newer version ran and was rolled back. Its schema also serves this version.
+            report(f"the schema is newer than this version, at {before}: it is left as it is")
             return
         engine = sqlalchemy.create_engine(
             "postgresql+psycopg2://", creator=lambda: connection, poolclass=sqlalchemy.StaticPool
         )
         with engine.connect() as bound:
-            steps.config.attributes["connection"] = bound
-            alembic.command.upgrade(steps.config, "head")
+            known.config.attributes["connection"] = bound
+            alembic.command.upgrade(known.config, "head")
             bound.commit()
-        done = list(steps.scripts.iterate_revisions("head", before or "base"))
-    for step in reversed(done):
-        say(f"migrated to {step.revision}: {step.doc}")
-    if not done:
-        say(f"the schema is up to date, at {before}")
+        applied = list(known.scripts.iterate_revisions("head", before or "base"))
+    for step in reversed(applied):
+        report(f"migrated to {step.revision}: {step.doc}")
+    if not applied:
+        report(f"the schema is up to date, at {before}")
 
 
-def _make_partitions(connection: Connection, say: Callable[[str], None]) -> None:
+def _make_partitions(connection: Connection, report: Callable[[str], None]) -> None:
     today = dt.datetime.now(dt.UTC).date()
     months = [_month(today, away) for away in _MONTHS]
     with connection.cursor() as cursor:
         for month in months:
             cursor.execute("SELECT findings_ensure_month(%s)", (month,))
     connection.commit()
-    say(f"partitions are there for {', '.join(f'{month:%Y-%m}' for month in months)}")
+    report(f"partitions are there for {', '.join(f'{month:%Y-%m}' for month in months)}")
 
 
 def _month(day: dt.date, away: int) -> dt.date:
@@ -173,14 +173,16 @@ def _month(day: dt.date, away: int) -> dt.date:
     return dt.date(months // 12, months % 12 + 1, 1)
 
 
-def _grant(connection: Connection, role: str, say: Callable[[str], None]) -> None:
-    # Nothing on the partitions: whoever may use the table reaches them through it. So what a
-    # generous default would give on them is taken away.
+def _grant(connection: Connection, role: str, report: Callable[[str], None]) -> None:
+    # No rights on the partitions: they are used through the table. Default privileges on them are
+    # revoked.
     statements = (
         "ALTER DEFAULT PRIVILEGES IN SCHEMA public REVOKE ALL ON TABLES FROM {role}",
         "REVOKE ALL ON ALL TABLES IN SCHEMA public FROM {role}",
         "GRANT USAGE ON SCHEMA public TO {role}",
         "GRANT SELECT, INSERT, UPDATE ON findings, alerts TO {role}",
+        "GRANT SELECT, INSERT ON alert_observables, alert_history TO {role}",
+        "GRANT SELECT, USAGE ON SEQUENCE alert_changes TO {role}",
         "GRANT SELECT, INSERT, UPDATE, DELETE ON alert_outbox, notification_groups,"
         " notification_group_alerts, notifications, notification_alerts TO {role}",
         "GRANT SELECT, INSERT, UPDATE ON silences TO {role}",
@@ -191,7 +193,7 @@ def _grant(connection: Connection, role: str, say: Callable[[str], None]) -> Non
         for statement in statements:
             cursor.execute(sql.SQL(statement).format(role=sql.Identifier(role)))
     connection.commit()
-    say(f"{role} may read, add and change findings and alerts, and nothing else")
+    report(f"{role} may read, add and change findings and alerts, and append to the history")
 
 
 if __name__ == "__main__":

@@ -1,47 +1,62 @@
-"""The question that ``GET /alerts`` asks, read from its parameters. All faults are told at once."""
+"""The parameters of the alert list. All errors in them are reported together."""
 
 import datetime as dt
 from collections.abc import Callable, Iterable, Mapping
+from enum import StrEnum
 from functools import partial
 from typing import Annotated, Any, Final
 
 import msgspec
 from msgspec import Meta, Struct
 
-from auditflow.contract.alert import Status
+from auditflow.contract.alert import Status, Verdict
 from auditflow.contract.event import Severity
+from auditflow.contract.level import Level
 from auditflow.errors import AuditFlowError
 from auditflow.http.problem import Fault
 from notification_service.alert import MAX_TEXT
-from notification_service.cursor import BadCursor, Cursors, Place
+from notification_service.cursor import Cursors, InvalidCursor, Position
+from notification_service.order import Sort
 
 DEFAULT_LIMIT: Final = 50
 MAX_LIMIT: Final = 200
 MAX_OFFSET: Final = 10_000
 MAX_SEARCH: Final = 200
-_MOMENT: Final[Any] = Annotated[dt.datetime, Meta(tz=True)]
+_TIMESTAMP: Final[Any] = Annotated[dt.datetime, Meta(tz=True)]
 
 
-class AlertQuery(Struct, frozen=True, kw_only=True):
-    """Which alerts, and which page of them. Empty and None mean: no condition."""
+class AlertFilter(Struct, frozen=True, kw_only=True):
+    """Which alerts. Empty and None mean that there is no condition."""
 
     status: tuple[Status, ...] = ()
+    level: tuple[Level, ...] = ()
     severity: tuple[Severity, ...] = ()
+    verdict: tuple[Verdict, ...] = ()
     rule: str | None = None
     actor: str | None = None
     host: str | None = None
     ip: str | None = None
     resource: str | None = None
     environment: str | None = None
+    #: An empty string selects alerts without an assignee.
+    assignee: str | None = None
+    active_again: bool | None = None
+    snoozed: bool | None = None
     since: dt.datetime | None = None
     until: dt.datetime | None = None
     q: str | None = None
+
+
+class AlertQuery(AlertFilter, frozen=True, kw_only=True):
+    """Which alerts, in which order, and which page of them."""
+
+    sort: Sort = Sort.ACTIVITY
     limit: int = DEFAULT_LIMIT
     offset: int = 0
-    after: Place | None = None
+    after: Position | None = None
 
 
-class BadQuery(AuditFlowError):
+class InvalidQuery(AuditFlowError):
     """Parameters that are unknown or wrong."""
 
     def __init__(self, faults: tuple[Fault, ...]) -> None:
@@ -49,113 +64,176 @@ class BadQuery(AuditFlowError):
         self.faults = faults
 
 
-class _Wrong(Exception):
+class _InvalidValue(Exception):
     """What is wrong with one value."""
 
 
 def parse(parameters: Iterable[tuple[str, str]], cursors: Cursors) -> AlertQuery:
-    """Read the parameters of a request.
+    """Read the parameters of a list.
 
     Raises:
-        BadQuery: a fault for each parameter that is unknown, given twice, or wrong.
+        InvalidQuery: a fault for each parameter that is unknown, repeated, or wrong.
     """
+    readers: dict[str, Callable[[str], Any]] = {
+        **_FILTERS,
+        **_PAGING,
+        "cursor": partial(_cursor, cursors),
+    }
+    values, faults = _read(parameters, readers)
+    faults += _contradictions(values)
+    if faults:
+        raise InvalidQuery(tuple(faults))
+    if "cursor" in values:
+        values["after"] = values.pop("cursor")
+        values["sort"] = values["after"].sort
+    return AlertQuery(**values)
+
+
+def parse_filter(parameters: Iterable[tuple[str, str]]) -> AlertFilter:
+    """Read the parameters that select alerts, without those of paging.
+
+    Raises:
+        InvalidQuery: a fault for each parameter that is unknown, repeated, or wrong.
+    """
+    values, faults = _read(parameters, _FILTERS)
+    faults += _contradictions(values)
+    if faults:
+        raise InvalidQuery(tuple(faults))
+    return AlertFilter(**values)
+
+
+def parse_before(parameters: Iterable[tuple[str, str]]) -> int | None:
+    """Read the parameter of a history.
+
+    Raises:
+        InvalidQuery: a fault for each parameter that is unknown, repeated, or wrong.
+    """
+    values, faults = _read(parameters, {"before": _integer(1, 999_999_999)})
+    if faults:
+        raise InvalidQuery(tuple(faults))
+    return values.get("before")
+
+
+def _read(
+    parameters: Iterable[tuple[str, str]], readers: Mapping[str, Callable[[str], Any]]
+) -> tuple[dict[str, Any], list[Fault]]:
     faults: list[Fault] = []
     values: dict[str, Any] = {}
-    readers: dict[str, Callable[[str], Any]] = {**_READERS, "cursor": partial(_cursor, cursors)}
     for name, text in parameters:
         if name not in readers:
             allowed = ", ".join(readers)
-            # A name of any length and kind comes back only as far as it helps.
-            faults.append(Fault(_printable(name), f"no such parameter; there are {allowed}"))
+            faults.append(Fault(_printable(name), f"unknown parameter; allowed are {allowed}"))
         elif name in values:
-            faults.append(Fault(name, "given more than once"))
+            faults.append(Fault(name, "is given more than once"))
         else:
             values[name] = None
             try:
                 values[name] = readers[name](text)
-            except _Wrong as wrong:
-                faults.append(Fault(name, str(wrong)))
-    faults += _contradictions(values)
-    if faults:
-        raise BadQuery(tuple(faults))
-    if "cursor" in values:
-        values["after"] = values.pop("cursor")
-    return AlertQuery(**values)
+            except _InvalidValue as error:
+                faults.append(Fault(name, str(error)))
+    return values, faults
 
 
 def _contradictions(values: Mapping[str, Any]) -> list[Fault]:
     faults = []
     if "cursor" in values and "offset" in values:
         faults.append(Fault("cursor", "give either cursor or offset, not both"))
+    cursor, sort = values.get("cursor"), values.get("sort")
+    if cursor is not None and sort is not None and cursor.sort is not sort:
+        faults.append(Fault("cursor", f"belongs to a list with sort={cursor.sort}"))
     since, until = values.get("since"), values.get("until")
     if since is not None and until is not None and since > until:
         faults.append(Fault("since", "is later than until"))
     return faults
 
 
-def _one_or_more_of(kind: type[Status] | type[Severity]) -> Callable[[str], tuple[Any, ...]]:
+def _values_of(kind: type[StrEnum]) -> Callable[[str], tuple[Any, ...]]:
     allowed = ", ".join(kind)
 
     def read(text: str) -> tuple[Any, ...]:
         parts = text.split(",")
         if len(parts) > len(kind) or not all(part in list(kind) for part in parts):
-            raise _Wrong(f"must be one or more of {allowed}, separated by commas")
+            raise _InvalidValue(f"must be one or more of {allowed}, separated by commas")
         return tuple(dict.fromkeys(kind(part) for part in parts))
 
     return read
 
 
-def _number(lowest: int, highest: int) -> Callable[[str], int]:
+def _integer(lowest: int, highest: int) -> Callable[[str], int]:
     def read(text: str) -> int:
         if text.isascii() and text.isdigit() and len(text) <= 9 and lowest <= int(text) <= highest:
             return int(text)
-        raise _Wrong(f"must be a whole number from {lowest} to {highest}")
+        raise _InvalidValue(f"must be an integer from {lowest} to {highest}")
 
     return read
 
 
-def _text(longest: int) -> Callable[[str], str]:
+def _text(longest: int, *, shortest: int = 1) -> Callable[[str], str]:
     def read(text: str) -> str:
-        if not text or len(text) > longest or "\0" in text:
-            raise _Wrong(f"must be 1 to {longest} characters, without NUL")
+        if not shortest <= len(text) <= longest or "\0" in text:
+            raise _InvalidValue(f"must be {shortest} to {longest} characters, without NUL")
         return text
 
     return read
 
 
-def _moment(text: str) -> Any:
+def _boolean(text: str) -> bool:
+    if text not in ("true", "false"):
+        raise _InvalidValue("must be true or false")
+    return text == "true"
+
+
+def _timestamp(text: str) -> Any:
     try:
-        return msgspec.convert(text, _MOMENT)
-    except msgspec.ValidationError:
-        raise _Wrong(
+        return msgspec.convert(text, _TIMESTAMP).astimezone(dt.UTC)
+    except (msgspec.ValidationError, OverflowError):
+        raise _InvalidValue(
             "must be a time with an offset by RFC 3339, such as 2026-01-31T08:00:00Z"
             " (in a URL, write + as %2B)"
         ) from None
 
 
-def _cursor(cursors: Cursors, text: str) -> Place:
+def _sort(text: str) -> Sort:
+    try:
+        return Sort(text)
+    except ValueError:
+        raise _InvalidValue(f"must be one of {', '.join(Sort)}") from None
+
+
+def _cursor(cursors: Cursors, text: str) -> Position:
     try:
         return cursors.read(text)
-    except BadCursor:
-        raise _Wrong("must be a next_cursor of this API; begin again without it") from None
+    except InvalidCursor:
+        raise _InvalidValue(
+            "must be a next_cursor of this API; start again without a cursor"
+        ) from None
 
 
 def _printable(name: str) -> str:
+    # A name may have any length and any characters. The answer shows a readable part of it.
     return "".join(letter if letter.isprintable() else "?" for letter in name[:64])
 
 
-_READERS: Final[Mapping[str, Callable[[str], Any]]] = {
-    "status": _one_or_more_of(Status),
-    "severity": _one_or_more_of(Severity),
+_FILTERS: Final[Mapping[str, Callable[[str], Any]]] = {
+    "status": _values_of(Status),
+    "level": _values_of(Level),
+    "severity": _values_of(Severity),
+    "verdict": _values_of(Verdict),
     "rule": _text(256),
     "actor": _text(MAX_TEXT),
     "host": _text(MAX_TEXT),
     "ip": _text(MAX_TEXT),
     "resource": _text(MAX_TEXT),
     "environment": _text(MAX_TEXT),
-    "since": _moment,
-    "until": _moment,
+    "assignee": _text(MAX_TEXT, shortest=0),
+    "active_again": _boolean,
+    "snoozed": _boolean,
+    "since": _timestamp,
+    "until": _timestamp,
     "q": _text(MAX_SEARCH),
-    "limit": _number(1, MAX_LIMIT),
-    "offset": _number(0, MAX_OFFSET),
+}
+_PAGING: Final[Mapping[str, Callable[[str], Any]]] = {
+    "sort": _sort,
+    "limit": _integer(1, MAX_LIMIT),
+    "offset": _integer(0, MAX_OFFSET),
 }

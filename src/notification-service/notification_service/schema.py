@@ -1,4 +1,4 @@
-"""Which schema the database has, and which one this version was written for."""
+"""The revision of the database's schema, and the revisions that this version supports."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,20 +14,20 @@ from notification_service.database.connection import Connection
 
 @dataclass(frozen=True, kw_only=True)
 class Migrations:
-    """The steps that this version knows, as Alembic sees them."""
+    """The migrations of this version."""
 
     config: Config
     scripts: ScriptDirectory
 
     def known(self, revision: str) -> bool:
-        """Whether this version has the step; a newer version's steps it has not."""
-        return any(one.revision == revision for one in self.scripts.walk_revisions())
+        """Whether this version contains the migration. It contains none of newer versions."""
+        return any(it.revision == revision for it in self.scripts.walk_revisions())
 
     def serves(self, revision: str | None) -> bool:
         """Whether this version may run on a database at ``revision``.
 
-        It may on its own newest step, and on one that it does not know: schemas only expand until
-        nobody runs the version before.
+        It may run on its own newest revision, and on one of a newer version: a schema only expands
+        as long as the previous version may run.
         """
         if revision is None:
             return False
@@ -36,7 +36,7 @@ class Migrations:
 
 @contextmanager
 def migrations() -> Iterator[Migrations]:
-    """Read the steps that are part of this package."""
+    """Read the migrations in this package."""
     config = Config()
     with resources.as_file(resources.files("notification_service.migrations")) as folder:
         config.set_main_option("script_location", str(folder))
@@ -45,10 +45,10 @@ def migrations() -> Iterator[Migrations]:
 
 
 def revision(connection: Connection) -> str | None:
-    """The step that the database is at; None when it has no schema yet.
+    """The revision of the database, or None if it has no schema yet.
 
     Raises:
-        psycopg2.Error: the database refuses, or the role may not look.
+        psycopg2.Error: the database refuses, or the role may not read the revision.
     """
     with connection.cursor() as cursor:
         try:

@@ -1,4 +1,4 @@
-"""What the service reads from its environment."""
+"""The settings of the service, from its environment."""
 
 import ipaddress
 from pathlib import Path
@@ -35,11 +35,11 @@ def _web_address(value: str | None) -> str | None:
 
 
 class Settings(RabbitMQSettings, PostgresSettings, ServiceSettings):
-    """Where to listen, the broker, the database, the API token, and notifications."""
+    """The address, the broker, the database, the tokens of the API, and notifications."""
 
     port: Port = 8000
     api_token: Secret
-    #: What they showed before, for as long as some still do.
+    #: The previous token, valid during a rotation.
     api_token_before: Secret | None = None
     #: The routing file. Without it, nothing is sent.
     routes_file: Annotated[Path | None, BeforeValidator(_path)] = None

@@ -1,4 +1,4 @@
-"""What the stories have in common: findings, a database, a broker, the service, a client."""
+"""Fixtures: findings, a database, a broker, the service, and a client of its API."""
 
 import datetime as dt
 import time
@@ -19,17 +19,18 @@ from pydantic import SecretStr
 from auditflow.amqp import Message, Publisher, topology
 from auditflow.contract import finding as findings
 from auditflow.contract import identity
-from auditflow.contract.event import Severity
 from auditflow.contract.finding import EventRef, Evidence, Finding, RuleRef
+from auditflow.contract.level import Level
 from auditflow.settings import PostgresSettings
 from auditflow_local.servers.postgres import Database, Postgres
 from auditflow_local.servers.postgres_roles import APP, OWNER
 from auditflow_local.servers.rabbitmq import RabbitMQ
 from auditflow_local.service_process import ServiceProcess
+from notification_service.database.alert_reader import AlertReader
 from notification_service.database.connection import connect
-from notification_service.database.folding import FindingStore
+from notification_service.database.finding_store import FindingStore
 from notification_service.database.pool import Pool
-from notification_service.database.reading import AlertReader
+from notification_service.database.triage_store import TriageStore
 from notification_service.migrate import MigrateSettings, migrate
 
 #: A minute of today, so that findings fall into a partition that is made ahead.
@@ -51,11 +52,12 @@ def make_finding() -> Callable[..., Finding]:
     ) -> Finding:
         entity = fields.pop("entity", {"user_id": user})
         at = fields.pop("at", NOW - dt.timedelta(hours=1) + dt.timedelta(minutes=bucket))
+        level = fields.pop("level", "high")
         event = {"event_id": f"{user}-{bucket}", "timestamp": at.isoformat(), "event_type": "login"}
         defaults: dict[str, Any] = {
             "finding_id": identity.finding_id(rule, entity, bucket),
-            "rule": RuleRef(rule, f"Title of {rule}", "1", "high", ("attack.t1110",)),
-            "severity": Severity.WARNING,
+            "rule": RuleRef(rule, f"Title of {rule}", "1", level, ("attack.t1110",)),
+            "severity": Level(level).severity,
             "entity": entity,
             "bucket_start": at,
             "first_seen": at,
@@ -102,7 +104,7 @@ def database(postgres: Postgres, settings_for: Callable[..., Any]) -> Database:
     """A database of the test's own, migrated."""
 
     def prepare(empty: Database) -> None:
-        migrate(settings_for(empty, OWNER), say=lambda _: None)
+        migrate(settings_for(empty, OWNER), report=lambda _: None)
 
     template = postgres.template("notification_service", prepare)
     return postgres.fresh_database(template=template)
@@ -136,6 +138,11 @@ def store(database: Database, open_pool: Callable[..., Pool]) -> FindingStore:
 @pytest.fixture
 def reader(database: Database, open_pool: Callable[..., Pool]) -> AlertReader:
     return AlertReader(open_pool(database, size=2))
+
+
+@pytest.fixture
+def triage_store(database: Database, open_pool: Callable[..., Pool]) -> TriageStore:
+    return TriageStore(open_pool(database, size=2))
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""The API over the real database: filters, pages, counts, errors."""
+"""Reading alerts over the API, from the real database: filters, order, pages, errors."""
 
 import asyncio
 import datetime as dt
@@ -13,14 +13,16 @@ from pydantic import SecretStr
 from quart import Quart
 
 from auditflow.contract.alert import AlertSummary
-from auditflow.contract.event import Severity
 from auditflow.contract.finding import Finding
+from auditflow.contract.level import Level
 from auditflow.http.health import Health
 from auditflow.http.tokens import Tokens
 from notification_service.api import app as application
-from notification_service.database.folding import FindingStore
-from notification_service.database.reading import AlertReader
+from notification_service.database.alert_reader import AlertReader
+from notification_service.database.finding_store import FindingStore
+from notification_service.database.triage_store import TriageStore
 from notification_service.metrics import Metrics
+from notification_service.order import Sort
 
 TOKEN = "t0ken"
 Answer = tuple[int, dict[str, Any], Any]
@@ -30,7 +32,14 @@ Get = Callable[..., Answer]
 def _app(reader: Any, token: str = TOKEN, before: str | None = None) -> Quart:
     registry = CollectorRegistry()
     tokens = Tokens(SecretStr(token), None if before is None else SecretStr(before))
-    return application.create(reader, Health({}), registry, Metrics(registry), tokens=tokens)
+    return application.create(
+        reader,
+        TriageStore(None),
+        Health({}),
+        registry,
+        Metrics(registry),
+        tokens=tokens,  # type: ignore[arg-type]
+    )
 
 
 def _get(app: Quart, path: str, token: str | None = TOKEN, method: str = "GET") -> Answer:
@@ -57,16 +66,16 @@ def get(reader: AlertReader) -> Get:
 def alerts(store: FindingStore, query: Any, make_finding: Callable[..., Finding]) -> None:
     """Four alerts of different kinds."""
     day = dt.datetime(2026, 1, 31, tzinfo=dt.UTC)
-    store.fold(
+    store.store(
         [
-            make_finding(user="alice", at=day, severity=Severity.CRITICAL),
+            make_finding(user="alice", at=day, level="critical"),
             make_finding(
                 user="bob", at=day + dt.timedelta(hours=1), server_hostname="db-1",
                 client_ip="gateway.example", description="100% of_it",
             ),
             make_finding(
                 user="carol", at=day + dt.timedelta(hours=2), rule="file-change",
-                resource="/etc/passwd", environment="staging", severity=Severity.INFO,
+                resource="/etc/passwd", environment="staging", level="low",
             ),
             make_finding(user="Dave", at=day + dt.timedelta(hours=3), description="100 of it"),
         ]
@@ -81,17 +90,36 @@ def alerts(store: FindingStore, query: Any, make_finding: Callable[..., Finding]
         ({}, {"alice", "bob", "carol", "Dave"}),
         ({"status": "open"}, {"alice", "Dave"}),
         ({"status": "resolved,acknowledged"}, {"bob", "carol"}),
+        ({"level": "critical"}, {"alice"}),
+        ({"level": "critical,low"}, {"alice", "carol"}),
         ({"severity": "CRITICAL,INFO"}, {"alice", "carol"}),
+        ({"severity": "INFO", "level": "critical"}, set()),
         ({"rule": "file-change"}, {"carol"}),
         ({"actor": "alice"}, {"alice"}),
-        ({"actor": "ALICE"}, set()),
+        ({"actor": "ALICE"}, {"alice"}),
+        ({"actor": "dave"}, {"Dave"}),
+        ({"actor": "d*"}, {"Dave"}),
+        ({"actor": "a"}, set()),
+        ({"actor": "al*ce"}, set()),
+        ({"actor": "al%"}, set()),
+        ({"actor": "alice\\*"}, set()),
+        ({"resource": "/ETC/*"}, {"carol"}),
+        ({"ip": "203.0.113.*"}, {"alice", "carol", "Dave"}),
+        ({"assignee": ""}, {"alice", "bob", "carol", "Dave"}),
+        ({"assignee": "erin"}, set()),
+        ({"active_again": "false"}, {"alice", "bob", "carol", "Dave"}),
+        ({"snoozed": "true"}, set()),
+        ({"verdict": "benign"}, set()),
         ({"host": "db-1"}, {"bob"}),
         ({"ip": "gateway.example"}, {"bob"}),
         ({"resource": "/etc/passwd"}, {"carol"}),
         ({"environment": "staging"}, {"carol"}),
         ({"since": "2026-01-31T02:00:30Z"}, {"carol", "Dave"}),
+        ({"since": "2026-01-31T18:00:30+16:00"}, {"carol", "Dave"}),
+        ({"since": "2026-01-31T02:00:10Z", "until": "2026-01-31T02:00:20Z"}, {"carol"}),
         ({"until": "2026-01-31T03:00:30+02:00"}, {"alice", "bob"}),
-        ({"since": "2026-01-31T01:00:00Z", "until": "2026-01-31T02:00:00Z"}, {"bob"}),
+        ({"since": "2026-01-31T01:00:00Z", "until": "2026-01-31T02:00:00Z"}, {"bob", "carol"}),
+        ({"since": "2026-01-31T01:00:00Z", "until": "2026-01-31T01:59:59Z"}, {"bob"}),
         ({"q": "dave"}, {"Dave"}),
         ({"q": "100%"}, {"bob"}),
         ({"q": "of_it"}, {"bob"}),
@@ -131,49 +159,66 @@ def test_a_summary_carries_no_events(alerts: None, get: Get) -> None:
     assert summary["rule"] == {
         "id": "failed-logins",
         "title": "Title of failed-logins",
-        "level": "high",
+        "level": "critical",
         "tags": ["attack.t1110"],
         "runbook": None,
     }
     assert summary["entity"] == {"user_id": "alice"}
-    assert summary["last_seen"] == "2026-01-31T00:00:30Z"
+    assert summary["last_seen"] == "2026-01-31T00:00:30+00:00"
     assert headers["Cache-Control"] == "no-store"
 
 
+@pytest.mark.parametrize("sort", Sort)
 def test_pages_by_cursor_neither_repeat_nor_miss_while_alerts_arrive(
-    store: FindingStore, get: Get, make_finding: Callable[..., Finding], ids: Any
+    store: FindingStore, get: Get, make_finding: Callable[..., Finding], ids: Any, sort: Sort
 ) -> None:
-    # given 25 alerts, of which several opened in the same moment
+    # given 25 alerts, of which several have the same sort keys
+    levels = ("low", "high", "critical")
     for start in range(0, 25, 10):
-        users = range(start, min(start + 10, 25))
-        store.fold([make_finding(user=f"user-{number}") for number in users])
-    before = ids(get("/alerts", limit=200)[1]["alerts"])
+        store.store(
+            [
+                make_finding(
+                    user=f"user-{number}", level=levels[number % 3], count=number % 4 + 1,
+                    bucket=number % 2,
+                )
+                for number in range(start, min(start + 10, 25))
+            ]
+        )  # fmt: skip
+    before = get("/api/v1/alerts", limit=200, sort=sort)[1]["alerts"]
 
-    # when a client reads them page by page, and new ones arrive between the pages
+    # when a client reads them page by page, and new ones arrive at the top between the pages
     seen: list[Any] = []
     cursor: str | None = None
     arrived = 0
     while True:
         after: dict[str, str] = {"cursor": cursor} if cursor else {}
-        code, answer, _ = get("/alerts", limit=7, **after)
+        code, answer, _ = get("/api/v1/alerts", limit=7, sort=sort, **after)
         assert code == 200
         seen += ids(answer["alerts"])
         cursor = answer["next_cursor"]
         if cursor is None:
             break
         arrived += 1
-        store.fold([make_finding(user=f"late-{arrived}")])
+        late = make_finding(user=f"late-{arrived}", level="critical", count=90, bucket=59)
+        store.store([late])
 
-    # then it saw those of the beginning, each once, in order; the counts know of the new ones
-    assert seen == before
+    # then it has seen those of the beginning, each once, in order
+    assert seen == ids(before)
     assert len(before) == 25
-    assert answer["counts"]["total"] == 25 + arrived
+    keys = {
+        Sort.ACTIVITY: lambda alert: alert["last_seen"],
+        Sort.OPENED: lambda alert: alert["opened_at"],
+        Sort.SEVERITY: lambda alert: (Level(alert["level"]).rank, alert["last_seen"]),
+        Sort.COUNT: lambda alert: alert["count"],
+    }
+    order = [keys[sort](alert) for alert in before]
+    assert order == sorted(order, reverse=True)
 
 
 def test_pages_by_offset(
     store: FindingStore, get: Get, make_finding: Callable[..., Finding], ids: Any
 ) -> None:
-    store.fold([make_finding(user=f"user-{number}") for number in range(5)])
+    store.store([make_finding(user=f"user-{number}") for number in range(5)])
     everything = ids(get("/alerts")[1]["alerts"])
 
     pages = [ids(get("/alerts", limit=2, offset=offset)[1]["alerts"]) for offset in (0, 2, 4, 6)]
@@ -183,11 +228,11 @@ def test_pages_by_offset(
 
 
 def test_wrong_parameters_are_a_problem_that_names_them(get: Get) -> None:
-    code, answer, headers = get("/alerts", limit=500, sort="asc")
+    code, answer, headers = get("/alerts", limit=500, page="2")
 
     assert (code, headers["Content-Type"]) == (400, "application/problem+json")
-    assert answer["title"] == "Wrong parameters"
-    assert [fault["where"] for fault in answer["errors"]] == ["limit", "sort"]
+    assert answer["title"] == "Invalid parameters"
+    assert [fault["where"] for fault in answer["errors"]] == ["limit", "page"]
     assert "from 1 to 200" in answer["detail"]
 
 
@@ -225,7 +270,7 @@ def test_while_the_token_is_rotated_both_are_good_and_so_are_cursors_of_before(
     reader: AlertReader, store: FindingStore, make_finding: Callable[..., Finding], ids: Any
 ) -> None:
     # given a client of the old token, in the middle of a list
-    store.fold([make_finding(user=f"user-{number}") for number in range(3)])
+    store.store([make_finding(user=f"user-{number}") for number in range(3)])
     old = _app(reader)
     everything = ids(_get(old, "/alerts")[1]["alerts"])
     first = _get(old, "/alerts?limit=2")[1]
@@ -242,6 +287,18 @@ def test_while_the_token_is_rotated_both_are_good_and_so_are_cursors_of_before(
     over = _app(reader, "another")
     assert _get(over, "/alerts")[0] == 401
     assert _get(over, f"/alerts?cursor={first['next_cursor']}", "another")[0] == 400
+
+
+@pytest.mark.parametrize("scheme", ["Basic", "Digest", "Bearers", ""])
+def test_the_token_with_another_authentication_scheme_is_refused(
+    reader: AlertReader, scheme: str
+) -> None:
+    async def ask() -> int:
+        client: Any = _app(reader).test_client()
+        answer = await client.get("/alerts", headers={"Authorization": f"{scheme} {TOKEN}"})
+        return int(answer.status_code)
+
+    assert asyncio.run(ask()) == 401
 
 
 def test_methods_and_addresses_that_are_not_there(reader: AlertReader) -> None:
@@ -262,4 +319,4 @@ def test_an_error_of_ours_tells_the_client_nothing_of_the_inside() -> None:
     code, answer, headers = _get(_app(Broken()), "/alerts")
 
     assert (code, headers["Content-Type"]) == (500, "application/problem+json")
-    assert answer["detail"] == "The service failed; its log has the reason."
+    assert answer["detail"] == "The service failed. Its log contains the reason."

@@ -15,7 +15,7 @@ from notification_service.migrate import migrate
 
 @pytest.fixture
 def waiting(postgres: Postgres, settings_for: Callable[..., Any]) -> Any:
-    """Start the wait on a database, as the role of the service; what it says, as it says it."""
+    """Start the wait on a database, as the role of the service, and collect its reports."""
     threads = []
 
     class Waiting:
@@ -23,7 +23,9 @@ def waiting(postgres: Postgres, settings_for: Callable[..., Any]) -> Any:
             self.said: list[str] = []
             self._heard = threading.Condition()
             self._thread = threading.Thread(
-                target=await_schema, args=(settings_for(database, APP),), kwargs={"say": self._hear}
+                target=await_schema,
+                args=(settings_for(database, APP),),
+                kwargs={"report": self._hear},
             )
             self._thread.start()
             threads.append(self._thread)
@@ -54,10 +56,10 @@ def test_it_waits_for_the_migration(
     assert new.hears("the schema is at nothing, and this version wants ")
 
     # when the job that migrates comes
-    migrate(settings_for(empty, OWNER), say=lambda _: None)
+    migrate(settings_for(empty, OWNER), report=lambda _: None)
 
     # then the new version goes on
-    assert new.hears("the schema is there")
+    assert new.hears("the schema is up to date")
 
 
 def test_an_older_schema_is_waited_for_and_a_newer_one_is_not(
@@ -65,7 +67,7 @@ def test_an_older_schema_is_waited_for_and_a_newer_one_is_not(
 ) -> None:
     # given a schema that some version made, whose rights are not given yet
     database = postgres.fresh_database()
-    migrate(settings_for(database, OWNER), say=lambda _: None)
+    migrate(settings_for(database, OWNER), report=lambda _: None)
     _as_owner(database, f"REVOKE SELECT ON alembic_version FROM {APP}")
     new = waiting(database)
     assert new.hears(f"{APP} may not see the schema yet")
@@ -78,7 +80,7 @@ def test_an_older_schema_is_waited_for_and_a_newer_one_is_not(
     )
 
     # then this one, which came back, runs on it
-    assert new.hears("the schema is there")
+    assert new.hears("the schema is up to date")
 
 
 def test_settings_that_are_missing_are_named(

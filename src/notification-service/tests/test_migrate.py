@@ -1,16 +1,20 @@
-"""Migrations: from nothing, twice, two at once, and what the service may do afterwards."""
+"""Migrations: of an empty database, repeated, simultaneous; and the rights of the service."""
 
 import datetime as dt
 import subprocess
 import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import alembic.command
 import psycopg2
 import pytest
+import sqlalchemy
 
+from auditflow.contract import event_hashes
 from auditflow_local.servers.postgres import Database, Postgres
 from auditflow_local.servers.postgres_roles import APP, OWNER
 from notification_service import schema
@@ -36,6 +40,11 @@ def _run(database: Database, **env: str) -> subprocess.CompletedProcess[str]:
         timeout=60,
         check=False,
     )
+
+
+def _head() -> str:
+    with schema.migrations() as known:
+        return str(known.scripts.get_current_head())
 
 
 def test_from_empty_and_again(postgres: Postgres) -> None:
@@ -70,16 +79,17 @@ def _head() -> str:
 
 def test_two_at_once(postgres: Postgres, settings_for: Callable[..., Any]) -> None:
     empty = postgres.fresh_database()
-    said: list[list[str]] = [[], []]
+    reports: list[list[str]] = [[], []]
 
     with ThreadPoolExecutor(2) as threads:
         runs = [
-            threads.submit(migrate, settings_for(empty, OWNER), say=lines.append) for lines in said
+            threads.submit(migrate, settings_for(empty, OWNER), report=lines.append)
+            for lines in reports
         ]
         for run in runs:
             run.result(timeout=60)
 
-    assert sorted(lines[0].partition(":")[0] for lines in said) == [
+    assert sorted(lines[0].partition(":")[0] for lines in reports) == [
         "migrated to 0001",
         f"the schema is up to date, at {_head()}",
     ]
@@ -91,19 +101,19 @@ def test_it_waits_for_a_database_that_is_not_up_yet(
     server = make_postgres(tmp_path)
     settings = settings_for(Database(server, "auditflow"), OWNER)
     server.stop()
-    said: list[str] = []
+    reports: list[str] = []
 
     with ThreadPoolExecutor(1) as thread:
-        run = thread.submit(migrate, settings, say=said.append)
+        run = thread.submit(migrate, settings, report=reports.append)
         server.start()
         run.result(timeout=60)
 
-    assert said[0].startswith("waiting for PostgreSQL at 127.0.0.1:")
-    assert said[1].startswith("migrated to 0001")
+    assert reports[0].startswith("waiting for PostgreSQL at 127.0.0.1:")
+    assert reports[1].startswith("migrated to 0001")
 
 
 @pytest.mark.parametrize(
-    ("changed", "says"),
+    ("changed", "message"),
     [
         ({"PG_PORT": "1", "PG_WAIT_SECONDS": "0.1"}, "cannot connect to PostgreSQL at 127.0.0.1:1"),
         ({"PG_PASSWORD": "wrong", "PG_WAIT_SECONDS": "0"}, "password authentication failed"),
@@ -111,12 +121,12 @@ def test_it_waits_for_a_database_that_is_not_up_yet(
     ],
 )
 def test_a_clear_sentence_when_it_cannot(
-    postgres: Postgres, changed: dict[str, str], says: str
+    postgres: Postgres, changed: dict[str, str], message: str
 ) -> None:
     done = _run(postgres.fresh_database(), **changed)
 
     assert done.returncode == 1
-    assert says in done.stderr
+    assert message in done.stderr
     assert "Traceback" not in done.stderr
 
 
@@ -168,7 +178,7 @@ def test_the_default_partition_gives_its_rows_to_a_new_month(
     query: Any, store: Any, make_finding: Any, now: dt.datetime
 ) -> None:
     # given a row of a month that has no partition, in the default one
-    store.fold([make_finding()])
+    store.store([make_finding()])
     (month,) = query("SELECT to_regclass('findings_' || to_char(now(), 'YYYY_MM'))::text")[0]
     query(f"ALTER TABLE findings DETACH PARTITION {month}")
     query(f"INSERT INTO findings SELECT * FROM {month}")
@@ -198,4 +208,75 @@ def test_a_database_that_is_not_utf8_is_refused(
     admin.close()
 
     with pytest.raises(MigrationError, match="create it with ENCODING 'UTF8'"):
-        migrate(settings_for(Database(postgres, name), OWNER), say=lambda _: None)
+        migrate(settings_for(Database(postgres, name), OWNER), report=lambda _: None)
+
+
+#: How the previous version writes and updates an alert with its finding.
+PREVIOUS_VERSION = """
+    INSERT INTO findings (bucket_start, finding_id, alert_id, fingerprint, rule_id, rule_title,
+        rule_revision, rule_level, rule_tags, severity, entity, first_seen, last_seen, count,
+        description, evidence, actor, client_ip, environment, approximate, updated_at)
+    VALUES (now(), gen_random_uuid(), %(alert)s, %(alert)s, 'r', 'Rule', '1', 'high', '{}',
+        'CRITICAL', '{"user_id": "Alice"}', now(), now(), 3, 'Text',
+        '[{"timestamp": "2026-01-31T08:00:00Z", "event_id": "e1"},
+          {"timestamp": "2026-01-31T08:00:00Z", "event_id": "e2"}]',
+        'Alice', '203.0.113.7', 'prod', false, now());
+    INSERT INTO alerts (alert_id, fingerprint, sequence, status, rule_id, rule_title,
+        rule_revision, rule_level, rule_tags, severity, entity, title, description, actor,
+        client_ip, environment, count, finding_count, first_seen, last_seen, newest_finding_id,
+        approximate, opened_at, updated_at, version)
+    VALUES (%(alert)s, %(alert)s, 1, 'open', 'r', 'Rule', '1', 'high', '{}', 'CRITICAL',
+        '{"user_id": "Alice"}', 'Rule', 'Text', 'Alice', '203.0.113.7', 'prod', 3, 1, now(), now(),
+        gen_random_uuid(), false, now(), now(), 1);
+    UPDATE alerts SET count = 3, version = 2 WHERE alert_id = %(alert)s
+"""
+ALERT = "0c9d2c11-2f4e-5b63-9a53-6f1e2d9b7a10"
+
+
+def test_existing_alerts_get_levels_event_hashes_and_observables(
+    postgres: Postgres, settings_for: Callable[..., Any]
+) -> None:
+    # given a database of the previous version, with an alert
+    database = postgres.fresh_database()
+    with (
+        closing(psycopg2.connect(database.dsn(OWNER))) as connection,
+        schema.migrations() as known,
+    ):
+        engine = sqlalchemy.create_engine(
+            "postgresql+psycopg2://", creator=lambda: connection, poolclass=sqlalchemy.StaticPool
+        )
+        with engine.connect() as bound:
+            known.config.attributes["connection"] = bound
+            alembic.command.upgrade(known.config, "0001")
+            bound.commit()
+        with connection, connection.cursor() as cursor:
+            cursor.execute(PREVIOUS_VERSION, {"alert": ALERT})
+
+    # when it is migrated
+    migrate(settings_for(database, OWNER), report=lambda _: None)
+
+    # then the alert has the new fields
+    with (
+        closing(psycopg2.connect(database.dsn(OWNER))) as connection,
+        connection.cursor() as cursor,
+    ):
+        cursor.execute(
+            "SELECT level, severity, level_rank, count, count_is_estimate, unlisted_events,"
+            " encode(event_hashes, 'hex'), entity_kind, entity_value, change_seq > 0 FROM alerts"
+        )
+        assert cursor.fetchall() == [
+            ("high", "WARNING", 3, 3, True, 1, event_hashes.of_events(["e1", "e2"]),
+             "user", "alice", True),
+        ]  # fmt: skip
+        cursor.execute("SELECT kind, value FROM alert_observables ORDER BY 1")
+        assert cursor.fetchall() == [("address", "203.0.113.7"), ("user", "alice")]
+
+
+def test_the_previous_version_can_write_to_the_new_schema(query: Any) -> None:
+    with_rights_of_the_service = {"role": APP}
+
+    query(PREVIOUS_VERSION.replace("%(alert)s", f"'{ALERT}'::uuid"), **with_rights_of_the_service)
+
+    assert query("SELECT level, level_rank, triage_version, change_seq FROM alerts") == [
+        ("high", 3, 1, 2)
+    ]

@@ -1,4 +1,4 @@
-"""Parameters of ``GET /alerts``: what is taken, and what is said of the rest."""
+"""Parameters of the alert list: valid values, and the errors of invalid ones."""
 
 import datetime as dt
 import uuid
@@ -7,28 +7,29 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from notification_service.cursor import BadCursor, Cursors, Place
-from notification_service.query import AlertQuery, BadQuery, parse
+from notification_service.cursor import Cursors, InvalidCursor, Position
+from notification_service.order import Sort
+from notification_service.query import AlertQuery, InvalidQuery, parse
 
 CURSORS = Cursors("token")
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "says"),
+    ("name", "value", "message"),
     [
         ("status", "open,closed", "must be one or more of open, acknowledged, resolved"),
         ("status", "", "must be one or more of"),
         ("status", "OPEN", "must be one or more of"),
         ("severity", "critical", "must be one or more of INFO, WARNING, CRITICAL"),
         ("severity", "INFO,", "must be one or more of"),
-        ("limit", "0", "must be a whole number from 1 to 200"),
-        ("limit", "201", "must be a whole number from 1 to 200"),
-        ("limit", "ten", "must be a whole number"),
-        ("limit", "-1", "must be a whole number"),
-        ("limit", "1.5", "must be a whole number"),
-        ("limit", "\u0661", "must be a whole number"),
-        ("limit", "9" * 5000, "must be a whole number"),
-        ("offset", "10001", "must be a whole number from 0 to 10000"),
+        ("limit", "0", "must be an integer from 1 to 200"),
+        ("limit", "201", "must be an integer from 1 to 200"),
+        ("limit", "ten", "must be an integer"),
+        ("limit", "-1", "must be an integer"),
+        ("limit", "1.5", "must be an integer"),
+        ("limit", "\u0661", "must be an integer"),
+        ("limit", "9" * 5000, "must be an integer"),
+        ("offset", "10001", "must be an integer from 0 to 10000"),
         ("since", "yesterday", "must be a time with an offset by RFC 3339"),
         ("since", "2026-01-31T08:00:00", "must be a time with an offset"),
         ("until", "2026-01-31T08:00:00 02:00", "write + as %2B"),
@@ -40,40 +41,67 @@ CURSORS = Cursors("token")
         ("cursor", "nonsense", "must be a next_cursor of this API"),
         ("cursor", "", "must be a next_cursor of this API"),
         ("cursor", "é", "must be a next_cursor of this API"),
-        ("page", "2", "no such parameter; there are status, severity, rule"),
+        ("page", "2", "unknown parameter; allowed are status, level, severity"),
     ],
 )
-def test_a_wrong_parameter_is_named_with_what_is_allowed(name: str, value: str, says: str) -> None:
-    with pytest.raises(BadQuery) as refused:
+def test_a_wrong_parameter_is_named_with_what_is_allowed(
+    name: str, value: str, message: str
+) -> None:
+    with pytest.raises(InvalidQuery) as refused:
         parse([(name, value)], CURSORS)
 
     (fault,) = refused.value.faults
     assert fault.where == name
-    assert says in fault.what
+    assert message in fault.what
 
 
-def test_all_faults_are_told_at_once() -> None:
+def test_all_errors_are_reported_together() -> None:
     asked = [("limit", "0"), ("statsu", "open"), ("q", "a"), ("q", "b")]
 
-    with pytest.raises(BadQuery) as refused:
+    with pytest.raises(InvalidQuery) as refused:
         parse(asked, CURSORS)
 
     assert [fault.where for fault in refused.value.faults] == ["limit", "statsu", "q"]
 
 
-def test_a_cursor_and_an_offset_contradict_each_other() -> None:
-    cursor = CURSORS.write(Place(dt.datetime.now(dt.UTC), uuid.uuid4()))
+POSITION = Position(Sort.ACTIVITY, ("2026-01-31 00:00:00+00",), uuid.UUID(int=1))
 
-    with pytest.raises(BadQuery, match="either cursor or offset, not both"):
+
+def test_a_cursor_and_an_offset_contradict_each_other() -> None:
+    cursor = CURSORS.write(POSITION)
+
+    with pytest.raises(InvalidQuery, match="either cursor or offset, not both"):
         parse([("cursor", cursor), ("offset", "0")], CURSORS)
 
 
+def test_a_cursor_keeps_its_order() -> None:
+    cursor = CURSORS.write(Position(Sort.COUNT, ("7",), uuid.UUID(int=1)))
+
+    assert parse([("cursor", cursor)], CURSORS).sort is Sort.COUNT
+    with pytest.raises(InvalidQuery, match="cursor: belongs to a list with sort=count"):
+        parse([("cursor", cursor), ("sort", "opened")], CURSORS)
+
+
+@pytest.mark.parametrize("offset", ["+16:00", "-16:00", "+23:59", "-23:59", "Z"])
+def test_every_legal_offset_is_accepted(offset: str) -> None:
+    asked = parse([("since", f"2026-01-31T08:00:00{offset}")], CURSORS)
+
+    assert asked.since is not None
+    assert asked.since.utcoffset() == dt.timedelta(0)
+
+
+@pytest.mark.parametrize("text", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00"])
+def test_a_time_beyond_the_calendar_is_an_error(text: str) -> None:
+    with pytest.raises(InvalidQuery, match="since: must be a time"):
+        parse([("since", text)], CURSORS)
+
+
 def test_since_after_until_is_a_fault() -> None:
-    with pytest.raises(BadQuery, match="since: is later than until"):
+    with pytest.raises(InvalidQuery, match="since: is later than until"):
         parse([("since", "2026-02-01T00:00:00Z"), ("until", "2026-01-01T00:00:00Z")], CURSORS)
 
 
-def test_what_is_right_is_taken() -> None:
+def test_valid_parameters_are_accepted() -> None:
     asked = parse(
         [("status", "open,open"), ("since", "2026-01-31T08:00:00+02:00"), ("limit", "7")], CURSORS
     )
@@ -83,20 +111,24 @@ def test_what_is_right_is_taken() -> None:
     assert parse([], CURSORS) == AlertQuery()
 
 
-@given(st.datetimes(timezones=st.just(dt.UTC)), st.uuids())
-def test_a_cursor_is_read_as_it_was_written(moment: dt.datetime, alert_id: uuid.UUID) -> None:
-    place = Place(moment, alert_id)
+@given(st.sampled_from([("2026-01-31 08:00:00.123+00",), ("x",)]), st.uuids())
+def test_a_cursor_is_read_as_it_was_written(keys: tuple[str, ...], alert_id: uuid.UUID) -> None:
+    position = Position(Sort.OPENED, keys, alert_id)
 
-    assert CURSORS.read(CURSORS.write(place)) == place
+    assert CURSORS.read(CURSORS.write(position)) == position
 
 
 @given(st.data())
-def test_a_cursor_that_was_changed_is_refused(data: st.DataObject) -> None:
-    cursor = CURSORS.write(Place(dt.datetime(2026, 1, 31, tzinfo=dt.UTC), uuid.UUID(int=1)))
-    at = data.draw(st.integers(0, len(cursor) - 2))
-    letter = data.draw(st.sampled_from("ABCxyz019-_").filter(lambda one: one != cursor[at]))
+def test_a_changed_cursor_is_refused(data: st.DataObject) -> None:
+    cursor = CURSORS.write(POSITION)
+    index = data.draw(st.integers(0, len(cursor) - 2))
+    letter = data.draw(st.sampled_from("ABCxyz019-_").filter(lambda it: it != cursor[index]))
 
-    with pytest.raises(BadCursor):
-        CURSORS.read(cursor[:at] + letter + cursor[at + 1 :])
-    with pytest.raises(BadCursor):
+    with pytest.raises(InvalidCursor):
+        CURSORS.read(cursor[:index] + letter + cursor[index + 1 :])
+    with pytest.raises(InvalidCursor):
         Cursors("another token").read(cursor)
+
+
+def test_a_cursor_of_the_previous_token_is_accepted() -> None:
+    assert Cursors("new", "token").read(CURSORS.write(POSITION)) == POSITION

@@ -43,7 +43,7 @@ def test_a_finding_becomes_an_alert(
     (stored,) = [line for line in lines if line["event"] == "finding stored"]
     assert (stored["trace_id"], stored["correlation_id"]) == (trace, "corr-7")
     assert (stored["alert_id"], stored["outcome"]) == (summary["alert_id"], "new")
-    (folded,) = [line for line in lines if line["event"] == "findings folded"]
+    (folded,) = [line for line in lines if line["event"] == "findings stored"]
     assert (folded["new"], folded["opened"], folded["refused"]) == (1, 1, 0)
 
 
@@ -169,7 +169,7 @@ def test_a_finding_under_the_identifier_of_another_is_set_aside(
 
     eventually(lambda: _count(api) == 2)
     ((_, headers),) = eventually(broker.dead_letters)
-    assert headers["x-auditflow-reason"].endswith("is of another rule or entity")
+    assert headers["x-auditflow-reason"].endswith("belongs to another rule or entity")
 
 
 def test_a_poison_message_takes_no_other_with_it(

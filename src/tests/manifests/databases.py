@@ -106,4 +106,4 @@ class Database:
             pg_host=self.server.host, pg_port=self.server.port, pg_user="auditflow_owner",
             pg_password=SecretStr(self.secrets["notification-service-migrate"]["PG_PASSWORD"]),
         )  # fmt: skip
-        migrate(settings, say=lambda _: None)
+        migrate(settings, report=lambda _: None)

@@ -13,6 +13,7 @@ from msgspec import UNSET, Meta, Raw, Struct, UnsetType, field
 from auditflow.contract.event import Severity, Timestamp
 from auditflow.contract.finding import EventRef
 from auditflow.contract.level import Level
+from auditflow.http.problem import Problem
 
 #: Longest comment, in characters.
 MAX_COMMENT: Final = 10_000
@@ -28,7 +29,9 @@ def _doc(description: str) -> Meta:
     return Meta(description=description)
 
 
-PersonName = Annotated[str, Meta(min_length=1, max_length=MAX_NAME, pattern=r"^[^\x00-\x1f\x7f]+$")]
+PersonName = Annotated[
+    str, Meta(min_length=1, max_length=MAX_NAME, pattern=r"^[^\x00-\x1f\x7f]+$(?!\n)")
+]
 CommentText = Annotated[
     str, Meta(min_length=1, max_length=MAX_COMMENT, pattern=r"^[^\x00]*$", description="Markdown.")
 ]
@@ -102,7 +105,9 @@ class AlertSummary(Struct, frozen=True, kw_only=True):
     previous_alert_id: Annotated[
         UUID | None, _doc("The resolved alert of the same rule and entity before this one.")
     ]
-    version: Annotated[int, _doc("Version for If-Match. It changes with every change.")] = 1
+    triage_version: Annotated[
+        int, _doc("Version for If-Match. It changes with every action, not with new events.")
+    ] = 1
     change_seq: Annotated[int, _doc("Position of the last change among all changes.")] = 0
     verdict: Annotated[Verdict | None, _doc("The verdict, if the alert is resolved.")] = None
     duplicate_of: Annotated[UUID | None, _doc("The alert that this one repeats.")] = None
@@ -334,6 +339,12 @@ class BulkRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     until: Timestamp | None = None
     until_escalation: bool = False
     bulk_id: Annotated[UUID | None, _doc("Continues a bulk action whose result had `more`.")] = None
+
+
+class TransitionProblem(Problem, frozen=True, kw_only=True):
+    """An error for an action that the state of the alert does not allow."""
+
+    allowed_actions: tuple[Action, ...] = ()
 
 
 class BulkFailure(Struct, frozen=True):

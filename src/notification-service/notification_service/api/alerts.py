@@ -1,49 +1,27 @@
-"""``/alerts``: the list and the detail."""
+"""Reading alerts: the list, one alert, its history."""
 
-import asyncio
-from collections.abc import Callable
+import datetime as dt
 from functools import partial
 from http import HTTPStatus
-from typing import Final, TypeVar
-from uuid import UUID
 
 import msgspec
 from msgspec import Struct
 from quart import Blueprint, request
 from quart_schema import document_querystring, document_response, security_scheme
 
-from auditflow.contract.alert import AlertDetail, AlertList
-from auditflow.errors import Unavailable
+from auditflow.contract.alert import AlertDetail, AlertList, Counts, History, Status
 from auditflow.http.problem import Problem
-from auditflow.http.tokens import Tokens
 from notification_service import query
-from notification_service.api import views
-from notification_service.api.faults import Answer, problem
-from notification_service.api.parameters import AlertParameters
+from notification_service.api.errors import problem
+from notification_service.api.parameters import AlertParameters, HistoryParameters
+from notification_service.api.requests import Answer, identifier, in_thread, ok
 from notification_service.cursor import Cursors
-from notification_service.database.reading import AlertReader
-
-#: The end of patience with a server that hangs. One that is slow ends its statement before.
-ANSWER_SECONDS: Final = 4.0
-T = TypeVar("T")
-
-_JSON: Final = {"Content-Type": "application/json", "Cache-Control": "no-store"}
+from notification_service.database.alert_reader import HISTORY_PAGE, AlertReader, Page
+from notification_service.triage import allowed_actions
 
 
-def blueprint(reader: AlertReader, cursors: Cursors, *, tokens: Tokens) -> Blueprint:
-    """The routes, for clients that show a token."""
-    routes = Blueprint("alerts", __name__)
-
-    @routes.before_request
-    async def authorise() -> Answer | None:
-        scheme, _, shown = request.headers.get("Authorization", "").partition(" ")
-        if scheme.lower() == "bearer" and tokens.matches(shown.encode()):
-            return None
-        return problem(
-            HTTPStatus.UNAUTHORIZED,
-            "Show the API token: Authorization: Bearer <token>",
-            WWW_Authenticate='Bearer realm="auditflow"',
-        )
+def add(routes: Blueprint, reader: AlertReader, cursors: Cursors, *, with_counts: bool) -> None:
+    """Add the routes. ``with_counts`` adds counts to the list, for clients of the previous API."""
 
     @routes.get("/alerts")
     @document_querystring(AlertParameters)
@@ -55,12 +33,13 @@ def blueprint(reader: AlertReader, cursors: Cursors, *, tokens: Tokens) -> Bluep
     async def list_alerts() -> Answer:
         """List alerts.
 
-        The latest opened first. Follow `next_cursor` for the next page: pages by cursor neither
-        repeat nor miss an alert while new ones arrive. The counts cover the whole filter.
+        The order is that of `sort`, by default the last activity first. Follow `next_cursor` for
+        the next page.
         """
         asked = query.parse(request.args.items(multi=True), cursors)
-        page = await _read(partial(reader.page, asked))
-        return _ok(views.listing(page, cursors))
+        page = await in_thread(partial(reader.page, asked))
+        counts = await in_thread(partial(reader.counts, asked)) if with_counts else None
+        return ok(encode_list(page, cursors, counts))
 
     @routes.get("/alerts/<alert_id>")
     @document_response(AlertDetail)
@@ -71,34 +50,75 @@ def blueprint(reader: AlertReader, cursors: Cursors, *, tokens: Tokens) -> Bluep
     async def get_alert(alert_id: str) -> Answer:
         """Show one alert.
 
-        With the newest 50 of its findings, and the events that they rest on.
+        With the newest 50 of its findings, and their events.
         """
-        identifier = _uuid(alert_id)
-        found = await _read(partial(reader.detail, identifier)) if identifier else None
+        parsed = identifier(alert_id)
+        found = await in_thread(partial(reader.detail, parsed)) if parsed else None
         if found is None:
-            return problem(HTTPStatus.NOT_FOUND, "There is no alert with this identifier.")
-        return _ok(views.detail(found))
-
-    return routes
-
-
-async def _read(question: Callable[[], T]) -> T:
-    """Ask in a thread, and not for longer than a client should wait."""
-    try:
-        async with asyncio.timeout(ANSWER_SECONDS):
-            return await asyncio.to_thread(question)
-    except TimeoutError:
-        raise Unavailable("postgresql", f"no answer within {ANSWER_SECONDS:g} s") from None
+            return not_found()
+        body, version = encode_detail(found)
+        return ok(body, ETag=f'"{version}"')
 
 
-def _ok(body: Struct) -> Answer:
-    return msgspec.json.encode(body), HTTPStatus.OK, _JSON
+def add_history(routes: Blueprint, reader: AlertReader) -> None:
+    """Add the route of an alert's history."""
+
+    @routes.get("/alerts/<alert_id>/history")
+    @document_querystring(HistoryParameters)
+    @document_response(History)
+    @document_response(Problem, 400)
+    @document_response(Problem, 401)
+    @document_response(Problem, 404)
+    @document_response(Problem, 503)
+    @security_scheme([{"token": []}])
+    async def get_history(alert_id: str) -> Answer:
+        """List the actions on an alert.
+
+        The newest first, 100 on a page.
+        """
+        before = query.parse_before(request.args.items(multi=True))
+        parsed = identifier(alert_id)
+        if parsed is None:
+            return not_found()
+        entries = await in_thread(partial(reader.history, parsed, before))
+        more = len(entries) == HISTORY_PAGE
+        return ok(History(tuple(entries), entries[-1].number if more else None))
 
 
-def _uuid(text: str) -> UUID | None:
-    # Only in the form that the API itself gives: one alert has one address.
-    try:
-        identifier = UUID(text)
-    except ValueError:
-        return None
-    return identifier if str(identifier) == text.lower() else None
+def not_found() -> Answer:
+    """The answer for an alert that does not exist."""
+    return problem(HTTPStatus.NOT_FOUND, "There is no alert with this identifier.")
+
+
+def encode_list(page: Page, cursors: Cursors, counts: Counts | None) -> bytes:
+    """An encoded ``AlertList``. The alerts are encoded already."""
+    cursor = None if page.next is None else cursors.write(page.next)
+    parts = [
+        '{"alerts":[',
+        ",".join(page.alerts),
+        '],"next_cursor":',
+        msgspec.json.encode(cursor).decode(),
+    ]
+    if counts is not None:
+        parts += [',"counts":', msgspec.json.encode(counts).decode()]
+    return "".join([*parts, "}"]).encode()
+
+
+class _State(Struct):
+    """The fields of an encoded alert that decide which actions are allowed."""
+
+    status: Status
+    snoozed_until: dt.datetime | None
+    snoozed_until_escalation: bool
+    triage_version: int
+
+
+_decode_state = msgspec.json.Decoder(_State).decode
+
+
+def encode_detail(found: str) -> tuple[bytes, int]:
+    """An encoded ``AlertDetail`` with the allowed actions, and its ``triage_version``."""
+    state = _decode_state(found)
+    now = dt.datetime.now(dt.UTC)
+    encoded = msgspec.json.encode(allowed_actions(state, now)).decode()
+    return f'{found[:-1]},"allowed_actions":{encoded}}}'.encode(), state.triage_version

@@ -1,41 +1,67 @@
-"""The Quart application: routes, errors, instrumentation."""
+"""The application: routes, authentication, errors, request metrics."""
 
 from prometheus_client import CollectorRegistry
-from quart import Quart, Response, request
+from quart import Blueprint, Quart, Response, g, request
 from quart_schema import hide
 
 from auditflow.http import middleware, probes
 from auditflow.http.health import Health
 from auditflow.http.tokens import Tokens
-from notification_service.api import alerts, docs, faults, openapi
+from notification_service.api import alerts, docs, errors, openapi, triage
+from notification_service.api.callers import Callers
+from notification_service.api.requests import MAX_BODY_BYTES
 from notification_service.cursor import Cursors
-from notification_service.database.reading import AlertReader
+from notification_service.database.alert_reader import AlertReader
+from notification_service.database.triage_store import TriageStore
 from notification_service.metrics import Metrics
 
 SERVICE = "notification-service"
+#: The prefix of all routes except the two of the previous API.
+PREFIX = "/api/v1"
 
 
 def create(
     reader: AlertReader,
+    triage_store: TriageStore,
     health: Health,
     registry: CollectorRegistry,
     metrics: Metrics,
     *,
     tokens: Tokens,
 ) -> Quart:
-    """The Quart application. ``tokens`` are what clients of ``/alerts`` show."""
+    """Create the Quart application. ``tokens`` are the service tokens of the API's clients."""
     app = Quart("notification_service", static_folder=None)
     app.config["PROPAGATE_EXCEPTIONS"] = False
     middleware.instrument(app, metrics.http, request=request)
+    app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
     openapi.add(app)
-    faults.add(app)
+    errors.add(app)
     probes.add_routes(app, health, registry, service=SERVICE, request=request)
     for name in ("healthz", "readyz", "metrics"):
         hide(app.view_functions[f"operations.{name}"])
-    app.register_blueprint(alerts.blueprint(reader, Cursors(*tokens.values), tokens=tokens))
+    callers, cursors = Callers(tokens), Cursors(*tokens.values)
+    previous = _blueprint("previous", callers)
+    alerts.add(previous, reader, cursors, with_counts=True)
+    app.register_blueprint(previous)
+    current = _blueprint("v1", callers)
+    alerts.add(current, reader, cursors, with_counts=False)
+    alerts.add_history(current, reader)
+    triage.add(current, triage_store, reader)
+    app.register_blueprint(current, url_prefix=PREFIX)
     docs.add(app)
     _add_security_headers(app)
     return app
+
+
+def _blueprint(name: str, callers: Callers) -> Blueprint:
+    """Routes for authenticated callers. The caller of a request is ``g.caller``."""
+    routes = Blueprint(name, __name__)
+
+    @routes.before_request
+    async def authenticate() -> None:
+        g.caller = await callers.authenticate(request)
+
+    return routes
 
 
 def _add_security_headers(app: Quart) -> None:

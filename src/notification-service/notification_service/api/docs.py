@@ -1,4 +1,4 @@
-"""``/docs``: the OpenAPI document as a page for people. No script, nothing from elsewhere."""
+"""``/docs``: the OpenAPI document as a page. It has no script and no external resources."""
 
 import base64
 import hashlib
@@ -24,7 +24,7 @@ _PAGES: Final = Environment(
 
 
 class Field(Struct, frozen=True):
-    """A line of a table: a parameter, or a field of an answer."""
+    """A row of a table: a parameter, or a field of a message."""
 
     name: str
     type: str
@@ -56,7 +56,7 @@ class Route(Struct, frozen=True):
 
 
 class Model(Struct, frozen=True):
-    """One kind of object in the answers."""
+    """A kind of message."""
 
     name: str
     about: str
@@ -64,7 +64,7 @@ class Model(Struct, frozen=True):
 
 
 def add(app: Quart) -> None:
-    """Serve the page. It is rendered once, when it is first asked for."""
+    """Serve the page. It is rendered at the first request."""
     page: list[tuple[str, dict[str, str]]] = []
 
     @app.get("/docs")
@@ -77,7 +77,7 @@ def add(app: Quart) -> None:
 
 
 def render(document: dict[str, Any]) -> tuple[str, dict[str, str]]:
-    """The page of an OpenAPI document, and the headers to send with it."""
+    """The page of an OpenAPI document, and its headers."""
     style = _PAGES.get_template("docs.css").render()
     models = list(_models(document))
     names = {model.name for model in models}
@@ -167,7 +167,7 @@ def _models(document: dict[str, Any]) -> Iterator[Model]:
                         field,
                         _type(about),
                         about.get("description", ""),
-                        () if field in required else ("may be left out",),
+                        () if field in required else ("optional",),
                     )
                     for field, about in schema["properties"].items()
                 ),
@@ -178,7 +178,7 @@ def _models(document: dict[str, Any]) -> Iterator[Model]:
 
 
 def _linked(text: str, names: Set[str]) -> Markup:
-    """A type in words, in which the models are links to their place on the page."""
+    """A type, in which the models are links to their sections."""
     return Markup(" ").join(
         Markup('<a href="#{0}">{0}</a>').format(word) if word in names else escape(word)
         for word in text.split(" ")

@@ -1,4 +1,4 @@
-"""Answers as examples for the documents. They are models, so they cannot fall out of step."""
+"""Examples of messages for the OpenAPI document. They are models, so the types check them."""
 
 import datetime as dt
 from typing import Any, Final
@@ -8,15 +8,26 @@ import msgspec
 from msgspec import Raw
 
 from auditflow.contract.alert import (
+    Action,
     AlertDetail,
     AlertList,
     AlertSummary,
+    AssignRequest,
+    BulkRequest,
+    BulkResult,
     BySeverity,
+    CommentRequest,
     Counts,
     FindingEvidence,
     FindingView,
+    History,
+    HistoryEntry,
+    ResolveRequest,
     Rule,
+    SnoozeRequest,
     Status,
+    TransitionProblem,
+    Verdict,
 )
 from auditflow.contract.event import Severity
 from auditflow.contract.finding import EventRef
@@ -86,22 +97,72 @@ _FINDING: Final = FindingView(
     ),
 )
 
-#: One for each model that is an answer.
+#: Path parameters: schema, description and example.
+PATH_PARAMETERS: Final[dict[str, tuple[dict[str, Any], str, str]]] = {
+    "alert_id": (
+        {"type": "string", "format": "uuid"},
+        "The alert_id of a list.",
+        str(SUMMARY.alert_id),
+    ),
+    "bulk_id": (
+        {"type": "string", "format": "uuid"},
+        "The bulk_id of a result.",
+        "5f3a1c6e-9f7a-4a43-8f4c-2b8f0a7f6b11",
+    ),
+}
+
+#: An example for each model that has one.
 OF: Final[dict[type, Any]] = {
     AlertList: AlertList(
         alerts=[SUMMARY],
         next_cursor=None,
         counts=Counts(1, 1, 0, 0, by_severity=BySeverity(CRITICAL=0, WARNING=1, INFO=0)),
     ),
+    AlertSummary: SUMMARY,
+    History: History(
+        (
+            HistoryEntry(
+                number=17,
+                alert_id=SUMMARY.alert_id,
+                at=_STORED,
+                actor="alice",
+                actor_kind="person",
+                action=Action.RESOLVE,
+                from_status=Status.OPEN,
+                to_status=Status.RESOLVED,
+                verdict=Verdict.FALSE_POSITIVE,
+                comment="A planned penetration test.",
+                hash="9f" * 32,
+            ),
+        )
+    ),
+    BulkResult: BulkResult(UUID("5f3a1c6e-9f7a-4a43-8f4c-2b8f0a7f6b11"), changed=42),
+    AssignRequest: AssignRequest(assignee="alice"),
+    CommentRequest: CommentRequest(comment="The user changed the password."),
+    ResolveRequest: ResolveRequest(verdict=Verdict.FALSE_POSITIVE, comment="A planned test."),
+    SnoozeRequest: SnoozeRequest(until_escalation=True),
+    BulkRequest: BulkRequest(
+        action="resolve",
+        filter={"rule": "failed-login-burst", "status": "open"},
+        verdict=Verdict.BENIGN,
+        comment="A load test.",
+    ),
+    TransitionProblem: TransitionProblem(
+        status=409,
+        title="The alert does not allow this action",
+        detail="An alert that is resolved does not allow the action acknowledge.",
+        allowed_actions=(Action.COMMENT, Action.RESOLVE, Action.REOPEN),
+    ),
     AlertDetail: AlertDetail(
         **{name: getattr(SUMMARY, name) for name in SUMMARY.__struct_fields__},
         findings=[_FINDING],
         findings_total=1,
+        allowed_actions=(Action.ACKNOWLEDGE, Action.ASSIGN, Action.COMMENT, Action.RESOLVE),
     ),
     Problem: Problem(
         status=400,
-        title="Wrong parameters",
-        detail="limit: must be a whole number from 1 to 200",
-        errors=(Fault("limit", "must be a whole number from 1 to 200"),),
+        title="Invalid parameters",
+        detail="limit: must be an integer from 1 to 200",
+        errors=(Fault("limit", "must be an integer from 1 to 200"),),
     ),
 }

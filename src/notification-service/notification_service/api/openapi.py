@@ -1,7 +1,6 @@
-"""The OpenAPI document, made by quart-schema from the models; here is what it lacks.
+"""The OpenAPI document. quart-schema creates it from the models; this module adds what it lacks.
 
-Of a model that is made of others it takes only one, so references would lead nowhere; and it knows
-neither problem+json nor examples.
+It lacks components of nested models, problem+json and examples.
 """
 
 import inspect
@@ -23,9 +22,9 @@ PATH: Final = "/openapi.json"
 _INFO: Final = Info(
     title="AuditFlow notification service",
     version="1",
-    summary="Alerts, and the findings and events that they rest on.",
-    description="Errors are problem details (RFC 9457). Times are RFC 3339 in UTC. For operators "
-    "there are also `/healthz`, `/readyz` and `/metrics`.",
+    summary="Alerts: reading, triage, history and access.",
+    description="Errors are problem details (RFC 9457). Times are RFC 3339 in UTC. Operators also "
+    "use `/healthz`, `/readyz` and `/metrics`.",
 )
 _REFERENCE: Final = "#/components/schemas/{name}"
 
@@ -52,7 +51,7 @@ def document(app: Quart) -> dict[str, Any]:
 
 
 class Provider(OpenAPIProvider):
-    """quart-schema's, for models made of models."""
+    """The provider of quart-schema, with support for nested models."""
 
     def build_paths(self, rule: Rule) -> tuple[dict[str, Any], dict[str, Any]]:
         paths, components = super().build_paths(rule)
@@ -67,22 +66,42 @@ class Provider(OpenAPIProvider):
 
     def build_path_parameter(self, name: str, converter: BaseConverter) -> dict[str, Any]:
         parameter = super().build_path_parameter(name, converter)
-        parameter["schema"] = {"type": "string", "format": "uuid"}
-        parameter["description"] = "The alert_id of a list."
-        parameter["example"] = str(examples.SUMMARY.alert_id)
+        schema, description, example = examples.PATH_PARAMETERS[name]
+        parameter.update(schema=dict(schema), description=description, example=example)
         return parameter
 
     def build_querystring_parameters(
         self, model: Any
     ) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+        return self._parameters(model, "query")
+
+    def build_headers_parameters(self, model: Any) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+        return self._parameters(model, "header")
+
+    def build_request_body(self, model: Any, source: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+        del source
+        root, components = _schema(model)
+        content: dict[str, Any] = {"schema": root}
+        if (example := examples.OF.get(model)) is not None:
+            content["example"] = msgspec.to_builtins(
+                msgspec.json.decode(msgspec.json.encode(example))
+            )
+        required = bool(components[_name(root)].get("required"))
+        return {"content": {"application/json": content}, "required": required}, components
+
+    def _parameters(self, model: Any, location: str) -> tuple[list[dict[str, Any]], dict[str, Any]]:
         root, components = _schema(model)
         parameters = []
-        for name, schema in components.pop(_name(root))["properties"].items():
-            told = _optional(schema)
-            parameter = {"name": name, "in": "query", "required": False, "schema": told}
+        properties = components.pop(_name(root))
+        required = properties.get("required", [])
+        for name, schema in properties["properties"].items():
+            optional = _optional(schema)
+            parameter = {
+                "name": name, "in": location, "required": name in required, "schema": optional
+            }  # fmt: skip
             for key in ("description", "examples"):
-                if key in told:
-                    parameter[key] = told.pop(key)
+                if key in optional:
+                    parameter[key] = optional.pop(key)
             if "examples" in parameter:
                 parameter["example"] = parameter.pop("examples")[0]
             parameters.append(parameter)
@@ -93,7 +112,7 @@ class Provider(OpenAPIProvider):
     ) -> tuple[dict[str, Any], dict[str, Any]]:
         del headers_model
         root, components = _schema(model)
-        kind = CONTENT_TYPE if model is Problem else "application/json"
+        kind = CONTENT_TYPE if issubclass(model, Problem) else "application/json"
         content: dict[str, Any] = {"schema": root}
         if (example := examples.OF.get(model)) is not None:
             content["example"] = msgspec.to_builtins(
@@ -115,10 +134,10 @@ def _name(reference: dict[str, Any]) -> str:
 
 
 def _optional(schema: dict[str, Any]) -> dict[str, Any]:
-    """The schema of a parameter: it may be left out, but never be null."""
+    """The schema of a parameter. A parameter is optional, but never null."""
     schema = dict(schema)
     if "anyOf" in schema:
-        (only,) = [one for one in schema.pop("anyOf") if one != {"type": "null"}]
+        (only,) = [option for option in schema.pop("anyOf") if option != {"type": "null"}]
         schema = {**schema, **only}
         schema.pop("default", None)
     return schema
@@ -131,5 +150,5 @@ def _describe(code: int, answer: dict[str, Any]) -> str:
 
 
 def _plain(docstring: str) -> str:
-    """Without the marks and the line breaks of the source."""
+    """The docstring without its markup and line breaks."""
     return re.sub(r"\s+", " ", docstring.replace("``", "`")).strip()

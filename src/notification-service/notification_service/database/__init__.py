@@ -1,1 +1,1 @@
-"""PostgreSQL, as the rest of the service sees it. psycopg2's errors stop here."""
+"""PostgreSQL. Errors of psycopg2 that pass with time are translated to ``Unavailable``."""

@@ -1,4 +1,4 @@
-"""Connecting, and what PostgreSQL's errors mean to us."""
+"""Connections to PostgreSQL, and the classification of its errors."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,15 +13,15 @@ from auditflow.settings import PostgresSettings
 
 Connection: TypeAlias = psycopg2.extensions.connection
 
-#: A server that does not take a connection in this time is not there.
+#: Time-out of a connection attempt.
 CONNECT_SECONDS: Final = 1
-#: A peer that leaves our bytes unacknowledged this long is gone.
+#: Time after which a peer that does not acknowledge our bytes counts as disconnected.
 SILENCE_MS: Final = 5_000
 
-#: Errors that the data brought about: the same input fails again. All others (the server away or
-#: starting, a lock or a statement that took too long, a schema that is not there yet, a disk that
-#: is full) end some day, with the same input.
-_FAULT_OF_THE_DATA: Final = (
+#: Errors that the data causes: the same input fails again. All others are temporary: the server is
+#: unavailable or starting, a lock or a statement takes too long, the schema does not exist yet, the
+#: disk is full, the server is read-only.
+_DATA_ERRORS: Final = (
     psycopg2.DataError,
     psycopg2.IntegrityError,
     errors.ProgramLimitExceeded,
@@ -30,7 +30,7 @@ _FAULT_OF_THE_DATA: Final = (
 
 
 def connect(settings: PostgresSettings, *, name: str, statement_seconds: float) -> Connection:
-    """A new connection, in UTC and UTF-8, whose statements end after ``statement_seconds``."""
+    """Open a connection in UTC and UTF-8. Its statements time out after ``statement_seconds``."""
     options = {
         "timezone": "UTC",
         "statement_timeout": f"{statement_seconds * 1000:.0f}ms",
@@ -56,17 +56,17 @@ def connect(settings: PostgresSettings, *, name: str, statement_seconds: float) 
 
 @contextmanager
 def translated() -> Iterator[None]:
-    """Turn the errors that pass with time into ``Unavailable``, and leave those of the data."""
+    """Translate temporary errors to ``Unavailable``. Errors that the data causes pass through."""
     try:
         yield
-    except _FAULT_OF_THE_DATA:
+    except _DATA_ERRORS:
         raise
     except psycopg2.Error as error:
         raise Unavailable("postgresql", explain(error)) from error
 
 
 def explain(error: psycopg2.Error) -> str:
-    """What happened, in one line, for logs and ``/readyz``."""
+    """The reason of an error, in one line, for logs and ``/readyz``."""
     if isinstance(error, errors.UndefinedTable | errors.UndefinedFunction | errors.UndefinedColumn):
-        return "the schema is not the one of this version: run notification-service-migrate"
+        return "the schema does not belong to this version: run notification-service-migrate"
     return str(error).strip().partition("\n")[0] or type(error).__name__

@@ -1,101 +1,113 @@
-"""A few connections that many threads share; who finds none free waits, but not for long."""
+"""A few connections that many threads share. A thread waits for a free one for a limited time."""
 
 import os
-import queue
 import select
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from typing import Any
 
 import psycopg2
+import sqlalchemy.event
+import sqlalchemy.exc
+from psycopg2.extensions import cursor as Cursor  # noqa: N812 - it is a class
+from sqlalchemy.pool import QueuePool
 
-from auditflow.errors import Unavailable
+from auditflow.errors import AuditFlowError, Unavailable
 from notification_service.database.connection import Connection, translated
 
 
 class Pool:
-    """At most ``size`` connections, made when first needed and replaced when they have ended."""
+    """At most ``size`` connections, opened when first needed and replaced when they are closed."""
 
     def __init__(
-        self, open_one: Callable[[], Connection], *, size: int, wait_seconds: float
+        self, open_connection: Callable[[], Connection], *, size: int, wait_seconds: float
     ) -> None:
-        self._open_one = open_one
         self._size = size
-        self._wait_seconds = wait_seconds
-        # The most recently used first, so that a pool at rest keeps few connections busy.
-        self._slots: queue.LifoQueue[Connection | None] = queue.LifoQueue()
-        for _ in range(size):
-            self._slots.put(None)
-        self._in_use: set[Connection | None] = set()
+        # The most recently used connection comes first, so that an idle pool uses few of them.
+        self._pool = QueuePool(
+            open_connection,  # type: ignore[arg-type]
+            pool_size=size,
+            max_overflow=0,
+            timeout=wait_seconds,
+            use_lifo=True,
+            reset_on_return=None,
+        )
+        sqlalchemy.event.listen(self._pool, "checkout", _check_open)
+        self._in_use: set[Connection] = set()
 
     @contextmanager
     def connection(self) -> Iterator[Connection]:
-        """A connection in a transaction, which is committed at the end or rolled back on an error.
+        """A connection in a transaction, which is committed, or rolled back on an error.
 
         Raises:
-            Unavailable: all are in use, or the server cannot be reached.
+            Unavailable: all connections are in use, or the server cannot be reached.
         """
-        held = self._take()
-        try:
-            with translated():
-                held = self._fresh(held)
-                self._in_use.add(held)
-                with held:
-                    yield held
-        except BaseException:
-            # Whatever state the error left the connection in, the next user gets a new one.
-            self._in_use.discard(held)
-            _close(held)
-            held = None
-            raise
-        finally:
-            self._in_use.discard(held)
-            self._slots.put(held)
+        with self._checked_out() as connection:
+            connection.autocommit = False
+            with connection:
+                yield connection
+
+    @contextmanager
+    def cursor(self) -> Iterator[Cursor]:
+        """A cursor for one statement, which is a transaction of its own.
+
+        Raises:
+            Unavailable: all connections are in use, or the server cannot be reached.
+        """
+        with self._checked_out() as connection:
+            connection.autocommit = True
+            with connection.cursor() as cursor:
+                yield cursor
 
     def close(self) -> None:
         """Close the connections that are not in use."""
-        with suppress(queue.Empty):
-            while True:
-                _close(self._slots.get_nowait())
+        self._pool.dispose()
 
     def abort(self) -> None:
-        """Break the connections that are in use, so that nobody waits for a server that hangs."""
-        for held in tuple(self._in_use):
-            if held is None:
-                continue
-            with suppress(psycopg2.Error, OSError), _socket_of(held) as line:
-                line.shutdown(socket.SHUT_RDWR)
+        """Break the connections in use, so that no thread waits for a server that hangs."""
+        for connection in tuple(self._in_use):
+            with suppress(psycopg2.Error, OSError), _socket_of(connection) as opened:
+                opened.shutdown(socket.SHUT_RDWR)
 
-    def _take(self) -> Connection | None:
-        try:
-            return self._slots.get(timeout=self._wait_seconds)
-        except queue.Empty:
-            raise Unavailable("postgresql", f"all {self._size} connections are in use") from None
+    @contextmanager
+    def _checked_out(self) -> Iterator[Connection]:
+        with translated():
+            try:
+                entry = self._pool.connect()
+            except sqlalchemy.exc.TimeoutError:
+                reason = f"all {self._size} connections are in use"
+                raise Unavailable("postgresql", reason) from None
+            connection: Any = entry.dbapi_connection
+            self._in_use.add(connection)
+            try:
+                yield connection
+            except BaseException as error:
+                # After an error of the server, the connection may be in any state.
+                if isinstance(error, Unavailable) or not isinstance(error, AuditFlowError):
+                    entry.invalidate()
+                raise
+            finally:
+                self._in_use.discard(connection)
+                entry.close()
 
-    def _fresh(self, held: Connection | None) -> Connection:
-        if held is not None and not _has_ended(held):
-            return held
-        _close(held)
-        return self._open_one()
+
+def _check_open(connection: Any, _record: Any, _entry: Any) -> None:
+    if _is_closed(connection):
+        raise sqlalchemy.exc.DisconnectionError("the server closed the connection")
 
 
-def _has_ended(held: Connection) -> bool:
-    """Whether the server has closed an idle connection, without asking it.
+def _is_closed(connection: Connection) -> bool:
+    """Whether the server has closed an idle connection, without a request to the server.
 
-    An idle server sends nothing but its farewell, so anything to read means the end.
+    An idle server sends only its last message, so anything to read means that it ended.
     """
-    if held.closed:
+    if connection.closed:
         return True
-    line = select.poll()  # and not select(), which knows only the first 1,024 files of a process
-    line.register(held.fileno(), select.POLLIN)
-    return bool(line.poll(0))
+    readable = select.poll()  # select() supports only the first 1,024 files of a process
+    readable.register(connection.fileno(), select.POLLIN)
+    return bool(readable.poll(0))
 
 
-def _socket_of(held: Connection) -> socket.socket:
-    return socket.socket(fileno=os.dup(held.fileno()))
-
-
-def _close(held: Connection | None) -> None:
-    if held is not None:
-        with suppress(psycopg2.Error):
-            held.close()
+def _socket_of(connection: Connection) -> socket.socket:
+    return socket.socket(fileno=os.dup(connection.fileno()))

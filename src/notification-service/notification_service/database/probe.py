@@ -1,4 +1,4 @@
-"""Whether the database answers, within a second whatever happens."""
+"""A check whether the database answers. It takes at most one second, even if the server hangs."""
 
 import threading
 from collections.abc import Callable
@@ -13,25 +13,25 @@ PROBE_SECONDS: Final = 0.8
 
 
 class Probe:
-    """A connection and a thread that do nothing but ask; a server that hangs holds only them."""
+    """A connection and a thread only for the check. A server that hangs blocks only them."""
 
-    def __init__(self, open_one: Callable[[], Connection]) -> None:
-        self._pool = Pool(open_one, size=1, wait_seconds=0)
+    def __init__(self, open_connection: Callable[[], Connection]) -> None:
+        self._pool = Pool(open_connection, size=1, wait_seconds=0)
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="postgresql-probe")
         self._lock = threading.Lock()
-        self._asked: Future[str | None] | None = None
+        self._pending: Future[str | None] | None = None
 
     def check(self) -> str | None:
-        """None when the database answers and has our tables, else what is wrong."""
+        """None if the database answers and has the tables, else what is wrong."""
         with self._lock:
-            asked = self._asked or self._executor.submit(self._ask)
+            pending = self._pending or self._executor.submit(self._query)
             try:
-                answer = asked.result(PROBE_SECONDS)
+                result = pending.result(PROBE_SECONDS)
             except TimeoutError:
-                self._asked = asked  # do not ask again before this is answered
+                self._pending = pending  # no second query before this one is answered
                 return f"no answer within {PROBE_SECONDS:g} s"
-            self._asked = None
-            return answer
+            self._pending = None
+            return result
 
     def close(self) -> None:
         """End the thread and the connection, whatever they wait for."""
@@ -39,9 +39,9 @@ class Probe:
         self._pool.abort()
         self._pool.close()
 
-    def _ask(self) -> str | None:
+    def _query(self) -> str | None:
         try:
-            with self._pool.connection() as connection, connection.cursor() as cursor:
+            with self._pool.cursor() as cursor:
                 cursor.execute("SELECT FROM alerts LIMIT 0")
         except Unavailable as error:
             return str(error).partition(": ")[2]

@@ -1,225 +1,216 @@
-"""Rows of the tables ``findings`` and ``alerts``, to and from what the core works with."""
+"""Rows of the tables ``findings`` and ``alerts``, as JSON with one key for each column.
+
+PostgreSQL reads rows from JSON and returns rows as JSON. Therefore a column has one name in one
+place: the Struct. Its type is defined by the migration.
+"""
 
 import datetime as dt
-from collections.abc import Sequence
-from typing import Any, Final
+from collections.abc import Iterable, Sequence
+from typing import Final
 from uuid import UUID
 
 import msgspec
-from msgspec import UNSET, Raw, UnsetType
+from msgspec import UNSET, Raw, Struct, UnsetType
 from psycopg2 import sql
 
-from auditflow.contract.alert import Status
 from auditflow.contract.event import Severity
-from auditflow.contract.finding import EventRef, Evidence, Finding, RuleRef
+from auditflow.contract.finding import (
+    EventRef,
+    Evidence,
+    Finding,
+    Observables,
+    RuleRef,
+)
+from notification_service.aggregation import StoredFinding
 from notification_service.alert import Alert
-from notification_service.fold import Stored
 
-#: Columns and their types, in the order of the functions below.
-FINDING: Final = {
-    "bucket_start": "timestamptz",
-    "finding_id": "uuid",
-    "alert_id": "uuid",
-    "fingerprint": "uuid",
-    "rule_id": "text",
-    "rule_title": "text",
-    "rule_revision": "text",
-    "rule_level": "text",
-    "rule_tags": "text[]",
-    "rule_runbook": "text",
-    "severity": "text",
-    "entity": "jsonb",
-    "first_seen": "timestamptz",
-    "last_seen": "timestamptz",
-    "count": "bigint",
-    "description": "text",
-    "evidence": "jsonb",
-    "first_event": "json",
-    "last_event": "json",
-    "actor": "text",
-    "client_ip": "text",
-    "resource": "text",
-    "server_hostname": "text",
-    "correlation_id": "text",
-    "environment": "text",
-    "approximate": "boolean",
-    "updated_at": "timestamptz",
-}
-
-ALERT: Final = {
-    "alert_id": "uuid",
-    "fingerprint": "uuid",
-    "sequence": "integer",
-    "previous_alert_id": "uuid",
-    "status": "text",
-    "rule_id": "text",
-    "rule_title": "text",
-    "rule_revision": "text",
-    "rule_level": "text",
-    "rule_tags": "text[]",
-    "rule_runbook": "text",
-    "severity": "text",
-    "entity": "jsonb",
-    "title": "text",
-    "description": "text",
-    "actor": "text",
-    "client_ip": "text",
-    "resource": "text",
-    "server_hostname": "text",
-    "environment": "text",
-    "count": "bigint",
-    "finding_count": "bigint",
-    "first_seen": "timestamptz",
-    "last_seen": "timestamptz",
-    "newest_finding_id": "uuid",
-    "approximate": "boolean",
-    "opened_at": "timestamptz",
-    "updated_at": "timestamptz",
-    "version": "integer",
-}
-
-_decode_refs = msgspec.json.Decoder(tuple[EventRef, ...]).decode
-_decode_entity = msgspec.json.Decoder(dict[str, str]).decode
+_NULL: Final = Raw(b"null")
+#: PostgreSQL's notation of bytes.
+_HEX: Final = "\\x"
 
 
-def columns(table: dict[str, str], *, leave: Sequence[str] = ()) -> sql.Composed:
-    """The names of the columns, separated by commas; JSON is read as the text that it is."""
-    return sql.SQL(", ").join(
-        sql.SQL("{}::text").format(sql.Identifier(name))
-        if kind in ("json", "jsonb")
-        else sql.Identifier(name)
-        for name, kind in table.items()
-        if name not in leave
+class FindingRow(Struct, frozen=True, kw_only=True):
+    """A row of ``findings``. ``Raw(b"null")`` stands for an event that is not stored."""
+
+    bucket_start: dt.datetime
+    finding_id: UUID
+    alert_id: UUID
+    fingerprint: UUID
+    rule_id: str
+    rule_title: str
+    rule_revision: str
+    rule_level: str
+    rule_tags: tuple[str, ...]
+    rule_runbook: str | None
+    severity: Severity
+    entity: dict[str, str]
+    first_seen: dt.datetime
+    last_seen: dt.datetime
+    count: int
+    description: str
+    evidence: tuple[EventRef, ...]
+    first_event: Raw
+    last_event: Raw
+    actor: str | None
+    client_ip: str | None
+    resource: str | None
+    server_hostname: str | None
+    correlation_id: str | None
+    environment: str
+    approximate: bool
+    event_hashes: str | None
+    observables: Observables | None
+    updated_at: dt.datetime
+
+
+FINDING_COLUMNS: Final = FindingRow.__struct_fields__
+ALERT_COLUMNS: Final = Alert.__struct_fields__
+
+_decode_finding = msgspec.json.Decoder(FindingRow).decode
+_decode_alert = msgspec.json.Decoder(Alert).decode
+
+
+def select(table: str, columns: Sequence[str]) -> sql.Composed:
+    """A query that returns each row as JSON text. Add conditions after it, with alias ``t``."""
+    listed = sql.SQL(", ").join(
+        sql.SQL("encode(t.event_hashes, 'hex') AS event_hashes")
+        if name == "event_hashes"
+        else sql.SQL("t.{}").format(sql.Identifier(name))
+        for name in columns
+    )
+    return sql.SQL(
+        "SELECT row_to_json(r)::text FROM {} AS t CROSS JOIN LATERAL (SELECT {}) AS r"
+    ).format(sql.Identifier(table), listed)
+
+
+def upsert(
+    table: str, columns: Sequence[str], key: Sequence[str], keep: Iterable[str] = ()
+) -> sql.Composed:
+    """A statement that writes rows from a JSON array, its one parameter.
+
+    An existing row with the same ``key`` is updated, except for the columns ``keep``.
+    """
+    kept = {*key, *keep}
+    changing = [name for name in columns if name not in kept]
+    return sql.SQL(
+        "INSERT INTO {table} ({columns})"
+        " SELECT {columns} FROM json_populate_recordset(NULL::{table}, %s::json)"
+        " ON CONFLICT ({key}) DO UPDATE SET ({changing}) = ROW ({values})"
+    ).format(
+        table=sql.Identifier(table),
+        columns=_identifiers(columns),
+        key=_identifiers(key),
+        changing=_identifiers(changing),
+        values=sql.SQL(", ").join(sql.Identifier("excluded", name) for name in changing),
     )
 
 
-def finding_row(stored: Stored, *, now: dt.datetime) -> tuple[Any, ...]:
-    """The values of ``FINDING``."""
+def finding_row(stored: StoredFinding, *, now: dt.datetime) -> FindingRow:
+    """The row of a finding."""
     finding = stored.finding
-    return (
-        finding.bucket_start,
-        str(finding.finding_id),
-        str(stored.alert_id),
-        str(stored.fingerprint),
-        *_rule_values(finding.rule),
-        finding.severity.value,
-        _json(finding.entity),
-        finding.first_seen,
-        finding.last_seen,
-        finding.count,
-        finding.description,
-        _json(finding.evidence.events),
-        _text(finding.evidence.first_event),
-        _text(finding.evidence.last_event),
-        finding.actor,
-        finding.client_ip,
-        finding.resource,
-        finding.server_hostname,
-        finding.correlation_id,
-        finding.environment,
-        finding.approximate,
-        now,
+    rule, evidence = finding.rule, finding.evidence
+    return FindingRow(
+        bucket_start=finding.bucket_start,
+        finding_id=finding.finding_id,
+        alert_id=stored.alert_id,
+        fingerprint=stored.fingerprint,
+        rule_id=rule.id,
+        rule_title=rule.title,
+        rule_revision=rule.revision,
+        rule_level=rule.level,
+        rule_tags=rule.tags,
+        rule_runbook=rule.runbook,
+        severity=finding.severity,
+        entity=finding.entity,
+        first_seen=finding.first_seen,
+        last_seen=finding.last_seen,
+        count=finding.count,
+        description=finding.description,
+        evidence=evidence.events,
+        first_event=_or_null(evidence.first_event),
+        last_event=_or_null(evidence.last_event),
+        actor=finding.actor,
+        client_ip=finding.client_ip,
+        resource=finding.resource,
+        server_hostname=finding.server_hostname,
+        correlation_id=finding.correlation_id,
+        environment=finding.environment,
+        approximate=finding.approximate,
+        event_hashes=_HEX + evidence.event_hashes if evidence.event_hashes else None,
+        observables=finding.observables if finding.observables != Observables() else None,
+        updated_at=now,
     )
 
 
-def stored_of(row: Sequence[Any]) -> Stored:
-    """The finding that a row of ``FINDING`` holds."""
-    values = dict(zip(FINDING, row, strict=True))
-    return Stored(
+def read_finding(text: str) -> StoredFinding:
+    """The finding of a row that ``select`` returned.
+
+    Raises:
+        msgspec.MsgspecError: the row is not one of this version.
+    """
+    row = _decode_finding(text)
+    return StoredFinding(
         finding=Finding(
-            finding_id=UUID(values["finding_id"]),
-            rule=_rule_of(values),
-            severity=Severity(values["severity"]),
-            entity=_decode_entity(values["entity"]),
-            bucket_start=values["bucket_start"],
-            first_seen=values["first_seen"],
-            last_seen=values["last_seen"],
-            count=values["count"],
-            description=values["description"],
-            evidence=Evidence(
-                events=_decode_refs(values["evidence"]),
-                first_event=_raw(values["first_event"]),
-                last_event=_raw(values["last_event"]),
+            finding_id=row.finding_id,
+            rule=RuleRef(
+                id=row.rule_id,
+                title=row.rule_title,
+                revision=row.rule_revision,
+                level=row.rule_level,
+                tags=row.rule_tags,
+                runbook=row.rule_runbook,
             ),
-            actor=values["actor"],
-            client_ip=values["client_ip"],
-            resource=values["resource"],
-            server_hostname=values["server_hostname"],
-            correlation_id=values["correlation_id"],
-            environment=values["environment"],
-            approximate=values["approximate"],
+            severity=row.severity,
+            entity=row.entity,
+            bucket_start=row.bucket_start,
+            first_seen=row.first_seen,
+            last_seen=row.last_seen,
+            count=row.count,
+            description=row.description,
+            evidence=Evidence(
+                events=row.evidence,
+                first_event=_or_unset(row.first_event),
+                last_event=_or_unset(row.last_event),
+                event_hashes=row.event_hashes or "",
+            ),
+            actor=row.actor,
+            client_ip=row.client_ip,
+            resource=row.resource,
+            server_hostname=row.server_hostname,
+            correlation_id=row.correlation_id,
+            environment=row.environment,
+            approximate=row.approximate,
+            observables=row.observables or Observables(),
         ),
-        fingerprint=UUID(values["fingerprint"]),
-        alert_id=UUID(values["alert_id"]),
+        fingerprint=row.fingerprint,
+        alert_id=row.alert_id,
     )
 
 
-def alert_row(alert: Alert) -> tuple[Any, ...]:
-    """The values of ``ALERT``."""
-    return (
-        str(alert.alert_id),
-        str(alert.fingerprint),
-        alert.sequence,
-        str(alert.previous_alert_id) if alert.previous_alert_id else None,
-        alert.status.value,
-        *_rule_values(alert.rule),
-        alert.severity.value,
-        _json(alert.entity),
-        alert.title,
-        alert.description,
-        alert.actor,
-        alert.client_ip,
-        alert.resource,
-        alert.server_hostname,
-        alert.environment,
-        alert.count,
-        alert.finding_count,
-        alert.first_seen,
-        alert.last_seen,
-        str(alert.newest_finding_id),
-        alert.approximate,
-        alert.opened_at,
-        alert.updated_at,
-        alert.version,
-    )
+def read_alert(text: str) -> Alert:
+    """The alert of a row that ``select`` returned."""
+    return _decode_alert(text)
 
 
-def alert_of(row: Sequence[Any]) -> Alert:
-    """The alert that a row of ``ALERT`` holds."""
-    values = dict(zip(ALERT, row, strict=True))
-    rule = _rule_of(values)
-    for name in [name for name in values if name.startswith("rule_")]:
-        del values[name]
-    for name in ("alert_id", "fingerprint", "previous_alert_id", "newest_finding_id"):
-        values[name] = UUID(values[name]) if values[name] else None
-    values["status"] = Status(values["status"])
-    values["severity"] = Severity(values["severity"])
-    values["entity"] = _decode_entity(values["entity"])
-    return Alert(rule=rule, **values)
+def encode_findings(rows: Iterable[FindingRow]) -> str:
+    """The parameter of ``upsert`` for these findings."""
+    return msgspec.json.encode(list(rows)).decode()
 
 
-def _rule_values(rule: RuleRef) -> tuple[Any, ...]:
-    return rule.id, rule.title, rule.revision, rule.level, list(rule.tags), rule.runbook
+def encode_alerts(alerts: Iterable[Alert]) -> str:
+    """The parameter of ``upsert`` for these alerts."""
+    return msgspec.json.encode(
+        [msgspec.structs.replace(alert, event_hashes=_HEX + alert.event_hashes) for alert in alerts]
+    ).decode()
 
 
-def _rule_of(values: dict[str, Any]) -> RuleRef:
-    return RuleRef(
-        id=values["rule_id"],
-        title=values["rule_title"],
-        revision=values["rule_revision"],
-        level=values["rule_level"],
-        tags=tuple(values["rule_tags"]),
-        runbook=values["rule_runbook"],
-    )
+def _identifiers(names: Iterable[str]) -> sql.Composed:
+    return sql.SQL(", ").join(map(sql.Identifier, names))
 
 
-def _json(value: object) -> str:
-    return msgspec.json.encode(value).decode()
+def _or_null(event: Raw | UnsetType) -> Raw:
+    return _NULL if event is UNSET else event
 
 
-def _text(whole: Raw | UnsetType) -> str | None:
-    return None if whole is UNSET else bytes(whole).decode()
-
-
-def _raw(text: str | None) -> Raw | UnsetType:
-    return UNSET if text is None else Raw(text)
+def _or_unset(event: Raw) -> Raw | UnsetType:
+    return UNSET if bytes(event) == b"null" else Raw(bytes(event))

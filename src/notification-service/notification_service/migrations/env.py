@@ -1,4 +1,4 @@
-"""Run by Alembic: migrate over the connection that ``notification_service.migrate`` has opened."""
+"""Run by Alembic: migrate over the connection that ``notification_service.migrate`` opened."""
 
 from alembic import context
 

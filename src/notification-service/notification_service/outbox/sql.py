@@ -12,8 +12,8 @@ from auditflow.contract.event import Severity
 from notification_service.alert import Alert
 from notification_service.database import rows
 
-_ALERTS: Final = sql.SQL("SELECT {} FROM alerts WHERE alert_id = ANY(%s::uuid[])").format(
-    rows.columns(rows.ALERT)
+_ALERTS: Final = rows.select("alerts", rows.ALERT_COLUMNS) + sql.SQL(
+    " WHERE t.alert_id = ANY(%s::uuid[])"
 )
 #: How severe an alert is, as a number that only rises.
 RANKS: Final = {severity.value: severity.rank for severity in Severity}
@@ -34,7 +34,8 @@ def read_alerts(cursor: Cursor, ids: Iterable[UUID]) -> dict[UUID, Alert]:
     if not wanted:
         return {}
     cursor.execute(_ALERTS, (wanted,))
-    return {alert.alert_id: alert for alert in map(rows.alert_of, cursor.fetchall())}
+    alerts = (rows.read_alert(text) for (text,) in cursor.fetchall())
+    return {alert.alert_id: alert for alert in alerts}
 
 
 def execute_many(

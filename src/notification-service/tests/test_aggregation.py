@@ -1,4 +1,4 @@
-"""Folding, without a database: whatever the order, the same findings make the same alerts."""
+"""Aggregation without a database: in any order, the same findings make the same alerts."""
 
 import datetime as dt
 from collections.abc import Sequence
@@ -14,17 +14,17 @@ from auditflow.contract.alert import Status
 from auditflow.contract.event import Severity
 from auditflow.contract.finding import EventRef, Evidence, Finding, RuleRef
 from notification_service import alert as alerts
+from notification_service.aggregation import Changes, StoredFinding, aggregate, fingerprint_of
 from notification_service.alert import Alert
-from notification_service.fold import Changes, Stored, fingerprint_of, fold
 
 NOW = dt.datetime(2026, 1, 31, 12, tzinfo=dt.UTC)
 
 
 class Memory:
-    """What the tables hold, and the reading and writing that the adapter does."""
+    """The contents of the tables, read and written as the adapter does."""
 
     def __init__(self) -> None:
-        self.findings: dict[Any, Stored] = {}
+        self.findings: dict[Any, StoredFinding] = {}
         self.alerts: dict[Any, Alert] = {}
         self.writes = 0
 
@@ -32,16 +32,18 @@ class Memory:
         merged = findings.merge_all(batch)
         stored = {key: self.findings[key] for key in merged if key in self.findings}
         wanted = {fingerprint_of(finding) for finding in merged.values()}
-        named = {one.alert_id for one in stored.values()}
-        known = [
-            one
-            for one in self.alerts.values()
-            if one.alert_id in named
-            or (one.fingerprint in wanted and (one.status != "resolved" or self._is_last(one)))
+        named = {finding.alert_id for finding in stored.values()}
+        existing = [
+            alert
+            for alert in self.alerts.values()
+            if alert.alert_id in named
+            or (
+                alert.fingerprint in wanted and (alert.status != "resolved" or self._is_last(alert))
+            )
         ]
-        changes = fold(merged.values(), stored=stored, known=known, now=now)
-        for one in (*changes.new, *changes.updated):
-            self.findings[one.finding.finding_id] = one
+        changes = aggregate(merged.values(), stored=stored, existing=existing, now=now)
+        for finding in (*changes.new, *changes.updated):
+            self.findings[finding.finding.finding_id] = finding
         for alert in (*changes.opened, *changes.changed):
             self.alerts[alert.alert_id] = alert
         self.writes += len(changes.new) + len(changes.updated) + len(changes.changed)
@@ -51,25 +53,25 @@ class Memory:
         self.alerts[alert.alert_id] = msgspec.structs.replace(alert, status=Status.RESOLVED)
 
     def _is_last(self, alert: Alert) -> bool:
-        of_same = (one for one in self.alerts.values() if one.fingerprint == alert.fingerprint)
-        return alert.sequence == max(one.sequence for one in of_same)
+        same = (it for it in self.alerts.values() if it.fingerprint == alert.fingerprint)
+        return alert.sequence == max(it.sequence for it in same)
 
     def sums(self) -> dict[Any, Alert]:
-        """The alerts, without what tells when and in how many steps they were made."""
+        """The alerts, without the fields that depend on the time and number of writes."""
         return {
-            key: msgspec.structs.replace(one, opened_at=NOW, updated_at=NOW, version=1)
-            for key, one in self.alerts.items()
+            key: msgspec.structs.replace(alert, opened_at=NOW, updated_at=NOW, version=1)
+            for key, alert in self.alerts.items()
         }
 
 
-moments = st.integers(0, 7200).map(lambda second: NOW - dt.timedelta(seconds=second))
+times = st.integers(0, 7200).map(lambda second: NOW - dt.timedelta(seconds=second))
 
 
 @st.composite
 def versions(draw: st.DrawFn) -> Finding:
     """A version of one of a few findings: what different workers knew at different times."""
     user, bucket = draw(st.sampled_from("abc")), draw(st.integers(0, 2))
-    first, last = sorted((draw(moments), draw(moments)))
+    first, last = sorted((draw(times), draw(times)))
     count = draw(st.integers(1, 12))
     raw: Any = msgspec.Raw(msgspec.json.encode({"event_id": user, "timestamp": last, "n": count}))
     return Finding(
@@ -77,7 +79,7 @@ def versions(draw: st.DrawFn) -> Finding:
         rule=RuleRef("rule", draw(st.sampled_from(("Old", "New"))), "1", "high"),
         severity=draw(st.sampled_from(Severity)),
         entity={"user": user},
-        bucket_start=draw(moments),
+        bucket_start=draw(times),
         first_seen=first,
         last_seen=last,
         count=count,
@@ -128,12 +130,19 @@ def test_an_alert_is_the_sum_of_its_findings(stream: list[Finding], data: st.Dat
             memory.resolve(data.draw(st.sampled_from(sorted(memory.alerts.values(), key=str))))
 
     for alert in memory.alerts.values():
-        # then each alert tells exactly of the findings that are its own
+        # then each alert is exactly the sum of its own findings
         own = [one.finding for one in memory.findings.values() if one.alert_id == alert.alert_id]
         newest = max(own, key=lambda finding: (finding.last_seen, finding.finding_id))
         assert alert.finding_count == len(own)
-        assert alert.count == sum(finding.count for finding in own)
-        assert alert.severity.rank == max(finding.severity.rank for finding in own)
+        named = {ref.event_id for finding in own for ref in finding.evidence.events}
+        unlisted = sum(
+            max(0, finding.count - len({ref.event_id for ref in finding.evidence.events}))
+            for finding in own
+        )
+        assert alert.count == len(named) + unlisted
+        assert alert.count_is_estimate == (unlisted > 0)
+        assert alert.level == "high"
+        assert alert.severity == "WARNING"
         assert alert.first_seen == min(finding.first_seen for finding in own)
         assert (alert.last_seen, alert.newest_finding_id) == (
             newest.last_seen,
@@ -143,7 +152,7 @@ def test_an_alert_is_the_sum_of_its_findings(stream: list[Finding], data: st.Dat
         assert (alert.description, alert.actor) == (newest.description, newest.actor)
         assert alert.title == newest.rule.title
     for fingerprint in {one.fingerprint for one in memory.alerts.values()}:
-        # and one chain per fingerprint, of which only the last link may be unresolved
+        # and each fingerprint has one sequence of alerts, of which only the last may be unresolved
         chain = sorted(
             (one for one in memory.alerts.values() if one.fingerprint == fingerprint),
             key=lambda one: one.sequence,
@@ -188,7 +197,7 @@ def test_a_finding_of_another_entity_cannot_take_a_stored_identifier(make_findin
 
     changes = memory.take([msgspec.structs.replace(honest, entity={"user_id": "mallory"}, count=9)])
 
-    assert [one.entity for one in changes.impostors] == [{"user_id": "mallory"}]
+    assert [finding.entity for finding in changes.conflicting] == [{"user_id": "mallory"}]
     assert [one.finding for one in memory.findings.values()] == [honest]
 
 

@@ -1,4 +1,4 @@
-"""Folding into the real database: order, redelivery, several workers, and people in between."""
+"""Storing findings in the real database: order, redelivery, several workers, people's actions."""
 
 import datetime as dt
 import random
@@ -12,11 +12,12 @@ import psycopg2
 import pytest
 
 from auditflow.contract import finding as findings
-from auditflow.contract.finding import Finding
+from auditflow.contract.alert import AlertDetail, AlertSummary
+from auditflow.contract.finding import EventRef, Evidence, Finding
 from auditflow.errors import Unavailable
 from auditflow_local.servers.postgres_roles import APP
-from notification_service.database.folding import FindingStore
-from notification_service.database.reading import AlertReader
+from notification_service.database.alert_reader import AlertReader
+from notification_service.database.finding_store import FindingStore
 from notification_service.query import AlertQuery
 
 SUMS = """
@@ -29,10 +30,15 @@ FINDINGS = """
            evidence::text, first_event::text, last_event::text
     FROM findings ORDER BY finding_id
 """
-#: What every alert must agree with.
+#: Alerts that do not agree with their findings.
 WRONG = """
     SELECT alert_id FROM alerts LEFT JOIN LATERAL (
-        SELECT count(*) AS n, sum(count) AS total, min(first_seen) AS first, max(last_seen) AS last
+        SELECT count(*) AS n, min(first_seen) AS first, max(last_seen) AS last,
+               sum(greatest(0, count - jsonb_array_length(evidence))) + (
+                   SELECT count(DISTINCT event ->> 'event_id')
+                   FROM findings AS f, jsonb_array_elements(f.evidence) AS event
+                   WHERE f.alert_id = alerts.alert_id
+               ) AS total
         FROM findings WHERE findings.alert_id = alerts.alert_id
     ) AS own ON true
     WHERE (finding_count, count, first_seen, last_seen) IS DISTINCT FROM (n, total, first, last)
@@ -60,18 +66,18 @@ def _stream(make_finding: Callable[..., Finding], seed: int) -> list[Finding]:
     return stream
 
 
-def _fold(store: FindingStore, stream: list[Finding], size: int) -> None:
+def _store_all(store: FindingStore, stream: list[Finding], size: int) -> None:
     for start in range(0, len(stream), size):
-        store.fold(list(findings.merge_all(stream[start : start + size]).values()))
+        store.store(list(findings.merge_all(stream[start : start + size]).values()))
 
 
 def test_two_workers_in_any_order_store_what_one_stores(
     database: Any, postgres: Any, open_pool: Any, query: Any, make_finding: Any
 ) -> None:
-    # given the truth: everything folded at once, elsewhere
+    # given the expected result: everything stored at once in another database
     elsewhere = postgres.fresh_database(template="template_notification_service")
     stream = _stream(make_finding, seed=1)
-    _fold(FindingStore(open_pool(elsewhere)), stream, size=len(stream))
+    _store_all(FindingStore(open_pool(elsewhere)), stream, size=len(stream))
     with psycopg2.connect(elsewhere.dsn()) as connection, connection.cursor() as cursor:
         cursor.execute(FINDINGS)
         expected_findings = cursor.fetchall()
@@ -79,26 +85,26 @@ def test_two_workers_in_any_order_store_what_one_stores(
         expected = cursor.fetchall()
     connection.close()
 
-    # when three workers fold overlapping shuffles of it at the same time
+    # when three workers store overlapping shuffles of it at the same time
     start = threading.Barrier(3)
 
     def work(seed: int) -> None:
         store = FindingStore(open_pool(database))
         start.wait()
         for turn in range(3):
-            _fold(store, random.Random(seed + turn).sample(stream, len(stream)), size=17)
+            _store_all(store, random.Random(seed + turn).sample(stream, len(stream)), size=17)
 
     with ThreadPoolExecutor(3) as threads:
         for done in [threads.submit(work, seed) for seed in (1, 20, 300)]:
             done.result(timeout=60)
 
-    # then the database holds the truth
+    # then the database contains the expected result
     assert query(FINDINGS) == expected_findings
     assert query(SUMS) == expected
     assert query(WRONG) == []
 
 
-def test_what_is_stored_comes_back_as_it_was(
+def test_a_stored_finding_is_returned_unchanged(
     store: FindingStore, reader: AlertReader, make_finding: Any
 ) -> None:
     odd = b'{"b" : 1.0, "a": 12345678901234567890,  "a": "\\u00fc \\\\u0000"}'
@@ -109,19 +115,27 @@ def test_what_is_stored_comes_back_as_it_was(
         entity={"user_id": "alice", "a": 'quote " and \\ and ü and 🙂'},
     )
 
-    (opened,) = store.fold([finding]).opened
+    (opened,) = store.store([finding]).opened
+    again = store.store([finding])
 
-    found = reader.detail(opened.alert_id)
-    assert found is not None
-    assert found.alert == opened
-    assert found.findings[0].finding == finding
+    assert (again.unchanged, again.updated) == (1, [])
+    text = reader.detail(opened.alert_id)
+    assert text is not None
+    assert odd.decode() in text
+    found = msgspec.json.decode(text, type=AlertDetail)
+    assert found.entity == finding.entity
+    for name in ("alert_id", "status", "count", "last_seen", "opened_at", "description"):
+        assert getattr(found, name) == getattr(opened, name)
+    (view,) = found.findings
+    assert view.evidence.events == finding.evidence.events
+    assert bytes(view.evidence.last_event) == b"null"  # type: ignore[arg-type]
 
 
 def test_redelivery_writes_nothing(store: FindingStore, query: Any, make_finding: Any) -> None:
-    store.fold([make_finding()])
+    store.store([make_finding()])
     (before,) = query("SELECT xmin::text, updated_at, version FROM alerts")
 
-    changes = store.fold([make_finding()])
+    changes = store.store([make_finding()])
 
     assert (changes.unchanged, changes.new, changes.updated) == (1, [], [])
     assert query("SELECT xmin::text, updated_at, version FROM alerts") == [before]
@@ -130,10 +144,10 @@ def test_redelivery_writes_nothing(store: FindingStore, query: Any, make_finding
 def test_after_a_resolution_a_new_finding_opens_a_linked_alert(
     store: FindingStore, query: Any, make_finding: Any
 ) -> None:
-    store.fold([make_finding()])
+    store.store([make_finding()])
     query("UPDATE alerts SET status = 'resolved'")
 
-    store.fold([make_finding(bucket=1), make_finding(count=9)])
+    store.store([make_finding(bucket=1), make_finding(count=9)])
 
     old, new = query(
         "SELECT alert_id, previous_alert_id, status, count FROM alerts ORDER BY sequence"
@@ -142,22 +156,22 @@ def test_after_a_resolution_a_new_finding_opens_a_linked_alert(
     assert (new[1], new[2], new[3]) == (old[0], "open", 3)
 
 
-def test_a_person_who_resolves_while_a_fold_waits_is_heard(
+def test_a_resolution_during_the_wait_for_locks_counts(
     store: FindingStore, database: Any, query: Any, make_finding: Any, eventually: Any
 ) -> None:
     # given an alert that somebody is about to resolve
-    store.fold([make_finding()])
+    store.store([make_finding()])
     person = psycopg2.connect(database.dsn())
     with person.cursor() as cursor:
         cursor.execute("UPDATE alerts SET status = 'resolved'")
 
     # when a new finding arrives before the commit
     with ThreadPoolExecutor(1) as thread:
-        folding = thread.submit(store.fold, [make_finding(bucket=1)])
+        storing = thread.submit(store.store, [make_finding(bucket=1)])
         waiting = "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = %s"
         eventually(lambda: query(waiting, database.name, role=APP))
         person.commit()
-        folding.result(timeout=10)
+        storing.result(timeout=10)
     person.close()
 
     # then it does not slip into the alert that is resolved
@@ -170,10 +184,10 @@ def test_a_person_who_resolves_while_a_fold_waits_is_heard(
 def test_an_acknowledged_alert_takes_new_findings_and_stays_acknowledged(
     store: FindingStore, query: Any, make_finding: Any
 ) -> None:
-    store.fold([make_finding()])
+    store.store([make_finding()])
     query("UPDATE alerts SET status = 'acknowledged'")
 
-    store.fold([make_finding(bucket=1)])
+    store.store([make_finding(bucket=1)])
 
     assert query("SELECT status, finding_count FROM alerts") == [("acknowledged", 2)]
 
@@ -182,10 +196,10 @@ def test_a_finding_whose_bucket_moves_to_another_month_stays_one_row(
     store: FindingStore, query: Any, make_finding: Any, now: dt.datetime
 ) -> None:
     finding = make_finding()
-    store.fold([finding])
+    store.store([finding])
     earlier = now - dt.timedelta(days=70)
 
-    store.fold([msgspec.structs.replace(finding, bucket_start=earlier, first_seen=earlier)])
+    store.store([msgspec.structs.replace(finding, bucket_start=earlier, first_seen=earlier)])
 
     assert query("SELECT bucket_start, tableoid::regclass::text FROM findings") == [
         (earlier, f"findings_{earlier:%Y_%m}")
@@ -196,7 +210,7 @@ def test_a_finding_whose_bucket_moves_to_another_month_stays_one_row(
 def test_an_old_back_fill_is_stored_without_a_partition_of_its_own(
     store: FindingStore, query: Any, make_finding: Any
 ) -> None:
-    store.fold([make_finding(at=dt.datetime(2011, 5, 1, tzinfo=dt.UTC))])
+    store.store([make_finding(at=dt.datetime(2011, 5, 1, tzinfo=dt.UTC))])
 
     assert query("SELECT tableoid::regclass::text FROM findings") == [("findings_default",)]
 
@@ -207,7 +221,7 @@ def test_without_a_schema_the_database_counts_as_away(
     empty = postgres.fresh_database()
 
     with pytest.raises(Unavailable, match="run notification-service-migrate"):
-        FindingStore(open_pool(empty)).fold([make_finding()])
+        FindingStore(open_pool(empty)).store([make_finding()])
 
 
 def test_a_number_that_the_database_cannot_hold_is_the_fault_of_the_data(
@@ -216,7 +230,7 @@ def test_a_number_that_the_database_cannot_hold_is_the_fault_of_the_data(
     too_much = [make_finding(bucket=bucket, count=2**62) for bucket in range(3)]
 
     with pytest.raises(psycopg2.DataError):
-        store.fold(too_much)
+        store.store(too_much)
 
 
 def test_whole_events_beyond_the_bound_stay_out_of_the_answer(
@@ -226,16 +240,42 @@ def test_whole_events_beyond_the_bound_stay_out_of_the_answer(
     for bucket in range(60):
         finding = make_finding(bucket=bucket)
         whole = msgspec.structs.replace(finding.evidence, first_event=big, last_event=big)
-        store.fold([msgspec.structs.replace(finding, evidence=whole)])
+        store.store([msgspec.structs.replace(finding, evidence=whole)])
 
-    page = reader.page(AlertQuery())
-    found = reader.detail(page.alerts[0].alert_id)
+    (summary,) = reader.page(AlertQuery()).alerts
+    text = reader.detail(msgspec.json.decode(summary, type=AlertSummary).alert_id)
 
-    assert found is not None
-    assert found.alert.finding_count == 60
-    assert [one.finding.bucket_start for one in found.findings] == [
+    assert text is not None
+    found = msgspec.json.decode(text, type=AlertDetail)
+    assert found.finding_count == found.findings_total == 60
+    assert [view.bucket_start for view in found.findings] == [
         make_finding(bucket=bucket).bucket_start for bucket in range(59, 9, -1)
     ]
-    with_events = [one for one in found.findings if one.finding.evidence.first_event]
+    with_events = [v for v in found.findings if bytes(v.evidence.first_event) != b"null"]  # type: ignore[arg-type]
     assert len(with_events) == 4
-    assert len(found.omitted) == 46
+    assert sum(view.evidence.events_omitted for view in found.findings) == 46
+
+
+def test_the_count_is_the_number_of_distinct_events(
+    store: FindingStore, reader: AlertReader, make_finding: Any, now: dt.datetime
+) -> None:
+    # given two findings that share events, as the windows of neighbouring buckets do
+    def refs(numbers: range) -> Evidence:
+        return Evidence(tuple(EventRef(now, f"event-{number}") for number in numbers))
+
+    store.store([make_finding(bucket=0, count=20, evidence=refs(range(20)))])
+    store.store([make_finding(bucket=1, count=18, evidence=refs(range(12, 30)))])
+
+    (summary,) = reader.page(AlertQuery()).alerts
+    alert = msgspec.json.decode(summary, type=AlertSummary)
+    assert (alert.count, alert.count_is_estimate) == (30, False)
+
+
+def test_events_that_no_finding_names_make_the_count_an_estimate(
+    store: FindingStore, reader: AlertReader, make_finding: Any
+) -> None:
+    store.store([make_finding(count=150)])
+
+    (summary,) = reader.page(AlertQuery()).alerts
+    alert = msgspec.json.decode(summary, type=AlertSummary)
+    assert (alert.count, alert.count_is_estimate) == (150, True)

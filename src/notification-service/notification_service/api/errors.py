@@ -1,0 +1,132 @@
+"""Errors over HTTP: problem details (RFC 9457), without internal details."""
+
+from http import HTTPStatus
+from typing import Final
+
+from quart import Quart, request
+from werkzeug.exceptions import HTTPException
+
+from auditflow.contract.alert import TransitionProblem
+from auditflow.errors import Unavailable
+from auditflow.http.problem import Fault, Problem
+from auditflow.telemetry import logs
+from notification_service.api.callers import Forbidden, Unauthorized
+from notification_service.api.requests import InvalidBody, PreconditionRequired
+from notification_service.database.triage_store import UnknownAlert, VersionMismatch
+from notification_service.query import InvalidQuery
+from notification_service.triage import IllegalTransition, InvalidAction
+
+log = logs.get(__name__)
+
+Answer = tuple[bytes, int, dict[str, str]]
+#: Seconds after which a client may repeat a request that found the database unavailable.
+RETRY_AFTER: Final = "2"
+
+
+def problem(status: HTTPStatus, detail: str | None = None, **headers: str) -> Answer:
+    """A problem with the title of its status."""
+    return Problem(status=status, title=status.phrase, detail=detail).response(**headers)
+
+
+def add(app: Quart) -> None:
+    """Answer every error of an application with a problem."""
+    app.register_error_handler(InvalidQuery, _invalid_query)
+    app.register_error_handler(InvalidBody, _invalid_body)
+    app.register_error_handler(InvalidAction, _invalid_action)
+    app.register_error_handler(PreconditionRequired, _precondition_required)
+    app.register_error_handler(VersionMismatch, _version_mismatch)
+    app.register_error_handler(IllegalTransition, _illegal_transition)
+    app.register_error_handler(UnknownAlert, _unknown_alert)
+    app.register_error_handler(Unauthorized, _unauthorized)
+    app.register_error_handler(Forbidden, _forbidden)
+    app.register_error_handler(Unavailable, _unavailable)
+    app.register_error_handler(HTTPException, _http_error)
+    app.register_error_handler(Exception, _unexpected)
+
+
+async def _invalid_query(error: InvalidQuery) -> Answer:
+    return Problem(
+        status=HTTPStatus.BAD_REQUEST,
+        title="Invalid parameters",
+        detail=str(error),
+        errors=error.faults,
+    ).response()
+
+
+async def _invalid_body(error: InvalidBody) -> Answer:
+    return Problem(
+        status=HTTPStatus.BAD_REQUEST, title="Invalid request body", detail=str(error)
+    ).response()
+
+
+async def _invalid_action(error: InvalidAction) -> Answer:
+    where, _, what = str(error).partition(": ")
+    return Problem(
+        status=HTTPStatus.BAD_REQUEST,
+        title="Invalid action",
+        detail=str(error),
+        errors=(Fault(where, what),),
+    ).response()
+
+
+async def _precondition_required(error: PreconditionRequired) -> Answer:
+    return problem(HTTPStatus.PRECONDITION_REQUIRED, str(error))
+
+
+async def _version_mismatch(error: VersionMismatch) -> Answer:
+    return problem(
+        HTTPStatus.PRECONDITION_FAILED,
+        "Another action changed the alert since you read it. Read it again.",
+        ETag=f'"{error.current}"',
+    )
+
+
+async def _illegal_transition(error: IllegalTransition) -> Answer:
+    return TransitionProblem(
+        status=HTTPStatus.CONFLICT,
+        title="The alert does not allow this action",
+        detail=str(error),
+        allowed_actions=error.allowed,
+    ).response()
+
+
+async def _unknown_alert(error: UnknownAlert) -> Answer:
+    return problem(HTTPStatus.NOT_FOUND, f"{str(error)[:1].upper()}{str(error)[1:]}.")
+
+
+async def _unauthorized(error: Unauthorized) -> Answer:
+    return problem(HTTPStatus.UNAUTHORIZED, str(error), WWW_Authenticate='Bearer realm="auditflow"')
+
+
+async def _forbidden(error: Forbidden) -> Answer:
+    return problem(HTTPStatus.FORBIDDEN, str(error))
+
+
+async def _unavailable(error: Unavailable) -> Answer:
+    log.warning("request failed: dependency unavailable", path=request.path, error=str(error))
+    return problem(
+        HTTPStatus.SERVICE_UNAVAILABLE,
+        "The database is unavailable. The state of the alerts is unknown until it answers.",
+        Retry_After=RETRY_AFTER,
+    )
+
+
+async def _http_error(error: HTTPException) -> Answer:
+    status = HTTPStatus(error.code or 500)
+    body, code, headers = problem(status, _DETAILS.get(status))
+    allowed = [pair for pair in error.get_headers() if pair[0] == "Allow"]
+    return body, code, {**headers, **dict(allowed)}
+
+
+async def _unexpected(error: Exception) -> Answer:
+    log.error("request failed", path=request.path, exc_info=error)
+    return problem(
+        HTTPStatus.INTERNAL_SERVER_ERROR, "The service failed. Its log contains the reason."
+    )
+
+
+_DETAILS: Final = {
+    HTTPStatus.NOT_FOUND: "There is nothing at this address. See /docs for all addresses.",
+    HTTPStatus.METHOD_NOT_ALLOWED: "This address does not support this method.",
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "The request body is too large.",
+}

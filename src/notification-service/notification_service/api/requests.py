@@ -1,0 +1,90 @@
+"""Reading requests: the body, If-Match, identifiers; and answering with JSON."""
+
+import asyncio
+from collections.abc import Callable
+from http import HTTPStatus
+from typing import Final, TypeVar
+from uuid import UUID
+
+import msgspec
+from msgspec import Struct
+from quart import Request
+
+from auditflow.errors import AuditFlowError, Unavailable
+
+#: A client does not wait longer. A slow statement ends before; this limit is for a hung server.
+ANSWER_SECONDS: Final = 4.0
+#: Largest request body, in bytes.
+MAX_BODY_BYTES: Final = 256 * 1024
+JSON: Final = {"Content-Type": "application/json", "Cache-Control": "no-store"}
+
+Answer = tuple[bytes, int, dict[str, str]]
+T = TypeVar("T")
+S = TypeVar("S", bound=Struct)
+
+
+class InvalidBody(AuditFlowError):
+    """The request body is not the JSON that the route expects. The text says where and why."""
+
+
+class PreconditionRequired(AuditFlowError):
+    """The request changes an alert without ``If-Match``, or with an invalid one."""
+
+
+async def in_thread(function: Callable[[], T], *, seconds: float | None = ANSWER_SECONDS) -> T:
+    """Run a function of the database in a thread, for a limited time.
+
+    Raises:
+        Unavailable: it takes too long.
+    """
+    try:
+        async with asyncio.timeout(seconds):
+            return await asyncio.to_thread(function)
+    except TimeoutError:
+        raise Unavailable("postgresql", f"no answer within {seconds:g} s") from None
+
+
+async def body_of(request: Request, kind: type[S]) -> S:
+    """Decode the request body. An empty body is the same as an empty object.
+
+    Raises:
+        InvalidBody: the body is not a valid message of this kind.
+    """
+    raw = await request.get_data(cache=False)
+    try:
+        return msgspec.json.decode(raw or b"{}", type=kind)
+    except (msgspec.MsgspecError, UnicodeDecodeError, ValueError, RecursionError) as error:
+        raise InvalidBody(str(error)) from None
+
+
+def expected_version(request: Request) -> int | None:
+    """The ``triage_version`` that ``If-Match`` requires, or None for ``If-Match: *``.
+
+    Raises:
+        PreconditionRequired: the header is missing or is no ETag of an alert.
+    """
+    given = request.headers.get("If-Match", "").strip()
+    if given == "*":
+        return None
+    digits = given.removeprefix("W/").strip('"')
+    if not (digits.isascii() and digits.isdigit() and len(digits) <= 9):
+        raise PreconditionRequired(
+            "Send If-Match with the ETag of the alert, or If-Match: * for any version."
+        )
+    return int(digits)
+
+
+def identifier(text: str) -> UUID | None:
+    """The identifier in a path, in the form that the API itself uses, or None."""
+    try:
+        parsed = UUID(text)
+    except ValueError:
+        return None
+    return parsed if str(parsed) == text.lower() else None
+
+
+def ok(body: Struct | bytes, **headers: str) -> Answer:
+    """A successful answer."""
+    encoded = body if isinstance(body, bytes) else msgspec.json.encode(body)
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    return encoded, HTTPStatus.OK, {**JSON, **named}

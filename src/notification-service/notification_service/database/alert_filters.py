@@ -1,0 +1,122 @@
+"""The SQL conditions of an alert filter."""
+
+from collections.abc import Callable, Iterable
+from typing import Any, Final
+
+from psycopg2 import sql
+
+from auditflow.contract.level import Level
+from notification_service.observables import Kind, normalize
+from notification_service.query import AlertFilter
+
+_EQUAL: Final = {"rule": "rule_id", "environment": "environment"}
+#: Parameters that search the observables of all findings of an alert.
+_OBSERVABLES: Final[dict[str, Kind]] = {
+    "actor": "user",
+    "host": "host",
+    "ip": "address",
+    "resource": "resource",
+}
+_SNOOZED: Final = (
+    "(alerts.snoozed_until_escalation OR coalesce(alerts.snoozed_until > now(), false))"
+)
+_SEARCHED: Final = ("title", "description", "actor", "server_hostname", "resource", "client_ip")
+
+
+def levels(query: AlertFilter) -> tuple[Level, ...]:
+    """The levels that the filter selects by level and by severity. Empty means all levels."""
+    if not query.severity:
+        return query.level
+    allowed = query.level or tuple(Level)
+    # A contradiction such as level=critical&severity=INFO selects nothing, not everything.
+    return tuple(level for level in allowed if level.severity in query.severity) or _NO_LEVEL
+
+
+_NO_LEVEL: Final[tuple[Any, ...]] = ("none",)
+
+
+class Conditions:
+    """Conditions on the table ``alerts``, and their parameters."""
+
+    def __init__(self) -> None:
+        self._parts: list[str] = ["true"]
+        self.values: dict[str, Any] = {}
+
+    def add(self, condition: str, **values: Any) -> None:
+        """Add a condition with its parameters."""
+        self._parts.append(condition)
+        self.values.update(values)
+
+    @property
+    def where(self) -> sql.SQL:
+        """All conditions, combined with AND."""
+        return sql.SQL(" AND ".join(self._parts))
+
+
+def conditions(query: AlertFilter, *, with_status_and_level: bool = True) -> Conditions:
+    """The conditions of a filter."""
+    found = Conditions()
+    if with_status_and_level:
+        if query.status:
+            found.add("alerts.status = ANY(%(status)s)", status=_texts(query.status))
+        if selected := levels(query):
+            found.add("alerts.level = ANY(%(level)s)", level=_texts(selected))
+    _add_others(query, found.add)
+    return found
+
+
+def _add_others(query: AlertFilter, add: Callable[..., None]) -> None:
+    if query.verdict:
+        add("alerts.verdict = ANY(%(verdict)s)", verdict=_texts(query.verdict))
+    for name, column in _EQUAL.items():
+        if (value := getattr(query, name)) is not None:
+            add(f"alerts.{column} = %({name})s", **{name: value})
+    for name, kind in _OBSERVABLES.items():
+        if (value := getattr(query, name)) is not None:
+            add(_observable(name, kind), **{name: _pattern(value)})
+    if query.assignee == "":
+        add("alerts.assignee IS NULL")
+    elif query.assignee is not None:
+        add("alerts.assignee = %(assignee)s", assignee=query.assignee)
+    if query.active_again is not None:
+        add("alerts.active_again = %(active_again)s", active_again=query.active_again)
+    if query.snoozed is not None:
+        snoozed = (
+            "(alerts.snoozed_until_escalation OR coalesce(alerts.snoozed_until > now(), false))"
+        )
+        add(snoozed if query.snoozed else f"NOT {snoozed}")
+    # An alert was active in the range if it has events before its end and after its start.
+    if query.since is not None:
+        add("alerts.last_seen >= %(since)s", since=query.since)
+    if query.until is not None:
+        add("alerts.first_seen <= %(until)s", until=query.until)
+    if query.q is not None:
+        searched = " OR ".join(f"alerts.{column} ILIKE %(q)s" for column in _SEARCHED)
+        add(f"({searched})", q=f"%{escape_like(query.q)}%")
+
+
+def _observable(name: str, kind: Kind) -> str:
+    return (
+        "EXISTS (SELECT FROM alert_observables AS o WHERE o.alert_id = alerts.alert_id"
+        f" AND o.kind = '{kind}' AND o.value LIKE %({name})s)"
+    )
+
+
+def _pattern(value: str) -> str:
+    """The LIKE pattern of a searched value. An unescaped ``*`` at the end marks a prefix."""
+    if value.endswith("\\*"):
+        return escape_like(normalize(value[:-2] + "*"))
+    if value.endswith("*"):
+        return escape_like(normalize(value[:-1])) + "%"
+    return escape_like(normalize(value))
+
+
+def escape_like(text: str) -> str:
+    """The text with all characters that LIKE interprets escaped."""
+    for special in ("\\", "%", "_"):
+        text = text.replace(special, "\\" + special)
+    return text
+
+
+def _texts(values: Iterable[Any]) -> list[str]:
+    return [str(value) for value in values]

@@ -1,0 +1,65 @@
+"""The messages of the API as JSON that PostgreSQL builds from rows.
+
+The columns are those of the contract's Structs, so that a new field needs no change here.
+"""
+
+from typing import Final
+
+from psycopg2 import sql
+
+from auditflow.contract.alert import AlertSummary, FindingView
+
+#: Findings that the detail of an alert shows.
+MAX_FINDINGS: Final = 50
+#: Total size of the complete events in a detail, in bytes. Older findings come without events.
+MAX_EVENT_BYTES: Final = 2 * 1024 * 1024
+
+#: Fields of a summary that are not a column of the same name.
+_COMPUTED: Final = {
+    "rule": "json_build_object('id', t.rule_id, 'title', t.rule_title, 'level', t.rule_level,"
+    " 'tags', t.rule_tags, 'runbook', t.rule_runbook)",
+    "risk": "0",
+}
+_FINDING_COMPUTED: Final = {
+    "evidence": "json_build_object('events', f.evidence,"
+    " 'first_event', CASE WHEN f.fits THEN f.first_event END,"
+    " 'last_event', CASE WHEN f.fits THEN f.last_event END,"
+    " 'events_omitted',"
+    " NOT f.fits AND (f.first_event IS NOT NULL OR f.last_event IS NOT NULL))",
+}
+
+
+def _fields(kind: type, alias: str, computed: dict[str, str]) -> str:
+    return ", ".join(
+        f"{computed[name]} AS {name}" if name in computed else f"{alias}.{name}"
+        for name in kind.__struct_fields__  # type: ignore[attr-defined]
+    )
+
+
+#: The fields of an ``AlertSummary``, from the table or subquery ``t``.
+SUMMARY_FIELDS: Final = sql.SQL(_fields(AlertSummary, "t", _COMPUTED))
+
+#: A lateral subquery ``r`` of one ``AlertSummary``, to use after ``FROM alerts AS t``.
+SUMMARY: Final = sql.SQL("CROSS JOIN LATERAL (SELECT {}) AS r").format(SUMMARY_FIELDS)
+
+#: One ``AlertDetail``, without ``allowed_actions``. Parameters: alert, findings, bytes.
+DETAIL: Final = sql.SQL("""
+    SELECT row_to_json(d)::text FROM (
+        SELECT {summary}, t.finding_count AS findings_total, (
+            SELECT coalesce(json_agg(row_to_json(v) ORDER BY v.last_seen DESC, v.finding_id DESC),
+                            '[]')
+            FROM (
+                SELECT {finding} FROM (
+                    SELECT newest.*, sum(coalesce(octet_length(first_event::text), 0)
+                                         + coalesce(octet_length(last_event::text), 0))
+                        OVER (ORDER BY last_seen DESC, finding_id DESC) <= %(bytes)s AS fits
+                    FROM (
+                        SELECT * FROM findings WHERE alert_id = %(alert)s
+                        ORDER BY last_seen DESC, finding_id DESC LIMIT %(findings)s
+                    ) AS newest
+                ) AS f
+            ) AS v
+        ) AS findings
+        FROM alerts AS t WHERE t.alert_id = %(alert)s
+    ) AS d
+""").format(summary=SUMMARY_FIELDS, finding=sql.SQL(_fields(FindingView, "f", _FINDING_COMPUTED)))

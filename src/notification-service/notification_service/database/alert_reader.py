@@ -1,0 +1,186 @@
+"""The queries of the API. Each answer comes from one statement, so from one snapshot."""
+
+from collections.abc import Sequence
+from typing import Any, Final
+from uuid import UUID
+
+import msgspec
+from msgspec import Struct
+from psycopg2 import sql
+
+from auditflow.contract.alert import BySeverity, Counts, HistoryEntry, Status
+from auditflow.contract.event import Severity
+from notification_service.cursor import Position
+from notification_service.database.alert_filters import conditions, levels
+from notification_service.database.alert_json import (
+    DETAIL,
+    MAX_EVENT_BYTES,
+    MAX_FINDINGS,
+    SUMMARY,
+)
+from notification_service.database.pool import Pool
+from notification_service.order import KEYS, Key, Sort
+from notification_service.query import AlertFilter, AlertQuery
+
+#: Entries on a page of the history.
+HISTORY_PAGE: Final = 100
+
+# One branch for each status and, where the filter selects levels, for each level. Each branch reads
+# an index in the order of the list and stops at the limit.
+_PAGE = sql.SQL("""
+    SELECT {keys}, t.alert_id, row_to_json(r)::text
+    FROM ({branches}) AS t {summary}
+    ORDER BY {order} LIMIT %(limit)s OFFSET %(offset)s
+""")
+_BRANCH = sql.SQL("""
+    (SELECT * FROM alerts WHERE status = {status} AND {level} AND {where} AND {after}
+     ORDER BY {order} LIMIT %(limit)s + %(offset)s)
+""")
+_COUNTS = sql.SQL(
+    "SELECT status, severity, count(*) FROM alerts WHERE {} GROUP BY status, severity"
+)
+_HISTORY: Final = """
+    SELECT entry, encode(hash, 'hex') FROM alert_history
+    WHERE alert_id = %(alert)s AND number < %(before)s ORDER BY number DESC LIMIT %(limit)s
+"""
+_SUMMARY = sql.SQL(
+    "SELECT row_to_json(r)::text, t.triage_version FROM alerts AS t {} WHERE t.alert_id = %(alert)s"
+).format(SUMMARY)
+_LEVEL_RANKS: Final = {
+    "informational": 0,
+    "low": 1,
+    "medium": 2,
+    "high": 3,
+    "critical": 4,
+    "none": -1,
+}
+
+
+class Page(Struct, frozen=True):
+    """Encoded ``AlertSummary`` messages and the position of the next page, if there is one."""
+
+    alerts: list[str]
+    next: Position | None
+
+
+class AlertReader:
+    """Reads alerts. Any number of threads may use it at the same time."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    def page(self, query: AlertQuery) -> Page:
+        """One page of the alerts that match.
+
+        Raises:
+            Unavailable: the database is unavailable, or a statement takes too long.
+        """
+        statement, values = _page_statement(query)
+        rows = self._fetch(statement, values)
+        shown = rows[: query.limit]
+        next_position = None
+        if len(rows) > query.limit:
+            *keys, alert_id, _ = shown[-1]
+            next_position = Position(query.sort, tuple(keys), UUID(alert_id))
+        return Page([row[-1] for row in shown], next_position)
+
+    def counts(self, query: AlertFilter) -> Counts:
+        """How many alerts match."""
+        matching = conditions(query)
+        rows = self._fetch(_COUNTS.format(matching.where), matching.values)
+        return Counts(
+            total=sum(number for *_, number in rows),
+            **{
+                str(status): sum(number for found, _, number in rows if found == status)
+                for status in Status
+            },
+            by_severity=BySeverity(
+                **{
+                    str(severity): sum(number for _, found, number in rows if found == severity)
+                    for severity in Severity
+                }
+            ),
+        )
+
+    def detail(self, alert_id: UUID) -> str | None:
+        """An encoded ``AlertDetail`` without ``allowed_actions``, or None."""
+        limits = {"findings": MAX_FINDINGS, "bytes": MAX_EVENT_BYTES}
+        rows = self._fetch(DETAIL, {"alert": str(alert_id), **limits})
+        return str(rows[0][0]) if rows else None
+
+    def summary(self, alert_id: UUID) -> tuple[str, int] | None:
+        """An encoded ``AlertSummary`` and its ``triage_version``, or None."""
+        rows = self._fetch(_SUMMARY, {"alert": str(alert_id)})
+        return (str(rows[0][0]), int(rows[0][1])) if rows else None
+
+    def history(self, alert_id: UUID, before: int | None) -> list[HistoryEntry]:
+        """The newest entries of an alert's history with numbers below ``before``."""
+        values = {
+            "alert": str(alert_id),
+            "before": before if before is not None else 2**62,
+            "limit": HISTORY_PAGE,
+        }
+        return [
+            msgspec.convert({**msgspec.json.decode(entry), "hash": digest}, HistoryEntry)
+            for entry, digest in self._fetch(_HISTORY, values)
+        ]
+
+    def _fetch(self, statement: Any, values: dict[str, Any]) -> Sequence[tuple[Any, ...]]:
+        with self._pool.cursor() as cursor:
+            cursor.execute(statement, values)
+            return cursor.fetchall()
+
+
+def _page_statement(query: AlertQuery) -> tuple[sql.Composed, dict[str, Any]]:
+    keys = KEYS[query.sort]
+    matching = conditions(query, with_status_and_level=False)
+    values = {**matching.values, "limit": query.limit + 1, "offset": query.offset}
+    after = sql.SQL("true")
+    if query.after is not None:
+        after = _after(keys)
+        values.update({f"key_{n}": key for n, key in enumerate(query.after.keys)})
+        values["after_id"] = str(query.after.alert_id)
+    statement = _PAGE.format(
+        keys=_listed(keys, "t.", "::text"),
+        branches=sql.SQL(" UNION ALL ").join(
+            _BRANCH.format(
+                status=sql.Literal(str(status)),
+                level=level,
+                where=matching.where,
+                after=after,
+                order=_order(keys, ""),
+            )
+            for status in query.status or tuple(Status)
+            for level in _level_branches(query)
+        ),
+        summary=SUMMARY,
+        order=_order(keys, "t."),
+    )
+    return statement, values
+
+
+def _level_branches(query: AlertQuery) -> list[sql.Composable]:
+    selected = levels(query)
+    if not selected:
+        return [sql.SQL("true")]
+    ranks = [_LEVEL_RANKS[str(level)] for level in selected]
+    if query.sort in (Sort.ACTIVITY, Sort.SEVERITY):
+        return [sql.SQL("level_rank = {}").format(sql.Literal(rank)) for rank in ranks]
+    return [sql.SQL("level_rank = ANY({})").format(sql.Literal(ranks))]
+
+
+def _after(keys: Sequence[Key]) -> sql.SQL:
+    columns = ", ".join([*(key.column for key in keys), "alert_id"])
+    values = ", ".join(
+        [*(f"%(key_{n})s::{key.type}" for n, key in enumerate(keys)), "%(after_id)s::uuid"]
+    )
+    return sql.SQL(f"({columns}) < ({values})")
+
+
+def _order(keys: Sequence[Key], alias: str) -> sql.SQL:
+    columns = [*(key.column for key in keys), "alert_id"]
+    return sql.SQL(", ".join(f"{alias}{column} DESC" for column in columns))
+
+
+def _listed(keys: Sequence[Key], alias: str, cast: str) -> sql.SQL:
+    return sql.SQL(", ".join(f"{alias}{key.column}{cast}" for key in keys))

@@ -1,0 +1,189 @@
+"""The transaction that stores findings and aggregates them into alerts."""
+
+import datetime as dt
+from collections.abc import Callable, Iterable, Sequence
+from typing import Final
+from uuid import UUID
+
+import msgspec
+from psycopg2 import sql
+from psycopg2.extensions import cursor as Cursor  # noqa: N812 - it is a class
+
+from auditflow.contract.alert import Action
+from auditflow.contract.finding import Finding
+from notification_service import history, observables
+from notification_service.aggregation import Changes, StoredFinding, aggregate, fingerprint_of
+from notification_service.alert import Alert
+from notification_service.database import history_writer, rows
+from notification_service.database.pool import Pool
+from notification_service.triage import Command
+
+#: Months whose partitions are known to exist. Only invalid data has so many.
+_MAX_MONTHS: Final = 600
+
+#: Called in the transaction that stores findings, after the changes are written and before the
+#: commit. If it raises, nothing is stored.
+InTransaction = Callable[[Cursor, Changes], None]
+
+# All transactions lock in the order of the keys, so that no two wait for each other. The locks are
+# released at the end of the transaction.
+_LOCK = """
+    SELECT pg_advisory_xact_lock(key)
+    FROM (SELECT DISTINCT key FROM unnest(%s::bigint[]) AS key ORDER BY key OFFSET 0) AS ordered
+"""
+_STORED = rows.select("findings", rows.FINDING_COLUMNS) + sql.SQL(
+    " WHERE t.finding_id = ANY(%s::uuid[])"
+)
+# A person may act on an alert at any time, so the rows are locked until the commit. They are
+# selected by identifier first, so that a row that changes during the wait is still selected.
+_ALERTS = rows.select("alerts", rows.ALERT_COLUMNS) + sql.SQL("""
+    WHERE t.alert_id = ANY(%(ids)s::uuid[] || ARRAY(
+        SELECT alert_id
+        FROM unnest(%(fingerprints)s::uuid[]) AS wanted (fingerprint)
+        CROSS JOIN LATERAL (
+            (SELECT alert_id FROM alerts
+             WHERE alerts.fingerprint = wanted.fingerprint ORDER BY sequence DESC LIMIT 1)
+            UNION ALL
+            (SELECT alert_id FROM alerts
+             WHERE alerts.fingerprint = wanted.fingerprint AND status <> 'resolved')
+        ) AS relevant
+    ))
+    ORDER BY t.alert_id
+    FOR UPDATE OF t
+""")
+_WRITE_FINDINGS = rows.upsert(
+    "findings", rows.FINDING_COLUMNS, ("bucket_start", "finding_id"), ("alert_id", "fingerprint")
+)
+_WRITE_ALERTS = rows.upsert(
+    "alerts",
+    rows.ALERT_COLUMNS,
+    ("alert_id",),
+    ("fingerprint", "sequence", "previous_alert_id", "opened_at"),
+)
+_WRITE_OBSERVABLES = """
+    INSERT INTO alert_observables (kind, value, alert_id)
+    SELECT kind, value, alert_id
+    FROM json_populate_recordset(NULL::alert_observables, %s::json)
+    ON CONFLICT DO NOTHING
+"""
+
+
+class FindingStore:
+    """Stores findings in the database. Any number of replicas may do so at the same time."""
+
+    def __init__(self, pool: Pool, *, in_transaction: Sequence[InTransaction] = ()) -> None:
+        self._pool = pool
+        self._in_transaction = tuple(in_transaction)
+        self._months: set[dt.date] = set()
+
+    def store(self, findings: Sequence[Finding]) -> Changes:
+        """Store findings, one version of each, and their alerts, or nothing at all.
+
+        Raises:
+            Unavailable: the database is unavailable. It may or may not have stored the findings.
+            psycopg2.Error: the database rejects the data.
+        """
+        self._prepare_partitions(findings)
+        with self._pool.connection() as connection, connection.cursor() as cursor:
+            fingerprints = {finding.finding_id: fingerprint_of(finding) for finding in findings}
+            _lock(cursor, [*fingerprints.keys(), *fingerprints.values()])
+            stored = _read_stored(cursor, fingerprints.keys())
+            existing = _read_alerts(cursor, stored.values(), fingerprints.values())
+            now = dt.datetime.now(dt.UTC)
+            changes = aggregate(findings, stored=stored, existing=existing, now=now)
+            _write(cursor, changes, stored, now)
+            for step in self._in_transaction:
+                step(cursor, changes)
+        return changes
+
+    def _prepare_partitions(self, findings: Iterable[Finding]) -> None:
+        """Create missing partitions in a separate transaction.
+
+        It takes locks that a transaction must not wait for after it has read the table.
+        """
+        required = {
+            finding.bucket_start.astimezone(dt.UTC).date().replace(day=1) for finding in findings
+        }
+        for month in sorted(required - self._months):
+            with self._pool.connection() as connection, connection.cursor() as cursor:
+                cursor.execute("SELECT findings_ensure_month(%s)", (month,))
+            if len(self._months) >= _MAX_MONTHS:
+                self._months.clear()
+            self._months.add(month)
+
+
+def _lock(cursor: Cursor, identifiers: Iterable[UUID]) -> None:
+    keys = [int.from_bytes(identifier.bytes[:8], signed=True) for identifier in identifiers]
+    cursor.execute(_LOCK, (keys,))
+
+
+def _read_stored(cursor: Cursor, ids: Iterable[UUID]) -> dict[UUID, StoredFinding]:
+    # By identifier only: the bucket of a finding with a clamped timestamp may differ between
+    # versions.
+    cursor.execute(_STORED, (_texts(ids),))
+    found = (rows.read_finding(text) for (text,) in cursor.fetchall())
+    return {stored.finding.finding_id: stored for stored in found}
+
+
+def _read_alerts(
+    cursor: Cursor, stored: Iterable[StoredFinding], fingerprints: Iterable[UUID]
+) -> list[Alert]:
+    ids = {finding.alert_id for finding in stored}
+    cursor.execute(_ALERTS, {"ids": _texts(ids), "fingerprints": _texts(set(fingerprints))})
+    return [rows.read_alert(text) for (text,) in cursor.fetchall()]
+
+
+def _write(
+    cursor: Cursor, changes: Changes, stored: dict[UUID, StoredFinding], now: dt.datetime
+) -> None:
+    for updated in changes.updated:
+        before = stored[updated.finding.finding_id].finding.bucket_start
+        if updated.finding.bucket_start != before:
+            cursor.execute(
+                "UPDATE findings SET bucket_start = %s WHERE bucket_start = %s AND finding_id = %s",
+                (updated.finding.bucket_start, before, str(updated.finding.finding_id)),
+            )
+    written = [*changes.new, *changes.updated]
+    if written:
+        encoded = rows.encode_findings(rows.finding_row(finding, now=now) for finding in written)
+        cursor.execute(_WRITE_FINDINGS, (encoded,))
+        cursor.execute(_WRITE_OBSERVABLES, (_observable_rows(written),))
+    if alerts := [*changes.opened, *changes.changed]:
+        cursor.execute(_WRITE_ALERTS, (rows.encode_alerts(alerts),))
+    if changes.escalated:
+        _record_escalations(cursor, changes, now)
+
+
+def _observable_rows(findings: Iterable[StoredFinding]) -> str:
+    found = {
+        (observable, stored.alert_id)
+        for stored in findings
+        for observable in observables.of_finding(stored.finding)
+    }
+    return msgspec.json.encode(
+        [
+            {"kind": observable.kind, "value": observable.value, "alert_id": alert_id}
+            for observable, alert_id in sorted(found)
+        ]
+    ).decode()
+
+
+def _record_escalations(cursor: Cursor, changes: Changes, now: dt.datetime) -> None:
+    after = {alert.alert_id: alert for alert in changes.changed}
+    history_writer.append(
+        cursor,
+        [
+            history.Transition(
+                before=before,
+                after=after[before.alert_id],
+                command=Command(action=Action.ESCALATED),
+            )
+            for before in changes.escalated
+        ],
+        actor=history.SYSTEM,
+        at=now,
+    )
+
+
+def _texts(ids: Iterable[UUID]) -> list[str]:
+    return [str(identifier) for identifier in ids]
