@@ -16,6 +16,7 @@ from audit_event_generator.scenarios import workload
 from auditflow.amqp.connection import retry_until_stopped
 from auditflow.errors import Unavailable
 from auditflow.telemetry import logs, tracing
+from auditflow.worker import Worker
 
 #: Interval between two batches at high rates, in seconds.
 _TICK_SECONDS: Final = 0.05
@@ -65,14 +66,14 @@ class SyntheticStream:
         self._rate = rate
         self._seed = seed
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="stream", daemon=True)
+        self._worker = Worker("stream", self._run)
         metrics.stream_rate.set(rate)
 
     def start(self) -> None:
         """Start publishing, and return immediately. Rate 0 means that the stream is off."""
         if self._rate:
             log.info("the synthetic stream starts", rate=self._rate, seed=self._seed)
-            self._thread.start()
+            self._worker.start()
 
     def request_stop(self) -> None:
         """Stop before the next batch; returns immediately."""
@@ -81,14 +82,13 @@ class SyntheticStream:
     def stop(self) -> None:
         """Finish the current batch, and end the thread."""
         self.request_stop()
-        if self._thread.is_alive():
-            self._thread.join(timeout=3)
+        self._worker.stop(timeout=3)
 
     def alive(self) -> str | None:
-        """Return None while the thread works, else the error."""
-        if not self._rate or self._stop.is_set() or self._thread.is_alive():
+        """Why the thread does not run; None while it runs or is not needed."""
+        if not self._rate or self._stop.is_set():
             return None
-        return "the thread of the synthetic stream has ended"
+        return self._worker.check()
 
     # The methods below run on the stream's thread.
 

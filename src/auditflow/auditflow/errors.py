@@ -1,31 +1,35 @@
-"""The errors that this library raises. Client libraries' own exceptions stop at the adapters."""
+"""The exceptions of this library. Exceptions of client libraries do not leave the adapters."""
 
 
 class AuditFlowError(Exception):
-    """The root of everything that AuditFlow raises on purpose."""
+    """The root of all AuditFlow exceptions."""
 
 
 class ContractError(AuditFlowError):
-    """A message does not fit the published contract. The text says what and where."""
+    """A message violates the published contract. The text states the field and the reason."""
 
 
 class SettingsError(AuditFlowError):
-    """The environment does not hold what a service needs. The text names each variable."""
+    """A setting is missing or invalid. The text names each variable."""
 
 
 class Unavailable(AuditFlowError):
-    """A dependency cannot be reached now. Trying again later is right, with the same input.
+    """A dependency is unavailable. Retry later with the same input.
 
-    ``dependency`` is the name that ``/readyz`` shows, for example ``"rabbitmq"``.
+    ``dependency`` is its name in ``/readyz``, for example ``"rabbitmq"``.
     """
 
-    def __init__(self, dependency: str, why: str) -> None:
-        super().__init__(f"{dependency} is unavailable: {why}")
+    def __init__(self, dependency: str, reason: str) -> None:
+        super().__init__(f"{dependency} is unavailable: {reason}")
         self.dependency = dependency
 
 
 class PublishError(Unavailable):
     """The broker did not confirm a message. It may or may not have stored it."""
 
-    def __init__(self, why: str) -> None:
-        super().__init__("rabbitmq", why)
+    def __init__(self, reason: str) -> None:
+        super().__init__("rabbitmq", reason)
+
+
+class InvalidMessage(AuditFlowError):
+    """A message exceeds a limit of AMQP, so no broker can store it. A retry does not help."""

@@ -20,6 +20,7 @@ from auditflow.amqp.delivery import Delivery
 from auditflow.amqp.metrics import QueueMetrics
 from auditflow.errors import Unavailable
 from auditflow.telemetry import logs
+from auditflow.worker import Worker
 
 #: The number of attempts for a message that fails alone, before it is dead-lettered.
 ATTEMPTS: Final = 3
@@ -126,11 +127,15 @@ class BatchExecutor:
         self._metrics = metrics
         self._pause_reason: str | None = None
         self._submitted: SimpleQueue[InFlightBatch] = SimpleQueue()
-        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._worker = Worker(name, self._run)
 
     def start(self) -> None:
         """Start the thread. Returns immediately."""
-        self._thread.start()
+        self._worker.start()
+
+    def check(self) -> str | None:
+        """Why the thread does not run; None while it runs."""
+        return self._worker.check()
 
     def pause_reason(self) -> str | None:
         """Why the current batch waits for a dependency; None while work continues."""
@@ -179,7 +184,11 @@ class BatchExecutor:
             or isinstance(following.prepared, Exception)
         ):
             return False
-        return self._steps.may_overlap(current.handled.result, following.prepared)
+        try:
+            return self._steps.may_overlap(current.handled.result, following.prepared)
+        except Exception:  # the order without overlap is always correct
+            log.exception("cannot decide whether batches may overlap")
+            return False
 
     def _try_handle(self, batch: InFlightBatch) -> bool:
         """Handle a batch once. Returns False if that failed; ``_process`` then repeats it."""

@@ -22,6 +22,7 @@ from auditflow.amqp.metrics import ConsumerMetrics
 from auditflow.amqp.publisher import Publisher
 from auditflow.amqp.subscription import Subscription
 from auditflow.telemetry import logs
+from auditflow.worker import Worker
 
 #: The number of messages that the broker delivers before the first is acknowledged.
 PREFETCH: Final = 500
@@ -99,34 +100,31 @@ class Consumer:
         self._executor = BatchExecutor(
             f"handler-{queue}", steps, store=self._publish_dead_letters, metrics=self._metrics
         )
-        self._thread = threading.Thread(target=self._run, name=f"consumer-{queue}", daemon=True)
+        self._worker = Worker(f"consumer-{queue}", self._run)
 
     def start(self) -> None:
         """Start to consume. Returns immediately."""
         self._executor.start()
-        self._thread.start()
+        self._worker.start()
 
     def stop(self, *, timeout: float = DRAIN_SECONDS + 1) -> None:
         """Complete the batches in flight, return the other messages to the queue, and end."""
         self._stop.set()
         self._cancelled.set()
         self._wake()
-        if self._thread.is_alive():
-            self._thread.join(timeout)
+        self._worker.stop(timeout=timeout)
 
     def check(self) -> str | None:
         """Why the consumer is not connected to the broker; None while it is connected."""
-        return self._disconnect_reason
+        return self.alive() or self._disconnect_reason
 
     def pause_reason(self) -> str | None:
         """Why the current batch waits for a dependency; None while work continues."""
         return self._executor.pause_reason()
 
     def alive(self) -> str | None:
-        """None while the thread runs, otherwise that it ended. Only a restart helps then."""
-        if self._thread.is_alive() or self._stop.is_set():
-            return None
-        return f"the consumer of {self._queue} has ended"
+        """Why a thread of the consumer does not run; None while both run. Only a restart helps."""
+        return self._worker.check() or self._executor.check()
 
     def _count_unacknowledged(self) -> int:
         return sum(len(item.batch) for item in tuple(self._in_flight)) + len(self._buffer)

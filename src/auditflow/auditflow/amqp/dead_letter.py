@@ -1,4 +1,4 @@
-"""Dead letters: what could not be processed, with the reason on it, kept until a person decides."""
+"""Dead letters: messages that could not be processed, with the reason, until a person decides."""
 
 import datetime as dt
 from collections.abc import Mapping
@@ -6,11 +6,11 @@ from typing import Any, Final, Literal
 
 from msgspec import Struct
 
-from auditflow.amqp import topology
+from auditflow.amqp import limits, topology
 from auditflow.amqp.publisher import Message
 from auditflow.contract import identity
 
-#: ``contract``: the bytes do not fit the schema. ``poison``: they fit, and processing failed.
+#: ``contract``: the message violates the schema. ``poison``: its processing failed.
 Kind = Literal["contract", "poison"]
 
 REASON: Final = "x-auditflow-reason"
@@ -18,12 +18,14 @@ KIND: Final = "x-auditflow-kind"
 QUEUE: Final = "x-auditflow-queue"
 SERVICE: Final = "x-auditflow-service"
 DEAD_AT: Final = "x-auditflow-dead-at"
-#: RabbitMQ refuses frames with headers over its frame size, and a person reads a sentence.
+#: The number of the original headers that the dead letter does not carry.
+DROPPED_HEADERS: Final = "x-auditflow-dropped-headers"
+#: The maximum length of a reason, in characters.
 _MAX_REASON: Final = 500
 
 
 class DeadLetter(Struct, frozen=True, kw_only=True):
-    """Bytes to set aside: a whole message, or one event of a batch."""
+    """A complete message, or one event of a batch, that is dead-lettered."""
 
     body: bytes
     reason: str
@@ -33,15 +35,23 @@ class DeadLetter(Struct, frozen=True, kw_only=True):
     headers: Mapping[str, Any] | None = None
 
     def message(self, queue: str, *, service: str) -> Message:
-        """The message that carries it to the dead-letter queue beside ``queue``."""
-        headers = {
-            **(self.headers or {}),
-            REASON: self.reason[:_MAX_REASON],
+        """The message for the dead-letter queue of ``queue``.
+
+        A broker can store it whatever the original properties are: headers that cannot be encoded
+        or that are too large are dropped. The body is never changed.
+        """
+        original = self.headers or {}
+        kept = limits.fit_headers(original, limit=limits.DEAD_LETTER_HEADER_BYTES)
+        headers: dict[str, Any] = {
+            **kept,
+            REASON: self.reason[:_MAX_REASON].encode("utf-8", "replace").decode(),
             KIND: self.kind,
             QUEUE: queue,
             SERVICE: service,
             DEAD_AT: dt.datetime.now(dt.UTC).isoformat(timespec="milliseconds"),
         }
+        if len(kept) < len(original):
+            headers[DROPPED_HEADERS] = len(original) - len(kept)
         return Message(
             exchange=topology.DEAD_LETTER_EXCHANGE,
             routing_key=topology.Queue(queue, "").dead_letters,
@@ -53,11 +63,11 @@ class DeadLetter(Struct, frozen=True, kw_only=True):
 
 
 def reason_of(headers: Mapping[str, Any]) -> str:
-    """Why a message stands in a dead-letter queue, also when the broker itself put it there."""
+    """The reason of a dead letter, also if the broker itself dead-lettered the message."""
     if REASON in headers:
         return str(headers[REASON])
     deaths = headers.get("x-death") or [{}]
-    why = headers.get("x-first-death-reason") or deaths[0].get("reason")
-    if why == "delivery_limit":
+    reason = headers.get("x-first-death-reason") or deaths[0].get("reason")
+    if reason == "delivery_limit":
         return f"delivered {topology.DELIVERY_LIMIT} times and never acknowledged"
-    return str(why or "unknown")
+    return str(reason or "unknown")

@@ -1,4 +1,4 @@
-"""A message as it came."""
+"""A message as the broker delivered it."""
 
 from collections.abc import Mapping
 from functools import cached_property
@@ -7,46 +7,50 @@ from typing import Any
 from msgspec import Struct
 from pika import BasicProperties
 
-#: The properties of a message that has none, as AMQP writes them.
-_NONE = b"\0\0"
+from auditflow.amqp.limits import short_string
+
+#: The encoded properties of a message without properties.
+_NO_PROPERTIES = b"\0\0"
 
 
 class Delivery(Struct, frozen=True, dict=True):
-    """A message as it came. Its properties are read when they are asked for, as few are.
+    """A message as the broker delivered it. Its properties are decoded on first use.
 
-    ``properties`` is what AMQP 0-9-1 calls the property flags and list of a content header.
+    ``properties`` are the encoded property flags and property list of AMQP 0-9-1. ``tag`` is the
+    delivery tag, which is valid on one connection.
     """
 
     body: bytes
     tag: int = 0
     redelivered: bool = False
-    properties: bytes = _NONE
+    properties: bytes = _NO_PROPERTIES
 
     @property
     def message_id(self) -> str | None:
-        """How its publisher calls it."""
-        return _text(self._read.message_id)
+        """The publisher's identifier of the message, at most 255 bytes."""
+        return _text(self._decoded.message_id)
 
     @property
     def correlation_id(self) -> str | None:
-        """What it belongs to."""
-        return _text(self._read.correlation_id)
+        """The correlation id, at most 255 bytes."""
+        return _text(self._decoded.correlation_id)
 
     @property
     def headers(self) -> Mapping[str, Any]:
-        """Its headers; empty where it has none."""
-        return self._read.headers or {}
+        """The headers; empty if there are none. Values have any type that AMQP allows."""
+        return self._decoded.headers or {}
 
     @cached_property
-    def _read(self) -> BasicProperties:
+    def _decoded(self) -> BasicProperties:
         properties = BasicProperties()
         try:
             properties.decode(self.properties)
-        except Exception:  # noqa: BLE001 - any publisher's bytes: what cannot be read is not there
+        except Exception:  # noqa: BLE001 - a publisher can send any bytes
             return BasicProperties()
         return properties
 
 
 def _text(value: str | bytes | None) -> str | None:
-    # pika gives bytes where they are no UTF-8.
-    return value.decode(errors="replace") if isinstance(value, bytes) else value
+    # pika returns bytes if the value is not UTF-8. Replacement characters need more bytes.
+    text = value.decode(errors="replace") if isinstance(value, bytes) else value
+    return None if text is None else short_string(text)

@@ -10,9 +10,11 @@ import pika
 from msgspec import Struct
 from pika.exceptions import AMQPError
 
+from auditflow.amqp import limits
 from auditflow.amqp.connection import retry_until_stopped
-from auditflow.errors import PublishError, Unavailable
+from auditflow.errors import InvalidMessage, PublishError, Unavailable
 from auditflow.telemetry import logs
+from auditflow.worker import Worker
 
 #: The maximum number of unconfirmed messages of one call. It keeps the broker's disk busy and
 #: limits the memory for batches of any size.
@@ -22,7 +24,10 @@ log = logs.get(__name__)
 
 
 class Message(Struct, frozen=True, kw_only=True):
-    """A message to publish. ``message_id`` is the identifier of the event or finding."""
+    """A message to publish. ``message_id`` is the identifier of the event or finding.
+
+    Ids are truncated to the 255 bytes that AMQP can carry.
+    """
 
     exchange: str
     routing_key: str
@@ -36,8 +41,10 @@ class Message(Struct, frozen=True, kw_only=True):
         return pika.BasicProperties(
             content_type="application/json",
             delivery_mode=pika.DeliveryMode.Persistent.value,
-            message_id=self.message_id,
-            correlation_id=self.correlation_id,
+            message_id=limits.short_string(self.message_id),
+            correlation_id=(
+                None if self.correlation_id is None else limits.short_string(self.correlation_id)
+            ),
             headers=dict(self.headers) if self.headers else None,
         )
 
@@ -92,11 +99,12 @@ class Publisher:
         self._unconfirmed: dict[int, tuple[PendingPublish, str]] = {}
         self._next_tag = 1
         self._close_reason: object = None
-        self._thread = threading.Thread(target=self._run, name="publisher", daemon=True)
+        self._frame_max = limits.MIN_FRAME_BYTES
+        self._worker = Worker("publisher", self._run)
 
     def start(self) -> None:
         """Start to connect. Returns immediately."""
-        self._thread.start()
+        self._worker.start()
 
     def close(self) -> None:
         """Close the connection. Unconfirmed messages are reported as not confirmed."""
@@ -104,18 +112,15 @@ class Publisher:
         with self._lock:
             if self._connection is not None:
                 self._connection.ioloop.add_callback_threadsafe(self._close)
-        if self._thread.is_alive():
-            self._thread.join(timeout=3)
+        self._worker.stop(timeout=3)
 
     def check(self) -> str | None:
         """Why messages cannot be published; None while they can be published."""
-        return self._unavailable_reason
+        return self._worker.check() or self._unavailable_reason
 
     def alive(self) -> str | None:
-        """None while the thread runs, otherwise that it ended. Only a restart helps then."""
-        if self._thread.is_alive() or self._stop.is_set():
-            return None
-        return "the publisher has ended"
+        """Why the publisher's thread does not run; None while it runs. Only a restart helps."""
+        return self._worker.check()
 
     def publish(self, messages: Sequence[Message], *, timeout: float) -> None:
         """Publish messages, and return when the broker has stored all of them.
@@ -124,13 +129,14 @@ class Publisher:
 
         Raises:
             PublishError: at least one message is not confirmed. Any of them may be stored.
+            InvalidMessage: a message exceeds a limit of AMQP. None of its window is published.
         """
         self.submit(messages, timeout=timeout)()
 
     def submit(self, messages: Sequence[Message], *, timeout: float) -> Callable[[], None]:
         """Publish messages, and return a function that waits until the broker has stored them.
 
-        Call the function once. Both calls raise PublishError as ``publish`` does.
+        Call the function once. Both calls raise the exceptions of ``publish``.
         """
         wait: Callable[[], None] = _all_confirmed
         for start in range(0, len(messages), WINDOW):
@@ -140,6 +146,12 @@ class Publisher:
         return wait
 
     def _submit_window(self, messages: Sequence[Message]) -> PendingPublish:
+        for message in messages:
+            error = limits.encoding_error(
+                message.properties(), message.routing_key, frame_max=self._frame_max
+            )
+            if error is not None:
+                raise InvalidMessage(f"message {message.message_id[:64]!r}: {error}")
         pending = PendingPublish(messages)
         with self._lock:
             if self._unavailable_reason is not None or self._connection is None:
@@ -205,6 +217,7 @@ class Publisher:
 
     def _on_ready(self, channel: Any) -> None:
         self._channel, self._next_tag = channel, 1
+        self._frame_max = channel.connection.params.frame_max or limits.MIN_FRAME_BYTES
         with self._lock:
             self._unavailable_reason = None
         log.info("publisher connected", host=self._parameters.host, port=self._parameters.port)
@@ -214,14 +227,11 @@ class Publisher:
             pending.fail("the connection ended")
             return
         for message in pending.messages:
-            self._unconfirmed[self._next_tag] = (pending, message.message_id)
+            properties = message.properties()
+            self._unconfirmed[self._next_tag] = (pending, properties.message_id)
             self._next_tag += 1
             self._channel.basic_publish(
-                message.exchange,
-                message.routing_key,
-                message.body,
-                message.properties(),
-                mandatory=True,
+                message.exchange, message.routing_key, message.body, properties, mandatory=True
             )
 
     def _on_confirm(self, frame: Any) -> None:

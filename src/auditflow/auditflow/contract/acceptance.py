@@ -1,31 +1,35 @@
-"""When an event was accepted: a header of the messages, from the ingest to the stored alert.
+"""The time when an event was accepted: a header of messages, from the ingest to the stored alert.
 
-Ages are measured from it and not from the event's own time, which is its source's clock and may be
-of last year.
+Ages are measured from this time. The event's own timestamp comes from the clock of its source, and
+may be of last year.
 """
 
 import time
 from collections.abc import Mapping
 from typing import Any, Final
 
-#: Milliseconds since 1970. A replay of dead letters drops it, so that the days that a message lay
-#: there do not count as our slowness.
+#: The name of the header. Its value is in milliseconds since 1970. A replay of dead letters drops
+#: the header, so that the time in the dead-letter queue does not count as latency.
 HEADER: Final = "x-auditflow-accepted-at"
+#: Later values are invalid: they do not fit a double exactly, which ages are computed with.
+_MAX_VALUE: Final = 2**53
 
 
 def new_header() -> dict[str, int]:
-    """The header of what is accepted now."""
+    """The header of an event that is accepted now."""
     return {HEADER: time.time_ns() // 1_000_000}
 
 
 def copied_header(headers: Mapping[str, Any] | None) -> dict[str, int]:
-    """The header to pass on; empty where the message came past the ingest."""
+    """The header to copy to the next message; empty if it is missing or invalid."""
     value = (headers or {}).get(HEADER)
-    # pika reads a number of 64 bits as an int of its own kind, and a bool is an int too.
-    return {HEADER: int(value)} if isinstance(value, int) and not isinstance(value, bool) else {}
+    # pika decodes 64-bit integers as a subclass of int, and doubles as integers of any size.
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _MAX_VALUE:
+        return {HEADER: int(value)}
+    return {}
 
 
 def age_seconds(headers: Mapping[str, Any] | None) -> float | None:
-    """Seconds since the acceptance, never below 0; None where it is not known."""
-    moment = copied_header(headers).get(HEADER)
-    return None if moment is None else max(0.0, time.time() - moment / 1000)
+    """Seconds since the acceptance, at least 0; None if it is unknown."""
+    timestamp_ms = copied_header(headers).get(HEADER)
+    return None if timestamp_ms is None else max(0.0, time.time() - timestamp_ms / 1000)

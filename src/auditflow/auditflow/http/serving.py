@@ -13,7 +13,7 @@ from hypercorn.asyncio.run import worker_serve
 from hypercorn.config import Config
 from pydantic_settings import BaseSettings
 
-from auditflow import settings
+from auditflow import settings, worker
 from auditflow.errors import SettingsError
 from auditflow.http.problem import Problem
 from auditflow.settings import ServiceSettings
@@ -44,7 +44,10 @@ def start(service: str, kind: type[S], run: Callable[[S], None]) -> None:
     except SettingsError as error:
         sys.stderr.write(f"{service}: the settings are not complete:\n{error}\n")
         raise SystemExit(2) from None
+    worker.end_process_on_failure()
     run(loaded)
+    if worker.failure() is not None:
+        raise SystemExit(worker.EXIT_CODE)
 
 
 def serve(
