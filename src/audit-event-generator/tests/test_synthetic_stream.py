@@ -143,8 +143,7 @@ def test_ended_thread_is_reported(
         raise RuntimeError("a bug")
 
     monkeypatch.setattr(broker, "publish", explode)
-    monkeypatch.setattr(threading, "excepthook", lambda _: None)
     stream = make(broker, registry, rate=50)
     stream.start()
 
-    eventually(lambda: stream.alive() == "the thread of the synthetic stream has ended")
+    eventually(lambda: stream.alive() == "the thread stream failed: RuntimeError: a bug")

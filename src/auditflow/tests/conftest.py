@@ -9,8 +9,9 @@ import pika
 import pytest
 from pika.adapters.blocking_connection import BlockingChannel
 from pika.exceptions import AMQPError
+from prometheus_client import CollectorRegistry
 
-from auditflow.amqp import Publisher, topology
+from auditflow.amqp import Consumer, ConsumerMetrics, DeadLetter, Publisher, Steps, topology
 
 Parameters = Callable[[str], pika.ConnectionParameters]
 
@@ -49,3 +50,39 @@ def eventually(holds: Callable[[], object], *, seconds: float = 20) -> None:
     while not holds():
         assert time.monotonic() < deadline, "it did not come true in time"
         time.sleep(0.01)
+
+
+def waiting(channel: BlockingChannel, queue: str) -> int:
+    return int(channel.queue_declare(queue, passive=True).method.message_count)
+
+
+class Running:
+    """A running consumer of events."""
+
+    def __init__(
+        self,
+        parameters: Any,
+        handler: Callable[[Any], Any],
+        publisher: Publisher,
+        *,
+        prefetch: int = 500,
+        on_poison: Callable[[DeadLetter], None] = lambda dead_letter: None,
+        **steps: Any,
+    ) -> None:
+        self.registry = CollectorRegistry()
+        self.consumer = Consumer(
+            parameters,
+            topology.EVENTS,
+            Steps(handle=handler, **steps),
+            publisher=publisher,
+            service="test",
+            metrics=ConsumerMetrics(self.registry),
+            prefetch=prefetch,
+            on_poison=on_poison,
+        )
+        self.consumer.start()
+
+    @property
+    def acknowledged(self) -> int:
+        name, labels = "auditflow_consumed_messages_total", {"queue": topology.EVENTS}
+        return int(self.registry.get_sample_value(name, labels) or 0)

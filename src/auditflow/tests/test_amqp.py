@@ -1,68 +1,30 @@
 """Publisher and consumer on a real broker: nothing is lost, and no message takes others with it."""
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 from pika.adapters.blocking_connection import BlockingChannel
-from prometheus_client import CollectorRegistry
 
 from auditflow.amqp import (
-    Consumer,
-    ConsumerMetrics,
     DeadLetter,
     Delivery,
     Message,
     Publisher,
-    Steps,
     dead_letter,
     topology,
 )
 from auditflow.amqp.publisher import WINDOW
 from auditflow.errors import PublishError, Unavailable
 
-from .conftest import Parameters, eventually
+from .conftest import Parameters, Running, eventually, waiting
 
 
 def message(name: str, *, key: str = "event.test", size: int = 0) -> Message:
     body = b'{"name":"%s"}' % name.encode() + b" " * size
     return Message(exchange=topology.EXCHANGE, routing_key=key, body=body, message_id=name)
-
-
-def waiting(channel: BlockingChannel, queue: str) -> int:
-    return int(channel.queue_declare(queue, passive=True).method.message_count)
-
-
-class Running:
-    """A consumer of events that runs, and what it acknowledged."""
-
-    def __init__(
-        self,
-        parameters: Any,
-        handler: Callable[[Any], Any],
-        publisher: Publisher,
-        *,
-        prefetch: int = 500,
-        **steps: Any,
-    ) -> None:
-        self.registry = CollectorRegistry()
-        self.consumer = Consumer(
-            parameters,
-            topology.EVENTS,
-            Steps(handle=handler, **steps),
-            publisher=publisher,
-            service="test",
-            metrics=ConsumerMetrics(self.registry),
-            prefetch=prefetch,
-        )
-        self.consumer.start()
-
-    @property
-    def acknowledged(self) -> int:
-        name, labels = "auditflow_consumed_messages_total", {"queue": topology.EVENTS}
-        return int(self.registry.get_sample_value(name, labels) or 0)
 
 
 def test_many_threads_publish_and_every_message_is_stored(

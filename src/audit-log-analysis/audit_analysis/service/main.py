@@ -89,7 +89,7 @@ def run(settings: Settings) -> None:
             "redis": partial(redis_windows.ping, client),
             "consumer": consumer.pause_reason,
         },
-        alive=lambda: consumer.alive() or publisher.alive(),
+        alive=lambda: consumer.alive() or publisher.alive() or rules.alive(),
     )
     rules.start()
     publisher.start()

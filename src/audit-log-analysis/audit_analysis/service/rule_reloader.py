@@ -12,6 +12,7 @@ from audit_analysis.sigma import documents
 from audit_analysis.sigma.errors import RuleErrors, RuleFault
 from audit_analysis.sigma.rule import RuleSet
 from auditflow.telemetry import logs
+from auditflow.worker import Worker
 
 #: How often the files are checked.
 POLL_SECONDS: Final = 2.0
@@ -45,7 +46,7 @@ class RuleReloader:
         self._paths = tuple(paths)
         self._seconds = seconds
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._watch, name="rules", daemon=True)
+        self._worker = Worker("rules", self._watch)
         self._loaded = Gauge("auditflow_analysis_rules", "Active rules.", registry=registry)
         self._refused = Gauge(
             "auditflow_analysis_rules_refused",
@@ -77,13 +78,16 @@ class RuleReloader:
 
     def start(self) -> None:
         """Start the thread that checks the files."""
-        self._thread.start()
+        self._worker.start()
 
     def stop(self) -> None:
         """Stop the thread."""
         self._stop.set()
-        if self._thread.is_alive():
-            self._thread.join(timeout=2)
+        self._worker.stop(timeout=2)
+
+    def alive(self) -> str | None:
+        """Why the thread does not run; None while it runs."""
+        return self._worker.check()
 
     def reload_if_changed(self) -> None:
         """Load the files if they changed."""

@@ -1,9 +1,9 @@
-"""Traces: one id from the HTTP request to the stored alert, in W3C ``traceparent`` form.
+"""Traces: one trace id from the HTTP request to the stored alert, as a W3C ``traceparent``.
 
-Ids are made and passed on always, since logs carry them. Spans are recorded and exported, by OTLP
-over HTTP, only where OpenTelemetry's own variables name a collector: OTEL_EXPORTER_OTLP_ENDPOINT or
-OTEL_EXPORTER_OTLP_TRACES_ENDPOINT. Its other variables (OTEL_TRACES_SAMPLER, OTEL_BSP_..., headers,
-certificates) work as OpenTelemetry describes them.
+Ids are always created and propagated, because logs contain them. Spans are recorded and exported
+(OTLP over HTTP) only if OTEL_EXPORTER_OTLP_ENDPOINT or OTEL_EXPORTER_OTLP_TRACES_ENDPOINT is set.
+OpenTelemetry's other variables (OTEL_TRACES_SAMPLER, OTEL_BSP_..., headers, certificates) work as
+OpenTelemetry documents them.
 """
 
 import os
@@ -22,21 +22,24 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 from auditflow import release
 from auditflow.errors import SettingsError
 
+#: The maximum length of a header that carries a trace, in characters. Longer headers are ignored:
+#: they would be copied into every message of the trace.
+MAX_HEADER: Final = 512
 _ENDPOINTS: Final = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
 _PROTOCOLS: Final = ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")
-_SPOKEN: Final = "http/protobuf"
+_SUPPORTED_PROTOCOL: Final = "http/protobuf"
 
 _propagator = TraceContextTextMapPropagator()
 _FIELDS = frozenset(_propagator.fields)
 
 
 def configure(service: str, *, environment: str = "local") -> None:
-    """Set up the process' tracer. Once, at start.
+    """Set up the tracer of this process. Call it once, at the start.
 
     Raises:
-        SettingsError: the variables ask for an exporter or a protocol that is not there.
+        SettingsError: the variables name an unsupported exporter or protocol.
     """
-    wanted = is_exported(os.environ)
+    exported = is_exported(os.environ)
     resource = Resource.create(
         {
             "service.namespace": "auditflow",
@@ -45,10 +48,10 @@ def configure(service: str, *, environment: str = "local") -> None:
             "deployment.environment.name": environment,
         }
     )
-    if not wanted:
+    if not exported:
         trace.set_tracer_provider(TracerProvider(sampler=ALWAYS_OFF, resource=resource))
         return
-    # Here and not above: most processes export nothing, and this is a tenth of their memory.
+    # Imported here: most processes export nothing, and the exporter needs a tenth of their memory.
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import (  # noqa: PLC0415
         OTLPSpanExporter,
     )
@@ -63,7 +66,7 @@ def is_exported(environ: Mapping[str, str]) -> bool:
     """Whether OpenTelemetry's variables name a collector for traces.
 
     Raises:
-        SettingsError: they ask for an exporter or a protocol that is not there.
+        SettingsError: the variables name an unsupported exporter or protocol.
     """
     named = any(environ.get(name) for name in _ENDPOINTS)
     disabled = environ.get("OTEL_SDK_DISABLED", "").lower() == "true"
@@ -71,32 +74,37 @@ def is_exported(environ: Mapping[str, str]) -> bool:
     if disabled or not named or exporter == "none":
         return False
     if exporter != "otlp":
-        raise SettingsError(f"OTEL_TRACES_EXPORTER: {exporter!r} is not there; say otlp or none")
+        raise SettingsError(
+            f"OTEL_TRACES_EXPORTER: {exporter!r} is not supported; use otlp or none"
+        )
     for name in _PROTOCOLS:
-        if environ.get(name, _SPOKEN) not in ("", _SPOKEN):
-            raise SettingsError(f"{name}: {environ[name]!r} is not there; say {_SPOKEN}")
+        if environ.get(name, _SUPPORTED_PROTOCOL) not in ("", _SUPPORTED_PROTOCOL):
+            raise SettingsError(
+                f"{name}: {environ[name]!r} is not supported; use {_SUPPORTED_PROTOCOL}"
+            )
     return True
 
 
 def headers() -> dict[str, str]:
-    """The headers that carry the current trace to the next process (none outside a trace)."""
+    """The headers that propagate the current trace to the next process; empty without a trace."""
     carrier: dict[str, str] = {}
     _propagator.inject(carrier)
     return carrier
 
 
-def carrier(headers: Mapping[str, Any] | None) -> dict[str, str]:
-    """The part of a message's headers that carries its trace."""
-    if not headers:
-        return {}
-    found = {name: headers.get(name) for name in _FIELDS}
-    return {name: value for name, value in found.items() if isinstance(value, str)}
+def carrier(headers: Mapping[Any, Any] | None) -> dict[str, str]:
+    """The headers of a message or a request that propagate its trace."""
+    found = {name: headers.get(name) for name in _FIELDS} if headers else {}
+    return {
+        name: value
+        for name, value in found.items()
+        if isinstance(value, str) and 0 < len(value) <= MAX_HEADER and value.isascii()
+    }
 
 
 def from_wsgi(environ: Mapping[str, Any]) -> dict[str, str]:
-    """The part of a WSGI request's headers that carries its trace."""
-    found = {name: environ.get(f"HTTP_{name.upper()}") for name in _propagator.fields}
-    return {name: value for name, value in found.items() if value}
+    """The headers of a WSGI request that propagate its trace."""
+    return carrier({name: environ.get(f"HTTP_{name.upper()}") for name in _FIELDS})
 
 
 @contextmanager
@@ -109,9 +117,10 @@ def span(
     began: int | None = None,
     **attributes: str | int,
 ) -> Iterator[Span]:
-    """A piece of work. It continues the trace in ``carrier``, or begins one where there is none.
+    """A span of work. It continues the trace in ``carrier``, or starts a new trace.
 
-    ``began`` (nanoseconds since 1970) is for work that began before it was known whose it is.
+    ``began`` is the start time in nanoseconds since 1970, if the work started before this call.
+    Log lines inside the span have its trace id, and ``correlation_id`` if it is given.
     """
     context = _propagator.extract(carrier) if carrier else None
     bound = {"correlation_id": correlation_id} if correlation_id else {}
