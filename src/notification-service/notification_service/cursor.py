@@ -1,7 +1,7 @@
 """Cursors: a position in an ordered list. They are signed and opaque to clients."""
 
 import hashlib
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 from uuid import UUID
 
 import itsdangerous
@@ -9,6 +9,8 @@ import msgspec
 from msgspec import Struct
 
 from notification_service.order import KEYS, Sort
+
+S = TypeVar("S", bound=Struct)
 
 _SALT: Final = b"auditflow alert list cursor"
 #: Longest cursor that is read, in characters.
@@ -41,10 +43,27 @@ class Cursors:
             signer_kwargs={"key_derivation": "hmac", "digest_method": hashlib.sha256},
         )
 
+    def sign(self, value: Struct) -> str:
+        """A cursor that contains a value."""
+        cursor = self._serializer.dumps(msgspec.to_builtins(value))
+        return cursor if isinstance(cursor, str) else cursor.decode()
+
+    def verify(self, cursor: str, kind: type[S]) -> S:
+        """The value in a cursor.
+
+        Raises:
+            InvalidCursor: this API did not issue the cursor, or not for values of this kind.
+        """
+        if len(cursor) > _MAX_LENGTH:
+            raise InvalidCursor
+        try:
+            return msgspec.convert(self._serializer.loads(cursor), kind)
+        except (itsdangerous.BadData, msgspec.MsgspecError):
+            raise InvalidCursor from None
+
     def write(self, position: Position) -> str:
         """The cursor of a position."""
-        cursor = self._serializer.dumps(msgspec.to_builtins(position))
-        return cursor if isinstance(cursor, str) else cursor.decode()
+        return self.sign(position)
 
     def read(self, cursor: str) -> Position:
         """The position of a cursor.
@@ -52,12 +71,7 @@ class Cursors:
         Raises:
             InvalidCursor: the cursor was not issued by this API.
         """
-        if len(cursor) > _MAX_LENGTH:
-            raise InvalidCursor
-        try:
-            position = msgspec.convert(self._serializer.loads(cursor), Position)
-        except (itsdangerous.BadData, msgspec.ValidationError):
-            raise InvalidCursor from None
+        position = self.verify(cursor, Position)
         if len(position.keys) != len(KEYS[position.sort]):
             raise InvalidCursor
         return position

@@ -13,11 +13,14 @@ from auditflow.telemetry.metrics import create_registry
 from notification_service.api import app
 from notification_service.database.alert_reader import AlertReader
 from notification_service.database.connection import connect
+from notification_service.database.facets import merge_counts
 from notification_service.database.finding_store import FindingStore
 from notification_service.database.pool import Pool
 from notification_service.database.probe import Probe
+from notification_service.database.risk import update_risks
 from notification_service.database.triage_store import TriageStore
 from notification_service.inbox import Inbox
+from notification_service.maintenance import Maintenance, Task
 from notification_service.metrics import Metrics
 from notification_service.outbox.service import Notifications
 from notification_service.settings import Settings
@@ -71,13 +74,21 @@ def run(settings: Settings) -> None:
         prefetch=PREFETCH,
     )
     notifications = Notifications(settings, registry, service=app.SERVICE)
+    maintenance = Maintenance(
+        [
+            Task("risk", 1.0, partial(update_risks, writers)),
+            Task("counts", 30.0, partial(merge_counts, writers)),
+        ]
+    )
     health = Health(
         {
             "postgresql": probe.check,
             "rabbitmq": lambda: publisher.check() or consumer.check(),
             "consumer": consumer.pause_reason,
         },
-        alive=lambda: consumer.alive() or notifications.alive(),
+        alive=lambda: (
+            consumer.alive() or publisher.alive() or notifications.alive() or maintenance.alive()
+        ),
     )
     api = app.create(
         AlertReader(readers),
@@ -91,6 +102,7 @@ def run(settings: Settings) -> None:
     def stop() -> None:
         health.stop()
         notifications.stop()
+        maintenance.stop()
         # Requests that still wait for the database after the grace period wait for a hung server.
         for pool in (readers, writers):
             end = threading.Timer(serving.GRACE_SECONDS + 1, pool.abort)
@@ -100,6 +112,7 @@ def run(settings: Settings) -> None:
     publisher.start()
     consumer.start()
     notifications.start()
+    maintenance.start()
     try:
         serving.serve(api, settings, mode="asgi", on_stop=stop)
     finally:

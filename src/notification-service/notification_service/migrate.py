@@ -183,6 +183,10 @@ def _grant(connection: Connection, role: str, report: Callable[[str], None]) -> 
         "GRANT SELECT, INSERT, UPDATE ON findings, alerts TO {role}",
         "GRANT SELECT, INSERT ON alert_observables, alert_history TO {role}",
         "GRANT SELECT, USAGE ON SEQUENCE alert_changes TO {role}",
+        "GRANT SELECT, INSERT, DELETE ON alert_counts TO {role}",
+        "GRANT SELECT, INSERT, UPDATE, DELETE ON entity_risk TO {role}",
+        "GRANT SELECT, UPDATE ON maintenance_progress TO {role}",
+        "GRANT SELECT, INSERT, UPDATE ON users, api_tokens TO {role}",
         "GRANT SELECT, INSERT, UPDATE, DELETE ON alert_outbox, notification_groups,"
         " notification_group_alerts, notifications, notification_alerts TO {role}",
         "GRANT SELECT, INSERT, UPDATE ON silences TO {role}",

@@ -13,6 +13,7 @@ class Sort(StrEnum):
     OPENED = "opened"
     SEVERITY = "severity"
     COUNT = "count"
+    RISK = "risk"
 
 
 class Key(Struct, frozen=True):
@@ -28,4 +29,10 @@ KEYS: Final[dict[Sort, tuple[Key, ...]]] = {
     Sort.OPENED: (Key("opened_at", "timestamptz"),),
     Sort.SEVERITY: (Key("level_rank", "smallint"), Key("last_seen", "timestamptz")),
     Sort.COUNT: (Key("count", "bigint"),),
+    Sort.RISK: (
+        Key("risk", "integer"),
+        Key("risk_kind", "text"),
+        Key("risk_value", "text"),
+        Key("last_seen", "timestamptz"),
+    ),
 }

@@ -4,7 +4,7 @@ import datetime as dt
 from collections.abc import Callable, Iterable, Mapping
 from enum import StrEnum
 from functools import partial
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, TypeVar, get_args
 
 import msgspec
 from msgspec import Meta, Struct
@@ -16,12 +16,15 @@ from auditflow.errors import AuditFlowError
 from auditflow.http.problem import Fault
 from notification_service.alert import MAX_TEXT
 from notification_service.cursor import Cursors, InvalidCursor, Position
+from notification_service.observables import Kind
 from notification_service.order import Sort
 
 DEFAULT_LIMIT: Final = 50
 MAX_LIMIT: Final = 200
 MAX_OFFSET: Final = 10_000
 MAX_SEARCH: Final = 200
+_NO_CURSOR: Final = "must be a next_cursor of this API; start again without a cursor"
+S = TypeVar("S", bound=Struct)
 _TIMESTAMP: Final[Any] = Annotated[dt.datetime, Meta(tz=True)]
 
 
@@ -102,6 +105,46 @@ def parse_filter(parameters: Iterable[tuple[str, str]]) -> AlertFilter:
     return AlertFilter(**values)
 
 
+def parse_entity(parameters: Iterable[tuple[str, str]]) -> tuple[Kind, str]:
+    """Read the kind and the value of an entity.
+
+    Raises:
+        InvalidQuery: a fault for each parameter that is missing, unknown, repeated, or wrong.
+    """
+    values = _required(parameters, {"kind": _kind, "value": _text(MAX_TEXT)})
+    return values["kind"], values["value"]
+
+
+def parse_event_id(parameters: Iterable[tuple[str, str]]) -> str:
+    """Read the identifier of an event.
+
+    Raises:
+        InvalidQuery: a fault for each parameter that is missing, unknown, repeated, or wrong.
+    """
+    return str(_required(parameters, {"event_id": _text(256)})["event_id"])
+
+
+def parse_event_cursor(
+    parameters: Iterable[tuple[str, str]], cursors: Cursors, kind: type[S]
+) -> S | None:
+    """Read the cursor of a list of events.
+
+    Raises:
+        InvalidQuery: a fault for each parameter that is unknown, repeated, or wrong.
+    """
+
+    def read(text: str) -> S:
+        try:
+            return cursors.verify(text, kind)
+        except InvalidCursor:
+            raise _InvalidValue(_NO_CURSOR) from None
+
+    values, faults = _read(parameters, {"cursor": read})
+    if faults:
+        raise InvalidQuery(tuple(faults))
+    return values.get("cursor")
+
+
 def parse_before(parameters: Iterable[tuple[str, str]]) -> int | None:
     """Read the parameter of a history.
 
@@ -112,6 +155,16 @@ def parse_before(parameters: Iterable[tuple[str, str]]) -> int | None:
     if faults:
         raise InvalidQuery(tuple(faults))
     return values.get("before")
+
+
+def _required(
+    parameters: Iterable[tuple[str, str]], readers: Mapping[str, Callable[[str], Any]]
+) -> dict[str, Any]:
+    values, faults = _read(parameters, readers)
+    faults += [Fault(name, "is required") for name in readers if name not in values]
+    if faults:
+        raise InvalidQuery(tuple(faults))
+    return values
 
 
 def _read(
@@ -204,9 +257,14 @@ def _cursor(cursors: Cursors, text: str) -> Position:
     try:
         return cursors.read(text)
     except InvalidCursor:
-        raise _InvalidValue(
-            "must be a next_cursor of this API; start again without a cursor"
-        ) from None
+        raise _InvalidValue(_NO_CURSOR) from None
+
+
+def _kind(text: str) -> Kind:
+    for kind in get_args(Kind):
+        if text == kind:
+            return kind  # type: ignore[no-any-return]
+    raise _InvalidValue(f"must be one of {', '.join(get_args(Kind))}")
 
 
 def _printable(name: str) -> str:

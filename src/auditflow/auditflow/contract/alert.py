@@ -201,6 +201,7 @@ class FacetValue(Struct, frozen=True):
 
     value: str
     count: int
+    label: Annotated[str | None, _doc("The title of the rule, for the facet `rule`.")] = None
 
 
 class Facets(Struct, frozen=True):

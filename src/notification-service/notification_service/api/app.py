@@ -7,7 +7,7 @@ from quart_schema import hide
 from auditflow.http import middleware, probes
 from auditflow.http.health import Health
 from auditflow.http.tokens import Tokens
-from notification_service.api import alerts, docs, errors, openapi, triage
+from notification_service.api import alerts, docs, errors, insights, openapi, triage
 from notification_service.api.callers import Callers
 from notification_service.api.requests import MAX_BODY_BYTES
 from notification_service.cursor import Cursors
@@ -46,6 +46,7 @@ def create(
     current = _blueprint("v1", callers)
     alerts.add(current, reader, cursors, with_counts=False)
     alerts.add_history(current, reader)
+    insights.add(current, reader.pool, cursors)
     triage.add(current, triage_store, reader)
     app.register_blueprint(current, url_prefix=PREFIX)
     docs.add(app)

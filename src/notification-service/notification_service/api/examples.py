@@ -18,18 +18,25 @@ from auditflow.contract.alert import (
     BySeverity,
     CommentRequest,
     Counts,
+    EventPage,
+    EventRow,
+    Facets,
+    FacetValue,
     FindingEvidence,
     FindingView,
     History,
     HistoryEntry,
     ResolveRequest,
+    Risk,
+    RiskPart,
     Rule,
     SnoozeRequest,
     Status,
+    Total,
     TransitionProblem,
     Verdict,
 )
-from auditflow.contract.event import Severity
+from auditflow.contract.event import Event, Severity
 from auditflow.contract.finding import EventRef
 from auditflow.contract.level import Level
 from auditflow.http.problem import Fault, Problem
@@ -135,6 +142,46 @@ OF: Final[dict[type, Any]] = {
                 hash="9f" * 32,
             ),
         )
+    ),
+    Total: Total(42),
+    Facets: Facets(
+        total=42,
+        status=(FacetValue("open", 40), FacetValue("resolved", 2)),
+        rule=(FacetValue("failed-login-burst", 42, "Burst of failed logins"),),
+    ),
+    Risk: Risk(
+        kind="user",
+        value="alice",
+        risk=30,
+        alerts=1,
+        parts=(
+            RiskPart(
+                alert_id=SUMMARY.alert_id,
+                title=SUMMARY.title,
+                level=Level.HIGH,
+                points=30,
+                last_seen=_LAST,
+            ),
+        ),
+    ),
+    EventPage: EventPage(
+        (
+            EventRow(
+                timestamp=_FIRST,
+                event_id="4b1f",
+                event_type="user_login",
+                user="alice",
+                result="FAILURE",
+                has_record=True,
+            ),
+        )
+    ),
+    Event: Event(
+        event_id="4b1f",
+        timestamp=_FIRST,
+        event_type="user_login",
+        user_id="alice",
+        action_result="FAILURE",
     ),
     BulkResult: BulkResult(UUID("5f3a1c6e-9f7a-4a43-8f4c-2b8f0a7f6b11"), changed=42),
     AssignRequest: AssignRequest(assignee="alice"),

@@ -2,7 +2,7 @@
 
 import datetime as dt
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Literal
 
 from msgspec import Meta, Struct, field
 
@@ -119,6 +119,37 @@ class AlertParameters(FilterParameters):
             le=MAX_OFFSET,
         ),
     ] = 0
+
+
+class RiskParameters(Struct):
+    """The parameters of a risk: an entity."""
+
+    kind: Annotated[
+        Literal["user", "host", "address", "resource"],
+        Meta(description="The kind of the entity.", examples=["user"]),
+    ]
+    value: Annotated[str, _text("The entity, in any letter case.", examples=["alice"])]
+
+
+class EventsParameters(Struct):
+    """The parameters of the events of an alert."""
+
+    cursor: Annotated[str, Meta(description="The next_cursor of the previous page.")] | None = None
+
+
+class EventParameters(Struct):
+    """The parameters of a complete event."""
+
+    event_id: Annotated[
+        str,
+        Meta(
+            description="The identifier of the event.",
+            examples=["4b1f"],
+            min_length=1,
+            max_length=256,
+            pattern="^[^\\x00]*$",
+        ),
+    ]
 
 
 class HistoryParameters(Struct):

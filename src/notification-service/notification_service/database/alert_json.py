@@ -18,7 +18,8 @@ MAX_EVENT_BYTES: Final = 2 * 1024 * 1024
 _COMPUTED: Final = {
     "rule": "json_build_object('id', t.rule_id, 'title', t.rule_title, 'level', t.rule_level,"
     " 'tags', t.rule_tags, 'runbook', t.rule_runbook)",
-    "risk": "0",
+    "risk": "coalesce((SELECT risk FROM entity_risk WHERE entity_kind = t.entity_kind"
+    " AND entity_value = t.entity_value), 0)",
 }
 _FINDING_COMPUTED: Final = {
     "evidence": "json_build_object('events', f.evidence,"

@@ -36,6 +36,22 @@ _BRANCH = sql.SQL("""
     (SELECT * FROM alerts WHERE status = {status} AND {level} AND {where} AND {after}
      ORDER BY {order} LIMIT %(limit)s + %(offset)s)
 """)
+# The order by risk. Alerts of one entity are together, so the identifier of the entity is a key.
+_WITH_RISK = sql.SQL("""
+    (SELECT * FROM (
+        SELECT alerts.*, e.risk, e.entity_kind AS risk_kind, e.entity_value AS risk_value
+        FROM entity_risk AS e JOIN alerts USING (entity_kind, entity_value)
+        WHERE status = {status} AND {level} AND {where}
+     ) AS a WHERE {after} ORDER BY {order} LIMIT %(limit)s + %(offset)s)
+""")
+_WITHOUT_RISK = sql.SQL("""
+    (SELECT * FROM (
+        SELECT alerts.*, 0 AS risk, '' AS risk_kind, '' AS risk_value FROM alerts
+        WHERE status = {status} AND {level} AND {where} AND NOT EXISTS (
+            SELECT FROM entity_risk AS e WHERE e.entity_kind = alerts.entity_kind
+            AND e.entity_value = alerts.entity_value)
+     ) AS a WHERE {after} ORDER BY {order} LIMIT %(limit)s + %(offset)s)
+""")
 _COUNTS = sql.SQL(
     "SELECT status, severity, count(*) FROM alerts WHERE {} GROUP BY status, severity"
 )
@@ -67,7 +83,7 @@ class AlertReader:
     """Reads alerts. Any number of threads may use it at the same time."""
 
     def __init__(self, pool: Pool) -> None:
-        self._pool = pool
+        self.pool = pool
 
     def page(self, query: AlertQuery) -> Page:
         """One page of the alerts that match.
@@ -75,8 +91,7 @@ class AlertReader:
         Raises:
             Unavailable: the database is unavailable, or a statement takes too long.
         """
-        statement, values = _page_statement(query)
-        rows = self._fetch(statement, values)
+        rows = self._rows(query)
         shown = rows[: query.limit]
         next_position = None
         if len(rows) > query.limit:
@@ -125,13 +140,27 @@ class AlertReader:
             for entry, digest in self._fetch(_HISTORY, values)
         ]
 
+    def _rows(self, query: AlertQuery) -> Sequence[tuple[Any, ...]]:
+        if query.sort is not Sort.RISK:
+            return self._fetch(*_page_statement(query))
+        # Alerts of entities with a risk come first. Only if they do not fill the page, the others
+        # follow, in the order of their last activity.
+        rows: list[tuple[Any, ...]] = []
+        if query.after is None or query.after.keys[0] != "0":
+            rows += self._fetch(*_page_statement(query, branch=_WITH_RISK))
+        if len(rows) <= query.limit:
+            rows += self._fetch(*_page_statement(query, branch=_WITHOUT_RISK))
+        return rows[: query.limit + 1]
+
     def _fetch(self, statement: Any, values: dict[str, Any]) -> Sequence[tuple[Any, ...]]:
-        with self._pool.cursor() as cursor:
+        with self.pool.cursor() as cursor:
             cursor.execute(statement, values)
             return cursor.fetchall()
 
 
-def _page_statement(query: AlertQuery) -> tuple[sql.Composed, dict[str, Any]]:
+def _page_statement(
+    query: AlertQuery, branch: sql.SQL = _BRANCH
+) -> tuple[sql.Composed, dict[str, Any]]:
     keys = KEYS[query.sort]
     matching = conditions(query, with_status_and_level=False)
     values = {**matching.values, "limit": query.limit + 1, "offset": query.offset}
@@ -143,7 +172,7 @@ def _page_statement(query: AlertQuery) -> tuple[sql.Composed, dict[str, Any]]:
     statement = _PAGE.format(
         keys=_listed(keys, "t.", "::text"),
         branches=sql.SQL(" UNION ALL ").join(
-            _BRANCH.format(
+            branch.format(
                 status=sql.Literal(str(status)),
                 level=level,
                 where=matching.where,

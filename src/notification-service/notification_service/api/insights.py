@@ -1,0 +1,124 @@
+"""Numbers over many alerts, the risk of entities, and the events of an alert."""
+
+from functools import partial
+from http import HTTPStatus
+
+from quart import Blueprint, request
+from quart_schema import document_querystring, document_response, security_scheme
+
+from auditflow.contract.alert import EventPage, Facets, Risk, Total
+from auditflow.contract.event import Event
+from auditflow.http.problem import Problem
+from notification_service import query
+from notification_service.api.alerts import not_found
+from notification_service.api.errors import problem
+from notification_service.api.parameters import (
+    EventParameters,
+    EventsParameters,
+    FilterParameters,
+    RiskParameters,
+)
+from notification_service.api.requests import Answer, identifier, in_thread, ok
+from notification_service.cursor import Cursors
+from notification_service.database import alert_events, facets, risk
+from notification_service.database.alert_events import EventPosition
+from notification_service.database.pool import Pool
+
+
+def add(routes: Blueprint, pool: Pool, cursors: Cursors) -> None:
+    """Add the routes."""
+    _add_numbers(routes, pool)
+    _add_events(routes, pool, cursors)
+
+
+def _add_numbers(routes: Blueprint, pool: Pool) -> None:
+    @routes.get("/alerts/total")
+    @document_querystring(FilterParameters)
+    @document_response(Total)
+    @document_response(Problem, 400)
+    @document_response(Problem, 401)
+    @document_response(Problem, 503)
+    @security_scheme([{"token": []}])
+    async def get_total() -> Answer:
+        """Count the alerts that match a filter."""
+        asked = query.parse_filter(request.args.items(multi=True))
+        return ok(Total(await in_thread(partial(facets.read_total, pool, asked))))
+
+    @routes.get("/alerts/facets")
+    @document_querystring(FilterParameters)
+    @document_response(Facets)
+    @document_response(Problem, 400)
+    @document_response(Problem, 401)
+    @document_response(Problem, 503)
+    @security_scheme([{"token": []}])
+    async def get_facets() -> Answer:
+        """Count the alerts that match a filter, by field.
+
+        A facet lists the 50 values with the most alerts.
+        """
+        asked = query.parse_filter(request.args.items(multi=True))
+        return ok(await in_thread(partial(facets.read_facets, pool, asked)))
+
+    @routes.get("/risk")
+    @document_querystring(RiskParameters)
+    @document_response(Risk)
+    @document_response(Problem, 400)
+    @document_response(Problem, 401)
+    @document_response(Problem, 503)
+    @security_scheme([{"token": []}])
+    async def get_risk() -> Answer:
+        """Show the risk of an entity and the alerts that it consists of.
+
+        The risk is the sum of the points of the alerts of the last 7 days whose main entity this
+        is: informational 1, low 3, medium 10, high 30, critical 100. Alerts with the verdict false
+        positive do not count.
+        """
+        kind, value = query.parse_entity(request.args.items(multi=True))
+        return ok(await in_thread(partial(risk.read_risk, pool, kind, value)))
+
+
+def _add_events(routes: Blueprint, pool: Pool, cursors: Cursors) -> None:
+    @routes.get("/alerts/<alert_id>/events")
+    @document_querystring(EventsParameters)
+    @document_response(EventPage)
+    @document_response(Problem, 400)
+    @document_response(Problem, 401)
+    @document_response(Problem, 404)
+    @document_response(Problem, 503)
+    @security_scheme([{"token": []}])
+    async def list_events(alert_id: str) -> Answer:
+        """List the events of an alert.
+
+        The latest first, 100 on a page. The fields of an event are null if its findings contain
+        only its identifier.
+        """
+        after = query.parse_event_cursor(request.args.items(multi=True), cursors, EventPosition)
+        parsed = identifier(alert_id)
+        if parsed is None:
+            return not_found()
+        rows = await in_thread(partial(alert_events.read_events, pool, parsed, after))
+        following = None
+        if len(rows) == alert_events.PAGE:
+            following = cursors.sign(EventPosition(rows[-1].timestamp, rows[-1].event_id))
+        return ok(EventPage(tuple(rows), following))
+
+    @routes.get("/alerts/<alert_id>/event")
+    @document_querystring(EventParameters)
+    @document_response(Event)
+    @document_response(Problem, 400)
+    @document_response(Problem, 401)
+    @document_response(Problem, 404)
+    @document_response(Problem, 503)
+    @security_scheme([{"token": []}])
+    async def get_event(alert_id: str) -> Answer:
+        """Show a complete event of an alert, as it was sent."""
+        event_id = query.parse_event_id(request.args.items(multi=True))
+        parsed = identifier(alert_id)
+        if parsed is None:
+            return not_found()
+        record = await in_thread(partial(alert_events.read_record, pool, parsed, event_id))
+        if record is None:
+            return problem(
+                HTTPStatus.NOT_FOUND, "The alert has no complete event with this identifier."
+            )
+        return ok(record.encode())

@@ -1,0 +1,106 @@
+"""Numbers of alerts over a complete filter result."""
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any, Final
+
+from psycopg2 import sql
+
+from auditflow.contract.alert import Facets, FacetValue
+from auditflow.contract.level import Level
+from notification_service.database.alert_filters import conditions
+from notification_service.database.pool import Pool
+from notification_service.query import AlertFilter
+
+#: Values that a facet lists, those with the most alerts.
+MAX_VALUES: Final = 50
+#: The columns of the table ``alert_counts``, without the number.
+_DIMENSIONS: Final = ("status", "level", "rule_id", "environment", "assignee", "verdict")
+#: Conditions that ``alert_counts`` cannot answer.
+_OTHERS: Final = (
+    "actor",
+    "host",
+    "ip",
+    "resource",
+    "active_again",
+    "snoozed",
+    "since",
+    "until",
+    "q",
+)
+_FROM_COUNTS = sql.SQL(
+    "SELECT {dimensions}, sum(number)::bigint FROM alert_counts AS alerts WHERE {where}"
+    " GROUP BY {dimensions} HAVING sum(number) <> 0"
+)
+_FROM_ALERTS = sql.SQL(
+    "SELECT {dimensions}, count(*) FROM alerts WHERE {where} GROUP BY {dimensions}"
+)
+_TITLES: Final = """
+    SELECT wanted.rule_id, newest.rule_title FROM unnest(%s::text[]) AS wanted (rule_id)
+    CROSS JOIN LATERAL (
+        SELECT rule_title FROM alerts WHERE alerts.rule_id = wanted.rule_id
+        ORDER BY last_seen DESC, alert_id DESC LIMIT 1
+    ) AS newest
+"""
+_MERGE: Final = """
+    WITH merged AS (DELETE FROM alert_counts RETURNING *)
+    INSERT INTO alert_counts
+    SELECT status, level, rule_id, environment, assignee, verdict, sum(number) FROM merged
+    GROUP BY status, level, rule_id, environment, assignee, verdict HAVING sum(number) <> 0
+"""
+
+
+def read_total(pool: Pool, query: AlertFilter) -> int:
+    """The number of alerts that match."""
+    return sum(int(row[-1]) for row in _read(pool, query))
+
+
+def read_facets(pool: Pool, query: AlertFilter) -> Facets:
+    """The numbers of alerts that match, by field."""
+    rows = _read(pool, query)
+    columns = {name: index for index, name in enumerate(_DIMENSIONS)}
+
+    def facet(name: str, titles: dict[str, str] | None = None) -> tuple[FacetValue, ...]:
+        numbers: Counter[str] = Counter()
+        for row in rows:
+            if (value := row[columns[name]]) is not None:
+                numbers[value] += row[-1]
+        common = sorted(numbers.items(), key=lambda item: (-item[1], item[0]))[:MAX_VALUES]
+        return tuple(FacetValue(value, n, (titles or {}).get(value)) for value, n in common)
+
+    severities: Counter[str] = Counter()
+    for row in rows:
+        severities[Level(row[columns["level"]]).severity] += row[-1]
+    return Facets(
+        total=sum(int(row[-1]) for row in rows),
+        status=facet("status"),
+        level=facet("level"),
+        severity=tuple(FacetValue(str(value), n) for value, n in severities.most_common()),
+        rule=facet("rule_id", _titles(pool, [it.value for it in facet("rule_id")])),
+        environment=facet("environment"),
+        assignee=facet("assignee"),
+        verdict=facet("verdict"),
+    )
+
+
+def merge_counts(pool: Pool) -> None:
+    """Merge the rows of ``alert_counts``. Two runs at the same time are safe."""
+    with pool.cursor() as cursor:
+        cursor.execute(_MERGE)
+
+
+def _read(pool: Pool, query: AlertFilter) -> Sequence[tuple[Any, ...]]:
+    matching = conditions(query)
+    from_counts = all(getattr(query, name) is None for name in _OTHERS)
+    statement = (_FROM_COUNTS if from_counts else _FROM_ALERTS).format(
+        dimensions=sql.SQL(", ").join(map(sql.Identifier, _DIMENSIONS)), where=matching.where
+    )
+    with pool.cursor() as cursor:
+        cursor.execute(statement, matching.values)
+        return cursor.fetchall()
+
+
+def _titles(pool: Pool, rule_ids: list[str]) -> dict[str, str]:
+    with pool.cursor() as cursor:
+        cursor.execute(_TITLES, (rule_ids,))
+        return dict(cursor.fetchall())

@@ -1,0 +1,324 @@
+"""Counts, facets, risk and events of alerts, on the real database."""
+
+import asyncio
+import datetime as dt
+import json
+import random
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+from urllib.parse import urlencode
+
+import msgspec
+import pytest
+from prometheus_client import CollectorRegistry
+from pydantic import SecretStr
+
+from auditflow.contract.alert import Action, AlertSummary, Verdict
+from auditflow.contract.finding import EventRef, Evidence, Finding, Observables
+from auditflow.http.health import Health
+from auditflow.http.tokens import Tokens
+from notification_service.api import app as application
+from notification_service.database import facets, risk
+from notification_service.database.alert_reader import AlertReader
+from notification_service.database.finding_store import FindingStore
+from notification_service.database.pool import Pool
+from notification_service.database.triage_store import TriageStore
+from notification_service.history import Actor
+from notification_service.metrics import Metrics
+from notification_service.order import Sort
+from notification_service.query import AlertFilter, AlertQuery
+from notification_service.triage import Command
+
+ALICE = Actor("alice", "person")
+Get = Callable[..., tuple[int, Any]]
+
+
+@pytest.fixture
+def get(reader: AlertReader, triage_store: TriageStore) -> Get:
+    registry = CollectorRegistry()
+    tokens = Tokens(SecretStr("t0ken"))
+    app = application.create(
+        reader, triage_store, Health({}), registry, Metrics(registry), tokens=tokens
+    )
+
+    def get(path: str, **parameters: Any) -> tuple[int, Any]:
+        async def ask() -> tuple[int, Any]:
+            client: Any = app.test_client()
+            answer = await client.get(
+                f"/api/v1{path}?{urlencode(parameters)}",
+                headers={"Authorization": "Bearer t0ken"},
+            )
+            return answer.status_code, json.loads(await answer.get_data())
+
+        return asyncio.run(ask())
+
+    return get
+
+
+@pytest.fixture
+def pool(reader: AlertReader) -> Pool:
+    return reader.pool
+
+
+def _resolve(store: TriageStore, alert: Any, verdict: Verdict) -> None:
+    command = Command(action=Action.RESOLVE, verdict=verdict)
+    store.act(alert.alert_id, command, actor=ALICE, expected_version=None)
+
+
+def _summaries(reader: AlertReader, query: AlertQuery) -> list[AlertSummary]:
+    return [msgspec.json.decode(text, type=AlertSummary) for text in reader.page(query).alerts]
+
+
+def test_facets_and_total_cover_the_whole_filter(
+    store: FindingStore, triage_store: TriageStore, get: Get, pool: Pool, make_finding: Any
+) -> None:
+    # given alerts of two rules, one of them resolved
+    opened = store.store(
+        [
+            make_finding(user="alice", level="critical"),
+            make_finding(user="bob"),
+            make_finding(user="bob", rule="sudo", level="low", environment="staging"),
+        ]
+    ).opened
+    _resolve(triage_store, opened[1], Verdict.BENIGN)
+
+    for _ in range(2):  # before and after the counts are merged
+        assert get("/alerts/total") == (200, {"total": 3, "exact": True})
+        assert get("/alerts/total", status="open") == (200, {"total": 2, "exact": True})
+        assert get("/alerts/total", actor="b*", level="low")[1]["total"] == 1
+        code, found = get("/alerts/facets", status="open,resolved")
+        assert code == 200
+        assert {it["value"]: it["count"] for it in found["status"]} == {"open": 2, "resolved": 1}
+        assert {it["value"]: it["count"] for it in found["level"]} == {
+            "critical": 1, "high": 1, "low": 1,
+        }  # fmt: skip
+        assert {it["value"]: it["count"] for it in found["severity"]} == {
+            "CRITICAL": 1, "WARNING": 1, "INFO": 1,
+        }  # fmt: skip
+        assert found["rule"][0] == {
+            "value": "failed-logins", "count": 2, "label": "Title of failed-logins",
+        }  # fmt: skip
+        assert found["verdict"] == [{"value": "benign", "count": 1, "label": None}]
+        assert get("/alerts/facets", actor="BOB")[1]["total"] == 2
+        facets.merge_counts(pool)
+
+
+def test_counts_stay_exact_under_concurrent_changes_and_merges(
+    database: Any, open_pool: Any, make_finding: Any, query: Any
+) -> None:
+    def write(seed: int) -> None:
+        store, triage = FindingStore(open_pool(database)), TriageStore(open_pool(database))
+        chance = random.Random(seed)
+        for turn in range(15):
+            findings = [make_finding(user=f"user-{chance.randrange(10)}", bucket=seed * 100 + turn)]
+            for alert in store.store(findings).opened:
+                if chance.random() < 0.5:
+                    _resolve(triage, alert, Verdict.BENIGN)
+
+    def merge(_: int) -> None:
+        own = open_pool(database)
+        for _turn in range(20):
+            facets.merge_counts(own)
+
+    with ThreadPoolExecutor(5) as threads:
+        for done in [
+            *(threads.submit(write, seed) for seed in range(3)),
+            *(threads.submit(merge, number) for number in range(2)),
+        ]:
+            done.result(timeout=60)
+
+    assert query(
+        "SELECT status, sum(number)::bigint FROM alert_counts GROUP BY 1 HAVING sum(number) <> 0"
+        " ORDER BY 1"
+    ) == query("SELECT status, count(*) FROM alerts GROUP BY 1 ORDER BY 1")
+
+
+def test_the_risk_is_the_sum_of_its_parts(
+    store: FindingStore, triage_store: TriageStore, get: Get, make_finding: Any, now: dt.datetime
+) -> None:
+    # given alerts of alice: recent ones, an old one, and a false positive
+    long_ago = now - dt.timedelta(days=8)
+    opened = store.store(
+        [
+            make_finding(rule="a", level="critical"),
+            make_finding(rule="b", level="medium"),
+            make_finding(rule="c", level="high"),
+            make_finding(rule="d", level="critical", at=long_ago),
+            make_finding(rule="a", user="bob"),
+        ]
+    ).opened
+    _resolve(triage_store, opened[2], Verdict.FALSE_POSITIVE)
+    _resolve(triage_store, opened[1], Verdict.BENIGN)
+
+    code, found = get("/risk", kind="user", value="ALICE")
+
+    assert (code, found["risk"], found["alerts"]) == (200, 110, 2)
+    assert [(it["level"], it["points"]) for it in found["parts"]] == [
+        ("critical", 100), ("medium", 10),
+    ]  # fmt: skip
+    assert get("/risk", kind="user", value="nobody")[1]["risk"] == 0
+    assert get("/risk", kind="user")[0] == 400
+    assert get("/risk", kind="person", value="alice")[0] == 400
+
+
+def test_the_list_by_risk(
+    store: FindingStore,
+    triage_store: TriageStore,
+    reader: AlertReader,
+    pool: Pool,
+    make_finding: Any,
+    now: dt.datetime,
+) -> None:
+    # given entities of different risk, and alerts without a risk
+    old = now - dt.timedelta(days=9)
+    opened = store.store(
+        [
+            *(make_finding(user="high", rule=f"r{n}", level="high") for n in range(3)),
+            make_finding(user="critical", level="critical"),
+            make_finding(user="low", level="low"),
+            *(make_finding(user=f"old-{n}", at=old) for n in range(3)),
+            make_finding(rule="false", user="false", level="critical"),
+        ]
+    ).opened
+    _resolve(triage_store, opened[-1], Verdict.FALSE_POSITIVE)
+    assert risk.update_risks(pool) is False
+
+    # then a client that reads page by page sees them once, in the order of risk
+    seen: list[AlertSummary] = []
+    after = None
+    while True:
+        page = reader.page(AlertQuery(sort=Sort.RISK, limit=2, after=after))
+        seen += [msgspec.json.decode(text, type=AlertSummary) for text in page.alerts]
+        after = page.next
+        if after is None:
+            break
+    assert [(alert.actor, alert.risk) for alert in seen[:5]] == [
+        ("critical", 100), ("high", 90), ("high", 90), ("high", 90), ("low", 3),
+    ]  # fmt: skip
+    assert [alert.risk for alert in seen[5:]] == [0, 0, 0, 0]
+    assert len({alert.alert_id for alert in seen}) == 9
+
+
+def test_the_risk_follows_changes_and_the_passing_of_time(
+    store: FindingStore, triage_store: TriageStore, reader: AlertReader, pool: Pool,
+    make_finding: Any, query: Any,
+) -> None:  # fmt: skip
+    (opened,) = store.store([make_finding(level="critical")]).opened
+    risk.update_risks(pool)
+    assert [alert.risk for alert in _summaries(reader, AlertQuery())] == [100]
+
+    # when the alert becomes older than seven days
+    query("UPDATE alerts SET last_seen = now() - interval '8 days', first_seen = last_seen")
+    query("UPDATE entity_risk SET expires_at = now()")
+    risk.update_risks(pool)
+    assert [alert.risk for alert in _summaries(reader, AlertQuery())] == [0]
+
+    # when it is active again, and then resolved as a false positive
+    store.store([make_finding(level="critical", bucket=1)])
+    risk.update_risks(pool)
+    assert [alert.risk for alert in _summaries(reader, AlertQuery())] == [100]
+    _resolve(triage_store, opened, Verdict.FALSE_POSITIVE)
+    risk.update_risks(pool)
+    assert [alert.risk for alert in _summaries(reader, AlertQuery())] == [0]
+
+
+def test_the_filter_finds_everybody_who_took_part(
+    store: FindingStore, reader: AlertReader, make_finding: Any
+) -> None:
+    # given an address that tried many users, in two findings
+    entity = {"client_ip": "203.0.113.7"}
+    for bucket, users in enumerate((("Anna", "Ben"), ("Cleo",))):
+        store.store(
+            [
+                make_finding(
+                    user="last", bucket=bucket, entity=entity, server_hostname=f"web-{bucket}",
+                    observables=Observables(users=users),
+                )
+            ]
+        )  # fmt: skip
+    store.store([make_finding(user="other", client_ip="198.51.100.1", server_hostname="db")])
+
+    for query in (
+        AlertFilter(actor="anna"), AlertFilter(actor="BEN"), AlertFilter(actor="cl*"),
+        AlertFilter(host="web-0"), AlertFilter(host="WEB-1"), AlertFilter(ip="203.0.113.*"),
+    ):  # fmt: skip
+        found = _summaries(reader, AlertQuery(**msgspec.structs.asdict(query)))
+        assert [alert.entity for alert in found] == [entity], query
+
+
+def test_every_event_of_an_alert_is_listed_once_and_complete_ones_can_be_read(
+    store: FindingStore, get: Get, make_finding: Any, now: dt.datetime
+) -> None:
+    # given two findings that share events, with complete first and last events
+    def finding(bucket: int, numbers: range) -> Finding:
+        refs = tuple(EventRef(now - dt.timedelta(seconds=200 - n), f"e{n}") for n in numbers)
+
+        def event(ref: EventRef) -> msgspec.Raw:
+            return msgspec.Raw(
+                msgspec.json.encode(
+                    {"event_id": ref.event_id, "timestamp": ref.timestamp, "event_type": "login",
+                     "user_id": "alice", "details": {"ip_address": "203.0.113.9"},
+                     "action_result": "FAILURE"}
+                )
+            )  # fmt: skip
+
+        evidence = Evidence(refs, event(refs[0]), event(refs[-1]))
+        return make_finding(
+            bucket=bucket, evidence=evidence, count=len(refs), first_seen=refs[0].timestamp,
+            last_seen=refs[-1].timestamp,
+        )  # fmt: skip
+
+    (opened,) = store.store([finding(0, range(90))]).opened
+    store.store([finding(1, range(70, 150))])
+
+    # when all pages are read
+    rows: list[Any] = []
+    cursor: dict[str, str] = {}
+    while True:
+        code, page = get(f"/alerts/{opened.alert_id}/events", **cursor)
+        assert code == 200
+        rows += page["events"]
+        if page["next_cursor"] is None:
+            break
+        cursor = {"cursor": page["next_cursor"]}
+
+    # then each event is there once, the latest first
+    assert [row["event_id"] for row in rows] == [f"e{n}" for n in reversed(range(150))]
+    complete = [row for row in rows if row["has_record"]]
+    assert {row["event_id"] for row in complete} == {"e0", "e89", "e70", "e149"}
+    assert {(row["user"], row["address"], row["result"]) for row in complete} == {
+        ("alice", "203.0.113.9", "FAILURE")
+    }
+    assert get(f"/alerts/{opened.alert_id}/event", event_id="e89")[1]["event_type"] == "login"
+    assert get(f"/alerts/{opened.alert_id}/event", event_id="e1")[0] == 404
+    assert get(f"/alerts/{opened.alert_id}/events", cursor="nonsense")[0] == 400
+
+
+def test_a_page_is_one_snapshot(
+    store: FindingStore, database: Any, open_pool: Any, make_finding: Any
+) -> None:
+    # given writers that move alerts between states all the time
+    users = [f"user-{n}" for n in range(20)]
+    opened = store.store([make_finding(user=user) for user in users]).opened
+    everything = {alert.alert_id for alert in opened}
+    own, reading = TriageStore(open_pool(database)), AlertReader(open_pool(database))
+
+    def write() -> None:
+        for _ in range(4):
+            for alert in opened:
+                for action in (Action.ACKNOWLEDGE, Action.REOPEN):
+                    own.act(
+                        alert.alert_id, Command(action=action), actor=ALICE, expected_version=None
+                    )
+
+    with ThreadPoolExecutor(1) as threads:
+        writing = threads.submit(write)
+        pages = 0
+        while not writing.done() or pages == 0:
+            # then a page of all states contains each alert exactly once
+            found = [alert.alert_id for alert in _summaries(reading, AlertQuery(limit=200))]
+            assert len(found) == 20
+            assert set(found) == everything
+            pages += 1
+        writing.result()
