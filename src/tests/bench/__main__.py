@@ -1,76 +1,113 @@
-"""`make bench`: measure, and print ratios."""
+"""`make bench`: measure the platform, and print each figure with its limit and target."""
 
 import json
+import logging
+import os
+import platform as machine
+import sys
+import time
 
 import click
+import structlog
 from rich.console import Console
 from rich.table import Table
 
 from auditflow_local import packages
 
-from . import beside_rsigma, matching, through_the_broker
+from . import beside_rsigma, environment, matching, measurements, through_the_broker
+from .targets import FIGURES
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("--rounds", default=3, show_default=True, help="Counts of each, in turns.")
-@click.option("--quick", is_flag=True, help="A tenth of the events: to see that it works.")
-@click.option("--json", "as_json", is_flag=True, help="Print figures only.")
-def main(rounds: int, quick: bool, as_json: bool) -> None:
-    """How fast matching and the whole analysis are, beside what bounds them, in one run.
+@click.option("--rounds", default=3, show_default=True, help="Number of interleaved rounds.")
+@click.option(
+    "--quick", is_flag=True, help="A tenth of the events, one round, to test the program."
+)
+@click.option(
+    "--full", is_flag=True, help="Also measure the API with 1,000,000 alerts (4 min more)."
+)
+@click.option("--rules", "only_rules", is_flag=True, help="Measure rule matching only.")
+@click.option("--replicas", is_flag=True, help="Measure one and two replicas of the analysis only.")
+@click.option("--json", "as_json", is_flag=True, help="Print all medians as JSON.")
+def main(
+    rounds: int, quick: bool, full: bool, only_rules: bool, replicas: bool, as_json: bool
+) -> None:
+    """Measure the platform in its production configuration.
 
-    Figures depend on the machine and on what else it does; compare ratios. rsigma is measured too
-    when it is on PATH (cargo install rsigma@0.23.0 --locked).
+    Figures depend on the machine and its load. Compare the ratios to the limits, which are measured in
+    the same run. The exit code is 0 also if a target is missed.
     """
-    share = 10 if quick else 1
-    console = Console(stderr=as_json)
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
+    width = None if sys.stdout.isatty() else 140
+    console = Console(stderr=as_json, soft_wrap=True, width=width)
+    environment.use_two_cores()
+    if only_rules:
+        _measure_rules(console, events=5_000 if quick else 50_000, rounds=rounds)
+        return
     packages.ensure(packages.SERVERS)
-    with console.status("matching, on one core"):
-        matched = matching.measure(events=50_000 // share, rounds=rounds)
-    with console.status("beside rsigma"):
-        beside = beside_rsigma.measure(events=50_000 // share, rounds=rounds)
-    with console.status("through the broker"):
-        brokered = through_the_broker.measure(
-            singles=200_000 // share, batches=4_000 // share, rounds=rounds
+    if replicas:
+        _measure_replicas(console, divisor=10 if quick else 1, rounds=rounds)
+        return
+    start = time.monotonic()
+    load = os.getloadavg()[0]
+    with environment.platform() as running:
+        found = measurements.run(
+            running,
+            rounds=1 if quick else rounds,
+            divisor=10 if quick else 1,
+            full=full,
+            report=lambda text: console.print(f" • {text}"),
         )
     if as_json:
-        figures = {
-            "matching": matched,
-            "rsigma": beside,
-            "broker": {
-                name: {who: speed._asdict() for who, speed in speeds.items()}
-                for name, speeds in brokered.items()
-            },
-        }
-        click.echo(json.dumps(figures, indent=2))
+        click.echo(json.dumps({"medians": found.medians, "failures": found.failures}, indent=2))
         return
-    _show(console, "Matching alone, events/s on one core", matched, against="60 rules")
-    for name, found in beside.items():
-        _show(console, f"Process creation, {beside_rsigma.RULES} rules, {name}, events/s", found)
-    for name, all_speeds in brokered.items():
-        parts = {who: speed for who, speed in all_speeds.items() if "of a core" in who}
-        speeds = {who: item for who, item in all_speeds.items() if who not in parts}
-        title = f"Through the broker, {name}"
-        _show(console, f"{title}, events/s", {who: entry.rate for who, entry in speeds.items()})
-        _show(
-            console,
-            f"{title}, µs of CPU an event",
-            {who: element.cost for who, element in speeds.items()},
-        )
-        if parts:
-            _show(console, f"{title}, events/s", {who: part.rate for who, part in parts.items()})
+    _print(console, found)
+    console.print(
+        f"{(time.monotonic() - start) / 60:.1f} min, Python {machine.python_version()},"
+        f" load average {load:.1f} before and {os.getloadavg()[0]:.1f} after. Medians of"
+        f" {1 if quick else rounds} rounds. Other programs on the machine change the figures."
+    )
 
 
-def _show(
-    console: Console, title: str, figures: dict[str, float], *, against: str | None = None
-) -> None:
-    """A table; ``against`` is what the others are compared with, or else the first."""
-    base = against or next(iter(figures))
-    table = Table("what", "figure", f"of {base}", title=title)
-    table.columns[1].justify = table.columns[2].justify = "right"
-    for name, value in figures.items():
-        figure = f"{value:,.0f}" if value >= 1000 else f"{value:.1f}"
-        table.add_row(name, figure, f"{value / figures[base]:.2f}")
+def _print(console: Console, found: measurements.Measurements) -> None:
+    medians = found.medians
+    table = Table("figure", "unit", "platform", "limit", "ratio", "target", "shortfall")
+    for column in table.columns[2:]:
+        column.justify = "right"
+    figures = [figure for figure in FIGURES if figure.available(medians)]
+    for figure in figures:
+        style = None if figure.meets_target(medians) else "yellow"
+        table.add_row(figure.title, figure.unit, *figure.cells(medians), style=style)
     console.print(table)
+    missed = [figure for figure in figures if not figure.meets_target(medians)]
+    with_target = [figure for figure in figures if figure.target is not None]
+    console.print(f"{len(with_target) - len(missed)} of {len(with_target)} targets are met.")
+    for figure in missed:
+        console.print(f"  missed: {figure.title}: {figure.cells(medians)[-1]} the target")
+    for name, reason in found.failures.items():
+        console.print(f"  failed: {name}: {reason}")
+
+
+def _measure_rules(console: Console, *, events: int, rounds: int) -> None:
+    tables = {"Matching only, events/s on one core": matching.measure(events=events, rounds=rounds)}
+    for name, figures in beside_rsigma.measure(events=events, rounds=rounds).items():
+        tables[f"Process creation, {beside_rsigma.RULES} rules, {name}, events/s"] = figures
+    for title, figures in tables.items():
+        table = Table("what", "events/s", title=title)
+        for name, value in figures.items():
+            table.add_row(name, f"{value:,.0f}")
+        console.print(table)
+
+
+def _measure_replicas(console: Console, *, divisor: int, rounds: int) -> None:
+    measured = through_the_broker.measure(
+        singles=100_000 // divisor, batches=2_000 // divisor, rounds=rounds
+    )
+    for title, speeds in measured.items():
+        table = Table("consumer", "events/s", "CPU µs/event", title=title)
+        for name, speed in speeds.items():
+            table.add_row(name, f"{speed.rate:,.0f}", f"{speed.cost:.1f}")
+        console.print(table)
 
 
 if __name__ == "__main__":

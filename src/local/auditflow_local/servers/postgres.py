@@ -66,11 +66,14 @@ class Postgres(Server):
         log: Path | None = None,
         durable: bool = True,
         namespaces: bool = True,
+        settings: Mapping[str, str] | None = None,
     ) -> None:
+        """``settings`` override PostgreSQL's configuration."""
         super().__init__(folder, port=port, log=log, durable=durable)
         self.database = DATABASE
         self._passwords = dict(passwords)
         self._namespaces = namespaces
+        self._settings = dict(settings or {})
         self._templates: set[str] = set()
 
     def password_of(self, role: str) -> str:
@@ -146,6 +149,7 @@ class Postgres(Server):
             **({} if self.durable else _NOT_DURABLE),
             "listen_addresses": self.host,
             "port": str(self.port),
+            **self._settings,
         }
         options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
         return Command(

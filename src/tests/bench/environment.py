@@ -1,0 +1,237 @@
+"""The platform in its production configuration, for measurements.
+
+Quorum queues, Redis with ``appendfsync always``, PostgreSQL with ``fsync``, and all processes on the
+same two cores.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import signal
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import httpx
+import pika
+import psutil
+import psycopg2
+from prometheus_client.parser import text_string_to_metric_families
+from pydantic import SecretStr
+
+from auditflow.amqp import Message, Publisher, topology
+from auditflow_local import ports
+from auditflow_local.servers.postgres import Postgres
+from auditflow_local.servers.postgres_roles import APP, OWNER, SUPERUSER
+from auditflow_local.servers.rabbitmq import RabbitMQ
+from auditflow_local.servers.redis import Redis
+from auditflow_local.service_process import ServiceProcess
+from auditflow_local.services import ANALYSIS, DASHBOARD, GENERATOR, NOTIFICATION, Dependencies
+from notification_service.migrate import MigrateSettings, migrate
+from provisioning import accounts
+from provisioning import rabbitmq as provisioned_rabbitmq
+
+CORES: Final = 2
+ADMIN: Final = "auditflow-admin"
+#: A queue with the arguments of the platform's queues, for the bare clients.
+BARE_QUEUE: Final = "bench"
+_PATIENCE_SECONDS: Final = 300.0
+
+
+def use_two_cores() -> None:
+    """Run this process and all its children on two cores."""
+    available = sorted(os.sched_getaffinity(0))
+    os.sched_setaffinity(0, available[:CORES])
+
+
+@dataclass
+class Platform:
+    """Servers and services that run."""
+
+    rabbitmq: RabbitMQ
+    redis: Redis
+    postgres: Postgres
+    analysis: ServiceProcess
+    notification: ServiceProcess
+    generator: ServiceProcess
+    dashboard: ServiceProcess
+    secrets: dict[str, str]
+    _session: Any = None
+
+    def publish(self, bodies: Sequence[bytes], *, queue: str | None = None) -> None:
+        """Publish messages with confirms: to the platform's exchange, or to a queue."""
+        publisher = Publisher(pika.URLParameters(self.rabbitmq.url(ADMIN)))
+        publisher.start()
+        while publisher.check() is not None:
+            time.sleep(0.05)
+        exchange, key = ("", queue) if queue else (topology.EXCHANGE, "event.bench")
+        publisher.publish(
+            [
+                Message(exchange=exchange, routing_key=key, body=body, message_id=str(number))
+                for number, body in enumerate(bodies)
+            ],
+            timeout=120,
+        )
+        publisher.close()
+
+    def alerts(self) -> int:
+        """Return the number of alerts that a reader sees."""
+        return int(self.query("SELECT count(*) FROM alerts")[0][0])
+
+    def query(self, statement: str, *arguments: Any) -> list[tuple[Any, ...]]:
+        """Run a statement as the superuser."""
+        with self.session().cursor() as cursor:
+            cursor.execute(statement, arguments or None)
+            return cursor.fetchall() if cursor.description else []
+
+    def session(self) -> Any:
+        """Return a connection of the superuser with autocommit."""
+        if self._session is None:
+            self._session = psycopg2.connect(self.postgres.dsn(SUPERUSER))
+            self._session.autocommit = True
+        return self._session
+
+    def consumed(self, service: ServiceProcess) -> int:
+        """Return the number of messages that a service has acknowledged."""
+        text = httpx.get(f"{service.url}/metrics", timeout=30).text
+        return sum(
+            int(sample.value)
+            for family in text_string_to_metric_families(text)
+            for sample in family.samples
+            if sample.name == "auditflow_consumed_messages_total"
+        )
+
+    @contextmanager
+    def stopped(self, service: ServiceProcess) -> Iterator[None]:
+        """Suspend a service, so that messages collect in its queue."""
+        assert service.pid is not None
+        os.kill(service.pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            os.kill(service.pid, signal.SIGCONT)
+
+    def close(self) -> None:
+        """Close the connection of this process."""
+        if self._session is not None:
+            self._session.close()
+
+
+def cpu_seconds(process: ServiceProcess | Redis) -> float:
+    """Return the CPU time of a process in seconds, user and system."""
+    assert process.pid is not None
+    return sum(psutil.Process(process.pid).cpu_times()[:2])
+
+
+def wait_for(condition: Callable[[], bool], what: str, *, every: float = 0.02) -> None:
+    """Poll until a condition is true."""
+    deadline = time.monotonic() + _PATIENCE_SECONDS
+    while not condition():
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"{what}: not within {_PATIENCE_SECONDS:.0f} s")
+        time.sleep(every)
+
+
+@contextmanager
+def platform() -> Iterator[Platform]:
+    """Start the platform with empty servers. Everything is stopped and removed at the end."""
+    with tempfile.TemporaryDirectory(prefix="auditflow-bench-") as temporary, ExitStack() as stack:
+        folder = Path(temporary)
+        servers = _servers(folder)
+        for server in servers:
+            stack.callback(server.destroy)
+        with ThreadPoolExecutor() as pool:
+            list(pool.map(lambda server: server.start(), servers))
+        rabbitmq, redis, postgres = servers
+        _migrate(postgres)
+        _declare_bare_queue(rabbitmq)
+        tokens = {
+            name: secrets.token_hex(20)
+            for name in ("INGEST_TOKEN", "API_TOKEN", "DASHBOARD_PASSWORD", "SESSION_SECRET")
+        }
+        api_port = ports.pick()
+        dependencies = Dependencies(
+            rabbitmq=rabbitmq,
+            redis=redis,
+            postgres=postgres,
+            api_port=api_port,
+            secrets=tokens,
+        )
+        services = {}
+        for service in (NOTIFICATION, ANALYSIS, GENERATOR, DASHBOARD):
+            process = ServiceProcess(
+                service,
+                dependencies,
+                port=api_port if service is NOTIFICATION else ports.pick(),
+                log=folder / f"{service.name}.log",
+                record=folder / f"{service.name}.process",
+                secrets_folder=folder / "secrets" / service.name,
+                variables={"LOG_LEVEL": "WARNING", "GENERATOR_RATE": "0"},
+            )
+            stack.callback(process.stop)
+            process.start()
+            services[service.name] = process
+        running = Platform(
+            rabbitmq=rabbitmq,
+            redis=redis,
+            postgres=postgres,
+            analysis=services[ANALYSIS.name],
+            notification=services[NOTIFICATION.name],
+            generator=services[GENERATOR.name],
+            dashboard=services[DASHBOARD.name],
+            secrets=tokens,
+        )
+        stack.callback(running.close)
+        yield running
+
+
+def _servers(folder: Path) -> tuple[RabbitMQ, Redis, Postgres]:
+    passwords = {user: secrets.token_hex(8) for user in accounts.BROKER_USERS}
+    return (
+        RabbitMQ(
+            folder / "rabbitmq",
+            port=ports.pick(),
+            metrics_port=ports.pick(),
+            distribution_port=ports.pick(),
+            epmd_port=ports.pick(),
+            definitions=provisioned_rabbitmq.definitions(passwords),
+            passwords=passwords,
+        ),
+        Redis(
+            folder / "redis",
+            port=ports.pick(),
+            password=secrets.token_hex(8),
+            admin_password=secrets.token_hex(8),
+        ),
+        Postgres(
+            folder / "postgres",
+            port=ports.pick(),
+            passwords={role: secrets.token_hex(8) for role in (SUPERUSER, OWNER, APP)},
+            # The latency is measured with the time of the commit.
+            settings={"track_commit_timestamp": "on"},
+        ),
+    )
+
+
+def _migrate(postgres: Postgres) -> None:
+    settings = MigrateSettings(
+        pg_host=postgres.host,
+        pg_port=postgres.port,
+        pg_db=postgres.database,
+        pg_user=OWNER,
+        pg_password=SecretStr(postgres.password_of(OWNER)),
+    )
+    migrate(settings, say=lambda _: None)
+
+
+def _declare_bare_queue(rabbitmq: RabbitMQ) -> None:
+    with closing(pika.BlockingConnection(pika.URLParameters(rabbitmq.url(ADMIN)))) as connection:
+        connection.channel().queue_declare(
+            BARE_QUEUE, durable=True, arguments={"x-queue-type": "quorum"}
+        )

@@ -1,0 +1,205 @@
+"""Requests per second of the HTTP APIs and the dashboard, beside minimal applications."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+import httpx
+from psycopg2 import sql
+
+from auditflow_local import ports
+from auditflow_local.processes import http_ok
+
+from . import http_load
+from .environment import ADMIN, BARE_QUEUE, Platform, wait_for
+
+_ROOT: Final = Path(__file__).parents[3]
+_LIST: Final = "/alerts?limit=50"
+#: Page of the list that counts as deep, with 200 alerts per page.
+_DEEP_PAGES: Final = 30
+CLIENTS: Final = 8
+
+Measure = Callable[[float], float]
+
+
+def measures(platform: Platform, bare: Mapping[str, int], size: int) -> dict[str, Measure]:
+    """Return the measurements for a number of alerts, by name.
+
+    Each takes a number of seconds and returns requests per second. ``bare`` contains the ports of the
+    minimal applications.
+    """
+    api = {"Authorization": f"Bearer {platform.secrets['API_TOKEN']}"}
+    alert_id, cursor = _alert_and_cursor(platform, api)
+    return {
+        f"quart {size}": partial(_load, bare["quart"], http_load.get("/")),
+        f"list {size}": partial(_load, platform.notification.port, http_load.get(_LIST, api)),
+        f"deep page {size}": partial(
+            _load, platform.notification.port, http_load.get(f"{_LIST}&cursor={cursor}", api)
+        ),
+        f"one alert {size}": partial(
+            _load, platform.notification.port, http_load.get(f"/alerts/{alert_id}", api)
+        ),
+    }
+
+
+def dashboard_measures(platform: Platform, bare: Mapping[str, int]) -> dict[str, Measure]:
+    """Return the measurements of the dashboard, signed in, and of a minimal Flask application."""
+    api = {"Authorization": f"Bearer {platform.secrets['API_TOKEN']}"}
+    alert_id, _ = _alert_and_cursor(platform, api)
+    session = {"Cookie": _sign_in(platform)}
+    port = platform.dashboard.port
+    return {
+        "flask": partial(_load, bare["flask"], http_load.get("/")),
+        "dashboard list": partial(_load, port, http_load.get("/alerts", session)),
+        "dashboard detail": partial(_load, port, http_load.get(f"/alerts/{alert_id}", session)),
+    }
+
+
+def post_measures(platform: Platform, bare: Mapping[str, int]) -> dict[str, Measure]:
+    """Return the measurements of ``POST /generate_event``, with 1 and 16 clients."""
+    token = {"Authorization": f"Bearer {platform.secrets['INGEST_TOKEN']}"}
+    service = http_load.post("/generate_event", token, _login)
+    minimal = http_load.post("/publish", {}, _login)
+    return {
+        f"{name} {clients}": partial(_load, port, request, clients=clients)
+        for clients in (1, 16)
+        for name, port, request in (
+            ("post", platform.generator.port, service),
+            ("quart publish", bare["quart"], minimal),
+        )
+    }
+
+
+@contextmanager
+def minimal_applications(platform: Platform) -> Iterator[dict[str, int]]:
+    """Serve the minimal applications with hypercorn. Yields their ports by framework."""
+    environment = {
+        **os.environ,
+        "BENCH_BROKER": platform.rabbitmq.url(ADMIN),
+        "BENCH_QUEUE": BARE_QUEUE,
+    }
+    started: list[subprocess.Popen[bytes]] = []
+    found: dict[str, int] = {}
+    try:
+        for name, prefix in (("quart", ""), ("flask", "wsgi:")):
+            found[name] = ports.pick()
+            program = f"{prefix}src.tests.bench.bare_http:{name}_app"
+            command = (sys.executable, "-m", "hypercorn", "--bind", f"127.0.0.1:{found[name]}")
+            started.append(
+                subprocess.Popen(
+                    (*command, "--log-level", "warning", program),
+                    cwd=_ROOT,
+                    env=environment,
+                    stdout=subprocess.DEVNULL,
+                )
+            )
+        for port in found.values():
+            wait_for(partial(http_ok, "127.0.0.1", port, "/"), "a minimal application", every=0.1)
+        yield found
+    finally:
+        for process in started:
+            process.terminate()
+            process.wait()
+
+
+def grow(platform: Platform, size: int) -> None:
+    """Copy alerts with new identities until there are ``size``. Needs some alerts to begin with."""
+    existing = platform.alerts()
+    source = min(existing, 1000)
+    copies = -(-(size - existing) // source)
+    if copies <= 0:
+        return
+    columns = platform.query(
+        "SELECT attname, format_type(atttypid, atttypmod), EXISTS (SELECT FROM pg_index"
+        " WHERE indrelid = attrelid AND indisunique AND attnum = ANY (indkey))"
+        " FROM pg_attribute LEFT JOIN pg_attrdef ON adrelid = attrelid AND adnum = attnum"
+        " WHERE attrelid = 'alerts'::regclass AND attnum > 0 AND NOT attisdropped"
+        " AND attgenerated = '' AND attidentity = ''"
+        " AND coalesce(pg_get_expr(adbin, adrelid), '') NOT LIKE 'nextval%%'"
+        " ORDER BY attnum"
+    )
+    names = sql.SQL(", ").join(sql.Identifier(name) for name, _, _ in columns)
+    values = sql.SQL(", ").join(_value(*column) for column in columns)
+    with platform.session().cursor() as cursor:
+        cursor.execute(
+            sql.SQL(
+                "INSERT INTO alerts ({}) SELECT {} FROM (SELECT * FROM alerts LIMIT {}) source,"
+                " generate_series(1, {}) copy LIMIT {}"
+            ).format(
+                names,
+                values,
+                sql.Literal(source),
+                sql.Literal(copies),
+                sql.Literal(size - existing),
+            )
+        )
+    platform.query("ANALYZE")
+
+
+def _value(name: str, kind: str, unique: bool) -> sql.Composable:
+    column = sql.SQL("source.{}").format(sql.Identifier(name))
+    if unique and kind == "uuid":
+        return sql.SQL("gen_random_uuid()")
+    if unique and kind == "text":
+        return sql.SQL("{} || '-' || copy").format(column)
+    if kind == "timestamp with time zone":
+        return sql.SQL("{} - copy * interval '1 second'").format(column)
+    return column
+
+
+def _load(port: int, request: http_load.Request, seconds: float, clients: int = CLIENTS) -> float:
+    return http_load.measure(port, request, clients=clients, seconds=seconds).rate
+
+
+def _login(number: int) -> bytes:
+    return json.dumps(
+        {
+            "event_type": "user_login",
+            "action_result": "SUCCESS",
+            "user_id": f"post-{number}",
+            "server_hostname": "web-01",
+            "client_ip": f"10.1.{number >> 8 & 255}.{number & 255}",
+        }
+    ).encode()
+
+
+def _alert_and_cursor(platform: Platform, headers: Mapping[str, str]) -> tuple[str, str]:
+    """Return the id of the newest alert, and the cursor of a deep page."""
+    cursor: dict[str, str] = {}
+    newest = ""
+    with httpx.Client(base_url=platform.notification.url, headers=dict(headers)) as client:
+        for _ in range(_DEEP_PAGES):
+            page = client.get("/alerts", params={"limit": "200", **cursor}).raise_for_status()
+            content = page.json()
+            newest = newest or content["alerts"][0]["alert_id"]
+            if content["next_cursor"] is None:
+                break
+            cursor = {"cursor": content["next_cursor"]}
+    return newest, cursor["cursor"]
+
+
+def _sign_in(platform: Platform) -> str:
+    """Sign in to the dashboard. Returns the value of the Cookie header."""
+    with httpx.Client(base_url=platform.dashboard.url) as client:
+        form = client.get("/login").raise_for_status().text
+        match = re.search(r'name="csrf_token"[^>]*value="([^"]+)"', form)
+        assert match, "the sign-in form has no token"
+        answer = client.post(
+            "/login",
+            data={
+                "user": "admin",
+                "password": platform.secrets["DASHBOARD_PASSWORD"],
+                "csrf_token": match[1],
+            },
+        )
+        assert answer.status_code == httpx.codes.SEE_OTHER, answer.text
+        return "; ".join(f"{name}={value}" for name, value in client.cookies.items())
