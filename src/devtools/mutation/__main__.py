@@ -1,0 +1,115 @@
+"""Check a sample of mutations of the core modules against their unit tests."""
+
+import argparse
+import datetime
+import itertools
+import random
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final
+
+from src.devtools.mutation import configuration, operators, run
+from src.devtools.mutation.operators import Mutation
+from src.devtools.mutation.run import Outcome, Target
+
+#: The minimum share of mutations that the tests must kill.
+REQUIRED: Final = 0.9
+
+
+def sample(
+    targets: Sequence[Target], seed: str, modules: int | None = None
+) -> Iterator[tuple[Target, Mutation]]:
+    """The mutations of some modules in an order that the seed determines, in turn one of each."""
+    generator = random.Random(seed)  # noqa: S311 -- a sample, not a secret
+    if modules is not None and modules < len(targets):
+        targets = generator.sample(targets, modules)
+    accepted = configuration.survivors()
+    queues = []
+    for target in targets:
+        mutations = [
+            mutation
+            for mutation in operators.mutations(target.source)
+            if not configuration.is_accepted(accepted, target.module, mutation)
+        ]
+        generator.shuffle(mutations)
+        queues.append((target, mutations))
+    generator.shuffle(queues)
+    while queues:
+        for target, mutations in list(queues):
+            if mutations:
+                yield target, mutations.pop()
+            else:
+                queues.remove((target, mutations))
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Check mutations, print the survivors and return the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m src.devtools.mutation", description=__doc__)
+    parser.add_argument(
+        "--seed",
+        default=datetime.datetime.now(datetime.UTC).date().isoformat(),
+        help="any text; the same seed gives the same sample (default: today's date)",
+    )
+    parser.add_argument("--count", type=int, default=60, help="mutations to check (default: 60)")
+    parser.add_argument("--modules", type=int, default=6, help="modules to check (default: 6)")
+    parser.add_argument(
+        "--seconds",
+        type=float,
+        default=120,
+        help="start no mutation after this time (default: 120)",
+    )
+    parser.add_argument("--module", help="only modules whose path contains this text")
+    parser.add_argument("--jobs", type=int, default=2, help="parallel test runs (default: 2)")
+    options = parser.parse_args(arguments)
+
+    targets = [
+        target for target in configuration.targets() if (options.module or "") in target.module
+    ]
+    chosen = list(itertools.islice(sample(targets, options.seed, options.modules), options.count))
+    used = {target.module: target for target, _ in chosen}
+    sys.stdout.write(f"seed {options.seed}, {len(chosen)} mutations of {len(used)} modules\n")
+    deadline = time.monotonic() + options.seconds
+
+    with ThreadPoolExecutor(options.jobs) as pool:
+        baselines = dict(zip(used, pool.map(run.baseline_seconds, used.values()), strict=True))
+
+        def check(pair: tuple[Target, Mutation]) -> Outcome | None:
+            if time.monotonic() > deadline:
+                return None
+            target, mutation = pair
+            outcome = run.check(target, mutation, baseline=baselines[target.module])
+            sys.stdout.write("." if outcome is Outcome.KILLED else "S")
+            sys.stdout.flush()
+            return outcome
+
+        outcomes = list(pool.map(check, chosen))
+    return report(chosen, outcomes)
+
+
+def report(chosen: Sequence[tuple[Target, Mutation]], outcomes: Sequence[Outcome | None]) -> int:
+    """Print the result. Returns 1 if too many mutations survived, else 0."""
+    checked = [outcome for outcome in outcomes if outcome]
+    for (target, mutation), outcome in zip(chosen, outcomes, strict=True):
+        if outcome is Outcome.SURVIVED:
+            sys.stdout.write(
+                f"\n{target.module}:{mutation.line} survived {', '.join(target.tests)}\n"
+                f"  - {mutation.original}\n  + {mutation.replacement}\n"
+            )
+    killed = checked.count(Outcome.KILLED)
+    share = killed / len(checked) if checked else 1.0
+    sys.stdout.write(
+        f"\n{killed} of {len(checked)} mutations killed ({share:.0%}, required {REQUIRED:.0%})\n"
+    )
+    if share < REQUIRED:
+        sys.stdout.write(
+            "Write a test for each survivor. If no test can detect it, add it with the reason to"
+            " src/devtools/mutation/survivors.toml.\n"
+        )
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,115 @@
+"""The mutation tool: it finds mutations, runs tests against them and reports survivors."""
+
+import ast
+from pathlib import Path
+
+import pytest
+from src.devtools.mutation import configuration, operators, run
+from src.devtools.mutation.__main__ import report, sample
+from src.devtools.mutation.run import Outcome, Target, UnusableTestsError
+
+
+@pytest.mark.parametrize(
+    ("source", "replacements"),
+    [
+        ("a < b", ["(a <= b)"]),
+        ("a < b == c", ["(a <= b == c)", "(a < b != c)"]),
+        ("a and b", ["(a or b)"]),
+        ("not a", ["(a)"]),
+        ("a + b", ["(a - b)"]),
+        ("min(a)", ["(max(a))", "pass"]),
+        ("x = 7", ["(8)"]),
+        ("x = True", ["(False)"]),
+        ("a if b else c", ["(c if b else a)"]),
+        ("def f():\n    return a", ["return None"]),
+        ("def f():\n    raise E(a)", ["pass"]),
+        ("def f():\n    call(a)", ["pass"]),
+        ("x += y", ["x -= y"]),
+        ("for x in y:\n    break", ["continue"]),
+        # left out: annotations, types, docstrings, texts, log messages
+        ("def f(a: int | None = b) -> A | B:\n    'text'", []),
+        ("Located = ast.expr | None", []),
+        ("logger.info(a)", []),
+        ("x = f'{a < b}'", []),
+        ("def f():\n    return None", []),
+    ],
+)
+def test_mutations_of_a_source(source: str, replacements: list[str]) -> None:
+    found = operators.mutations(source)
+    assert sorted(mutation.replacement for mutation in found) == sorted(replacements)
+    for mutation in found:
+        assert ast.dump(ast.parse(mutation.apply(source))) != ast.dump(ast.parse(source))
+
+
+def test_offsets_are_correct_after_characters_of_several_bytes() -> None:
+    (mutation,) = operators.mutations("x = 'äöü€'; y = a < b")
+    assert mutation.apply("x = 'äöü€'; y = a < b") == "x = 'äöü€'; y = (a <= b)"
+
+
+@pytest.fixture
+def target(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Target:
+    """A module with a strict test of ``double`` and no test of ``half``."""
+    (tmp_path / "numbers_module.py").write_text(
+        "def double(x):\n    return x * 2\n\n\ndef half(x):\n    return x - 1\n"
+    )
+    (tmp_path / "test_it.py").write_text(
+        "import sys\nsys.path.insert(0, '.')\nfrom numbers_module import double\n\n\n"
+        "def test_double():\n    assert double(3) == 6\n"
+    )
+    monkeypatch.setattr(run, "ROOT", tmp_path)
+    return Target("numbers_module.py", ("test_it.py",))
+
+
+def test_a_tested_mutation_is_killed_and_an_untested_one_survives(target: Target) -> None:
+    baseline = run.baseline_seconds(target)
+    outcomes = {
+        (mutation.line, run.check(target, mutation, baseline=baseline))
+        for mutation in operators.mutations(target.source)
+    }
+    assert outcomes == {(2, Outcome.KILLED), (6, Outcome.SURVIVED)}
+    # the file is unchanged
+    assert "return x * 2" in target.source
+
+
+def test_failing_tests_cannot_judge(target: Target) -> None:
+    target.file.write_text("def double(x):\n    return 0\n")
+    with pytest.raises(UnusableTestsError, match="its tests fail without a mutation"):
+        run.baseline_seconds(target)
+
+
+def test_a_hanging_mutation_is_killed(target: Target, monkeypatch: pytest.MonkeyPatch) -> None:
+    target.file.write_text("def double(x):\n    while x != 3:\n        pass\n    return x * 2\n")
+    monkeypatch.setattr(run, "_MIN_TIMEOUT_SECONDS", 5.0)
+    hanging = next(
+        mutation for mutation in operators.mutations(target.source) if "==" in mutation.replacement
+    )
+    assert run.check(target, hanging, baseline=0.0) is Outcome.KILLED
+
+
+def test_the_seed_determines_the_sample(target: Target) -> None:
+    first = [mutation for _, mutation in sample([target], "2026-11-30")]
+    assert first == [mutation for _, mutation in sample([target], "2026-11-30")]
+    orders = {tuple(mutation for _, mutation in sample([target], str(seed))) for seed in range(20)}
+    assert len(orders) > 1
+    assert {frozenset(order) for order in orders} == {frozenset(first)}
+
+
+def test_a_low_share_of_killed_mutations_fails(
+    target: Target, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pairs = [(target, mutation) for mutation in operators.mutations(target.source)][:2]
+    assert report(pairs, [Outcome.KILLED, Outcome.KILLED]) == 0
+    assert report(pairs, [Outcome.KILLED, Outcome.SURVIVED]) == 1
+    assert "numbers_module.py:" in capsys.readouterr().out
+    # mutations after the time limit are not counted
+    assert report(pairs, [Outcome.KILLED, None]) == 0
+
+
+def test_configured_targets_exist_and_accepted_survivors_are_current() -> None:
+    targets = {target.module: target for target in configuration.targets()}
+    assert len(targets) >= 15
+    for survivor in configuration.survivors():
+        mutations = operators.mutations(targets[survivor.module].source)
+        assert any(survivor.matches(survivor.module, mutation) for mutation in mutations), (
+            f"remove the entry of {survivor.original!r} from survivors.toml"
+        )
