@@ -152,3 +152,29 @@ def test_refused(name: str) -> None:
 
 def test_what_is_encoded_is_decoded() -> None:
     assert finding.decode(finding.encode(sample()), now=NOW) == sample()
+
+
+def test_a_merge_takes_the_earliest_start_the_latest_end_and_the_largest_count() -> None:
+    # given two versions of a finding that overlap
+    second = dt.timedelta(seconds=1)
+
+    def version(first: int, last: int) -> Finding:
+        events = tuple(EventRef(NOON + at * second, f"e{at}") for at in range(first, last + 1))
+        return Finding(
+            finding_id=NAME,
+            rule=RuleRef(id="r", title="Rule", revision="a", level="high"),
+            severity=Severity.WARNING,
+            entity={"user_id": "alice"},
+            bucket_start=NOON,
+            first_seen=NOON + first * second,
+            last_seen=NOON + last * second,
+            count=len(events),
+            description="events",
+            evidence=Evidence(events),
+        )
+
+    earlier, later = version(1, 3), version(2, 6)
+    for merged in (merge(earlier, later), merge(later, earlier)):
+        assert merged.first_seen == NOON + 1 * second
+        assert merged.last_seen == NOON + 6 * second
+        assert merged.count == 5

@@ -34,3 +34,13 @@ def test_a_fingerprint_is_no_finding() -> None:
 def test_a_record_is_named_by_its_bytes() -> None:
     assert identity.record_id(b"a\xff") == identity.record_id(b"a\xff")
     assert identity.record_id(b"a") != identity.record_id(b"a ")
+
+
+def test_computed_identifiers_never_change() -> None:
+    """They are a public contract: a change orphans all stored alerts."""
+    entity = {"user": "a", "host": "b"}
+    assert str(identity.fingerprint("r", entity)) == "791d27d3-4cfa-57b3-94d0-a6878d9378c3"
+    assert identity.fingerprint("r", entity) == identity.fingerprint(
+        "r", {"host": "b", "user": "a"}
+    )
+    assert identity.record_id(b"a") == "6fbd1504-491a-5177-9ea1-8f8a35994f7a"
