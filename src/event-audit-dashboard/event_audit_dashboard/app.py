@@ -12,8 +12,9 @@ from event_audit_dashboard import auth, headers, templating
 from event_audit_dashboard.api import NotificationService
 from event_audit_dashboard.assets import Assets
 from event_audit_dashboard.metrics import Metrics
+from event_audit_dashboard.rows import RowRenderer
 from event_audit_dashboard.settings import DashboardSettings
-from event_audit_dashboard.views import alerts, errors, sign_in
+from event_audit_dashboard.views import alert, alerts, errors, home, sign_in, triage
 from event_audit_dashboard.views import assets as asset_views
 
 SERVICE = "event-audit-dashboard"
@@ -43,10 +44,14 @@ def create(
     account = _configure_sign_in(app, settings)
     assets = Assets()
     templating.configure(app, assets=assets, environment=settings.environment)
+    rows = RowRenderer(app.jinja_env.get_template("_row.html"), decode=api.decode_alert)
     errors.add(app)
     app.register_blueprint(asset_views.blueprint(assets))
     app.register_blueprint(sign_in.blueprint(account, metrics))
-    app.register_blueprint(alerts.blueprint(api))
+    app.register_blueprint(home.blueprint())
+    app.register_blueprint(alerts.blueprint(api, rows))
+    app.register_blueprint(alert.blueprint(api))
+    app.register_blueprint(triage.blueprint(api))
     probes.add_routes(app, health, registry, service=SERVICE, request=request)
     return app
 

@@ -21,16 +21,25 @@ class Asset(Struct, frozen=True):
 
 
 class Assets:
-    """All files of the folder ``static``, read once.
+    """All files of the folders ``static`` and ``static/vendor``, read once.
 
+    ``vendor`` has the client libraries, which the build of the package gets from npm.
     All files share one hash, so that relative imports between scripts work.
     """
 
     def __init__(self) -> None:
-        folder = resources.files(__package__).joinpath("static")
+        own = resources.files(__package__).joinpath("static")
+        vendor = own.joinpath("vendor")
+        if not vendor.is_dir():
+            raise FileNotFoundError(
+                f"{vendor} is missing: install the package again, "
+                "uv sync --reinstall-package event-audit-dashboard"
+            )
         self._files = {
-            file.name: Asset(file.read_bytes(), _TYPES[file.name.rpartition(".")[2]])
+            file.name: Asset(file.read_bytes(), _TYPES[extension])
+            for folder in (own, vendor)
             for file in folder.iterdir()
+            if (extension := file.name.rpartition(".")[2]) in _TYPES
         }
         digest = hashlib.sha256()
         for name, asset in sorted(self._files.items()):

@@ -8,8 +8,10 @@ from typing import Final
 from urllib.parse import urlsplit
 
 import argon2
-from flask import Flask, Response, g, redirect, request, session, url_for
+from flask import Flask, Response, current_app, g, redirect, request, session, url_for
 from werkzeug.wrappers import Response as BaseResponse
+
+from auditflow.contract.alert import Role
 
 #: Maximum age of a session, in seconds after sign-in. Activity does not extend it.
 SESSION_SECONDS: Final = 12 * 60 * 60
@@ -20,8 +22,13 @@ OPEN_ENDPOINTS: Final = frozenset(
         "operations.healthz", "operations.readyz", "operations.metrics",
     }
 )  # fmt: skip
+#: Why a session ended, by the value of ``ended`` in the URL of the sign-in page.
+ENDED: Final = {
+    "expired": "Your session has expired. Sign in again to continue.",
+    "ended": "Your session has ended. Sign in again to continue.",
+}
 #: Endpoints that scripts request. They get 401, because they cannot follow a redirect to a form.
-SCRIPT_ENDPOINTS: Final = frozenset({"alerts.live"})
+SCRIPT_ENDPOINTS: Final = frozenset({"alerts.live", "alert.live"})
 #: 19 MiB and two passes: the OWASP recommendation for little memory.
 _HASHER: Final = argon2.PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1)
 
@@ -92,7 +99,7 @@ def user() -> str | None:
 
 def safe_redirect(target: str | None) -> str:
     """Return ``target`` if it is a path of this site, otherwise the start page."""
-    start = url_for("alerts.listing")
+    start = url_for("home.start")
     if not target or not target.isprintable() or "\\" in target or len(target) > 4096:
         return start
     try:
@@ -107,10 +114,13 @@ def safe_redirect(target: str | None) -> str:
 
 def _require_session() -> BaseResponse | None:
     g.user = user()
+    g.role = Role.ADMIN if g.user else Role.VIEWER
     # Without an endpoint the page does not exist; the 404 needs no session.
     if g.user or request.endpoint is None or request.endpoint in OPEN_ENDPOINTS:
         return None
     if request.endpoint in SCRIPT_ENDPOINTS:
         return Response("sign-in required", 401, content_type="text/plain")
     target = request.full_path.rstrip("?") if request.method in {"GET", "HEAD"} else None
-    return redirect(url_for("sign_in.form", next=target if target != "/" else None))
+    had_session = current_app.config["SESSION_COOKIE_NAME"] in request.cookies
+    ended = "expired" if "user" in session else "ended" if had_session else None
+    return redirect(url_for("sign_in.form", next=target if target != "/" else None, ended=ended))

@@ -42,19 +42,34 @@ class TokenRejected(ApiError):
 
 
 class FilterRejected(ApiError):
-    """The filter or the cursor is invalid."""
+    """The filter, the cursor or a parameter of an action is invalid."""
 
     status = 400
     reason = "filter_refused"
 
 
-class AlertNotFound(ApiError):
-    """There is no alert with this identifier."""
+class NotAllowed(ApiError):
+    """The role of the user does not permit the action."""
+
+    status = 403
+    reason = "not_allowed"
+
+
+class NotFound(ApiError):
+    """There is no such alert, event, user or silence."""
 
     status = 404
     reason = "not_found"
 
 
+class Conflict(ApiError):
+    """The state of the alert does not allow the action, or somebody changed it in between."""
+
+    status = 409
+    reason = "conflict"
+
+
 ALL: tuple[type[ApiError], ...] = (
-    Unreachable, NotReady, BadResponse, TokenRejected, FilterRejected, AlertNotFound,
+    Unreachable, NotReady, BadResponse, TokenRejected, FilterRejected, NotAllowed, NotFound,
+    Conflict,
 )  # fmt: skip

@@ -1,17 +1,21 @@
-"""Filter and page of the alert list, to and from the query of the URL. Pure.
+"""Filter, order and page of the alert list, to and from the query of the URL. Pure.
 
-The URL contains the complete filter. Therefore any list can be sent to a colleague.
+The URL contains the complete filter. Therefore any list can be sent to a colleague. The names of
+the parameters are those of the API, plus ``range`` and ``trail``.
 """
 
 import datetime as dt
+from collections.abc import Callable
 from typing import Final
 
 import msgspec
 from msgspec import Struct
 from werkzeug.datastructures import MultiDict
 
-STATUSES: Final = ("open", "acknowledged", "resolved")
-SEVERITIES: Final = ("CRITICAL", "WARNING", "INFO")
+from auditflow.contract.alert import Status, Verdict
+from auditflow.contract.event import Severity
+from auditflow.contract.level import Level
+
 RANGES: Final = {
     "15m": dt.timedelta(minutes=15),
     "1h": dt.timedelta(hours=1),
@@ -19,17 +23,21 @@ RANGES: Final = {
     "7d": dt.timedelta(days=7),
     "30d": dt.timedelta(days=30),
 }
-#: Free-text filters, with their labels.
-TEXTS: Final = {
-    "q": "Text",
-    "actor": "User",
-    "host": "Host",
-    "ip": "Address",
-    "resource": "Resource",
-    "rule": "Rule",
-    "environment": "Environment",
+#: Values of ``sort``. The first is the default.
+SORTS: Final = ("activity", "opened", "severity", "count", "risk")
+#: Filters with a fixed set of values. Several values are separated by commas.
+CHOICES: Final = {
+    "status": tuple(str(status) for status in Status),
+    "level": tuple(str(level) for level in reversed(Level)),
+    "severity": tuple(str(severity) for severity in Severity),
+    "verdict": tuple(str(verdict) for verdict in Verdict),
 }
-#: Maximum length of a free-text filter; longer values are shortened.
+FLAGS: Final = ("active_again", "snoozed")
+#: Filters with free text.
+TEXTS: Final = ("q", "actor", "host", "ip", "resource", "rule", "environment", "assignee")
+#: Value of ``assignee`` for alerts that nobody works on. The API expects an empty text.
+NOBODY: Final = "nobody"
+#: Maximum length of a free-text filter, in characters.
 MAX_TEXT: Final = 200
 MAX_CURSOR: Final = 512
 #: Maximum number of pages to go back; then follows the first page.
@@ -45,27 +53,39 @@ class Query(Struct, frozen=True, omit_defaults=True, kw_only=True):
 
     q: str = ""
     status: str = ""
+    level: str = ""
     severity: str = ""
+    verdict: str = ""
+    assignee: str = ""
     actor: str = ""
     host: str = ""
     ip: str = ""
     resource: str = ""
     rule: str = ""
     environment: str = ""
+    active_again: str = ""
+    snoozed: str = ""
     range: str = ""
     since: str = ""
     until: str = ""
+    sort: str = ""
     cursor: str = ""
     trail: tuple[str, ...] = ()
 
     @property
     def filters(self) -> dict[str, str]:
-        """The filters that are set."""
+        """The filters that are set, without order and page."""
         return {
             name: value
             for name, value in msgspec.structs.asdict(self).items()
-            if value and name not in {"cursor", "trail"}
+            if value and name not in {"cursor", "trail", "sort"}
         }
+
+    @property
+    def chips(self) -> dict[str, str]:
+        """The filters to show. ``since`` is hidden if it follows from ``range``."""
+        hidden = {"since"} if self.range else set()
+        return {name: value for name, value in self.filters.items() if name not in hidden}
 
     @property
     def is_filtered(self) -> bool:
@@ -74,8 +94,9 @@ class Query(Struct, frozen=True, omit_defaults=True, kw_only=True):
 
     def pairs(self) -> list[tuple[str, str]]:
         """The query parameters of the URL of this page."""
+        sort = [("sort", self.sort)] if self.sort else []
         page = [("cursor", self.cursor)] if self.cursor else []
-        return [*self.filters.items(), *page, *(("trail", cursor) for cursor in self.trail)]
+        return [*self.filters.items(), *sort, *page, *(("trail", c) for c in self.trail)]
 
     def first_page(self, **changes: str) -> "Query":
         """The newest page with changed filters."""
@@ -83,6 +104,20 @@ class Query(Struct, frozen=True, omit_defaults=True, kw_only=True):
         return msgspec.structs.replace(
             self, **{"cursor": "", "trail": (), **range_change, **changes}
         )
+
+    def toggled(self, name: str, value: str) -> "Query":
+        """The newest page after a click on a facet value: it is added or removed."""
+        if name not in CHOICES:
+            return self.first_page(**{name: "" if getattr(self, name) == value else value})
+        selected = set(filter(None, getattr(self, name).split(","))) ^ {value}
+        values = [item for item in CHOICES[name] if item in selected]
+        return self.first_page(**{name: ",".join(values)})
+
+    def selects(self, name: str, value: str) -> bool:
+        """Whether a facet value is part of the filter."""
+        return value in getattr(self, name).split(",") if name in CHOICES else (
+            getattr(self, name) == value
+        )  # fmt: skip
 
     def older(self, next_cursor: str, *, now: dt.datetime) -> "Query":
         """The next page."""
@@ -98,10 +133,21 @@ class Query(Struct, frozen=True, omit_defaults=True, kw_only=True):
         return msgspec.structs.replace(self, cursor=self.trail[-1], trail=self.trail[:-1])
 
     def for_api(self, *, now: dt.datetime) -> dict[str, str]:
-        """The query parameters of the API request."""
-        parameters = {**self.filters, "since": self._since(now), "cursor": self.cursor}
+        """The query parameters of the API request for this page."""
+        page = {"sort": self.sort, "cursor": self.cursor}
+        return {
+            **self.api_filter(now=now),
+            **{name: value for name, value in page.items() if value},
+        }
+
+    def api_filter(self, *, now: dt.datetime) -> dict[str, str]:
+        """The filter as the API expects it, without order and page."""
+        parameters = {**self.filters, "since": self._since(now)}
         parameters.pop("range", None)
-        return {name: value for name, value in parameters.items() if value}
+        parameters = {name: value for name, value in parameters.items() if value}
+        if parameters.get("assignee") == NOBODY:
+            parameters["assignee"] = ""
+        return parameters
 
     def _since(self, now: dt.datetime) -> str:
         if self.since or not self.range:
@@ -109,18 +155,48 @@ class Query(Struct, frozen=True, omit_defaults=True, kw_only=True):
         return (now - RANGES[self.range]).replace(microsecond=0).isoformat()
 
 
-def read(args: MultiDict[str, str]) -> Query:
-    """Parse the query of a URL. Invalid values are removed."""
-    return Query(
-        **{name: _text(args.get(name, "")) for name in TEXTS},
-        status=_choice(args.getlist("status"), STATUSES),
-        severity=_choice(args.getlist("severity"), SEVERITIES),
-        range=args.get("range", "") if args.get("range") in RANGES else "",
-        since=_timestamp(args.get("since", "")),
-        until=_timestamp(args.get("until", "")),
-        cursor=_cursor(args.get("cursor", "")),
-        trail=tuple(filter(None, map(_cursor, args.getlist("trail"))))[-MAX_TRAIL:],
-    )
+#: The alerts that need work: the start page.
+UNRESOLVED: Final = Query(status="open,acknowledged")
+
+
+class Problem(Struct, frozen=True):
+    """An invalid parameter of the URL, with the reason in words."""
+
+    name: str
+    value: str
+    reason: str
+
+
+class Parsed(Struct, frozen=True):
+    """The valid part of a URL's query, and every invalid parameter."""
+
+    query: Query
+    problems: tuple[Problem, ...] = ()
+
+
+def parse(args: MultiDict[str, str]) -> Parsed:
+    """Parse the query of a URL. Parameters without a value are ignored."""
+    values: dict[str, str] = {}
+    trail: list[str] = []
+    problems: list[Problem] = []
+    for name in args:
+        given = [value.strip() for value in args.getlist(name) if value.strip()]
+        if not given:
+            continue
+        try:
+            if name == "trail":
+                trail = [_cursor(value) for value in given]
+            elif name in CHOICES:
+                values[name] = _choice(CHOICES[name], given)
+            elif name in _READERS:
+                if len(given) > 1:
+                    raise ValueError("is given more than once")  # noqa: TRY301
+                values[name] = _READERS[name](given[0])
+            else:
+                raise ValueError("is not a known filter")  # noqa: TRY301
+        except ValueError as error:
+            problems.append(Problem(name[:64], given[0][:MAX_TEXT], str(error)))
+    return Parsed(Query(**values, trail=tuple(trail[-MAX_TRAIL:])), tuple(problems))
 
 
 def is_canonical(args: MultiDict[str, str], query: Query) -> bool:
@@ -128,30 +204,71 @@ def is_canonical(args: MultiDict[str, str], query: Query) -> bool:
     return list(args.items(multi=True)) == query.pairs()
 
 
-def toggle(current: str, value: str) -> str:
-    """The filter after a click on a value: the value, or no filter if it was already set."""
-    return "" if current == value else value
+def filterable(value: str | None) -> bool:
+    """Whether a value of an alert is a valid text filter."""
+    return bool(value) and len(value or "") <= MAX_TEXT and _printable(value or "") == value
+
+
+def _printable(value: str) -> str:
+    return "".join(char for char in value if char.isprintable()).strip()
 
 
 def _text(value: str) -> str:
-    # Users never search for control characters, and PostgreSQL cannot store NUL.
-    return "".join(char for char in value if char.isprintable())[:MAX_TEXT].strip()
+    if len(value) > MAX_TEXT:
+        raise ValueError(f"is longer than {MAX_TEXT} characters")
+    if _printable(value) != value:
+        raise ValueError("contains characters that cannot be displayed")
+    return value
 
 
-def _choice(given: list[str], known: tuple[str, ...]) -> str:
-    """Known values, comma-separated; empty if all or none of them are selected."""
-    selected = {item.strip().lower() for value in given for item in value.split(",")}
-    chosen = [item for item in known if item.lower() in selected]
-    return ",".join(chosen) if len(chosen) < len(known) else ""
+def _choice(known: tuple[str, ...], given: list[str]) -> str:
+    """Known values, comma-separated, in their order; empty if all of them are selected."""
+    by_name = {item.lower(): item for item in known}
+    selected = set()
+    for value in (part.strip() for text in given for part in text.split(",")):
+        if value.lower() not in by_name:
+            raise ValueError(f"must be one or more of {', '.join(known)}")
+        selected.add(by_name[value.lower()])
+    return ",".join(item for item in known if item in selected) if selected != {*known} else ""
+
+
+def _member(known: tuple[str, ...]) -> Callable[[str], str]:
+    def read(value: str) -> str:
+        if value not in known:
+            raise ValueError(f"must be one of {', '.join(known)}")
+        return value
+
+    return read
+
+
+def _sort(value: str) -> str:
+    value = _member(SORTS)(value)
+    return "" if value == SORTS[0] else value
 
 
 def _timestamp(value: str) -> str:
+    message = "must be a time with an offset, such as 2026-01-31T08:00:00Z"
     try:
         timestamp = dt.datetime.fromisoformat(value)
     except ValueError:
-        return ""
-    return timestamp.isoformat() if timestamp.tzinfo else ""
+        raise ValueError(message) from None
+    if timestamp.tzinfo is None:
+        raise ValueError(message)
+    return timestamp.isoformat()
 
 
 def _cursor(value: str) -> str:
-    return value if value.isprintable() and len(value) <= MAX_CURSOR else ""
+    if not value.isprintable() or len(value) > MAX_CURSOR:
+        raise ValueError("is not a page of this list; start again from the first page")
+    return value
+
+
+_READERS: Final[dict[str, Callable[[str], str]]] = {
+    **dict.fromkeys(TEXTS, _text),
+    **dict.fromkeys(FLAGS, _member(("true", "false"))),
+    "range": _member(tuple(RANGES)),
+    "since": _timestamp,
+    "until": _timestamp,
+    "sort": _sort,
+    "cursor": _cursor,
+}

@@ -19,9 +19,9 @@ from werkzeug.test import TestResponse
 from auditflow.http.health import Health
 from event_audit_dashboard import app as application
 from event_audit_dashboard.api import NotificationService
-from event_audit_dashboard.main import base_url
 from event_audit_dashboard.metrics import Metrics
 from event_audit_dashboard.settings import DashboardSettings
+from event_audit_dashboard.transport import Transport
 
 from .fake_api import TOKEN, FakeApi, alert, hostile
 
@@ -82,9 +82,12 @@ def make(api: FakeApi) -> Iterator[Any]:
         settings = DashboardSettings(**{**given, **changes})
         registry = CollectorRegistry()
         metrics = Metrics(registry)
-        client = NotificationService(
-            str(base_url(settings)), token=settings.api_token.get_secret_value(), metrics=metrics
+        transport = Transport(
+            settings.notification_service_host,
+            settings.notification_service_port,
+            token=settings.api_token.get_secret_value(),
         )
+        client = NotificationService(transport, metrics=metrics)
         clients.append(client)
         health = Health({"notification-service": client.check})
         return application.create(
@@ -123,7 +126,7 @@ class User:
 
 
 @pytest.fixture
-def person() -> type[User]:
+def user() -> type[User]:
     return User
 
 
@@ -134,9 +137,9 @@ def stranger(dashboard: Flask) -> User:
 
 @pytest.fixture
 def analyst(dashboard: Flask) -> User:
-    person = User(dashboard)
-    assert person.sign_in().status_code == 303
-    return person
+    user = User(dashboard)
+    assert user.sign_in().status_code == 303
+    return user
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,9 @@ import json
 import random
 import threading
 import uuid
+from collections import Counter
 from typing import Any
+from urllib.parse import unquote
 
 import flask
 from werkzeug.serving import BaseWSGIServer, make_server
@@ -80,6 +82,7 @@ def alert(number: int, *, now: dt.datetime, **fields: Any) -> dict[str, Any]:
     record = {
         "alert_id": alert_id,
         "status": rng.choice(["open", "open", "open", "acknowledged", "resolved"]),
+        "level": level,
         "severity": severity,
         "rule": {
             "id": str(uuid.UUID(int=number % len(RULES) + 99)),
@@ -92,7 +95,11 @@ def alert(number: int, *, now: dt.datetime, **fields: Any) -> dict[str, Any]:
         "description": f"{count:,} events by {user or 'an unknown user'} "
         f"on {host or 'an unknown host'}"
         f"{' from ' + ip if ip else ''} within 60 seconds.",
-        "entity": {"user_id": user, "server_hostname": host},
+        "entity": {
+            name: value
+            for name, value in (("user_id", user), ("server_hostname", host))
+            if value is not None
+        },
         "actor": user,
         "client_ip": ip,
         "resource": rng.choice(RESOURCES),
@@ -106,10 +113,39 @@ def alert(number: int, *, now: dt.datetime, **fields: Any) -> dict[str, Any]:
         "updated_at": stamp(last),
         "approximate": number % 11 == 5,
         "previous_alert_id": None,
+        "count_is_estimate": count > 10_000,
+        "triage_version": 1,
+        "change_seq": number,
+        "assignee": rng.choice([None, None, None, "admin", "dana"]),
+        "active_again": number % 7 == 2,
+        "verdict": None,
+        "risk": 3 * number,
         "a_field_of_tomorrow": 1,
     }
+    if record["status"] == "resolved":
+        record |= {"verdict": "benign", "active_again": False}
     opened = fields.get("last_seen", record["last_seen"])
     return {**record, "opened_at": opened, **fields}
+
+
+def events(item: dict[str, Any]) -> list[dict[str, Any]]:
+    """The rows of the event table of an alert, latest first."""
+    first, last = (dt.datetime.fromisoformat(item[name]) for name in ("first_seen", "last_seen"))
+    number = min(item["count"], 25)
+    return [
+        {
+            "event_id": f"{item['alert_id'][-6:]}/{n}",
+            "timestamp": stamp(last - (last - first) * n / max(1, number - 1)),
+            "event_type": "user_login",
+            "user": item["actor"],
+            "host": item["server_hostname"],
+            "address": item["client_ip"],
+            "resource": item["resource"],
+            "result": "FAILURE",
+            "has_record": True,
+        }
+        for n in range(number)
+    ]
 
 
 def findings(item: dict[str, Any]) -> list[dict[str, Any]]:
@@ -175,13 +211,13 @@ def hostile(now: dt.datetime) -> list[dict[str, Any]]:
             actor="{{ 7 * 7 }}'\"<b>",
             server_hostname="javascript:alert(1)",
             resource=script,
-            entity={script: script, "n": 5, "nothing": None},
+            entity={script: script},
             client_ip="<i>1.2.3.4",
             last_seen=stamp(now - dt.timedelta(seconds=1)),
             rule={
                 "id": script,
                 "title": script,
-                "level": script,
+                "level": script[:40],
                 "tags": [script, "attack.t1110"],
                 "runbook": "javascript:alert(document.cookie)",
             },
@@ -201,17 +237,15 @@ def hostile(now: dt.datetime) -> list[dict[str, Any]]:
             1003,
             now=now,
             title="👩\u200d💻 signed in ☕ naïve Ωmega 漢字",
-            description=None,
+            description="",
             entity={},
             actor=None,
             client_ip=None,
             resource=None,
             server_hostname=None,
-            environment=None,
             last_seen=stamp(now - dt.timedelta(seconds=4)),
-            opened_at=None,
             previous_alert_id=None,
-            rule={"id": "r", "title": None, "level": None, "tags": [], "runbook": None},
+            rule={"id": "r", "title": "", "level": "", "tags": [], "runbook": None},
         ),
     ]
 
@@ -228,8 +262,18 @@ class FakeApi:
         self._app = flask.Flask("fake API")
         self._app.before_request(self._before)
         self._app.add_url_rule("/healthz", view_func=lambda: {"status": "alive"}, endpoint="h")
-        self._app.add_url_rule("/alerts", view_func=self._list, endpoint="l")
-        self._app.add_url_rule("/alerts/<alert_id>", view_func=self._get, endpoint="o")
+        for method, rule, view in (
+            ("GET", "/api/v1/alerts", self._list),
+            ("GET", "/api/v1/alerts/facets", self._facets),
+            ("GET", "/api/v1/alerts/<alert_id>", self._get),
+            ("GET", "/api/v1/alerts/<alert_id>/events", self._events),
+            ("GET", "/api/v1/alerts/<alert_id>/event", self._event),
+            ("GET", "/api/v1/alerts/<alert_id>/history", self._history),
+            ("POST", "/api/v1/alerts/bulk", self._bulk),
+            ("POST", "/api/v1/alerts/bulk/<bulk_id>/undo", self._undo_bulk),
+            ("POST", "/api/v1/alerts/<alert_id>/<action>", self._act),
+        ):
+            self._app.add_url_rule(rule, f"{method} {rule}", view, methods=[method])
         self.port = 0
         self._server: BaseWSGIServer | None = None
         self.reset()
@@ -237,7 +281,11 @@ class FakeApi:
     def reset(self) -> None:
         """Delete all alerts and start the server."""
         self.alerts: list[dict[str, Any]] = []
+        self.history: list[dict[str, Any]] = []
+        self.actions: list[tuple[str, dict[str, Any]]] = []
+        self.bulk: dict[str, list[dict[str, Any]]] = {}
         self.mode = "ok"
+        self.record_characters = 10
         self.requests: list[tuple[str, dict[str, str], dict[str, str]]] = []
         self.released = threading.Event()
         if self._server is None:
@@ -262,9 +310,7 @@ class FakeApi:
     @property
     def last_query(self) -> dict[str, str]:
         """The last list request that was not only for its counts."""
-        return [
-            query for path, query, _ in self.requests if path == "/alerts" and query["limit"] != "1"
-        ][-1]
+        return [query for path, query, _ in self.requests if path == "/api/v1/alerts"][-1]
 
     def _before(self) -> Any:
         request = flask.request
@@ -279,7 +325,7 @@ class FakeApi:
             case "broken":
                 return "Traceback (most recent call last)", 500
             case "garbage":
-                return '{"alerts": [{"alert_id": 7}], "counts": {}}', 200
+                return '{"alerts": [{"alert_id": 7}], "findings": 3}', 200
             case "html":
                 return "<h1>hello</h1>", 200
             case "slow":
@@ -297,38 +343,161 @@ class FakeApi:
                 "status": 400,
                 "detail": "cursor: not one of <ours>",
             }, 400
-        found = sorted(
-            filter(lambda item: _fits(item, args), self.alerts),
-            key=lambda item: item["opened_at"] or item["last_seen"],
-            reverse=True,
-        )
+        found = self._found(args)
         limit = int(args["limit"])
         more = start + limit < len(found)
-        counts: dict[str, Any] = {"total": len(found), "by_severity": {}}
-        for status in ("open", "acknowledged", "resolved"):
-            counts[status] = sum(item["status"] == status for item in found)
-        for severity in ("CRITICAL", "WARNING", "INFO"):
-            counts["by_severity"][severity] = sum(item["severity"] == severity for item in found)
         return {
             "alerts": found[start : start + limit],
-            "counts": counts,
             "next_cursor": base64.urlsafe_b64encode(b"%d" % (start + limit)).decode()
             if more
             else None,
         }
 
+    def _found(self, args: Any) -> list[dict[str, Any]]:
+        return sorted(
+            filter(lambda item: _fits(item, args), self.alerts),
+            key=lambda item: item["last_seen"],
+            reverse=True,
+        )
+
+    def _facets(self) -> Any:
+        found = self._found(flask.request.args)
+
+        titles = {item["rule"]["id"]: item["title"] for item in found}
+
+        def count(values: list[str]) -> list[dict[str, Any]]:
+            counted = Counter(values).most_common()
+            return [{"value": value, "count": number} for value, number in counted]
+
+        return {
+            "total": len(found),
+            "status": count([item["status"] for item in found]),
+            "level": count([item["level"] for item in found]),
+            "rule": [
+                {**value, "label": titles[value["value"]]}
+                for value in count([item["rule"]["id"] for item in found])
+            ],
+            "assignee": count([item["assignee"] or "" for item in found]),
+        }
+
+    def _find(self, alert_id: str) -> dict[str, Any]:
+        found = [item for item in self.alerts if item["alert_id"] == alert_id]
+        return found[0] if found else flask.abort(404)
+
     def _get(self, alert_id: str) -> Any:
-        for item in self.alerts:
-            if item["alert_id"] == alert_id:
-                return {**item, "findings": findings(item), "findings_total": item["finding_count"]}
-        return {"title": "Not found", "status": 404}, 404
+        item = self._find(alert_id)
+        allowed = ["assign", "comment", "resolve", "snooze", "unsnooze"]
+        allowed += ["acknowledge"] if item["status"] == "open" else ["reopen"]
+        return {
+            **item,
+            "findings": findings(item),
+            "findings_total": item["finding_count"],
+            "allowed_actions": allowed,
+        }
+
+    def _events(self, alert_id: str) -> Any:
+        return {"events": events(self._find(alert_id)), "next_cursor": None}
+
+    def _event(self, alert_id: str) -> Any:
+        item, event_id = self._find(alert_id), flask.request.args["event_id"]
+        row = next(row for row in events(item) if row["event_id"] == event_id)
+        return {**row, "note": item["title"], "large": "x" * self.record_characters}
+
+    def _history(self, alert_id: str) -> Any:
+        entries = [entry for entry in self.history if entry["alert_id"] == alert_id]
+        return {"entries": entries[::-1], "next_before": None}
+
+    def _change(self, item: dict[str, Any], action: str, body: dict[str, Any]) -> None:
+        before = dict(item)
+        match action:
+            case "acknowledge":
+                item["status"] = "acknowledged"
+            case "assign":
+                item["assignee"] = body["assignee"]
+            case "resolve":
+                item |= {"status": "resolved", "verdict": body["verdict"]}
+            case "reopen":
+                item |= {"status": "open", "verdict": None}
+            case "snooze":
+                item["snoozed_until"] = body.get("until")
+            case "undo":
+                item |= self.bulk.pop(item["alert_id"])[0]
+        if action != "undo":
+            self.bulk[item["alert_id"]] = [before]
+        item["triage_version"] += 1
+        item["change_seq"] += 100_000
+        self.history.append(
+            {
+                "number": len(self.history) + 1,
+                "alert_id": item["alert_id"],
+                "at": stamp(dt.datetime.now(dt.UTC)),
+                "actor": unquote(flask.request.headers["X-AuditFlow-User"]),
+                "actor_kind": "person",
+                "action": action,
+                "from_status": before["status"],
+                "to_status": item["status"],
+                "hash": "0" * 64,
+                **{
+                    key: value
+                    for key, value in body.items()
+                    if key in {"comment", "assignee", "verdict"}
+                },
+            }
+        )
+
+    def _act(self, alert_id: str, action: str) -> Any:
+        item, body = self._find(alert_id), flask.request.get_json()
+        self.actions.append((action, body))
+        match = flask.request.headers["If-Match"]
+        if match not in {"*", f'"{item["triage_version"]}"'}:
+            detail = "The alert has changed since it was read."
+            return {"title": "Precondition Failed", "status": 412, "detail": detail}, 412
+        if action == "acknowledge" and item["status"] != "open":
+            detail = f"An alert that is {item['status']} does not allow the action {action}."
+            return {"title": "Conflict", "status": 409, "detail": detail}, 409
+        self._change(item, action, body)
+        return item
+
+    def _bulk(self) -> Any:
+        body = flask.request.get_json()
+        self.actions.append((body["action"], body))
+        if body.get("filter") is not None:
+            selected = self._found(body["filter"])
+        else:
+            selected = [self._find(alert_id) for alert_id in body["alert_ids"]]
+        changed = [
+            item for item in selected if body["action"] != "acknowledge" or item["status"] == "open"
+        ]
+        bulk_id = str(uuid.uuid4())
+        self.bulk[bulk_id] = [dict(item) for item in changed]
+        for item in changed:
+            self._change(item, body["action"], body)
+        failures = [
+            {"alert_id": item["alert_id"], "reason": "It is not open."}
+            for item in selected
+            if item not in changed
+        ]
+        return {
+            "bulk_id": bulk_id,
+            "changed": len(changed),
+            "failed": len(failures),
+            "failures": failures,
+        }
+
+    def _undo_bulk(self, bulk_id: str) -> Any:
+        before = self.bulk.pop(bulk_id)
+        for state in before:
+            self._find(state["alert_id"]).update(state)
+        return {"bulk_id": bulk_id, "changed": len(before)}
 
 
 def _fits(item: dict[str, Any], args: Any) -> bool:
-    for name in ("status", "severity"):
+    for name in ("status", "severity", "level"):
         if args.get(name) and item[name] not in args[name].split(","):
             return False
     if any(args.get(name) and item[field] != args[name] for name, field in NAMES.items()):
+        return False
+    if "assignee" in args and (item["assignee"] or "") != args["assignee"]:
         return False
     if args.get("rule") and item["rule"]["id"] != args["rule"]:
         return False

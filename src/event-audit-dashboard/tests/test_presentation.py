@@ -2,17 +2,19 @@
 
 import datetime as dt
 import json
+import uuid
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from werkzeug.datastructures import MultiDict
 
+from auditflow.contract.alert import EventRow, FindingView
 from auditflow.contract.event import Severity
 from event_audit_dashboard import query as queries
-from event_audit_dashboard.alerts import Evidence, Finding
-from event_audit_dashboard.presentation import attack, badges, evidence, text, timeline, times
+from event_audit_dashboard.presentation import attack, badges, text, timeline, times
 
 NOW = dt.datetime(2026, 5, 4, 9, 8, 7, tzinfo=dt.UTC)
 
@@ -43,8 +45,9 @@ def test_timestamps_are_formatted_in_utc() -> None:
     timestamp = dt.datetime.fromisoformat("2026-05-04T01:02:03.456+05:30")
     assert times.exact(timestamp) == "2026-05-03 19:32:03.456 UTC"
     assert times.machine(timestamp) == "2026-05-03T19:32:03.456Z"
-    assert times.clock(timestamp) == "2026-05-03 19:32:03"
-    assert times.clock(timestamp, beside=timestamp) == "19:32:03"
+    berlin = ZoneInfo("Europe/Berlin")
+    assert times.local(timestamp, berlin) == "2026-05-03 21:32:03 CEST"
+    assert times.local_clock(timestamp, berlin) == "21:32:03"
 
 
 @pytest.mark.parametrize(
@@ -116,44 +119,42 @@ def test_unsafe_addresses_are_not_links(address: str | None) -> None:
     assert badges.web_link(address) is None
 
 
-def finding(first: float, last: float, count: int, **rest: Any) -> Finding:
-    return Finding(
-        finding_id=f"{first}",
+def finding(first: float, last: float, count: int) -> FindingView:
+    return FindingView(
+        finding_id=uuid.uuid4(),
         severity=Severity.WARNING,
         count=count,
+        bucket_start=NOW,
+        description="",
+        rule_revision="",
         first_seen=NOW + dt.timedelta(seconds=first),
         last_seen=NOW + dt.timedelta(seconds=last),
-        **rest,
     )
 
 
-def test_the_timeline_has_one_bar_for_each_finding() -> None:
-    drawn = timeline.draw([finding(90, 100, 5), finding(0, 10, 10)])
+def event(seconds: float) -> EventRow:
+    return EventRow(timestamp=NOW + dt.timedelta(seconds=seconds), event_id=f"e{seconds}")
+
+
+def test_the_timeline_has_a_mark_for_each_event_and_a_bar_for_each_finding() -> None:
+    drawn = timeline.draw([finding(90, 100, 5), finding(0, 10, 10)], [event(0), event(100)])
     assert drawn is not None
-    left, right = drawn.bars
-    assert (left.x, left.y, left.height) == (0.0, 0.0, timeline.HEIGHT)
-    assert right.height == timeline.HEIGHT / 2
-    assert right.x + right.width == pytest.approx(timeline.WIDTH)
-    assert "2 findings over 1 min 40 s" in drawn.label
+    assert [mark.x for mark in drawn.marks] == [timeline.STRIPE, timeline.WIDTH - timeline.STRIPE]
+    assert len(drawn.bars) == 2
+    assert all(0 < bar.x < bar.x + bar.width < timeline.WIDTH for bar in drawn.bars)
+    assert "2 events" in drawn.label
 
 
-def test_no_timeline_without_time() -> None:
-    assert timeline.draw([]) is None
-    assert timeline.draw([finding(0, 0.5, 3)]) is None
+def test_events_at_the_same_time_are_stacked_up_to_a_limit() -> None:
+    drawn = timeline.draw([], [event(0), *(event(50) for _ in range(20)), event(100)])
+    assert drawn is not None
+    levels = [mark.level for mark in drawn.marks]
+    assert levels == [0, *range(timeline.MAX_STACK), 0]
 
 
-def test_the_events_of_a_page_are_limited() -> None:
-    import msgspec
-
-    big = msgspec.Raw(msgspec.json.encode({"x": "y" * 250_000}))
-    views = evidence.build_views(
-        [finding(n, n + 1, 3, evidence=Evidence((), big, big)) for n in range(50)]
-    )
-    assert len(views) == 50
-    assert (
-        sum(len(event.json) for view in views for event in view.full_events) == evidence.PAGE_BUDGET
-    )
-    assert all(event.left_out for view in views for event in view.full_events)
+def test_no_timeline_without_a_time_span() -> None:
+    assert timeline.draw([], []) is None
+    assert timeline.draw([finding(0, 0.5, 3)], [event(0)]) is None
 
 
 words = st.text(max_size=250)
@@ -193,7 +194,9 @@ words = st.text(max_size=250)
     )
 )
 def test_every_url_has_a_stable_canonical_form(pairs: list[tuple[str, str]]) -> None:
-    query = queries.read(MultiDict(pairs))
+    query = queries.parse(MultiDict(pairs)).query
     again = MultiDict(query.pairs())
-    assert queries.is_canonical(again, queries.read(again))
-    assert queries.read(again) == query
+    parsed = queries.parse(again)
+    assert parsed.problems == ()
+    assert parsed.query == query
+    assert queries.is_canonical(again, parsed.query)

@@ -120,7 +120,7 @@ def test_requests_are_counted_by_route(analyst: Any, many: Any) -> None:
     analyst.get("/unknown-page")
     counted = analyst.get("/metrics").text
     name = "auditflow_http_request_duration_seconds_count"
-    assert f'{name}{{code="2xx",route="/alerts/<alert_id>"}} 3.0' in counted
+    assert f'{name}{{code="2xx",route="/alerts/<uuid:alert_id>"}} 3.0' in counted
     assert f'{name}{{code="4xx",route="none"}} 1.0' in counted
     assert many.alerts[0]["alert_id"] not in counted
 

@@ -26,7 +26,7 @@ def test_every_page_needs_a_session(dashboard: Any, stranger: Any, many: Any) ->
     for rule in dashboard.url_map.iter_rules():
         if rule.endpoint in OPEN:
             continue
-        path = rule.rule.replace("<alert_id>", many.alerts[0]["alert_id"])
+        path = rule.rule.replace("<uuid:alert_id>", many.alerts[0]["alert_id"])
         for method in rule.methods:
             data = {"csrf_token": stranger.token()} if method == "POST" else None
             response = stranger.http.open(path, method=method, data=data)
@@ -44,7 +44,7 @@ def test_sign_in_redirects_to_the_requested_page(stranger: Any, many: Any) -> No
     arrived = stranger.sign_in(path=requested.location)
     assert (arrived.status_code, arrived.location) == (303, "/alerts?status=open&host=web-01")
     assert stranger.get(arrived.location).status_code == 200
-    assert stranger.get("/login").location == "/alerts"
+    assert stranger.get("/login").location == "/"
 
 
 @pytest.mark.parametrize(
@@ -91,7 +91,7 @@ def test_wrong_credentials(stranger: Any, user: str, password: str) -> None:
 def test_redirects_stay_on_this_site(stranger: Any, requested: str) -> None:
     data = {"user": "admin", "password": PASSWORD, "csrf_token": stranger.token()}
     response = stranger.http.post("/login", query_string={"next": requested}, data=data)
-    assert (response.status_code, response.location) == (303, "/alerts")
+    assert (response.status_code, response.location) == (303, "/")
 
 
 def test_forms_without_a_valid_csrf_token_are_rejected(
@@ -125,8 +125,8 @@ def test_sign_in_creates_a_new_session_that_scripts_cannot_read(stranger: Any) -
     assert stale.status_code == 400
 
 
-def test_over_https_the_cookie_is_secure(make: Any, person: Any) -> None:
-    browser = person(make(cookie_secure=True))
+def test_over_https_the_cookie_is_secure(make: Any, user: Any) -> None:
+    browser = user(make(cookie_secure=True))
     cookie = browser.get("/login", base_url="https://localhost").headers["Set-Cookie"]
     assert cookie.startswith("__Host-auditflow=")
     assert "Secure" in cookie
@@ -140,10 +140,10 @@ def test_a_session_ends_after_twelve_hours(analyst: Any, monkeypatch: Any) -> No
     assert analyst.get("/alerts").status_code == 302
 
 
-def test_a_changed_password_ends_all_sessions(make: Any, person: Any, analyst: Any) -> None:
+def test_a_changed_password_ends_all_sessions(make: Any, user: Any, analyst: Any) -> None:
     cookie = analyst.http.get_cookie("auditflow").value
     for password, expected in ((PASSWORD, 200), ("another password", 302)):
-        other_browser = person(make(dashboard_password=password))
+        other_browser = user(make(dashboard_password=password))
         other_browser.http.set_cookie("auditflow", cookie)
         assert other_browser.get("/alerts").status_code == expected
 
@@ -163,7 +163,7 @@ def resident_mib() -> float:
     return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
-def test_failed_sign_ins_are_throttled(stranger: Any, person: Any, dashboard: Any) -> None:
+def test_failed_sign_ins_are_throttled(stranger: Any, user: Any, dashboard: Any) -> None:
     for _ in range(5):
         assert stranger.sign_in(password="guess").status_code == 401
     # The correct password is not checked before the wait is over.
@@ -173,13 +173,13 @@ def test_failed_sign_ins_are_throttled(stranger: Any, person: Any, dashboard: An
     assert "Too many attempts. Try again in" in throttled.text
     other_browser = stranger.sign_in(environ_base={"REMOTE_ADDR": "198.51.100.9"})
     assert other_browser.status_code == 303
-    counted = person(dashboard).get("/metrics").text
+    counted = user(dashboard).get("/metrics").text
     assert 'auditflow_dashboard_sign_ins_total{result="throttled"} 1.0' in counted
     assert 'auditflow_dashboard_sign_ins_total{result="refused"} 5.0' in counted
 
 
-def test_behind_a_proxy_each_client_has_its_own_throttle(make: Any, person: Any) -> None:
-    browser = person(make(trusted_proxies=1))
+def test_behind_a_proxy_each_client_has_its_own_throttle(make: Any, user: Any) -> None:
+    browser = user(make(trusted_proxies=1))
     claims = {"X-Forwarded-For": "6.6.6.6, 203.0.113.1"}
     for number in range(5):
         headers = {"X-Forwarded-For": f"6.6.6.{number}, 203.0.113.1"}

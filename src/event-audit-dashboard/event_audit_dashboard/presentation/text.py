@@ -29,6 +29,11 @@ def visible(value: Any) -> str:
     )
 
 
+def visible_lines(value: str) -> str:
+    """A text whose line breaks stay, in which every other character is visible."""
+    return "\n".join(visible(line) for line in value.splitlines())
+
+
 def shorten(value: Any, length: int) -> str:
     """The first ``length`` characters of a text, with an ellipsis if it is longer."""
     text = value if isinstance(value, str) else as_text(value)

@@ -1,87 +1,92 @@
-"""Computes the SVG coordinates of an alert's timeline. Pure.
-
-A bar is a finding: its width is the duration, its height the number of events. A tick is an event.
-"""
+"""Computes the SVG coordinates of the events of an alert on a time axis. Pure."""
 
 import datetime as dt
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 from msgspec import Struct
 
-from event_audit_dashboard.alerts import Finding
+from auditflow.contract.alert import EventRow, FindingView
 from event_audit_dashboard.presentation import times
 from event_audit_dashboard.presentation.text import plural
 
 WIDTH: Final = 1000.0
-HEIGHT: Final = 96.0
-#: Minimum width of a bar.
+#: Events in the same stripe of this width are stacked.
+STRIPE: Final = 12.0
+#: Maximum number of events in a stack.
+MAX_STACK: Final = 7
 MIN_BAR: Final = 6.0
-MAX_TICKS: Final = 400
+#: Height of an event in a stack.
+MARK_HEIGHT: Final = 11
+
+
+class Mark(Struct, frozen=True):
+    """An event. ``level`` is its position in a stack, 0 at the bottom."""
+
+    x: float
+    level: int
+    row: int
+    label: str
 
 
 class Bar(Struct, frozen=True):
-    """A finding. The origin is the upper left corner."""
+    """The time span of a finding."""
 
     x: float
-    y: float
     width: float
-    height: float
-    kind: str
     label: str
 
 
 class Timeline(Struct, frozen=True):
-    """All shapes, and the three axis labels."""
+    """All shapes, the times of the axis labels, and a description.
 
+    ``height`` is the height of the highest stack.
+    """
+
+    marks: tuple[Mark, ...]
     bars: tuple[Bar, ...]
-    ticks: tuple[float, ...]
     start: dt.datetime
-    middle: dt.datetime
     end: dt.datetime
     label: str
+    height: int
 
 
-def draw(findings: Sequence[Finding]) -> Timeline | None:
-    """Return None if there are no findings or all events happened within one second."""
-    if not findings:
+def draw(findings: Sequence[FindingView], events: Sequence[EventRow]) -> Timeline | None:
+    """Return None if there is nothing to compare: no events, or all within one second."""
+    timestamps = [event.timestamp for event in events]
+    timestamps += [finding.first_seen for finding in findings]
+    timestamps += [finding.last_seen for finding in findings]
+    if not timestamps:
         return None
-    start = min(finding.first_seen for finding in findings)
-    end = max(finding.last_seen for finding in findings)
+    start, end = min(timestamps), max(timestamps)
     if end - start < dt.timedelta(seconds=1):
         return None
-    max_count = max(finding.count for finding in findings)
 
     def x(timestamp: dt.datetime) -> float:
-        return min(max((timestamp - start) / (end - start), 0.0), 1.0) * (WIDTH - MIN_BAR)
+        return round((timestamp - start) / (end - start) * (WIDTH - 2 * STRIPE) + STRIPE, 1)
 
+    stacks: dict[int, int] = {}
+    marks = []
+    for row, event in enumerate(events):
+        stripe = int(x(event.timestamp) // STRIPE)
+        height = stacks.get(stripe, 0)
+        stacks[stripe] = height + 1
+        if height < MAX_STACK:
+            label = f"{times.exact(event.timestamp)} {event.event_type or ''}".strip()
+            marks.append(Mark(x(event.timestamp), height, row, label))
     bars = tuple(
-        _bar(finding, x, max_count)
-        for finding in sorted(findings, key=lambda item: item.first_seen)
+        Bar(
+            x(finding.first_seen) - MIN_BAR / 2,
+            round(x(finding.last_seen) - x(finding.first_seen) + MIN_BAR, 1),
+            _bar_label(finding),
+        )
+        for finding in findings
     )
-    positions = {round(x(ref.timestamp) + MIN_BAR / 2, 1) for finding in findings
-                 for ref in finding.evidence.events if start <= ref.timestamp <= end}  # fmt: skip
-    label = (
-        f"{plural(len(findings), 'finding')} over {times.span(start, end)}, "
-        f"from {times.exact(start)} to {times.exact(end)}; "
-        f"the largest has {plural(max_count, 'event')}."
-    )
-    ticks = tuple(sorted(positions)[:MAX_TICKS])
-    return Timeline(bars, ticks, start, start + (end - start) / 2, end, label)
+    label = f"{plural(len(events), 'event')} from {times.exact(start)} to {times.exact(end)}"
+    highest = max((mark.level for mark in marks), default=0) + 1
+    return Timeline(tuple(marks), bars, start, end, label, highest * MARK_HEIGHT + 2)
 
 
-def _bar(finding: Finding, x: Callable[[dt.datetime], float], max_count: int) -> Bar:
-    left = x(finding.first_seen)
-    height = max(8.0, finding.count / max_count * HEIGHT)
-    label = (
-        f"{plural(finding.count, 'event')}, {times.exact(finding.first_seen)}, "
-        f"{times.span(finding.first_seen, finding.last_seen)}"
-    )
-    return Bar(
-        x=round(left, 1),
-        y=round(HEIGHT - height, 1),
-        width=round(max(MIN_BAR, x(finding.last_seen) - left + MIN_BAR), 1),
-        height=round(height, 1),
-        kind=finding.severity.lower(),
-        label=label,
-    )
+def _bar_label(finding: FindingView) -> str:
+    duration = times.span(finding.first_seen, finding.last_seen)
+    return f"{plural(finding.count, 'event')} in {duration}"

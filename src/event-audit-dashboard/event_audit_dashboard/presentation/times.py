@@ -25,11 +25,14 @@ def exact(timestamp: dt.datetime) -> str:
     return f"{utc:%Y-%m-%d %H:%M:%S}{fraction} UTC"
 
 
-def clock(timestamp: dt.datetime, *, beside: dt.datetime | None = None) -> str:
-    """``09:08:07``, with the date in front unless it is the date of ``beside``."""
-    utc = _utc(timestamp)
-    same_day = beside is not None and _utc(beside).date() == utc.date()
-    return f"{utc:%H:%M:%S}" if same_day else f"{utc:%Y-%m-%d %H:%M:%S}"
+def local(timestamp: dt.datetime, zone: dt.tzinfo) -> str:
+    """``2026-05-04 11:08:07`` in a time zone, with its abbreviation."""
+    return f"{timestamp.astimezone(zone):%Y-%m-%d %H:%M:%S %Z}"
+
+
+def local_clock(timestamp: dt.datetime, zone: dt.tzinfo) -> str:
+    """``11:08:07`` in a time zone."""
+    return f"{timestamp.astimezone(zone):%H:%M:%S}"
 
 
 def span(first: dt.datetime, last: dt.datetime) -> str:

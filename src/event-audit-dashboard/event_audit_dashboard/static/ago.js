@@ -9,7 +9,7 @@ export function setServerTime(iso) {
 
 export const serverNow = () => new Date(Date.now() + offset);
 
-export const clock = (date) => date.toISOString().slice(11, 19);
+export const clock = (date) => date.toLocaleTimeString([], { hour12: false });
 
 function amount(seconds) {
   for (const [size, unit] of [[86400, "d"], [3600, "h"], [60, "min"]]) {

@@ -1,133 +1,129 @@
-"""The alert list, its live part, and the alert page."""
+"""The alert list, its facets and its live part."""
 
 import datetime as dt
 import hashlib
+from collections.abc import Sequence
 from urllib.parse import urlencode
 
-import msgspec
-from flask import Blueprint, Response, abort, redirect, render_template, request, url_for
+from flask import Blueprint, Response, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
-from msgspec import Struct
+from msgspec import Raw
 
-from auditflow.http.middleware import correlation_id
-from auditflow.telemetry import logs
+from auditflow.contract.alert import Facets
 from event_audit_dashboard import query as queries
-from event_audit_dashboard.alerts import Alert, AlertPage, Counts
-from event_audit_dashboard.api import NotificationService
+from event_audit_dashboard.api import NotificationService, RawPage
+from event_audit_dashboard.caching import TimedCache
 from event_audit_dashboard.errors import ApiError
-from event_audit_dashboard.presentation import evidence, timeline
 from event_audit_dashboard.query import Query
+from event_audit_dashboard.rows import RowRenderer
+from event_audit_dashboard.views.common import caller, person
 
-_MAX_ID = 64
-_log = logs.get(__name__)
-
-
-class Overview(Struct, frozen=True):
-    """A page of alerts, and the counts of the filter tiles above it.
-
-    The counts of a filter ignore this filter, so that they show the result of each choice.
-    """
-
-    listing: AlertPage
-    by_status: Counts
-    by_severity: Counts
+#: All viewers of the same filter share the API's response for this time, in seconds.
+LIVE_SECONDS = 0.9
+FACET_SECONDS = 3.0
 
 
-def blueprint(api: NotificationService) -> Blueprint:
-    """``/alerts``, ``/alerts/live`` and ``/alerts/<id>``."""
+def blueprint(api: NotificationService, rows: RowRenderer) -> Blueprint:
+    """``/alerts``, ``/alerts/facets`` and ``/alerts/live``."""
     pages = Blueprint("alerts", __name__)
-
-    @pages.get("/")
-    def home() -> ResponseReturnValue:
-        return redirect(url_for("alerts.listing"))
+    live_pages: TimedCache[RawPage] = TimedCache(seconds=LIVE_SECONDS)
+    facet_sets: TimedCache[Facets] = TimedCache(seconds=FACET_SECONDS)
 
     @pages.get("/alerts")
     def listing() -> ResponseReturnValue:
-        query = queries.read(request.args)
+        parsed = queries.parse(request.args)
+        if parsed.problems:
+            context = _context(parsed.query, problems=parsed.problems)
+            return render_template("alerts.html", **context, rows="", version=""), 400
+        query = parsed.query
         if not queries.is_canonical(request.args, query):
-            return redirect(_link(query))
-        return render_template("alerts.html", **_context(query, _load(api, query)))
+            return redirect(link(query))
+        now = dt.datetime.now(dt.UTC)
+        page = api.alerts(query.for_api(now=now), caller())
+        return render_template(
+            "alerts.html",
+            **_context(query, page=page),
+            rows=rows.render(page.alerts, now=now),
+            version=_version(page.alerts),
+        )
+
+    @pages.get("/alerts/facets")
+    def facets() -> ResponseReturnValue:
+        parsed = queries.parse(request.args)
+        query = parsed.query.first_page()
+        parameters = query.api_filter(now=dt.datetime.now(dt.UTC))
+        found = facet_sets.get(
+            urlencode(sorted(query.filters.items())), lambda: api.facets(parameters, caller())
+        )
+        return render_template(
+            "facets.html",
+            query=query,
+            query_string=urlencode(query.pairs()),
+            queries=queries,
+            facets=found,
+            link=link,
+        )
 
     @pages.get("/alerts/live")
     def live() -> ResponseReturnValue:
-        query = queries.read(request.args)
+        parsed = queries.parse(request.args)
+        now = dt.datetime.now(dt.UTC)
+        parameters = parsed.query.for_api(now=now)
         try:
-            overview = _load(api, query)
+            page = live_pages.get(
+                urlencode(sorted(parsed.query.pairs())), lambda: api.alerts(parameters, caller())
+            )
+            content = rows.render(page.alerts, now=now)
         except ApiError as error:
             return Response(str(error), error.status, content_type="text/plain; charset=utf-8")
         response = Response(headers={"Cache-Control": "no-store"})
-        response.set_etag(hashlib.sha256(msgspec.json.encode(overview)).hexdigest()[:32])
-        if request.if_none_match.contains(response.get_etag()[0] or ""):
+        version = _version(page.alerts)
+        response.set_etag(version)
+        if request.if_none_match.contains(version):
             response.status_code = 304
         else:
-            response.set_data(render_template("_live.html", **_context(query, overview)))
+            response.set_data(f"<table><tbody>{content}</tbody></table>")
         return response
-
-    @pages.get("/alerts/<alert_id>")
-    def detail(alert_id: str) -> ResponseReturnValue:
-        if len(alert_id) > _MAX_ID or not alert_id.replace("-", "").replace("_", "").isalnum():
-            abort(404)
-        alert = api.alert(alert_id, correlation_id=correlation_id(request.environ))
-        # The correlation ids connect the analyst's view with the requests that sent the events.
-        event_ids = {finding.correlation_id for finding in alert.findings if finding.correlation_id}
-        _log.info("alert shown", alert_id=alert_id, event_correlation_ids=sorted(event_ids))
-        return render_template(
-            "alert.html",
-            alert=alert,
-            views=evidence.build_views(alert.findings),
-            timeline=timeline.draw(alert.findings),
-            query=queries.read(request.args),
-            link=_link,
-            detail_link=_detail_link,
-        )
 
     return pages
 
 
-def _load(api: NotificationService, query: Query) -> Overview:
-    now = dt.datetime.now(dt.UTC)
-
-    def load(filtered: Query, **limit: int) -> AlertPage:
-        return api.alerts(
-            filtered.for_api(now=now), correlation_id=correlation_id(request.environ), **limit
-        )
-
-    main = load(query)
-    all_statuses = (
-        load(query.first_page(status=""), limit=1).counts if query.status else main.counts
-    )
-    all_severities = (
-        load(query.first_page(severity=""), limit=1).counts if query.severity else main.counts
-    )
-    return Overview(main, all_statuses, all_severities)
-
-
-def _context(query: Query, overview: Overview) -> dict[str, object]:
-    return {
-        "query": query,
-        "overview": overview,
-        "listing": overview.listing,
-        "queries": queries,
-        "link": _link,
-        "detail_link": _detail_link,
-        "version": _version,
-        "live_url": _with(url_for("alerts.live"), query),
-    }
-
-
-def _link(query: Query) -> str:
-    return _with(url_for("alerts.listing"), query)
-
-
-def _detail_link(alert_id: str, query: Query) -> str:
-    return _with(url_for("alerts.detail", alert_id=alert_id), query)
-
-
-def _with(path: str, query: Query) -> str:
+def link(query: Query) -> str:
+    """The URL of a list."""
     pairs = query.pairs()
+    path = url_for("alerts.listing")
     return f"{path}?{urlencode(pairs)}" if pairs else path
 
 
-def _version(alert: Alert) -> str:
-    """Changes whenever the row of the alert changes."""
-    return hashlib.sha256(msgspec.json.encode(alert)).hexdigest()[:12]
+def _context(
+    query: Query, *, page: RawPage | None = None, problems: Sequence[queries.Problem] = ()
+) -> dict[str, object]:
+    return {
+        "query": query,
+        "problems": problems,
+        "found": len(page.alerts) if page else 0,
+        "next_cursor": page.next_cursor if page else None,
+        "queries": queries,
+        "link": link,
+        "tabs": _tabs(person()),
+        "query_string": urlencode(query.pairs()),
+    }
+
+
+def _tabs(user: str) -> list[tuple[str, Query]]:
+    unresolved = "open,acknowledged"
+    return [
+        ("Unresolved", Query(status=unresolved)),
+        ("Assigned to me", Query(status=unresolved, assignee=user)),
+        ("Active again", Query(status=unresolved, active_again="true")),
+        ("Resolved", Query(status="resolved")),
+        ("All", Query()),
+    ]
+
+
+def _version(alerts: Sequence[Raw]) -> str:
+    """Changes whenever a row or the order of the rows changes."""
+    digest = hashlib.blake2b(digest_size=12)
+    for raw in alerts:
+        digest.update(raw)
+    return digest.hexdigest()

@@ -7,7 +7,7 @@ from werkzeug.exceptions import HTTPException, InternalServerError
 
 from auditflow.http.middleware import correlation_id
 from auditflow.telemetry import logs
-from event_audit_dashboard.errors import AlertNotFound, ApiError, FilterRejected
+from event_audit_dashboard.errors import ApiError, FilterRejected, NotFound
 from event_audit_dashboard.presentation.text import shorten
 
 #: Interval at which the outage page tries again, in seconds.
@@ -34,7 +34,7 @@ def add(app: Flask) -> None:
 
     @app.errorhandler(ApiError)
     def api(error: ApiError) -> ResponseReturnValue:
-        if isinstance(error, AlertNotFound):
+        if isinstance(error, NotFound):
             return _page(
                 404, "Alert not found", "It may have been deleted after its retention time."
             )

@@ -56,7 +56,13 @@ def blueprint(account: auth.Account, metrics: Metrics) -> Blueprint:
 
 
 def _page(error: str | None = None, user: str = "") -> str:
-    return render_template("login.html", error=error, user_name=user, next=request.args.get("next"))
+    return render_template(
+        "login.html",
+        error=error,
+        user_name=user,
+        next=request.args.get("next"),
+        reason=auth.ENDED.get(request.args.get("ended", "")),
+    )
 
 
 def _duration(seconds: int) -> str:

@@ -1,0 +1,37 @@
+"""A cache whose entries expire after a time."""
+
+import threading
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+from cachetools import TTLCache
+
+T = TypeVar("T")
+
+
+class TimedCache(Generic[T]):
+    """Keeps up to 256 results for some seconds. Requests with the same key share one load."""
+
+    def __init__(self, *, seconds: float) -> None:
+        self._entries: TTLCache[str, T] = TTLCache(256, seconds)
+        self._loading: dict[str, threading.Lock] = {}
+        self._lock = threading.Lock()
+
+    def get(self, key: str, load: Callable[[], T]) -> T:
+        """The cached result for ``key``, or the result of ``load``. Errors are not cached."""
+        with self._lock:
+            if key in self._entries:
+                return self._entries[key]
+            loading = self._loading.setdefault(key, threading.Lock())
+        with loading:
+            with self._lock:
+                if key in self._entries:
+                    return self._entries[key]
+            try:
+                result = load()
+                with self._lock:
+                    self._entries[key] = result
+                return result
+            finally:
+                with self._lock:
+                    self._loading.pop(key, None)

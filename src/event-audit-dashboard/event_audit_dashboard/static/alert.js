@@ -1,0 +1,29 @@
+// The page of an alert: live updates, and records that open below their event.
+import { addShortcut } from "./app.js";
+import { poll } from "./poll.js";
+
+addShortcut("b", "Back to the list", () => document.getElementById("back").click());
+addShortcut("c", "Comment", () => document.getElementById("comment")?.focus());
+
+// A second click closes a record.
+document.addEventListener("click", (event) => {
+  const link = event.target.closest("[data-toggle]");
+  const cell = link && document.getElementById(link.dataset.toggle);
+  if (!cell?.hasChildNodes()) return;
+  event.preventDefault();
+  event.stopImmediatePropagation();
+  cell.replaceChildren();
+}, { capture: true });
+
+const live = document.getElementById("live");
+const label = document.getElementById("live-words");
+if (live && label) {
+  poll({
+    url: () => label.parentElement.dataset.url,
+    intervalMs: 2000,
+    etag: `"${label.parentElement.dataset.etag}"`,
+    state: label.parentElement,
+    label,
+    onChange: async () => live.dispatchEvent(new Event("refresh")),
+  });
+}

@@ -1,0 +1,107 @@
+"""HTTP requests to the notification service: pooled connections, a deadline and size limit."""
+
+import time
+from collections.abc import Mapping
+from typing import Final
+
+import urllib3
+from msgspec import Struct
+
+from event_audit_dashboard import errors
+
+#: Limit for the complete request, in seconds.
+TIMEOUT_SECONDS: Final = 2.0
+#: 50 findings with two events of 256 KiB each, plus their surrounding JSON.
+MAX_RESPONSE_BYTES: Final = 32 * 1024 * 1024
+_CHUNK_BYTES: Final = 256 * 1024
+
+
+class Reply(Struct, frozen=True):
+    """Status, headers and body of a response."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class Transport:
+    """Sends requests to one base URL. It is thread-safe."""
+
+    def __init__(self, host: str, port: int, *, token: str) -> None:
+        self._pool = urllib3.HTTPConnectionPool(
+            host.strip("[]"),
+            port,
+            maxsize=64,
+            headers={"Authorization": f"Bearer {token}", "Accept": "application/json"},
+            retries=False,
+        )
+
+    def send(
+        self,
+        method: str,
+        path: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        body: bytes | None = None,
+        timeout: float = TIMEOUT_SECONDS,
+    ) -> Reply:
+        """Send a request and read the complete response.
+
+        Raises:
+            Unreachable: no connection, or no complete response within ``timeout`` seconds.
+            BadResponse: the response is larger than MAX_RESPONSE_BYTES.
+        """
+        sent = {**self._pool.headers, **(headers or {})}
+        try:
+            try:
+                return self._send_once(method, path, sent, body, timeout)
+            except urllib3.exceptions.ProtocolError:
+                # The server has closed a pooled connection. A read may be repeated safely.
+                if method != "GET":
+                    raise
+                return self._send_once(method, path, sent, body, timeout)
+        except urllib3.exceptions.NewConnectionError:
+            raise errors.Unreachable("the notification service cannot be reached") from None
+        except urllib3.exceptions.TimeoutError:
+            raise errors.Unreachable(
+                f"the notification service did not respond within {timeout:.0f} seconds"
+            ) from None
+        except urllib3.exceptions.HTTPError:
+            raise errors.Unreachable("the notification service cannot be reached") from None
+
+    def _send_once(
+        self, method: str, path: str, headers: Mapping[str, str], body: bytes | None, timeout: float
+    ) -> Reply:
+        deadline = time.monotonic() + timeout
+        response = self._pool.urlopen(
+            method,
+            path,
+            body=body,
+            headers=headers,
+            timeout=urllib3.Timeout(total=timeout),
+            redirect=False,
+            preload_content=False,
+            decode_content=True,
+        )
+        try:
+            content = _read(response, deadline)
+        except BaseException:
+            response.close()
+            raise
+        response.release_conn()
+        return Reply(response.status, response.headers, content)
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._pool.close()
+
+
+def _read(response: urllib3.BaseHTTPResponse, deadline: float) -> bytes:
+    body = bytearray()
+    while chunk := response.read(_CHUNK_BYTES):
+        body += chunk
+        if len(body) > MAX_RESPONSE_BYTES:
+            raise errors.BadResponse("the API's response is too large")
+        if time.monotonic() > deadline:
+            raise errors.Unreachable("the notification service responds too slowly")
+    return bytes(body)

@@ -1,0 +1,120 @@
+"""The page of an alert, and the record of each of its events."""
+
+from urllib.parse import urlencode
+
+import msgspec
+from flask import Blueprint, Response, render_template, request, url_for
+from flask.typing import ResponseReturnValue
+from msgspec import Struct
+
+from auditflow.contract.alert import AlertDetail
+from auditflow.telemetry import logs
+from event_audit_dashboard.api import NotificationService
+from event_audit_dashboard.caching import TimedCache
+from event_audit_dashboard.errors import ApiError
+from event_audit_dashboard.presentation import text, timeline
+from event_audit_dashboard.query import Query, filterable
+from event_audit_dashboard.views.alerts import LIVE_SECONDS, link
+from event_audit_dashboard.views.common import caller, list_url_of_referrer, person
+
+#: Maximum number of characters of a record on a page. The copy and the download are complete.
+MAX_RECORD: int = 60_000
+_log = logs.get(__name__)
+
+
+class Observable(Struct, frozen=True):
+    """A user, host, address or resource of an alert. ``filter_name`` is the filter of lists."""
+
+    label: str
+    value: str
+    filter_name: str
+    query: Query
+
+
+def blueprint(api: NotificationService) -> Blueprint:
+    """``/alerts/<id>`` and ``/alerts/<id>/events/<event_id>``."""
+    pages = Blueprint("alert", __name__)
+    versions: TimedCache[int] = TimedCache(seconds=LIVE_SECONDS)
+
+    @pages.get("/alerts/<uuid:alert_id>")
+    def detail(alert_id: object) -> ResponseReturnValue:
+        identifier = str(alert_id)
+        alert = api.alert(identifier, caller())
+        events = api.events(identifier, caller(), cursor=request.args.get("events", ""))
+        history = api.history(identifier, caller())
+        if "HX-Request" not in request.headers:
+            # The correlation ids connect the view with the requests that sent the events.
+            ids = {finding.correlation_id for finding in alert.findings if finding.correlation_id}
+            _log.info(
+                "alert shown", alert_id=identifier, user=person(), event_correlation_ids=sorted(ids)
+            )
+        return render_template(
+            "alert.html",
+            alert=alert,
+            events=events.events,
+            next_events=events.next_cursor,
+            is_first_events="events" not in request.args,
+            history=history,
+            observables=_observables(alert),
+            timeline=timeline.draw(alert.findings, events.events),
+            back=list_url_of_referrer(url_for("alerts.listing")),
+            link=link,
+            Query=Query,
+        )
+
+    @pages.get("/alerts/<uuid:alert_id>/live")
+    def live(alert_id: object) -> ResponseReturnValue:
+        identifier = str(alert_id)
+        try:
+            version = versions.get(identifier, lambda: api.alert(identifier, caller()).change_seq)
+        except ApiError as error:
+            return Response(str(error), error.status, content_type="text/plain; charset=utf-8")
+        response = Response(str(version), content_type="text/plain")
+        response.set_etag(str(version))
+        return response.make_conditional(request)
+
+    @pages.get("/alerts/<uuid:alert_id>/events/<path:event_id>")
+    def event(alert_id: object, event_id: str) -> ResponseReturnValue:
+        raw = api.event(str(alert_id), event_id, caller())
+        if request.args.get("format") == "json":
+            return Response(raw, content_type="application/json")
+        pretty = _pretty(raw)
+        raw_url = f"{request.path}?{urlencode({'format': 'json'})}"
+        return render_template(
+            "event.html",
+            alert_id=str(alert_id),
+            event_id=event_id,
+            record=pretty[:MAX_RECORD],
+            left_out=max(0, len(pretty) - MAX_RECORD),
+            raw_url=raw_url,
+        )
+
+    return pages
+
+
+def _observables(alert: AlertDetail) -> list[Observable]:
+    found = [
+        ("User", "actor", alert.actor),
+        ("Host", "host", alert.server_hostname),
+        ("Address", "ip", alert.client_ip),
+        ("Resource", "resource", alert.resource),
+    ]
+    return [
+        Observable(
+            label, value, name, _related(name, value),
+        )
+        for label, name, value in found
+        if value
+    ]  # fmt: skip
+
+
+def _related(name: str, value: str) -> Query:
+    """The list of alerts with this value; without a filter if the value cannot be one."""
+    return Query().first_page(**{name: value}) if filterable(value) else Query()
+
+
+def _pretty(raw: bytes) -> str:
+    try:
+        return text.pretty_json(raw)
+    except (msgspec.MsgspecError, RecursionError):
+        return text.visible(raw.decode("utf-8", "replace"))

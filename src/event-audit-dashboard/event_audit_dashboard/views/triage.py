@@ -1,0 +1,126 @@
+"""Actions on alerts: from the list, from the page of an alert, and their undo."""
+
+import datetime as dt
+from urllib.parse import parse_qsl
+
+from flask import Blueprint, redirect, request, url_for
+from flask.typing import ResponseReturnValue
+from werkzeug.datastructures import MultiDict
+
+from auditflow.telemetry import logs
+from event_audit_dashboard import actions, auth
+from event_audit_dashboard import query as queries
+from event_audit_dashboard.actions import Command, InvalidForm
+from event_audit_dashboard.api import NotificationService
+from event_audit_dashboard.errors import Conflict, FilterRejected, NotAllowed, NotFound
+from event_audit_dashboard.presentation.text import plural, shorten
+from event_audit_dashboard.views.common import caller, notify, person
+
+_log = logs.get(__name__)
+#: Errors that concern the action and not the API as such. They are shown on the page.
+_REJECTED = (Conflict, FilterRejected, NotAllowed, NotFound)
+
+
+def blueprint(api: NotificationService) -> Blueprint:
+    """``POST /alerts/actions``, ``POST /alerts/<id>/actions`` and ``POST /alerts/undo``."""
+    pages = Blueprint("triage", __name__)
+
+    @pages.post("/alerts/actions")
+    def act_on_list() -> ResponseReturnValue:
+        back = _back(url_for("alerts.listing"))
+        try:
+            command = _command()
+            _act_on_list(api, command)
+        except InvalidForm as error:
+            notify(str(error), error=True)
+        except _REJECTED as error:
+            notify(_sentence(error), error=True)
+        return redirect(back, 303)
+
+    @pages.post("/alerts/<uuid:alert_id>/actions")
+    def act_on_alert(alert_id: object) -> ResponseReturnValue:
+        identifier = str(alert_id)
+        back = _back(url_for("alert.detail", alert_id=identifier))
+        try:
+            command = _command()
+            version = request.form.get("version", "")
+            api.act(
+                identifier,
+                command.action,
+                caller(),
+                version=int(version) if version.isascii() and version.isdigit() else None,
+                body=command.fields,
+            )
+            _log.info("alert changed", alert_id=identifier, action=command.action, user=person())
+            notify(command.done(1), undo={"alert_id": identifier})
+        except InvalidForm as error:
+            notify(str(error), error=True)
+        except _REJECTED as error:
+            notify(_sentence(error), error=True)
+        return redirect(back, 303)
+
+    @pages.post("/alerts/undo")
+    def undo() -> ResponseReturnValue:
+        back = _back(url_for("alerts.listing"))
+        bulk_id, alert_id = request.form.get("bulk_id", ""), request.form.get("alert_id", "")
+        try:
+            if bulk_id:
+                result = api.undo_bulk(bulk_id, caller())
+                text = f"Undone for {plural(result.changed, 'alert')}"
+                if result.failed:
+                    text += f"; {plural(result.failed, 'alert')} changed since and stay as they are"
+                notify(text)
+            elif alert_id:
+                api.undo(alert_id, caller())
+                notify("Undone")
+            _log.info("action undone", bulk_id=bulk_id, alert_id=alert_id, user=person())
+        except _REJECTED as error:
+            notify(_sentence(error), error=True)
+        return redirect(back, 303)
+
+    return pages
+
+
+def _command() -> Command:
+    return actions.parse(request.form, person=person(), now=dt.datetime.now(dt.UTC))
+
+
+def _act_on_list(api: NotificationService, command: Command) -> None:
+    if request.form.get("scope") == "filter":
+        parameters = _list_query().api_filter(now=dt.datetime.now(dt.UTC))
+        result = api.act_on_filter(parameters, command.action, caller(), **command.fields)
+    else:
+        selected = request.form.getlist("id")
+        if not selected:
+            raise InvalidForm("Select at least one alert.")
+        result = api.act_on_selection(selected, command.action, caller(), **command.fields)
+    text = command.done(result.changed)
+    if result.failed:
+        reason = f": {result.failures[0].reason}" if result.failures else ""
+        text += f"; not possible for {plural(result.failed, 'alert')}{shorten(reason, 200)}"
+    if result.more:
+        text += "; more alerts match the filter. Repeat the action for the rest"
+    _log.info(
+        "alerts changed", action=command.action, changed=result.changed, failed=result.failed,
+        bulk_id=str(result.bulk_id), user=person(),
+    )  # fmt: skip
+    undo = {"bulk_id": str(result.bulk_id)} if result.changed else None
+    notify(text, undo=undo, error=not result.changed)
+
+
+def _list_query() -> queries.Query:
+    parameters = MultiDict(parse_qsl(request.form.get("query", "")))
+    parsed = queries.parse(parameters)
+    if parsed.problems:
+        raise InvalidForm("The filter is invalid. Nothing was changed.")
+    return parsed.query
+
+
+def _back(default: str) -> str:
+    target = request.form.get("back")
+    return auth.safe_redirect(target) if target else default
+
+
+def _sentence(error: Exception) -> str:
+    text = shorten(str(error), 300)
+    return f"{text[:1].upper()}{text[1:]}."
