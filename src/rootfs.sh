@@ -15,9 +15,9 @@ for unused in ensurepip idlelib lib2to3 pydoc_data site-packages test tkinter tu
 done
 rm -rf "/rootfs$library"/config-*
 # File databases, which a read-only image cannot use, with their libraries; and
-# CPython's own tests.
-rm -rf "/rootfs$library/dbm" "/rootfs$library/sqlite3"
-find "/rootfs$library/lib-dynload" -regex '.*/\(_g?dbm\|_sqlite3\|_tkinter\|_?xx.*\|_.*test.*\)[.][^/]*' -delete
+# CPython's own tests. sqlite3 stays: the rate limiter's library imports it.
+rm -rf "/rootfs$library/dbm"
+find "/rootfs$library/lib-dynload" -regex '.*/\(_g?dbm\|_tkinter\|_?xx.*\|_.*test.*\)[.][^/]*' -delete
 find "/rootfs$library" -name __pycache__ -prune -exec rm -r {} +
 python3 -m compileall -q -s /rootfs "/rootfs$library"
 
