@@ -11,6 +11,7 @@ from auditflow.http.health import Health
 from auditflow.http.tokens import Tokens
 from auditflow.telemetry.metrics import create_registry
 from notification_service.api import app
+from notification_service.database.access_store import AccessStore
 from notification_service.database.alert_reader import AlertReader
 from notification_service.database.connection import connect
 from notification_service.database.facets import merge_counts
@@ -91,8 +92,7 @@ def run(settings: Settings) -> None:
         ),
     )
     api = app.create(
-        AlertReader(readers),
-        TriageStore(writers),
+        app.Stores(AlertReader(readers), TriageStore(writers), AccessStore(writers)),
         health,
         registry,
         metrics,

@@ -18,6 +18,7 @@ from auditflow.contract.level import Level
 from auditflow.http.health import Health
 from auditflow.http.tokens import Tokens
 from notification_service.api import app as application
+from notification_service.database.access_store import AccessStore
 from notification_service.database.alert_reader import AlertReader
 from notification_service.database.finding_store import FindingStore
 from notification_service.database.triage_store import TriageStore
@@ -32,14 +33,9 @@ Get = Callable[..., Answer]
 def _app(reader: Any, token: str = TOKEN, before: str | None = None) -> Quart:
     registry = CollectorRegistry()
     tokens = Tokens(SecretStr(token), None if before is None else SecretStr(before))
-    return application.create(
-        reader,
-        TriageStore(None),
-        Health({}),
-        registry,
-        Metrics(registry),
-        tokens=tokens,  # type: ignore[arg-type]
-    )
+    none: Any = None
+    stores = application.Stores(reader, TriageStore(none), AccessStore(none))
+    return application.create(stores, Health({}), registry, Metrics(registry), tokens=tokens)
 
 
 def _get(app: Quart, path: str, token: str | None = TOKEN, method: str = "GET") -> Answer:
@@ -210,6 +206,7 @@ def test_pages_by_cursor_neither_repeat_nor_miss_while_alerts_arrive(
         Sort.OPENED: lambda alert: alert["opened_at"],
         Sort.SEVERITY: lambda alert: (Level(alert["level"]).rank, alert["last_seen"]),
         Sort.COUNT: lambda alert: alert["count"],
+        Sort.RISK: lambda alert: alert["risk"],
     }
     order = [keys[sort](alert) for alert in before]
     assert order == sorted(order, reverse=True)
@@ -313,6 +310,8 @@ def test_methods_and_addresses_that_are_not_there(reader: AlertReader) -> None:
 
 def test_an_error_of_ours_tells_the_client_nothing_of_the_inside() -> None:
     class Broken:
+        pool: Any = None
+
         def page(self, _: Any) -> None:
             raise RuntimeError("password=hunter2")
 

@@ -13,6 +13,7 @@ from auditflow.http.health import Health
 from auditflow.http.tokens import Tokens
 from notification_service.api import app as application
 from notification_service.cursor import Cursors
+from notification_service.database.access_store import AccessStore
 from notification_service.database.alert_reader import AlertReader
 from notification_service.database.pool import Pool
 from notification_service.database.triage_store import TriageStore
@@ -23,8 +24,7 @@ from notification_service.query import InvalidQuery, parse
 def _fetch(path: str) -> tuple[str, Any]:
     registry, none = CollectorRegistry(), Pool(None, size=1, wait_seconds=0)  # type: ignore[arg-type]
     app = application.create(
-        AlertReader(none),
-        TriageStore(none),
+        application.Stores(AlertReader(none), TriageStore(none), AccessStore(none)),
         Health({}),
         registry,
         Metrics(registry),

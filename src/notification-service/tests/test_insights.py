@@ -20,6 +20,7 @@ from auditflow.http.health import Health
 from auditflow.http.tokens import Tokens
 from notification_service.api import app as application
 from notification_service.database import facets, risk
+from notification_service.database.access_store import AccessStore
 from notification_service.database.alert_reader import AlertReader
 from notification_service.database.finding_store import FindingStore
 from notification_service.database.pool import Pool
@@ -39,7 +40,11 @@ def get(reader: AlertReader, triage_store: TriageStore) -> Get:
     registry = CollectorRegistry()
     tokens = Tokens(SecretStr("t0ken"))
     app = application.create(
-        reader, triage_store, Health({}), registry, Metrics(registry), tokens=tokens
+        application.Stores(reader, triage_store, AccessStore(reader.pool)),
+        Health({}),
+        registry,
+        Metrics(registry),
+        tokens=tokens,
     )
 
     def get(path: str, **parameters: Any) -> tuple[int, Any]:

@@ -17,6 +17,7 @@ from auditflow.contract.finding import Finding
 from auditflow.http.health import Health
 from auditflow.http.tokens import Tokens
 from notification_service.api import app as application
+from notification_service.database.access_store import AccessStore
 from notification_service.database.alert_reader import AlertReader
 from notification_service.database.finding_store import FindingStore
 from notification_service.database.triage_store import TriageStore, VersionMismatch
@@ -35,7 +36,11 @@ def call(reader: AlertReader, triage_store: TriageStore) -> Callable[..., Answer
     registry = CollectorRegistry()
     tokens = Tokens(SecretStr("t0ken"))
     app = application.create(
-        reader, triage_store, Health({}), registry, Metrics(registry), tokens=tokens
+        application.Stores(reader, triage_store, AccessStore(reader.pool)),
+        Health({}),
+        registry,
+        Metrics(registry),
+        tokens=tokens,
     )
 
     def call(

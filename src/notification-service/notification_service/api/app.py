@@ -1,16 +1,19 @@
 """The application: routes, authentication, errors, request metrics."""
 
+from msgspec import Struct
 from prometheus_client import CollectorRegistry
 from quart import Blueprint, Quart, Response, g, request
 from quart_schema import hide
 
+from auditflow.contract.alert import Role
 from auditflow.http import middleware, probes
 from auditflow.http.health import Health
 from auditflow.http.tokens import Tokens
-from notification_service.api import alerts, docs, errors, insights, openapi, triage
-from notification_service.api.callers import Callers
+from notification_service.api import access, alerts, docs, errors, insights, openapi, triage
+from notification_service.api.callers import Callers, require
 from notification_service.api.requests import MAX_BODY_BYTES
 from notification_service.cursor import Cursors
+from notification_service.database.access_store import AccessStore
 from notification_service.database.alert_reader import AlertReader
 from notification_service.database.triage_store import TriageStore
 from notification_service.metrics import Metrics
@@ -20,9 +23,16 @@ SERVICE = "notification-service"
 PREFIX = "/api/v1"
 
 
+class Stores(Struct, frozen=True):
+    """The parts of the database that the API uses."""
+
+    alerts: AlertReader
+    triage: TriageStore
+    access: AccessStore
+
+
 def create(
-    reader: AlertReader,
-    triage_store: TriageStore,
+    stores: Stores,
     health: Health,
     registry: CollectorRegistry,
     metrics: Metrics,
@@ -39,15 +49,16 @@ def create(
     probes.add_routes(app, health, registry, service=SERVICE, request=request)
     for name in ("healthz", "readyz", "metrics"):
         hide(app.view_functions[f"operations.{name}"])
-    callers, cursors = Callers(tokens), Cursors(*tokens.values)
+    callers, cursors = Callers(tokens, stores.access), Cursors(*tokens.values)
     previous = _blueprint("previous", callers)
-    alerts.add(previous, reader, cursors, with_counts=True)
+    alerts.add(previous, stores.alerts, cursors, with_counts=True)
     app.register_blueprint(previous)
     current = _blueprint("v1", callers)
-    alerts.add(current, reader, cursors, with_counts=False)
-    alerts.add_history(current, reader)
-    insights.add(current, reader.pool, cursors)
-    triage.add(current, triage_store, reader)
+    alerts.add(current, stores.alerts, cursors, with_counts=False)
+    alerts.add_history(current, stores.alerts)
+    insights.add(current, stores.alerts.pool, cursors)
+    triage.add(current, stores.triage, stores.alerts)
+    access.add(current, stores.access)
     app.register_blueprint(current, url_prefix=PREFIX)
     docs.add(app)
     _add_security_headers(app)
@@ -61,6 +72,8 @@ def _blueprint(name: str, callers: Callers) -> Blueprint:
     @routes.before_request
     async def authenticate() -> None:
         g.caller = await callers.authenticate(request)
+        if request.method == "GET" and not str(request.endpoint).endswith(".get_me"):
+            require(g.caller, Role.VIEWER, "alerts:read")
 
     return routes
 

@@ -10,7 +10,7 @@ from auditflow.contract.alert import TransitionProblem
 from auditflow.errors import Unavailable
 from auditflow.http.problem import Fault, Problem
 from auditflow.telemetry import logs
-from notification_service.api.callers import Forbidden, Unauthorized
+from notification_service.api.callers import Forbidden, TooManyRequests, Unauthorized
 from notification_service.api.requests import InvalidBody, PreconditionRequired
 from notification_service.database.triage_store import UnknownAlert, VersionMismatch
 from notification_service.query import InvalidQuery
@@ -39,6 +39,7 @@ def add(app: Quart) -> None:
     app.register_error_handler(UnknownAlert, _unknown_alert)
     app.register_error_handler(Unauthorized, _unauthorized)
     app.register_error_handler(Forbidden, _forbidden)
+    app.register_error_handler(TooManyRequests, _too_many_requests)
     app.register_error_handler(Unavailable, _unavailable)
     app.register_error_handler(HTTPException, _http_error)
     app.register_error_handler(Exception, _unexpected)
@@ -100,6 +101,10 @@ async def _unauthorized(error: Unauthorized) -> Answer:
 
 async def _forbidden(error: Forbidden) -> Answer:
     return problem(HTTPStatus.FORBIDDEN, str(error))
+
+
+async def _too_many_requests(error: TooManyRequests) -> Answer:
+    return problem(HTTPStatus.TOO_MANY_REQUESTS, str(error), Retry_After=str(error.retry_after))
 
 
 async def _unavailable(error: Unavailable) -> Answer:

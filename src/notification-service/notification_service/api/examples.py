@@ -26,14 +26,23 @@ from auditflow.contract.alert import (
     FindingView,
     History,
     HistoryEntry,
+    IssuedToken,
+    Me,
     ResolveRequest,
     Risk,
     RiskPart,
+    Role,
     Rule,
     SnoozeRequest,
     Status,
+    Token,
+    TokenList,
+    TokenRequest,
     Total,
     TransitionProblem,
+    User,
+    UserList,
+    UserRequest,
     Verdict,
 )
 from auditflow.contract.event import Event, Severity
@@ -104,12 +113,31 @@ _FINDING: Final = FindingView(
     ),
 )
 
+_TOKEN: Final = Token(
+    token_id=UUID("7a0d5f2c-3c0e-4c3f-9b57-0c1f3a5c2d11"),
+    name="SIEM export",
+    scopes=("alerts:read",),
+    created_by="alice",
+    created_at=_STORED,
+    expires_at=_STORED + dt.timedelta(days=90),
+)
+
 #: Path parameters: schema, description and example.
 PATH_PARAMETERS: Final[dict[str, tuple[dict[str, Any], str, str]]] = {
     "alert_id": (
         {"type": "string", "format": "uuid"},
         "The alert_id of a list.",
         str(SUMMARY.alert_id),
+    ),
+    "name": (
+        {"type": "string", "minLength": 1, "maxLength": 200},
+        "The name of a person.",
+        "alice",
+    ),
+    "token_id": (
+        {"type": "string", "format": "uuid"},
+        "The token_id of a list.",
+        "7a0d5f2c-3c0e-4c3f-9b57-0c1f3a5c2d11",
     ),
     "bulk_id": (
         {"type": "string", "format": "uuid"},
@@ -176,6 +204,14 @@ OF: Final[dict[type, Any]] = {
             ),
         )
     ),
+    Me: Me("alice", "person", Role.ANALYST, ("alerts:read", "alerts:write")),
+    User: User(name="alice", role=Role.ANALYST, created_at=_STORED),
+    UserList: UserList((User(name="alice", role=Role.ANALYST, created_at=_STORED),)),
+    UserRequest: UserRequest(Role.LEAD),
+    TokenRequest: TokenRequest(name="SIEM export", scopes=("alerts:read",)),
+    Token: _TOKEN,
+    TokenList: TokenList((_TOKEN,)),
+    IssuedToken: IssuedToken(token=_TOKEN, secret="aft_..."),  # noqa: S106 - an example
     Event: Event(
         event_id="4b1f",
         timestamp=_FIRST,

@@ -61,6 +61,9 @@ class Provider(OpenAPIProvider):
                     str(code): {**answer, "description": _describe(code, answer)}
                     for code, answer in sorted(operation["responses"].items())
                 }
+                if operation.get("security"):  # every caller has a limit
+                    limited = operation["responses"]["401"]
+                    operation["responses"]["429"] = {**limited, "description": "Too Many Requests"}
                 operation["description"] = operation.get("description", "").strip()
         return paths, components
 

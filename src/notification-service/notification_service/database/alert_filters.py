@@ -1,6 +1,6 @@
 """The SQL conditions of an alert filter."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from psycopg2 import sql
@@ -53,8 +53,25 @@ class Conditions:
         return sql.SQL(" AND ".join(self._parts))
 
 
-def conditions(query: AlertFilter, *, with_status_and_level: bool = True) -> Conditions:
-    """The conditions of a filter."""
+def observables_of(query: AlertFilter) -> dict[str, tuple[Kind, str]]:
+    """The searched observables, by parameter: the kind, and a LIKE pattern."""
+    return {
+        name: (kind, _pattern(value))
+        for name, kind in _OBSERVABLES.items()
+        if (value := getattr(query, name)) is not None
+    }
+
+
+def conditions(
+    query: AlertFilter,
+    *,
+    with_status_and_level: bool = True,
+    alert_ids: Mapping[str, Sequence[str]] = {},
+) -> Conditions:
+    """The conditions of a filter.
+
+    ``alert_ids`` contains the alerts of some of the searched observables, if they were read before.
+    """
     found = Conditions()
     if with_status_and_level:
         if query.status:
@@ -62,6 +79,12 @@ def conditions(query: AlertFilter, *, with_status_and_level: bool = True) -> Con
         if selected := levels(query):
             found.add("alerts.level = ANY(%(level)s)", level=_texts(selected))
     _add_others(query, found.add)
+    for name, (kind, pattern) in observables_of(query).items():
+        if name in alert_ids:
+            listed = f"alerts.alert_id = ANY(%({name})s::uuid[])"
+            found.add(listed, **{name: list(alert_ids[name])})
+        else:
+            found.add(_observable(name, kind), **{name: pattern})
     return found
 
 
@@ -71,9 +94,6 @@ def _add_others(query: AlertFilter, add: Callable[..., None]) -> None:
     for name, column in _EQUAL.items():
         if (value := getattr(query, name)) is not None:
             add(f"alerts.{column} = %({name})s", **{name: value})
-    for name, kind in _OBSERVABLES.items():
-        if (value := getattr(query, name)) is not None:
-            add(_observable(name, kind), **{name: _pattern(value)})
     if query.assignee == "":
         add("alerts.assignee IS NULL")
     elif query.assignee is not None:

@@ -11,7 +11,7 @@ from psycopg2 import sql
 from auditflow.contract.alert import BySeverity, Counts, HistoryEntry, Status
 from auditflow.contract.event import Severity
 from notification_service.cursor import Position
-from notification_service.database.alert_filters import conditions, levels
+from notification_service.database.alert_filters import conditions, levels, observables_of
 from notification_service.database.alert_json import (
     DETAIL,
     MAX_EVENT_BYTES,
@@ -25,6 +25,14 @@ from notification_service.query import AlertFilter, AlertQuery
 #: Entries on a page of the history.
 HISTORY_PAGE: Final = 100
 
+#: The alerts of an observable with at most this many are read first and sorted. Others are searched
+#: in the order of the list, because the page is full before all their alerts are read.
+FEW_ALERTS: Final = 3_000
+_OF_OBSERVABLE: Final = (
+    "SELECT alert_id FROM alert_observables WHERE kind = %(kind)s AND value LIKE %(pattern)s"
+    " LIMIT %(limit)s"
+)
+
 # One branch for each status and, where the filter selects levels, for each level. Each branch reads
 # an index in the order of the list and stops at the limit.
 _PAGE = sql.SQL("""
@@ -33,21 +41,25 @@ _PAGE = sql.SQL("""
     ORDER BY {order} LIMIT %(limit)s OFFSET %(offset)s
 """)
 _BRANCH = sql.SQL("""
-    (SELECT * FROM alerts WHERE status = {status} AND {level} AND {where} AND {after}
+    (SELECT * FROM alerts WHERE status = ANY({status}) AND {level} AND {where} AND {after}
      ORDER BY {order} LIMIT %(limit)s + %(offset)s)
 """)
 # The order by risk. Alerts of one entity are together, so the identifier of the entity is a key.
 _WITH_RISK = sql.SQL("""
     (SELECT * FROM (
-        SELECT alerts.*, e.risk, e.entity_kind AS risk_kind, e.entity_value AS risk_value
-        FROM entity_risk AS e JOIN alerts USING (entity_kind, entity_value)
-        WHERE status = {status} AND {level} AND {where}
+        SELECT found.*, e.risk, e.entity_kind AS risk_kind, e.entity_value AS risk_value
+        FROM entity_risk AS e CROSS JOIN LATERAL (
+            SELECT * FROM alerts
+            WHERE entity_kind = e.entity_kind AND entity_value = e.entity_value
+              AND status = ANY({status}) AND {level} AND {where}
+            ORDER BY last_seen DESC, alert_id DESC OFFSET 0
+        ) AS found
      ) AS a WHERE {after} ORDER BY {order} LIMIT %(limit)s + %(offset)s)
 """)
 _WITHOUT_RISK = sql.SQL("""
     (SELECT * FROM (
         SELECT alerts.*, 0 AS risk, '' AS risk_kind, '' AS risk_value FROM alerts
-        WHERE status = {status} AND {level} AND {where} AND NOT EXISTS (
+        WHERE status = ANY({status}) AND {level} AND {where} AND NOT EXISTS (
             SELECT FROM entity_risk AS e WHERE e.entity_kind = alerts.entity_kind
             AND e.entity_value = alerts.entity_value)
      ) AS a WHERE {after} ORDER BY {order} LIMIT %(limit)s + %(offset)s)
@@ -141,16 +153,27 @@ class AlertReader:
         ]
 
     def _rows(self, query: AlertQuery) -> Sequence[tuple[Any, ...]]:
+        alert_ids = self._alerts_of_observables(query)
         if query.sort is not Sort.RISK:
-            return self._fetch(*_page_statement(query))
+            return self._fetch(*_page_statement(query, alert_ids))
         # Alerts of entities with a risk come first. Only if they do not fill the page, the others
         # follow, in the order of their last activity.
         rows: list[tuple[Any, ...]] = []
         if query.after is None or query.after.keys[0] != "0":
-            rows += self._fetch(*_page_statement(query, branch=_WITH_RISK))
+            rows += self._fetch(*_page_statement(query, alert_ids, branch=_WITH_RISK))
         if len(rows) <= query.limit:
-            rows += self._fetch(*_page_statement(query, branch=_WITHOUT_RISK))
+            rows += self._fetch(*_page_statement(query, alert_ids, branch=_WITHOUT_RISK))
         return rows[: query.limit + 1]
+
+    def _alerts_of_observables(self, query: AlertFilter) -> dict[str, list[str]]:
+        """The alerts of each searched observable that has few of them."""
+        found = {}
+        for name, (kind, pattern) in observables_of(query).items():
+            values = {"kind": kind, "pattern": pattern, "limit": FEW_ALERTS + 1}
+            rows = self._fetch(_OF_OBSERVABLE, values)
+            if len(rows) <= FEW_ALERTS:
+                found[name] = [alert_id for (alert_id,) in rows]
+        return found
 
     def _fetch(self, statement: Any, values: dict[str, Any]) -> Sequence[tuple[Any, ...]]:
         with self.pool.cursor() as cursor:
@@ -159,10 +182,16 @@ class AlertReader:
 
 
 def _page_statement(
-    query: AlertQuery, branch: sql.SQL = _BRANCH
+    query: AlertQuery, alert_ids: dict[str, list[str]], branch: sql.SQL = _BRANCH
 ) -> tuple[sql.Composed, dict[str, Any]]:
     keys = KEYS[query.sort]
-    matching = conditions(query, with_status_and_level=False)
+    matching = conditions(query, with_status_and_level=False, alert_ids=alert_ids)
+    # Few alerts, or the alerts of a rule in the order of its index, need no branches.
+    together = (
+        bool(alert_ids)
+        or branch is _WITH_RISK
+        or (query.rule is not None and query.sort is Sort.ACTIVITY)
+    )
     values = {**matching.values, "limit": query.limit + 1, "offset": query.offset}
     after = sql.SQL("true")
     if query.after is not None:
@@ -173,14 +202,14 @@ def _page_statement(
         keys=_listed(keys, "t.", "::text"),
         branches=sql.SQL(" UNION ALL ").join(
             branch.format(
-                status=sql.Literal(str(status)),
+                status=sql.Literal(statuses),
                 level=level,
                 where=matching.where,
                 after=after,
                 order=_order(keys, ""),
             )
-            for status in query.status or tuple(Status)
-            for level in _level_branches(query)
+            for statuses in _status_branches(query, together=together)
+            for level in _level_branches(query, together=together)
         ),
         summary=SUMMARY,
         order=_order(keys, "t."),
@@ -188,12 +217,17 @@ def _page_statement(
     return statement, values
 
 
-def _level_branches(query: AlertQuery) -> list[sql.Composable]:
+def _status_branches(query: AlertQuery, *, together: bool) -> list[list[str]]:
+    selected = [str(status) for status in query.status or tuple(Status)]
+    return [selected] if together else [[status] for status in selected]
+
+
+def _level_branches(query: AlertQuery, *, together: bool) -> list[sql.Composable]:
     selected = levels(query)
     if not selected:
         return [sql.SQL("true")]
     ranks = [_LEVEL_RANKS[str(level)] for level in selected]
-    if query.sort in (Sort.ACTIVITY, Sort.SEVERITY):
+    if query.sort in (Sort.ACTIVITY, Sort.SEVERITY) and not together:
         return [sql.SQL("level_rank = {}").format(sql.Literal(rank)) for rank in ranks]
     return [sql.SQL("level_rank = ANY({})").format(sql.Literal(ranks))]
 

@@ -1,0 +1,133 @@
+"""The caller, users with their roles, and API tokens."""
+
+from functools import partial
+from http import HTTPStatus
+
+from quart import Blueprint, g, request
+from quart_schema import document_request, document_response, security_scheme
+
+from auditflow.contract.alert import (
+    MAX_NAME,
+    IssuedToken,
+    Me,
+    Role,
+    Token,
+    TokenList,
+    TokenRequest,
+    User,
+    UserList,
+    UserRequest,
+)
+from auditflow.http.problem import Problem
+from notification_service.api.callers import Caller, require
+from notification_service.api.errors import problem
+from notification_service.api.requests import Answer, body_of, identifier, in_thread, ok
+from notification_service.database.access_store import AccessStore
+
+
+def add(routes: Blueprint, store: AccessStore) -> None:
+    """Add the routes."""
+
+    @routes.get("/me")
+    @document_response(Me)
+    @document_response(Problem, 401)
+    @document_response(Problem, 403)
+    @document_response(Problem, 503)
+    @security_scheme([{"token": []}])
+    async def get_me() -> Answer:
+        """Show the caller: the name, the role and the scopes."""
+        return ok(g.caller.me)
+
+    _add_users(routes, store)
+    _add_tokens(routes, store)
+
+
+def _add_users(routes: Blueprint, store: AccessStore) -> None:
+    @routes.get("/users")
+    @document_response(UserList)
+    @document_response(Problem, 401)
+    @document_response(Problem, 403)
+    @document_response(Problem, 503)
+    @security_scheme([{"token": []}])
+    async def list_users() -> Answer:
+        """List all people and their roles."""
+        require(g.caller, Role.VIEWER, "alerts:read")
+        return ok(UserList(tuple(await in_thread(store.users))))
+
+    @routes.put("/users/<name>")
+    @document_request(UserRequest)
+    @document_response(User)
+    @document_response(Problem, 400)
+    @document_response(Problem, 401)
+    @document_response(Problem, 403)
+    @document_response(Problem, 404)
+    @document_response(Problem, 503)
+    @security_scheme([{"token": []}])
+    async def put_user(name: str) -> Answer:
+        """Set the role of a person.
+
+        A person who is not known yet is added. A disabled person cannot use the API.
+        """
+        require(g.caller, Role.ADMIN, "admin")
+        body = await body_of(request, UserRequest)
+        if name != name.strip() or not 0 < len(name) <= MAX_NAME or not name.isprintable():
+            return problem(HTTPStatus.NOT_FOUND, "No person can have this name.")
+        change = partial(store.put_user, name, body.role, disabled=body.disabled)
+        return ok(await in_thread(change))
+
+
+def _add_tokens(routes: Blueprint, store: AccessStore) -> None:
+    @routes.get("/tokens")
+    @document_response(TokenList)
+    @document_response(Problem, 401)
+    @document_response(Problem, 403)
+    @document_response(Problem, 503)
+    @security_scheme([{"token": []}])
+    async def list_tokens() -> Answer:
+        """List all API tokens, without their secrets."""
+        require(g.caller, Role.LEAD, "admin")
+        return ok(TokenList(tuple(await in_thread(store.tokens))))
+
+    @routes.post("/tokens")
+    @document_request(TokenRequest)
+    @document_response(IssuedToken)
+    @document_response(Problem, 400)
+    @document_response(Problem, 401)
+    @document_response(Problem, 403)
+    @document_response(Problem, 503)
+    @security_scheme([{"token": []}])
+    async def issue_token() -> Answer:
+        """Issue an API token.
+
+        The answer contains the secret, which is not shown again. Only an admin may issue a token
+        with the scope admin.
+        """
+        caller: Caller = g.caller
+        require(caller, Role.LEAD, "admin")
+        body = await body_of(request, TokenRequest)
+        if "admin" in body.scopes:
+            require(caller, Role.ADMIN, "admin")
+        issue = partial(
+            store.issue_token,
+            body.name,
+            body.scopes,
+            created_by=caller.actor.name,
+            days=body.expires_in_days,
+        )
+        return ok(await in_thread(issue))
+
+    @routes.delete("/tokens/<token_id>")
+    @document_response(Token)
+    @document_response(Problem, 401)
+    @document_response(Problem, 403)
+    @document_response(Problem, 404)
+    @document_response(Problem, 503)
+    @security_scheme([{"token": []}])
+    async def revoke_token(token_id: str) -> Answer:
+        """Revoke an API token. It is invalid from then on."""
+        require(g.caller, Role.LEAD, "admin")
+        parsed = identifier(token_id)
+        revoked = await in_thread(partial(store.revoke_token, parsed)) if parsed else None
+        if revoked is None:
+            return problem(HTTPStatus.NOT_FOUND, "There is no token with this identifier.")
+        return ok(revoked)
