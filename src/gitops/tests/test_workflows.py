@@ -168,7 +168,9 @@ def test_inputs_of_the_reusable_build():
         "docker_repo_prefix",
         "ref_name",
         "github_sha",
+        "registry",
     }
+    assert call["inputs"]["registry"]["default"] == "ghcr.io"
     assert set(call["secrets"]) == {"DOCKER_USERNAME", "DOCKER_PASSWORD"}
     given = workflow("build-python-services.yml")["jobs"]["build"]
     assert set(given["with"]) == set(call["inputs"])
