@@ -2,11 +2,14 @@
 
 import datetime as dt
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future
+from contextlib import contextmanager
 from typing import Final, Protocol
 
 import msgspec
 from opentelemetry.trace import SpanKind
 
+from audit_event_generator.grouped_publisher import CONFIRM_SECONDS, GroupedPublisher
 from audit_event_generator.ingest import refusal
 from audit_event_generator.ingest.batch import RefusedRecord
 from audit_event_generator.ingest.encoding import EncodedEvent, encode
@@ -22,8 +25,6 @@ MAX_EVENTS: Final = 100
 #: Maximum size of a message with more than one event, in bytes. The analysis holds hundreds of
 #: messages in memory.
 MAX_BYTES: Final = 256 * 1024
-#: Maximum wait for the broker's confirms, in seconds.
-CONFIRM_SECONDS: Final = 0.75
 #: The name of the service in dead letters.
 SERVICE: Final = "audit-event-generator"
 #: The header of a dead letter with the name of the source.
@@ -41,6 +42,7 @@ class Broker(Protocol):
 
     def check(self) -> str | None: ...
     def publish(self, messages: Sequence[Message], *, timeout: float) -> None: ...
+    def submit_each(self, groups: Sequence[Sequence[Message]]) -> list[Future[None]]: ...
 
 
 class EventPublisher:
@@ -49,8 +51,23 @@ class EventPublisher:
     def __init__(self, broker: Broker, metrics: Metrics) -> None:
         self._broker = broker
         self._metrics = metrics
+        self._grouped = GroupedPublisher(broker)
 
-    def publish(
+    def publish(self, source: str, events: Sequence[EncodedEvent]) -> None:
+        """Publish events, and return when the broker has stored all of them. Blocks.
+
+        Raises:
+            PublishError: at least one event is not confirmed. Publishing the same events again is
+                safe, because they keep their identifiers.
+        """
+        if not events:
+            return
+        self._check()
+        with self._accounting(source, events):
+            messages = list(to_messages(source, events, None))
+            self._broker.publish(messages, timeout=CONFIRM_SECONDS)
+
+    async def publish_async(
         self,
         source: str,
         events: Sequence[EncodedEvent],
@@ -58,33 +75,40 @@ class EventPublisher:
         refused: Sequence[RefusedRecord] = (),
         correlation_id: str | None = None,
     ) -> None:
-        """Publish events, and return when the broker has stored all of them.
+        """Publish events as ``publish`` does, without blocking the event loop.
 
         Each refused record goes to the quarantine (the dead-letter queue of the events), and an
         event reports it.
 
         Raises:
-            PublishError: at least one message is not confirmed. Publishing the same records again
-                is safe, because their events keep their identifiers.
+            PublishError: see ``publish``.
         """
         if not events and not refused:
             return
-        unavailable = self._broker.check()
-        if unavailable is not None:
-            raise PublishError(unavailable)
+        self._check()
         all_events = [*events, *_refusals(source, refused)] if refused else events
-        with tracing.span("publish events", kind=SpanKind.PRODUCER, events=len(all_events)):
+        with self._accounting(source, all_events):
             messages = [
                 *to_messages(source, all_events, correlation_id),
                 *(_to_dead_letter(source, record, correlation_id) for record in refused),
             ]
-            try:
-                self._broker.publish(messages, timeout=CONFIRM_SECONDS)
-            except PublishError:
-                self._metrics.unconfirmed.labels(source).inc(len(all_events))
-                raise
-        self._metrics.accepted.labels(source).inc(len(all_events))
+            await self._grouped.publish(messages)
         self._metrics.refused.labels(source).inc(len(refused))
+
+    def _check(self) -> None:
+        unavailable = self._broker.check()
+        if unavailable is not None:
+            raise PublishError(unavailable)
+
+    @contextmanager
+    def _accounting(self, source: str, events: Sequence[EncodedEvent]) -> Iterator[None]:
+        with tracing.span("publish events", kind=SpanKind.PRODUCER, events=len(events)):
+            try:
+                yield
+            except PublishError:
+                self._metrics.unconfirmed.labels(source).inc(len(events))
+                raise
+        self._metrics.accepted.labels(source).inc(len(events))
 
 
 def _refusals(source: str, refused: Sequence[RefusedRecord]) -> list[EncodedEvent]:

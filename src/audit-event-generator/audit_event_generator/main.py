@@ -1,16 +1,18 @@
 """Connect the parts of the service, run it, and stop it in order."""
 
 import secrets
+import sys
 
 from audit_event_generator.event_publisher import EventPublisher
 from audit_event_generator.metrics import Metrics
 from audit_event_generator.settings import Settings
 from audit_event_generator.synthetic_stream import SyntheticStream
+from audit_event_generator.token_registry import TokenRegistry
+from audit_event_generator.tokens import TokenError, parse, unrestricted
 from audit_event_generator.web import app
 from auditflow.amqp import Publisher, connection_parameters
 from auditflow.http import serving
 from auditflow.http.health import Health
-from auditflow.http.tokens import Tokens
 from auditflow.telemetry.metrics import create_registry
 
 
@@ -19,10 +21,30 @@ def main() -> None:
     serving.start(app.SERVICE, Settings, run)
 
 
+def _read_tokens(settings: Settings) -> TokenRegistry:
+    """Read the tokens, or end the process with code 2 and the reason."""
+    plain = [
+        token.get_secret_value()
+        for token in (settings.ingest_token, settings.ingest_token_before)
+        if token is not None
+    ]
+    file = settings.tokens_file
+    try:
+        fixed = unrestricted("default", plain)
+        if file is None and settings.ingest_tokens is not None:
+            fixed = fixed.merged(parse(settings.ingest_tokens.get_secret_value().encode()))
+        return TokenRegistry(fixed, file=file)
+    except TokenError as error:
+        sys.stderr.write(f"{app.SERVICE}: INGEST_TOKENS: {error}\n")
+        raise SystemExit(2) from None
+
+
 def run(settings: Settings) -> None:
     """Serve until a signal stops the process."""
+    tokens = _read_tokens(settings)
     registry = create_registry(app.SERVICE, settings)
     metrics = Metrics(registry)
+    metrics.tokens_stale.set_function(lambda: float(tokens.is_stale))
     publisher = Publisher(connection_parameters(settings, name=app.SERVICE))
     event_publisher = EventPublisher(publisher, metrics)
     seed = settings.generator_seed
@@ -41,7 +63,7 @@ def run(settings: Settings) -> None:
         metrics=metrics,
         health=health,
         registry=registry,
-        tokens=Tokens(settings.ingest_token, settings.ingest_token_before),
+        tokens=tokens,
         github_secret=(
             settings.github_webhook_secret.get_secret_value()
             if settings.github_webhook_secret
@@ -56,7 +78,7 @@ def run(settings: Settings) -> None:
     publisher.start()
     stream.start()
     try:
-        serving.serve(web, settings, mode="wsgi", on_stop=stop)
+        serving.serve(web, settings, mode="asgi", on_stop=stop)
     finally:
         stream.stop()
         publisher.close()

@@ -61,6 +61,11 @@ class Metrics:
             "1 while the synthetic stream publishes, 0 while it is off or waits for the broker.",
             registry=registry,
         )
+        self.tokens_stale = Gauge(
+            "auditflow_ingest_tokens_stale",
+            "1 while the changed INGEST_TOKENS is invalid and the previous tokens are used.",
+            registry=registry,
+        )
         for source in LABELS:  # a counter that is absent until its first event breaks sums
             self.accepted.labels(source)
             self.refused.labels(source)

@@ -1,5 +1,7 @@
 """The settings of the service. They are read once, at start."""
 
+import os
+from pathlib import Path
 from typing import Annotated, Final
 
 from pydantic import Field, ValidationInfo, field_validator
@@ -17,10 +19,15 @@ class Settings(ServiceSettings, RabbitMQSettings):
     """
 
     port: Port = 5000
-    #: The token that senders must present.
-    ingest_token: Secret
+    #: A token that permits everything. Optional if ``ingest_tokens`` has tokens.
+    ingest_token: Secret | None = None
     #: The previous token. It is accepted too, while the token is rotated.
     ingest_token_before: Secret | None = None
+    #: A document with a token for each source: docs/how-to/ingest-tokens.md.
+    ingest_tokens: Secret | None = None
+    #: The file with this document. It is read again when it changes. The default is the file
+    #: INGEST_TOKENS in SECRETS_DIR.
+    ingest_tokens_file: Path | None = None
     #: The secret that GitHub signs its webhooks with. The signature then replaces the token.
     github_webhook_secret: Secret | None = None
     #: Synthetic events per second. 0.0167 is one per minute.
@@ -41,6 +48,16 @@ class Settings(ServiceSettings, RabbitMQSettings):
                 f"every {interval:g} s contradicts GENERATOR_RATE={rate:g}: set only one of them"
             )
         return interval
+
+    @property
+    def tokens_file(self) -> Path | None:
+        """The file with the document of tokens; None if the environment has the document."""
+        folder = os.environ.get("SECRETS_DIR")
+        if self.ingest_tokens_file is not None:
+            return self.ingest_tokens_file
+        if "INGEST_TOKENS" in os.environ or not folder:
+            return None
+        return Path(folder) / "INGEST_TOKENS"
 
     @property
     def rate(self) -> float:

@@ -8,19 +8,12 @@ from typing import Any
 
 import msgspec
 import pytest
-from flask.testing import FlaskClient
 from prometheus_client import CollectorRegistry
-from pydantic import SecretStr
 
-from audit_event_generator.event_publisher import EventPublisher
 from audit_event_generator.ingest import github, github_webhook
-from audit_event_generator.metrics import Metrics
-from audit_event_generator.web import app
 from auditflow.contract.event import Event
-from auditflow.http.health import Health
-from auditflow.http.tokens import Tokens
 
-from .conftest import DATA, TOKEN, Ingest, RecordingBroker
+from .conftest import DATA, TOKEN, Client, Ingest, RecordingBroker, make_client
 
 RECORDS: list[dict[str, Any]] = [
     json.loads(line) for line in (DATA / "github-audit.ndjson").read_text().splitlines()
@@ -101,18 +94,9 @@ def test_webhook_fields() -> None:
 
 
 @pytest.fixture
-def signed_client(broker: RecordingBroker, registry: CollectorRegistry) -> FlaskClient:
+def signed_client(broker: RecordingBroker, registry: CollectorRegistry) -> Client:
     """A client of a service with a webhook secret."""
-    metrics = Metrics(registry)
-    flask = app.create(
-        event_publisher=EventPublisher(broker, metrics),
-        metrics=metrics,
-        health=Health({}),
-        registry=registry,
-        tokens=Tokens(SecretStr(TOKEN)),
-        github_secret=SECRET,
-    )
-    return flask.test_client()
+    return make_client(broker, registry, github_secret=SECRET)
 
 
 def headers(body: bytes, *, secret: str = SECRET, **changes: str) -> dict[str, str]:
@@ -125,7 +109,7 @@ def headers(body: bytes, *, secret: str = SECRET, **changes: str) -> dict[str, s
     }
 
 
-def test_signature_replaces_the_token(signed_client: FlaskClient, broker: RecordingBroker) -> None:
+def test_signature_replaces_the_token(signed_client: Client, broker: RecordingBroker) -> None:
     body = msgspec.json.encode(HOOKS[1]["payload"])
 
     for _ in range(2):
@@ -163,7 +147,7 @@ FORGED = {
 
 @pytest.mark.parametrize("name", FORGED)
 def test_invalid_signature_is_refused(
-    signed_client: FlaskClient, broker: RecordingBroker, name: str
+    signed_client: Client, broker: RecordingBroker, name: str
 ) -> None:
     answer = signed_client.post("/ingest/github", data=b"{}", headers=FORGED[name])
 
@@ -172,7 +156,7 @@ def test_invalid_signature_is_refused(
     assert broker.messages == []
 
 
-def test_signature_is_valid_only_for_the_github_route(signed_client: FlaskClient) -> None:
+def test_signature_is_valid_only_for_the_github_route(signed_client: Client) -> None:
     body = b'{"event_type":"a"}'
 
     assert (
@@ -180,7 +164,7 @@ def test_signature_is_valid_only_for_the_github_route(signed_client: FlaskClient
     )
 
 
-def test_audit_log_requires_the_token(signed_client: FlaskClient) -> None:
+def test_audit_log_requires_the_token(signed_client: Client) -> None:
     body = (DATA / "github-audit.ndjson").read_bytes()
 
     assert signed_client.post("/ingest/github", data=body).status_code == 401

@@ -5,6 +5,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -15,6 +16,7 @@ import pytest
 from audit_event_generator.event_publisher import CONFIRM_SECONDS
 from auditflow.amqp import topology
 from auditflow.contract import event
+from auditflow_local.errors import StartError
 
 from .conftest import DATA, eventually, sample
 
@@ -298,3 +300,55 @@ def test_event_id_that_amqp_cannot_carry_keeps_the_connection(
     assert client.post("/generate_event", json={"event_type": "a"}).status_code == 202
 
     assert [event.event_id for event in stored(rabbitmq)][:3] == ids
+
+
+def test_tokens_of_a_file_are_read_and_reloaded(
+    rabbitmq: Any, service_process: Start, tmp_path: Path
+) -> None:
+    file = tmp_path / "tokens.yaml"
+    document = "sources: {shop: {routes: [api], logsource: any, tokens: [%s]}}"
+    file.write_text(document % "first-token-00001")
+    service = service_process(NAME, rabbitmq=rabbitmq, env={"INGEST_TOKENS_FILE": str(file)})
+
+    def status(token: str) -> int:
+        with _client(service.url, {"Authorization": f"Bearer {token}"}) as client:
+            return client.post("/generate_event", json={"event_type": "a"}).status_code
+
+    assert status("first-token-00001") == 202
+    file.write_text(document % "other-token-00001")
+    eventually(lambda: status("other-token-00001") == 202)
+    assert status("first-token-00001") == 401
+
+
+def test_invalid_tokens_end_the_process_with_the_reason(
+    rabbitmq: Any, service_process: Start, tmp_path: Path
+) -> None:
+    file = tmp_path / "tokens.yaml"
+    file.write_text("sources: {shop: {routes: [shopping], tokens: [secret-token-0001]}}")
+
+    with pytest.raises(StartError, match="code 2") as error:
+        service_process(NAME, rabbitmq=rabbitmq, env={"INGEST_TOKENS_FILE": str(file)})
+
+    assert "shop: unknown routes: shopping" in str(error.value)
+    assert "secret-token-0001" not in str(error.value)
+
+
+def test_large_body_does_not_block_other_requests(client: httpx.Client) -> None:
+    line = b'{"event_type":"a","timestamp":"2026-01-01T00:00:00Z","details":{"x":"%s"}}\n' % (
+        b"y" * 600
+    )
+    answers: list[int] = []
+    slow = threading.Thread(
+        target=lambda: answers.append(
+            client.post("/ingest/ndjson", content=line * 19_000).status_code
+        )
+    )
+    slow.start()
+    probes = 0
+    while slow.is_alive():
+        assert client.get("/healthz").status_code == 200
+        probes += 1
+    slow.join()
+
+    assert answers[0] in (202, 503), "503 if the machine is too slow for the confirm"
+    assert probes > 0

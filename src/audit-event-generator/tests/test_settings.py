@@ -1,5 +1,7 @@
 """The settings: valid and invalid values."""
 
+from pathlib import Path
+
 import pytest
 
 from audit_event_generator.settings import Settings
@@ -70,3 +72,21 @@ def test_invalid_setting_is_named(
 
     with pytest.raises(SettingsError, match=named):
         settings.load(Settings)
+
+
+@pytest.mark.parametrize(
+    ("variables", "file"),
+    [
+        ({}, None),
+        ({"SECRETS_DIR": "/tmp"}, "/tmp/INGEST_TOKENS"),
+        ({"SECRETS_DIR": "/tmp", "INGEST_TOKENS": "sources: {}"}, None),
+        ({"SECRETS_DIR": "/tmp", "INGEST_TOKENS_FILE": "/etc/tokens"}, "/etc/tokens"),
+    ],
+)
+def test_file_of_tokens(
+    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], file: str | None
+) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+
+    assert settings.load(Settings).tokens_file == (Path(file) if file else None)

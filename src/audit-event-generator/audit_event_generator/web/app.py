@@ -1,16 +1,15 @@
-"""The Flask application."""
+"""The application: the ingest routes, and the operational routes of every service."""
 
-from flask import Flask, request
 from prometheus_client import CollectorRegistry
+from quart import Quart, request
 
 from audit_event_generator.event_publisher import EventPublisher
 from audit_event_generator.metrics import Metrics
-from audit_event_generator.web import outcome, problems, routes
-from audit_event_generator.web.authentication import TokenCheck
+from audit_event_generator.token_registry import TokenRegistry
+from audit_event_generator.web import outcome, problems
+from audit_event_generator.web.ingest_app import IngestApp
 from auditflow.http import middleware, probes
 from auditflow.http.health import Health
-from auditflow.http.serving import MAX_BODY_BYTES
-from auditflow.http.tokens import Tokens
 
 SERVICE = "audit-event-generator"
 
@@ -21,16 +20,20 @@ def create(
     metrics: Metrics,
     health: Health,
     registry: CollectorRegistry,
-    tokens: Tokens,
+    tokens: TokenRegistry,
     github_secret: str | None = None,
-) -> Flask:
+) -> Quart:
     """Create the application. All parts are passed in, so that tests can replace them."""
-    app = Flask(SERVICE, static_folder=None)
-    app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
-    middleware.instrument(app, metrics.http, request=request, listener=outcome.listener(metrics))
-    app.register_blueprint(
-        routes.blueprint(event_publisher, metrics, TokenCheck(tokens), github_secret)
+    app = Quart(SERVICE, static_folder=None)
+    app.config["PROPAGATE_EXCEPTIONS"] = False
+    app.asgi_app = IngestApp(  # type: ignore[method-assign]
+        app.asgi_app,
+        event_publisher=event_publisher,
+        metrics=metrics,
+        tokens=tokens,
+        github_secret=github_secret,
     )
+    middleware.instrument(app, metrics.http, request=request, listener=outcome.listener(metrics))
     probes.add_routes(app, health, registry, service=SERVICE, request=request)
     problems.add_handlers(app)
     return app

@@ -1,41 +1,53 @@
-"""Check the token of a request."""
+"""Check the token of a request, from its headers alone."""
 
-from flask import Request
+import base64
+import binascii
+from collections.abc import Mapping
 
+from audit_event_generator.token_registry import TokenRegistry
+from audit_event_generator.tokens import TokenSource
+from audit_event_generator.web.problems import Response, respond
 from auditflow.http.problem import Problem
-from auditflow.http.tokens import Tokens
 
 
-class TokenCheck:
-    """Compares the token in constant time.
+def authenticate(headers: Mapping[str, str], tokens: TokenRegistry) -> TokenSource | Response:
+    """Return the source of the request's token, or the error response.
 
     The token is a bearer token (RFC 6750), or the password of any user (RFC 7617). A Kubernetes API
     server sends no bearer token over plain HTTP, only the user and password of the webhook's URL.
     """
-
-    def __init__(self, tokens: Tokens) -> None:
-        self._tokens = tokens
-
-    def refuse(self, request: Request) -> tuple[bytes, int, dict[str, str]] | None:
-        """Return None if the request has the token, else the error response."""
-        token = _token(request)
-        if not token:
-            problem = Problem(
-                401, "Unauthorized", "Send the ingest token: `Authorization: Bearer <token>`."
-            )
-            return problem.response(WWW_Authenticate='Bearer realm="auditflow"')
-        if self._tokens.matches(token):
-            return None
-        problem = Problem(401, "Unauthorized", "The token is not valid.")
-        return problem.response(WWW_Authenticate='Bearer realm="auditflow", error="invalid_token"')
+    token = _token(headers.get("authorization", ""))
+    if not token:
+        problem = Problem(
+            401, "Unauthorized", "Send the ingest token: `Authorization: Bearer <token>`."
+        )
+        return respond(problem, **{"WWW-Authenticate": 'Bearer realm="auditflow"'})
+    source = tokens.find(token)
+    if source is not None:
+        return source
+    problem = Problem(401, "Unauthorized", "The token is not valid.")
+    challenge = 'Bearer realm="auditflow", error="invalid_token"'
+    return respond(problem, **{"WWW-Authenticate": challenge})
 
 
-def _token(request: Request) -> bytes:
-    """Return the token of the request; empty if there is none."""
-    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+def permit(source: TokenSource, route: str) -> Response | None:
+    """Return None if the token permits the route, else the error response."""
+    if route in source.routes:
+        return None
+    permitted = ", ".join(sorted(source.routes))
+    detail = f"The token of the source {source.name} permits only these routes: {permitted}."
+    return respond(Problem(403, "Forbidden", detail))
+
+
+def _token(header: str) -> bytes:
+    """Return the token of an Authorization header; empty if there is none."""
+    scheme, _, credentials = header.partition(" ")
     if scheme.lower() == "bearer":
-        return token.strip().encode("latin-1", "replace")  # WSGI decodes headers as latin-1
-    basic = request.authorization  # None also if it cannot be decoded
-    if scheme.lower() == "basic" and basic is not None:
-        return (basic.password or "").encode("utf-8", "surrogatepass")
+        return credentials.strip().encode("latin-1", "replace")
+    if scheme.lower() == "basic":
+        try:
+            decoded = base64.b64decode(credentials.strip(), validate=True)
+        except (binascii.Error, ValueError):
+            return b""
+        return decoded.partition(b":")[2]
     return b""

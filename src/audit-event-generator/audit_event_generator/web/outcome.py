@@ -19,6 +19,8 @@ class Outcome(Struct):
     accepted: int = 0
     refused: int = 0
     failed: str | None = None
+    #: The name of the source that the token belongs to.
+    token_source: str | None = None
 
     def log_fields(self) -> dict[str, str | int]:
         """The fields for the request's line in the log."""
@@ -27,7 +29,11 @@ class Outcome(Struct):
             "accepted": self.accepted,
             "refused": self.refused,
         }
-        return {**fields, "failed": self.failed} if self.failed else fields
+        if self.token_source:
+            fields["token_source"] = self.token_source
+        if self.failed:
+            fields["failed"] = self.failed
+        return fields
 
 
 def new_outcome(environ: MutableMapping[str, Any], source: str) -> Outcome:

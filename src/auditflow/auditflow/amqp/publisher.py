@@ -145,6 +145,24 @@ class Publisher:
             wait = partial(self._wait, pending, timeout)
         return wait
 
+    def submit_each(self, groups: Sequence[Sequence[Message]]) -> list[Future[None]]:
+        """Publish groups of messages with one wake-up of the publisher's thread.
+
+        Returns a future for each group. It completes when the broker has stored all messages of the
+        group, and has a PublishError if a message is not confirmed. It has no timeout. A group has
+        at most ``WINDOW`` messages.
+
+        Raises:
+            PublishError: the broker is unavailable. No message was sent.
+        """
+        submitted = [PendingPublish(messages) for messages in groups]
+        with self._lock:
+            if self._unavailable_reason is not None or self._connection is None:
+                raise PublishError(self._unavailable_reason or "not connected")
+            self._pending.update(submitted)
+            self._connection.ioloop.add_callback_threadsafe(partial(self._send_each, submitted))
+        return [pending.completed for pending in submitted]
+
     def _submit_window(self, messages: Sequence[Message]) -> PendingPublish:
         for message in messages:
             error = limits.encoding_error(
@@ -233,6 +251,15 @@ class Publisher:
             self._channel.basic_publish(
                 message.exchange, message.routing_key, message.body, properties, mandatory=True
             )
+
+    def _send_each(self, submitted: Sequence[PendingPublish]) -> None:
+        for pending in submitted:
+            pending.completed.add_done_callback(partial(self._forget, pending))
+            self._send(pending)
+
+    def _forget(self, pending: PendingPublish, _: Future[None]) -> None:
+        with self._lock:
+            self._pending.discard(pending)
 
     def _on_confirm(self, frame: Any) -> None:
         method = frame.method

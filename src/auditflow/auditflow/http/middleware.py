@@ -9,7 +9,7 @@ template of the route, because the number of paths is unlimited.
 import re
 import time
 import uuid
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
 from contextlib import AbstractContextManager
 from typing import Any, Final
 
@@ -60,6 +60,11 @@ Listener = Callable[[RequestSummary], None]
 def correlation_id(context: Mapping[str, Any]) -> str:
     """The correlation id of a request: the client's id if it is valid, otherwise a UUID."""
     return str(context[_CORRELATION_ID])
+
+
+def set_route(context: MutableMapping[str, Any], route: str) -> None:
+    """Set the template of the route of a request that no framework handles."""
+    context[_ROUTE] = route
 
 
 def instrument(

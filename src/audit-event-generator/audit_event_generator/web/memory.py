@@ -1,0 +1,58 @@
+"""A limit on the memory that request bodies use together."""
+
+from typing import Final
+
+#: Maximum size of all bodies of requests with a valid token, in bytes.
+MAX_BODIES: Final = 64 * 1024 * 1024
+#: Maximum size of all bodies that must be read before their signature can be checked, in bytes.
+MAX_UNVERIFIED_BODIES: Final = 16 * 1024 * 1024
+
+
+class OutOfMemoryBudget(Exception):
+    """The bodies of all requests together would exceed the limit."""
+
+
+class MemoryBudget:
+    """Counts bytes against a limit. Used on one event loop."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self.used = 0
+
+    def reserve(self, size: int) -> None:
+        """Count bytes.
+
+        Raises:
+            OutOfMemoryBudget: the limit would be exceeded. Nothing is counted.
+        """
+        if self.used + size > self._limit:
+            raise OutOfMemoryBudget
+        self.used += size
+
+    def release(self, size: int) -> None:
+        """Stop counting bytes."""
+        self.used -= size
+
+
+class Reservation:
+    """The part of a budget that one request uses. Use it as a context manager."""
+
+    def __init__(self, budget: MemoryBudget) -> None:
+        self._budget = budget
+        self._size = 0
+
+    def __enter__(self) -> "Reservation":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._budget.release(self._size)
+        self._size = 0
+
+    def add(self, size: int) -> None:
+        """Reserve more bytes.
+
+        Raises:
+            OutOfMemoryBudget: the limit would be exceeded.
+        """
+        self._budget.reserve(size)
+        self._size += size
