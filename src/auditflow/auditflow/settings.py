@@ -1,15 +1,22 @@
-"""Settings: read once from the environment, or from files as Kubernetes mounts secrets.
+"""Settings: read once from the environment, or from files that Kubernetes mounts.
 
-A service composes the blocks it needs and calls ``load``. The variables are the field names in
-capitals: ``rabbitmq_host`` is RABBITMQ_HOST. Where SECRETS_DIR names a folder, a file there named
-like a variable (RABBITMQ_PASS) gives its value; the environment wins over the file.
+A service combines the blocks that it needs and calls ``load``. The variables are the field names in
+upper case: ``rabbitmq_host`` is RABBITMQ_HOST. If SECRETS_DIR names a folder, a file in it with the
+name of a variable (RABBITMQ_PASS) contains its value. The environment takes precedence.
 """
 
 import os
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import AfterValidator, Field, SecretStr, ValidationError
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    SecretStr,
+    ValidationError,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from auditflow.errors import SettingsError
@@ -23,79 +30,125 @@ def _not_blank(secret: SecretStr) -> SecretStr:
     return secret
 
 
-#: A value that does not print. A file's closing newline is not part of it.
+def _empty_is_none(value: object) -> object:
+    return value or None
+
+
+def _is_file(path: Path | None) -> Path | None:
+    if path is not None and not path.is_file():
+        raise ValueError(f"there is no file {path}")
+    return path
+
+
+#: A value that is never printed. The newline at the end of a file is not part of the value.
 Secret = Annotated[SecretStr, AfterValidator(_not_blank)]
+#: A file that must exist. An empty value means no file.
+OptionalFile = Annotated[Path | None, BeforeValidator(_empty_is_none), AfterValidator(_is_file)]
 
 
 class Block(BaseSettings):
-    """Some settings that belong together. A service's settings are made of blocks."""
+    """Settings that belong together. The settings of a service consist of blocks."""
 
     model_config = SettingsConfigDict(frozen=True, extra="ignore", str_strip_whitespace=True)
 
 
 class ServiceSettings(Block):
-    """What every service has: where it listens and how much it says."""
+    """The settings of every service: addresses, certificate, logs."""
 
     host: str = "0.0.0.0"  # noqa: S104 # nosec B104 # a pod must listen on its address
     port: Port
+    #: The port of /healthz, /readyz and /metrics. With 0, the main port serves /metrics too.
+    metrics_port: Annotated[int, Field(ge=0, le=65535)] = 0
+    #: The certificate (with its chain) and the key of the server, as PEM files. With them, the main
+    #: port serves HTTPS only. Renewed files are loaded within a minute.
+    tls_cert_file: OptionalFile = None
+    tls_key_file: OptionalFile = None
+    #: The maximum number of connections to the main port. Further connections are closed.
+    max_connections: Annotated[int, Field(ge=1)] = 256
     log_level: Annotated[str, Field(pattern="^(DEBUG|INFO|WARNING|ERROR)$")] = "INFO"
     environment: Annotated[str, Field(pattern="^[a-z0-9-]{1,32}$")] = "local"
-    #: The commit that an image was built from; the image says it.
+    #: The commit that the image was built from. The image sets it.
     auditflow_revision: str = "unknown"
 
+    @model_validator(mode="after")
+    def _check_certificate(self) -> Self:
+        if (self.tls_cert_file is None) != (self.tls_key_file is None):
+            raise ValueError("TLS_CERT_FILE and TLS_KEY_FILE must be set together")
+        return self
 
-class RabbitMQSettings(Block):
-    """Where the broker is, and who we are there."""
+
+class TlsSettings(Block):
+    """The authorities that clients trust."""
+
+    #: A PEM file of trusted certificates. Without it, clients trust the system's authorities.
+    tls_ca_file: OptionalFile = None
+
+
+class RabbitMQSettings(TlsSettings):
+    """The address of the broker, and the user."""
 
     rabbitmq_host: str = "localhost"
     rabbitmq_port: Port = 5672
     rabbitmq_vhost: str = "/"
     rabbitmq_user: str
     rabbitmq_pass: Secret
+    #: Whether the broker is reached over TLS. RABBITMQ_PORT is then usually 5671.
+    rabbitmq_tls: bool = False
 
 
 _ADDRESSES = r"^([^\s,:]+:\d{1,5}(,[^\s,:]+:\d{1,5})*)?$"
 
 
-class RedisSettings(Block):
-    """Where the windows are kept."""
+class RedisSettings(TlsSettings):
+    """The address of Redis, which stores the windows, and the user."""
 
     redis_host: str = "localhost"
     redis_port: Port = 6379
     redis_user: str = "default"
     redis_password: Secret
-    #: Sentinels, as host:port with commas between them. They say where the master is, and host and
-    #: port are not looked at.
+    #: Whether Redis and the Sentinels are reached over TLS.
+    redis_tls: bool = False
+    #: Sentinels, as host:port, separated by commas. They know the address of the master;
+    #: REDIS_HOST and REDIS_PORT are then ignored.
     redis_sentinels: Annotated[str, Field(pattern=_ADDRESSES)] = ""
-    #: What the Sentinels call it.
+    #: The name of the master at the Sentinels.
     redis_sentinel_service: str = "auditflow"
-    #: How many replicas must have a batch's windows before the batch is done.
+    #: The number of replicas that must have a batch's windows before the batch is acknowledged.
     redis_replicas: Annotated[int, Field(ge=0, le=10)] = 0
 
     def sentinel_addresses(self) -> list[tuple[str, int]]:
         """Host and port of each Sentinel."""
-        pairs = (one.rpartition(":") for one in self.redis_sentinels.split(",") if one)
+        pairs = (address.rpartition(":") for address in self.redis_sentinels.split(",") if address)
         return [(host, int(port)) for host, _, port in pairs]
 
 
-class PostgresSettings(Block):
-    """Where findings and alerts are kept."""
+class PostgresSettings(TlsSettings):
+    """The address of PostgreSQL, which stores findings and alerts, and the role."""
 
     pg_host: str = "localhost"
     pg_port: Port = 5432
     pg_db: str = "auditflow"
     pg_user: str
     pg_password: Secret
+    #: libpq's sslmode. ``verify-full`` verifies the certificate against TLS_CA_FILE.
+    pg_sslmode: Literal["disable", "prefer", "require", "verify-ca", "verify-full"] = "prefer"
+
+    def pg_tls_options(self) -> dict[str, Any]:
+        """The TLS options of a connection, as libpq's parameters."""
+        if self.pg_sslmode in ("verify-ca", "verify-full"):
+            root = str(self.tls_ca_file) if self.tls_ca_file else "system"
+            return {"sslmode": self.pg_sslmode, "sslrootcert": root}
+        return {"sslmode": self.pg_sslmode}
 
 
 S = TypeVar("S", bound=BaseSettings)
 
 
 def load(kind: type[S], **overrides: Any) -> S:
-    """Read settings of a kind from the environment and from the files in SECRETS_DIR.
+    """Read settings from the environment and from the files in SECRETS_DIR.
 
     Raises:
-        SettingsError: one line for each variable that is missing or wrong.
+        SettingsError: one line for each variable that is missing or invalid.
     """
     folder = os.environ.get("SECRETS_DIR")
     if folder and not Path(folder).is_dir():
@@ -109,5 +162,8 @@ def load(kind: type[S], **overrides: Any) -> S:
 def _line(problem: Any) -> str:
     variable = ".".join(str(part) for part in problem["loc"]).upper()
     if problem["type"] == "missing":
-        return f"{variable}: is not set (give it in the environment, or as a file in SECRETS_DIR)"
-    return f"{variable}: {problem['msg'][:1].lower()}{problem['msg'][1:]}"
+        return f"{variable}: is not set (set it in the environment, or as a file in SECRETS_DIR)"
+    message = problem["msg"].removeprefix("Value error, ")
+    if not variable:
+        return str(message)
+    return f"{variable}: {message[:1].lower()}{message[1:]}"

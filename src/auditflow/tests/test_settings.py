@@ -6,7 +6,7 @@ import pytest
 
 from auditflow import settings
 from auditflow.errors import SettingsError
-from auditflow.settings import RabbitMQSettings, ServiceSettings
+from auditflow.settings import PostgresSettings, RabbitMQSettings, ServiceSettings
 
 
 class Sample(ServiceSettings, RabbitMQSettings):
@@ -59,3 +59,39 @@ def test_a_folder_of_secrets_that_is_not_there(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setenv("SECRETS_DIR", "/nowhere")
     with pytest.raises(SettingsError, match="SECRETS_DIR: there is no folder /nowhere"):
         settings.load(Sample)
+
+
+def test_a_certificate_needs_its_key(tmp_path: Path) -> None:
+    certificate = tmp_path / "tls.crt"
+    certificate.touch()
+    with pytest.raises(SettingsError, match="TLS_CERT_FILE and TLS_KEY_FILE must be set together"):
+        settings.load(ServiceSettings, port=1, tls_cert_file=str(certificate))
+
+
+def test_a_missing_file_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TLS_CA_FILE", "/missing.pem")
+    with pytest.raises(SettingsError, match=r"TLS_CA_FILE: there is no file /missing\.pem"):
+        settings.load(Sample, port=1, rabbitmq_user="a", rabbitmq_pass="b")
+
+
+@pytest.mark.parametrize(
+    ("mode", "with_file", "options"),
+    [
+        ("prefer", False, {"sslmode": "prefer"}),
+        ("require", True, {"sslmode": "require"}),
+        ("verify-full", False, {"sslmode": "verify-full", "sslrootcert": "system"}),
+        ("verify-full", True, {"sslmode": "verify-full", "sslrootcert": "FILE"}),
+    ],
+)
+def test_the_tls_options_of_postgresql(
+    tmp_path: Path, mode: str, with_file: bool, options: dict[str, str]
+) -> None:
+    ca = tmp_path / "ca.crt"
+    ca.touch()
+    loaded = settings.load(
+        PostgresSettings, pg_user="a", pg_password="b", pg_sslmode=mode,
+        tls_ca_file=str(ca) if with_file else "",
+    )  # fmt: skip
+    assert loaded.pg_tls_options() == {
+        name: str(ca) if value == "FILE" else value for name, value in options.items()
+    }

@@ -2,6 +2,7 @@
 
 import logging
 
+from auditflow import tls
 from auditflow.http import serving
 from auditflow.http.health import Health
 from auditflow.telemetry.metrics import create_registry
@@ -27,6 +28,7 @@ def run(settings: DashboardSettings) -> None:
         settings.notification_service_host,
         settings.notification_service_port,
         token=settings.api_token.get_secret_value(),
+        tls=tls.client_context(settings) if settings.notification_service_tls else None,
     )
     api = NotificationService(transport, metrics=metrics)
     health = Health({"notification-service": api.check})

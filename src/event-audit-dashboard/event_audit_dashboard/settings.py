@@ -4,7 +4,7 @@ from typing import Annotated, Final
 
 from pydantic import AfterValidator, Field, SecretStr
 
-from auditflow.settings import Port, Secret, ServiceSettings
+from auditflow.settings import Port, Secret, ServiceSettings, TlsSettings
 
 #: Minimum length of SESSION_SECRET. A shorter signing key can be found by brute force.
 MIN_SESSION_SECRET: Final = 32
@@ -16,12 +16,14 @@ def _check_length(secret: SecretStr) -> SecretStr:
     return secret
 
 
-class DashboardSettings(ServiceSettings):
+class DashboardSettings(TlsSettings, ServiceSettings):
     """Address of the server, of the API, and the built-in account."""
 
     port: Port = 8080
     notification_service_host: str = "localhost"
     notification_service_port: Port = 8000
+    #: Whether the notification service is reached over TLS. TLS_CA_FILE names trusted authorities.
+    notification_service_tls: bool = False
     api_token: Secret
     dashboard_user: Annotated[str, Field(min_length=1, max_length=128)] = "admin"
     dashboard_password: Secret

@@ -1,5 +1,6 @@
 """HTTP requests to the notification service: pooled connections, a deadline and size limit."""
 
+import ssl
 import time
 from collections.abc import Mapping
 from typing import Final
@@ -27,13 +28,18 @@ class Reply(Struct, frozen=True):
 class Transport:
     """Sends requests to one base URL. It is thread-safe."""
 
-    def __init__(self, host: str, port: int, *, token: str) -> None:
-        self._pool = urllib3.HTTPConnectionPool(
-            host.strip("[]"),
-            port,
-            maxsize=64,
-            headers={"Authorization": f"Bearer {token}", "Accept": "application/json"},
-            retries=False,
+    def __init__(
+        self, host: str, port: int, *, token: str, tls: ssl.SSLContext | None = None
+    ) -> None:
+        """With ``tls``, requests use HTTPS, and the context verifies the server."""
+        host = host.strip("[]")
+        headers = {"Authorization": f"Bearer {token}", "Accept": "application/json"}
+        self._pool = (
+            urllib3.HTTPConnectionPool(host, port, maxsize=64, headers=headers, retries=False)
+            if tls is None
+            else urllib3.HTTPSConnectionPool(
+                host, port, maxsize=64, headers=headers, retries=False, ssl_context=tls
+            )
         )
 
     def send(

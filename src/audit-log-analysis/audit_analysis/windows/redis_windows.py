@@ -1,6 +1,7 @@
 """Windows in Redis, shared by any number of workers: a Lua call a window, a trip a batch."""
 
 import itertools
+import ssl
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -62,6 +63,10 @@ def connect(settings: RedisSettings) -> redis.Redis:
         "socket_connect_timeout": 2,
         "retry": Retry(NoBackoff(), 0),
     }
+    if settings.redis_tls:
+        known |= {"ssl": True, "ssl_min_version": ssl.TLSVersion.TLSv1_2}
+        if settings.tls_ca_file:
+            known["ssl_ca_certs"] = str(settings.tls_ca_file)
     if settings.redis_sentinels:
         addresses = settings.sentinel_addresses()
         sentinels: Any = Sentinel(addresses, sentinel_kwargs=known, **known)  # type: ignore[no-untyped-call]

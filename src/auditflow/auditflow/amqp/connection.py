@@ -14,6 +14,7 @@ from tenacity import (
     wait_exponential_jitter,
 )
 
+from auditflow import tls
 from auditflow.settings import RabbitMQSettings
 
 #: The heartbeat interval in seconds. A peer that is silent for two intervals is disconnected.
@@ -35,6 +36,11 @@ def connection_parameters(settings: RabbitMQSettings, *, name: str) -> pika.Conn
         socket_timeout=5,
         stack_timeout=10,
         client_properties={"connection_name": name},
+        ssl_options=(
+            pika.SSLOptions(tls.client_context(settings), server_hostname=settings.rabbitmq_host)
+            if settings.rabbitmq_tls
+            else None
+        ),
     )
 
 

@@ -69,6 +69,17 @@ class PendingPublish:
             self.completed.set_exception(PublishError(reason))
 
 
+def _explain(reason: Any) -> str:
+    """The text of the innermost exception. pika wraps errors of a connection attempt."""
+    while True:
+        wrapped = [getattr(reason, "exception", None)]
+        wrapped += [*getattr(reason, "exceptions", ()), *getattr(reason, "args", ())]
+        inner = [item for item in wrapped if isinstance(item, BaseException)]
+        if not inner:
+            return str(reason) or type(reason).__name__
+        reason = inner[-1]
+
+
 def _all_confirmed() -> None:
     """Wait for nothing."""
 
@@ -76,8 +87,8 @@ def _all_confirmed() -> None:
 class _ConnectionFailed(Unavailable):
     """The connection could not be opened."""
 
-    def __init__(self, reason: object) -> None:
-        super().__init__("rabbitmq", str(reason) or type(reason).__name__)
+    def __init__(self, reason: str) -> None:
+        super().__init__("rabbitmq", reason)
 
 
 class Publisher:
@@ -215,14 +226,14 @@ class Publisher:
         connection.add_on_connection_unblocked_callback(self._on_unblocked)
         with self._lock:
             self._connection = connection
-        if self._stop.is_set():
-            return
+        if self._stop.is_set():  # ``close`` did not see this connection
+            connection.ioloop.add_callback_threadsafe(self._close)
         try:
             connection.ioloop.start()
         except (AMQPError, OSError) as error:
             self._close_reason = error
         was_opened = self._channel is not None
-        reason = self._close_reason or "closed"
+        reason = _explain(self._close_reason or "closed")
         self._fail_pending(f"the connection ended: {reason}")
         connection.ioloop.close()
         if not was_opened and not self._stop.is_set():

@@ -1,12 +1,13 @@
-"""What one queue sends, on a connection of its own: the part of a client that a consumer needs.
+"""A subscription to one queue on its own connection: the part of a client that a consumer needs.
 
-pika says what the methods look like; the publisher and all tools use it whole. A consumer spends
-half of its time in it, though, and what it needs of a client is little: to open, to read deliveries
-by the hundred, to acknowledge them all at once, and to close in order.
+pika encodes and decodes the methods. Publishers and tools use pika's connections. A consumer would
+spend half of its time there, but it needs little: open, read hundreds of deliveries at once,
+acknowledge them with one method, and close in order.
 """
 
 import selectors
 import socket
+import ssl
 import struct
 import time
 from collections.abc import Iterator
@@ -26,66 +27,61 @@ from pika.exceptions import (
 )
 
 from auditflow.amqp.delivery import Delivery
-from auditflow.amqp.frames import Frames, method_of
+from auditflow.amqp.frames import FrameReader, method_of
 
-#: What one look at the socket takes at most: some hundred small messages.
+#: The maximum number of bytes that are read from the socket at once: some hundred small messages.
 RECEIVE_BYTES: Final = 256 * 1024
-#: The largest frame that we ask for: RabbitMQ's own default.
+#: The requested maximum frame size, which is RabbitMQ's default.
 FRAME_BYTES: Final = 128 * 1024
-#: How long the broker has to say that it has closed (seconds).
+#: The timeout for the broker's answer to connection.close, in seconds.
 CLOSING_SECONDS: Final = 2.0
-#: What a consumer does not want to be told by a connection that just ends.
 _CAPABILITIES: Final = {"authentication_failure_close": True, "consumer_cancel_notify": True}
 
 _CHANNEL: Final = 1
-#: A whole frame: basic.ack of a delivery and all before it.
+#: A complete frame: basic.ack of a delivery and all deliveries before it.
 _ACK: Final = struct.Struct(">BHIIQBB")
 
 M = TypeVar("M")
 
 
 class Subscription:
-    """A queue's messages. All but ``wake`` belongs to one thread.
+    """The deliveries of a queue. All methods except ``wake`` belong to one thread.
 
-    Every method raises ``pika.exceptions.AMQPError`` or ``OSError`` when the connection has ended,
-    and is of no more use then, but for ``close``.
+    Every method raises ``pika.exceptions.AMQPError`` or ``OSError`` when the connection has ended.
+    After that, only ``close`` may be called.
     """
 
     def __init__(self, parameters: pika.ConnectionParameters, queue: str, *, prefetch: int) -> None:
-        """Connect and subscribe. Waits for the broker as long as ``parameters`` say."""
-        if parameters.ssl_options is not None:
-            raise NotImplementedError("a subscription does not speak TLS")
+        """Connect and subscribe, within the timeouts of ``parameters``."""
         self._queue = queue
-        self._frames = Frames()
-        self._early: list[Delivery] = []
+        self._reader = FrameReader(channel=_CHANNEL, frame_max=FRAME_BYTES)
+        #: Deliveries that arrived while the subscription was opened.
+        self._early_deliveries: list[Delivery] = []
         self._heartbeat = 0.0
-        self._sent = self._received = time.monotonic()
-        self._socket = socket.create_connection(
-            (parameters.host, parameters.port), timeout=parameters.socket_timeout
-        )
-        self._awake, self._waker = socket.socketpair()
+        self._sent_at = self._received_at = time.monotonic()
+        self._socket = _connect(parameters)
+        self._wake_reader, self._wake_writer = socket.socketpair()
         self._selector = selectors.DefaultSelector()
         try:
-            self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            self._waker.setblocking(False)
-            self._awake.setblocking(False)
-            for one in (self._socket, self._awake):
-                self._selector.register(one, selectors.EVENT_READ)
-            limit = time.monotonic() + (parameters.stack_timeout or parameters.socket_timeout)
-            self._open(parameters, limit)
-            self._subscribe(prefetch, limit)
+            self._wake_writer.setblocking(False)
+            self._wake_reader.setblocking(False)
+            for item in (self._socket, self._wake_reader):
+                self._selector.register(item, selectors.EVENT_READ)
+            deadline = time.monotonic() + (parameters.stack_timeout or parameters.socket_timeout)
+            self._open(parameters, deadline)
+            self._subscribe(prefetch, deadline)
         except BaseException:
             self._release()
             raise
 
     def poll(self, seconds: float) -> list[Delivery]:
-        """What has come, after at most so long: nothing, when nothing came, or on ``wake``."""
-        deliveries, self._early = self._early, []
-        deliveries += self._deliveries(0.0 if deliveries else seconds)
+        """The deliveries that have arrived. Waits up to ``seconds`` for the first, or ``wake``."""
+        deliveries, self._early_deliveries = self._early_deliveries, []
+        deliveries += self._receive_deliveries(0.0 if deliveries else seconds)
         return deliveries
 
     def acknowledge(self, tag: int) -> None:
-        """The delivery with this tag and all before it are done."""
+        """Acknowledge the delivery with this tag and all deliveries before it."""
         self._write(
             _ACK.pack(
                 spec.FRAME_METHOD, _CHANNEL, 13, spec.Basic.Ack.INDEX, tag, True, spec.FRAME_END
@@ -93,31 +89,31 @@ class Subscription:
         )
 
     def wake(self) -> None:
-        """End the ``poll`` that waits, or the next. May be called on any thread."""
-        with suppress(OSError):  # it is awake, or closed
-            self._waker.send(b"!")
+        """End the current ``poll``, or the next one. May be called on any thread."""
+        with suppress(OSError):  # it is already woken, or closed
+            self._wake_writer.send(b"!")
 
     def close(self) -> None:
-        """Say goodbye, so that what was sent before is heard. Never raises."""
+        """Close the connection in order, so that the broker gets everything sent. Never raises."""
         try:
             self._send(spec.Connection.Close(200, "consumer stopped", 0, 0), channel=0)
             self._await(spec.Connection.CloseOk, time.monotonic() + CLOSING_SECONDS)
         except (pika.exceptions.AMQPError, OSError):
-            pass  # it ended by itself
+            pass  # the connection has already ended
         finally:
             self._release()
 
     def _release(self) -> None:
         self._selector.close()
-        for one in (self._socket, self._awake, self._waker):
-            one.close()
+        for item in (self._socket, self._wake_reader, self._wake_writer):
+            item.close()
 
-    def _open(self, parameters: pika.ConnectionParameters, limit: float) -> None:
+    def _open(self, parameters: pika.ConnectionParameters, deadline: float) -> None:
         self._write(frame.ProtocolHeader().marshal())
-        start = self._await(spec.Connection.Start, limit)
+        start = self._await(spec.Connection.Start, deadline)
         mechanism, response = parameters.credentials.response_for(start)
         if mechanism is None:
-            raise AMQPConnectionError("the broker takes none of our ways to sign in")
+            raise AMQPConnectionError("the broker supports none of our authentication mechanisms")
         properties = {
             "product": "AuditFlow",
             "capabilities": _CAPABILITIES,
@@ -127,75 +123,97 @@ class Subscription:
             spec.Connection.StartOk(properties, mechanism, response, parameters.locale), channel=0
         )
         try:
-            tune = self._await(spec.Connection.Tune, limit)
+            tune = self._await(spec.Connection.Tune, deadline)
         except ConnectionClosedByBroker as error:
             raise ProbableAuthenticationError(error.reply_text) from error
         self._heartbeat = min(filter(None, (tune.heartbeat, parameters.heartbeat)), default=0)
         frame_max = min(FRAME_BYTES, tune.frame_max or FRAME_BYTES)
+        self._reader.limit_frames(frame_max)
         self._send(
             spec.Connection.TuneOk(tune.channel_max, frame_max, int(self._heartbeat)), channel=0
         )
         self._send(spec.Connection.Open(parameters.virtual_host), channel=0)
-        self._await(spec.Connection.OpenOk, limit)
+        self._await(spec.Connection.OpenOk, deadline)
 
-    def _subscribe(self, prefetch: int, limit: float) -> None:
+    def _subscribe(self, prefetch: int, deadline: float) -> None:
         self._send(spec.Channel.Open())
-        self._await(spec.Channel.OpenOk, limit)
+        self._await(spec.Channel.OpenOk, deadline)
         self._send(spec.Basic.Qos(prefetch_count=prefetch))
-        self._await(spec.Basic.QosOk, limit)
+        self._await(spec.Basic.QosOk, deadline)
         self._send(spec.Basic.Consume(queue=self._queue))
-        self._await(spec.Basic.ConsumeOk, limit)
+        self._await(spec.Basic.ConsumeOk, deadline)
 
-    def _await(self, method: type[M], limit: float) -> M:
-        """The answer of this kind. Deliveries that come with it are kept for ``poll``."""
+    def _await(self, method: type[M], deadline: float) -> M:
+        """Wait for a method of the broker. Deliveries that arrive before are kept for ``poll``."""
         answer: M | None = None
         while answer is None:
-            left = limit - time.monotonic()
-            if left <= 0:
+            remaining = deadline - time.monotonic()
+            if remaining <= 0:
                 raise AMQPConnectionError(f"the broker sent no {method.__name__} in time")
-            for one in self._receive(left):
-                if isinstance(one, Delivery):
-                    self._early.append(one)
-                elif isinstance(method_of(one), method):
-                    answer = method_of(one)
+            for item in self._receive(remaining):
+                if isinstance(item, Delivery):
+                    self._early_deliveries.append(item)
+                elif isinstance(method_of(item), method):
+                    answer = method_of(item)
                 else:
-                    self._heed(one)
+                    self._handle_frame(item)
         return answer
 
-    def _deliveries(self, seconds: float) -> list[Delivery]:
-        """What comes within so long, as soon as something does."""
+    def _receive_deliveries(self, seconds: float) -> list[Delivery]:
         deliveries: list[Delivery] = []
-        until = time.monotonic() + seconds
+        deadline = time.monotonic() + seconds
         while True:
-            self._beat()
-            left = max(0.0, until - time.monotonic())
-            for one in self._receive(min(left, self._heartbeat / 2 or left)):
-                if isinstance(one, Delivery):
-                    deliveries.append(one)
+            self._keep_alive()
+            remaining = max(0.0, deadline - time.monotonic())
+            for item in self._receive(min(remaining, self._heartbeat / 2 or remaining)):
+                if isinstance(item, Delivery):
+                    deliveries.append(item)
                 else:
-                    self._heed(one)
-            if deliveries or self._woken() or time.monotonic() >= until:
+                    self._handle_frame(item)
+            if deliveries or self._was_woken() or time.monotonic() >= deadline:
                 return deliveries
 
     def _receive(self, seconds: float) -> Iterator[Delivery | frame.Frame]:
-        """What one look at the socket gives, when there is something within so long."""
-        if not any(key.fileobj is self._socket for key, _ in self._selector.select(seconds)):
+        """Read from the socket once, after at most ``seconds``."""
+        if not self._is_readable(seconds):
             return iter(())
-        data = self._socket.recv(RECEIVE_BYTES)
+        data = self._read()
+        if data is None:
+            return iter(())
         if not data:
-            raise StreamLostError("the broker closed the connection without a word")
-        self._received = time.monotonic()
-        return self._frames.feed(data)
+            raise StreamLostError("the broker closed the connection")
+        self._received_at = time.monotonic()
+        return self._reader.feed(data)
 
-    def _woken(self) -> bool:
+    def _read(self) -> bytes | None:
+        """What the readable socket contains: nothing at its end, None without application data."""
+        if not isinstance(self._socket, ssl.SSLSocket):
+            return self._socket.recv(RECEIVE_BYTES)
+        # A TLS record may be incomplete, or contain no application data (a session ticket).
+        timeout = self._socket.gettimeout()
+        self._socket.settimeout(0)
         try:
-            return bool(self._awake.recv(4096))
+            return self._socket.recv(RECEIVE_BYTES)
+        except ssl.SSLWantReadError:
+            return None
+        finally:
+            self._socket.settimeout(timeout)
+
+    def _is_readable(self, seconds: float) -> bool:
+        # TLS may hold decrypted bytes that the selector does not see.
+        if isinstance(self._socket, ssl.SSLSocket) and self._socket.pending():
+            return True
+        return any(key.fileobj is self._socket for key, _ in self._selector.select(seconds))
+
+    def _was_woken(self) -> bool:
+        try:
+            return bool(self._wake_reader.recv(4096))
         except BlockingIOError:
             return False
 
-    def _heed(self, one: frame.Frame) -> None:
-        """What the broker tells beside deliveries."""
-        method = method_of(one)
+    def _handle_frame(self, item: frame.Frame) -> None:
+        """Handle a frame that is no delivery."""
+        method = method_of(item)
         if isinstance(method, spec.Basic.Cancel):
             raise ConsumerCancelled(f"the broker ended the consumer of {self._queue}")
         if isinstance(method, spec.Channel.Close):
@@ -205,14 +223,14 @@ class Subscription:
                 self._send(spec.Connection.CloseOk(), channel=0)
             raise ConnectionClosedByBroker(method.reply_code, method.reply_text)
 
-    def _beat(self) -> None:
-        """Show the broker that we live, and see whether it does."""
+    def _keep_alive(self) -> None:
+        """Send a heartbeat when it is due, and check that the broker sends something."""
         if not self._heartbeat:
             return
         now = time.monotonic()
-        if now - self._received > 2 * self._heartbeat:
+        if now - self._received_at > 2 * self._heartbeat:
             raise AMQPHeartbeatTimeout(f"the broker was silent for {2 * self._heartbeat:.0f} s")
-        if now - self._sent > self._heartbeat / 2:
+        if now - self._sent_at > self._heartbeat / 2:
             self._write(frame.Heartbeat().marshal())
 
     def _send(self, method: Any, *, channel: int = _CHANNEL) -> None:
@@ -220,4 +238,22 @@ class Subscription:
 
     def _write(self, data: bytes) -> None:
         self._socket.sendall(data)
-        self._sent = time.monotonic()
+        self._sent_at = time.monotonic()
+
+
+def _connect(parameters: pika.ConnectionParameters) -> socket.socket:
+    """A connected socket, with TLS if the parameters contain TLS options."""
+    plain = socket.create_connection(
+        (parameters.host, parameters.port), timeout=parameters.socket_timeout
+    )
+    options = parameters.ssl_options
+    try:
+        plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if options is not None:
+            encrypted: ssl.SSLSocket = options.context.wrap_socket(
+                plain, server_hostname=options.server_hostname or parameters.host
+            )
+    except BaseException:
+        plain.close()
+        raise
+    return plain if options is None else encrypted

@@ -37,7 +37,7 @@ def connect(settings: PostgresSettings, *, name: str, statement_seconds: float) 
         "idle_in_transaction_session_timeout": "60s",
         "search_path": "public",
     }
-    return psycopg2.connect(
+    connection: Connection = psycopg2.connect(
         host=settings.pg_host,
         port=settings.pg_port,
         dbname=settings.pg_db,
@@ -50,8 +50,10 @@ def connect(settings: PostgresSettings, *, name: str, statement_seconds: float) 
         keepalives_interval=2,
         keepalives_count=3,
         tcp_user_timeout=SILENCE_MS,
+        **settings.pg_tls_options(),
         options=" ".join(f"-c {key}={value}" for key, value in options.items()),
     )
+    return connection
 
 
 @contextmanager
