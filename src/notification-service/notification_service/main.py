@@ -13,6 +13,7 @@ from auditflow.telemetry.metrics import create_registry
 from notification_service.api import app
 from notification_service.database.access_store import AccessStore
 from notification_service.database.alert_reader import AlertReader
+from notification_service.database.change_feed import ChangeFeed
 from notification_service.database.connection import connect
 from notification_service.database.facets import merge_counts
 from notification_service.database.finding_store import FindingStore
@@ -32,6 +33,7 @@ PREFETCH: Final = 100
 #: Connections for reads and for actions, and the time that a request waits for a free one.
 READERS: Final = 4
 WRITERS: Final = 4
+EXPORTS: Final = 2
 WAIT_SECONDS: Final = 1.0
 #: Statement time-outs. A person waits for a list and for an action. No person waits for findings.
 READ_SECONDS: Final = 3.0
@@ -61,6 +63,8 @@ def run(settings: Settings) -> None:
     readers = Pool(open_reader, size=READERS, wait_seconds=WAIT_SECONDS)
     writers = Pool(open_writer, size=WRITERS, wait_seconds=WAIT_SECONDS)
     store = Pool(open_store, size=1, wait_seconds=0)
+    exports = Pool(open_store, size=EXPORTS, wait_seconds=WAIT_SECONDS)
+    feed = ChangeFeed(open_store, readers)
     probe = Probe(open_reader)
 
     parameters = amqp.connection_parameters(settings, name=app.SERVICE)
@@ -92,7 +96,7 @@ def run(settings: Settings) -> None:
         ),
     )
     api = app.create(
-        app.Stores(AlertReader(readers), TriageStore(writers), AccessStore(writers)),
+        app.Stores(AlertReader(readers), TriageStore(writers), AccessStore(writers), feed, exports),
         health,
         registry,
         metrics,
@@ -103,8 +107,9 @@ def run(settings: Settings) -> None:
         health.stop()
         notifications.stop()
         maintenance.stop()
+        feed.stop()
         # Requests that still wait for the database after the grace period wait for a hung server.
-        for pool in (readers, writers):
+        for pool in (readers, writers, exports):
             end = threading.Timer(serving.GRACE_SECONDS + 1, pool.abort)
             end.daemon = True
             end.start()
@@ -120,7 +125,7 @@ def run(settings: Settings) -> None:
         notifications.close()
         publisher.close()
         probe.close()
-        for pool in (readers, writers, store):
+        for pool in (readers, writers, store, exports):
             pool.close()
 
 

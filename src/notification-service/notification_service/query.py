@@ -16,6 +16,7 @@ from auditflow.errors import AuditFlowError
 from auditflow.http.problem import Fault
 from notification_service.alert import MAX_TEXT
 from notification_service.cursor import Cursors, InvalidCursor, Position
+from notification_service.export import Format
 from notification_service.observables import Kind
 from notification_service.order import Sort
 
@@ -47,6 +48,7 @@ class AlertFilter(Struct, frozen=True, kw_only=True):
     snoozed: bool | None = None
     since: dt.datetime | None = None
     until: dt.datetime | None = None
+    updated_since: dt.datetime | None = None
     q: str | None = None
 
 
@@ -103,6 +105,32 @@ def parse_filter(parameters: Iterable[tuple[str, str]]) -> AlertFilter:
     if faults:
         raise InvalidQuery(tuple(faults))
     return AlertFilter(**values)
+
+
+def parse_export(parameters: Iterable[tuple[str, str]]) -> tuple[AlertFilter, Format]:
+    """Read the parameters of an export.
+
+    Raises:
+        InvalidQuery: a fault for each parameter that is unknown, repeated, or wrong.
+    """
+    values, faults = _read(parameters, {**_FILTERS, "format": _member_of(Format)})
+    faults += _contradictions(values)
+    if faults:
+        raise InvalidQuery(tuple(faults))
+    form = values.pop("format", Format.NDJSON)
+    return AlertFilter(**values), form
+
+
+def parse_after(parameters: Iterable[tuple[str, str]]) -> int | None:
+    """Read the number that changes are read from.
+
+    Raises:
+        InvalidQuery: a fault for each parameter that is unknown, repeated, or wrong.
+    """
+    values, faults = _read(parameters, {"after": _integer(0, 10**18 - 1)})
+    if faults:
+        raise InvalidQuery(tuple(faults))
+    return values.get("after")
 
 
 def parse_entity(parameters: Iterable[tuple[str, str]]) -> tuple[Kind, str]:
@@ -214,7 +242,7 @@ def _values_of(kind: type[StrEnum]) -> Callable[[str], tuple[Any, ...]]:
 
 def _integer(lowest: int, highest: int) -> Callable[[str], int]:
     def read(text: str) -> int:
-        if text.isascii() and text.isdigit() and len(text) <= 9 and lowest <= int(text) <= highest:
+        if text.isascii() and text.isdigit() and len(text) <= 18 and lowest <= int(text) <= highest:
             return int(text)
         raise _InvalidValue(f"must be an integer from {lowest} to {highest}")
 
@@ -246,11 +274,14 @@ def _timestamp(text: str) -> Any:
         ) from None
 
 
-def _sort(text: str) -> Sort:
-    try:
-        return Sort(text)
-    except ValueError:
-        raise _InvalidValue(f"must be one of {', '.join(Sort)}") from None
+def _member_of(kind: type[StrEnum]) -> Callable[[str], Any]:
+    def read(text: str) -> Any:
+        try:
+            return kind(text)
+        except ValueError:
+            raise _InvalidValue(f"must be one of {', '.join(kind)}") from None
+
+    return read
 
 
 def _cursor(cursors: Cursors, text: str) -> Position:
@@ -288,10 +319,11 @@ _FILTERS: Final[Mapping[str, Callable[[str], Any]]] = {
     "snoozed": _boolean,
     "since": _timestamp,
     "until": _timestamp,
+    "updated_since": _timestamp,
     "q": _text(MAX_SEARCH),
 }
 _PAGING: Final[Mapping[str, Callable[[str], Any]]] = {
-    "sort": _sort,
+    "sort": _member_of(Sort),
     "limit": _integer(1, MAX_LIMIT),
     "offset": _integer(0, MAX_OFFSET),
 }

@@ -26,7 +26,10 @@ from auditflow_local.servers.postgres import Database, Postgres
 from auditflow_local.servers.postgres_roles import APP, OWNER
 from auditflow_local.servers.rabbitmq import RabbitMQ
 from auditflow_local.service_process import ServiceProcess
+from notification_service.api.app import Stores
+from notification_service.database.access_store import AccessStore
 from notification_service.database.alert_reader import AlertReader
+from notification_service.database.change_feed import ChangeFeed
 from notification_service.database.connection import connect
 from notification_service.database.finding_store import FindingStore
 from notification_service.database.pool import Pool
@@ -143,6 +146,28 @@ def reader(database: Database, open_pool: Callable[..., Pool]) -> AlertReader:
 @pytest.fixture
 def triage_store(database: Database, open_pool: Callable[..., Pool]) -> TriageStore:
     return TriageStore(open_pool(database, size=2))
+
+
+@pytest.fixture
+def make_stores(
+    database: Database, open_pool: Callable[..., Pool], settings_for: Callable[..., Any]
+) -> Iterator[Callable[[], Stores]]:
+    """Makes what the API needs of the database."""
+    feeds: list[ChangeFeed] = []
+
+    def make() -> Stores:
+        pool = open_pool(database, size=2)
+        open_connection = partial(
+            connect, settings_for(database), name="test feed", statement_seconds=10
+        )
+        feeds.append(ChangeFeed(open_connection, pool))
+        return Stores(
+            AlertReader(pool), TriageStore(pool), AccessStore(pool), feeds[-1], open_pool(database)
+        )
+
+    yield make
+    for feed in feeds:
+        feed.stop()
 
 
 @pytest.fixture

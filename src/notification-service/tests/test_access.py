@@ -13,10 +13,7 @@ from auditflow.http.health import Health
 from auditflow.http.tokens import Tokens
 from notification_service.api import app as application
 from notification_service.api import callers
-from notification_service.database.access_store import AccessStore
-from notification_service.database.alert_reader import AlertReader
 from notification_service.database.finding_store import FindingStore
-from notification_service.database.triage_store import TriageStore
 from notification_service.metrics import Metrics
 
 Answer = tuple[int, Any, Any]
@@ -24,12 +21,12 @@ SERVICE = "t0ken"
 
 
 @pytest.fixture
-def call(reader: AlertReader, triage_store: TriageStore, monkeypatch: Any) -> Callable[..., Answer]:
+def call(make_stores: Any, monkeypatch: Any) -> Callable[..., Answer]:
     """Sends a request with a token, and a person if the token is the service token."""
     monkeypatch.setattr(callers, "_USER_SECONDS", 0.0)
     registry = CollectorRegistry()
     app = application.create(
-        application.Stores(reader, triage_store, AccessStore(reader.pool)),
+        make_stores(),
         Health({}),
         registry,
         Metrics(registry),

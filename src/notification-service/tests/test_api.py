@@ -34,7 +34,7 @@ def _app(reader: Any, token: str = TOKEN, before: str | None = None) -> Quart:
     registry = CollectorRegistry()
     tokens = Tokens(SecretStr(token), None if before is None else SecretStr(before))
     none: Any = None
-    stores = application.Stores(reader, TriageStore(none), AccessStore(none))
+    stores = application.Stores(reader, TriageStore(none), AccessStore(none), none, none)
     return application.create(stores, Health({}), registry, Metrics(registry), tokens=tokens)
 
 

@@ -20,7 +20,6 @@ from auditflow.http.health import Health
 from auditflow.http.tokens import Tokens
 from notification_service.api import app as application
 from notification_service.database import facets, risk
-from notification_service.database.access_store import AccessStore
 from notification_service.database.alert_reader import AlertReader
 from notification_service.database.finding_store import FindingStore
 from notification_service.database.pool import Pool
@@ -36,11 +35,11 @@ Get = Callable[..., tuple[int, Any]]
 
 
 @pytest.fixture
-def get(reader: AlertReader, triage_store: TriageStore) -> Get:
+def get(make_stores: Any) -> Get:
     registry = CollectorRegistry()
     tokens = Tokens(SecretStr("t0ken"))
     app = application.create(
-        application.Stores(reader, triage_store, AccessStore(reader.pool)),
+        make_stores(),
         Health({}),
         registry,
         Metrics(registry),

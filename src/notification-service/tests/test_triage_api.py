@@ -17,8 +17,6 @@ from auditflow.contract.finding import Finding
 from auditflow.http.health import Health
 from auditflow.http.tokens import Tokens
 from notification_service.api import app as application
-from notification_service.database.access_store import AccessStore
-from notification_service.database.alert_reader import AlertReader
 from notification_service.database.finding_store import FindingStore
 from notification_service.database.triage_store import TriageStore, VersionMismatch
 from notification_service.history import EMPTY_HASH, Actor, hash_entry
@@ -31,12 +29,12 @@ ALICE = Actor("alice", "person")
 
 
 @pytest.fixture
-def call(reader: AlertReader, triage_store: TriageStore) -> Callable[..., Answer]:
+def call(make_stores: Any) -> Callable[..., Answer]:
     """Sends a request as a person; ``version`` is the value of If-Match."""
     registry = CollectorRegistry()
     tokens = Tokens(SecretStr("t0ken"))
     app = application.create(
-        application.Stores(reader, triage_store, AccessStore(reader.pool)),
+        make_stores(),
         Health({}),
         registry,
         Metrics(registry),

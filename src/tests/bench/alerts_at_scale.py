@@ -33,6 +33,7 @@ from auditflow_local.servers.postgres_roles import APP, OWNER, SUPERUSER
 from notification_service.api import app
 from notification_service.database.access_store import AccessStore
 from notification_service.database.alert_reader import AlertReader
+from notification_service.database.change_feed import ChangeFeed
 from notification_service.database.connection import connect
 from notification_service.database.pool import Pool
 from notification_service.database.risk import update_risks
@@ -128,7 +129,9 @@ def serve(settings: PostgresSettings, port: int) -> None:
     registry = CollectorRegistry()
     pool = Pool(reading, size=4, wait_seconds=1)
     api = app.create(
-        app.Stores(AlertReader(pool), TriageStore(pool), AccessStore(pool)),
+        app.Stores(
+            AlertReader(pool), TriageStore(pool), AccessStore(pool), ChangeFeed(reading, pool), pool
+        ),
         Health({}),
         registry,
         Metrics(registry),

@@ -348,6 +348,14 @@ class TransitionProblem(Problem, frozen=True, kw_only=True):
     allowed_actions: tuple[Action, ...] = ()
 
 
+class AlertChanges(Struct, frozen=True):
+    """Changed alerts, in the order of their last change."""
+
+    alerts: tuple[AlertSummary, ...]
+    last: Annotated[int, _doc("Pass as `after` for later changes.")]
+    more: Annotated[bool, _doc("There are later changes already.")] = False
+
+
 class BulkFailure(Struct, frozen=True):
     """An alert that a bulk action could not change."""
 

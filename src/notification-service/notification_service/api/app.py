@@ -9,12 +9,14 @@ from auditflow.contract.alert import Role
 from auditflow.http import middleware, probes
 from auditflow.http.health import Health
 from auditflow.http.tokens import Tokens
-from notification_service.api import access, alerts, docs, errors, insights, openapi, triage
+from notification_service.api import access, alerts, docs, errors, feeds, insights, openapi, triage
 from notification_service.api.callers import Callers, require
 from notification_service.api.requests import MAX_BODY_BYTES
 from notification_service.cursor import Cursors
 from notification_service.database.access_store import AccessStore
 from notification_service.database.alert_reader import AlertReader
+from notification_service.database.change_feed import ChangeFeed
+from notification_service.database.pool import Pool
 from notification_service.database.triage_store import TriageStore
 from notification_service.metrics import Metrics
 
@@ -29,6 +31,9 @@ class Stores(Struct, frozen=True):
     alerts: AlertReader
     triage: TriageStore
     access: AccessStore
+    feed: ChangeFeed
+    #: Connections for exports, which use one for a long time.
+    exports: Pool
 
 
 def create(
@@ -57,6 +62,7 @@ def create(
     alerts.add(current, stores.alerts, cursors, with_counts=False)
     alerts.add_history(current, stores.alerts)
     insights.add(current, stores.alerts.pool, cursors)
+    feeds.add(current, stores.alerts.pool, stores.exports, stores.feed)
     triage.add(current, stores.triage, stores.alerts)
     access.add(current, stores.access)
     app.register_blueprint(current, url_prefix=PREFIX)

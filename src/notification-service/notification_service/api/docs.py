@@ -130,7 +130,7 @@ def _parameter(parameter: dict[str, Any]) -> Field:
 
 def _answers(operation: dict[str, Any]) -> Iterator[Answer]:
     for code, answer in operation["responses"].items():
-        ((_, content),) = answer["content"].items()
+        content = next(iter(answer["content"].values()))
         example = content.get("example") if code == "200" else None
         yield Answer(
             code,

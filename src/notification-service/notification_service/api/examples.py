@@ -9,6 +9,7 @@ from msgspec import Raw
 
 from auditflow.contract.alert import (
     Action,
+    AlertChanges,
     AlertDetail,
     AlertList,
     AlertSummary,
@@ -49,6 +50,7 @@ from auditflow.contract.event import Event, Severity
 from auditflow.contract.finding import EventRef
 from auditflow.contract.level import Level
 from auditflow.http.problem import Fault, Problem
+from notification_service import export
 
 _FIRST: Final = dt.datetime(2026, 1, 31, 8, 0, 12, tzinfo=dt.UTC)
 _LAST: Final = dt.datetime(2026, 1, 31, 8, 0, 41, tzinfo=dt.UTC)
@@ -122,6 +124,21 @@ _TOKEN: Final = Token(
     expires_at=_STORED + dt.timedelta(days=90),
 )
 
+
+class EventStream(str):
+    """Server-sent events: `event: alert`, with the number of the change as `id`."""
+
+
+class ExportFile(str):
+    """The alerts in the requested format."""
+
+
+#: The content types of answers that are not JSON.
+CONTENT_TYPES: Final[dict[type, tuple[str, ...]]] = {
+    EventStream: ("text/event-stream",),
+    ExportFile: tuple(export.CONTENT_TYPES.values()),
+}
+
 #: Path parameters: schema, description and example.
 PATH_PARAMETERS: Final[dict[str, tuple[dict[str, Any], str, str]]] = {
     "alert_id": (
@@ -171,6 +188,7 @@ OF: Final[dict[type, Any]] = {
             ),
         )
     ),
+    AlertChanges: AlertChanges((SUMMARY,), last=1042),
     Total: Total(42),
     Facets: Facets(
         total=42,

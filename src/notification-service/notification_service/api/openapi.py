@@ -114,14 +114,19 @@ class Provider(OpenAPIProvider):
         self, model: Any, headers_model: Any
     ) -> tuple[dict[str, Any], dict[str, Any]]:
         del headers_model
+        if model in examples.CONTENT_TYPES:
+            content = {
+                kind: {"schema": {"type": "string"}} for kind in examples.CONTENT_TYPES[model]
+            }
+            return {"content": content, "description": inspect.getdoc(model)}, {}
         root, components = _schema(model)
         kind = CONTENT_TYPE if issubclass(model, Problem) else "application/json"
-        content: dict[str, Any] = {"schema": root}
+        described: dict[str, Any] = {"schema": root}
         if (example := examples.OF.get(model)) is not None:
-            content["example"] = msgspec.to_builtins(
+            described["example"] = msgspec.to_builtins(
                 msgspec.json.decode(msgspec.json.encode(example))
             )
-        return {"content": {kind: content}, "description": inspect.getdoc(model)}, components
+        return {"content": {kind: described}, "description": inspect.getdoc(model)}, components
 
 
 def _schema(model: type[Struct]) -> tuple[dict[str, Any], dict[str, Any]]:

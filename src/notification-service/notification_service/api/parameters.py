@@ -10,6 +10,7 @@ from auditflow.contract.alert import Status, Verdict
 from auditflow.contract.event import Severity
 from auditflow.contract.level import Level
 from notification_service.alert import MAX_TEXT
+from notification_service.export import Format
 from notification_service.order import Sort
 from notification_service.query import DEFAULT_LIMIT, MAX_LIMIT, MAX_OFFSET, MAX_SEARCH
 
@@ -84,6 +85,13 @@ class FilterParameters(Struct):
         ]
         | None
     ) = None
+    updated_since: (
+        Annotated[
+            dt.datetime,
+            Meta(description="Alerts that changed at this time or later.", tz=True),
+        ]
+        | None
+    ) = None
     q: (
         Annotated[
             str,
@@ -119,6 +127,39 @@ class AlertParameters(FilterParameters):
             le=MAX_OFFSET,
         ),
     ] = 0
+
+
+class ExportParameters(FilterParameters):
+    """The parameters of an export."""
+
+    format: Annotated[Format, Meta(description="The format.")] = Format.NDJSON
+
+
+class ChangesParameters(Struct):
+    """The parameters of the list of changes."""
+
+    after: (
+        Annotated[
+            int,
+            Meta(description="`last` of the previous answer.", ge=0, le=10**18 - 1),
+        ]
+        | None
+    ) = None
+
+
+class StreamHeaders(Struct):
+    """The headers of a stream."""
+
+    last_event_id: (
+        Annotated[
+            str,
+            Meta(
+                description="The id of the last event that the client received.",
+                pattern="^[0-9]{1,18}$",
+            ),
+        ]
+        | None
+    ) = field(name="Last-Event-ID", default=None)
 
 
 class RiskParameters(Struct):

@@ -18,16 +18,9 @@ MAX_VALUES: Final = 50
 _DIMENSIONS: Final = ("status", "level", "rule_id", "environment", "assignee", "verdict")
 #: Conditions that ``alert_counts`` cannot answer.
 _OTHERS: Final = (
-    "actor",
-    "host",
-    "ip",
-    "resource",
-    "active_again",
-    "snoozed",
-    "since",
-    "until",
-    "q",
-)
+    "actor", "host", "ip", "resource", "active_again", "snoozed", "since", "until",
+    "updated_since", "q",
+)  # fmt: skip
 _FROM_COUNTS = sql.SQL(
     "SELECT {dimensions}, sum(number)::bigint FROM alert_counts AS alerts WHERE {where}"
     " GROUP BY {dimensions} HAVING sum(number) <> 0"
