@@ -120,6 +120,7 @@ def _assign(cursor: Cursor, tree: Tree, alerts: Iterable[Alert], now: dt.datetim
     groups: dict[UUID, tuple[Any, ...]] = {}
     added: list[tuple[Any, ...]] = []
     removed: list[tuple[str, str]] = []
+    joined: set[UUID] = set()
     touched: set[UUID] = set()
     for alert in by_id.values():
         labels = alert_labels.of_alert(alert)
@@ -140,12 +141,12 @@ def _assign(cursor: Cursor, tree: Tree, alerts: Iterable[Alert], now: dt.datetim
             groups[key] = (str(key), route_key, msgspec.json.encode(common).decode(), now)
             told_in = _told_in(before, in_force, route)
             added.append((str(key), str(alert.alert_id), now, str(told_in) if told_in else None))
-            touched.add(key)
+            (joined if alert.status is Status.OPEN else touched).add(key)
 
     sql.execute_many(cursor, _ADD_GROUPS, list(groups.values()), "(%s::uuid, %s, %s::jsonb, %s)")
     sql.execute_many(cursor, _ADD_MEMBERS, added, "(%s::uuid, %s::uuid, %s::timestamptz, %s::uuid)")
     sql.execute_many(cursor, _REMOVE_MEMBERS, removed, "(%s::uuid, %s::uuid)")
-    _schedule(cursor, in_force, touched, now)
+    _schedule(cursor, in_force, joined, touched, now)
     if removed:
         _remove_empty(cursor, {key for key, _ in removed})
 
@@ -161,17 +162,24 @@ def _told_in(before: dict[str, UUID], in_force: dict[str, Route], route: Route) 
 
 
 def _schedule(
-    cursor: Cursor, in_force: dict[str, Route], keys: Iterable[UUID], now: dt.datetime
+    cursor: Cursor,
+    in_force: dict[str, Route],
+    joined: set[UUID],
+    touched: set[UUID],
+    now: dt.datetime,
 ) -> None:
-    cursor.execute(_GROUPS, ([str(key) for key in keys],))
+    """Flush groups with new alerts when their time has come, and groups with alerts that changed
+    at once, since an acknowledgement counts from then."""
+    cursor.execute(_GROUPS, ([str(key) for key in joined | touched],))
     values = []
     for key, route_key, pending_since, last_notified_at, next_flush_at in cursor.fetchall():
         route = in_force.get(route_key)
         if route is None:
             continue
         group = Group(pending_since=pending_since or now, last_notified_at=last_notified_at)
-        at = ready_at(group, route)
-        if pending_since is None or next_flush_at is None:
+        changed = UUID(key) in touched
+        at = now if changed else ready_at(group, route)
+        if pending_since is None or next_flush_at is None or changed:
             values.append((key, group.pending_since, at))
     sql.execute_many(cursor, _SCHEDULE, values, "(%s::uuid, %s::timestamptz, %s::timestamptz)")
 

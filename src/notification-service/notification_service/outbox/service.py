@@ -1,5 +1,6 @@
 """Notifications as one part of the service: made from settings, started and stopped together."""
 
+import datetime as dt
 import time
 from functools import partial
 
@@ -7,6 +8,7 @@ from prometheus_client import CollectorRegistry
 
 from notification_service.database.connection import connect
 from notification_service.database.pool import Pool
+from notification_service.oncall.calendars import Calendars
 from notification_service.outbox.flusher import Flusher
 from notification_service.outbox.hiding import HidingInTurn
 from notification_service.outbox.metrics import Metrics
@@ -44,10 +46,13 @@ class Notifications:
         self._sending = Pool(open_sending, size=_SENDING_CONNECTIONS, wait_seconds=_WAIT_SECONDS)
         self.file = TreeFile(settings.routes_file, on_reload=self.metrics.reloaded)
         self.file.refresh()
+        self.calendars = Calendars(lambda: self.file.folder)
         around = Surroundings(
             secrets=SecretFiles(settings.receiver_secrets_dir),
             addresses=Addresses(settings.webhook_allowed_networks),
             links=Links(settings.dashboard_url),
+            folder=self.file.folder,
+            on_call=self._on_call,
         )
         self.hiding = HidingInTurn([])
         self._workers = (
@@ -62,10 +67,13 @@ class Notifications:
             SendingWorker(
                 file=self.file,
                 queue=Queue(self._sending),
-                make_sender=partial(sender_of, around=around),
+                make_sender=lambda tree, receiver: sender_of(tree, receiver, around),
                 metrics=self.metrics,
             ),
         )
+
+    def _on_call(self, schedule: str) -> str | None:
+        return self.calendars.receiver(self.file.tree, schedule, dt.datetime.now(dt.UTC))
 
     def start(self) -> None:
         for worker in self._workers:

@@ -15,7 +15,7 @@ from notification_service.outbox.queue import Claim, Queue
 from notification_service.outbox.router import Router
 from notification_service.receivers.delivery import DeliveryError, Message, Sender
 from notification_service.receivers.guard import Guard
-from notification_service.routing.tree import Receiver
+from notification_service.routing.tree import Receiver, Tree
 from notification_service.routing.tree_file import TreeFile
 
 #: How long a thread waits when there is nothing to do.
@@ -148,7 +148,7 @@ class SendingWorker:
         *,
         file: TreeFile,
         queue: Queue,
-        make_sender: Callable[[Receiver], Sender],
+        make_sender: Callable[[Tree, Receiver], Sender],
         metrics: Metrics,
     ) -> None:
         self._file = file
@@ -219,7 +219,7 @@ class SendingWorker:
                 self._guards[name] = Guard(receiver, on_change=self._circuit_changed)
                 for outcome in ("sent", "failed", "dead"):
                     self._metrics.attempts.labels(name, outcome)
-            self._senders[name] = self._make_sender(receiver)
+            self._senders[name] = self._make_sender(tree, receiver)
         self._version = version
 
     def _circuit_changed(self, name: str, opened: bool) -> None:

@@ -62,8 +62,10 @@ class Examined(Struct, frozen=True, kw_only=True):
     #: Steps of the escalation that are due, as indices.
     escalations: tuple[int, ...] = ()
     reminder: bool = False
-    #: A change that has to wait: for the interval, or because the alert is hidden.
+    #: A change has to wait for the interval.
     waits: bool = False
+    #: A change has to wait, because the alert is hidden.
+    held: bool = False
 
 
 def ready_at(group: Group, route: Route) -> dt.datetime | None:
@@ -87,12 +89,18 @@ class Flush:
         self._send_resolved = send_resolved
         self._now = now
         last = group.last_notified_at
-        #: Whether alerts that did not change are notified again.
-        self.repeats: Final = last is not None and now >= last + route.repeat_interval
         ready = ready_at(group, route)
-        self._changes_are_ready = self.repeats or (ready is not None and now >= ready)
+        self._changes_are_ready = ready is not None and now >= ready
+        #: Whether alerts that did not change are notified again. A repeat waits for changes that
+        #: are about to be notified.
+        self.repeats: Final = (
+            last is not None
+            and now >= last + route.repeat_interval
+            and (ready is None or self._changes_are_ready)
+        )
         self._notified = False
         self._waits = False
+        self._held = False
         self._any_open = False
         self._next_due: dt.datetime | None = None
 
@@ -107,6 +115,7 @@ class Flush:
                 examined = self._resolved(member, hidden)
         self._notified = self._notified or examined.reason is not None
         self._waits = self._waits or examined.waits
+        self._held = self._held or examined.held
         after = examined.after
         if after is not None and not hidden:
             self.take_rest(any_open=is_told_open(after), next_due=due_at(after, self._route))
@@ -124,13 +133,15 @@ class Flush:
         ``hidden_until``: when a hidden alert may become visible, if there is one.
         """
         last = self._now if self._notified else self._group.last_notified_at
-        waits = self._waits or hidden_until is not None
+        pending = (self._group.pending_since or self._now) if self._waits or self._held else None
         group = Group(
-            pending_since=(self._group.pending_since or self._now) if waits else None,
+            pending_since=pending,
             last_notified_at=last,
         )
         repeat = last + self._route.repeat_interval if last and self._any_open else None
         ready = ready_at(group, self._route) if self._waits else None
+        if repeat is not None and ready is not None:
+            repeat = max(repeat, ready)
         again = _earliest(self._next_due, repeat, ready, hidden_until)
         return group, again
 
@@ -138,7 +149,7 @@ class Flush:
         told = member.notified_status is Status.OPEN
         changed = not told or member.rank > member.notified_rank
         if hidden:
-            return Examined(after=member)
+            return Examined(after=member, held=changed)
         if changed and not self._changes_are_ready:
             return self._further(member, waits=True)
         if changed:
@@ -192,7 +203,9 @@ class Flush:
             reminded_at=self._now if reminder else member.reminded_at,
         )
         reason = Reason.RAISED if notify else None
-        return Examined(after=after, reason=reason, reminder=reminder, waits=waits)
+        return Examined(
+            after=after, reason=reason, reminder=reminder, waits=waits, held=raised and hidden
+        )
 
     def _resolved(self, member: Member, hidden: bool) -> Examined:
         if not self._send_resolved or hidden or member.notified_at is None:
