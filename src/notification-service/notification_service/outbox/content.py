@@ -57,7 +57,7 @@ class Content(Struct, frozen=True, kw_only=True):
     group: Mapping[str, str]
     total: int
     by_reason: Mapping[str, int]
-    by_severity: Mapping[str, int]
+    by_level: Mapping[str, int]
     by_rule: tuple[RuleCount, ...]
     alerts: tuple[AlertLine, ...]
     #: Steps of an escalation are counted from 1.
@@ -71,7 +71,7 @@ class Summary:
         self.total = 0
         self.oldest_at: dt.datetime | None = None
         self._reasons: Counter[str] = Counter()
-        self._severities: Counter[str] = Counter()
+        self._levels: Counter[str] = Counter()
         self._rules: Counter[str] = Counter()
         self._titles: dict[str, str] = {}
         #: The most severe alerts; of equal ones the earliest.
@@ -81,14 +81,14 @@ class Summary:
         """Count one alert, and list it while there is room or it is more severe than another."""
         self.total += 1
         self._reasons[reason] += 1
-        self._severities[alert.severity.value] += 1
+        self._levels[alert.level.value] += 1
         if alert.rule.id in self._titles or len(self._titles) < _MAX_COUNTED:
             self._titles[alert.rule.id] = alert.rule.title
             self._rules[alert.rule.id] += 1
         if self.oldest_at is None or alert.opened_at < self.oldest_at:
             self.oldest_at = alert.opened_at
         entry = (
-            alert.severity.rank,
+            alert.level.rank,
             -alert.opened_at.timestamp(),
             str(alert.alert_id),
             line_of(alert, reason),
@@ -99,15 +99,15 @@ class Summary:
             heapq.heappushpop(self._listed, entry)
 
     def replace_counts(self, counts: Iterable[tuple[str, str, str, str, int, dt.datetime]]) -> None:
-        """Take exact counts instead: rule, title, severity, reason, alerts, earliest opening."""
+        """Take exact counts instead: rule, title, level, reason, alerts, earliest opening."""
         self.total = 0
         self._reasons.clear()
-        self._severities.clear()
+        self._levels.clear()
         self._rules.clear()
-        for rule, title, severity, reason, number, opened_at in counts:
+        for rule, title, level, reason, number, opened_at in counts:
             self.total += number
             self._reasons[reason] += number
-            self._severities[severity] += number
+            self._levels[level] += number
             self._titles[rule] = title
             self._rules[rule] += number
             if self.oldest_at is None or opened_at < self.oldest_at:
@@ -120,7 +120,7 @@ class Summary:
             group=group,
             total=self.total,
             by_reason=dict(self._reasons),
-            by_severity=dict(self._severities),
+            by_level=dict(self._levels),
             by_rule=tuple(
                 RuleCount(rule, self._titles[rule], count)
                 for rule, count in self._rules.most_common(MAX_RULES)
@@ -161,7 +161,7 @@ def line_of(alert: Alert, reason: str) -> AlertLine:
         rule=alert.rule.id,
         title=alert.title,
         description=alert.description,
-        level=alert.rule.level,
+        level=alert.level.value,
         severity=alert.severity.value,
         environment=alert.environment,
         entity=dict(alert.entity),

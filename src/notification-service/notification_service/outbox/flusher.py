@@ -32,13 +32,13 @@ _DUE: Final = """
 """
 # Only the alerts about which something may have to be done.
 _MEMBERS: Final = """
-    SELECT alert_id, a.status, a.severity, notified_status, notified_rank, notified_at, escalated,
+    SELECT alert_id, a.status, a.level, notified_status, notified_rank, notified_at, escalated,
         acknowledged_at, reminded_at, next_due_at
     FROM notification_group_alerts m JOIN alerts a USING (alert_id)
     WHERE m.group_key = %(group)s AND m.alert_id > %(after)s AND (
         %(repeats)s OR m.notified_status IS DISTINCT FROM a.status OR m.next_due_at <= %(now)s
         OR m.hidden_by IS NOT NULL
-        OR m.notified_rank < CASE a.severity WHEN 'CRITICAL' THEN 2 WHEN 'WARNING' THEN 1 ELSE 0 END
+        OR m.notified_rank < array_position(%(levels)s::text[], a.level) - 1
     )
     ORDER BY m.alert_id LIMIT %(limit)s
 """
@@ -228,6 +228,7 @@ class _GroupFlush:
                     "now": self._now,
                     "repeats": self._flush.repeats,
                     "limit": _CHUNK,
+                    "levels": list(sql.RANKS),
                 },
             )
             found = self._cursor.fetchall()
@@ -311,11 +312,11 @@ class _GroupFlush:
 
 
 def _member_of(row: Sequence[Any]) -> Member:
-    alert_id, status, severity, told, rank, notified_at, escalated, acknowledged, reminded, _ = row
+    alert_id, status, level, told, rank, notified_at, escalated, acknowledged, reminded, _ = row
     return Member(
         alert_id=UUID(alert_id),
         status=Status(status),
-        rank=sql.RANKS[severity],
+        rank=sql.RANKS[level],
         notified_status=Status(told) if told else None,
         notified_rank=rank,
         notified_at=notified_at,

@@ -17,7 +17,7 @@ from psycopg2.extensions import cursor as Cursor  # noqa: N812 - it is a class
 
 from notification_service.database.pool import Pool
 from notification_service.outbox import sql
-from notification_service.outbox.content import Content, Summary
+from notification_service.outbox.content import MAX_LISTED, Content, Summary
 
 #: Longer than any attempt to send may take.
 LEASE: Final = dt.timedelta(seconds=60)
@@ -100,12 +100,12 @@ _DIGEST_ALERTS: Final = """
     ) AS merged JOIN alerts a USING (alert_id)
 """
 _DIGEST_COUNTS: Final = f"""
-    SELECT a.rule_id, max(a.rule_title), a.severity, reason, count(*), min(a.opened_at)
-    {_DIGEST_ALERTS} GROUP BY a.rule_id, a.severity, reason
+    SELECT a.rule_id, max(a.rule_title), a.level, reason, count(*), min(a.opened_at)
+    {_DIGEST_ALERTS} GROUP BY a.rule_id, a.level, reason
 """
 _DIGEST_LISTED: Final = f"""
     SELECT merged.alert_id, merged.reason {_DIGEST_ALERTS}
-    ORDER BY a.severity = 'CRITICAL' DESC, a.severity = 'WARNING' DESC, a.opened_at LIMIT %s
+    ORDER BY array_position(%s::text[], a.level) DESC, a.opened_at LIMIT %s
 """
 _FILL_DIGEST: Final = """
     UPDATE notifications SET content = %s::jsonb, alert_count = %s, oldest_at = %s
@@ -252,7 +252,7 @@ class Queue:
 def _fill_digest(cursor: Cursor, key: str) -> tuple[Content, dt.datetime | None]:
     """Make the content of a digest from the notifications that were merged into it."""
     summary = Summary()
-    cursor.execute(_DIGEST_LISTED, (key, 20))
+    cursor.execute(_DIGEST_LISTED, (key, list(sql.RANKS), MAX_LISTED))
     listed = cursor.fetchall()
     alerts = sql.read_alerts(cursor, [UUID(alert_id) for alert_id, _ in listed])
     for alert_id, reason in listed:

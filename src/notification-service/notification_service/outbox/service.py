@@ -10,7 +10,13 @@ from notification_service.database.connection import connect
 from notification_service.database.pool import Pool
 from notification_service.oncall.calendars import Calendars
 from notification_service.outbox.flusher import Flusher
-from notification_service.outbox.hiding import HidingInTurn
+from notification_service.outbox.hiding import (
+    ByInhibition,
+    ByMaintenance,
+    BySilence,
+    BySnooze,
+    HidingInTurn,
+)
 from notification_service.outbox.metrics import Metrics
 from notification_service.outbox.queue import Queue
 from notification_service.outbox.router import Router
@@ -54,7 +60,14 @@ class Notifications:
             folder=self.file.folder,
             on_call=self._on_call,
         )
-        self.hiding = HidingInTurn([])
+        self.hiding = HidingInTurn(
+            [
+                BySnooze(),
+                BySilence(),
+                ByMaintenance(lambda: self.file.tree, self.calendars),
+                ByInhibition(lambda: self.file.tree),
+            ]
+        )
         self._workers = (
             TreeFileWorker(self.file),
             RoutingWorker(

@@ -8,7 +8,7 @@ from psycopg2 import sql
 from psycopg2.extensions import cursor as Cursor  # noqa: N812 - it is a class
 from psycopg2.extras import execute_values
 
-from auditflow.contract.event import Severity
+from auditflow.contract.level import Level
 from notification_service.alert import Alert
 from notification_service.database import rows
 
@@ -16,7 +16,7 @@ _ALERTS: Final = rows.select("alerts", rows.ALERT_COLUMNS) + sql.SQL(
     " WHERE t.alert_id = ANY(%s::uuid[])"
 )
 #: How severe an alert is, as a number that only rises.
-RANKS: Final = {severity.value: severity.rank for severity in Severity}
+RANKS: Final = {level.value: level.rank for level in Level}
 #: One replica at a time routes and flushes; sending runs on all of them.
 _ROUTING_LOCK: Final = 4_712_002
 

@@ -24,7 +24,7 @@ def of_alert(alert: Alert) -> dict[str, str]:
     found = {
         "rule": alert.rule.id,
         "title": alert.rule.title,
-        "level": alert.rule.level,
+        "level": alert.level.value,
         "severity": alert.severity.value,
         "environment": alert.environment,
         "actor": alert.actor,

@@ -3,19 +3,22 @@
 import datetime as dt
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import Any, Final
+from typing import Final
 from uuid import UUID
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from dateutil.rrule import rrulestr
+from dateutil.relativedelta import relativedelta
+from dateutil.rrule import rrule, rrulestr
 from msgspec import Struct
 
 from auditflow.errors import AuditFlowError
 from notification_service.routing.matchers import Matcher, all_match
 
-#: Parts of a recurrence rule that are allowed. Others cost much time to expand.
-_PARTS: Final = ("FREQ", "INTERVAL", "BYDAY", "BYMONTHDAY", "BYMONTH", "WKST", "COUNT", "UNTIL")
-_FREQUENCIES: Final = ("DAILY", "WEEKLY", "MONTHLY", "YEARLY")
+#: Parts of a recurrence rule that are allowed. Others cost much time to expand. ``ends_at`` ends a
+#: silence.
+_PARTS: Final = ("FREQ", "INTERVAL", "BYDAY", "BYMONTHDAY", "BYMONTH", "WKST")
+#: Frequencies, and the field of ``relativedelta`` for each.
+_FREQUENCIES: Final = {"DAILY": "days", "WEEKLY": "weeks", "MONTHLY": "months", "YEARLY": "years"}
 MAX_RULE: Final = 200
 #: A rule must have an occurrence within this time of its start.
 _HORIZON: Final = dt.timedelta(days=2 * 366)
@@ -77,7 +80,7 @@ def check_recurrence(rule: str, starts_at: dt.datetime, zone: str, duration: dt.
     Raises:
         RecurrenceError: it is not a rule, it repeats too often, or it never occurs.
     """
-    parts = dict(part.partition("=")[::2] for part in rule.upper().split(";"))
+    parts = _parts(rule)
     if len(rule) > MAX_RULE or not rule.isascii() or any(letter.isspace() for letter in rule):
         raise RecurrenceError(f"the rule must have at most {MAX_RULE} letters and no spaces")
     for part in parts:
@@ -92,6 +95,8 @@ def check_recurrence(rule: str, starts_at: dt.datetime, zone: str, duration: dt.
     except (ZoneInfoNotFoundError, ValueError, OSError):
         raise RecurrenceError(f"{zone[:60]!r} is not a time zone") from None
     try:
+        if not 1 <= int(parts.get("INTERVAL", "1")) <= 100:
+            raise ValueError  # noqa: TRY301 - as the errors of the library
         first = next(iter(_rule(rule, starts_at, zone, starts_at + _HORIZON)), None)
     except (ValueError, KeyError, TypeError, OverflowError):
         raise RecurrenceError("the rule is not an RRULE, such as FREQ=WEEKLY;BYDAY=SU") from None
@@ -114,36 +119,37 @@ def occurrence_before(
 
 
 def backwards(silence: Silence, days: int, now: dt.datetime) -> Silence:
-    """The silence as if it had begun ``days`` days ago, at the same time of day.
+    """The silence as if it had begun at least ``days`` days ago, with no end.
 
-    The preview uses it: which alerts would it have hidden, had it been there?
+    The preview uses it: which alerts would it have hidden, had it been there? A recurrence keeps
+    its rhythm.
     """
-    zone = ZoneInfo(silence.time_zone)
-    begin = min(silence.starts_at, now).astimezone(zone) - dt.timedelta(days=days)
-    if silence.recurrence is None:
-        begin, end = now - dt.timedelta(days=days), None
-    else:
-        # On the same day of the week and of the month where the rule depends on it.
-        first = silence.starts_at.astimezone(zone)
-        begin, end = begin.replace(hour=first.hour, minute=first.minute, second=first.second), None
+    target = now - dt.timedelta(days=days)
+    begin = min(silence.starts_at, target)
+    if silence.recurrence is not None:
+        parts = _parts(silence.recurrence)
+        step = {_FREQUENCIES[parts["FREQ"]]: int(parts.get("INTERVAL", "1"))}
+        local = silence.starts_at.astimezone(ZoneInfo(silence.time_zone))
+        count = 0
+        while local - count * relativedelta(**step) > target:  # type: ignore[arg-type]
+            count += 1
+        begin = local - count * relativedelta(**step)  # type: ignore[arg-type]
     values = {name: getattr(silence, name) for name in silence.__struct_fields__}
-    return Silence(**{**values, "starts_at": begin.astimezone(dt.UTC), "ends_at": end})
+    return Silence(**{**values, "starts_at": begin.astimezone(dt.UTC), "ends_at": None})
+
+
+def _parts(rule: str) -> dict[str, str]:
+    return {name: value for name, _, value in (p.partition("=") for p in rule.upper().split(";"))}
 
 
 @lru_cache(maxsize=1_000)
-def _parsed(rule: str, start: dt.datetime, until: dt.datetime) -> Any:
-    text = ";".join(part for part in rule.upper().split(";") if not part.startswith("UNTIL="))
-    given = next((part[6:] for part in rule.upper().split(";") if part.startswith("UNTIL=")), None)
-    limit = min(until, _until(given)) if given else until
-    return rrulestr(text, dtstart=start).replace(until=limit)
+def _parsed(rule: str, start: dt.datetime, until: dt.datetime) -> rrule:
+    parsed = rrulestr(rule.upper(), dtstart=start)
+    assert isinstance(parsed, rrule)
+    return parsed.replace(until=until)
 
 
-def _until(text: str) -> dt.datetime:
-    form = "%Y%m%dT%H%M%S" if "T" in text else "%Y%m%d"
-    return dt.datetime.strptime(text.rstrip("Z"), form)
-
-
-def _rule(rule: str, starts_at: dt.datetime, zone: str, until: dt.datetime) -> Any:
+def _rule(rule: str, starts_at: dt.datetime, zone: str, until: dt.datetime) -> rrule:
     """The occurrences as local times without a zone, so that 02:00 stays 02:00 in summer."""
     local = ZoneInfo(zone)
     start = starts_at.astimezone(local).replace(tzinfo=None)
