@@ -33,3 +33,23 @@ def test_the_readme_names_only_paths_that_are_there() -> None:
     named = re.findall(r"`((?:src|apps|clusters|docs)/[^`<]*)`", (ROOT / "README.md").read_text())
     assert named
     assert [path for path in named if not (ROOT / path).exists()] == []
+
+
+def test_paths_of_where_does_my_change_go_exist() -> None:
+    """Each path in code font exists. A placeholder such as <env> matches any name."""
+    page = (ROOT / "docs/reference/where-does-my-change-go.md").read_text("utf-8")
+    named = re.findall(r"`((?:src|apps|clusters|bootstrap|infra|monitoring)/[^`]*)`", page)
+    assert len(named) > 40
+    missing = [
+        path for path in named if not list(ROOT.glob(re.sub(r"<\w+>", "*", path).rstrip("/")))
+    ]
+    assert missing == []
+
+
+def test_where_does_my_change_go_answers_ten_tasks() -> None:
+    page = (ROOT / "docs/reference/where-does-my-change-go.md").read_text("utf-8")
+    section = page.split("## Ten common tasks")[1].split("\n## ")[0]
+    tasks = [line for line in section.splitlines() if line.startswith("| ")][2:]
+    assert len(tasks) == 10
+    for task in tasks:
+        assert "`src/" in task.split("|")[2], task
