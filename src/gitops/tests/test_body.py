@@ -53,9 +53,9 @@ def test_long_lists_are_shortened():
 
 
 def test_commit_subjects_are_escaped():
-    entries = [Entry("1" * 40, "Eve", "``` </details> @jojees closes #1 <!--")]
+    entries = [Entry("1" * 40, "Eve", "``` </details> @somebody closes #1 <!--")]
     text = body.promotion(PROMOTION, Evidence(commits={NOTIFICATION: entries}))
-    assert "````\n111111111111 ``` </details> @jojees closes #1 <!-- (Eve)\n````" in text
+    assert "````\n111111111111 ``` </details> @somebody closes #1 <!-- (Eve)\n````" in text
 
 
 def test_long_body_is_cut_between_parts():

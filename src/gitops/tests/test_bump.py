@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from gitops import bump, layout, pin, releases
+from gitops import bump, layout, origin, pin, releases
 from gitops.bump import Bumped
 from gitops.cli import main
 from gitops.errors import (
@@ -310,7 +310,9 @@ def test_invalid_record_is_refused(tmp_path: Path, content, reason):
 def test_command_with_one_service(bot: Clone, forge: Forge, ada: Clone):
     """The default image is the pinned one, and the default committer is the clone's user."""
     path = layout.release(NOTIFICATION, "dev")
-    ada.commit({path: (ada.directory / path).read_text().replace("jojees", "somebody")})
+    ada.commit(
+        {path: (ada.directory / path).read_text().replace(f"/{origin.OWNER}/", "/somebody/")}
+    )
     ada.push()
     result = CliRunner().invoke(
         main,

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from gitops import bump, inspection, layout, scans
+from gitops import bump, inspection, layout, origin, scans
 from gitops.cli import main
 from gitops.errors import CommandError
 from gitops.inspection import NotSignedError
@@ -35,7 +35,7 @@ def test_signed_image(programs: Programs, tmp_path: Path):
 @pytest.mark.parametrize(
     "signer",
     [
-        inspection.identity("somebody/project-genesis"),
+        inspection.identity(f"somebody/{origin.REPOSITORY}"),
         inspection.identity("jojees/project-genesis", "feature"),
     ],
 )

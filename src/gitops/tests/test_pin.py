@@ -46,7 +46,7 @@ GOOD = pin.write(a_pin()).decode()
         (GOOD.replace(COMMIT, "v1.2.3"), "newTag is 'v1.2.3', which is not a commit id"),
         (GOOD.replace(COMMIT, "1" * 40), "newTag is not text"),
         (GOOD.replace(digest(1), "sha256:12"), "digest is 'sha256:12', which is not valid"),
-        (GOOD.replace("docker.io/jojees", "docker.io/Jojees"), "newName"),
+        (GOOD.replace("docker.io/", "docker.io/Upper/"), "newName"),
         (GOOD.replace("  digest", "  other"), "must have exactly the keys"),
     ],
 )  # fmt: skip

@@ -123,12 +123,12 @@ def test_long_difference_is_cut_between_objects(ada: Clone, fake_kustomize: Path
 def test_untrusted_text_is_escaped():
     evil = [
         manifests.Change(
-            "ConfigMap <script>/@everyone", "changed", ("+```", "+@jojees ![x](http://evil)")
+            "ConfigMap <script>/@everyone", "changed", ("+```", "+@somebody ![x](http://evil)")
         )
     ]
     text = markdown.difference(evil, limit=10_000)
     assert "<script>" not in text
-    assert "````diff\n+```\n+@jojees ![x](http://evil)\n````" in text
+    assert "````diff\n+```\n+@somebody ![x](http://evil)\n````" in text
     assert markdown.code("a`b|c\nd") == "`a b c d`"
 
 

@@ -14,7 +14,7 @@ from gitops import changes, layout
 from gitops.cli import main
 
 from . import programs
-from .forge import ROOT
+from .forge import ROOT, image
 
 FOLDER = ROOT / ".github/workflows"
 NAMES = sorted(file.name for file in FOLDER.glob("*.yml"))
@@ -278,7 +278,7 @@ def test_renovate_ignores_the_pins():
     off = [rule for rule in settings["packageRules"] if rule.get("enabled") is False]
     ours = re.compile(off[0]["matchPackageNames"][0].strip("/"))
     for service in layout.SERVICES:
-        assert ours.search(f"docker.io/jojees/{layout.IMAGE_PREFIX}{service}")
+        assert ours.search(image(service))
 
 
 def test_k3d_uses_the_k3s_version_of_the_nodes():

@@ -9,6 +9,7 @@ from gitops.cli.build import images, record
 from gitops.cli.bump import bump
 from gitops.cli.change import changed, tags, touched
 from gitops.cli.gate import gate
+from gitops.cli.init import init
 from gitops.cli.inspect import diff, inspect, pins, render_
 from gitops.cli.promote import promote, rollback
 from gitops.cli.pull_request import pr
@@ -52,5 +53,6 @@ for _command in (
     *(images, record, gate, inspect),
     *(bump, promote, rollback),
     *(pins, diff, render_, pr, annotate),
+    init,
 ):
     main.add_command(_command)

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import click
 
-from gitops import layout
+from gitops import layout, origin
 from gitops.git import Identity, Repository
 
 #: The committer if the git configuration names no user.
@@ -62,7 +62,7 @@ repository = click.option(
     "--repository",
     "github_repository",
     envvar="GITHUB_REPOSITORY",
-    default="jojees/project-genesis",
+    default=f"{origin.OWNER}/{origin.REPOSITORY}",
     show_default=True,
     show_envvar=True,
     metavar="OWNER/NAME",
