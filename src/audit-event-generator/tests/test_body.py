@@ -109,7 +109,7 @@ def test_slow_body_times_out(ingest: Ingest, monkeypatch: pytest.MonkeyPatch) ->
 
 def test_disconnected_client_releases_its_memory() -> None:
     budget = MemoryBudget(100)
-    messages = [
+    messages: list[dict[str, Any]] = [
         {"type": "http.disconnect"},
         {"type": "http.request", "body": b"x" * 60, "more_body": True},
     ]

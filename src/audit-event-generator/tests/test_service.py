@@ -13,7 +13,7 @@ import msgspec
 import pika
 import pytest
 
-from audit_event_generator.event_publisher import CONFIRM_SECONDS
+from audit_event_generator.grouped_publisher import CONFIRM_SECONDS
 from auditflow.amqp import topology
 from auditflow.contract import event
 from auditflow_local.errors import StartError

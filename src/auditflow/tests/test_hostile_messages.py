@@ -27,7 +27,7 @@ def short_logs() -> Iterator[None]:
 
 
 def read_all(channel: BlockingChannel, queue: str) -> list[tuple[Any, bytes]]:
-    found = []
+    found: list[tuple[Any, bytes]] = []
     while True:
         method, properties, body = channel.basic_get(queue, auto_ack=True)
         if method is None:

@@ -251,7 +251,7 @@ def test_error_pages_have_the_layout_of_all_pages(analyst: Any) -> None:
 
 def test_an_internal_error_reveals_no_details(make: Any, user: Any) -> None:
     app = make()
-    app.add_url_rule("/bug", "bug", lambda: {}["secret detail"])
+    app.add_url_rule("/bug", "bug", lambda: dict[str, str]()["secret detail"])
     analyst = user(app)
     analyst.sign_in()
     page = analyst.get("/bug")

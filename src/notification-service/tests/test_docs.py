@@ -3,7 +3,7 @@
 import asyncio
 import json
 import re
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from prometheus_client import CollectorRegistry
@@ -29,7 +29,7 @@ def _fetch(path: str) -> tuple[str, Any]:
             AlertReader(none),
             TriageStore(none),
             AccessStore(none),
-            ChangeFeed(None, none),
+            ChangeFeed(cast(Any, None), none),
             none,  # type: ignore[arg-type]
         ),
         Health({}),

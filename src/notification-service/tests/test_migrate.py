@@ -72,11 +72,6 @@ def test_a_newer_schema_is_left_alone_by_a_version_that_came_back(postgres: Post
     assert again.stdout.startswith("the schema is newer than this version, at 9999")
 
 
-def _head() -> str:
-    with schema.migrations() as steps:
-        return str(steps.scripts.get_current_head())
-
-
 def test_two_at_once(postgres: Postgres, settings_for: Callable[..., Any]) -> None:
     empty = postgres.fresh_database()
     reports: list[list[str]] = [[], []]

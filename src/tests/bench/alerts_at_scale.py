@@ -87,7 +87,11 @@ def database(alerts: int) -> Iterator[PostgresSettings]:
         server = Postgres(Path(folder) / "postgres", port=ports.pick(), passwords=passwords)
         server.start()
         try:
-            address = {"pg_host": server.host, "pg_port": server.port, "pg_db": server.database}
+            address: dict[str, Any] = {
+                "pg_host": server.host,
+                "pg_port": server.port,
+                "pg_db": server.database,
+            }
             migrate(
                 MigrateSettings(
                     **address, pg_user=OWNER, pg_password=SecretStr(server.password_of(OWNER))

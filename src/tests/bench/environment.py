@@ -227,7 +227,7 @@ def _migrate(postgres: Postgres) -> None:
         pg_user=OWNER,
         pg_password=SecretStr(postgres.password_of(OWNER)),
     )
-    migrate(settings, say=lambda _: None)
+    migrate(settings, report=lambda _: None)
 
 
 def _declare_bare_queue(rabbitmq: RabbitMQ) -> None:
