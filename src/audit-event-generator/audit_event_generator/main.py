@@ -13,6 +13,7 @@ from audit_event_generator.web import app
 from auditflow.amqp import Publisher, connection_parameters
 from auditflow.http import serving
 from auditflow.http.health import Health
+from auditflow.http.probes import Probes
 from auditflow.telemetry.metrics import create_registry
 
 
@@ -78,7 +79,13 @@ def run(settings: Settings) -> None:
     publisher.start()
     stream.start()
     try:
-        serving.serve(web, settings, mode="asgi", on_stop=stop)
+        serving.serve(
+            web,
+            settings,
+            mode="asgi",
+            probes=Probes(health, registry, service=app.SERVICE),
+            on_stop=stop,
+        )
     finally:
         stream.stop()
         publisher.close()

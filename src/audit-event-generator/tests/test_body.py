@@ -10,12 +10,8 @@ import pytest
 
 from audit_event_generator.web import body
 from audit_event_generator.web.gzip_stream import MAX_MEMBERS, GzipError, GzipStream
-from audit_event_generator.web.memory import (
-    MAX_BODIES,
-    MemoryBudget,
-    OutOfMemoryBudget,
-    Reservation,
-)
+from audit_event_generator.web.ingest_app import MAX_BODIES
+from auditflow.http.memory import MemoryBudget, OutOfMemoryBudget, Reservation
 
 from .conftest import TOKEN, Answer, Ingest, RecordingBroker, make_scope
 

@@ -1,89 +1,389 @@
-"""A service is served, and ends in order: requests in flight end, the process with them."""
+"""A service is served over HTTP and HTTPS within limits, and ends in order."""
 
 import json
 import os
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
 
 import httpx
+import psutil
 import pytest
+import trustme
 
 from .conftest import eventually
 
 SAMPLE = """
-    from flask import Flask
-    from auditflow.http import serving
+    import asyncio, sys
+    from flask import Flask, request
+    from prometheus_client import CollectorRegistry
+    from auditflow.http import connections, serving, wsgi
+    from auditflow.http.health import Health
+    from auditflow.http.probes import Probes
     from auditflow.settings import ServiceSettings
+
+    serving.CERTIFICATE_SECONDS = 0.1
+    wsgi.BODY_SECONDS = 2
+    LARGE = "large" in sys.argv
+    if LARGE:
+        serving.WSGI_BODY_BYTES = serving.MAX_BODY_BYTES
+        wsgi.BODIES = 2
 
     class Settings(ServiceSettings):
         pass
 
+    async def asgi(scope, receive, send):
+        if scope["type"] != "http":
+            return
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": scope["http_version"].encode()})
+
     def run(settings):
-        app = Flask("sample")
+        app = Flask("sample", static_folder=None)
         app.add_url_rule("/", "root", lambda: "hello")
+        app.add_url_rule("/metrics", "metrics", lambda: "main port")
         app.add_url_rule("/nothing", "nothing", lambda: ("", 204))
-        serving.serve(app, settings, mode="wsgi", on_stop=lambda: print('{"stopped": 1}', flush=True))
+        app.add_url_rule(
+            "/size", "size", lambda: str(len(request.get_data())), methods=["POST"]
+        )
+        app.add_url_rule(
+            "/version", "version", lambda: request.environ["SERVER_PROTOCOL"]
+        )
+        probes = Probes(Health({}), CollectorRegistry(), service="sample")
+        mode = "asgi" if "asgi" in sys.argv else "wsgi"
+        serving.serve(
+            asgi if mode == "asgi" else app, settings, mode=mode, probes=probes,
+            on_stop=lambda: print('{"stopped": 1}', flush=True),
+        )
 
     serving.start("sample", Settings, run)
 """
 
 
-@pytest.fixture
-def port() -> int:
+def free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as probe:
         return int(probe.getsockname()[1])
 
 
-@pytest.fixture
-def served(port: int) -> Iterator[subprocess.Popen[str]]:
-    process = subprocess.Popen(
-        [sys.executable, "-c", textwrap.dedent(SAMPLE)],
-        env={**os.environ, "HOST": "127.0.0.1", "PORT": str(port)},
-        stdout=subprocess.PIPE,
-        text=True,
-    )
+class Served:
+    """The sample service in its own process."""
 
-    def answers() -> bool:
+    def __init__(self, *arguments: str, **variables: str) -> None:
+        self.port = free_port()
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", textwrap.dedent(SAMPLE), *arguments],
+            env={**os.environ, "HOST": "127.0.0.1", "PORT": str(self.port), **variables},
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        eventually(self._accepts)
+
+    def _accepts(self) -> bool:
+        assert self.process.poll() is None, self.process.communicate()
         try:
-            return httpx.get(f"http://127.0.0.1:{port}/", verify=False).status_code == 200
-        except httpx.TransportError:
+            socket.create_connection(("127.0.0.1", self.port), timeout=5).close()
+        except OSError:
             return False
+        return True
 
-    eventually(answers)
-    yield process
-    process.kill()
-    process.communicate()
+    def url(self, path: str, *, scheme: str = "http") -> str:
+        return f"{scheme}://localhost:{self.port}{path}"
+
+    def get(self, path: str) -> httpx.Response:
+        return httpx.get(self.url(path), verify=False, timeout=20)
+
+    def connect(self) -> socket.socket:
+        return socket.create_connection(("127.0.0.1", self.port), timeout=20)
+
+    def stop(self) -> None:
+        self.process.kill()
+        self.process.communicate()
 
 
-@pytest.mark.usefixtures("served")
-def test_an_answer_without_a_body_is_an_answer(port: int) -> None:
-    url = f"http://127.0.0.1:{port}"
-    assert httpx.head(f"{url}/", verify=False).status_code == 200
-    assert httpx.get(f"{url}/nothing", verify=False).status_code == 204
+Serve = Callable[..., Served]
 
 
-def test_sigterm_ends_it_in_order(served: subprocess.Popen[str]) -> None:
-    served.send_signal(signal.SIGTERM)
-    out, _ = served.communicate(timeout=10)
+@pytest.fixture
+def serve() -> Iterator[Serve]:
+    started: list[Served] = []
+
+    def start(*arguments: str, **variables: str) -> Served:
+        started.append(Served(*arguments, **variables))
+        return started[-1]
+
+    yield start
+    for served in started:
+        served.stop()
+
+
+def test_a_response_without_a_body_is_sent(serve: Serve) -> None:
+    served = serve()
+    assert httpx.head(served.url("/"), verify=False).status_code == 200
+    assert served.get("/nothing").status_code == 204
+
+
+def test_sigterm_ends_the_process_in_order(serve: Serve) -> None:
+    process = serve().process
+    process.send_signal(signal.SIGTERM)
+    out, _ = process.communicate(timeout=20)
     lines = [json.loads(line) for line in out.splitlines()]
-    assert served.returncode == 0
+    assert process.returncode == 0
     assert {"stopped": 1} in lines
     assert {line.get("service") for line in lines if "event" in line} == {"sample"}
 
 
-def test_missing_settings_end_it_with_a_sentence() -> None:
+@pytest.mark.parametrize(
+    ("variables", "error"),
+    [
+        ({}, "PORT: is not set"),
+        ({"PORT": "1", "TLS_CERT_FILE": __file__, "TLS_KEY_FILE": __file__}, "cannot be used"),
+    ],
+)
+def test_wrong_settings_end_the_process_with_a_reason(
+    variables: dict[str, str], error: str
+) -> None:
     environment = {name: value for name, value in os.environ.items() if name != "PORT"}
     done = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(SAMPLE)],
-        env=environment,
+        env={**environment, **variables},
         capture_output=True,
         text=True,
         check=False,
     )
     assert done.returncode == 2
-    assert "PORT: is not set" in done.stderr
+    assert error in done.stderr
     assert "Traceback" not in done.stderr
+
+
+# TLS and HTTP/2
+
+
+class Certificates:
+    """Files of a server certificate, and a client context that trusts its authority."""
+
+    def __init__(self, folder: Path) -> None:
+        self.certificate, self.key = folder / "tls.crt", folder / "tls.key"
+        self.trust = self.issue()
+
+    def issue(self) -> ssl.SSLContext:
+        """Write a certificate of a new authority; return a context that trusts only it."""
+        authority = trustme.CA()
+        server = authority.issue_cert("localhost")
+        self.certificate.write_bytes(b"".join(p.bytes() for p in server.cert_chain_pems))
+        self.key.write_bytes(server.private_key_pem.bytes())
+        context = ssl.create_default_context()
+        authority.configure_trust(context)
+        return context
+
+    def variables(self) -> dict[str, str]:
+        return {"TLS_CERT_FILE": str(self.certificate), "TLS_KEY_FILE": str(self.key)}
+
+
+@pytest.fixture
+def certificates(tmp_path: Path) -> Certificates:
+    return Certificates(tmp_path)
+
+
+def negotiated(served: Served, context: ssl.SSLContext, offered: list[str]) -> str | None:
+    context.set_alpn_protocols(offered)
+    with context.wrap_socket(served.connect(), server_hostname="localhost") as connection:
+        return connection.selected_alpn_protocol()
+
+
+def test_https_verifies_and_negotiates_by_alpn(serve: Serve, certificates: Certificates) -> None:
+    served = serve(**certificates.variables())
+    response = httpx.get(served.url("/version", scheme="https"), verify=certificates.trust)
+    assert response.text == "HTTP/1.1"
+    assert negotiated(served, certificates.trust, ["h2", "http/1.1"]) == "h2"
+    assert negotiated(served, certificates.trust, ["http/1.1"]) == "http/1.1"
+    with pytest.raises(httpx.HTTPError):
+        served.get("/")
+
+
+def test_old_versions_of_tls_are_refused(serve: Serve, certificates: Certificates) -> None:
+    served = serve(**certificates.variables())
+    old = certificates.trust
+    old.minimum_version = ssl.TLSVersion.MINIMUM_SUPPORTED
+    with pytest.warns(DeprecationWarning, match="TLSv1"):
+        old.maximum_version = ssl.TLSVersion.TLSv1_1
+    with pytest.raises((ssl.SSLError, OSError)):
+        old.wrap_socket(served.connect(), server_hostname="localhost")
+
+
+def test_a_renewed_certificate_is_used_without_a_restart(
+    serve: Serve, certificates: Certificates
+) -> None:
+    served = serve(**certificates.variables())
+    url = served.url("/", scheme="https")
+    assert httpx.get(url, verify=certificates.trust).status_code == 200
+    # a damaged file changes nothing
+    damaged = certificates.certificate.read_bytes()
+    certificates.certificate.write_bytes(b"damaged")
+    assert httpx.get(url, verify=certificates.trust).status_code == 200
+    certificates.certificate.write_bytes(damaged)
+    renewed = certificates.issue()
+
+    def accepted() -> bool:
+        try:
+            return httpx.get(url, verify=renewed).status_code == 200
+        except httpx.ConnectError:
+            return False
+
+    eventually(accepted)
+
+
+@pytest.mark.parametrize("mode", ["wsgi", "asgi"])
+def test_http2_without_alpn_is_refused(serve: Serve, mode: str) -> None:
+    served = serve(mode)
+    with served.connect() as connection:
+        connection.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes(9))
+        assert connection.recv(100).startswith(b"HTTP/1.1 505 ")
+    with served.connect() as connection:
+        connection.sendall(
+            b"GET /nothing HTTP/1.1\r\nHost: a\r\nConnection: Upgrade, HTTP2-Settings\r\n"
+            b"Upgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAoAAAAAIAAAAA\r\n\r\n"
+        )
+        assert connection.recv(100)[:10] in (b"HTTP/1.1 2",)
+    with served.connect() as connection:  # in single bytes
+        for byte in b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n":
+            connection.sendall(bytes([byte]))
+        assert not connection.recv(100).startswith(b"HTTP/2")
+    assert served.get("/nothing").status_code in (200, 204)
+
+
+# Limits
+
+
+def post(length: int, sent: int = 0) -> bytes:
+    head = f"POST /size HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\n\r\n".encode()
+    return head + b"x" * sent
+
+
+def response_status(connection: socket.socket) -> int:
+    return int(connection.recv(4096).split()[1])
+
+
+def test_a_body_has_a_maximum_size(serve: Serve) -> None:
+    served = serve()
+    limit = 1024 * 1024
+    for size, status in ((limit, 200), (limit + 1, 413)):
+        answer = httpx.post(served.url("/size"), content=b"x" * size, verify=False)
+        assert answer.status_code == status
+    chunked = httpx.post(
+        served.url("/size"), content=iter([b"x" * limit, b"x"]), verify=False, timeout=30
+    )
+    assert chunked.status_code == 413
+    assert chunked.headers["content-type"] == "application/problem+json"
+
+
+def test_an_unfinished_body_is_refused_in_time(serve: Serve) -> None:
+    with serve().connect() as connection:
+        connection.sendall(post(1000, sent=10))
+        assert response_status(connection) == 408
+
+
+def test_unfinished_bodies_use_limited_memory(serve: Serve) -> None:
+    # Given 16 connections that each send 15 MiB of an unfinished body
+    served = serve("large")
+    before = psutil.Process(served.process.pid).memory_info().rss
+    connections = [served.connect() for _ in range(16)]
+    for connection in connections:
+        connection.setblocking(False)
+        part = post(16 * 2**20)
+        with_body = part + b"x" * (15 * 2**20)
+        sent = 0
+        for _ in range(2000):
+            try:
+                sent += connection.send(with_body[sent : sent + 2**20])
+            except (BlockingIOError, ConnectionError):
+                break
+    # then the process stays far below 256 MiB
+    peak = 0
+
+    def other_requests_are_served() -> bool:
+        nonlocal peak
+        peak = max(peak, psutil.Process(served.process.pid).memory_info().rss)
+        return served.get("/").status_code == 200
+
+    eventually(other_requests_are_served)
+    for connection in connections:
+        connection.close()
+    assert peak - before < 80 * 2**20
+
+
+def test_bodies_together_are_limited(serve: Serve) -> None:
+    # Given two unfinished bodies of 15 MiB with a total of 32 MiB
+    served = serve("large")
+    waiting = [served.connect() for _ in range(2)]
+    for connection in waiting:
+        connection.sendall(post(16 * 2**20, sent=15 * 2**20))
+
+    # then a third is refused, and accepted after the others have ended
+    def send() -> int:
+        answer = httpx.post(
+            served.url("/size"), content=b"x" * (15 * 2**20), verify=False, timeout=30
+        )
+        return answer.status_code
+
+    assert send() == 503
+    for connection in waiting:
+        connection.close()
+    eventually(lambda: send() == 200)
+
+
+def test_connections_are_limited(serve: Serve) -> None:
+    served = serve(MAX_CONNECTIONS="3")
+    connections = [served.connect() for _ in range(3)]
+    for connection in connections:
+        connection.sendall(post(1000, sent=1))
+
+    def is_refused() -> bool:
+        with served.connect() as another:
+            another.sendall(b"GET /nothing HTTP/1.1\r\nHost: a\r\n\r\n")
+            try:
+                return another.recv(100) == b""
+            except ConnectionError:
+                return True
+
+    eventually(is_refused)
+    for connection in connections:
+        connection.close()
+    eventually(lambda: not is_refused())
+
+
+def test_a_connection_without_a_complete_request_is_closed(serve: Serve) -> None:
+    with serve().connect() as connection:
+        connection.sendall(b"GET / HTTP/1.1\r\nHost: a\r\nX-Slow: ")
+        assert connection.recv(100) == b""
+
+
+# The port of metrics
+
+
+@pytest.mark.parametrize("mode", ["wsgi", "asgi"])
+def test_metrics_have_their_own_port(serve: Serve, mode: str) -> None:
+    port = free_port()
+    served = serve(mode, METRICS_PORT=str(port))
+
+    def get(path: str) -> Any:
+        return httpx.get(f"http://127.0.0.1:{port}{path}", verify=False)
+
+    eventually(lambda: get("/metrics").status_code == 200)
+    assert get("/healthz").json() == {"status": "alive", "service": "sample"}
+    assert get("/readyz").json()["status"] == "ready"
+    assert get("/size").status_code == 404
+    for path in ("/metrics", "/metrics/", "/metrics?x"):
+        assert served.get(path).status_code == 404
+    served.process.send_signal(signal.SIGTERM)
+    served.process.communicate(timeout=20)
+    assert served.process.returncode == 0
+
+
+def test_without_their_own_port_the_main_port_serves_metrics(serve: Serve) -> None:
+    assert serve().get("/metrics").text == "main port"

@@ -5,6 +5,7 @@ import logging
 from auditflow import tls
 from auditflow.http import serving
 from auditflow.http.health import Health
+from auditflow.http.probes import Probes
 from auditflow.telemetry.metrics import create_registry
 from event_audit_dashboard import app
 from event_audit_dashboard.api import NotificationService
@@ -34,6 +35,12 @@ def run(settings: DashboardSettings) -> None:
     health = Health({"notification-service": api.check})
     dashboard = app.create(settings, api=api, health=health, registry=registry, metrics=metrics)
     try:
-        serving.serve(dashboard, settings, mode="wsgi", on_stop=health.stop)
+        serving.serve(
+            dashboard,
+            settings,
+            mode="wsgi",
+            probes=Probes(health, registry, service=app.SERVICE),
+            on_stop=health.stop,
+        )
     finally:
         api.close()

@@ -8,6 +8,7 @@ from auditflow import amqp
 from auditflow.amqp import topology
 from auditflow.http import serving
 from auditflow.http.health import Health
+from auditflow.http.probes import Probes
 from auditflow.http.tokens import Tokens
 from auditflow.telemetry.metrics import create_registry
 from notification_service.api import app
@@ -119,7 +120,13 @@ def run(settings: Settings) -> None:
     notifications.start()
     maintenance.start()
     try:
-        serving.serve(api, settings, mode="asgi", on_stop=stop)
+        serving.serve(
+            api,
+            settings,
+            mode="asgi",
+            probes=Probes(health, registry, service=app.SERVICE),
+            on_stop=stop,
+        )
     finally:
         consumer.stop()
         notifications.close()

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, Final
 
 from audit_event_generator.web.gzip_stream import GzipError, GzipStream
-from audit_event_generator.web.memory import OutOfMemoryBudget, Reservation
+from auditflow.http.memory import OutOfMemoryBudget, Reservation
 from auditflow.http.problem import Problem
 from auditflow.http.serving import MAX_BODY_BYTES
 

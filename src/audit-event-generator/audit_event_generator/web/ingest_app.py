@@ -21,16 +21,11 @@ from audit_event_generator.token_registry import TokenRegistry
 from audit_event_generator.tokens import TokenSource
 from audit_event_generator.web import body, problems, webhooks
 from audit_event_generator.web.authentication import authenticate, permit
-from audit_event_generator.web.memory import (
-    MAX_BODIES,
-    MAX_UNVERIFIED_BODIES,
-    MemoryBudget,
-    Reservation,
-)
 from audit_event_generator.web.outcome import Outcome, new_outcome
 from audit_event_generator.web.problems import Response, respond
 from auditflow.contract import bounds
 from auditflow.errors import ContractError, Unavailable
+from auditflow.http.memory import MemoryBudget, Reservation
 from auditflow.http.middleware import AsgiApp, correlation_id, set_route
 from auditflow.http.problem import Problem
 from auditflow.http.serving import MAX_BODY_BYTES
@@ -39,6 +34,10 @@ from auditflow.http.serving import MAX_BODY_BYTES
 _INLINE_BYTES: Final = 64 * 1024
 #: Maximum number of large bodies that are converted at the same time. It bounds the memory.
 _MAX_CONVERSIONS: Final = 2
+#: Maximum size of all bodies of requests with a valid token, in bytes.
+MAX_BODIES: Final = 64 * 1024 * 1024
+#: Maximum size of all bodies that must be read before their signature can be checked, in bytes.
+MAX_UNVERIFIED_BODIES: Final = 16 * 1024 * 1024
 #: The source of deliveries that GitHub signed.
 _GITHUB_WEBHOOK: Final = TokenSource(name="github-webhook", routes=frozenset({"github"}))
 _PATHS: Final = {"/generate_event": API, **{f"/ingest/{name}": name for name in SOURCES}}

@@ -16,6 +16,7 @@ from audit_analysis.windows import redis_windows
 from auditflow.amqp import Consumer, ConsumerMetrics, Publisher, connection_parameters, topology
 from auditflow.http import serving
 from auditflow.http.health import Health
+from auditflow.http.probes import Probes
 from auditflow.telemetry import logs
 from auditflow.telemetry.metrics import create_registry
 
@@ -99,6 +100,7 @@ def run(settings: Settings) -> None:
             app.create(rules, watchdog, health, registry),
             settings,
             mode="wsgi",
+            probes=Probes(health, registry, service=app.SERVICE),
             on_stop=health.stop,
         )
     finally:

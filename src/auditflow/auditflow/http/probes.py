@@ -1,5 +1,6 @@
-"""The three addresses that every service has: ``/healthz``, ``/readyz`` and ``/metrics``."""
+"""The three paths of every service: ``/healthz``, ``/readyz`` and ``/metrics``."""
 
+import asyncio
 from typing import Any, Protocol
 
 import msgspec
@@ -7,56 +8,97 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 
 from auditflow.http.health import Health
+from auditflow.http.problem import Problem
 from auditflow.telemetry.metrics import Dependencies
 
 _JSON = {"Content-Type": "application/json", "Cache-Control": "no-store"}
+#: Body, status and headers.
 Answer = tuple[bytes, int, dict[str, str]]
 
 
 class App(Protocol):
-    """What Flask and Quart have in common, as far as it is needed here."""
+    """The common part of Flask and Quart applications that is needed here."""
 
     def add_url_rule(self, rule: str, endpoint: str, view_func: Any) -> Any: ...
 
 
 class Request(Protocol):
-    """The request in hand, as Flask and Quart have it."""
+    """The current request of Flask or Quart."""
 
     @property
     def headers(self) -> Any: ...
 
 
-def add_routes(
-    app: App, health: Health, registry: CollectorRegistry, *, service: str, request: Request
-) -> None:
-    """Add the three addresses to a Flask or Quart application, whose ``request`` is given too.
+class Probes:
+    """The answers of one process.
 
-    ``/healthz`` is 503 only when a restart would help. ``/readyz`` is 503 while a dependency is
-    down or the process is stopping, and names each dependency's state. The handlers are plain
-    functions: Quart runs such in a thread, so a slow check never stops its event loop.
+    ``/healthz`` is 503 only if a restart would help. ``/readyz`` is 503 while a dependency is down
+    or the process is stopping, and contains the state of each dependency.
     """
 
-    def healthz() -> Answer:
-        wrong = health.alive()
-        body = {"status": "alive" if wrong is None else "dead", "service": service}
-        if wrong is not None:
-            body["detail"] = wrong
-        return msgspec.json.encode(body), 200 if wrong is None else 503, _JSON
+    def __init__(self, health: Health, registry: CollectorRegistry, *, service: str) -> None:
+        self._health = health
+        self._registry = registry
+        self._service = service
 
-    def readyz() -> Answer:
-        ready, states = health.ready()
+    def healthz(self) -> Answer:
+        """Liveness."""
+        reason = self._health.alive()
+        body = {"status": "alive" if reason is None else "dead", "service": self._service}
+        if reason is not None:
+            body["detail"] = reason
+        return msgspec.json.encode(body), 200 if reason is None else 503, _JSON
+
+    def readyz(self) -> Answer:
+        """Readiness."""
+        ready, states = self._health.ready()
         body = {
             "status": "ready" if ready else "not ready",
-            "service": service,
+            "service": self._service,
             "dependencies": states,
         }
         return msgspec.json.encode(body), 200 if ready else 503, _JSON
 
+    def metrics(self, accept: str) -> Answer:
+        """The metrics, in the format that the Accept header asks for."""
+        # Only the OpenMetrics format has exemplars. Prometheus asks for it.
+        encode, content_type = choose_encoder(accept)
+        return encode(self._registry), 200, {"Content-Type": content_type}
+
+    async def asgi(self, scope: Any, receive: Any, send: Any) -> None:
+        """An ASGI application that serves the three paths, for a port of its own."""
+        if scope["type"] != "http":
+            return
+        accept = next((v.decode("latin-1") for k, v in scope["headers"] if k == b"accept"), "")
+        answers = {
+            "/healthz": self.healthz,
+            "/readyz": self.readyz,
+            "/metrics": lambda: self.metrics(accept),
+        }
+        answer = answers.get(scope["path"])
+        if answer is None or scope["method"] not in ("GET", "HEAD"):
+            body, status, headers = Problem(404, "Not Found").response()
+        else:
+            body, status, headers = await asyncio.to_thread(answer)
+        encoded = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
+        await send({"type": "http.response.start", "status": status, "headers": encoded})
+        await send({"type": "http.response.body", "body": body, "more_body": False})
+
+
+def add_routes(
+    app: App, health: Health, registry: CollectorRegistry, *, service: str, request: Request
+) -> None:
+    """Add the three paths to a Flask or Quart application. ``request`` is its request proxy.
+
+    The views are plain functions. Quart runs them in a thread, so that a slow check does not stop
+    its event loop.
+    """
+    probes = Probes(health, registry, service=service)
+
     def metrics() -> Answer:
-        # Exemplars exist only in the format of OpenMetrics, which Prometheus asks for.
-        encode, content_type = choose_encoder(request.headers.get("Accept", ""))
-        return encode(registry), 200, {"Content-Type": content_type}
+        return probes.metrics(request.headers.get("Accept", ""))
 
     registry.register(Dependencies(health))
-    for view in (healthz, readyz, metrics):
-        app.add_url_rule(f"/{view.__name__}", f"operations.{view.__name__}", view)
+    app.add_url_rule("/healthz", "operations.healthz", probes.healthz)
+    app.add_url_rule("/readyz", "operations.readyz", probes.readyz)
+    app.add_url_rule("/metrics", "operations.metrics", metrics)

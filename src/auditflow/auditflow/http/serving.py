@@ -1,43 +1,54 @@
-"""Serving HTTP with Hypercorn, and the orderly end of a process."""
+"""Serves HTTP with Hypercorn, and ends the process in order."""
 
 import asyncio
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from ssl import SSLError
 from typing import Any, Final, Literal, TypeVar
 
-import hypercorn.asyncio
-from hypercorn.app_wrappers import WSGIWrapper
+from hypercorn.app_wrappers import ASGIWrapper
 from hypercorn.asyncio.run import worker_serve
-from hypercorn.config import Config
 from pydantic_settings import BaseSettings
 
-from auditflow import settings, worker
+from auditflow import settings as setting_loader
+from auditflow import worker
 from auditflow.errors import SettingsError
+from auditflow.http.connections import Certificate, ServerConfig
+from auditflow.http.probes import Probes
 from auditflow.http.problem import Problem
+from auditflow.http.wsgi import BoundedWsgi, respond
 from auditflow.settings import ServiceSettings
 from auditflow.telemetry import logs, tracing
 
-#: Requests that a WSGI service works on at once. Each may wait a second for the broker, and none
-#: may wait for another's thread.
+#: The maximum number of concurrent requests of a WSGI service. Each may wait for a second for the
+#: broker.
 THREADS: Final = 64
-#: How long requests in flight may go on after SIGTERM. Closing what is behind them has the rest
-#: of the ten seconds that a service has.
+#: The maximum time for requests in flight after SIGTERM, in seconds. The other parts of a service
+#: end in the rest of the ten seconds that a process has.
 GRACE_SECONDS: Final = 3.0
-#: The largest request body, in bytes; routes may allow less.
+#: The maximum size of a request body of an ingest route, in bytes.
 MAX_BODY_BYTES: Final = 16 * 1024 * 1024
+#: The maximum size of a request body of a WSGI service, in bytes. Routes may allow less.
+WSGI_BODY_BYTES: Final = 1024 * 1024
+#: The maximum number of connections to the port of metrics and probes.
+METRICS_CONNECTIONS: Final = 32
+#: The interval of checks for a renewed certificate, in seconds.
+CERTIFICATE_SECONDS: Final = 30.0
 
 S = TypeVar("S", bound=BaseSettings)
+log = logs.get(__name__)
 
 
 def start(service: str, kind: type[S], run: Callable[[S], None]) -> None:
-    """The body of a service's ``main``: settings, logs and tracing, then ``run`` until it ends.
+    """The body of a service's ``main``: load settings, set up logs and traces, call ``run``.
 
-    Settings that are missing or wrong end the process with code 2 and a line for each variable.
+    Missing or invalid settings end the process with code 2 and one line for each variable. A failed
+    worker thread ends it with code 70.
     """
     try:
-        loaded = settings.load(kind)
+        loaded = setting_loader.load(kind)
         about = loaded if isinstance(loaded, ServiceSettings) else None
         logs.configure(service, level=about.log_level if about else "INFO")
         tracing.configure(service, environment=about.environment if about else "local")
@@ -52,91 +63,30 @@ def start(service: str, kind: type[S], run: Callable[[S], None]) -> None:
 
 def serve(
     app: Any,
-    to: ServiceSettings,
+    settings: ServiceSettings,
     *,
     mode: Literal["wsgi", "asgi"],
+    probes: Probes | None = None,
     on_stop: Callable[[], None] = lambda: None,
 ) -> None:
-    """Serve until SIGTERM or SIGINT: then no new requests, those in flight end, and it returns.
+    """Serve until SIGTERM or SIGINT. Requests in flight are completed.
 
-    ``on_stop`` is called the moment the signal comes, and must not block.
+    With METRICS_PORT and ``probes``, the probes and metrics have their own port, and the main port
+    does not serve ``/metrics``. ``on_stop`` is called when the signal arrives. It must not block.
     """
-    config = Config()
-    config.bind = [f"{to.host}:{to.port}"]
-    config.graceful_timeout = GRACE_SECONDS
-    config.include_server_header = False
-    config.accesslog = None
-    config.errorlog = None
-    asyncio.run(_serve(app, config, mode, on_stop))
-
-
-def _never_empty(app: Any) -> Callable[[Any, Any], Iterator[bytes]]:
-    """Give answers without a body (to HEAD, and 204 and 304) one empty piece.
-
-    Hypercorn sends the status with the first piece, and answers 500 when there is none.
-    """
-
-    def wrapped(environ: Any, start_response: Any) -> Iterator[bytes]:
-        # Hypercorn passes complete bodies. Without this flag, a chunked body reads as empty.
-        environ["wsgi.input_terminated"] = True
-        body = app(environ, start_response)
-        try:
-            piece = None
-            for piece in body:
-                yield piece
-            if piece is None:
-                yield b""
-        finally:
-            if hasattr(body, "close"):
-                body.close()
-
-    return wrapped
-
-
-class _TooLarge(Exception):
-    """A request body has more bytes than any route takes."""
-
-
-class _Wsgi(WSGIWrapper):
-    """Answers 413 to a body that is too large; Hypercorn would say 400, without a word."""
-
-    def __init__(self, app: Any) -> None:
-        super().__init__(_never_empty(app), MAX_BODY_BYTES)
-
-    async def handle_http(
-        self, scope: Any, receive: Any, send: Any, sync_spawn: Any, call_soon: Any
-    ) -> None:
-        read = 0
-
-        async def bounded() -> Any:
-            nonlocal read
-            message = await receive()
-            read += len(message.get("body", b""))
-            if read > MAX_BODY_BYTES:
-                # A client that still writes would not see the answer: let it finish, within reason.
-                while message.get("more_body") and read <= 4 * MAX_BODY_BYTES:
-                    message = await receive()
-                    read += len(message.get("body", b""))
-                raise _TooLarge
-            return message
-
-        try:
-            await super().handle_http(scope, bounded, send, sync_spawn, call_soon)
-        except _TooLarge:
-            detail = f"The body is more than the {MAX_BODY_BYTES} bytes allowed."
-            body, status, headers = Problem(413, "Content Too Large", detail).response()
-            named = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
-            await send({"type": "http.response.start", "status": status, "headers": named})
-            await send({"type": "http.response.body", "body": body, "more_body": False})
+    asyncio.run(_serve(app, settings, mode, probes, on_stop))
 
 
 async def _serve(
-    app: Any, config: Config, mode: Literal["wsgi", "asgi"], on_stop: Callable[[], None]
+    app: Any,
+    settings: ServiceSettings,
+    mode: Literal["wsgi", "asgi"],
+    probes: Probes | None,
+    on_stop: Callable[[], None],
 ) -> None:
     loop = asyncio.get_running_loop()
     loop.set_default_executor(ThreadPoolExecutor(THREADS, thread_name_prefix="http"))
     stopping = asyncio.Event()
-    log = logs.get(__name__)
 
     def stop() -> None:
         if not stopping.is_set():
@@ -146,8 +96,64 @@ async def _serve(
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop)
-    log.info("listening", address=config.bind[0])
-    if mode == "wsgi":
-        await worker_serve(_Wsgi(app), config, shutdown_trigger=stopping.wait)
-    else:
-        await hypercorn.asyncio.serve(app, config, mode=mode, shutdown_trigger=stopping.wait)
+    certificate = _certificate(settings)
+    config = ServerConfig(
+        f"{settings.host}:{settings.port}",
+        max_connections=settings.max_connections,
+        grace=GRACE_SECONDS,
+        tls=certificate.context if certificate else None,
+    )
+    wrapped: Any = (
+        BoundedWsgi(app, max_body=WSGI_BODY_BYTES) if mode == "wsgi" else ASGIWrapper(app)
+    )
+    async with asyncio.TaskGroup() as tasks:
+        if settings.metrics_port and probes is not None:
+            wrapped = _WithoutMetrics(wrapped)
+            tasks.create_task(_serve_probes(probes, settings, stopping))
+        if certificate is not None:
+            tasks.create_task(_renew(certificate, stopping))
+        log.info("listening", address=config.bind[0], tls=certificate is not None)
+        await worker_serve(wrapped, config, shutdown_trigger=stopping.wait)
+
+
+async def _serve_probes(probes: Probes, settings: ServiceSettings, stopping: asyncio.Event) -> None:
+    config = ServerConfig(
+        f"{settings.host}:{settings.metrics_port}",
+        max_connections=METRICS_CONNECTIONS,
+        grace=GRACE_SECONDS,
+    )
+    log.info("listening for probes and metrics", address=config.bind[0])
+    await worker_serve(ASGIWrapper(probes.asgi), config, shutdown_trigger=stopping.wait)
+
+
+def _certificate(settings: ServiceSettings) -> Certificate | None:
+    if settings.tls_cert_file is None or settings.tls_key_file is None:
+        return None
+    try:
+        return Certificate(settings.tls_cert_file, settings.tls_key_file)
+    except (OSError, SSLError) as error:
+        sys.stderr.write(f"TLS_CERT_FILE and TLS_KEY_FILE cannot be used: {error}\n")
+        raise SystemExit(2) from None
+
+
+async def _renew(certificate: Certificate, stopping: asyncio.Event) -> None:
+    """Check regularly for a renewed certificate, until the process stops."""
+    while not stopping.is_set():
+        try:
+            async with asyncio.timeout(CERTIFICATE_SECONDS):
+                await stopping.wait()
+        except TimeoutError:
+            certificate.reload()
+
+
+class _WithoutMetrics:
+    """Answers ``/metrics`` with 404: the metrics have their own port, which no ingress routes."""
+
+    def __init__(self, app: Any) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Any, receive: Any, send: Any, *spawn: Any) -> None:
+        if scope["type"] == "http" and scope["path"].rstrip("/") == "/metrics":
+            await respond(send, Problem(404, "Not Found", "METRICS_PORT serves the metrics."))
+            return
+        await self._app(scope, receive, send, *spawn)

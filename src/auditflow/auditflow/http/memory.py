@@ -1,12 +1,5 @@
 """A limit on the memory that request bodies use together."""
 
-from typing import Final
-
-#: Maximum size of all bodies of requests with a valid token, in bytes.
-MAX_BODIES: Final = 64 * 1024 * 1024
-#: Maximum size of all bodies that must be read before their signature can be checked, in bytes.
-MAX_UNVERIFIED_BODIES: Final = 16 * 1024 * 1024
-
 
 class OutOfMemoryBudget(Exception):
     """The bodies of all requests together would exceed the limit."""
