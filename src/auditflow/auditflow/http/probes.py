@@ -95,10 +95,16 @@ def add_routes(
     """
     probes = Probes(health, registry, service=service)
 
+    # Functions and not bound methods, because extensions set attributes on views.
+    def healthz() -> Answer:
+        return probes.healthz()
+
+    def readyz() -> Answer:
+        return probes.readyz()
+
     def metrics() -> Answer:
         return probes.metrics(request.headers.get("Accept", ""))
 
     registry.register(Dependencies(health))
-    app.add_url_rule("/healthz", "operations.healthz", probes.healthz)
-    app.add_url_rule("/readyz", "operations.readyz", probes.readyz)
-    app.add_url_rule("/metrics", "operations.metrics", metrics)
+    for view in (healthz, readyz, metrics):
+        app.add_url_rule(f"/{view.__name__}", f"operations.{view.__name__}", view)
