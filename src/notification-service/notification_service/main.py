@@ -79,7 +79,7 @@ def run(settings: Settings) -> None:
         metrics=amqp.ConsumerMetrics(registry),
         prefetch=PREFETCH,
     )
-    notifications = Notifications(settings, registry, service=app.SERVICE)
+    notifications = Notifications(settings, registry, writers, service=app.SERVICE)
     maintenance = Maintenance(
         [
             Task("risk", 1.0, partial(update_risks, writers)),
@@ -97,7 +97,14 @@ def run(settings: Settings) -> None:
         ),
     )
     api = app.create(
-        app.Stores(AlertReader(readers), TriageStore(writers), AccessStore(writers), feed, exports),
+        app.Stores(
+            AlertReader(readers),
+            TriageStore(writers),
+            AccessStore(writers),
+            feed,
+            exports,
+            notifications,
+        ),
         health,
         registry,
         metrics,

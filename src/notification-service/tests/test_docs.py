@@ -19,7 +19,20 @@ from notification_service.database.change_feed import ChangeFeed
 from notification_service.database.pool import Pool
 from notification_service.database.triage_store import TriageStore
 from notification_service.metrics import Metrics
+from notification_service.outbox.service import Notifications
 from notification_service.query import InvalidQuery, parse
+from notification_service.settings import Settings
+
+
+def _settings() -> Settings:
+    secret = SecretStr("none")
+    return Settings(
+        pg_user="none",
+        pg_password=secret,
+        rabbitmq_user="none",
+        rabbitmq_pass=secret,
+        api_token=secret,
+    )
 
 
 def _fetch(path: str) -> tuple[str, Any]:
@@ -30,7 +43,8 @@ def _fetch(path: str) -> tuple[str, Any]:
             TriageStore(none),
             AccessStore(none),
             ChangeFeed(cast(Any, None), none),
-            none,  # type: ignore[arg-type]
+            none,
+            Notifications(_settings(), CollectorRegistry(), none, service="test"),
         ),
         Health({}),
         registry,

@@ -9,7 +9,19 @@ from auditflow.contract.alert import Role
 from auditflow.http import middleware, probes
 from auditflow.http.health import Health
 from auditflow.http.tokens import Tokens
-from notification_service.api import access, alerts, docs, errors, feeds, insights, openapi, triage
+from notification_service.api import (
+    access,
+    alerts,
+    docs,
+    errors,
+    feeds,
+    insights,
+    notifications,
+    openapi,
+    routes,
+    silences,
+    triage,
+)
 from notification_service.api.callers import Callers, require
 from notification_service.api.requests import MAX_BODY_BYTES
 from notification_service.cursor import Cursors
@@ -19,6 +31,9 @@ from notification_service.database.change_feed import ChangeFeed
 from notification_service.database.pool import Pool
 from notification_service.database.triage_store import TriageStore
 from notification_service.metrics import Metrics
+from notification_service.outbox.reading import NotificationReader
+from notification_service.outbox.service import Notifications
+from notification_service.silences.store import SilenceStore
 
 SERVICE = "notification-service"
 #: The prefix of all routes except the two of the previous API.
@@ -34,6 +49,8 @@ class Stores(Struct, frozen=True):
     feed: ChangeFeed
     #: Connections for exports, which use one for a long time.
     exports: Pool
+    #: Notifications. Without them there are no routes for them.
+    notifications: Notifications | None = None
 
 
 def create(
@@ -65,6 +82,11 @@ def create(
     feeds.add(current, stores.alerts.pool, stores.exports, stores.feed)
     triage.add(current, stores.triage, stores.alerts)
     access.add(current, stores.access)
+    if stores.notifications is not None:
+        pool = stores.notifications.pool
+        notifications.add(current, NotificationReader(pool), stores.notifications.file)
+        silences.add(current, SilenceStore(pool), pool)
+        routes.add(current, stores.notifications)
     app.register_blueprint(current, url_prefix=PREFIX)
     docs.add(app)
     _add_security_headers(app)

@@ -51,6 +51,7 @@ from auditflow.contract.finding import EventRef
 from auditflow.contract.level import Level
 from auditflow.http.problem import Fault, Problem
 from notification_service import export
+from notification_service.api import notification_examples
 
 _FIRST: Final = dt.datetime(2026, 1, 31, 8, 0, 12, tzinfo=dt.UTC)
 _LAST: Final = dt.datetime(2026, 1, 31, 8, 0, 41, tzinfo=dt.UTC)
@@ -141,6 +142,7 @@ CONTENT_TYPES: Final[dict[type, tuple[str, ...]]] = {
 
 #: Path parameters: schema, description and example.
 PATH_PARAMETERS: Final[dict[str, tuple[dict[str, Any], str, str]]] = {
+    **notification_examples.PATH_PARAMETERS,
     "alert_id": (
         {"type": "string", "format": "uuid"},
         "The alert_id of a list.",
@@ -165,6 +167,7 @@ PATH_PARAMETERS: Final[dict[str, tuple[dict[str, Any], str, str]]] = {
 
 #: An example for each model that has one.
 OF: Final[dict[type, Any]] = {
+    **notification_examples.OF,
     AlertList: AlertList(
         alerts=[SUMMARY],
         next_cursor=None,

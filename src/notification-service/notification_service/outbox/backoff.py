@@ -10,7 +10,7 @@ LONGEST_SECONDS: Final = 1_800.0
 JITTER_SECONDS: Final = 5.0
 
 _WAIT: Final = wait_exponential_jitter(
-    initial=FIRST_SECONDS, max=LONGEST_SECONDS, jitter=JITTER_SECONDS
+    multiplier=FIRST_SECONDS, max=LONGEST_SECONDS, jitter=JITTER_SECONDS
 )
 
 

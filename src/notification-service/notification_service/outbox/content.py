@@ -134,13 +134,14 @@ _PREFIXES: Final = {
     "escalation": "Not acknowledged: ",
     "reminder": "Reminder: ",
     "digest": "Digest: ",
-    "test": "Test: ",
 }
 
 
 def headline(content: Content) -> str:
     """The notification in one line: for the subject of an e-mail, or the first line of a chat."""
     prefix = _PREFIXES.get(content.kind, "")
+    if content.kind == "test":
+        return "Test notification of AuditFlow"
     if content.total == 1 and content.alerts:
         alert = content.alerts[0]
         entity = ", ".join(filter(None, alert.entity.values()))

@@ -40,7 +40,10 @@ _JOIN_SECONDS = 3.0
 class Notifications:
     """Everything between a stored alert and its receivers."""
 
-    def __init__(self, settings: Settings, registry: CollectorRegistry, *, service: str) -> None:
+    def __init__(
+        self, settings: Settings, registry: CollectorRegistry, readers: Pool, *, service: str
+    ) -> None:
+        """``readers`` has the connections for what the API reads and people change."""
         self.metrics = Metrics(registry)
         open_routing = partial(
             connect, settings, name=f"{service} routing", statement_seconds=_ROUTE_SECONDS
@@ -48,6 +51,7 @@ class Notifications:
         open_sending = partial(
             connect, settings, name=f"{service} sending", statement_seconds=_SEND_SECONDS
         )
+        self.pool = readers
         self._routing = Pool(open_routing, size=1, wait_seconds=0)
         self._sending = Pool(open_sending, size=_SENDING_CONNECTIONS, wait_seconds=_WAIT_SECONDS)
         self.file = TreeFile(settings.routes_file, on_reload=self.metrics.reloaded)
@@ -68,6 +72,12 @@ class Notifications:
                 ByInhibition(lambda: self.file.tree),
             ]
         )
+        self._sender = SendingWorker(
+            file=self.file,
+            queue=Queue(self._sending),
+            make_sender=lambda tree, receiver: sender_of(tree, receiver, around),
+            metrics=self.metrics,
+        )
         self._workers = (
             TreeFileWorker(self.file),
             RoutingWorker(
@@ -77,13 +87,12 @@ class Notifications:
                 hiding=self.hiding,
                 metrics=self.metrics,
             ),
-            SendingWorker(
-                file=self.file,
-                queue=Queue(self._sending),
-                make_sender=lambda tree, receiver: sender_of(tree, receiver, around),
-                metrics=self.metrics,
-            ),
+            self._sender,
         )
+
+    def circuits(self) -> dict[str, bool]:
+        """The receivers, and whether the circuit of each is open in this replica."""
+        return self._sender.circuits()
 
     def _on_call(self, schedule: str) -> str | None:
         return self.calendars.receiver(self.file.tree, schedule, dt.datetime.now(dt.UTC))

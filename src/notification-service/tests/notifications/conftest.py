@@ -1,6 +1,7 @@
 """Receivers that count, and routing files."""
 
 import base64
+import datetime as dt
 import hashlib
 import hmac
 import json
@@ -11,6 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from prometheus_client import CollectorRegistry
+from pydantic import SecretStr
+
+from notification_service.outbox.flusher import Flusher
+from notification_service.outbox.queue import Queue
+from notification_service.outbox.router import Router
+from notification_service.outbox.service import Notifications
+from notification_service.settings import Settings
 
 KEY = "a-signing-key-of-the-tests-0001"
 
@@ -126,3 +135,71 @@ def configured(tmp_path: Path) -> Callable[..., dict[str, str]]:
         }
 
     return write
+
+
+class Machine:
+    """Routing, flushing and the queue on a real database, at times that the test chooses."""
+
+    def __init__(self, parts: Any, pool: Any, folder: Path) -> None:
+        self.parts = parts
+        self.folder = folder
+        self.router = Router(pool)
+        self.flusher = Flusher(pool)
+        self.queue = Queue(pool)
+        self.now = dt.datetime.now(dt.UTC)
+
+    @property
+    def tree(self) -> Any:
+        return self.parts.file.tree
+
+    def write(self, text: str, **files: str) -> None:
+        """Change the routing file and files beside it."""
+        for name, content in files.items():
+            (self.folder / name.replace("__", ".")).write_text(content)
+        (self.folder / "routes.yaml").write_text(text)
+        assert self.parts.file.refresh(), self.parts.file.error()
+
+    def run(self, seconds: float = 0) -> None:
+        """Let time pass, then route and flush until nothing is left to do."""
+        self.now = max(self.now + dt.timedelta(seconds=seconds), dt.datetime.now(dt.UTC))
+        while self.router.route(self.tree, now=self.now):
+            pass
+        while self.flusher.flush(self.tree, self.parts.hiding, now=self.now).groups:
+            pass
+
+    def take(self, receiver: str = "team") -> list[Any]:
+        """Claim all that is due for a receiver, and record it as sent."""
+        claims = self.queue.claim(receiver, now=self.now, limit=1000)
+        for claim in claims:
+            assert self.queue.sent(claim, to="test", now=self.now)
+        return [claim.content for claim in claims]
+
+
+@pytest.fixture
+def machine(
+    database: Any, open_pool: Callable[..., Any], settings_for: Callable[..., Any], tmp_path: Path
+) -> Iterator[Machine]:
+    folder = tmp_path / "machine-routes"
+    folder.mkdir()
+    (folder / "routes.yaml").write_text(ROUTES)
+    postgres = settings_for(database)
+    settings = Settings(
+        **postgres.model_dump(),
+        rabbitmq_user="none",
+        rabbitmq_pass=SecretStr("none"),
+        api_token=SecretStr("t0ken"),
+        routes_file=folder / "routes.yaml",
+    )
+    parts = Notifications(
+        settings, CollectorRegistry(), open_pool(database, size=4), service="test"
+    )
+    yield Machine(parts, open_pool(database), folder)
+    parts.close()
+
+
+#: One receiver, no waiting.
+ROUTES = """
+route: {receiver: team, group_by: [rule], group_wait: 0s, group_interval: 1s, repeat_interval: 1h}
+receivers:
+- {name: team, webhook: {url: "http://127.0.0.1:9", key_secret: KEY}}
+"""

@@ -1,0 +1,200 @@
+"""Notifications: the list, one of them, retries and tests."""
+
+import datetime as dt
+from functools import partial
+from http import HTTPStatus
+from typing import Annotated, Any, Final, get_args
+from uuid import UUID
+
+from msgspec import Meta, Struct
+from quart import Blueprint, g, request
+from quart_schema import document_querystring, document_request, document_response, security_scheme
+
+from auditflow.contract.alert import Role
+from auditflow.contract.notification import (
+    DeliveryStatus,
+    NotificationDetail,
+    NotificationList,
+    RetryRequest,
+    SendTestRequest,
+)
+from auditflow.http.problem import Fault, Problem
+from notification_service.api.callers import require
+from notification_service.api.errors import problem
+from notification_service.api.requests import (
+    Answer,
+    InvalidBody,
+    body_of,
+    identifier,
+    in_thread,
+    ok,
+)
+from notification_service.outbox.reading import NotificationReader
+from notification_service.query import InvalidQuery
+from notification_service.routing.tree_file import TreeFile
+
+DEFAULT_LIMIT: Final = 50
+MAX_LIMIT: Final = 200
+_STATUSES: Final = get_args(DeliveryStatus)
+
+
+class PageParameters(Struct):
+    """Which page of a list."""
+
+    after: Annotated[UUID, Meta(description="The `next_after` of the page before.")] | None = None
+    limit: Annotated[int, Meta(ge=1, le=MAX_LIMIT)] = DEFAULT_LIMIT
+
+
+class NotificationParameters(PageParameters):
+    """The parameters that select notifications."""
+
+    status: Annotated[str, Meta(pattern=f"^({'|'.join(_STATUSES)})$")] | None = None
+    receiver: Annotated[str, Meta(min_length=1, max_length=63, pattern="^[^\\x00]+$")] | None = None
+    alert_id: Annotated[UUID, Meta(description="Only notifications about this alert.")] | None = (
+        None
+    )
+
+
+def add(routes: Blueprint, reader: NotificationReader, file: TreeFile) -> None:
+    """Add the routes."""
+    _add_reads(routes, reader)
+
+    @routes.post("/notifications/<notification_id>/retry")
+    @document_request(RetryRequest)
+    @document_response(NotificationDetail)
+    @document_response(Problem, 400)
+    @document_response(Problem, 401)
+    @document_response(Problem, 403)
+    @document_response(Problem, 404)
+    @document_response(Problem, 503)
+    @security_scheme([{"token": []}])
+    async def retry_notification(notification_id: str) -> Answer:
+        """Deliver a dead notification again.
+
+        It gets as many attempts as a new one. Notifications that are not dead stay as they are.
+        """
+        require(g.caller, Role.ANALYST, "alerts:write")
+        await body_of(request, RetryRequest)
+        parsed = identifier(notification_id)
+        now = dt.datetime.now(dt.UTC)
+        found = await in_thread(partial(reader.retry, parsed, now=now)) if parsed else None
+        return ok(found) if found else _not_found()
+
+    @routes.post("/notifications/test")
+    @document_request(SendTestRequest)
+    @document_response(NotificationDetail)
+    @document_response(Problem, 400)
+    @document_response(Problem, 401)
+    @document_response(Problem, 403)
+    @document_response(Problem, 503)
+    @security_scheme([{"token": []}])
+    async def send_test_notification() -> Answer:
+        """Send a test notification to a receiver.
+
+        The answer is the queued notification. Read it again to see whether it was delivered.
+        """
+        require(g.caller, Role.ANALYST, "alerts:write")
+        body = await body_of(request, SendTestRequest)
+        if body.receiver not in file.tree.receivers:
+            known = ", ".join(sorted(file.tree.receivers)) or "none"
+            raise InvalidBody(f"There is no such receiver. There are: {known} - at `$.receiver`")
+        queue = partial(reader.add_test, body.receiver, now=dt.datetime.now(dt.UTC))
+        found = await in_thread(queue)
+        return ok(found) if found else _not_found()
+
+
+def _add_reads(routes: Blueprint, reader: NotificationReader) -> None:
+    @routes.get("/notifications")
+    @document_querystring(NotificationParameters)
+    @document_response(NotificationList)
+    @document_response(Problem, 400)
+    @document_response(Problem, 401)
+    @document_response(Problem, 503)
+    @security_scheme([{"token": []}])
+    async def list_notifications() -> Answer:
+        """List notifications, the newest first."""
+        asked = parameters("status", "receiver", "alert_id", "after", "limit")
+        page = partial(
+            reader.page,
+            status=asked.get("status"),
+            receiver=asked.get("receiver"),
+            alert=asked.get("alert_id"),
+            after=asked.get("after"),
+            limit=asked.get("limit", DEFAULT_LIMIT),
+        )
+        return ok(await in_thread(page))
+
+    @routes.get("/notifications/<notification_id>")
+    @document_response(NotificationDetail)
+    @document_response(Problem, 401)
+    @document_response(Problem, 404)
+    @document_response(Problem, 503)
+    @security_scheme([{"token": []}])
+    async def get_notification(notification_id: str) -> Answer:
+        """Show one notification with its alerts."""
+        parsed = identifier(notification_id)
+        found = await in_thread(partial(reader.detail, parsed)) if parsed else None
+        return ok(found) if found else _not_found()
+
+
+def _not_found() -> Answer:
+    return problem(HTTPStatus.NOT_FOUND, "There is no notification with this identifier.")
+
+
+def parameters(*allowed: str) -> dict[str, Any]:
+    """The query parameters of the request.
+
+    Raises:
+        InvalidQuery: a fault for each parameter that is unknown, repeated or wrong.
+    """
+    values: dict[str, Any] = {}
+    faults: list[Fault] = []
+    for name, text in request.args.items(multi=True):
+        shown = "".join(letter if letter.isprintable() else "?" for letter in name[:64])
+        if name not in allowed:
+            faults.append(Fault(shown, f"unknown parameter; allowed are {', '.join(allowed)}"))
+        elif name in values:
+            faults.append(Fault(shown, "given more than once"))
+        else:
+            try:
+                values[name] = _READERS[name](text)
+            except ValueError as error:
+                faults.append(Fault(shown, str(error)))
+                values[name] = None
+    if faults:
+        raise InvalidQuery(tuple(faults))
+    return values
+
+
+def _limit(text: str) -> int:
+    if text.isascii() and text.isdigit() and len(text) < 6 and 1 <= int(text) <= MAX_LIMIT:
+        return int(text)
+    raise ValueError(f"must be a whole number from 1 to {MAX_LIMIT}")
+
+
+def _uuid(text: str) -> UUID:
+    parsed = identifier(text)
+    if parsed is None:
+        raise ValueError("must be an identifier of this API")
+    return parsed
+
+
+def _status(text: str) -> str:
+    if text not in _STATUSES:
+        raise ValueError(f"must be one of {', '.join(_STATUSES)}")
+    return text
+
+
+def _receiver(text: str) -> str:
+    if not 1 <= len(text) <= 63 or "\0" in text:
+        raise ValueError("must have 1 to 63 characters, without NUL")
+    return text
+
+
+_READERS: Final = {
+    "limit": _limit,
+    "after": _uuid,
+    "alert_id": _uuid,
+    "status": _status,
+    "receiver": _receiver,
+}
