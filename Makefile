@@ -4,7 +4,7 @@ LOCAL := $(VENV)/bin/auditflow-local
 
 # A variable given here (make up AUDITFLOW_PORT_API=8001) is one of the tool's environment.
 .DEFAULT_GOAL := help
-.PHONY: help setup up down reset logs status test soak lint format schemas rules boards readmes bootstrap bench mutation images e2e infra-lint infra-test
+.PHONY: fuzz help setup up down reset logs status test soak lint format schemas rules boards readmes bootstrap bench mutation images e2e infra-lint infra-test
 
 help: ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):[^#]*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 12
@@ -34,6 +34,10 @@ test: setup ## run all tests with real servers and a real browser (ARGS="-k dlq"
 soak: ## run the tests that need minutes: a backlog of 40,000, and faults as Prometheus sees them
 	@$(MAKE) test MARK=soak
 	@$(MAKE) mutation
+
+fuzz: setup ## fuzz the parsers of untrusted bytes for longer than `make soak` does (MINUTES=30)
+	@$(LOCAL) install --tests
+	FUZZ_SECONDS=$$(( $(or $(MINUTES),30) * 60 )) $(VENV)/bin/pytest --numprocesses auto -m soak src/tests/fuzz $(ARGS)
 
 mutation: setup ## check that unit tests detect a sample of small changes of the core (ARGS="--seed TEXT --module NAME")
 	$(VENV)/bin/python -m src.devtools.mutation $(ARGS)

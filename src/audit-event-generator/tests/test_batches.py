@@ -205,6 +205,10 @@ INVALID: dict[str, dict[str, Any]] = {
         "timestamp": "2026-01-01T00:00:00",
         "@timestamp": -1,
     },
+    "a timestamp before the year 1": dict.fromkeys(
+        ("stageTimestamp", "eventTime", "published", "timestamp", "@timestamp"),
+        "0001-01-01T00:00:00+14:00",
+    ),
     "an invalid timestamp": dict.fromkeys(
         ("stageTimestamp", "eventTime", "published", "timestamp", "@timestamp"), "now"
     ),
@@ -276,6 +280,7 @@ def test_invalid_record_goes_to_the_quarantine(
     assert (answer.json["accepted"], answer.json["refused"]) == (2, 1)
     [fault] = answer.json["errors"]
     assert fault["where"].endswith("[1]")
+    assert "the service failed" not in fault["what"]
     assert [event.event_id.split(":")[0] for event in broker.events() if source != "gcp"] in (
         ["g1", "g2"],
         [],

@@ -46,6 +46,32 @@ def test_a_batch_larger_than_the_window_is_stored(
     eventually(lambda: waiting(admin, topology.EVENTS) == WINDOW + 500)
 
 
+def test_each_group_of_a_submission_has_its_own_result(
+    publisher: Publisher, admin: BlockingChannel
+) -> None:
+    groups = [
+        [message("1"), message("2")],
+        [message("3"), message("lost", key="nowhere")],
+        [message("4")],
+    ]
+
+    first, second, third = publisher.submit_each(groups)
+
+    assert first.result(10) is None
+    assert third.result(10) is None
+    with pytest.raises(PublishError, match="no queue takes"):
+        second.result(10)
+    eventually(lambda: waiting(admin, topology.EVENTS) == 4)
+    eventually(lambda: not publisher._pending)
+
+
+def test_submission_fails_while_the_broker_is_unavailable(publisher: Publisher) -> None:
+    publisher.close()
+
+    with pytest.raises(PublishError):
+        publisher.submit_each([[message("1")]])
+
+
 def test_a_message_that_no_queue_takes_is_an_error(publisher: Publisher) -> None:
     with pytest.raises(PublishError, match="no queue takes"):
         publisher.publish([message("lost", key="nowhere")], timeout=10)

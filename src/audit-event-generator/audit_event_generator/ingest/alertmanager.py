@@ -3,7 +3,6 @@
 Fields: https://prometheus.io/docs/alerting/latest/configuration/#webhook_config
 """
 
-import datetime as dt
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Final, Literal
 
@@ -11,6 +10,7 @@ import msgspec
 from msgspec import Meta, Raw, Struct, field
 
 from audit_event_generator.ingest import json_records, raw_json
+from audit_event_generator.ingest.timestamps import to_utc
 from auditflow.contract.event import Event, LogSource, Severity, Timestamp
 from auditflow.errors import ContractError
 
@@ -60,8 +60,8 @@ def to_event(record: bytes) -> Event:
     resolved = alert.status == "resolved"
     if resolved and alert.ends_at is None:
         raise ContractError("Object missing required field `endsAt`")
-    started = alert.starts_at.astimezone(dt.UTC)
-    ended = alert.ends_at.astimezone(dt.UTC) if resolved and alert.ends_at else None
+    started = to_utc(alert.starts_at)
+    ended = to_utc(alert.ends_at) if resolved and alert.ends_at else None
     severity = _SEVERITIES.get(alert.labels.get("severity", ""), Severity.INFO)
     return Event(
         event_id=f"{alert.fingerprint}:{started.isoformat()}:{alert.status}",

@@ -5,7 +5,6 @@ Identities: https://docs.aws.amazon.com/awscloudtrail/latest/userguide/cloudtrai
 Insights events have another shape: https://docs.aws.amazon.com/awscloudtrail/latest/userguide/cloudtrail-insights-fields-trails.html
 """
 
-import datetime as dt
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Final
 
@@ -13,6 +12,7 @@ import msgspec
 from msgspec import Meta, Raw, Struct
 
 from audit_event_generator.ingest import json_records, raw_json
+from audit_event_generator.ingest.timestamps import to_utc
 from auditflow.contract.event import Event, LogSource, Timestamp
 from auditflow.errors import ContractError
 
@@ -123,7 +123,7 @@ def to_event(record: bytes) -> Event:
         raise ContractError("Object missing required field `eventName`")
     return Event(
         event_id=entry.event_id,
-        timestamp=entry.event_time.astimezone(dt.UTC),
+        timestamp=to_utc(entry.event_time),
         event_type=event_type,
         source_service=entry.event_source or (insight.event_source if insight else None),
         user_id=entry.user_identity.name if entry.user_identity else None,

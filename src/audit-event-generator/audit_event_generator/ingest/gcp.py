@@ -7,7 +7,6 @@ Push delivery: https://cloud.google.com/pubsub/docs/push
 
 import base64
 import binascii
-import datetime as dt
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Final
 
@@ -15,6 +14,7 @@ import msgspec
 from msgspec import Meta, Raw, Struct
 
 from audit_event_generator.ingest import json_records, raw_json
+from audit_event_generator.ingest.timestamps import to_utc
 from auditflow.contract import identity
 from auditflow.contract.event import Event, LogSource, Severity, Timestamp
 from auditflow.errors import ContractError
@@ -116,7 +116,7 @@ def to_event(record: bytes) -> Event:
     if payload.type not in (None, _AUDIT_LOG):
         raise ContractError(f"Expected `{_AUDIT_LOG}`, got `{payload.type}` - at `$.protoPayload`")
     caller, request = payload.authentication_info, payload.request_metadata
-    timestamp = entry.timestamp.astimezone(dt.UTC)
+    timestamp = to_utc(entry.timestamp)
     identifier = f"{timestamp.isoformat()}:{entry.insert_id}"
     is_valid = entry.insert_id and len(identifier) <= _MAX_ID
     return Event(

@@ -13,6 +13,7 @@ import msgspec
 from msgspec import Raw, Struct
 
 from audit_event_generator.ingest import raw_json
+from audit_event_generator.ingest.timestamps import to_utc
 from auditflow.contract.event import Event, LogSource
 
 #: The service is not ``audit``, because the field ``action`` has other values in webhooks
@@ -68,7 +69,7 @@ def to_event(body: bytes, *, name: str, delivery: str, received: dt.datetime) ->
         raise
     return Event(
         event_id=delivery,
-        timestamp=received.astimezone(dt.UTC),
+        timestamp=to_utc(received),
         event_type=f"{name}.{payload.action}" if payload.action else name,
         source_service="github",
         user_id=payload.sender.login if payload.sender else None,

@@ -12,6 +12,7 @@ import msgspec
 from msgspec import Meta, Raw, Struct
 
 from audit_event_generator.ingest import argocd, json_records, raw_json
+from audit_event_generator.ingest.timestamps import to_utc
 from auditflow.contract.event import Event, LogSource, Timestamp
 from auditflow.errors import ContractError
 
@@ -126,7 +127,7 @@ def to_event(record: bytes) -> Event:
         return _argocd_event(action, entry, timestamp, record)
     return Event(
         event_id=_identifier(entry),
-        timestamp=timestamp.astimezone(dt.UTC),
+        timestamp=to_utc(timestamp),
         event_type=_event_type(entry),
         source_service="kube-apiserver",
         user_id=_username(entry.impersonated_user) or _username(entry.user),
@@ -152,7 +153,7 @@ def _argocd_event(
 ) -> Event:
     return Event(
         event_id=_identifier(entry),
-        timestamp=timestamp.astimezone(dt.UTC),
+        timestamp=to_utc(timestamp),
         event_type=action.event_type,
         source_service="argocd",
         user_id=action.user,

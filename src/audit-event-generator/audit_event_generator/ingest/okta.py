@@ -5,7 +5,6 @@ Event types: https://developer.okta.com/docs/reference/api/event-types/
 Event hooks: https://developer.okta.com/docs/concepts/event-hooks/
 """
 
-import datetime as dt
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Final
 
@@ -13,6 +12,7 @@ import msgspec
 from msgspec import Meta, Raw, Struct
 
 from audit_event_generator.ingest import json_records, raw_json
+from audit_event_generator.ingest.timestamps import to_utc
 from auditflow.contract.event import Event, LogSource, Severity, Timestamp
 from auditflow.errors import ContractError
 
@@ -104,7 +104,7 @@ def to_event(record: bytes) -> Event:
     is_warning = entry.severity in ("WARN", "ERROR")
     return Event(
         event_id=entry.uuid,
-        timestamp=entry.published.astimezone(dt.UTC),
+        timestamp=to_utc(entry.published),
         event_type=entry.event_type[:128],
         source_service="okta",
         severity=Severity.WARNING if is_warning else Severity.INFO,
