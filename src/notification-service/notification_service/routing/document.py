@@ -148,10 +148,13 @@ class Node:
 
 
 def compose(text: str) -> tuple[Node | None, Faults]:
-    """Parse a document. Returns None and the errors when it is not YAML, too large or empty."""
+    """Parse a document. Returns None with the errors when it cannot be read, and None without an
+    error when it is empty."""
     faults = Faults()
     try:
         node = _compose(text)
+        if node is None:
+            return None, faults
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
@@ -164,13 +167,12 @@ def compose(text: str) -> tuple[Node | None, Faults]:
     return Node(node, "", faults), faults
 
 
-def _compose(text: str) -> yaml.Node:
+def _compose(text: str) -> yaml.Node | None:
     if len(text.encode("utf-8", "replace")) > MAX_BYTES:
         raise ValueError(f"the file has more than {MAX_BYTES} bytes")
     node = yaml.compose(text, Loader=yaml.SafeLoader)
-    if node is None:
-        raise ValueError("the file is empty")
-    _bound(node)
+    if node is not None:
+        _bound(node)
     return node
 
 

@@ -36,7 +36,7 @@ _SECOND: Final = dt.timedelta(seconds=1)
 
 
 def read(text: str, *, name: str = "routes.yaml") -> Tree:
-    """Read a routing file.
+    """Read a routing file. An empty file is a tree without routes: nothing is sent.
 
     Raises:
         DocumentError: all errors, each with line and column.

@@ -7,14 +7,19 @@ import hmac
 import json
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from prometheus_client import CollectorRegistry
 from pydantic import SecretStr
 
+from auditflow_local.servers.postgres import Database
+from auditflow_local.servers.postgres_roles import OWNER
+from notification_service.migrate import migrate
 from notification_service.outbox.flusher import Flusher
 from notification_service.outbox.queue import Queue
 from notification_service.outbox.router import Router
@@ -203,3 +208,31 @@ route: {receiver: team, group_by: [rule], group_wait: 0s, group_interval: 1s, re
 receivers:
 - {name: team, webhook: {url: "http://127.0.0.1:9", key_secret: KEY}}
 """
+
+
+@pytest.fixture
+def api_of(service_secrets: dict[str, str]) -> Iterator[Callable[[Any], httpx.Client]]:
+    """A client of a service, as a person."""
+    with ExitStack() as ends:
+
+        def make(service: Any) -> httpx.Client:
+            headers = {
+                "Authorization": f"Bearer {service_secrets['API_TOKEN']}",
+                "X-AuditFlow-User": "alice",
+            }
+            client = httpx.Client(base_url=service.url, headers=headers, timeout=10)
+            return ends.enter_context(client)
+
+        yield make
+
+
+@pytest.fixture
+def prepared(settings_for: Callable[..., Any]) -> Callable[[Any], Any]:
+    """A migrated database on a server of the test's own."""
+
+    def make(server: Any) -> Any:
+        made = Database(server, "auditflow")
+        migrate(settings_for(made, OWNER), report=lambda _: None)
+        return made
+
+    return make

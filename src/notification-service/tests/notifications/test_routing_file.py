@@ -67,7 +67,6 @@ def test_groups_have_the_labels_of_group_by() -> None:
 
 BAD: dict[str, tuple[str, str]] = {
     "not YAML": ("route: [", "is not YAML"),
-    "empty": ("", "the file is empty"),
     "a list": ("- a", "1:1: must be a mapping"),
     "no receivers": ("route: {receiver: x}", "the field 'receivers' is missing"),
     "an unknown receiver": ("route: {receiver: nobody}" + RECEIVERS, "1:19: route.receiver: there is no receiver 'nobody'"),
@@ -97,6 +96,11 @@ def test_an_error_has_its_location(name: str) -> None:
     with pytest.raises(DocumentError) as refused:
         reading.read(text)
     assert what in str(refused.value)
+
+
+def test_an_empty_file_routes_nothing() -> None:
+    tree = reading.read("# nothing yet\n")
+    assert (tree.root, tree.resolve({"level": "critical"})) == (None, ())
 
 
 def test_all_errors_are_found_at_once() -> None:
