@@ -1,4 +1,4 @@
-"""A collector of traces: takes OTLP over HTTP as any other does, and remembers the spans."""
+"""A collector of traces: receives OTLP over HTTP and stores the spans."""
 
 import gzip
 import threading
@@ -15,7 +15,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
 
 
 class Seen(Struct, frozen=True):
-    """A span as it came."""
+    """A received span."""
 
     service: str
     name: str
@@ -26,7 +26,7 @@ class Seen(Struct, frozen=True):
 
 
 class Collector:
-    """What has come so far."""
+    """The spans that were received."""
 
     def __init__(self, port: int) -> None:
         self.url = f"http://127.0.0.1:{port}"
@@ -37,7 +37,7 @@ class Collector:
         return {(span.service, span.name): span for span in self.spans if span.trace == trace}
 
     def take(self, body: bytes) -> None:
-        """A request that came; raises DecodeError for what is none."""
+        """Store the spans of a request. Raises DecodeError if the body is invalid."""
         for group in ExportTraceServiceRequest.FromString(body).resource_spans:
             about = {
                 attribute.key: attribute.value.string_value
@@ -75,7 +75,7 @@ def collecting() -> Iterator[Collector]:
             self.wfile.write(ExportTraceServiceResponse().SerializeToString())
 
         def log_message(self, *_: Any) -> None:
-            """Nobody wants to read about each request."""
+            """Log nothing."""
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         collector = Collector(server.server_address[1])

@@ -1,4 +1,4 @@
-"""With OpenTelemetry's variables set, one trace leads from the request to the stored alert."""
+"""With OpenTelemetry's variables, one trace contains all spans from the request to the alert."""
 
 from collections.abc import Iterator
 
@@ -24,7 +24,7 @@ def collector() -> Iterator[Collector]:
 
 @pytest.fixture
 def traced(platform: Platform, collector: Collector) -> Iterator[Platform]:
-    """The platform with its services told where the collector is."""
+    """The platform, whose services send traces to the collector."""
     variables = {"OTEL_EXPORTER_OTLP_ENDPOINT": collector.url, "OTEL_BSP_SCHEDULE_DELAY": "50"}
     for service in platform.services:
         service.stop()
@@ -39,7 +39,7 @@ def traced(platform: Platform, collector: Collector) -> Iterator[Platform]:
 
 
 def test_one_trace_leads_through_the_services(traced: Platform, collector: Collector) -> None:
-    # Given a source and a person who trace what they ask for
+    # Given a source and a person who send trace headers
     events = [failed_login(f"traced-{number}", "alice", at=number) for number in range(3)]
     with traced.ingest() as client:
         client.post(
@@ -50,14 +50,14 @@ def test_one_trace_leads_through_the_services(traced: Platform, collector: Colle
     eventually(traced.alerts, what="the alert")
     with traced.analyst() as browser:
         browser.get("/alerts", headers={"traceparent": f"00-{PAGE}-{CALLER}-01"}).raise_for_status()
-    # then the collector has the way of the events
-    way = {
+    # then the collector has the spans of the events
+    expected = {
         (GENERATOR, "POST /ingest/ndjson"),
         (GENERATOR, "publish events"),
         (ANALYSIS, "analyse event"),
         (NOTIFICATION, "store finding"),
     }
-    eventually(lambda: way <= collector.of(TRACE).keys(), what="the spans of the events")
+    eventually(lambda: expected <= collector.of(TRACE).keys(), what="the spans of the events")
     spans = collector.of(TRACE)
     assert spans[GENERATOR, "POST /ingest/ndjson"].parent == CALLER
     publish = spans[GENERATOR, "publish events"]
@@ -65,34 +65,38 @@ def test_one_trace_leads_through_the_services(traced: Platform, collector: Colle
     assert spans[ANALYSIS, "analyse event"].parent == publish.span
     assert spans[NOTIFICATION, "store finding"].parent == publish.span
     assert all(span.seconds > 0 for span in spans.values())
-    # and that of the page, down to the service that it asks
-    way = {
+    # and the spans of the page and of its requests to the API
+    expected = {
         (DASHBOARD, "GET /alerts"),
         (DASHBOARD, "request notification-service"),
-        (NOTIFICATION, "GET /alerts"),
+        (NOTIFICATION, "GET /api/v1/alerts"),
     }
-    eventually(lambda: way <= collector.of(PAGE).keys(), what="the spans of the page")
+    eventually(lambda: expected <= collector.of(PAGE).keys(), what="the spans of the page")
     spans = collector.of(PAGE)
     assert spans[DASHBOARD, "GET /alerts"].parent == CALLER
-    question = spans[DASHBOARD, "request notification-service"]
-    assert question.parent == spans[DASHBOARD, "GET /alerts"].span
-    assert spans[NOTIFICATION, "GET /alerts"].parent == question.span
-    # and nobody is told of probes
+    requests = {
+        span.span: span
+        for span in collector.spans
+        if (span.trace, span.name) == (PAGE, "request notification-service")
+    }
+    request = requests[spans[NOTIFICATION, "GET /api/v1/alerts"].parent]
+    assert request.parent == spans[DASHBOARD, "GET /alerts"].span
+    # and probes send no spans
     assert not {item.name for item in collector.spans} & {"GET /healthz", "GET /readyz"}
 
 
-def test_a_collector_that_is_away_holds_nobody_up(platform: Platform) -> None:
-    # Given a service whose collector is not there, with spans to export
+def test_an_unreachable_collector_delays_nothing(platform: Platform) -> None:
+    # Given a service with spans to export, whose collector does not listen
     service = platform.generator
     service.stop()
     service.variables["OTEL_EXPORTER_OTLP_ENDPOINT"] = "http://127.0.0.1:9"
     try:
         service.respawn()
         eventually(service.ready, what="ready")
-        # when events come in, and the process is told to stop
+        # when it accepts events and is stopped
         platform.send([failed_login("alone", "alice")])
         service.stop()
-        # then it ends in order, as always
+        # then it ends without an error
         assert service.exit_code == 0
     finally:
         service.variables.pop("OTEL_EXPORTER_OTLP_ENDPOINT")

@@ -22,8 +22,11 @@ SHELLS = {
     "bash": ("bash", "--noprofile", "--norc", "-eo", "pipefail"),
 }
 HANDLER = """
+cat_input() { while read -r _; do :; done; }
 command_not_found_handle() {
   echo "$1" >> "$CALLS"
+  # Programs in a pipe read their input, so that the program before them can write it.
+  [ ! -p /dev/stdin ] || cat_input
   [ "$1" != "$FAIL" ] || return 1
   echo output
 }
@@ -85,7 +88,8 @@ def run(
     }
     process = subprocess.run(
         ("/bin/bash", *SHELLS[shell_name][1:], "script.sh"),
-        cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=30,
+        cwd=folder, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True,
+        check=False, timeout=30,
     )  # fmt: skip
     return process.returncode, calls.read_text().split()
 

@@ -72,7 +72,7 @@ def test_only_the_newest_are_kept(client: Any) -> None:
         client.post("/notifications", **signed(notification(f"n-{number}")))
 
     kept = client.get("/notifications.json").get_json()
-    assert [one["notification_id"] for one in kept[:2]] == [f"n-{KEPT + 4}", f"n-{KEPT + 3}"]
+    assert [item["notification_id"] for item in kept[:2]] == [f"n-{KEPT + 4}", f"n-{KEPT + 3}"]
     assert len(kept) == KEPT
 
 
