@@ -125,7 +125,7 @@ def _assign(cursor: Cursor, tree: Tree, alerts: Iterable[Alert], now: dt.datetim
     for alert in by_id.values():
         labels = alert_labels.of_alert(alert)
         routes = {route.key: route for route in tree.resolve(labels)}
-        before = {one.route_key: one.group_key for one in known.get(alert.alert_id, ())}
+        before = {found.route_key: found.group_key for found in known.get(alert.alert_id, ())}
         for route_key, key in before.items():
             if route_key in routes:
                 touched.add(key)
