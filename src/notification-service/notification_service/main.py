@@ -14,6 +14,7 @@ from auditflow.telemetry.metrics import create_registry
 from notification_service.api import app
 from notification_service.database.access_store import AccessStore
 from notification_service.database.alert_reader import AlertReader
+from notification_service.database.breaker import GuardedConnect
 from notification_service.database.change_feed import ChangeFeed
 from notification_service.database.connection import connect
 from notification_service.database.facets import merge_counts
@@ -61,8 +62,11 @@ def run(settings: Settings) -> None:
     open_store = partial(
         connect, settings, name=f"{app.SERVICE} findings", statement_seconds=STORE_SECONDS
     )
-    readers = Pool(open_reader, size=READERS, wait_seconds=WAIT_SECONDS)
-    writers = Pool(open_writer, size=WRITERS, wait_seconds=WAIT_SECONDS)
+    # Requests fail at once while the database is away. Findings and notifications wait instead.
+    guarded_reader = GuardedConnect(open_reader, on_change=metrics.circuit("api"))
+    guarded_writer = GuardedConnect(open_writer, on_change=metrics.circuit("actions"))
+    readers = Pool(guarded_reader, size=READERS, wait_seconds=WAIT_SECONDS)
+    writers = Pool(guarded_writer, size=WRITERS, wait_seconds=WAIT_SECONDS)
     store = Pool(open_store, size=1, wait_seconds=0)
     exports = Pool(open_store, size=EXPORTS, wait_seconds=WAIT_SECONDS)
     feed = ChangeFeed(open_store, readers)

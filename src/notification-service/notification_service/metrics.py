@@ -1,6 +1,9 @@
 """The metrics of the service. The consumer and the Python client have their own."""
 
-from prometheus_client import CollectorRegistry, Counter, Histogram
+from collections.abc import Callable
+from typing import Literal
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from auditflow.telemetry.metrics import HttpMetrics
 
@@ -33,9 +36,20 @@ class Metrics:
             buckets=(0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 3600),
             registry=registry,
         )
+        self._circuit_open = Gauge(
+            "auditflow_database_circuit_open",
+            "1 while attempts to connect to the database fail at once, after several failed.",
+            ["pool"],
+            registry=registry,
+        )
         self.http = HttpMetrics(registry)
         # Create all series now. A series that begins with its first event shows no increase for it.
         for outcome in ("new", "updated", "unchanged"):
             self.findings.labels(outcome)
         for severity in ("INFO", "WARNING", "CRITICAL"):
             self.opened.labels(severity)
+
+    def circuit(self, pool: Literal["api", "actions"]) -> Callable[[bool], None]:
+        """A function that is told whether the circuit breaker of a connection pool is open."""
+        gauge = self._circuit_open.labels(pool)
+        return gauge.set
