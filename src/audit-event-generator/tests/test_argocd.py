@@ -75,7 +75,14 @@ def test_project_event_has_the_user_in_the_message() -> None:
 
 @pytest.mark.parametrize(
     "author",
-    ["mallory@example.com", "argocd-server", "system:serviceaccount:shop:web", "x:argocd-server"],
+    [
+        "mallory@example.com",
+        "argocd-server",
+        "system:serviceaccount:shop:web",
+        "system:serviceaccount:shop:argocd-server",
+        "system:serviceaccount:argocd:argocd-server:x",
+        "x:argocd-server",
+    ],
 )
 def test_only_argocd_server_can_name_a_person(author: str) -> None:
     event = convert(author)

@@ -395,6 +395,16 @@ def test_defect_of_an_adapter_does_not_stop_the_batch(
     assert "hunter2" not in refused.reason
 
 
+def test_same_record_of_two_sources_is_two_reports(ingest: Ingest, broker: RecordingBroker) -> None:
+    for _ in range(2):
+        ingest.post("/ingest/okta", b"[5]")
+        ingest.post("/ingest/github", b"[5]")
+
+    assert len({item.event_id for item in broker.refusals()}) == 2, (
+        "a repetition is the same report"
+    )
+
+
 def test_large_record_is_cut_in_the_quarantine(ingest: Ingest, broker: RecordingBroker) -> None:
     ingest.post(NDJSON, b"x" * 3_000_000)
 

@@ -7,13 +7,14 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
+from prometheus_client import CollectorRegistry
 
-from audit_event_generator.web import body
+from audit_event_generator.web import body, ingest_app
 from audit_event_generator.web.gzip_stream import MAX_MEMBERS, GzipError, GzipStream
 from audit_event_generator.web.ingest_app import MAX_BODIES
 from auditflow.http.memory import MemoryBudget, OutOfMemoryBudget, Reservation
 
-from .conftest import TOKEN, Answer, Ingest, RecordingBroker, make_scope
+from .conftest import TOKEN, Answer, Ingest, RecordingBroker, make_client, make_scope
 
 LIMIT = 16 * 2**20
 AUTHORIZED = {"Authorization": f"Bearer {TOKEN}"}
@@ -92,6 +93,38 @@ def test_unfinished_bodies_share_a_limit(ingest: Ingest, monkeypatch: pytest.Mon
     assert {answer.headers["Retry-After"] for answer in refused} == {"1"}
     # and the memory is free again
     assert ingest.post("/ingest/ndjson", b"\n" * LIMIT).status_code == 202
+
+
+@pytest.mark.parametrize("is_compressed", [False, True])
+def test_bodies_that_are_too_large_together_are_refused(is_compressed: bool) -> None:
+    content = b"x" * 5000
+    sent = gzip.compress(content) if is_compressed else content
+    messages = [{"type": "http.request", "body": sent, "more_body": False}]
+
+    async def receive() -> Mapping[str, Any]:
+        return messages.pop()
+
+    async def run() -> None:
+        with Reservation(MemoryBudget(4999)) as reservation:
+            await body.read(body.Incoming(receive), "", reservation, limit=10_000)
+
+    with pytest.raises(body.BodyError) as error:
+        asyncio.run(run())
+    assert error.value.problem.status == 503
+
+
+def test_bodies_without_a_checked_signature_have_a_limit_of_their_own(
+    broker: RecordingBroker, registry: CollectorRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ingest_app, "MAX_UNVERIFIED_BODIES", 1000)
+    client = make_client(broker, registry, github_secret="secret")
+    signature = {"X-GitHub-Event": "push", "X-Hub-Signature-256": "sha256=" + "0" * 64}
+
+    large = client.post("/ingest/github", data=b"x" * 1001, headers=signature)
+    small = client.post("/ingest/github", data=b"x" * 1000, headers=signature)
+    verified = client.post("/ingest/ndjson", data=b"\n" * 2000, headers=AUTHORIZED)
+
+    assert [item.status_code for item in (large, small, verified)] == [503, 401, 202]
 
 
 def test_slow_body_times_out(ingest: Ingest, monkeypatch: pytest.MonkeyPatch) -> None:

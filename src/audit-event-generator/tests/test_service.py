@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -352,3 +353,52 @@ def test_large_body_does_not_block_other_requests(client: httpx.Client) -> None:
 
     assert answers[0] in (202, 503), "503 if the machine is too slow for the confirm"
     assert probes > 0
+
+
+@pytest.mark.parametrize("has_token", [True, False])
+def test_unfinished_bodies_do_not_exhaust_the_memory(
+    rabbitmq: Any, service_process: Start, headers: dict[str, str], has_token: bool
+) -> None:
+    # given 16 clients that send 15 of 16 MiB each
+    service = service_process(NAME, rabbitmq=rabbitmq)
+    host, port = service.url.removeprefix("http://").split(":")
+    token = headers["Authorization"] if has_token else "Bearer wrong"
+    head = (
+        f"POST /ingest/ndjson HTTP/1.1\r\nHost: {host}\r\nAuthorization: {token}\r\n"
+        f"Content-Length: {16 * 2**20}\r\n\r\n"
+    ).encode()
+    statuses: list[bytes] = []
+
+    def send() -> None:
+        with socket.create_connection((host, int(port)), timeout=20) as connection:
+            try:
+                connection.sendall(head)
+                for _ in range(15):
+                    connection.sendall(b"x" * 2**20)
+                connection.settimeout(8)
+                statuses.append(connection.recv(12))
+            except TimeoutError:
+                statuses.append(b"waits")
+            except ConnectionError:
+                statuses.append(b"closed")
+
+    clients = [threading.Thread(target=send) for _ in range(16)]
+
+    # when all of them wait
+    for client in clients:
+        client.start()
+    for client in clients:
+        client.join()
+
+    # then the process stays far below the limit of its pod (256 MiB)
+    status = Path(f"/proc/{service.pid}/status").read_text()
+    [peak] = [int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM")]
+    assert peak < 192 * 1024, f"{peak} KiB"
+    assert len(statuses) == 16
+    if not has_token:
+        assert not [status for status in statuses if status == b"HTTP/1.1 202"]
+    # and it still accepts events
+    with _client(service.url, headers) as client:
+        eventually(
+            lambda: client.post("/generate_event", json={"event_type": "a"}).status_code == 202
+        )

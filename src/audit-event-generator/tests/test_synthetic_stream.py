@@ -1,6 +1,7 @@
 """The synthetic stream: rate, batches, and waiting for the broker."""
 
 import threading
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -100,6 +101,17 @@ def test_events_are_published_in_batches_and_counted(
     counted = registry.get_sample_value("auditflow_events_accepted_total", {"source": "synthetic"})
     assert counted == len(events)
     assert {message.routing_key for message in broker.messages} == {"event.synthetic"}
+
+
+def test_stream_keeps_its_rate(broker: RecordingBroker, registry: CollectorRegistry) -> None:
+    started = time.monotonic()
+    stream = make(broker, registry, rate=200)
+    stream.start()
+    eventually(lambda: len(broker.events()) > 20)
+    stream.stop()
+
+    elapsed = time.monotonic() - started
+    assert len(broker.events()) <= 200 * elapsed + 1, "no event is published twice"
 
 
 def test_stream_waits_for_the_broker_and_loses_no_event(

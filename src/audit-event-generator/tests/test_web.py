@@ -65,6 +65,20 @@ def test_wrong_password_is_refused(
     assert broker.messages == []
 
 
+@pytest.mark.parametrize(
+    "header",
+    [
+        f"Digest {base64.b64encode(f'user:{TOKEN}'.encode()).decode()}",
+        f"Token {TOKEN}",
+        f"Basic {base64.b64encode(f'user:{TOKEN}'.encode()).decode()}!",
+        f"Basic *{base64.b64encode(f'user:{TOKEN}'.encode()).decode()}",
+    ],
+)
+def test_other_authentication_scheme_is_refused(ingest: Ingest, header: str) -> None:
+    answer = ingest.client.post("/generate_event", data=GOOD, headers={"Authorization": header})
+    assert answer.status_code == 401
+
+
 @pytest.mark.parametrize("route", ROUTES[:2])
 def test_unavailable_broker_gives_503(ingest: Ingest, broker: RecordingBroker, route: str) -> None:
     broker.unavailable = "the connection ended: secret-host:5672"

@@ -15,7 +15,9 @@ from audit_event_generator.ingest import raw_json
 from auditflow.errors import ContractError
 
 _COMPONENT: Final = "argocd-server"
-_SERVICE_ACCOUNT: Final = "system:serviceaccount:"
+#: The service account of argocd-server, with the namespace in which bootstrap/ installs Argo CD. An
+#: account of the same name in another namespace must not name a person.
+_SERVICE_ACCOUNT: Final = "system:serviceaccount:argocd:argocd-server"
 
 
 class Metadata(Struct, gc=False):
@@ -75,9 +77,7 @@ def user_action(author: str | None, document: bytes) -> UserAction | None:
 
     ``author`` is the user that created the Event; ``document`` is the Event (core/v1) as JSON.
     """
-    if not (author or "").startswith(_SERVICE_ACCOUNT) or not (author or "").endswith(
-        f":{_COMPONENT}"
-    ):
+    if author != _SERVICE_ACCOUNT:
         return None
     try:
         action = raw_json.read_record(_read, document)

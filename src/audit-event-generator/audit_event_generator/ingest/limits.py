@@ -146,8 +146,6 @@ def _limit(value: Any, max_length: int, max_items: int, depth: int = _MAX_INNER_
     """Return a decoded JSON value with limited strings, arrays, objects and depth."""
     if isinstance(value, str):
         return _INVALID.sub(_REPLACEMENT, value[:max_length])
-    if isinstance(value, float) and not math.isfinite(value):
-        return str(value)
     if not isinstance(value, (list, dict)):
         return value
     if depth == 0:
