@@ -31,14 +31,14 @@ BOARD = Board(
             Panel(
                 title="Cost per month",
                 description="The cost of each environment for 30 days at the current rate: allocated CPU and memory at OpenCost's price of the node.",
-                kind="number", unit=units.Dollars, width=8,
+                kind="number", unit=units.Euro, width=8,
                 queries={"{{namespace}}": f"{_HOURLY_COST} * 720"},
                 link=board("auditflow-services", "Services"),
             ),
             Panel(
                 title="Cost per million events",
                 description="The cost of one hour divided by the events of one hour. It falls with more events, because most of the cost is fixed.",
-                kind="number", unit=units.Dollars, width=8,
+                kind="number", unit=units.Euro, width=8,
                 queries={"{{namespace}}": f"{_HOURLY_COST} / (sum by (namespace) (increase(auditflow_events_accepted_total{{{NS}}}[1h])) > 0) * 1000000"},
                 link=board("auditflow-pipeline", "From event to alert"), no_value="no events",
             ),

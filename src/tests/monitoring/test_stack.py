@@ -97,3 +97,15 @@ def test_data_sources_know_each_other(root: Path, values: dict[str, Any]) -> Non
     tempo = sources["tempo"]["jsonData"]
     assert tempo["tracesToLogsV2"]["datasourceUid"] == "loki"
     assert tempo["tracesToMetrics"]["datasourceUid"] == "prometheus"
+
+
+def test_the_errors_of_the_audit_log_are_not_dropped(root: Path) -> None:
+    values = yaml.safe_load((root / "monitoring/values/prometheus-stack.yaml").read_text())
+    (drop,) = values["kubelet"]["serviceMonitor"]["metricRelabelings"]
+    dropped = re.compile(drop["regex"])
+    assert drop["action"] == "drop"
+    for name in ("apiserver_request_duration_seconds_bucket", "apiserver_audit_level_total",
+                 "apiserver_admission_step_total", "apiserver_authentication_x", "etcd_a", "rest_client_b"):  # fmt: skip
+        assert dropped.fullmatch(name), name
+    for name in ("apiserver_audit_error_total", "apiserver_audit_event_total", "kubelet_x"):
+        assert not dropped.fullmatch(name), name
