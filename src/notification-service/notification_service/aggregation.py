@@ -5,6 +5,7 @@ This module is pure. The adapter reads what ``aggregate`` needs under locks, and
 
 import datetime as dt
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from uuid import UUID
 
 import msgspec
@@ -41,7 +42,12 @@ class Changes(Struct):
 
 def fingerprint_of(finding: Finding) -> UUID:
     """The fingerprint of the finding's rule and entity, which all findings of an alert share."""
-    return identity.fingerprint(finding.rule.id, finding.entity)
+    return _fingerprint(finding.rule.id, tuple(finding.entity.items()))
+
+
+@lru_cache(4096)
+def _fingerprint(rule_id: str, entity: tuple[tuple[str, str], ...]) -> UUID:
+    return identity.fingerprint(rule_id, dict(entity))
 
 
 def aggregate(

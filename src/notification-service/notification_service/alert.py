@@ -51,6 +51,7 @@ class Alert(Struct, frozen=True, kw_only=True):
     rule_tags: tuple[str, ...]
     rule_runbook: str | None
     level: Level
+    level_rank: int
     severity: Severity
     entity: Mapping[str, str]
     entity_kind: observables.Kind | None
@@ -120,7 +121,7 @@ def open_alert(
     """Open an alert for a finding. ``previous`` is the last alert of the fingerprint, resolved."""
     sequence = previous.sequence + 1 if previous else 1
     hashes = event_set(finding.evidence)
-    unlisted = _unlisted(finding)
+    unlisted = _unlisted(finding, hashes)
     return Alert(
         alert_id=alert_id_of(fingerprint, sequence),
         fingerprint=fingerprint,
@@ -152,8 +153,11 @@ def add_finding(
         alert.last_seen,
         alert.newest_finding_id,
     )
-    hashes = event_hashes.union(alert.event_hashes, event_set(finding.evidence))
-    unlisted = alert.unlisted_events + _unlisted(finding) - (_unlisted(replaces) if replaces else 0)
+    added = event_set(finding.evidence)
+    hashes = event_hashes.union(alert.event_hashes, added)
+    unlisted = alert.unlisted_events + _unlisted(finding, added)
+    if replaces is not None:
+        unlisted -= _unlisted(replaces, event_set(replaces.evidence))
     changed = msgspec.structs.replace(
         alert,
         **_counted(hashes, unlisted),
@@ -189,12 +193,12 @@ def truncate(text: str | None, limit: int = MAX_TEXT) -> str | None:
     return text if text is None or len(text) <= limit else text[: limit - 1] + "…"
 
 
-def _unlisted(finding: Finding) -> int:
-    return max(0, finding.count - event_hashes.size(event_set(finding.evidence)))
+def _unlisted(finding: Finding, hashes: str) -> int:
+    return max(0, finding.count - event_hashes.size(hashes))
 
 
 def _level(level: Level) -> dict[str, Any]:
-    return {"level": level, "severity": level.severity}
+    return {"level": level, "level_rank": level.rank, "severity": level.severity}
 
 
 def _counted(hashes: str, unlisted: int) -> dict[str, Any]:

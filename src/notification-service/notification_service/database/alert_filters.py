@@ -3,8 +3,6 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
-from psycopg2 import sql
-
 from auditflow.contract.level import Level
 from notification_service.observables import Kind, normalize
 from notification_service.query import AlertFilter
@@ -48,9 +46,9 @@ class Conditions:
         self.values.update(values)
 
     @property
-    def where(self) -> sql.SQL:
-        """All conditions, combined with AND."""
-        return sql.SQL(" AND ".join(self._parts))
+    def where(self) -> str:
+        """All conditions, combined with AND. It contains only constants and parameters."""
+        return " AND ".join(self._parts)
 
 
 def observables_of(query: AlertFilter) -> dict[str, tuple[Kind, str]]:

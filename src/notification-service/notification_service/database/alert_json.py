@@ -5,8 +5,6 @@ The columns are those of the contract's Structs, so that a new field needs no ch
 
 from typing import Final
 
-from psycopg2 import sql
-
 from auditflow.contract.alert import AlertSummary, FindingView
 
 #: Findings that the detail of an alert shows.
@@ -38,19 +36,19 @@ def _fields(kind: type, alias: str, computed: dict[str, str]) -> str:
 
 
 #: The fields of an ``AlertSummary``, from the table or subquery ``t``.
-SUMMARY_FIELDS: Final = sql.SQL(_fields(AlertSummary, "t", _COMPUTED))
+SUMMARY_FIELDS: Final = _fields(AlertSummary, "t", _COMPUTED)
 
 #: A lateral subquery ``r`` of one ``AlertSummary``, to use after ``FROM alerts AS t``.
-SUMMARY: Final = sql.SQL("CROSS JOIN LATERAL (SELECT {}) AS r").format(SUMMARY_FIELDS)
+SUMMARY: Final = f"CROSS JOIN LATERAL (SELECT {SUMMARY_FIELDS}) AS r"
 
 #: One ``AlertDetail``, without ``allowed_actions``. Parameters: alert, findings, bytes.
-DETAIL: Final = sql.SQL("""
+DETAIL: Final = f"""
     SELECT row_to_json(d)::text FROM (
-        SELECT {summary}, t.finding_count AS findings_total, (
+        SELECT {SUMMARY_FIELDS}, t.finding_count AS findings_total, (
             SELECT coalesce(json_agg(row_to_json(v) ORDER BY v.last_seen DESC, v.finding_id DESC),
                             '[]')
             FROM (
-                SELECT {finding} FROM (
+                SELECT {_fields(FindingView, "f", _FINDING_COMPUTED)} FROM (
                     SELECT newest.*, sum(coalesce(octet_length(first_event::text), 0)
                                          + coalesce(octet_length(last_event::text), 0))
                         OVER (ORDER BY last_seen DESC, finding_id DESC) <= %(bytes)s AS fits
@@ -63,4 +61,4 @@ DETAIL: Final = sql.SQL("""
         ) AS findings
         FROM alerts AS t WHERE t.alert_id = %(alert)s
     ) AS d
-""").format(summary=SUMMARY_FIELDS, finding=sql.SQL(_fields(FindingView, "f", _FINDING_COMPUTED)))
+"""

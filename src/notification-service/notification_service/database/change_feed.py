@@ -8,7 +8,6 @@ from typing import Final
 
 import psycopg2
 from msgspec import Struct
-from psycopg2 import sql
 
 from auditflow.errors import Unavailable
 from auditflow.telemetry import logs
@@ -30,12 +29,12 @@ _CHANNEL: Final = "auditflow_alerts"
 
 _HORIZON: Final = "SELECT alert_changes_horizon()"
 # In a later statement than the horizon: its snapshot sees everything up to the horizon.
-_CHANGES = sql.SQL("""
+_CHANGES: Final = f"""
     SELECT t.change_seq, row_to_json(r)::text FROM (
         SELECT * FROM alerts WHERE change_seq > %s AND change_seq <= %s
         ORDER BY change_seq LIMIT %s
-    ) AS t {} ORDER BY t.change_seq
-""").format(SUMMARY)
+    ) AS t {SUMMARY} ORDER BY t.change_seq
+"""
 
 log = logs.get(__name__)
 

@@ -4,8 +4,6 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any, Final
 
-from psycopg2 import sql
-
 from auditflow.contract.alert import Facets, FacetValue
 from auditflow.contract.level import Level
 from notification_service.database.alert_filters import conditions
@@ -21,11 +19,11 @@ _OTHERS: Final = (
     "actor", "host", "ip", "resource", "active_again", "snoozed", "since", "until",
     "updated_since", "q",
 )  # fmt: skip
-_FROM_COUNTS = sql.SQL(
+_FROM_COUNTS: Final = (
     "SELECT {dimensions}, sum(number)::bigint FROM alert_counts AS alerts WHERE {where}"
     " GROUP BY {dimensions} HAVING sum(number) <> 0"
 )
-_FROM_ALERTS = sql.SQL(
+_FROM_ALERTS: Final = (
     "SELECT {dimensions}, count(*) FROM alerts WHERE {where} GROUP BY {dimensions}"
 )
 _TITLES: Final = """
@@ -86,7 +84,7 @@ def _read(pool: Pool, query: AlertFilter) -> Sequence[tuple[Any, ...]]:
     matching = conditions(query)
     from_counts = all(getattr(query, name) is None for name in _OTHERS)
     statement = (_FROM_COUNTS if from_counts else _FROM_ALERTS).format(
-        dimensions=sql.SQL(", ").join(map(sql.Identifier, _DIMENSIONS)), where=matching.where
+        dimensions=", ".join(_DIMENSIONS), where=matching.where
     )
     with pool.cursor() as cursor:
         cursor.execute(statement, matching.values)

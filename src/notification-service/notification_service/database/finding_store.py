@@ -6,7 +6,6 @@ from typing import Final
 from uuid import UUID
 
 import msgspec
-from psycopg2 import sql
 from psycopg2.extensions import cursor as Cursor  # noqa: N812 - it is a class
 
 from auditflow.contract.alert import Action
@@ -31,12 +30,12 @@ _LOCK = """
     SELECT pg_advisory_xact_lock(key)
     FROM (SELECT DISTINCT key FROM unnest(%s::bigint[]) AS key ORDER BY key OFFSET 0) AS ordered
 """
-_STORED = rows.select("findings", rows.FINDING_COLUMNS) + sql.SQL(
-    " WHERE t.finding_id = ANY(%s::uuid[])"
-)
+_STORED = rows.select("findings", rows.FINDING_COLUMNS) + (" WHERE t.finding_id = ANY(%s::uuid[])")
 # A person may act on an alert at any time, so the rows are locked until the commit. They are
 # selected by identifier first, so that a row that changes during the wait is still selected.
-_ALERTS = rows.select("alerts", rows.ALERT_COLUMNS) + sql.SQL("""
+_ALERTS = (
+    rows.select("alerts", rows.ALERT_COLUMNS)
+    + """
     WHERE t.alert_id = ANY(%(ids)s::uuid[] || ARRAY(
         SELECT alert_id
         FROM unnest(%(fingerprints)s::uuid[]) AS wanted (fingerprint)
@@ -50,7 +49,8 @@ _ALERTS = rows.select("alerts", rows.ALERT_COLUMNS) + sql.SQL("""
     ))
     ORDER BY t.alert_id
     FOR UPDATE OF t
-""")
+"""
+)
 _WRITE_FINDINGS = rows.upsert(
     "findings", rows.FINDING_COLUMNS, ("bucket_start", "finding_id"), ("alert_id", "fingerprint")
 )

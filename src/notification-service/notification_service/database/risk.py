@@ -36,7 +36,7 @@ _RISK: Final = f"""
                row_number() OVER (ORDER BY level_rank DESC, last_seen DESC, alert_id) AS place
         FROM alerts WHERE entity_kind = %(kind)s AND entity_value = %(value)s AND {_COUNTED}
     ) AS counted
-"""  # noqa: S608 - only constants
+"""
 _LOCK: Final = "SELECT pg_try_advisory_xact_lock(4713, 2)"
 _PROGRESS: Final = """
     SELECT change_seq, alert_changes_horizon() FROM maintenance_progress WHERE task = 'risk'
@@ -65,7 +65,7 @@ _UPDATE: Final = f"""
     WHERE risk IS NOT NULL
     ON CONFLICT (entity_kind, entity_value) DO UPDATE
         SET (risk, expires_at) = (excluded.risk, excluded.expires_at)
-"""  # noqa: S608 - only constants
+"""
 
 
 def read_risk(pool: Pool, kind: Kind, value: str) -> Risk:

@@ -11,7 +11,6 @@ from uuid import UUID
 
 import msgspec
 from msgspec import UNSET, Raw, Struct, UnsetType
-from psycopg2 import sql
 
 from auditflow.contract.event import Severity
 from auditflow.contract.finding import (
@@ -70,38 +69,30 @@ _decode_finding = msgspec.json.Decoder(FindingRow).decode
 _decode_alert = msgspec.json.Decoder(Alert).decode
 
 
-def select(table: str, columns: Sequence[str]) -> sql.Composed:
+def select(table: str, columns: Sequence[str]) -> str:
     """A query that returns each row as JSON text. Add conditions after it, with alias ``t``."""
-    listed = sql.SQL(", ").join(
-        sql.SQL("encode(t.event_hashes, 'hex') AS event_hashes")
-        if name == "event_hashes"
-        else sql.SQL("t.{}").format(sql.Identifier(name))
+    listed = ", ".join(
+        "encode(t.event_hashes, 'hex') AS event_hashes" if name == "event_hashes" else f"t.{name}"
         for name in columns
     )
-    return sql.SQL(
-        "SELECT row_to_json(r)::text FROM {} AS t CROSS JOIN LATERAL (SELECT {}) AS r"
-    ).format(sql.Identifier(table), listed)
+    return (
+        f"SELECT row_to_json(r)::text FROM {table} AS t CROSS JOIN LATERAL (SELECT {listed}) AS r "
+    )
 
 
-def upsert(
-    table: str, columns: Sequence[str], key: Sequence[str], keep: Iterable[str] = ()
-) -> sql.Composed:
+def upsert(table: str, columns: Sequence[str], key: Sequence[str], keep: Iterable[str] = ()) -> str:
     """A statement that writes rows from a JSON array, its one parameter.
 
     An existing row with the same ``key`` is updated, except for the columns ``keep``.
     """
     kept = {*key, *keep}
     changing = [name for name in columns if name not in kept]
-    return sql.SQL(
-        "INSERT INTO {table} ({columns})"
-        " SELECT {columns} FROM json_populate_recordset(NULL::{table}, %s::json)"
-        " ON CONFLICT ({key}) DO UPDATE SET ({changing}) = ROW ({values})"
-    ).format(
-        table=sql.Identifier(table),
-        columns=_identifiers(columns),
-        key=_identifiers(key),
-        changing=_identifiers(changing),
-        values=sql.SQL(", ").join(sql.Identifier("excluded", name) for name in changing),
+    listed = ", ".join(columns)
+    values = ", ".join(f"excluded.{name}" for name in changing)
+    return (
+        f"INSERT INTO {table} ({listed})"
+        f" SELECT {listed} FROM json_populate_recordset(NULL::{table}, %s::json)"
+        f" ON CONFLICT ({', '.join(key)}) DO UPDATE SET ({', '.join(changing)}) = ROW ({values})"
     )
 
 
@@ -202,10 +193,6 @@ def encode_alerts(alerts: Iterable[Alert]) -> str:
     return msgspec.json.encode(
         [msgspec.structs.replace(alert, event_hashes=_HEX + alert.event_hashes) for alert in alerts]
     ).decode()
-
-
-def _identifiers(names: Iterable[str]) -> sql.Composed:
-    return sql.SQL(", ").join(map(sql.Identifier, names))
 
 
 def _or_null(event: Raw | UnsetType) -> Raw:

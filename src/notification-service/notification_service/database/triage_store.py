@@ -6,7 +6,7 @@ from typing import Final
 from uuid import UUID, uuid4
 
 import msgspec
-from psycopg2 import errors, sql
+from psycopg2 import errors
 from psycopg2.extensions import connection as Connection  # noqa: N812 - it is a class
 from psycopg2.extensions import cursor as Cursor  # noqa: N812 - it is a class
 
@@ -26,22 +26,18 @@ BULK_CHUNK: Final = 500
 #: Failures that the result of a bulk action lists.
 MAX_FAILURES: Final = 100
 
-_LOCK_ALERT = rows.select("alerts", rows.ALERT_COLUMNS) + sql.SQL(
-    " WHERE t.alert_id = %s FOR UPDATE OF t"
-)
-_LOCK_ALERTS = rows.select("alerts", rows.ALERT_COLUMNS) + sql.SQL(
+_LOCK_ALERT = rows.select("alerts", rows.ALERT_COLUMNS) + (" WHERE t.alert_id = %s FOR UPDATE OF t")
+_LOCK_ALERTS = rows.select("alerts", rows.ALERT_COLUMNS) + (
     " WHERE t.alert_id = ANY(%s::uuid[]) ORDER BY t.alert_id FOR UPDATE OF t"
 )
 #: The columns that an action changes.
 _CHANGED: Final = (*TriageState.__struct_fields__, "triage_version", "version", "updated_at")
-_UPDATE = sql.SQL(
-    "UPDATE alerts SET ({names}) = ROW ({values})"
-    " FROM json_populate_recordset(NULL::alerts, %s::json) AS changed"
-    " WHERE alerts.alert_id = changed.alert_id"
-).format(
-    names=sql.SQL(", ").join(map(sql.Identifier, _CHANGED)),
-    values=sql.SQL(", ").join(sql.Identifier("changed", name) for name in _CHANGED),
-)
+_UPDATE: Final = f"""
+    UPDATE alerts SET ({", ".join(_CHANGED)})
+        = ROW ({", ".join(f"changed.{name}" for name in _CHANGED)})
+    FROM json_populate_recordset(NULL::alerts, %s::json) AS changed
+    WHERE alerts.alert_id = changed.alert_id
+"""
 _LAST_ENTRY: Final = (
     "SELECT entry FROM alert_history WHERE alert_id = %s ORDER BY number DESC LIMIT 1"
 )
@@ -165,12 +161,12 @@ class TriageStore:
         allowed = [
             status for status, actions in triage.TRANSITIONS.items() if command.action in actions
         ]
-        statement = sql.SQL(
-            "SELECT alert_id FROM alerts WHERE {where} AND alert_id > %(after)s"
+        statement = (
+            f"SELECT alert_id FROM alerts WHERE {matching.where} AND alert_id > %(after)s"
             " AND status = ANY(%(allowed)s) AND NOT EXISTS (SELECT FROM alert_history AS h"
             " WHERE h.alert_id = alerts.alert_id AND h.bulk_id = %(bulk)s)"
             " ORDER BY alert_id LIMIT %(limit)s"
-        ).format(where=matching.where)
+        )
         with self._pool.connection() as connection, connection.cursor() as cursor:
             cursor.execute(
                 statement,

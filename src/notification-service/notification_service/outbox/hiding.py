@@ -177,7 +177,7 @@ def _sources(
             column = sql.Identifier(_COLUMNS[name])
             conditions.append(sql.SQL("coalesce(t.{}, '') = ANY(%s)").format(column))
             values.append(list({value[index] for value in wanted}))
-    statement = rows.select("alerts", rows.ALERT_COLUMNS) + sql.SQL(
+    statement = sql.SQL(rows.select("alerts", rows.ALERT_COLUMNS)) + sql.SQL(
         " WHERE t.status <> 'resolved' AND {}"
     ).format(sql.SQL(" AND ").join([sql.SQL("true"), *conditions]))
     found: set[tuple[str, ...]] = set()

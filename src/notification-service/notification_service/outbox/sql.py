@@ -12,7 +12,7 @@ from auditflow.contract.level import Level
 from notification_service.alert import Alert
 from notification_service.database import rows
 
-_ALERTS: Final = rows.select("alerts", rows.ALERT_COLUMNS) + sql.SQL(
+_ALERTS: Final = sql.SQL(rows.select("alerts", rows.ALERT_COLUMNS)) + sql.SQL(
     " WHERE t.alert_id = ANY(%s::uuid[])"
 )
 #: How severe an alert is, as a number that only rises.

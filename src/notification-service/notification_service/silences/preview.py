@@ -45,7 +45,7 @@ def _find(
     pool: Pool, silence: Silence, condition: sql.Composable, hides: Callable[[Alert], bool]
 ) -> HiddenAlerts:
     conditions, values = conditions_of(silence.matchers)
-    statement = rows.select("alerts", rows.ALERT_COLUMNS) + sql.SQL(
+    statement = sql.SQL(rows.select("alerts", rows.ALERT_COLUMNS)) + sql.SQL(
         " WHERE {} ORDER BY t.opened_at DESC, t.alert_id DESC"
     ).format(sql.SQL(" AND ").join([condition, *conditions]))
     total = 0
