@@ -23,9 +23,9 @@ T = TypeVar("T")
 
 
 class Caller(Struct, frozen=True):
-    """The person and the request that cause an API call."""
+    """The person and the request that cause an API call. ``None`` is the dashboard itself."""
 
-    person: str
+    person: str | None
     correlation_id: str
 
 
@@ -142,6 +142,16 @@ class NotificationService:
         query = {"kind": kind, "value": value}
         return self._get("/api/v1/risk", caller, contract.Risk, query)
 
+    def me(self, caller: Caller) -> contract.Me:
+        """The caller and its role."""
+        return self._get("/api/v1/me", caller, contract.Me)
+
+    def put_user(self, name: str, role: contract.Role) -> None:
+        """Set the role of a person, on behalf of the dashboard itself."""
+        caller = Caller(person=None, correlation_id="sign-in")
+        path = f"/api/v1/users/{_segment(name)}"
+        self._send("PUT", path, caller, body={"role": role, "disabled": False})
+
     def check(self) -> str | None:
         """Return None if the service is alive, otherwise the problem. Used by ``/readyz``.
 
@@ -183,8 +193,9 @@ class NotificationService:
                 **tracing.headers(),
                 **(headers or {}),
                 "X-Correlation-ID": caller.correlation_id,
-                PERSON_HEADER: quote(caller.person, safe=" @"),
             }
+            if caller.person is not None:
+                sent[PERSON_HEADER] = quote(caller.person, safe=" @")
             if content is not None:
                 sent["Content-Type"] = "application/json"
             try:

@@ -4,6 +4,7 @@ from flask import Flask, request
 from flask_wtf import CSRFProtect
 from jinja2 import StrictUndefined
 from prometheus_client import CollectorRegistry
+from redis import Redis
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from auditflow.http import middleware, probes
@@ -11,8 +12,11 @@ from auditflow.http.health import Health
 from event_audit_dashboard import auth, headers, templating
 from event_audit_dashboard.api import NotificationService
 from event_audit_dashboard.assets import Assets
+from event_audit_dashboard.login_throttle import LoginThrottle
 from event_audit_dashboard.metrics import Metrics
+from event_audit_dashboard.roles import Roles
 from event_audit_dashboard.rows import RowRenderer
+from event_audit_dashboard.sessions import MemorySessions, RedisSessions
 from event_audit_dashboard.settings import DashboardSettings
 from event_audit_dashboard.views import alert, alerts, errors, home, sign_in, triage
 from event_audit_dashboard.views import assets as asset_views
@@ -29,8 +33,13 @@ def create(
     health: Health,
     registry: CollectorRegistry,
     metrics: Metrics,
+    client: "Redis | None" = None,
 ) -> Flask:
-    """Return the application. It keeps only the hash of the password."""
+    """Return the application. It keeps only the hash of the password.
+
+    ``client`` connects to Redis, for sessions and the login throttle. Without it they are in
+    memory.
+    """
     app = Flask(__name__, static_folder=None)
     app.config.update(MAX_CONTENT_LENGTH=MAX_FORM_BYTES, WTF_CSRF_TIME_LIMIT=None)
     app.jinja_env.undefined = StrictUndefined
@@ -42,12 +51,24 @@ def create(
         )
     headers.add(app)
     account = _configure_sign_in(app, settings)
+    roles = Roles(api)
+    store = MemorySessions() if client is None else RedisSessions(client)
+    sessions = auth.Sessions(app, store, roles)
+    CSRFProtect(app)  # after the sessions: the error page depends on who is signed in
     assets = Assets()
     templating.configure(app, assets=assets, environment=settings.environment)
     rows = RowRenderer(app.jinja_env.get_template("_row.html"), decode=api.decode_alert)
     errors.add(app)
     app.register_blueprint(asset_views.blueprint(assets))
-    app.register_blueprint(sign_in.blueprint(account, metrics))
+    app.register_blueprint(
+        sign_in.blueprint(
+            account,
+            metrics,
+            sessions=sessions,
+            throttle=LoginThrottle(account.user, client),
+            roles=roles,
+        )
+    )
     app.register_blueprint(home.blueprint())
     app.register_blueprint(alerts.blueprint(api, rows))
     app.register_blueprint(alert.blueprint(api))
@@ -62,5 +83,4 @@ def _configure_sign_in(app: Flask, settings: DashboardSettings) -> auth.Account:
         settings.session_secret.get_secret_value(), settings.dashboard_user, password
     )
     auth.configure(app, key=key, cookie_secure=settings.cookie_secure)
-    CSRFProtect(app)
     return auth.Account(settings.dashboard_user, password)

@@ -1,4 +1,4 @@
-"""Password check, session, and the access check before every page."""
+"""Password check of the built-in account, sessions, and the access check before every page."""
 
 import hashlib
 import hmac
@@ -12,9 +12,9 @@ from flask import Flask, Response, current_app, g, redirect, request, session, u
 from werkzeug.wrappers import Response as BaseResponse
 
 from auditflow.contract.alert import Role
+from event_audit_dashboard.roles import Roles
+from event_audit_dashboard.sessions import SESSION_SECONDS, Session, SessionStore
 
-#: Maximum age of a session, in seconds after sign-in. Activity does not extend it.
-SESSION_SECONDS: Final = 12 * 60 * 60
 #: Endpoints that need no session.
 OPEN_ENDPOINTS: Final = frozenset(
     {
@@ -24,8 +24,12 @@ OPEN_ENDPOINTS: Final = frozenset(
 )  # fmt: skip
 #: Why a session ended, by the value of ``ended`` in the URL of the sign-in page.
 ENDED: Final = {
-    "expired": "Your session has expired. Sign in again to continue.",
-    "ended": "Your session has ended. Sign in again to continue.",
+    "expired": "Your session has expired after 12 hours. Sign in again to continue.",
+    "ended": (
+        "Your session has ended: you or an administrator ended it, the password was changed, or the"
+        " service was restarted. Sign in again to continue."
+    ),
+    "signed-out": "You have signed out.",
 }
 #: Endpoints that scripts request. They get 401, because they cannot follow a redirect to a form.
 SCRIPT_ENDPOINTS: Final = frozenset({"alerts.live", "alert.live"})
@@ -61,8 +65,55 @@ def signing_key(session_secret: str, user: str, password: str) -> bytes:
     return hmac.new(session_secret.encode(), account, hashlib.sha256).digest()
 
 
+class Sessions:
+    """Connects the cookie of a request with the session in the store."""
+
+    def __init__(self, app: Flask, store: SessionStore, roles: Roles) -> None:
+        self._store = store
+        self._roles = roles
+        app.before_request(self._require_session)
+
+    def start(self, user: str, role: Role) -> None:
+        """Start a new session. All data of the previous session are removed."""
+        self._end_current()
+        session.clear()
+        session.permanent = True
+        session["id"] = self._store.start(Session(user, role, time.time()))
+        session["until"] = int(time.time()) + SESSION_SECONDS
+
+    def end(self) -> None:
+        """End the session, on the server and in this browser."""
+        self._end_current()
+        session.clear()
+
+    def end_all(self, user: str | None = None) -> int:
+        """End all sessions, or those of one user, in all browsers. Return their number."""
+        return self._store.end_all(user)
+
+    def _end_current(self) -> None:
+        identifier = session.get("id")
+        if isinstance(identifier, str):
+            self._store.end(identifier)
+
+    def _require_session(self) -> BaseResponse | None:
+        g.user, g.role = None, Role.VIEWER
+        # Static files and probes need neither a session nor its store.
+        if request.endpoint in OPEN_ENDPOINTS and not str(request.endpoint).startswith("sign_in."):
+            return None
+        identifier = session.get("id")
+        current = self._store.get(identifier) if isinstance(identifier, str) else None
+        if current is not None:
+            g.user, g.role = current.user, self._roles.role(current)
+        # Without an endpoint the page does not exist; the 404 needs no session.
+        if g.user or request.endpoint is None or request.endpoint in OPEN_ENDPOINTS:
+            return None
+        if request.endpoint in SCRIPT_ENDPOINTS:
+            return Response("sign-in required", 401, content_type="text/plain")
+        return redirect(url_for("sign_in.form", next=_requested_page(), ended=_end_reason()))
+
+
 def configure(app: Flask, *, key: bytes, cookie_secure: bool) -> None:
-    """Configure signed session cookies and the access check."""
+    """Configure the signed cookie. It lives longer than a session, to know that one has expired."""
     app.config.update(
         SECRET_KEY=key,
         SESSION_COOKIE_NAME="__Host-auditflow" if cookie_secure else "auditflow",
@@ -70,31 +121,8 @@ def configure(app: Flask, *, key: bytes, cookie_secure: bool) -> None:
         SESSION_COOKIE_HTTPONLY=True,
         SESSION_COOKIE_SAMESITE="Lax",
         SESSION_REFRESH_EACH_REQUEST=False,
-        PERMANENT_SESSION_LIFETIME=SESSION_SECONDS,
+        PERMANENT_SESSION_LIFETIME=2 * SESSION_SECONDS,
     )
-    app.before_request(_require_session)
-
-
-def sign_in(user: str) -> None:
-    """Start a new session. All data of the previous session are removed."""
-    session.clear()
-    session.permanent = True
-    session["user"] = user
-    session["since"] = int(time.time())
-
-
-def sign_out() -> None:
-    """End the session in this browser."""
-    session.clear()
-
-
-def user() -> str | None:
-    """The name of the signed-in user, or None."""
-    since = session.get("since")
-    if not isinstance(since, int) or time.time() - since >= SESSION_SECONDS:
-        return None
-    name = session.get("user")
-    return name if isinstance(name, str) else None
 
 
 def safe_redirect(target: str | None) -> str:
@@ -112,15 +140,17 @@ def safe_redirect(target: str | None) -> str:
     return start if parts.path in excluded else target
 
 
-def _require_session() -> BaseResponse | None:
-    g.user = user()
-    g.role = Role.ADMIN if g.user else Role.VIEWER
-    # Without an endpoint the page does not exist; the 404 needs no session.
-    if g.user or request.endpoint is None or request.endpoint in OPEN_ENDPOINTS:
+def _requested_page() -> str | None:
+    if request.method not in {"GET", "HEAD"}:
         return None
-    if request.endpoint in SCRIPT_ENDPOINTS:
-        return Response("sign-in required", 401, content_type="text/plain")
-    target = request.full_path.rstrip("?") if request.method in {"GET", "HEAD"} else None
-    had_session = current_app.config["SESSION_COOKIE_NAME"] in request.cookies
-    ended = "expired" if "user" in session else "ended" if had_session else None
-    return redirect(url_for("sign_in.form", next=target if target != "/" else None, ended=ended))
+    target = request.full_path.rstrip("?")
+    return target if target != "/" else None
+
+
+def _end_reason() -> str | None:
+    until = session.get("until")
+    if isinstance(until, int):
+        return "expired" if time.time() >= until else "ended"
+    # A cookie with an invalid signature: the password or the secret was changed.
+    had_cookie = current_app.config["SESSION_COOKIE_NAME"] in request.cookies
+    return "ended" if had_cookie and not session else None

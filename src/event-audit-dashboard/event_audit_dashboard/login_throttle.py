@@ -1,103 +1,101 @@
-"""Limits failed sign-ins: after some failures, each further attempt has to wait longer. Pure.
+"""Limits failed sign-ins, for each user from an address, each address, and each account.
 
-An attempt counts as failed when it starts, and is removed when it succeeds. Therefore 100 parallel
-attempts count as 100 attempts.
+The counts are in Redis, so that all replicas share them, or in the memory of the process. An
+attempt is counted when it starts, and a success resets the count of the user from this address.
+Therefore 100 parallel attempts count as 100 attempts. Names without an account are counted
+together, and all attempts have a common limit. Therefore a flood of attempts needs little memory.
 """
 
 import ipaddress
-import threading
-from collections import OrderedDict
-from collections.abc import Sequence
-from dataclasses import dataclass
+import math
+import time
+from collections.abc import Mapping
 from typing import Final
 
-#: Failures of one user from one address before the user has to wait.
-FREE_PER_USER: Final = 5
-#: Failures from one address, for all user names together, before the address has to wait.
-FREE_PER_ADDRESS: Final = 20
-FIRST_WAIT_SECONDS: Final = 2.0
-MAX_WAIT_SECONDS: Final = 15 * 60.0
-#: Failures are forgotten after this time without another attempt.
-MEMORY_SECONDS: Final = 60 * 60.0
-MAX_RECORDS: Final = 10_000
+import limits
+from limits.errors import StorageError
+from limits.storage import MemoryStorage, RedisStorage, Storage
+from limits.strategies import FixedWindowRateLimiter
+from redis import Redis
 
+from auditflow.errors import Unavailable
 
-@dataclass(frozen=True)
-class Key:
-    """Attempts with the same key are counted together; the first ``free`` failures are free."""
-
-    name: tuple[str, ...]
-    free: int
-
-
-@dataclass
-class _Record:
-    failures: int
-    newest: float
-
-
-def keys(address: str, user: str) -> tuple[Key, ...]:
-    """The keys that an attempt counts for. An IPv6 network of 64 bits counts as one address."""
-    network = _network(address)
-    return (
-        Key(("user", network, user[:128]), FREE_PER_USER),
-        Key(("address", network), FREE_PER_ADDRESS),
-    )
+#: Failures of one user from one address.
+PER_USER_AND_ADDRESS: Final = limits.parse("5/5 minutes")
+#: Failures from one address, for all user names together.
+PER_ADDRESS: Final = limits.parse("20/5 minutes")
+#: Failures of one account from all addresses. It is higher than the others, because an attacker
+#: can use it to keep the owner of the account out.
+PER_ACCOUNT: Final = limits.parse("50/15 minutes")
+#: All failures together. It limits the number of counters.
+IN_TOTAL: Final = limits.parse("1000/minute")
 
 
 class LoginThrottle:
-    """Counts attempts in the memory of this process; the oldest records are evicted first."""
+    """Counts attempts in fixed windows. It is thread-safe."""
 
-    def __init__(self, *, max_records: int = MAX_RECORDS) -> None:
-        self._records: OrderedDict[tuple[str, ...], _Record] = OrderedDict()
-        self._max = max_records
-        self._lock = threading.Lock()
+    def __init__(self, account: str, client: "Redis | None" = None) -> None:
+        self._account = account
+        storage: Storage = MemoryStorage()
+        if client is not None:
+            pool = client.connection_pool
+            storage = RedisStorage(
+                "redis://",
+                connection_pool=pool,
+                key_prefix="dashboard:limits",
+                wrap_exceptions=True,
+            )
+        self._limiter = FixedWindowRateLimiter(storage)
 
-    def admit(self, attempt: Sequence[Key], *, now: float) -> float:
+    def admit(self, address: str, user: str) -> int:
         """Count an attempt and return 0, or return the seconds until the next allowed attempt.
 
-        ``now`` is in seconds of a monotonic clock.
+        Raises:
+            Unavailable: Redis does not respond.
         """
-        with self._lock:
-            wait = max(self._wait(key, now) for key in attempt)
-            if wait == 0:
-                for key in attempt:
-                    self._count(key, now)
-            return wait
+        keys = self._keys(address, user)
+        try:
+            waits = [
+                self._limiter.get_window_stats(limit, *key).reset_time - time.time()
+                for limit, key in keys.items()
+                if not self._limiter.test(limit, *key)
+            ]
+            if waits:
+                return max(1, math.ceil(max(waits)))
+            # A parallel attempt may have used the last free attempt: every hit must succeed.
+            hits = [self._limiter.hit(limit, *key) for limit, key in keys.items()]
+        except StorageError as error:
+            raise Unavailable("redis", type(error.storage_error).__name__) from error
+        return 0 if all(hits) else 1
 
-    def forgive(self, attempt: Sequence[Key]) -> None:
-        """Remove an attempt that succeeded: all failures of the user, one of the address."""
-        with self._lock:
-            for key in attempt:
-                record = self._records.get(key.name)
-                if record and key.name[0] == "address" and record.failures > 1:
-                    record.failures -= 1
-                else:
-                    self._records.pop(key.name, None)
+    def reset(self, address: str, user: str) -> None:
+        """Reset the failures of the user from this address, after a success.
 
-    def __len__(self) -> int:
-        return len(self._records)
+        Raises:
+            Unavailable: Redis does not respond.
+        """
+        try:
+            self._limiter.clear(
+                PER_USER_AND_ADDRESS, *self._keys(address, user)[PER_USER_AND_ADDRESS]
+            )
+        except StorageError as error:
+            raise Unavailable("redis", type(error.storage_error).__name__) from error
 
-    def _wait(self, key: Key, now: float) -> float:
-        record = self._records.get(key.name)
-        if record is None or now - record.newest > MEMORY_SECONDS:
-            return 0.0
-        over = record.failures - key.free
-        if over < 0:
-            return 0.0
-        wait = min(FIRST_WAIT_SECONDS * 2.0 ** min(over, 30), MAX_WAIT_SECONDS)
-        return float(max(0.0, record.newest + wait - now))
-
-    def _count(self, key: Key, now: float) -> None:
-        record = self._records.pop(key.name, None)
-        if record is None or now - record.newest > MEMORY_SECONDS:
-            record = _Record(0, now)
-        self._records[key.name] = _Record(record.failures + 1, now)
-        while len(self._records) > self._max:
-            self._records.popitem(last=False)
+    def _keys(self, address: str, user: str) -> Mapping[limits.RateLimitItem, tuple[str, ...]]:
+        network = _network(address)
+        name = user if user == self._account else "no account"
+        keys = {
+            PER_USER_AND_ADDRESS: ("user", network, name),
+            PER_ADDRESS: ("address", network),
+            IN_TOTAL: ("all",),
+        }
+        if user == self._account:
+            keys[PER_ACCOUNT] = ("account", name)
+        return keys
 
 
 def _network(address: str) -> str:
+    """The address, or the network of 64 bits of an IPv6 address."""
     try:
         parsed = ipaddress.ip_address(address)
     except ValueError:

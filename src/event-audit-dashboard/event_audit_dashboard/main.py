@@ -7,7 +7,7 @@ from auditflow.http import serving
 from auditflow.http.health import Health
 from auditflow.http.probes import Probes
 from auditflow.telemetry.metrics import create_registry
-from event_audit_dashboard import app
+from event_audit_dashboard import app, redis_client
 from event_audit_dashboard.api import NotificationService
 from event_audit_dashboard.metrics import Metrics
 from event_audit_dashboard.settings import DashboardSettings
@@ -33,7 +33,14 @@ def run(settings: DashboardSettings) -> None:
     )
     api = NotificationService(transport, metrics=metrics)
     health = Health({"notification-service": api.check})
-    dashboard = app.create(settings, api=api, health=health, registry=registry, metrics=metrics)
+    dashboard = app.create(
+        settings,
+        api=api,
+        health=health,
+        registry=registry,
+        metrics=metrics,
+        client=redis_client.connect(settings),
+    )
     try:
         serving.serve(
             dashboard,

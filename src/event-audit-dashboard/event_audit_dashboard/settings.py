@@ -25,6 +25,15 @@ class DashboardSettings(TlsSettings, ServiceSettings):
     #: Whether the notification service is reached over TLS. TLS_CA_FILE names trusted authorities.
     notification_service_tls: bool = False
     api_token: Secret
+    #: Redis for sessions and the login throttle. Without a host, they are in the memory of the
+    #: process, which is only right for one replica.
+    redis_host: str = ""
+    redis_port: Port = 6379
+    redis_user: str = "event-audit-dashboard"
+    redis_password: Secret | None = None
+    #: Addresses of Sentinels, as host:port separated by commas. They replace host and port.
+    redis_sentinels: str = ""
+    redis_sentinel_service: str = "auditflow"
     dashboard_user: Annotated[str, Field(min_length=1, max_length=128)] = "admin"
     dashboard_password: Secret
     session_secret: Annotated[Secret, AfterValidator(_check_length)]

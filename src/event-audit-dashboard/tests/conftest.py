@@ -14,6 +14,9 @@ import httpx
 import pytest
 from flask import Flask
 from prometheus_client import CollectorRegistry
+from redis import Redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 from werkzeug.test import TestResponse
 
 from auditflow.http.health import Health
@@ -72,12 +75,32 @@ def environment(port: int) -> dict[str, str]:
     }
 
 
+def dashboard_client(server: Any) -> "Redis":
+    """A client with the permissions of the dashboard."""
+    name = "event-audit-dashboard"
+    return Redis(
+        host=server.host,
+        port=server.port,
+        username=name,
+        password=server.password_of(name),
+        retry=Retry(NoBackoff(), 0),
+    )
+
+
+@pytest.fixture
+def redis_of_the_dashboard(redis_server: Any) -> Iterator["Redis"]:
+    """A client of an empty Redis, with the permissions of the dashboard."""
+    redis_server.flush()
+    with dashboard_client(redis_server) as client:
+        yield client
+
+
 @pytest.fixture
 def make(api: FakeApi) -> Iterator[Any]:
     """Creates applications with changed settings."""
     clients = []
 
-    def build(**changes: Any) -> Flask:
+    def build(redis: Any = None, **changes: Any) -> Flask:
         given = {name.lower(): value for name, value in environment(api.port).items()}
         settings = DashboardSettings(**{**given, **changes})
         registry = CollectorRegistry()
@@ -91,7 +114,7 @@ def make(api: FakeApi) -> Iterator[Any]:
         clients.append(client)
         health = Health({"notification-service": client.check})
         return application.create(
-            settings, api=client, health=health, registry=registry, metrics=metrics
+            settings, api=client, health=health, registry=registry, metrics=metrics, client=redis
         )
 
     yield build

@@ -265,6 +265,8 @@ class FakeApi:
         for method, rule, view in (
             ("GET", "/api/v1/alerts", self._list),
             ("GET", "/api/v1/alerts/facets", self._facets),
+            ("GET", "/api/v1/me", self._me),
+            ("PUT", "/api/v1/users/<name>", self._put_user),
             ("GET", "/api/v1/alerts/<alert_id>", self._get),
             ("GET", "/api/v1/alerts/<alert_id>/events", self._events),
             ("GET", "/api/v1/alerts/<alert_id>/event", self._event),
@@ -286,6 +288,7 @@ class FakeApi:
         self.bulk: dict[str, list[dict[str, Any]]] = {}
         self.mode = "ok"
         self.record_characters = 10
+        self.role = "admin"
         self.requests: list[tuple[str, dict[str, str], dict[str, str]]] = []
         self.released = threading.Event()
         if self._server is None:
@@ -359,6 +362,13 @@ class FakeApi:
             key=lambda item: item["last_seen"],
             reverse=True,
         )
+
+    def _me(self) -> Any:
+        name = unquote(flask.request.headers["X-AuditFlow-User"])
+        return {"name": name, "kind": "person", "role": self.role}
+
+    def _put_user(self, name: str) -> Any:
+        return {"name": name, "role": flask.request.get_json()["role"]}
 
     def _facets(self) -> Any:
         found = self._found(flask.request.args)

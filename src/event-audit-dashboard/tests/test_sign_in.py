@@ -9,6 +9,9 @@ from typing import Any
 import pytest
 
 from event_audit_dashboard import auth
+from event_audit_dashboard.sessions import SESSION_SECONDS
+
+from .conftest import dashboard_client
 
 PASSWORD = "correct horse battery staple"
 OPEN = {
@@ -102,16 +105,48 @@ def test_forms_without_a_valid_csrf_token_are_rejected(
             "/login", data={"user": "admin", "password": PASSWORD, **data}
         )
         assert response.status_code == 400
-        assert "no longer valid" in response.text
+        assert "outdated" in response.text
     assert analyst.http.post("/logout").status_code == 400
     assert analyst.get("/alerts").status_code == 200
 
 
-def test_sign_out(analyst: Any) -> None:
+def test_sign_out_ends_the_session_on_the_server(analyst: Any, dashboard: Any, user: Any) -> None:
     assert analyst.get("/logout").status_code == 405
+    stolen = user(dashboard)
+    stolen.http.set_cookie("auditflow", analyst.http.get_cookie("auditflow").value)
+    assert stolen.get("/alerts").status_code == 200
     token = analyst.token("/alerts")
-    assert analyst.http.post("/logout", data={"csrf_token": token}).location == "/login"
-    assert analyst.get("/alerts").status_code == 302
+    signed_out = analyst.http.post("/logout", data={"csrf_token": token})
+    assert signed_out.location == "/login?ended=signed-out"
+    assert "You have signed out" in analyst.get(signed_out.location).text
+    for browser in (analyst, stolen):
+        assert browser.get("/alerts").status_code == 302
+    page = stolen.http.get("/alerts", follow_redirects=True)
+    assert "Your session has ended" in page.text
+
+
+def test_all_sessions_of_a_user_end_at_once(analyst: Any, dashboard: Any, user: Any) -> None:
+    other = user(dashboard)
+    other.sign_in()
+    data = {"csrf_token": analyst.token("/alerts"), "scope": "all"}
+    analyst.http.post("/logout", data=data)
+    assert other.get("/alerts").status_code == 302
+
+
+def test_a_second_sign_in_tab_works(stranger: Any) -> None:
+    outdated = stranger.token()
+    data = {"user": "admin", "password": PASSWORD, "csrf_token": outdated}
+    assert stranger.sign_in().status_code == 303
+    second = stranger.http.post("/login?next=/alerts", data=data)
+    assert (second.status_code, second.location) == (303, "/alerts")
+
+
+def test_an_outdated_sign_in_form_asks_again(stranger: Any) -> None:
+    stranger.get("/login")
+    page = stranger.http.post("/login", data={"user": "dana", "csrf_token": "outdated"})
+    assert page.status_code == 400
+    assert "The sign-in page was outdated" in page.text
+    assert 'value="dana"' in page.text
 
 
 def test_sign_in_creates_a_new_session_that_scripts_cannot_read(stranger: Any) -> None:
@@ -134,18 +169,42 @@ def test_over_https_the_cookie_is_secure(make: Any, user: Any) -> None:
 
 def test_a_session_ends_after_twelve_hours(analyst: Any, monkeypatch: Any) -> None:
     began = time.time()
-    monkeypatch.setattr(time, "time", lambda: began + auth.SESSION_SECONDS - 60)
+    monkeypatch.setattr(time, "time", lambda: began + SESSION_SECONDS - 60)
     assert analyst.get("/alerts").status_code == 200
-    monkeypatch.setattr(time, "time", lambda: began + auth.SESSION_SECONDS + 60)
+    monkeypatch.setattr(time, "time", lambda: began + SESSION_SECONDS + 60)
     assert analyst.get("/alerts").status_code == 302
 
 
-def test_a_changed_password_ends_all_sessions(make: Any, user: Any, analyst: Any) -> None:
-    cookie = analyst.http.get_cookie("auditflow").value
+def test_replicas_share_sessions_until_the_password_changes(
+    make: Any, user: Any, redis_of_the_dashboard: Any
+) -> None:
+    first = user(make(redis=redis_of_the_dashboard))
+    assert first.sign_in().status_code == 303
+    cookie = first.http.get_cookie("auditflow").value
     for password, expected in ((PASSWORD, 200), ("another password", 302)):
-        other_browser = user(make(dashboard_password=password))
-        other_browser.http.set_cookie("auditflow", cookie)
-        assert other_browser.get("/alerts").status_code == expected
+        replica = user(make(redis=redis_of_the_dashboard, dashboard_password=password))
+        replica.http.set_cookie("auditflow", cookie)
+        assert replica.get("/alerts").status_code == expected
+    first.http.post("/logout", data={"csrf_token": first.token("/alerts")})
+    replica = user(make(redis=redis_of_the_dashboard))
+    replica.http.set_cookie("auditflow", cookie)
+    page = replica.http.get("/alerts", follow_redirects=True)
+    assert "Your session has ended" in page.text
+
+
+def test_without_redis_the_outage_is_reported(
+    make: Any, user: Any, make_redis: Any, tmp_path: Any
+) -> None:
+    server = make_redis(tmp_path)
+    analyst = user(make(redis=dashboard_client(server)))
+    assert analyst.sign_in().status_code == 303
+    server.stop()
+    page = analyst.get("/alerts")
+    assert page.status_code == 503
+    assert "sessions cannot be checked" in page.text.lower()
+    assert analyst.get("/healthz").status_code == 200
+    server.start()
+    assert analyst.get("/healthz").status_code == 200
 
 
 def test_parallel_attempts_use_bounded_memory() -> None:

@@ -25,6 +25,8 @@ class Service:
     name: str
     rabbitmq: bool = False
     redis: bool = False
+    #: The service also runs without Redis, for tests of it alone.
+    redis_is_optional: bool = False
     postgres: str | None = None
     api: bool = False
     #: Tokens and passwords, without those of the servers.
@@ -38,6 +40,8 @@ NOTIFICATION: Final = Service(
 )
 DASHBOARD: Final = Service(
     "event-audit-dashboard",
+    redis=True,
+    redis_is_optional=True,
     api=True,
     secrets=("API_TOKEN", "DASHBOARD_PASSWORD", "SESSION_SECRET"),
 )
@@ -102,14 +106,14 @@ def _configuration(
         broker = _require(service, dependencies.rabbitmq, "rabbitmq")
         configured |= broker_variables(broker, service.name)
         secret_values["RABBITMQ_PASS"] = broker.password_of(service.name)
-    if service.redis:
+    if service.redis and not (service.redis_is_optional and dependencies.redis is None):
         redis = _require(service, dependencies.redis, "redis")
         configured |= {
             "REDIS_HOST": redis.host,
             "REDIS_PORT": str(redis.port),
-            "REDIS_USER": redis.user,
+            "REDIS_USER": service.name,
         }
-        secret_values["REDIS_PASSWORD"] = redis.password
+        secret_values["REDIS_PASSWORD"] = redis.password_of(service.name)
     if service.postgres:
         postgres = _require(service, dependencies.postgres, "postgres")
         configured |= {

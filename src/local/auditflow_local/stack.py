@@ -171,6 +171,7 @@ class Stack:
                 port=port["redis"],
                 password=store.get("REDIS_PASSWORD"),
                 admin_password=store.get("REDIS_PASSWORD_ADMIN"),
+                dashboard_password=store.get("REDIS_PASSWORD_DASHBOARD"),
                 log=layout.log("redis"),
             ),
         )

@@ -220,6 +220,7 @@ def _redis(folder: Path) -> Redis:
         port=ports.pick(),
         password=secrets.token_hex(20),
         admin_password=secrets.token_hex(20),
+        dashboard_password=secrets.token_hex(20),
         durable=False,
     )
 

@@ -213,7 +213,13 @@ def test_the_error_of_a_failed_server_start_contains_its_log(
     redis_server: Redis, tmp_path: Path
 ) -> None:
     # given a second server for a port that is in use
-    second = Redis(tmp_path / "second", port=redis_server.port, password="a", admin_password="b")
+    second = Redis(
+        tmp_path / "second",
+        port=redis_server.port,
+        password="a",
+        admin_password="b",
+        dashboard_password="c",
+    )
 
     # when it starts, then the error contains its output
     with pytest.raises(StartError, match="Address already in use"):

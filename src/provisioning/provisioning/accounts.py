@@ -50,6 +50,8 @@ class Account(Struct, frozen=True, kw_only=True):
     replicated_redis_only: bool = False
 
 
+#: For clients of Redis that find the master through Sentinel.
+_FIND_MASTER: Final = "-@all +ping +sentinel|masters +sentinel|get-master-addr-by-name"
 _EVERYTHING: Final = "~* &* +@all"
 
 ACCOUNTS: Final = (
@@ -68,11 +70,20 @@ ACCOUNTS: Final = (
             topics=TopicPermissions(write=r"^finding\."),
         ),
         redis="~* &* +@all -@admin -@dangerous +info",
-        sentinel="-@all +ping +sentinel|masters +sentinel|get-master-addr-by-name",
+        sentinel=_FIND_MASTER,
     ),
     Account(
         name="notification-service",
         rabbitmq=BrokerPermissions(write=rf"^{EXCHANGE}\.dlx$", read="^audit_alerts$"),
+    ),
+    # Sessions and the login throttle. The keys of windows are not accessible.
+    Account(
+        name="event-audit-dashboard",
+        redis=(
+            "~dashboard:* -@all +ping +get +set +del +incrby +expire +ttl +zadd +zrem +zrange"
+            " +zremrangebyscore +multi +exec +eval +evalsha +script|load"
+        ),
+        sentinel=_FIND_MASTER,
     ),
     # The exporter of Redis' metrics.
     Account(

@@ -74,6 +74,7 @@ SECRETS: Final[Catalogue] = {
         "API_TOKEN": Value("token/api"),
         "DASHBOARD_PASSWORD": Value("dashboard/admin"),
         "SESSION_SECRET": Value("dashboard/session"),
+        "REDIS_PASSWORD": Value("redis/event-audit-dashboard"),
     },
     "postgres": {role: Value(f"postgres/{role}") for role in POSTGRES_ROLES},
     "postgres-backup": {"PGPASSWORD": Value("postgres/auditflow_reader")},

@@ -208,6 +208,7 @@ def _servers(folder: Path) -> tuple[RabbitMQ, Redis, Postgres]:
             port=ports.pick(),
             password=secrets.token_hex(8),
             admin_password=secrets.token_hex(8),
+            dashboard_password=secrets.token_hex(20),
         ),
         Postgres(
             folder / "postgres",

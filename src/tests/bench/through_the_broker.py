@@ -57,6 +57,7 @@ def servers() -> Iterator[tuple[RabbitMQ, Redis]]:
             port=ports.pick(),
             password=secrets.token_hex(8),
             admin_password=secrets.token_hex(8),
+            dashboard_password=secrets.token_hex(20),
         )
         for server in (rabbitmq, redis):
             ends.callback(server.destroy)

@@ -112,6 +112,7 @@ def main(events: int) -> None:
             port=ports.pick(),
             password=secrets.token_hex(8),
             admin_password=secrets.token_hex(8),
+            dashboard_password=secrets.token_hex(20),
         )
         try:
             server.start()

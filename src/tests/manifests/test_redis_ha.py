@@ -15,9 +15,15 @@ Object = dict[str, Any]
 ADDED = {
     ("audit-log-analysis", "redis-ha", 6379),
     ("audit-log-analysis", "redis-ha", 26379),
+    ("event-audit-dashboard", "redis-ha", 6379),
+    ("event-audit-dashboard", "redis-ha", 26379),
     ("prometheus", "redis-ha", 9121),
 }
-GONE = {("audit-log-analysis", "redis", 6379), ("prometheus", "redis", 9121)}
+GONE = {
+    ("audit-log-analysis", "redis", 6379),
+    ("event-audit-dashboard", "redis", 6379),
+    ("prometheus", "redis", 9121),
+}
 
 
 @pytest.fixture(scope="module")
@@ -36,16 +42,21 @@ def moved(root: Path, manifests: Any, kit: Any, tmp_path_factory: Any) -> list[O
         "resources": [at("apps/audit-log-analysis/envs/prod")],
         "components": [at("apps/components/redis-sentinel")],
     }
+    dashboard = {
+        "resources": [at("apps/event-audit-dashboard/envs/prod")],
+        "components": [at("apps/components/redis-sentinel-dashboard")],
+    }
     rendered: list[Object] = []
-    for parts in ({"resources": [at("apps/data/redis/ha")]}, analysis):
+    for parts in ({"resources": [at("apps/data/redis/ha")]}, analysis, dashboard):
         (folder / "kustomization.yaml").write_text(json.dumps(overlay | parts))
         rendered += kit.render(folder)
-    names = ("redis", "redis-service", "audit-log-analysis", "audit-log-analysis-service")
+    names = ("redis", "redis-service")
+    replaced = ("redis-", "audit-log-analysis", "event-audit-dashboard")
     others = [
         item
         for item in manifests.environment("prod")
         if item["metadata"]["name"] not in names
-        and not item["metadata"]["name"].startswith(("redis-", "audit-log-analysis"))
+        and not item["metadata"]["name"].startswith(replaced)
     ]
     return others + rendered
 

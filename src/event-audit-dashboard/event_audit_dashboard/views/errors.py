@@ -5,10 +5,12 @@ from flask.typing import ResponseReturnValue
 from flask_wtf.csrf import CSRFError
 from werkzeug.exceptions import HTTPException, InternalServerError
 
+from auditflow.errors import Unavailable
 from auditflow.http.middleware import correlation_id
 from auditflow.telemetry import logs
 from event_audit_dashboard.errors import ApiError, FilterRejected, NotFound
 from event_audit_dashboard.presentation.text import shorten
+from event_audit_dashboard.views import sign_in
 
 #: Interval at which the outage page tries again, in seconds.
 RETRY_SECONDS = 5
@@ -25,8 +27,8 @@ def add(app: Flask) -> None:
     log = logs.get(__name__)
 
     @app.errorhandler(CSRFError)
-    def invalid_form(_: CSRFError) -> ResponseReturnValue:
-        return _page(
+    def invalid_form(error: CSRFError) -> ResponseReturnValue:
+        return sign_in.handle_invalid_form(error) or _page(
             400,
             "This form is no longer valid",
             "It was open for too long, or another site sent it. Reload the page and try again.",
@@ -48,6 +50,17 @@ def add(app: Flask) -> None:
             reference=correlation_id(request.environ),
         )
         return page, error.status, {"Retry-After": str(RETRY_SECONDS)}
+
+    @app.errorhandler(Unavailable)
+    def unavailable(error: Unavailable) -> ResponseReturnValue:
+        log.warning("a server is unavailable", detail=str(error))
+        page = render_template(
+            "outage.html",
+            reason="sessions cannot be checked, because Redis does not respond",
+            retry_seconds=RETRY_SECONDS,
+            reference=correlation_id(request.environ),
+        )
+        return page, 503, {"Retry-After": str(RETRY_SECONDS)}
 
     @app.errorhandler(HTTPException)
     def http(error: HTTPException) -> ResponseReturnValue:

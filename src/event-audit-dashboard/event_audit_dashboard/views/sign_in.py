@@ -1,22 +1,31 @@
 """Sign-in and sign-out."""
 
 import math
-import time
 
 from flask import Blueprint, g, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
+from flask_wtf.csrf import CSRFError
 
 from auditflow.telemetry import logs
-from event_audit_dashboard import auth, login_throttle
+from event_audit_dashboard import auth
+from event_audit_dashboard.login_throttle import LoginThrottle
 from event_audit_dashboard.metrics import Metrics
 from event_audit_dashboard.presentation.text import plural
+from event_audit_dashboard.roles import Roles
+
+_log = logs.get(__name__)
 
 
-def blueprint(account: auth.Account, metrics: Metrics) -> Blueprint:
+def blueprint(
+    account: auth.Account,
+    metrics: Metrics,
+    *,
+    sessions: auth.Sessions,
+    throttle: LoginThrottle,
+    roles: Roles,
+) -> Blueprint:
     """``/login`` and ``/logout``."""
     pages = Blueprint("sign_in", __name__)
-    throttle = login_throttle.LoginThrottle()
-    log = logs.get(__name__)
 
     @pages.get("/login")
     def form() -> ResponseReturnValue:
@@ -28,31 +37,46 @@ def blueprint(account: auth.Account, metrics: Metrics) -> Blueprint:
     def submit() -> ResponseReturnValue:
         user = request.form.get("user", "")[:128]
         address = request.remote_addr or ""
-        attempt = login_throttle.keys(address, user)
-        wait = math.ceil(throttle.admit(attempt, now=time.monotonic()))
+        wait = throttle.admit(address, user)
         if wait:
             metrics.sign_ins.labels("throttled").inc()
-            log.warning("sign-in throttled", address=address, wait_seconds=wait)
-            return _page(f"Too many attempts. Try again in {_duration(wait)}.", user), 429, {
-                "Retry-After": str(wait)
-            }  # fmt: skip
+            _log.warning("sign-in throttled", user=user, address=address, wait_seconds=wait)
+            error = f"Too many attempts. Try again in {_duration(wait)}."
+            return _page(error, user), 429, {"Retry-After": str(wait)}
         if not account.verify(user, request.form.get("password", "")[:1024]):
             metrics.sign_ins.labels("refused").inc()
-            log.warning("sign-in refused", address=address)
+            _log.warning("sign-in refused", user=user, address=address)
             return _page("User or password is wrong.", user), 401
-        throttle.forgive(attempt)
+        throttle.reset(address, user)
         metrics.sign_ins.labels("accepted").inc()
-        log.info("signed in", user=user, address=address)
-        auth.sign_in(user)
+        _log.info("signed in", user=user, address=address)
+        sessions.start(user, roles.make_admin(user))
         return redirect(auth.safe_redirect(request.args.get("next")), 303)
 
     @pages.post("/logout")
     def sign_out() -> ResponseReturnValue:
-        log.info("signed out", user=g.user)
-        auth.sign_out()
-        return redirect(url_for("sign_in.form"), 303)
+        if request.form.get("scope") == "all":
+            number = sessions.end_all(g.user)
+            _log.info("all sessions ended", user=g.user, sessions=number)
+        _log.info("signed out", user=g.user)
+        sessions.end()
+        return redirect(url_for("sign_in.form", ended="signed-out"), 303)
 
     return pages
+
+
+def handle_invalid_form(error: CSRFError) -> ResponseReturnValue | None:
+    """The response to a sign-in form with an outdated token, None for other forms.
+
+    A sign-in in another tab outdates the form of this tab.
+    """
+    del error
+    if request.endpoint != "sign_in.submit":
+        return None
+    if g.user:
+        return redirect(auth.safe_redirect(request.args.get("next")), 303)
+    message = "The sign-in page was outdated. Enter your password again."
+    return _page(message, request.form.get("user", "")[:128]), 400
 
 
 def _page(error: str | None = None, user: str = "") -> str:

@@ -13,8 +13,9 @@ from auditflow_local.servers.base import Server
 from provisioning import accounts
 from provisioning import redis as provisioned_redis
 
-#: The user of the service, and the administrator.
+#: The users of the services, and the administrator.
 USER: Final = "audit-log-analysis"
+DASHBOARD: Final = "event-audit-dashboard"
 ADMIN: Final = "auditflow-admin"
 
 _CONFIGURATION = """\
@@ -45,6 +46,7 @@ class Redis(Server):
         port: int,
         password: str,
         admin_password: str,
+        dashboard_password: str,
         log: Path | None = None,
         durable: bool = True,
     ) -> None:
@@ -52,6 +54,11 @@ class Redis(Server):
         self.user = USER
         self.password = password
         self.admin_password = admin_password
+        self._passwords = {USER: password, DASHBOARD: dashboard_password, ADMIN: admin_password}
+
+    def password_of(self, user: str) -> str:
+        """The password of a user."""
+        return self._passwords[user]
 
     @property
     def url(self) -> str:
@@ -91,8 +98,8 @@ class Redis(Server):
         secrets.write_file(
             acl,
             provisioned_redis.acl(
-                {user: accounts.REDIS_USERS[user] for user in (USER, ADMIN)},
-                {USER: self.password, ADMIN: self.admin_password},
+                {user: accounts.REDIS_USERS[user] for user in self._passwords},
+                self._passwords,
             ),
         )
         configuration = self.folder / "redis.conf"

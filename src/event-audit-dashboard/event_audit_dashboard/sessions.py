@@ -1,0 +1,188 @@
+"""Sessions of signed-in users, stored on the server so that they can be ended there.
+
+The browser has only a random identifier in a signed cookie. The store keeps a hash of it.
+"""
+
+import hashlib
+import secrets
+import threading
+import time
+from typing import Any, Final, Protocol
+
+import msgspec
+from msgspec import Struct
+from redis import Redis
+from redis.exceptions import RedisError
+
+from auditflow.contract.alert import Role
+from auditflow.errors import Unavailable
+
+#: Maximum age of a session, in seconds after sign-in. Activity does not extend it.
+SESSION_SECONDS: Final = 12 * 60 * 60
+#: Maximum number of sessions of one user. A further sign-in ends the oldest session.
+MAX_PER_USER: Final = 50
+#: Maximum number of sessions in the memory of a process.
+MAX_IN_MEMORY: Final = 10_000
+_PREFIX: Final = "dashboard:"
+_ALL: Final = f"{_PREFIX}sessions"
+
+
+class Session(Struct, frozen=True):
+    """A signed-in user. ``started_at`` is in seconds since 1970."""
+
+    user: str
+    role: Role
+    started_at: float
+
+
+class SessionStore(Protocol):
+    """Starts, finds and ends sessions. All methods raise ``Unavailable`` if the store is down."""
+
+    def start(self, session: Session) -> str:
+        """Store a session and return its identifier for the cookie."""
+        ...
+
+    def get(self, identifier: str) -> Session | None:
+        """Return the session, or None if it has ended or expired."""
+        ...
+
+    def end(self, identifier: str) -> None:
+        """End a session."""
+        ...
+
+    def end_all(self, user: str | None = None) -> int:
+        """End all sessions, or those of one user. Return their number."""
+        ...
+
+
+class MemorySessions:
+    """Sessions in the memory of one process without Redis. A restart ends them."""
+
+    def __init__(self) -> None:
+        self._sessions: dict[str, Session] = {}
+        self._lock = threading.Lock()
+
+    def start(self, session: Session) -> str:
+        """See ``SessionStore``."""
+        identifier = secrets.token_urlsafe(32)
+        with self._lock:
+            own = [key for key, other in self._sessions.items() if other.user == session.user]
+            for key in own[: max(0, len(own) - MAX_PER_USER + 1)]:
+                del self._sessions[key]
+            while len(self._sessions) >= MAX_IN_MEMORY:
+                del self._sessions[next(iter(self._sessions))]
+            self._sessions[_hash(identifier)] = session
+        return identifier
+
+    def get(self, identifier: str) -> Session | None:
+        """See ``SessionStore``."""
+        key = _hash(identifier)
+        with self._lock:
+            session = self._sessions.get(key)
+            if session is not None and is_expired(session):
+                del self._sessions[key]
+                return None
+            return session
+
+    def end(self, identifier: str) -> None:
+        """See ``SessionStore``."""
+        with self._lock:
+            self._sessions.pop(_hash(identifier), None)
+
+    def end_all(self, user: str | None = None) -> int:
+        """See ``SessionStore``."""
+        with self._lock:
+            ended = [
+                key for key, item in self._sessions.items() if user is None or item.user == user
+            ]
+            for key in ended:
+                del self._sessions[key]
+        return len(ended)
+
+
+class RedisSessions:
+    """Sessions in Redis, shared by all replicas.
+
+    ``dashboard:session:<hash>`` has a session as JSON, with a time to live. The sorted sets
+    ``dashboard:sessions`` and ``dashboard:sessions:<user>`` have the hashes by start time.
+    """
+
+    def __init__(self, client: "Redis") -> None:
+        self._redis = client
+
+    def start(self, session: Session) -> str:
+        """See ``SessionStore``."""
+        identifier = secrets.token_urlsafe(32)
+        key, own = _hash(identifier), _index(session.user)
+        try:
+            with self._redis.pipeline() as pipeline:
+                pipeline.set(_key(key), msgspec.json.encode(session), ex=SESSION_SECONDS)
+                for index in (_ALL, own):
+                    pipeline.zremrangebyscore(index, 0, session.started_at - SESSION_SECONDS)
+                    pipeline.zadd(index, {key: session.started_at})
+                    pipeline.expire(index, SESSION_SECONDS)
+                pipeline.zrange(own, 0, -MAX_PER_USER - 1)
+                surplus = pipeline.execute()[-1]
+            self._delete(surplus, (own,))
+        except RedisError as error:
+            raise Unavailable("redis", type(error).__name__) from error
+        return identifier
+
+    def get(self, identifier: str) -> Session | None:
+        """See ``SessionStore``."""
+        try:
+            content = self._redis.get(_key(_hash(identifier)))
+        except RedisError as error:
+            raise Unavailable("redis", type(error).__name__) from error
+        if not isinstance(content, bytes):
+            return None
+        session = msgspec.json.decode(content, type=Session)
+        return None if is_expired(session) else session
+
+    def end(self, identifier: str) -> None:
+        """See ``SessionStore``."""
+        key = _hash(identifier)
+        try:
+            content = self._redis.get(_key(key))
+            indexes: tuple[str, ...] = ()
+            if isinstance(content, bytes):
+                indexes = (_index(msgspec.json.decode(content, type=Session).user),)
+            self._delete([key.encode()], indexes)
+        except RedisError as error:
+            raise Unavailable("redis", type(error).__name__) from error
+
+    def end_all(self, user: str | None = None) -> int:
+        """See ``SessionStore``."""
+        index = _ALL if user is None else _index(user)
+        try:
+            keys: Any = self._redis.zrange(index, 0, -1)
+            self._delete(keys, (index,))
+        except RedisError as error:
+            raise Unavailable("redis", type(error).__name__) from error
+        return len(keys)
+
+    def _delete(self, keys: list[bytes], indexes: tuple[str, ...]) -> None:
+        if not keys:
+            return
+        with self._redis.pipeline() as pipeline:
+            pipeline.delete(*(_key(key.decode()) for key in keys))
+            for index in (_ALL, *indexes):
+                pipeline.zrem(index, *keys)
+            pipeline.execute()
+
+
+def is_expired(session: Session) -> bool:
+    """Whether the maximum age of the session is over."""
+    return time.time() - session.started_at >= SESSION_SECONDS
+
+
+def _hash(identifier: str) -> str:
+    return hashlib.sha256(identifier.encode()).hexdigest()
+
+
+def _key(hashed: str) -> str:
+    return f"{_PREFIX}session:{hashed}"
+
+
+def _index(user: str) -> str:
+    return f"{_ALL}:{user}"
