@@ -117,6 +117,17 @@ _ORPHANS: Final = """
 """
 
 
+#: How long delivered notifications are kept.
+RETENTION: Final = dt.timedelta(days=90)
+_REMOVE_OLD: Final = """
+    DELETE FROM notifications WHERE notification_id = ANY(ARRAY(
+        SELECT notification_id FROM notifications
+        WHERE created_at < %s AND status IN ('sent', 'merged')
+        ORDER BY created_at LIMIT 1000 FOR UPDATE SKIP LOCKED
+    ))
+"""
+
+
 class Claim(Struct, frozen=True, kw_only=True):
     """A notification that this replica may send until the lease ends. ``attempt`` counts from 1."""
 
@@ -231,6 +242,12 @@ class Queue:
         """Mark notifications dead whose receiver was removed. Returns how many."""
         with self._pool.connection() as connection, connection.cursor() as cursor:
             cursor.execute(_ORPHANS, (list(receivers), now - _ORPHAN_AFTER))
+            return int(cursor.rowcount)
+
+    def remove_old(self, *, now: dt.datetime) -> int:
+        """Delete some notifications that were delivered long ago. Returns how many."""
+        with self._pool.connection() as connection, connection.cursor() as cursor:
+            cursor.execute(_REMOVE_OLD, (now - RETENTION,))
             return int(cursor.rowcount)
 
     def counts(self) -> Mapping[str, int]:

@@ -227,6 +227,7 @@ class SendingWorker:
 
     def _check(self, now: dt.datetime) -> None:
         self._queue.release(now=now)
+        self._queue.remove_old(now=now)
         if self._guards:
             self._queue.bury_orphans(list(self._guards), now=now)
         for status, number in self._queue.counts().items():

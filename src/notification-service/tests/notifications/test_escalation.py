@@ -201,3 +201,15 @@ def test_waits_grow_up_to_a_limit() -> None:
     assert 5 <= waits[0] <= 10
     assert 40 <= waits[3] <= 45
     assert max(waits) <= LONGEST_SECONDS
+
+
+def test_delivered_notifications_are_removed_after_90_days(
+    machine: Any, alert: Any, query: Any
+) -> None:
+    machine.run(16 * 60)  # an escalation that waits
+    query("UPDATE notifications SET created_at = created_at - interval '91 days'")
+
+    assert machine.queue.remove_old(now=machine.now) == 1
+
+    assert query("SELECT kind, status FROM notifications") == [("escalation", "pending")]
+    assert query("SELECT count(*) FROM notification_alerts") == [(1,)]
