@@ -12,7 +12,7 @@ help: ## list the targets
 setup: ## install Python, uv and all packages (all other targets do it themselves)
 	@sh src/local/setup.sh
 
-up: setup ## start everything on this machine; Ctrl-C stops it (DETACH=1: let it run)
+up: setup ## start everything on this machine; Ctrl-C stops it (DETACH=1 TLS=1)
 	@$(LOCAL) up $(if $(DETACH),--detach)
 
 down: setup ## stop what `make up` started; the data stay

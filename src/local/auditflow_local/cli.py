@@ -67,7 +67,7 @@ def up(layout: Layout, detach: bool) -> None:
         if not detach:
             sys.exit(running.run(layout, choices, console))
     ports = running.detach(layout, console)
-    panel.show(console, layout, ports, detached=True)
+    panel.show(console, layout, ports, detached=True, tls=choices.tls)
 
 
 @main.command()
@@ -154,7 +154,11 @@ def logs_(layout: Layout, names: tuple[str, ...], follow: bool, lines: int) -> N
 def status_(layout: Layout) -> None:
     """Show the state of each component. The exit code is 1 if one is not ready."""
     current = state.State.read(layout)
-    rows = status.rows(layout, current.ports if current else Choices.read().ports)
+    rows = status.rows(
+        layout,
+        current.ports if current else Choices.read().ports,
+        tls=current.tls if current else False,
+    )
     _console().print(status.table(rows))
     if current is None:
         click.echo("AuditFlow is not running; `make up` starts it")
@@ -176,4 +180,4 @@ def _already_up(console: Console, layout: Layout) -> None:
     if current is None or current.phase != "ready":
         raise LocalError("AuditFlow is stopping; try again when it has stopped")
     console.print(f"AuditFlow is already running (process {current.pid}).")
-    panel.show(console, layout, current.ports, detached=True)
+    panel.show(console, layout, current.ports, detached=True, tls=current.tls)

@@ -80,6 +80,11 @@ class Layout:
         """The secrets of notification receivers, one in each file."""
         return self.root / "receiver-secrets"
 
+    @property
+    def certificates(self) -> Path:
+        """Certificates of `make up TLS=1`."""
+        return self.root / "tls"
+
     def server(self, name: str) -> Path:
         return self.root / "servers" / name
 
@@ -106,6 +111,8 @@ class Choices:
 
     ports: Mapping[str, int]
     host: str = "127.0.0.1"
+    #: Whether all connections use TLS.
+    tls: bool = False
     #: Synthetic events per second.
     rate: str = "2"
     #: Variables that every service receives unchanged (LOG_LEVEL, OTEL_...).
@@ -127,6 +134,7 @@ class Choices:
         return cls(
             ports=ports,
             host=environ.get("AUDITFLOW_HOST") or cls.host,
+            tls=environ.get("TLS", "").lower() in {"1", "true", "yes"},
             rate=environ.get("GENERATOR_RATE") or cls.rate,
             passed={
                 name: value

@@ -12,10 +12,12 @@ from auditflow_local.layout import Layout
 from auditflow_local.servers import prometheus
 
 
-def ready(layout: Layout, ports: Mapping[str, int], *, detached: bool) -> RenderableType:
+def ready(
+    layout: Layout, ports: Mapping[str, int], *, detached: bool, tls: bool = False
+) -> RenderableType:
     """Return the summary. It names the files of passwords and tokens, and never their contents."""
     dashboard, api, ingest, analysis = (
-        f"http://localhost:{ports[service.name]}"
+        f"{'https' if tls else 'http'}://localhost:{ports[service.name]}"
         for service in (
             services.DASHBOARD,
             services.NOTIFICATION,
@@ -57,21 +59,26 @@ def _prometheus(ports: Mapping[str, int]) -> str:
     return "not installed; if the package prometheus is installed, `make up` starts it"
 
 
-def show(console: Console, layout: Layout, ports: Mapping[str, int], *, detached: bool) -> None:
+def show(
+    console: Console, layout: Layout, ports: Mapping[str, int], *, detached: bool, tls: bool = False
+) -> None:
     """Print the summary and an example command that can be copied."""
-    console.print(ready(layout, ports, detached=detached), soft_wrap=False)
-    ingest = f"http://localhost:{ports[services.GENERATOR.name]}"
+    console.print(ready(layout, ports, detached=detached, tls=tls), soft_wrap=False)
+    ingest = f"{'https' if tls else 'http'}://localhost:{ports[services.GENERATOR.name]}"
     console.print("\nRun this three times within a minute to raise an alert:\n")
-    console.print(_example(ingest, layout.relative(layout.environment)) + "\n", markup=False)
+    console.print(
+        _example(ingest, layout.relative(layout.environment), tls=tls) + "\n", markup=False
+    )
 
 
-def _example(ingest: str, environment: str) -> str:
+def _example(ingest: str, environment: str, *, tls: bool) -> str:
     event = (
         '{"event_type": "user_login", "action_result": "FAILURE",'
         ' "user_id": "alice", "server_hostname": "web-1"}'
     )
+    authority = "--cacert $TLS_CA_FILE " if tls else ""
     return (
-        f'. {environment}; curl -H "Authorization: Bearer $INGEST_TOKEN" \\\n'
+        f'. {environment}; curl {authority}-H "Authorization: Bearer $INGEST_TOKEN" \\\n'
         "  -H 'Content-Type: application/json' \\\n"
         f"  -d '{event}' \\\n"
         f"  {ingest}/generate_event"

@@ -4,6 +4,7 @@ import http.client
 import os
 import pwd
 import signal
+import ssl
 import subprocess
 import time
 from collections.abc import Callable, Mapping
@@ -189,9 +190,20 @@ def stop_recorded(file: Path, *, seconds: float = 10.0) -> str | None:
     return record.name
 
 
-def http_ok(host: str, port: int, path: str = "/readyz", *, seconds: float = 2.0) -> bool:
-    """Return whether a GET request gets the status 200."""
-    connection = http.client.HTTPConnection(host, port, timeout=seconds)
+def http_ok(
+    host: str,
+    port: int,
+    path: str = "/readyz",
+    *,
+    seconds: float = 2.0,
+    tls: ssl.SSLContext | None = None,
+) -> bool:
+    """Return whether a GET request gets the status 200. With ``tls``, it uses HTTPS."""
+    connection = (
+        http.client.HTTPConnection(host, port, timeout=seconds)
+        if tls is None
+        else http.client.HTTPSConnection(host, port, timeout=seconds, context=tls)
+    )
     try:
         connection.request("GET", path)
         return connection.getresponse().status == 200

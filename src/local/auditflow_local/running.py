@@ -38,7 +38,7 @@ def run(layout: Layout, choices: Choices, console: Console) -> int:
             stack.watch()
             _write_state(layout, choices, "ready")
             console.print(f"\n All ready after {time.monotonic() - start:.1f} s\n")
-            panel.show(console, layout, choices.ports, detached=False)
+            panel.show(console, layout, choices.ports, detached=False, tls=choices.tls)
             while True:
                 signal.pause()
         except KeyboardInterrupt:
@@ -103,9 +103,13 @@ def _write_state(layout: Layout, choices: Choices, phase: str) -> None:
     identity = Identity.of(os.getpid())
     if identity is None:
         raise LocalError("/proc does not contain this process; is it mounted?")
-    State(pid=identity.pid, started=identity.started, phase=phase, ports=dict(choices.ports)).write(
-        layout
-    )
+    State(
+        pid=identity.pid,
+        started=identity.started,
+        phase=phase,
+        ports=dict(choices.ports),
+        tls=choices.tls,
+    ).write(layout)
 
 
 @contextmanager

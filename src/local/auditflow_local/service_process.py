@@ -36,6 +36,7 @@ class ServiceProcess:
         self.variables = dict(variables or {})
         self._service = service
         self._dependencies = dependencies
+        self._tls = dependencies.tls.client_context() if dependencies.tls else None
         self._bind = host
         self._secrets_folder = secrets_folder
         self._confine = confine
@@ -43,7 +44,7 @@ class ServiceProcess:
 
     @property
     def url(self) -> str:
-        return f"http://{self.host}:{self.port}"
+        return f"{'https' if self._tls else 'http'}://{self.host}:{self.port}"
 
     @property
     def log(self) -> Path:
@@ -64,11 +65,11 @@ class ServiceProcess:
 
     def ready(self) -> bool:
         """Return whether the service and its dependencies are ready."""
-        return http_ok(self.host, self.port, "/readyz")
+        return http_ok(self.host, self.port, "/readyz", tls=self._tls)
 
     def alive(self) -> bool:
         """Return whether the service is alive, regardless of its dependencies."""
-        return http_ok(self.host, self.port, "/healthz")
+        return http_ok(self.host, self.port, "/healthz", tls=self._tls)
 
     def start(self) -> None:
         """Start it and return when it is ready.

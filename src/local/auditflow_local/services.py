@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from auditflow_local import secrets
+from auditflow_local.certificates import Certificates
 from auditflow_local.processes import Command, environment
 from auditflow_local.servers.postgres import DATABASE, Postgres
 from auditflow_local.servers.postgres_roles import APP, OWNER
@@ -64,6 +65,8 @@ class Dependencies:
     database: str = DATABASE
     api_host: str = "127.0.0.1"
     api_port: int = 8000
+    #: With certificates, the services serve HTTPS and use TLS for all connections.
+    tls: Certificates | None = None
     #: Values by the name of the variable.
     secrets: Mapping[str, str] = field(default_factory=dict)
 
@@ -112,6 +115,7 @@ def _configuration(
             "REDIS_HOST": redis.host,
             "REDIS_PORT": str(redis.port),
             "REDIS_USER": service.name,
+            **({"REDIS_TLS": "true"} if redis.tls else {}),
         }
         secret_values["REDIS_PASSWORD"] = redis.password_of(service.name)
     if service.postgres:
@@ -121,6 +125,7 @@ def _configuration(
             "PG_PORT": str(postgres.port),
             "PG_DB": dependencies.database,
             "PG_USER": service.postgres,
+            **({"PG_SSLMODE": "verify-full"} if postgres.tls else {}),
         }
         secret_values["PG_PASSWORD"] = postgres.password_of(service.postgres)
     if service.api:
@@ -128,6 +133,13 @@ def _configuration(
             "NOTIFICATION_SERVICE_HOST": dependencies.api_host,
             "NOTIFICATION_SERVICE_PORT": str(dependencies.api_port),
             "DASHBOARD_USER": DASHBOARD_USER,
+            **({"NOTIFICATION_SERVICE_TLS": "true"} if dependencies.tls else {}),
+        }
+    if dependencies.tls:
+        configured |= {
+            "TLS_CA_FILE": str(dependencies.tls.ca),
+            "TLS_CERT_FILE": str(dependencies.tls.certificate),
+            "TLS_KEY_FILE": str(dependencies.tls.key),
         }
     return configured, secret_values
 
@@ -139,6 +151,7 @@ def broker_variables(broker: RabbitMQ, user: str) -> dict[str, str]:
         "RABBITMQ_PORT": str(broker.port),
         "RABBITMQ_VHOST": broker.vhost,
         "RABBITMQ_USER": user,
+        **({"RABBITMQ_TLS": "true"} if broker.tls else {}),
     }
 
 

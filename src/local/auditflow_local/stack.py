@@ -9,7 +9,7 @@ import pika
 import pika.exceptions
 
 from auditflow.amqp import topology
-from auditflow_local import packages, ports, secrets, services, state, status
+from auditflow_local import certificates, packages, ports, secrets, services, state, status
 from auditflow_local.errors import LocalError
 from auditflow_local.layout import PORTS, Choices, Layout
 from auditflow_local.processes import Child
@@ -44,6 +44,7 @@ class Stack:
         self.choices = choices
         self._progress = progress
         store = secrets.Store(layout.secrets)
+        self.tls = certificates.ensure(layout.certificates) if choices.tls else None
         self.tokens: Mapping[str, str] = {name: store.get(name) for name in _TOKENS}
         self.rabbitmq, self.postgres, self.redis = self._servers(store)
         self._dependencies = Dependencies(
@@ -52,6 +53,7 @@ class Stack:
             postgres=self.postgres,
             api_port=choices.ports[services.NOTIFICATION.name],
             secrets=self.tokens,
+            tls=self.tls,
         )
         self.inbox = InboxServer(
             layout.server("inbox"),
@@ -155,6 +157,7 @@ class Stack:
                 definitions=provisioned_rabbitmq.definitions(passwords),
                 passwords=passwords,
                 log=layout.log("rabbitmq"),
+                tls=self.tls,
             ),
             Postgres(
                 layout.server("postgres"),
@@ -165,6 +168,7 @@ class Stack:
                     APP: store.get("PG_PASSWORD"),
                 },
                 log=layout.log("postgres"),
+                tls=self.tls,
             ),
             Redis(
                 layout.server("redis"),
@@ -173,6 +177,7 @@ class Stack:
                 admin_password=store.get("REDIS_PASSWORD_ADMIN"),
                 dashboard_password=store.get("REDIS_PASSWORD_DASHBOARD"),
                 log=layout.log("redis"),
+                tls=self.tls,
             ),
         )
 
@@ -180,7 +185,10 @@ class Stack:
         """Return Prometheus and its exporters, as far as they are installed."""
         layout, port = self.layout, self.choices.ports
         exporters: list[Server] = []
-        targets = [Target(service.name, service.port) for service in self.services]
+        targets = [
+            Target(service.name, service.port, ca=self.tls.ca if self.tls else None)
+            for service in self.services
+        ]
         targets += prometheus.broker_targets(self.rabbitmq)
         if not prometheus.installed(prometheus.PROGRAM):
             return ()
@@ -242,7 +250,7 @@ class Stack:
 
     def _declare_topology(self) -> None:
         """Verify the topology that the broker loaded from its definitions."""
-        parameters = pika.URLParameters(self.rabbitmq.url(_ADMIN))
+        parameters = self.rabbitmq.parameters(_ADMIN)
         try:
             with closing(pika.BlockingConnection(parameters)) as connection:
                 topology.declare(connection.channel())
@@ -286,12 +294,14 @@ class Stack:
 
     def _write_environment(self) -> None:
         """Write the variables of operator commands. A shell reads them by `. .auditflow/env`."""
+        scheme = "https" if self.tls else "http"
         values = {
+            **({"TLS_CA_FILE": str(self.tls.ca)} if self.tls else {}),
             **services.broker_variables(self.rabbitmq, OPERATOR),
             "RABBITMQ_PASS": self.rabbitmq.password_of(OPERATOR),
-            "INGEST_URL": f"http://localhost:{self.choices.ports[services.GENERATOR.name]}",
+            "INGEST_URL": f"{scheme}://localhost:{self.choices.ports[services.GENERATOR.name]}",
             "INGEST_TOKEN": self.tokens["INGEST_TOKEN"],
-            "API_URL": f"http://localhost:{self.choices.ports[services.NOTIFICATION.name]}",
+            "API_URL": f"{scheme}://localhost:{self.choices.ports[services.NOTIFICATION.name]}",
             "API_TOKEN": self.tokens["API_TOKEN"],
         }
         secrets.write_file(

@@ -25,6 +25,7 @@ class State:
     #: "starting", "ready" or "stopping"
     phase: str
     ports: dict[str, int]
+    tls: bool = False
 
     @classmethod
     def read(cls, layout: Layout) -> Self | None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from rich.table import Table
 
-from auditflow_local import ports
+from auditflow_local import certificates, ports
 from auditflow_local.identity import Identity, Record
 from auditflow_local.layout import Layout
 from auditflow_local.processes import http_ok
@@ -32,17 +32,18 @@ class Row:
         return self.state == "ready"
 
 
-def rows(layout: Layout, at: Mapping[str, int]) -> list[Row]:
+def rows(layout: Layout, at: Mapping[str, int], *, tls: bool = False) -> list[Row]:
     """Return all components, servers first. ``at`` contains their ports by name."""
     found = []
+    context = certificates.ensure(layout.certificates).client_context() if tls else None
     for name in _SERVERS:
         identity = _alive(Record.read(layout.server(name) / f"{name}.process"))
         answers = not ports.is_free(at[name])
         found.append(Row(name, _state(identity, answers), f"{ports.LOOPBACK}:{at[name]}", identity))
     for service in SERVICES:
         identity = _alive(Record.read(layout.record(service.name)))
-        answers = identity is not None and http_ok(ports.LOOPBACK, at[service.name])
-        address = f"http://localhost:{at[service.name]}"
+        answers = identity is not None and http_ok(ports.LOOPBACK, at[service.name], tls=context)
+        address = f"{'https' if tls else 'http'}://localhost:{at[service.name]}"
         found.append(Row(service.name, _state(identity, answers), address, identity))
     for name in MONITORING:
         record = Record.read(layout.server(name) / f"{name}.process")

@@ -8,11 +8,13 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Final
+from urllib.parse import quote
 
 import psycopg2
 from psycopg2.extensions import cursor as Cursor  # noqa: N812 - it is a class
 
 from auditflow_local import secrets
+from auditflow_local.certificates import Certificates
 from auditflow_local.errors import LocalError
 from auditflow_local.identity import Identity
 from auditflow_local.processes import Command, as_user, environment
@@ -67,6 +69,7 @@ class Postgres(Server):
         durable: bool = True,
         namespaces: bool = True,
         settings: Mapping[str, str] | None = None,
+        tls: Certificates | None = None,
     ) -> None:
         """``settings`` override PostgreSQL's configuration."""
         super().__init__(folder, port=port, log=log, durable=durable)
@@ -74,6 +77,7 @@ class Postgres(Server):
         self._passwords = dict(passwords)
         self._namespaces = namespaces
         self._settings = dict(settings or {})
+        self.tls = tls
         self._templates: set[str] = set()
 
     def password_of(self, role: str) -> str:
@@ -83,8 +87,13 @@ class Postgres(Server):
         """Return the connection URL of one of the three roles."""
         return (
             f"postgresql://{role}:{self.password_of(role)}@{self.host}:{self.port}/{database}"
-            "?connect_timeout=5"
+            f"?connect_timeout=5{self._tls_options()}"
         )
+
+    def _tls_options(self) -> str:
+        if self.tls is None:
+            return ""
+        return f"&sslmode=verify-full&sslrootcert={quote(str(self.tls.ca), safe='')}"
 
     def ready(self) -> bool:
         try:
@@ -150,6 +159,7 @@ class Postgres(Server):
             "listen_addresses": self.host,
             "port": str(self.port),
             **self._settings,
+            **(self._tls_settings(folder) if self.tls else {}),
         }
         options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
         return Command(
@@ -158,6 +168,27 @@ class Postgres(Server):
             folder=folder.path,
             user=folder.user,
         )
+
+    def _tls_settings(self, folder: unprivileged.DataFolder) -> dict[str, str]:
+        """Copy the certificate for the server, and refuse plain connections."""
+        assert self.tls is not None
+        files = {
+            "ssl_cert_file": (folder.path / "server.crt", self.tls.certificate.read_text()),
+            "ssl_key_file": (folder.path / "server.key", self.tls.key.read_text()),
+            "hba_file": (
+                folder.path / "hba.conf",
+                f"hostssl all all {self.host}/32 scram-sha-256\n",
+            ),
+        }
+        for file, text in files.values():
+            secrets.write_file(file, text)
+            folder.give_access(file)
+        folder.give_access(folder.path)
+        return {
+            "ssl": "on",
+            "ssl_min_protocol_version": "TLSv1.2",
+            **{name: str(file) for name, (file, _) in files.items()},
+        }
 
     def _initialise(self, folder: unprivileged.DataFolder, binaries: Path, data: Path) -> None:
         """Create the data folder under a temporary name and rename it when it is complete."""

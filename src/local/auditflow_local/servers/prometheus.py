@@ -53,6 +53,8 @@ class Target:
     parameters: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     namespace: str = NAMESPACE
     honor: bool = False
+    #: The certificate of the authority, if the target serves HTTPS.
+    ca: Path | None = None
 
     def config(self, number: int) -> dict[str, Any]:
         """Return the scrape configuration. ``number`` makes the job name unique."""
@@ -61,6 +63,7 @@ class Target:
             "metrics_path": self.path,
             "params": {name: list(values) for name, values in self.parameters.items()},
             "honor_labels": self.honor,
+            **({"scheme": "https", "tls_config": {"ca_file": str(self.ca)}} if self.ca else {}),
             "static_configs": [
                 {
                     "targets": [f"{LOOPBACK}:{self.port}"],
@@ -176,11 +179,17 @@ class PostgresExporter(Server):
 
     def _command(self) -> Command:
         password = quote(self._postgres.password_of(SUPERUSER), safe="")
+        tls = self._postgres.tls
+        mode = (
+            f"sslmode=verify-full&sslrootcert={quote(str(tls.ca), safe='')}"
+            if tls
+            else "sslmode=disable"
+        )
         address = f"{self._postgres.host}:{self._postgres.port}/{self._database}"
         return Command(
             argv=(POSTGRES_EXPORTER, f"--web.listen-address={self.host}:{self.port}"),
             env=environment(
-                DATA_SOURCE_NAME=f"postgresql://{SUPERUSER}:{password}@{address}?sslmode=disable",
+                DATA_SOURCE_NAME=f"postgresql://{SUPERUSER}:{password}@{address}?{mode}",
                 GOMAXPROCS="1",
             ),
             folder=self.folder,
@@ -204,10 +213,12 @@ class RedisExporter(Server):
         return _answers(self.host, self.port)
 
     def _command(self) -> Command:
+        tls = self._redis.tls
         return Command(
             argv=(REDIS_EXPORTER, f"--web.listen-address={self.host}:{self.port}"),
             env=environment(
-                REDIS_ADDR=f"redis://{self._redis.host}:{self._redis.port}",
+                **({"REDIS_EXPORTER_TLS_CA_CERT_FILE": str(tls.ca)} if tls else {}),
+                REDIS_ADDR=f"{'rediss' if tls else 'redis'}://{self._redis.host}:{self._redis.port}",
                 REDIS_USER=ADMIN,
                 REDIS_PASSWORD=self._redis.admin_password,
                 GOMAXPROCS="1",

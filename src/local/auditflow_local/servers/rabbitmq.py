@@ -15,6 +15,7 @@ from pika.exceptions import AMQPError
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
 from auditflow_local import secrets
+from auditflow_local.certificates import Certificates
 from auditflow_local.errors import LocalError
 from auditflow_local.processes import Child, Command, environment
 from auditflow_local.servers.base import Server
@@ -31,7 +32,7 @@ _PROTOCOL_HEADER: Final = b"AMQP\x00\x00\x09\x01"
 _CONNECTION_START: Final = b"\x01\x00\x00"
 
 _CONFIGURATION = """\
-listeners.tcp.1 = {host}:{port}
+{listener}
 prometheus.tcp.ip = {host}
 prometheus.tcp.port = {metrics_port}
 load_definitions = {definitions}
@@ -64,9 +65,11 @@ class RabbitMQ(Server):
         passwords: Mapping[str, str],
         log: Path | None = None,
         durable: bool = True,
+        tls: Certificates | None = None,
     ) -> None:
         super().__init__(folder, port=port, log=log, durable=durable)
         self.vhost = "/"
+        self.tls = tls
         self.metrics_port = metrics_port
         self._distribution_port = distribution_port
         self._epmd_port = epmd_port
@@ -90,14 +93,25 @@ class RabbitMQ(Server):
     def url(self, user: str) -> str:
         """Return the connection URL of a user."""
         name, password = quote(user, safe=""), quote(self.password_of(user), safe="")
-        return f"amqp://{name}:{password}@{self.host}:{self.port}/{quote(self.vhost, safe='')}"
+        scheme = "amqps" if self.tls else "amqp"
+        return f"{scheme}://{name}:{password}@{self.host}:{self.port}/{quote(self.vhost, safe='')}"
+
+    def parameters(self, user: str) -> pika.ConnectionParameters:
+        """Return the connection parameters of a user, with the TLS context if TLS is on."""
+        parameters = pika.URLParameters(self.url(user))
+        if self.tls:
+            parameters.ssl_options = pika.SSLOptions(self.tls.client_context(), "localhost")
+        return parameters
 
     def ready(self) -> bool:
         """Return whether the listener answers. It opens after the definitions were loaded."""
         try:
-            with socket.create_connection((self.host, self.port), timeout=2) as client:
-                client.sendall(_PROTOCOL_HEADER)
-                return client.recv(3) == _CONNECTION_START
+            with socket.create_connection((self.host, self.port), timeout=2) as plain:
+                if self.tls is None:
+                    return _answers(plain)
+                context = self.tls.client_context()
+                with context.wrap_socket(plain, server_hostname="localhost") as client:
+                    return _answers(client)
         except OSError:
             return False
 
@@ -121,7 +135,7 @@ class RabbitMQ(Server):
             attempts(self._empty, queue, user)
 
     def _empty(self, queue: str, user: str) -> None:
-        connection = pika.BlockingConnection(pika.URLParameters(self.url(user)))
+        connection = pika.BlockingConnection(self.parameters(user))
         try:
             connection.channel().queue_purge(queue)
         finally:
@@ -158,7 +172,7 @@ class RabbitMQ(Server):
         (self.folder / "rabbitmq.conf").write_text(
             _CONFIGURATION.format(
                 host=self.host,
-                port=self.port,
+                listener=self._listener(),
                 metrics_port=self.metrics_port,
                 definitions=definitions,
             ),
@@ -168,6 +182,22 @@ class RabbitMQ(Server):
             argv=(str(_scripts() / "rabbitmq-server"),),
             env=self._environment(),
             folder=self.folder,
+        )
+
+    def _listener(self) -> str:
+        if self.tls is None:
+            return f"listeners.tcp.1 = {self.host}:{self.port}"
+        return "\n".join(
+            (
+                "listeners.tcp = none",
+                f"listeners.ssl.1 = {self.host}:{self.port}",
+                f"ssl_options.cacertfile = {self.tls.ca}",
+                f"ssl_options.certfile = {self.tls.certificate}",
+                f"ssl_options.keyfile = {self.tls.key}",
+                "ssl_options.verify = verify_none",
+                "ssl_options.versions.1 = tlsv1.3",
+                "ssl_options.versions.2 = tlsv1.2",
+            )
         )
 
     def _environment(self) -> dict[str, str]:
@@ -203,6 +233,11 @@ class RabbitMQ(Server):
         if not file.exists():
             secrets.write_file(file, f"auditflow-{self._label()}")
         return file.read_text(encoding="utf-8").strip()
+
+
+def _answers(client: socket.socket) -> bool:
+    client.sendall(_PROTOCOL_HEADER)
+    return client.recv(3) == _CONNECTION_START
 
 
 def _scripts() -> Path:

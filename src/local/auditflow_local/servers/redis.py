@@ -2,12 +2,14 @@
 
 from pathlib import Path
 from typing import ClassVar, Final
+from urllib.parse import quote
 
 import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from auditflow_local import secrets
+from auditflow_local.certificates import Certificates
 from auditflow_local.processes import Command
 from auditflow_local.servers.base import Server
 from provisioning import accounts
@@ -20,7 +22,7 @@ ADMIN: Final = "auditflow-admin"
 
 _CONFIGURATION = """\
 bind {host}
-port {port}
+{listener}
 protected-mode yes
 daemonize no
 dir "{data}"
@@ -49,9 +51,11 @@ class Redis(Server):
         dashboard_password: str,
         log: Path | None = None,
         durable: bool = True,
+        tls: Certificates | None = None,
     ) -> None:
         super().__init__(folder, port=port, log=log, durable=durable)
         self.user = USER
+        self.tls = tls
         self.password = password
         self.admin_password = admin_password
         self._passwords = {USER: password, DASHBOARD: dashboard_password, ADMIN: admin_password}
@@ -63,12 +67,33 @@ class Redis(Server):
     @property
     def url(self) -> str:
         """The connection URL of the service's user."""
-        return f"redis://{self.user}:{self.password}@{self.host}:{self.port}/0"
+        return self._url(self.user, self.password)
 
     @property
     def admin_url(self) -> str:
         """The connection URL of the administrator, for tests and operators."""
-        return f"redis://{ADMIN}:{self.admin_password}@{self.host}:{self.port}/0"
+        return self._url(ADMIN, self.admin_password)
+
+    def _url(self, user: str, password: str) -> str:
+        address = f"{user}:{password}@{self.host}:{self.port}/0"
+        if self.tls is None:
+            return f"redis://{address}"
+        return f"rediss://{address}?ssl_ca_certs={quote(str(self.tls.ca), safe='')}"
+
+    def _listener(self) -> str:
+        if self.tls is None:
+            return f"port {self.port}"
+        return "\n".join(
+            (
+                "port 0",
+                f"tls-port {self.port}",
+                f'tls-cert-file "{self.tls.certificate}"',
+                f'tls-key-file "{self.tls.key}"',
+                f'tls-ca-cert-file "{self.tls.ca}"',
+                "tls-auth-clients no",
+                'tls-protocols "TLSv1.2 TLSv1.3"',
+            )
+        )
 
     def ready(self) -> bool:
         try:
@@ -107,7 +132,7 @@ class Redis(Server):
             configuration,
             _CONFIGURATION.format(
                 host=self.host,
-                port=self.port,
+                listener=self._listener(),
                 data=data,
                 acl=acl,
                 sync="always" if self.durable else "no",
