@@ -247,3 +247,25 @@ def test_a_quiet_group_is_not_flushed(send_resolved: bool) -> None:
 
     assert scheduled.flushes == 1
     assert scheduled.sent == {(30, "alerts", 0, Reason.NEW.value)}
+
+
+def test_a_reopened_alert_is_escalated_anew() -> None:
+    route = Route(
+        key="r",
+        receiver="team",
+        group_wait=seconds(0),
+        group_interval=seconds(1),
+        escalate=(Escalation(seconds(5), "boss"),),
+    )
+    scheduled = Scheduled(route, send_resolved=False)
+    changes = {0: Status.OPEN, 10: Status.ACKNOWLEDGED, 20: Status.OPEN}
+
+    for at in range(40):
+        if at in changes:
+            scheduled.change(at, 0, changes[at], 1)
+        scheduled.look(at, set())
+
+    assert {entry for entry in scheduled.sent if entry[1] == "escalation"} == {
+        (5, "escalation", 0, "0"),
+        (25, "escalation", 0, "0"),
+    }
