@@ -123,7 +123,12 @@ def test_the_stack_starts_restarts_killed_components_and_stops(stack: Stack) -> 
         "audit-event-generator": ["INGEST_TOKEN", "RABBITMQ_PASS"],
         "audit-log-analysis": ["RABBITMQ_PASS", "REDIS_PASSWORD"],
         "notification-service": ["API_TOKEN", "PG_PASSWORD", "RABBITMQ_PASS"],
-        "event-audit-dashboard": ["API_TOKEN", "DASHBOARD_PASSWORD", "SESSION_SECRET"],
+        "event-audit-dashboard": [
+            "API_TOKEN",
+            "DASHBOARD_PASSWORD",
+            "REDIS_PASSWORD",
+            "SESSION_SECRET",
+        ],
     }
     values = {file.read_text().strip() for file in stack.layout.secrets.iterdir()}
     for answer in received.values():
