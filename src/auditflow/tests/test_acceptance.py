@@ -27,3 +27,9 @@ INVALID = ("1", 1.5, True, -1, 2**53 + 1, 10**300, None, [1], b"1")
 def test_a_missing_or_invalid_acceptance_time_is_ignored(headers: Any) -> None:
     assert acceptance.age_seconds(headers) is None
     assert acceptance.copied_header(headers) == {}
+
+
+@pytest.mark.parametrize("value", [0, 1, 2**53])
+def test_the_limits_of_an_acceptance_time_are_valid(value: int) -> None:
+    headers = {acceptance.HEADER: value}
+    assert acceptance.copied_header(headers) == headers
