@@ -13,7 +13,8 @@ import redis
 from pydantic import SecretStr
 
 from audit_analysis.windows import Observation, WindowSpec
-from audit_analysis.windows.redis_windows import RedisWindows, connect
+from audit_analysis.windows.redis_client import connect
+from audit_analysis.windows.redis_windows import RedisWindows
 from auditflow.errors import Unavailable
 from auditflow.settings import RedisSettings
 from auditflow_local import packages

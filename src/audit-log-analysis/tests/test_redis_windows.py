@@ -1,29 +1,67 @@
-"""What of windows stays in Redis: for how long, how much, and what outlives a crash."""
+"""Windows in Redis: expiry, limits, evictions, complete events, and restarts of Redis."""
 
 import random
 import uuid
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import redis
 
-from audit_analysis.windows import BucketSummary, Observation, WindowSpec
+from audit_analysis.windows import BucketSummary, Observation, ObservationResult, WindowSpec
+from audit_analysis.windows.event_store import MAX_EVENT_BYTES
+from audit_analysis.windows.layout import (
+    EVENT_CHUNKS,
+    MAX_SMALL,
+    MAX_STORED_EVENTS,
+    OUTAGE_SECONDS,
+    SHARDS,
+    SLACK_SECONDS,
+)
 from audit_analysis.windows.redis_windows import RedisWindows
+from audit_analysis.windows.request import idle_seconds, shard, short_tag
 
 NOON = 1_800_000_000_000
 KINDS = ("event_count", "value_count", "temporal", "temporal_ordered")
-#: What Redis says of the end of a key that is not there.
-ABSENT = -2
+#: The response of Redis to TTL for a missing key.
+MISSING = -2
 SPEC = WindowSpec(threshold=3, timespan=60_000, dedup=300_000, lateness=900_000)
+#: A window that is full and sketched soon.
+SMALL = WindowSpec(threshold=3, timespan=60_000, dedup=60_000, lateness=60_000)
 
 
-def test_memory_of_a_window_is_bounded(redis_windows: RedisWindows) -> None:
+def shard_key(key: str, spec: WindowSpec = SPEC) -> str:
+    return f"w:{spec.pool}:{{{shard(key)}}}"
+
+
+def key_of(key: str, name: str, spec: WindowSpec = SPEC) -> str:
+    """The name of a key of a large window."""
+    return f"{shard_key(key, spec)}:{key}:{name}"
+
+
+def observe(
+    windows: RedisWindows,
+    key: str,
+    seconds: float,
+    *,
+    spec: WindowSpec = SPEC,
+    raw: bytes = b"raw",
+    event_id: str | None = None,
+) -> ObservationResult:
+    """Observe one event at ``seconds`` after noon."""
+    event_id = event_id or f"e{seconds}"
+    (result,) = windows.observe([Observation(spec, key, event_id, NOON + int(seconds * 1000), raw)])
+    return result
+
+
+def last_summary(results: list[ObservationResult]) -> BucketSummary:
+    return [summary for result in results for summary in result.summaries][-1]
+
+
+def test_the_memory_of_a_window_is_bounded(redis_windows: RedisWindows) -> None:
     # Given an entity that fails every second for an hour
-    key, spec = (
-        str(uuid.uuid4()),
-        WindowSpec(threshold=3, timespan=60_000, dedup=60_000, lateness=60_000),
-    )
+    key, spec = str(uuid.uuid4()), SMALL
     order = list(range(3600))
     random.Random(1).shuffle(order[:30])
     for start in range(0, len(order), 10):
@@ -34,89 +72,316 @@ def test_memory_of_a_window_is_bounded(redis_windows: RedisWindows) -> None:
             ]
         )
         redis_windows.mark_published(
-            [(key, spec, one) for result in results for one in result.summaries]
+            [(key, spec, summary) for result in results for summary in result.summaries]
         )
-    # then only what an event within the lateness can need is kept, and no note outlives its bucket
+    # then only the events are kept that an event within the lateness can need, and only the
+    # signatures of their buckets
     client = redis_windows._client
-    assert client.zcard(f"{{{key}}}:events") == spec.retention // 1000 + 1
-    assert client.hlen(f"{{{key}}}:raws") <= spec.retention // 1000 + 1
-    assert client.hlen(f"{{{key}}}:notes") <= spec.retention // spec.dedup + 2
-    assert client.ttl(f"{{{key}}}:events") > 0
+    assert client.zcard(key_of(key, "events", spec)) == spec.retention // 1000 + 1
+    assert client.hlen(key_of(key, "references", spec)) <= spec.retention // 1000 + 1
+    assert client.hlen(key_of(key, "published", spec)) <= spec.retention // spec.dedup + 2
+    assert client.ttl(key_of(key, "events", spec)) > 0
 
 
-def test_what_is_published_is_known_to_the_next_trip_and_after_a_flush_to_all(
+def test_a_small_window_forgets_what_no_event_can_need(redis_windows: RedisWindows) -> None:
+    # Given a window with an event every 100 seconds, of which it keeps those of 180 seconds
+    key = str(uuid.uuid4())
+    for second in range(0, 2000, 100):
+        observe(redis_windows, key, second, spec=SMALL)
+    value: Any = redis_windows._client.hget(shard_key(key, SMALL), key)
+    # then its value has two events
+    assert value[8:10] == b"02"
+
+
+def test_published_summaries_are_known_to_the_next_batch_and_after_a_flush_to_all_workers(
     redis_windows: RedisWindows,
 ) -> None:
     spec = WindowSpec(threshold=2, timespan=2000, dedup=2000, lateness=0)
-    other = RedisWindows(redis_windows._client)
+    other_worker = RedisWindows(redis_windows._client)
 
-    def see(store: RedisWindows, key: str) -> int:
+    def summaries(windows: RedisWindows, key: str) -> int:
         events = [Observation(spec, key, f"e{number}", NOON, b"raw") for number in range(2)]
-        results = store.observe(events)
-        seen = [(key, spec, one) for result in results for one in result.summaries]
-        store.mark_published(seen)
-        return len(seen)
+        found = [
+            (key, spec, summary)
+            for result in windows.observe(events)
+            for summary in result.summaries
+        ]
+        windows.mark_published(found)
+        return len(found)
 
-    mine, shared = str(uuid.uuid4()), str(uuid.uuid4())
-    assert see(redis_windows, mine) == 1
-    assert see(redis_windows, mine) == 0
-    assert see(redis_windows, shared) == 1
+    first, second = str(uuid.uuid4()), str(uuid.uuid4())
+    assert summaries(redis_windows, first) == 1
+    assert summaries(redis_windows, first) == 0
+    assert summaries(redis_windows, second) == 1
     redis_windows.flush()
-    assert see(other, shared) == 0
+    assert summaries(other_worker, second) == 0
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_every_key_of_a_window_has_an_end_however_it_came_to_be(
-    redis_windows: RedisWindows, kind: str
-) -> None:
-    # Given a window whose events, hits, bytes and notes are all forgotten again and again
+def test_every_key_of_a_window_expires(redis_windows: RedisWindows, kind: str) -> None:
+    # Given a large window whose events, hits and signatures are forgotten again and again
     client = redis_windows._client
     key, spec = (
         str(uuid.uuid4()),
         WindowSpec(kind=kind, threshold=2, timespan=2000, dedup=2000, lateness=0, capacity=4),  # type: ignore[arg-type]
     )
-    for number, second in enumerate([0, 1, 1, 100, 101, 101, 101, 101, 101, 101, 102, 300, 300]):
+    seconds = [0, 1, 1, 1, 1, 1, 100, 101, 101, 101, 101, 101, 101, 101, 102, 300, 300]
+    for number, second in enumerate(seconds):
         tag = "" if kind == "event_count" else str(number % 2 + 1)
         (result,) = redis_windows.observe(
             [Observation(spec, key, f"e{number}", NOON + second * 1000, b"raw", tag)]
         )
-        redis_windows.mark_published([(key, spec, one) for one in result.summaries])
-        # then at any time each that is there has an end
-        ends = [
-            client.ttl(f"{{{key}}}:{name}")
-            for name in ("events", "hits", "raws", "notes", "latest")
-        ]
-        assert ends[0] > 0
-        assert all(seconds > spec.retention // 1000 for seconds in ends if seconds != ABSENT)
+        redis_windows.mark_published([(key, spec, summary) for summary in result.summaries])
+        # then each existing key has an expiry at any time
+        names = ("events", "hits", "references", "published", "tag_last_seen")
+        expiries = [client.ttl(key_of(key, name, spec)) for name in names]
+        assert number < spec.capacity or expiries[0] > 0
+        assert all(expiry > spec.retention // 1000 for expiry in expiries if expiry != MISSING)
+        assert client.ttl(shard_key(key, spec)) > spec.retention // 1000
 
 
-def test_windows_outlive_a_redis_that_is_killed(
+def test_an_access_renews_the_expiry_only_after_the_slack(redis_windows: RedisWindows) -> None:
+    client, key = redis_windows._client, str(uuid.uuid4())
+    name, idle = shard_key(key), idle_seconds(SPEC)
+    assert idle == SPEC.retention // 1000 + OUTAGE_SECONDS + SLACK_SECONDS
+    observe(redis_windows, key, 0)
+    # Given a shard whose last renewal is recent: an access does not write to it
+    client.expire(name, idle - SLACK_SECONDS + 60)
+    observe(redis_windows, key, 1)
+    assert client.ttl(name) <= idle - SLACK_SECONDS + 60
+    # Given one whose last renewal is older than the slack: an access renews it
+    client.expire(name, idle - SLACK_SECONDS - 60)
+    observe(redis_windows, key, 2)
+    assert client.ttl(name) > idle - 60
+
+
+def test_an_access_renews_the_keys_of_a_large_window(redis_windows: RedisWindows) -> None:
+    client, key = redis_windows._client, str(uuid.uuid4())
+    for second in range(MAX_SMALL + 1):
+        observe(redis_windows, key, second)
+    name, idle = key_of(key, "events"), idle_seconds(SPEC)
+    assert client.ttl(name) > idle - 60
+    client.expire(name, idle - SLACK_SECONDS - 60)
+    observe(redis_windows, key, 20)
+    assert client.ttl(name) > idle - 60
+
+
+def test_a_window_survives_the_longest_outage_and_is_removed_after_it(
+    redis_windows: RedisWindows,
+) -> None:
+    client, idle = redis_windows._client, idle_seconds(SPEC)
+    # Given two windows of a full shard: the first was accessed just within its expiry, the second
+    # before
+    pool = msgspec.structs.replace(SPEC, pool=uuid.uuid4().hex)
+    windows = RedisWindows(client, windows_per_rule=8 * SHARDS)
+    keys = keys_of_one_shard(8)
+    for key in keys[:7]:
+        observe(windows, key, 0, spec=pool)
+    name, now = shard_key(keys[0], pool), int(client.time()[0])
+    for key, age in ((keys[0], idle - 60), (keys[1], idle + 60)):
+        value: Any = client.hget(name, key)
+        client.hset(name, key, f"{now - age:08x}".encode() + value[8:])
+    # when more windows are added
+    observe(windows, keys[7], 0, spec=pool)
+    observe(windows, str_in_same_shard(keys[0]), 0, spec=pool)
+    # then the second is removed, and the first is not
+    assert client.hexists(name, keys[0])
+    assert not client.hexists(name, keys[1])
+
+
+def keys_of_one_shard(number: int, start: int = 0) -> list[str]:
+    keys: list[str] = []
+    candidate = start
+    while len(keys) < number:
+        if shard(f"k{candidate}") == 0:
+            keys.append(f"k{candidate}")
+        candidate += 1
+    return keys
+
+
+def str_in_same_shard(key: str) -> str:
+    assert shard(key) == 0
+    return keys_of_one_shard(1, start=10_000_000)[0]
+
+
+def test_a_full_shard_evicts_the_least_suspicious_windows(redis_windows: RedisWindows) -> None:
+    # Given a limit of eight windows in a shard, and a window with two of three events
+    evicted: list[int] = []
+    windows = RedisWindows(
+        redis_windows._client, windows_per_rule=8 * SHARDS, on_evicted=evicted.append
+    )
+    spec = msgspec.structs.replace(SPEC, pool=uuid.uuid4().hex)
+    victim, *others = keys_of_one_shard(60)
+    observe(windows, victim, 0, spec=spec)
+    observe(windows, victim, 1, spec=spec)
+    # when a flood of other entities arrives
+    for key in others:
+        observe(windows, key, 2, spec=spec)
+    # then the number of windows stays at the limit, evictions are counted, and the third event is
+    # found; the summary states that events before may be missing
+    assert windows._client.hlen(shard_key(victim, spec)) <= 9
+    assert sum(evicted) >= 60 - 9
+    (summary,) = observe(windows, victim, 3, spec=spec).summaries
+    assert (summary.count, summary.approximate) == (3, True)
+
+
+def test_a_summary_after_the_evictions_is_exact_again(redis_windows: RedisWindows) -> None:
+    windows = RedisWindows(redis_windows._client, windows_per_rule=8 * SHARDS)
+    spec = msgspec.structs.replace(SPEC, pool=uuid.uuid4().hex)
+    victim, *others = keys_of_one_shard(40)
+    for key in others:
+        observe(windows, key, 0, spec=spec)
+    for second in (100, 101):
+        observe(windows, victim, second, spec=spec)
+    (summary,) = observe(windows, victim, 102, spec=spec).summaries
+    assert (summary.count, summary.approximate) == (3, False)
+
+
+def test_a_large_window_is_evicted_with_all_its_keys(redis_windows: RedisWindows) -> None:
+    client = redis_windows._client
+    windows = RedisWindows(client, windows_per_rule=8 * SHARDS)
+    spec = msgspec.structs.replace(SPEC, pool=uuid.uuid4().hex)
+    keys = keys_of_one_shard(12)
+    for key in keys:
+        windows.observe(
+            [Observation(spec, key, f"e{n}", NOON + n, b"raw") for n in range(MAX_SMALL + 1)]
+        )
+    existing = {key for key in keys if client.exists(key_of(key, "events", spec))}
+    assert existing == {key for key in keys if client.hexists(shard_key(key, spec), key)}
+    assert len(existing) <= 8
+
+
+def test_complete_events_of_a_window_are_limited(redis_windows: RedisWindows) -> None:
+    key, number = str(uuid.uuid4()), MAX_STORED_EVENTS + 50
+    results = redis_windows.observe(
+        [Observation(SPEC, key, f"e{n:04}", NOON + n, b"raw %d" % n) for n in range(number)]
+    )
+    assert redis_windows._client.hlen(key_of(key, "references")) == MAX_STORED_EVENTS
+    summary = last_summary(results)
+    assert (summary.first, summary.last) == (b"raw 0", None)
+    assert summary.last_event == (NOON + number - 1, f"e{number - 1:04}")
+
+
+def test_a_larger_event_is_known_by_its_id_only(redis_windows: RedisWindows) -> None:
+    key, largest = str(uuid.uuid4()), b"x" * MAX_EVENT_BYTES
+    observe(redis_windows, key, 0, raw=largest)
+    observe(redis_windows, key, 1)
+    (summary,) = observe(redis_windows, key, 2, raw=largest + b"x").summaries
+    assert (summary.first, summary.last) == (largest, None)
+
+
+def test_complete_events_stay_within_the_budget_and_the_oldest_go_first(
+    make_redis: Any, tmp_path: Path
+) -> None:
+    server = make_redis(tmp_path)
+    with redis.Redis.from_url(server.url) as client:
+        # Given a budget of 40,000 bytes, half of it for each source
+        windows = RedisWindows(client, event_budget_bytes=40_000)
+        first, second = (
+            msgspec.structs.replace(SPEC, source=source) for source in ("aws", "linux")
+        )
+        key, raw = str(uuid.uuid4()), b"x" * 4000
+        observe(windows, key, 0, spec=second, raw=b"linux")
+        # when one source sends more than that
+        for number in range(30):
+            observe(windows, f"flood {number}", number, spec=first, raw=raw)
+        # then its oldest events are deleted, and the event of the other source is not
+        chunks = list(client.scan_iter(match="\\" + EVENT_CHUNKS + "*"))
+        assert sum(client.strlen(chunk) for chunk in chunks) <= 20_000 + 5
+        other_worker = RedisWindows(client)
+        for second_ in (1, 2):
+            result = observe(other_worker, key, second_, spec=second, raw=b"linux")
+        assert result.summaries[0].first == b"linux"
+
+
+def test_an_event_that_was_deleted_is_known_by_its_id(redis_windows: RedisWindows) -> None:
+    key, client = str(uuid.uuid4()), redis_windows._client
+    observe(RedisWindows(client), key, 0)
+    for chunk in client.scan_iter(match="\\" + EVENT_CHUNKS + "*"):
+        client.delete(chunk)
+    observe(redis_windows, key, 1)
+    (summary,) = observe(redis_windows, key, 2).summaries
+    assert (summary.first, summary.last) == (None, b"raw")
+    assert [event_id for _, event_id in summary.events] == ["e0", "e1", "e2"]
+
+
+def test_a_window_reports_exactly_before_its_capacity_makes_it_approximate(
+    redis_windows: RedisWindows,
+) -> None:
+    # Given a capacity of 20 events, when 60 events arrive in one batch
+    spec = msgspec.structs.replace(SPEC, capacity=20)
+    key = str(uuid.uuid4())
+    results = redis_windows.observe(
+        [Observation(spec, key, f"e{n:02}", NOON + n * 1000, b"raw") for n in range(60)]
+    )
+    summaries = [summary for result in results for summary in result.summaries]
+    # then what was known at the capacity is reported without approximation
+    exact = [summary for summary in summaries if not summary.approximate]
+    assert max(summary.count for summary in exact) == 20
+    assert min(summary.events[0] for summary in exact) == (NOON, "e00")
+    assert summaries[-1].approximate
+
+
+def test_evidence_has_the_first_hundred_events_and_the_last(redis_windows: RedisWindows) -> None:
+    key = str(uuid.uuid4())
+    order = list(range(150))
+    random.Random(5).shuffle(order)
+    results = redis_windows.observe(
+        [Observation(SPEC, key, f"e{n:03}", NOON + n * 100, b"raw %d" % n) for n in order]
+    )
+    summary = last_summary(results)
+    assert summary.count == 150
+    assert [event_id for _, event_id in summary.events] == [f"e{n:03}" for n in range(100)]
+    assert summary.last_event == (NOON + 14_900, "e149")
+    assert (summary.first, summary.last) == (b"raw 0", b"raw 149")
+
+
+def test_events_at_the_same_time_are_ordered_by_the_bytes_of_their_ids(
+    redis_windows: RedisWindows,
+) -> None:
+    key = str(uuid.uuid4())
+    names = ["b", "a", "B", "ä", "aa", "Z", "é"]
+    results = redis_windows.observe([Observation(SPEC, key, name, NOON, b"raw") for name in names])
+    assert [name for _, name in last_summary(results).events] == sorted(names)
+
+
+def test_long_values_are_counted_by_their_hash(redis_windows: RedisWindows) -> None:
+    spec = WindowSpec(
+        kind="value_count", threshold=3, timespan=60_000, dedup=60_000, lateness=60_000
+    )
+    key, long = str(uuid.uuid4()), "x" * 200_000
+    found = [
+        redis_windows.observe([Observation(spec, key, f"e{n}", NOON + n, b"", long + tag)])[0]
+        for n, tag in enumerate(["a", "b", "a", "c"])
+    ]
+    assert [len(result.summaries) for result in found] == [0, 0, 0, 1]
+    value: Any = redis_windows._client.hget(shard_key(key, spec), key)
+    assert len(value) < 1000
+    assert short_tag("x" * 64) == "x" * 64
+    assert short_tag("ä" * 33) != "ä" * 33
+
+
+def test_windows_survive_a_killed_redis(
     make_redis: Any, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
-    # Given two of three events, in a Redis with the users and the settings that we run it with
+    # Given two of three events, in a Redis with the users and settings of production
     server = make_redis(tmp_path)
     client = redis.Redis.from_url(server.url)
     request.addfinalizer(client.close)
     windows = RedisWindows(client)
     key = str(uuid.uuid4())
-
-    def see(name: str, seconds: int) -> tuple[BucketSummary, ...]:
-        timestamp_ms = NOON + seconds * 1000
-        (result,) = windows.observe([Observation(SPEC, key, name, timestamp_ms, b"raw")])
-        return result.summaries
-
-    assert see("one", 1) == see("two", 2) == ()
-    # when it is killed and starts again
+    assert observe(windows, key, 1).summaries == observe(windows, key, 2).summaries == ()
+    # when Redis is killed and starts again
     server.kill()
     server.start()
-    # then the third completes the window
-    (summary,) = see("three", 3)
-    assert [name for _, name in summary.events] == ["one", "two", "three"]
+    # then another worker gets the summary with the third event
+    (summary,) = observe(RedisWindows(client), key, 3).summaries
+    assert [event_id for _, event_id in summary.events] == ["e1", "e2", "e3"]
     assert summary.first == b"raw"
 
 
 def test_the_memory_of_estimates_is_bounded(redis_windows: RedisWindows) -> None:
-    # Given 20,000 values, when an hour of them passes through a window of a minute
+    # Given 20,000 values, when they pass through a window of a minute during an hour
     spec = WindowSpec(
         kind="value_count", threshold=100, timespan=60_000, dedup=60_000, lateness=60_000,
         capacity=50,
@@ -131,10 +396,14 @@ def test_the_memory_of_estimates_is_bounded(redis_windows: RedisWindows) -> None
                 for n in range(2000)
             ]
         )
-    # then only the slices that an event within the lateness can need are there
+    # then only the slices exist that an event within the lateness can need
     client = redis_windows._client
     kept = -(-spec.retention // spec.slice_width) + 2
-    assert client.zcard(f"{{{key}}}:events") <= kept
-    assert len(list(client.scan_iter(f"{{{key}}}:latest:*", count=10_000))) <= 2 * kept
-    assert client.hlen(f"{{{key}}}:raws") <= 2 * kept
-    assert all(client.ttl(name) > 0 for name in client.scan_iter(f"{{{key}}}*", count=10_000))
+    prefix = shard_key(key, spec).replace("{", "\\{") + f":{key}"
+    assert client.zcard(key_of(key, "events", spec)) <= kept
+    hyperloglogs = list(client.scan_iter(match=f"{prefix}:tag_last_seen:*", count=10_000))
+    assert 0 < len(hyperloglogs) <= 2 * kept
+    assert client.hlen(key_of(key, "references", spec)) <= 2 * kept
+    names = list(client.scan_iter(match=f"{prefix}*", count=10_000))
+    assert len(names) > len(hyperloglogs)
+    assert all(client.ttl(name) > 0 for name in names)

@@ -68,6 +68,7 @@ def _outer_observations(
                 hit.raw,
                 _tag(link, inner, hit),
                 hit.approximate,
+                hit.reference,
             )
             yield RuleObservation(link.rule, entity, observation, inner.cause)
 

@@ -1,20 +1,35 @@
 """Makes findings from matching events and from the summaries of windows."""
 
 import datetime as dt
+from binascii import b2a_base64
 from collections.abc import Mapping
 from functools import lru_cache
+from hashlib import blake2b
 from typing import Final
 from uuid import UUID
 
+import msgspec
 from msgspec import UNSET, Raw, Struct
 
 from audit_analysis.sigma.rule import Rule
 from audit_analysis.windows import BucketSummary, WindowSpec
+from audit_analysis.windows.layout import HASHED_TAG
 from auditflow.contract import event, identity
 from auditflow.contract.event import Event, Received
-from auditflow.contract.finding import EventRef, Evidence, Finding
+from auditflow.contract.finding import EventRef, Evidence, Finding, Observables
 
 _UNKNOWN: Final = "unknown"
+#: The kind of observables for each field that a value_count may count.
+_OBSERVABLES: Final = {
+    "user_id": "users",
+    "actor": "users",
+    "server_hostname": "hosts",
+    "client_ip": "addresses",
+    "resource": "resources",
+    "TargetFilename": "resources",
+}
+#: Longer values are not observables (characters).
+_MAX_OBSERVABLE: Final = 500
 
 
 class Context(Struct, frozen=True):
@@ -78,19 +93,21 @@ def from_summary(
         last=trigger if summary.last is None else event.decode(summary.last),
         approximate=summary.approximate,
         context=context,
+        observables=_observables(rule, summary),
     )
 
 
 def window_key(rule: Rule, entity: Mapping[str, str]) -> str:
     """The key of an entity's window. A rule that changes what it counts gets new windows."""
     assert rule.window is not None
-    return _window_key(rule.ref.id, rule.window, tuple(entity.items()))
+    return _window_key(rule.window.pool or rule.ref.id, tuple(entity.items()))
 
 
 @lru_cache(10_000)
-def _window_key(rule_id: str, spec: WindowSpec, entity: tuple[tuple[str, str], ...]) -> str:
-    counting = f"window {spec.kind} {spec.threshold} {spec.timespan} {spec.dedup}"
-    return str(identity.finding_id(rule_id, dict(entity), counting))
+def _window_key(pool: str, entity: tuple[tuple[str, str], ...]) -> str:
+    name = msgspec.json.encode(sorted(entity))
+    digest = blake2b(name, digest_size=12, key=pool.encode()).digest()
+    return b2a_base64(digest, newline=False).decode()
 
 
 def _finding(
@@ -106,6 +123,7 @@ def _finding(
     last: Event,
     approximate: bool,
     context: Context,
+    observables: Observables | None = None,
 ) -> Finding:
     return Finding(
         finding_id=finding_id,
@@ -125,7 +143,21 @@ def _finding(
         correlation_id=context.correlation_id,
         environment=context.environment,
         approximate=approximate,
+        observables=observables or Observables(),
     )
+
+
+def _observables(rule: Rule, summary: BucketSummary) -> Observables | None:
+    """The values that a value_count counted, if its field has users, hosts or the like."""
+    kind = _OBSERVABLES.get(rule.counted) if rule.counted else None
+    if kind is None:
+        return None
+    values = {
+        tag
+        for tag in summary.tags
+        if len(tag) <= _MAX_OBSERVABLE and not tag.startswith(HASHED_TAG)
+    }
+    return Observables(**{kind: tuple(sorted(values))})
 
 
 def _description(rule: Rule, entity: Mapping[str, str], last: Event, count: int) -> str:

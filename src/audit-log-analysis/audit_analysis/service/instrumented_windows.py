@@ -16,6 +16,7 @@ from audit_analysis.windows import (
     WindowSpec,
     WindowStore,
 )
+from audit_analysis.windows.memory_pressure import MemoryPressure
 from audit_analysis.windows.spec import Kind
 
 
@@ -64,6 +65,36 @@ class InstrumentedWindows:
     def flush(self) -> None:
         """See ``WindowStore``."""
         self._windows.flush()
+
+
+class EvictionCounter:
+    """Counts the windows that were evicted because of a memory limit."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._evicted = Counter(
+            "auditflow_analysis_windows_evicted_total",
+            "Windows that were evicted because a rule has too many windows or Redis is full.",
+            registry=registry,
+        )
+
+    def __call__(self, number: int) -> None:
+        self._evicted.inc(number)
+
+
+def register_memory_gauges(memory: MemoryPressure, registry: CollectorRegistry) -> None:
+    """Expose the last measurement of Redis' memory."""
+    used = Gauge(
+        "auditflow_analysis_redis_memory_bytes",
+        "Memory that Redis uses; 0 before the first measurement.",
+        registry=registry,
+    )
+    used.set_function(lambda: memory.used)
+    maximum = Gauge(
+        "auditflow_analysis_redis_memory_limit_bytes",
+        "Maximum memory of Redis; 0 if it has none.",
+        registry=registry,
+    )
+    maximum.set_function(lambda: memory.maximum)
 
 
 def register_key_gauge(client: redis.Redis, registry: CollectorRegistry) -> None:

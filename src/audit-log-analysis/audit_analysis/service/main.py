@@ -12,7 +12,8 @@ from audit_analysis.service.settings import Settings
 from audit_analysis.service.watchdog import Watchdog
 from audit_analysis.sigma.errors import RuleErrors
 from audit_analysis.sigma.load import load
-from audit_analysis.windows import redis_windows
+from audit_analysis.windows import redis_client
+from audit_analysis.windows.redis_windows import RedisWindows
 from auditflow.amqp import Consumer, ConsumerMetrics, Publisher, connection_parameters, topology
 from auditflow.http import serving
 from auditflow.http.health import Health
@@ -61,15 +62,21 @@ def run(settings: Settings) -> None:
         raise SystemExit(2) from None
     log.info("rules loaded", rules=len(rules.current().rules))
     _tune_interpreter()
-    client = redis_windows.connect(settings)
+    client = redis_client.connect(settings)
     metrics = Metrics(registry)
     instrumented_windows.register_key_gauge(client, registry)
+    windows = RedisWindows(
+        client,
+        replicas=settings.redis_replicas,
+        windows_per_rule=settings.windows_per_rule,
+        event_budget_bytes=settings.stored_events_mebibytes * 1024 * 1024,
+        on_evicted=instrumented_windows.EvictionCounter(registry),
+    )
+    instrumented_windows.register_memory_gauges(windows.memory, registry)
     publisher = Publisher(connection_parameters(settings, name=f"{app.SERVICE}/publisher"))
     pipeline = Pipeline(
         rules.current,
-        instrumented_windows.InstrumentedWindows(
-            redis_windows.RedisWindows(client, replicas=settings.redis_replicas), registry
-        ),
+        instrumented_windows.InstrumentedWindows(windows, registry),
         partial(publisher.submit, timeout=CONFIRM_SECONDS),
         environment=settings.environment,
         metrics=metrics,
@@ -87,7 +94,7 @@ def run(settings: Settings) -> None:
     health = Health(
         {
             "rabbitmq": lambda: publisher.check() or consumer.check(),
-            "redis": partial(redis_windows.ping, client),
+            "redis": partial(redis_client.ping, client),
             "consumer": consumer.pause_reason,
         },
         alive=lambda: consumer.alive() or publisher.alive() or rules.alive(),

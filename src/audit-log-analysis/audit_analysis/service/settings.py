@@ -29,5 +29,11 @@ class Settings(ServiceSettings, RabbitMQSettings, RedisSettings):
     slow_rule_strikes: Annotated[int, Field(ge=0)] = 0
     #: Maximum delay of an event behind the newest event of its entity.
     lateness_seconds: Annotated[int, Field(ge=0, le=7 * 86400)] = 900
+    #: Maximum number of open windows of each rule in Redis. Above it the least suspicious ones are
+    #: evicted.
+    windows_per_rule: Annotated[int, Field(ge=10_000)] = 100_000
+    #: Maximum size of the complete events that windows refer to (MiB). Above it the oldest ones are
+    #: deleted; findings then have only the ids of these events.
+    stored_events_mebibytes: Annotated[int, Field(ge=1)] = 64
     #: Maximum number of unacknowledged messages.
     prefetch: Annotated[int, Field(ge=1, le=10_000)] = 500

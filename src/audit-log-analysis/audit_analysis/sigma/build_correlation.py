@@ -22,7 +22,7 @@ from audit_analysis.sigma.build_rule import DEDUP_SECONDS
 from audit_analysis.sigma.errors import Unsupported
 from audit_analysis.sigma.rule import Detector, Link, Rule
 from audit_analysis.windows import WindowSpec
-from audit_analysis.windows.spec import Kind
+from audit_analysis.windows.spec import Kind, pool_of
 
 #: The kind of window for each correlation type of Sigma. Other types are not supported.
 _KINDS: Final[Mapping[SigmaCorrelationType, Kind]] = {
@@ -72,16 +72,24 @@ def correlation(
     # An event_count of correlations counts their findings, not the events in the findings.
     count_each = bool(inner_rules) and kind == "event_count"
     own = options.read(parsed, group_by=names)
-    timespan = parsed.timespan.seconds
+    window_kind: Kind = "value_count" if count_each else kind
+    threshold = _threshold(parsed.condition, kind, number_of_rules=len(references))
+    timespan = parsed.timespan.seconds * 1000
+    dedup = own.dedup * 1000 if own.dedup else max(DEDUP_SECONDS * 1000, timespan)
     window = WindowSpec(
-        kind="value_count" if count_each else kind,
-        threshold=_threshold(parsed.condition, kind, number_of_rules=len(references)),
-        timespan=timespan * 1000,
-        dedup=(own.dedup or max(DEDUP_SECONDS, timespan)) * 1000,
+        kind=window_kind,
+        threshold=threshold,
+        timespan=timespan,
+        dedup=dedup,
         lateness=lateness,
         feeds=feeds,
         reports=parsed._output and parsed.status is not SigmaStatus.EXPERIMENTAL,
+        pool=pool_of(
+            str(parsed.id), kind=window_kind, threshold=threshold, timespan=timespan, dedup=dedup
+        ),
+        source=_source(parsed),
     )
+    counted = _counted_field(parsed.condition) if kind == "value_count" else None
     rule = build_rule.rule(
         parsed,
         revision,
@@ -89,8 +97,8 @@ def correlation(
         window,
         feeds_only=not parsed._output,
         depth=1 + max((inner_rule.depth for inner_rule in inner_rules), default=-1),
+        counted=counted,
     )
-    counted = _counted_field(parsed.condition) if kind == "value_count" else None
     detectors, links = [], []
     for number, reference in enumerate(references, start=1):
         base = reference.rule
@@ -169,6 +177,19 @@ def _field(parsed: SigmaCorrelationRule, name: str, reference: SigmaRuleReferenc
                 if base.reference in _names(reference):
                     return str(field)
     return name
+
+
+def _source(parsed: SigmaCorrelationRule) -> str:
+    """The product of the first rule with a product, at any level."""
+    for reference in parsed.referenced_rules:
+        rule = reference.rule
+        if isinstance(rule, SigmaCorrelationRule):
+            product: str | None = _source(rule)
+        else:
+            product = rule.logsource.product
+        if product:
+            return product
+    return ""
 
 
 def _check_inner_fields(

@@ -11,6 +11,7 @@ from audit_analysis.sigma import dependencies, options, prefilter
 from audit_analysis.sigma.options import Options
 from audit_analysis.sigma.rule import SEVERITIES, Detector, Rule
 from audit_analysis.windows import WindowSpec
+from audit_analysis.windows.spec import pool_of
 from auditflow.contract.event import LogSource
 from auditflow.contract.finding import RuleRef
 
@@ -31,7 +32,16 @@ def detector(parsed: SigmaRule, *, revision: str, lateness: int) -> Detector:
     window = None
     if own.group_by:
         dedup = (own.dedup or DEDUP_SECONDS) * 1000
-        window = WindowSpec(threshold=1, timespan=dedup, dedup=dedup, lateness=lateness)
+        window = WindowSpec(
+            threshold=1,
+            timespan=dedup,
+            dedup=dedup,
+            lateness=lateness,
+            pool=pool_of(
+                str(parsed.id), kind="event_count", threshold=1, timespan=dedup, dedup=dedup
+            ),
+            source=parsed.logsource.product or "",
+        )
     return Detector(
         rule=rule(parsed, revision, own, window),
         logsource=log_source(parsed),
@@ -50,6 +60,7 @@ def rule(
     *,
     feeds_only: bool = False,
     depth: int = 0,
+    counted: str | None = None,
 ) -> Rule:
     """The rule itself, without what it matches."""
     level = parsed.level.name.lower() if parsed.level else "medium"
@@ -68,6 +79,7 @@ def rule(
         staged=parsed.status is SigmaStatus.EXPERIMENTAL,
         feeds_only=feeds_only,
         depth=depth,
+        counted=counted,
     )
 
 

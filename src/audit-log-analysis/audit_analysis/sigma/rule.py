@@ -36,7 +36,8 @@ class Rule(Struct, frozen=True, kw_only=True):
     ``window`` is None for a rule about single events. ``sentence`` is a template over the fields of
     the entity, ``count`` and ``timespan``. A ``staged`` rule (status: experimental) makes no
     findings; its matches are counted. A ``feeds_only`` rule makes no findings because it only feeds
-    correlations. ``depth`` is the number of levels of correlations below this rule.
+    correlations. ``depth`` is the number of levels of correlations below this rule. ``counted`` is
+    the field whose values a value_count counts.
     """
 
     ref: RuleRef
@@ -46,6 +47,7 @@ class Rule(Struct, frozen=True, kw_only=True):
     staged: bool = False
     feeds_only: bool = False
     depth: int = 0
+    counted: str | None = None
 
     @property
     def count_only(self) -> bool:

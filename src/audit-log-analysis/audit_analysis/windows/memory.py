@@ -1,9 +1,10 @@
-"""Windows in this process' memory: for rule tests, back-tests, and to compare others with."""
+"""Windows in the memory of this process: for rule tests, backtests, and as a reference in tests."""
 
 from bisect import bisect_left, bisect_right, insort
 from collections.abc import Iterator, Sequence
+from typing import Final
 
-from audit_analysis.windows.hits import FINDERS, Member
+from audit_analysis.windows.hits import FIND_HITS, Member
 from audit_analysis.windows.sketch import SketchWindow
 from audit_analysis.windows.spec import (
     BucketSummary,
@@ -13,6 +14,9 @@ from audit_analysis.windows.spec import (
     WindowSpec,
 )
 from auditflow.contract.finding import MAX_EVIDENCE
+
+#: Maximum number of tags in a summary.
+MAX_TAGS: Final = 1000
 
 
 class _Window:
@@ -27,88 +31,89 @@ class _Window:
         self.lost_until: int | None = None
         self.published: dict[int, str] = {}
 
-    def observe(self, one: Observation) -> ObservationResult:
-        name = (one.event_id, one.tag)
+    def observe(self, observation: Observation) -> ObservationResult:
+        name = (observation.event_id, observation.tag)
         timestamp_ms = self.timestamps.get(name)
         if timestamp_ms is None:
-            if self.members and one.timestamp_ms < self.members[-1][0] - self.spec.lateness:
+            if self.members and (
+                observation.timestamp_ms < self.members[-1][0] - self.spec.lateness
+            ):
                 return ObservationResult(late=True)
-            timestamp_ms = one.timestamp_ms
+            timestamp_ms = observation.timestamp_ms
             self.timestamps[name] = timestamp_ms
-            if one.raw:
-                self.raws[one.event_id] = one.raw
+            if observation.raw:
+                self.raws[observation.event_id] = observation.raw
             insort(self.members, (timestamp_ms, *name))
             self._trim()
             if name not in self.timestamps:
                 return ObservationResult(late=True)
-        if one.approximate:
-            self._lose(timestamp_ms)
+        if observation.approximate:
+            self._record_loss(timestamp_ms)
         found = self._find_hits((timestamp_ms, *name))
-        seen = (self._summary(bucket) for bucket in self.spec.buckets(timestamp_ms))
+        summaries = (self._summary(bucket) for bucket in self.spec.buckets(timestamp_ms))
         return ObservationResult(
             summaries=tuple(
                 summary
-                for summary in seen
+                for summary in summaries
                 if summary and self.published.get(summary.bucket) != summary.signature
             )
             if self.spec.reports
             else (),
-            hits=tuple(self._at(found)) if self.spec.feeds else (),
+            hits=tuple(self._events_at(found)) if self.spec.feeds else (),
         )
 
     def _trim(self) -> None:
         oldest = self.members[-1][0] - self.spec.retention
-        drop = self._from(oldest)
+        dropped = self._position(oldest)
         surplus = len(self.members) - self.spec.capacity
-        if surplus > drop:
-            drop = surplus
-            self._lose(self.members[drop - 1][0])
-        for _, event_id, tag in self.members[:drop]:
+        if surplus > dropped:
+            dropped = surplus
+            self._record_loss(self.members[dropped - 1][0])
+        for _, event_id, tag in self.members[:dropped]:
             del self.timestamps[event_id, tag]
             self.raws.pop(event_id, None)
-        del self.members[:drop]
+        del self.members[:dropped]
         del self.hits[: bisect_left(self.hits, oldest)]
 
-    def _lose(self, timestamp_ms: int) -> None:
+    def _record_loss(self, timestamp_ms: int) -> None:
         self.lost_until = max(timestamp_ms, self.lost_until or timestamp_ms)
 
     def _find_hits(self, member: Member) -> list[int]:
         near = self.members[
-            self._from(member[0] - self.spec.timespan + 1) : self._from(
+            self._position(member[0] - self.spec.timespan + 1) : self._position(
                 member[0] + self.spec.timespan
             )
         ]
-        found = sorted(set(FINDERS[self.spec.kind](near, member, self.spec)))
-        for end in found:
-            place = bisect_left(self.hits, end)
-            if place == len(self.hits) or self.hits[place] != end:
-                self.hits.insert(place, end)
+        found = sorted(set(FIND_HITS[self.spec.kind](near, member, self.spec)))
+        for hit in found:
+            position = bisect_left(self.hits, hit)
+            if position == len(self.hits) or self.hits[position] != hit:
+                self.hits.insert(position, hit)
         return found
 
-    def _at(self, hits: Sequence[int]) -> Iterator[Hit]:
-        """The events that stand at hits, each once."""
-        for timestamp_ms in hits:
-            together = self.members[self._from(timestamp_ms) : self._from(timestamp_ms + 1)]
-            doubtful = self._reaches_lost(timestamp_ms)
-            for event_id in dict.fromkeys(name for _, name, _ in together):
-                yield Hit(event_id, timestamp_ms, self.raws.get(event_id, b""), doubtful)
+    def _events_at(self, hits: Sequence[int]) -> Iterator[Hit]:
+        """The events whose times are hits, each once."""
+        for hit in hits:
+            members = self.members[self._position(hit) : self._position(hit + 1)]
+            approximate = self._reaches_loss(hit)
+            for event_id in dict.fromkeys(event_id for _, event_id, _ in members):
+                yield Hit(event_id, hit, self.raws.get(event_id, b""), approximate)
 
-    def _reaches_lost(self, hit: int) -> bool:
+    def _reaches_loss(self, hit: int) -> bool:
         return self.lost_until is not None and hit - self.spec.timespan < self.lost_until
 
     def _summary(self, bucket: int) -> BucketSummary | None:
         first = bisect_left(self.hits, bucket * self.spec.dedup)
-        behind = bisect_left(self.hits, (bucket + 1) * self.spec.dedup)
-        if first == behind:
+        end = bisect_left(self.hits, (bucket + 1) * self.spec.dedup)
+        if first == end:
             return None
-        opening, last_hit = self.hits[first] - self.spec.timespan, self.hits[behind - 1]
+        opening, last_hit = self.hits[first] - self.spec.timespan, self.hits[end - 1]
         stop = bisect_right(self.members, last_hit, key=lambda member: member[0])
-        events = [
-            (timestamp_ms, name)
-            for timestamp_ms, name, _ in self.members[self._from(opening + 1) : stop]
-        ]
-        if not events:
+        members = self.members[self._position(opening + 1) : stop]
+        if not members:
             return None
+        events = [(timestamp_ms, event_id) for timestamp_ms, event_id, _ in members]
+        tags = dict.fromkeys(tag for _, _, tag in members)
         return BucketSummary(
             bucket=bucket,
             last_hit=last_hit,
@@ -117,23 +122,24 @@ class _Window:
             last_event=events[-1],
             first=self.raws.get(events[0][1]),
             last=self.raws.get(events[-1][1]),
-            approximate=self._reaches_lost(self.hits[first]),
+            approximate=self._reaches_loss(self.hits[first]),
+            tags=tuple(tags)[:MAX_TAGS] if self.spec.kind == "value_count" else (),
         )
 
-    def _from(self, timestamp_ms: int) -> int:
-        """The place of the first member that is not before a timestamp_ms."""
+    def _position(self, timestamp_ms: int) -> int:
+        """The position of the first member that is not before a time."""
         return bisect_left(self.members, timestamp_ms, key=lambda member: member[0])
 
 
 class MemoryWindows:
-    """A ``WindowStore`` that forgets when the process ends."""
+    """A ``WindowStore`` in the memory of this process."""
 
     def __init__(self) -> None:
         self._windows: dict[str, _Window | SketchWindow] = {}
 
     def observe(self, observations: Sequence[Observation]) -> list[ObservationResult]:
         """See ``WindowStore``."""
-        return [self._window(one).observe(one) for one in observations]
+        return [self._window(observation).observe(observation) for observation in observations]
 
     def mark_published(self, summaries: Sequence[tuple[str, WindowSpec, BucketSummary]]) -> None:
         """See ``WindowStore``."""
@@ -141,11 +147,12 @@ class MemoryWindows:
             self._windows[key].published[summary.bucket] = summary.signature
 
     def flush(self) -> None:
-        """See ``WindowStore``. Nothing is put off."""
+        """See ``WindowStore``. There is nothing to do."""
 
-    def _window(self, one: Observation) -> _Window | SketchWindow:
-        window = self._windows.get(one.key)
+    def _window(self, observation: Observation) -> _Window | SketchWindow:
+        window = self._windows.get(observation.key)
         if window is None:
-            window = SketchWindow(one.spec) if one.spec.sketched else _Window(one.spec)
-            self._windows[one.key] = window
+            spec = observation.spec
+            window = SketchWindow(spec) if spec.sketched else _Window(spec)
+            self._windows[observation.key] = window
         return window

@@ -1,11 +1,6 @@
-"""Many commands in one trip to Redis, which works on the first while the last are still written.
+"""Sends many commands to Redis at once, and reads all responses."""
 
-redis-py's pipeline packs all commands before it sends the first, and Redis would wait for us as we
-wait for it afterwards.
-"""
-
-from collections.abc import Iterable
-from itertools import islice
+from collections.abc import Sequence
 from typing import Any, Final
 
 import redis
@@ -14,36 +9,52 @@ from redis.exceptions import ResponseError
 #: A command with its arguments.
 Command = tuple[str | int | bytes, ...]
 
-#: Commands that are packed and sent at once.
-_TOGETHER: Final = 20
+#: Arguments larger than this are sent without copying them (bytes).
+_LARGE: Final = 6000
 
 
-def through(client: redis.Redis, commands: Iterable[Command]) -> list[Any]:
-    """The answers, in order.
+def execute(client: redis.Redis, commands: Sequence[Command]) -> list[Any]:
+    """Send commands and return their responses in the same order.
 
     Raises:
-        redis.RedisError: the first error, as Redis or the connection gave it; what other commands
-            did stands.
+        redis.RedisError: the first error of a command or of the connection. The effects of the
+            other commands remain.
     """
     pool = client.connection_pool
     connection: Any = pool.get_connection()
-    answers: list[Any] = []
+    responses: list[Any] = []
     error: ResponseError | None = None
     try:
-        sent, left = 0, iter(commands)
-        while together := list(islice(left, _TOGETHER)):
-            connection.send_packed_command(connection.pack_commands(together))
-            sent += len(together)
-        for _ in range(sent):
+        connection.send_packed_command(_pack(commands))
+        for _ in commands:
             try:
-                answers.append(connection.read_response())
-            except ResponseError as one:
-                error = error or one
+                responses.append(connection.read_response())
+            except ResponseError as response_error:
+                error = error or response_error
     except BaseException:
-        connection.disconnect()  # or the next would take answers for its own that are on their way
+        # The next user of the connection would read the remaining responses as its own.
+        connection.disconnect()
         raise
     finally:
         pool.release(connection)
     if error is not None:
         raise error
-    return answers
+    return responses
+
+
+def _pack(commands: Sequence[Command]) -> list[bytes]:
+    """The commands in the protocol of Redis, as few pieces."""
+    packed: list[bytes] = []
+    piece: list[bytes] = []
+    for command in commands:
+        piece.append(b"*%d\r\n" % len(command))
+        for argument in command:
+            encoded = argument if isinstance(argument, bytes) else str(argument).encode()
+            piece.append(b"$%d\r\n" % len(encoded))
+            if len(encoded) > _LARGE:
+                packed += (b"".join(piece), encoded)
+                piece = [b"\r\n"]
+            else:
+                piece += (encoded, b"\r\n")
+    packed.append(b"".join(piece))
+    return packed

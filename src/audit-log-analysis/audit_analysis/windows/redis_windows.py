@@ -1,270 +1,205 @@
-"""Windows in Redis, shared by any number of workers: a Lua call a window, a trip a batch."""
+"""Windows in Redis, which any number of workers share: one script call for a batch.
 
-import itertools
-import ssl
-from collections import defaultdict
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from functools import lru_cache
-from importlib.resources import files
+Windows with few events are fields of a hash (a shard), so that they need little memory and time.
+Larger windows have keys of their own. layout.py and the Lua scripts define the keys.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
 
+import msgspec
 import redis
-from redis.backoff import NoBackoff
-from redis.exceptions import NoScriptError, RedisError, ResponseError
-from redis.retry import Retry
-from redis.sentinel import Sentinel
+from redis.exceptions import NoScriptError, ResponseError
 
-from audit_analysis.windows import pipelining
+from audit_analysis.windows import pipelining, scripts
+from audit_analysis.windows.event_store import BUDGET_BYTES, EventStore
+from audit_analysis.windows.layout import SHARD_PREFIX, SHARDS
+from audit_analysis.windows.memory_pressure import CRITICAL, MemoryPressure
 from audit_analysis.windows.pipelining import Command
-from audit_analysis.windows.spec import (
-    SEPARATOR,
-    BucketSummary,
-    Hit,
-    Observation,
-    ObservationResult,
-    WindowSpec,
-)
-from auditflow.contract.finding import MAX_EVIDENCE
+from audit_analysis.windows.redis_client import error_code, transient_errors
+from audit_analysis.windows.request import Request, WindowSummary, calls, idle_seconds, results
+from audit_analysis.windows.spec import BucketSummary, Observation, ObservationResult
 from auditflow.errors import Unavailable
-from auditflow.settings import RedisSettings
+from auditflow.telemetry import logs
 
-#: A window is forgotten when nothing touched it for its retention and this long beside (seconds):
-#: the longest stop of the analysis across which a window survives.
-OUTAGE_SECONDS: Final = 6 * 3600
-#: How much earlier than that a window may be forgotten, which is added to it: its end is not moved
-#: with every event (SLACK in window.lua).
-SLACK_SECONDS: Final = 600
-#: Whole events kept of one entity, for the evidence. More of them are known by name only.
-MAX_RAWS: Final = 256
-#: Events in one trip to Redis, so that a huge batch holds a bounded part of the memory.
-PIPELINE: Final = 2000
-#: Events of one window in one call, so that no call keeps Redis from others for long.
-TOGETHER: Final = 200
+#: Default maximum number of open windows of a rule.
+WINDOWS_PER_RULE: Final = 100_000
+#: Maximum number of observations that are sent at once.
+MAX_SENT: Final = 2000
+#: Maximum time for replicas to acknowledge a batch (milliseconds).
+REPLICATION_MS: Final = 2000
+#: A key that is written with each batch that replicas must have.
+BATCH_KEY: Final = "batch"
 
 _NOTHING: Final = ObservationResult()
 
-#: What Redis answers when it has no room or is not there yet: trying again later is right.
-_PASSING: Final = frozenset(
-    {"OOM", "LOADING", "BUSY", "READONLY", "MISCONF", "MASTERDOWN", "CLUSTERDOWN", "NOREPLICAS"}
-)
-#: How long replicas have to say that they have a batch (milliseconds).
-REPLICATION: Final = 2000
-#: Written by each batch that replicas must have.
-BATCH: Final = "batch"
-
-
-def connect(settings: RedisSettings) -> redis.Redis:
-    """A client that answers or fails within seconds. Who calls it decides about trying again."""
-    known: dict[str, Any] = {
-        "username": settings.redis_user,
-        "password": settings.redis_password.get_secret_value(),
-        "socket_timeout": 5,
-        "socket_connect_timeout": 2,
-        "retry": Retry(NoBackoff(), 0),
-    }
-    if settings.redis_tls:
-        known |= {"ssl": True, "ssl_min_version": ssl.TLSVersion.TLSv1_2}
-        if settings.tls_ca_file:
-            known["ssl_ca_certs"] = str(settings.tls_ca_file)
-    if settings.redis_sentinels:
-        addresses = settings.sentinel_addresses()
-        sentinels: Any = Sentinel(addresses, sentinel_kwargs=known, **known)  # type: ignore[no-untyped-call]
-        master: redis.Redis = sentinels.master_for(
-            settings.redis_sentinel_service, health_check_interval=30
-        )
-        return master
-    return redis.Redis(
-        host=settings.redis_host, port=settings.redis_port, health_check_interval=30, **known
-    )
-
-
-def ping(client: redis.Redis) -> str | None:
-    """None when Redis answers, else why not."""
-    try:
-        client.ping()
-    except RedisError as error:
-        return str(error) or type(error).__name__
-    return None
+log = logs.get(__name__)
 
 
 class RedisWindows:
-    """A ``WindowStore`` on Redis.
+    """A ``WindowStore`` in Redis.
 
-    A batch is done when so many ``replicas`` have its windows too: with a master that is lost goes
-    only what nobody else was told of.
+    A batch is complete when ``replicas`` replicas have it: if the master is lost, the new master
+    has everything that was acknowledged. ``on_evicted`` is called with the number of windows that
+    were evicted because of a memory limit.
     """
 
-    def __init__(self, client: redis.Redis, *, replicas: int = 0) -> None:
+    def __init__(
+        self,
+        client: redis.Redis,
+        *,
+        replicas: int = 0,
+        windows_per_rule: int = WINDOWS_PER_RULE,
+        event_budget_bytes: int = BUDGET_BYTES,
+        on_evicted: Callable[[int], None] = lambda number: None,
+    ) -> None:
         self._client = client
         self._replicas = replicas
-        self._shas: tuple[str, str] | None = None
-        # What is published, to be told with the next trip: a trip costs more than all of it.
-        self._published: list[tuple[str, WindowSpec, BucketSummary]] = []
+        self._on_evicted = on_evicted
+        self._events = EventStore(client, budget_bytes=event_budget_bytes)
+        self._digests: tuple[str, str] | None = None
+        # Published summaries are sent with the next batch.
+        self._published: list[WindowSummary] = []
+        self.memory = MemoryPressure(max(8, -(-windows_per_rule // SHARDS)))
 
     def observe(self, observations: Sequence[Observation]) -> list[ObservationResult]:
         """See ``WindowStore``."""
-        results: list[ObservationResult] = []
-        for start in range(0, len(observations), PIPELINE):
-            results += self._trip(observations[start : start + PIPELINE])
-        return results
+        observed: list[ObservationResult] = []
+        for start in range(0, len(observations), MAX_SENT):
+            observed += self._observe(observations[start : start + MAX_SENT])
+        return observed
 
-    def mark_published(self, summaries: Sequence[tuple[str, WindowSpec, BucketSummary]]) -> None:
-        """See ``WindowStore``. Redis is told before the next observation, or by ``flush``.
+    def mark_published(self, summaries: Sequence[WindowSummary]) -> None:
+        """See ``WindowStore``. Redis gets the summaries with the next batch, or by ``flush``.
 
-        Whoever dies before has it only published again.
+        If the worker fails before, the summaries are only published again.
         """
         self._published.extend(summaries)
 
     def flush(self) -> None:
         """See ``WindowStore``."""
         if self._published:
-            with _passing_errors():
-                pipelining.through(self._client, self._marks())
-            self._published.clear()
+            self._observe(())
 
-    def _marks(self) -> Iterator[Command]:
-        for key, spec, summary in self._published:
-            notes = _keys(key)[3]
-            yield "HSET", notes, str(summary.bucket), summary.signature
-            yield "EXPIRE", notes, _idle(spec)
-
-    def _trip(self, observations: Sequence[Observation]) -> list[ObservationResult]:
-        with _passing_errors():
+    def _observe(self, observations: Sequence[Observation]) -> list[ObservationResult]:
+        with transient_errors():
             try:
-                results = self._execute(observations)
+                return self._execute(observations)
             except NoScriptError:
-                # Redis was restarted without its scripts. Doing the whole batch again is harmless.
-                self._shas = None
-                results = self._execute(observations)
-        return results
+                # Redis was restarted without its scripts. Repeating the batch is safe.
+                self._digests = None
+                return self._execute(observations)
+            except ResponseError as error:
+                if error_code(error) != "OOM":
+                    raise
+                self._free_memory()
+                return self._execute(observations)
 
     def _execute(self, observations: Sequence[Observation]) -> list[ObservationResult]:
-        if self._shas is None:
-            load = self._client.script_load
-            self._shas = str(load(_script("window.lua"))), str(load(_script("sketch.lua")))
-        window, sketch = self._shas
-        marks = list(self._marks())
-        calls = list(_calls(observations))
-        commands = itertools.chain(
-            marks,
-            (_command(sketch, window, [observations[place] for place in one]) for one in calls),
-            # A write of this connection for WAIT to wait for: what came again, over another
-            # connection, may write nothing, and replicas may still lack what it wrote first.
-            (("SET", BATCH, ""), ("WAIT", self._replicas, REPLICATION)) if self._replicas else (),
-        )
-        answers = pipelining.through(self._client, commands)[len(marks) :]
-        self._published.clear()
+        observe, store_events = self._scripts()
+        limits = self.memory.limits()
+        references: dict[str, str] = {}
+        commands: list[Command] = []
+        if observations and limits.store_events:
+            seconds = max(idle_seconds(observation.spec) for observation in observations)
+            references, commands = self._events.add(
+                observations, script=store_events, seconds=seconds
+            )
+        positions: list[list[int]] = []
+        first_call = len(commands)
+        request = Request(limits)
+        for summary in self._published:
+            request.mark_published(summary)
+        for windows in calls(observations) if observations else ([],):
+            for window in windows:
+                request.observe(observations, window, references)
+            commands.append(("EVALSHA", observe, 1, BATCH_KEY, request.encoded()))
+            positions.append([position for window in windows for position in window])
+            request = Request(limits)
+        after_calls = len(commands)
         if self._replicas:
-            *answers, _, reached = answers
-            if reached < self._replicas:
-                raise Unavailable("redis", f"{reached} of {self._replicas} replicas have the batch")
-        results = [_NOTHING] * len(observations)
-        for places, answer in zip(calls, answers, strict=True):
-            for place, result in _outcomes(places, answer):
-                results[place] = result
-        return results
+            # WAIT needs a write of this connection: a repeated batch may write nothing, although
+            # the replicas do not have the writes of the first attempt.
+            commands += [("SET", BATCH_KEY, ""), ("WAIT", self._replicas, REPLICATION_MS)]
+        measure = self.memory.is_due()
+        if measure:
+            commands.append(("INFO", "memory"))
+        responses = pipelining.execute(self._client, commands)
+        if measure:
+            self.memory.measured(responses.pop())
+        self._published.clear()
+        if self._replicas and responses[-1] < self._replicas:
+            raise Unavailable(
+                "redis", f"{responses[-1]} of {self._replicas} replicas have the batch"
+            )
+        return self._results(len(observations), responses[first_call:after_calls], positions)
+
+    def _results(
+        self, number: int, responses: Sequence[Any], positions: Sequence[Sequence[int]]
+    ) -> list[ObservationResult]:
+        observed = [_NOTHING] * number
+        with_events: list[int] = []
+        for response, own_positions in zip(responses, positions, strict=True):
+            if response[3]:
+                self._on_evicted(response[3])
+            for position, result in results(response, own_positions):
+                observed[position] = result
+                if result.summaries:
+                    with_events.append(position)
+        if with_events:
+            self._read_events(observed, with_events)
+        return observed
+
+    def _read_events(self, observed: list[ObservationResult], positions: Sequence[int]) -> None:
+        """Replace the references in summaries by the complete events."""
+        summaries = [summary for position in positions for summary in observed[position].summaries]
+        events = self._events.read(_references(summaries))
+        for position in positions:
+            result = observed[position]
+            complete = tuple(
+                msgspec.structs.replace(
+                    summary,
+                    first=events[summary.first.decode()] if summary.first else None,
+                    last=events[summary.last.decode()] if summary.last else None,
+                )
+                for summary in result.summaries
+            )
+            observed[position] = msgspec.structs.replace(result, summaries=complete)
+
+    def _scripts(self) -> tuple[str, str]:
+        if self._digests is None:
+            load = self._client.script_load
+            self._digests = (
+                str(load(scripts.text(scripts.OBSERVE))),
+                str(load(scripts.text(scripts.STORE_EVENTS))),
+            )
+        return self._digests
+
+    def _free_memory(self) -> None:
+        """Delete complete events, then evict windows, until Redis has memory again."""
+        log.warning("Redis has no memory left; complete events and windows are evicted")
+        self._events.delete_all()
+        evict = str(self._client.script_load(scripts.text(scripts.RELIEVE, allow_oom=True)))
+        shards = list(self._client.scan_iter(match=f"{SHARD_PREFIX}*}}", count=1000))
+        evicted = 0
+        for start in range(0, len(shards), 100):
+            self._measure()
+            if self.memory.usage < CRITICAL:
+                break
+            names = [shard.decode() for shard in shards[start : start + 100]]
+            request = msgspec.msgpack.encode((8, 500, [], [], [], names))
+            evicted += int(self._client.evalsha(evict, 1, BATCH_KEY, request))
+        self._measure()
+        self._on_evicted(evicted)
+        log.warning("memory of Redis freed", evicted=evicted, usage=round(self.memory.usage, 3))
+
+    def _measure(self) -> None:
+        (info,) = pipelining.execute(self._client, [("INFO", "memory")])
+        self.memory.measured(info)
 
 
-def _command(sketch: str, window: str, together: Sequence[Observation]) -> Command:
-    """The call for some observations of one window."""
-    first = together[0]
-    script = sketch if first.spec.sketched else window
-    parts = (part for one in together for part in _parts(one))
-    return "EVALSHA", script, 5, *_keys(first.key), *_arguments(first.spec), *parts
-
-
-@lru_cache(1000)
-def _arguments(spec: WindowSpec) -> Command:
-    return (
-        spec.kind, spec.threshold, spec.timespan, spec.dedup, spec.lateness,
-        spec.capacity, _idle(spec), MAX_RAWS, MAX_EVIDENCE,
-        int(spec.reports), int(spec.feeds),
-    )  # fmt: skip
-
-
-def _calls(observations: Sequence[Observation]) -> Iterator[list[int]]:
-    """The places of observations by their windows, in order, so many at a time."""
-    of_window: dict[str, list[int]] = {}
-    for place, one in enumerate(observations):
-        of_window.setdefault(one.key, []).append(place)
-    for places in of_window.values():
-        for start in range(0, len(places), TOGETHER):
-            yield places[start : start + TOGETHER]
-
-
-def _parts(one: Observation) -> tuple[str | int | bytes, ...]:
-    return one.event_id, one.tag, one.timestamp_ms, one.raw, int(one.approximate)
-
-
-def _script(name: str) -> str:
-    return (files("audit_analysis.windows") / name).read_text("utf-8")
-
-
-@lru_cache(10_000)
-def _keys(key: str) -> tuple[str, ...]:
-    # The braces keep the keys of a window on one node of a Redis cluster.
-    return tuple(f"{{{key}}}:{name}" for name in ("events", "hits", "raws", "notes", "latest"))
-
-
-def _idle(spec: WindowSpec) -> int:
-    return spec.retention // 1000 + OUTAGE_SECONDS + SLACK_SECONDS
-
-
-def _outcomes(places: Sequence[int], answer: Any) -> Iterator[tuple[int, ObservationResult]]:
-    """What the script says of the events of a window. Of the others there is nothing to say."""
-    late, seen, hit = answer
-    summaries: defaultdict[int, list[BucketSummary]] = defaultdict(list)
-    hits: defaultdict[int, list[Hit]] = defaultdict(list)
-    for number, *fields in seen:
-        summaries[number].append(_summary(fields))
-    for number, event_id, timestamp_ms, raw, approximate in hit:
-        hits[number].append(
-            Hit(event_id.decode(), int(timestamp_ms), raw or b"", bool(approximate))
-        )
-    for number in {*late, *summaries, *hits}:
-        yield (
-            places[number - 1],
-            ObservationResult(
-                late=number in late,
-                summaries=tuple(summaries.get(number, ())),
-                hits=tuple(hits.get(number, ())),
-            ),
-        )
-
-
-def _summary(fields: list[Any]) -> BucketSummary:
-    bucket, last_hit, count, named, last_member, last_timestamp_ms, first, last, approximate = (
-        fields
-    )
-    pairs = zip(named[1::2], named[::2], strict=True)
-    return BucketSummary(
-        bucket=int(bucket),
-        last_hit=int(last_hit),
-        count=count,
-        events=tuple((int(timestamp_ms), _event_id(member)) for timestamp_ms, member in pairs),
-        last_event=(int(last_timestamp_ms), _event_id(last_member)),
-        first=first,
-        last=last,
-        approximate=bool(approximate),
-    )
-
-
-def _event_id(member: bytes) -> str:
-    return member.decode().partition(SEPARATOR)[0]
-
-
-@contextmanager
-def _passing_errors() -> Iterator[None]:
-    """Turns errors that pass by themselves into Unavailable. A fault of ours stays what it is."""
-    try:
-        yield
-    except NoScriptError as error:
-        raise Unavailable("redis", "it keeps forgetting its scripts") from error
-    except ResponseError as error:
-        code = error.status_code or str(error).partition(" ")[0]
-        if code in _PASSING:
-            raise Unavailable("redis", f"{code}: {error}") from error
-        raise
-    except RedisError as error:
-        raise Unavailable("redis", str(error) or type(error).__name__) from error
+def _references(summaries: Sequence[BucketSummary]) -> Iterator[str]:
+    for summary in summaries:
+        for reference in (summary.first, summary.last):
+            if reference:
+                yield reference.decode()

@@ -1,6 +1,6 @@
-"""Windows of more different values than can be kept, in this process' memory; see spec.py.
+"""Windows with estimated values in the memory of this process; see spec.py.
 
-They are cut into the same slices as in Redis. Here the values of a slice are kept, not estimated.
+The slices are the same as in Redis. Here the values of a slice are stored, not estimated.
 """
 
 from collections.abc import Iterator
@@ -26,26 +26,28 @@ class SketchWindow:
         self.hits: set[int] = set()
         self.published: dict[int, str] = {}
 
-    def observe(self, one: Observation) -> ObservationResult:
-        """Take an event in."""
-        spec, timestamp_ms = self.spec, one.timestamp_ms
+    def observe(self, observation: Observation) -> ObservationResult:
+        """Add an event."""
+        spec, timestamp_ms = self.spec, observation.timestamp_ms
         self.newest = timestamp_ms if self.newest is None else self.newest
         if timestamp_ms < self.newest - spec.lateness:
             return ObservationResult(late=True)
         self.newest = max(timestamp_ms, self.newest)
         slice_ = timestamp_ms // spec.slice_width
-        self.tags.setdefault(slice_, set()).add(one.tag)
-        self.events.setdefault(slice_, {}).setdefault((timestamp_ms, one.event_id), one.raw)
-        for at in range(slice_, slice_ + SLICES):
-            if at in self.tags and at not in self.hits:
-                near = [self.tags[each] for each in self._existing(at - SLICES + 1, at)]
+        self.tags.setdefault(slice_, set()).add(observation.tag)
+        self.events.setdefault(slice_, {}).setdefault(
+            (timestamp_ms, observation.event_id), observation.raw
+        )
+        for end in range(slice_, slice_ + SLICES):
+            if end in self.tags and end not in self.hits:
+                near = [self.tags[each] for each in self._existing(end - SLICES + 1, end)]
                 if len(set().union(*near)) >= spec.threshold:
-                    self.hits.add(at)
-        seen = (self._summary(bucket) for bucket in spec.buckets(timestamp_ms))
+                    self.hits.add(end)
+        summaries = (self._summary(bucket) for bucket in spec.buckets(timestamp_ms))
         return ObservationResult(
             summaries=tuple(
                 summary
-                for summary in seen
+                for summary in summaries
                 if summary and self.published.get(summary.bucket) != summary.signature
             )
             if spec.reports
@@ -57,16 +59,20 @@ class SketchWindow:
 
     def _summary(self, bucket: int) -> BucketSummary | None:
         width = self.spec.slice_width
-        own = sorted(at for at in self.hits if at * width // self.spec.dedup == bucket)
+        own = sorted(hit for hit in self.hits if hit * width // self.spec.dedup == bucket)
         if not own:
             return None
         slices = list(self._existing(own[0] - SLICES + 1, own[-1]))
-        ends = {end for at in slices for end in (min(self.events[at]), max(self.events[at]))}
-        named = tuple(sorted(ends))
+        boundaries = {
+            boundary
+            for slice_ in slices
+            for boundary in (min(self.events[slice_]), max(self.events[slice_]))
+        }
+        named = tuple(sorted(boundaries))
         return BucketSummary(
             bucket=bucket,
             last_hit=own[-1] * width,
-            count=sum(len(self.events[at]) for at in slices),
+            count=sum(len(self.events[slice_]) for slice_ in slices),
             events=named[:MAX_EVIDENCE],
             last_event=named[-1],
             first=self.events[slices[0]][named[0]],
