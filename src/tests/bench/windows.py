@@ -15,6 +15,7 @@ from rich.table import Table
 
 from audit_analysis.windows import Observation, WindowSpec
 from audit_analysis.windows.redis_windows import RedisWindows
+from audit_analysis.windows.request import shard
 from auditflow_local import packages, ports
 from auditflow_local.servers.redis import Redis
 
@@ -80,9 +81,10 @@ def measure(
                 [(key, spec, summary) for result in results for summary in result.summaries]
             )
         took, cost = time.perf_counter() - began, _cpu(client) - spent
-        names = list(client.scan_iter(f"{{{key}}}*", count=10_000))
+        prefix = f"w:{spec.pool}:{{{shard(key)}}}"
+        names = [prefix, *client.scan_iter(prefix.replace("{", "\\{") + f":{key}*", count=10_000)]
         memory = sum(client.memory_usage(item, samples=0) or 0 for item in names)
-        yield name, number / took, cost / number, memory, client.zcard(f"{{{key}}}:events")
+        yield name, number / took, cost / number, memory, client.zcard(f"{prefix}:{key}:events")
 
 
 def _cpu(client: redis.Redis) -> float:
@@ -96,7 +98,7 @@ def _cpu(client: redis.Redis) -> float:
     "--events",
     default=10_000,
     show_default=True,
-    help="Before, and while it is instrumented_windows.",
+    help="Before, and while it is measured.",
 )
 def main(events: int) -> None:
     """How fast full windows are, and what each of them holds in memory."""

@@ -17,6 +17,9 @@ MAX_SMALL: Final = 16
 MAX_STORED_EVENTS: Final = 256
 #: Maximum size of a window's events (bytes). It only matters for very long event ids.
 WINDOW_BYTES: Final = 2 * 1024 * 1024
+#: Maximum number of events whose tags a summary of a large window has. It is not less than the
+#: number of observations of a window in one call.
+MAX_TAGS: Final = 200
 #: Number of shards of each rule. A shard is one key with many small windows.
 SHARDS: Final = 1024
 #: Tags longer than this are replaced by a hash (bytes).
@@ -32,6 +35,7 @@ LUA_CONSTANTS: Final = {
     "MAX_STORED_EVENTS": MAX_STORED_EVENTS,
     "MAX_SMALL": MAX_SMALL,
     "WINDOW_BYTES": WINDOW_BYTES,
+    "MAX_TAGS": MAX_TAGS,
 }
 
 #: The prefix of the keys of shards. The hash tag is the number of the shard, so in a Redis cluster

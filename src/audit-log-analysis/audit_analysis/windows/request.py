@@ -11,6 +11,7 @@ import msgspec
 from audit_analysis.windows.layout import (
     HASHED_TAG,
     MAX_TAG_BYTES,
+    MAX_TAGS,
     OUTAGE_SECONDS,
     SHARD_PREFIX,
     SHARDS,
@@ -28,7 +29,7 @@ from audit_analysis.windows.spec import (
 #: Maximum number of observations in one call, so that no call blocks Redis for long.
 MAX_OBSERVATIONS: Final = 500
 #: Maximum number of observations of one window in one call.
-MAX_OF_WINDOW: Final = 200
+MAX_OF_WINDOW: Final = MAX_TAGS
 
 #: A summary with the key and the specification of its window.
 WindowSummary = tuple[str, WindowSpec, BucketSummary]

@@ -138,8 +138,8 @@ class BucketSummary(Struct, frozen=True, kw_only=True, gc=False):
     """The hits of a window in one bucket. Times are in milliseconds.
 
     ``events`` are the times and ids of the first 100 events, in order. ``first`` and ``last`` are
-    the bytes of the first and the last event; None if they are not stored. ``tags`` are up to 1,000
-    different values of a value_count.
+    the bytes of the first and the last event; None if they are not stored. ``tags`` are
+    different values of a value_count; a version has at least those of the newest events.
     """
 
     bucket: int

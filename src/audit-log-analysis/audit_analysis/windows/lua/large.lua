@@ -63,15 +63,15 @@ local function doubtful_large(hit)
   return (reaches(window_lost(), hit) or reaches(shard_lost(), hit)) and 1 or 0
 end
 
-local function tags_of_members(low, high)
+-- The tags of the newest events of a bucket: those of the current call, and some before. The tags of
+-- earlier events are in earlier versions of the summary.
+local function newest_tags(last_hit, opening)
   local tags, known = {}, {}
-  for _, member in ipairs(call('ZRANGEBYSCORE', events, low, high)) do
+  for _, member in ipairs(call('ZREVRANGEBYSCORE', events, last_hit, opening, 'LIMIT', 0,
+      MAX_TAGS)) do
     local value = tag_of(member)
     if not known[value] then
       known[value], tags[#tags + 1] = true, value
-      if #tags == 1000 then
-        break
-      end
     end
   end
   return tags
@@ -105,7 +105,7 @@ local function summarize_large(bucket, last_number)
   local kept = call('HMGET', references, first_id, last_id)
   summaries[#summaries + 1] = {last_number, bucket, tonumber(last_hit), count, named, last_id,
     tonumber(last[2]), kept[1] or '', kept[2] or '', doubtful_large(first_hit),
-    kind == 'value_count' and tags_of_members(opening, last_hit) or {}}
+    kind == 'value_count' and newest_tags(last_hit, opening) or {}}
 end
 
 -- Report the buckets that the observations belong to.
