@@ -106,7 +106,7 @@ def run(number: int, server: Redis, *, windows_per_rule: int = WINDOWS_PER_RULE)
         pipeline(batch)
         seconds = time.perf_counter() - started
         peak = int(admin.info("memory")["used_memory_peak"])
-    about_victim = (one for one in found.values() if one.entity.get("user_id") == VICTIM)
+    about_victim = (item for item in found.values() if item.entity.get("user_id") == VICTIM)
     return Result(peak, seconds, sum(evicted), tuple(about_victim))
 
 
