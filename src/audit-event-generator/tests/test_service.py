@@ -398,7 +398,7 @@ def test_unfinished_bodies_do_not_exhaust_the_memory(
     if not has_token:
         assert not [status for status in statuses if status == b"HTTP/1.1 202"]
     # and it still accepts events
-    with _client(service.url, headers) as client:
+    with _client(service.url, headers) as http_client:
         eventually(
-            lambda: client.post("/generate_event", json={"event_type": "a"}).status_code == 202
+            lambda: http_client.post("/generate_event", json={"event_type": "a"}).status_code == 202
         )
