@@ -133,7 +133,8 @@ def test_sign_in_filter_and_open_an_alert(monitored: MonitoredPage, site: str, m
     page.get_by_role("link", name="Back to the list").click()
     page.wait_for_url("**/alerts")
     page.get_by_role("button", name="Sign out").click()
-    page.wait_for_url("**/login")
+    page.wait_for_url("**/login?ended=signed-out")
+    expect(page.get_by_text("You have signed out.")).to_be_visible()
     monitored.check()
 
 
