@@ -80,6 +80,7 @@ class RedisHa:
     """What a service and a test see of it: the address of the first stands for all."""
 
     user = "audit-log-analysis"
+    tls = None
 
     def __init__(self, folder: Path) -> None:
         self.secrets = plan({})
@@ -92,6 +93,10 @@ class RedisHa:
         self.host = self.pods[0].host
         self.peers = " ".join(pod.host for pod in self.pods)
         self.sentinels = ",".join(f"{pod.host}:{sentinel_port}" for pod in self.pods)
+
+    def password_of(self, user: str) -> str:
+        """The password of the user of a service."""
+        return self.secrets[user]["REDIS_PASSWORD"]
 
     def start(self) -> None:
         for pod in self.pods:

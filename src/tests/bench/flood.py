@@ -121,6 +121,7 @@ def main(number: int) -> None:
             port=ports.pick(),
             password=secrets.token_hex(8),
             admin_password=secrets.token_hex(8),
+            dashboard_password=secrets.token_hex(8),
         )
         try:
             server.start()

@@ -154,7 +154,7 @@ def test_every_query_and_every_recording_rule_has_an_answer(
 def empty_when_well(place: str) -> bool:
     """Panels that show only what is wrong. Those of alerts are asked below; a rule that is slow
     enough for the watchdog is nothing that a test can bring about for sure."""
-    return any(title in place for title in ("What is burning", "Other alerts", "Slow rules"))
+    return any(title in place for title in ("Objectives at risk", "Other alerts", "Slow rules"))
 
 
 @dataclass(frozen=True)
@@ -270,7 +270,7 @@ def test_a_fault_burns_what_it_should_and_nothing_else(
     burnt |= added
     assert added - fault.burns - may == set()
     # and the board of objectives says so
-    wanted = ["What is burning"] + ["Other alerts"] * (name == "rubbish")
+    wanted = ["Objectives at risk"] + ["Other alerts"] * (name == "rubbish")
     boards = {
         place: expr
         for place, expr in board_queries().items()
