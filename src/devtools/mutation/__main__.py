@@ -20,7 +20,7 @@ GOAL: Final = 0.9
 #: because a small sample varies, and because the core modules have not reached the goal.
 MINIMUM: Final = 0.6
 #: The number of checked mutations from which a share is meaningful.
-ENOUGH: Final = 20
+ENOUGH: Final = 1
 
 
 def sample(
