@@ -97,12 +97,21 @@ def test_the_seed_determines_the_sample(target: Target) -> None:
 def test_a_low_share_of_killed_mutations_fails(
     target: Target, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    pairs = [(target, mutation) for mutation in operators.mutations(target.source)][:2]
-    assert report(pairs, [Outcome.KILLED, Outcome.KILLED]) == 0
-    assert report(pairs, [Outcome.KILLED, Outcome.SURVIVED]) == 1
+    pair = (target, operators.mutations(target.source)[0])
+
+    def result(killed: int, survived: int, unchecked: int = 0) -> int:
+        outcomes = [Outcome.KILLED] * killed + [Outcome.SURVIVED] * survived + [None] * unchecked
+        return report([pair] * len(outcomes), outcomes)
+
+    assert result(killed=100, survived=0) == 0
+    assert "numbers_module.py:" not in capsys.readouterr().out
+    assert result(killed=30, survived=70) == 0
     assert "numbers_module.py:" in capsys.readouterr().out
-    # mutations after the time limit are not counted
-    assert report(pairs, [Outcome.KILLED, None]) == 0
+    assert result(killed=29, survived=71) == 1
+    # mutations after the time limit are not counted, and a small sample does not decide
+    assert result(killed=20, survived=0, unchecked=80) == 0
+    assert result(killed=0, survived=39) == 0
+    assert result(killed=0, survived=40) == 1
 
 
 def test_configured_targets_exist_and_accepted_survivors_are_current() -> None:
