@@ -24,6 +24,7 @@ import psutil
 import psycopg2
 from prometheus_client.parser import text_string_to_metric_families
 from pydantic import SecretStr
+from src.tests.bench.servers import private_rabbitmq, private_redis
 
 from auditflow.amqp import Message, Publisher, topology
 from auditflow_local import ports
@@ -34,8 +35,6 @@ from auditflow_local.servers.redis import Redis
 from auditflow_local.service_process import ServiceProcess
 from auditflow_local.services import ANALYSIS, DASHBOARD, GENERATOR, NOTIFICATION, Dependencies
 from notification_service.migrate import MigrateSettings, migrate
-from provisioning import accounts
-from provisioning import rabbitmq as provisioned_rabbitmq
 
 CORES: Final = 2
 ADMIN: Final = "auditflow-admin"
@@ -192,24 +191,9 @@ def platform() -> Iterator[Platform]:
 
 
 def _servers(folder: Path) -> tuple[RabbitMQ, Redis, Postgres]:
-    passwords = {user: secrets.token_hex(8) for user in accounts.BROKER_USERS}
     return (
-        RabbitMQ(
-            folder / "rabbitmq",
-            port=ports.pick(),
-            metrics_port=ports.pick(),
-            distribution_port=ports.pick(),
-            epmd_port=ports.pick(),
-            definitions=provisioned_rabbitmq.definitions(passwords),
-            passwords=passwords,
-        ),
-        Redis(
-            folder / "redis",
-            port=ports.pick(),
-            password=secrets.token_hex(8),
-            admin_password=secrets.token_hex(8),
-            dashboard_password=secrets.token_hex(20),
-        ),
+        private_rabbitmq(folder),
+        private_redis(folder),
         Postgres(
             folder / "postgres",
             port=ports.pick(),

@@ -1,7 +1,6 @@
 """`python -m src.tests.bench.flood`: failed logins with distinct names, and a burst among them."""
 
 import datetime as dt
-import secrets
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -12,6 +11,7 @@ import msgspec
 import redis
 from msgspec import Struct
 from prometheus_client import CollectorRegistry
+from src.tests.bench.servers import private_redis
 
 import audit_analysis
 from audit_analysis.service.metrics import Metrics
@@ -21,7 +21,7 @@ from audit_analysis.windows.redis_windows import WINDOWS_PER_RULE, RedisWindows
 from auditflow.amqp import Delivery, Message
 from auditflow.contract import finding
 from auditflow.contract.finding import Finding
-from auditflow_local import packages, ports
+from auditflow_local import packages
 from auditflow_local.servers.redis import Redis
 
 _SHIPPED_RULES = Path(audit_analysis.__file__).parent / "rules"
@@ -116,13 +116,7 @@ def main(number: int) -> None:
     """Print the memory of Redis during a flood, and the findings of a burst among it."""
     packages.ensure(packages.SERVERS)
     with tempfile.TemporaryDirectory() as folder:
-        server = Redis(
-            Path(folder) / "redis",
-            port=ports.pick(),
-            password=secrets.token_hex(8),
-            admin_password=secrets.token_hex(8),
-            dashboard_password=secrets.token_hex(8),
-        )
+        server = private_redis(Path(folder))
         try:
             server.start()
             result = run(number, server)

@@ -1,7 +1,6 @@
 """The whole analysis on a real broker, beside a bare pika consumer of the same messages, in turns."""
 
 import itertools
-import secrets
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -25,10 +24,9 @@ from auditflow_local.servers.rabbitmq import RabbitMQ
 from auditflow_local.servers.redis import Redis
 from auditflow_local.service_process import ServiceProcess
 from auditflow_local.services import ANALYSIS, Dependencies
-from provisioning import accounts
-from provisioning import rabbitmq as provisioned_rabbitmq
 
 from . import corpus, quota
+from .servers import private_rabbitmq, private_redis
 
 PREFETCH = 1000
 #: Of a core, for each replica, so that on two cores the broker and Redis have more than they need.
@@ -42,23 +40,8 @@ def servers() -> Iterator[tuple[RabbitMQ, Redis]]:
     """A private broker and Redis, which do sync to the disk."""
     with tempfile.TemporaryDirectory() as temporary, ExitStack() as ends:
         folder = Path(temporary)
-        passwords = {user: secrets.token_hex(8) for user in accounts.BROKER_USERS}
-        rabbitmq = RabbitMQ(
-            folder / "rabbitmq",
-            port=ports.pick(),
-            metrics_port=ports.pick(),
-            distribution_port=ports.pick(),
-            epmd_port=ports.pick(),
-            definitions=provisioned_rabbitmq.definitions(passwords),
-            passwords=passwords,
-        )
-        redis = Redis(
-            folder / "redis",
-            port=ports.pick(),
-            password=secrets.token_hex(8),
-            admin_password=secrets.token_hex(8),
-            dashboard_password=secrets.token_hex(20),
-        )
+        rabbitmq = private_rabbitmq(folder)
+        redis = private_redis(folder)
         for server in (rabbitmq, redis):
             ends.callback(server.destroy)
             server.start()

@@ -1,7 +1,6 @@
 """`python -m src.tests.bench.windows`: what full windows cost, in time and in memory."""
 
 import random
-import secrets
 import tempfile
 import time
 import uuid
@@ -12,12 +11,12 @@ import click
 import redis
 from rich.console import Console
 from rich.table import Table
+from src.tests.bench.servers import private_redis
 
 from audit_analysis.windows import Observation, WindowSpec
 from audit_analysis.windows.redis_windows import RedisWindows
 from audit_analysis.windows.request import shard
-from auditflow_local import packages, ports
-from auditflow_local.servers.redis import Redis
+from auditflow_local import packages
 
 _START = 1_800_000_000_000
 _MINUTE = 60_000
@@ -109,13 +108,7 @@ def main(events: int) -> None:
     for column in table.columns[1:]:
         column.justify = "right"
     with tempfile.TemporaryDirectory() as folder:
-        server = Redis(
-            Path(folder) / "redis",
-            port=ports.pick(),
-            password=secrets.token_hex(8),
-            admin_password=secrets.token_hex(8),
-            dashboard_password=secrets.token_hex(20),
-        )
+        server = private_redis(Path(folder))
         try:
             server.start()
             client = redis.Redis.from_url(server.admin_url)

@@ -4,7 +4,7 @@ from functools import partial
 from http import HTTPStatus
 
 from quart import Blueprint, g, request
-from quart_schema import document_request, document_response, security_scheme
+from quart_schema import document_request, document_response
 
 from auditflow.contract.alert import (
     MAX_NAME,
@@ -18,10 +18,10 @@ from auditflow.contract.alert import (
     UserList,
     UserRequest,
 )
-from auditflow.http.problem import Problem
 from notification_service.api.callers import Caller, require
 from notification_service.api.errors import problem
 from notification_service.api.requests import Answer, body_of, identifier, in_thread, ok
+from notification_service.api.route_documentation import document_problems
 from notification_service.database.access_store import AccessStore
 
 
@@ -30,10 +30,7 @@ def add(routes: Blueprint, store: AccessStore) -> None:
 
     @routes.get("/me")
     @document_response(Me)
-    @document_response(Problem, 401)
-    @document_response(Problem, 403)
-    @document_response(Problem, 503)
-    @security_scheme([{"token": []}])
+    @document_problems(401, 403, 503)
     async def get_me() -> Answer:
         """Show the caller: the name, the role and the scopes."""
         return ok(g.caller.me)
@@ -45,10 +42,7 @@ def add(routes: Blueprint, store: AccessStore) -> None:
 def _add_users(routes: Blueprint, store: AccessStore) -> None:
     @routes.get("/users")
     @document_response(UserList)
-    @document_response(Problem, 401)
-    @document_response(Problem, 403)
-    @document_response(Problem, 503)
-    @security_scheme([{"token": []}])
+    @document_problems(401, 403, 503)
     async def list_users() -> Answer:
         """List all people and their roles."""
         require(g.caller, Role.VIEWER, "alerts:read")
@@ -57,12 +51,7 @@ def _add_users(routes: Blueprint, store: AccessStore) -> None:
     @routes.put("/users/<name>")
     @document_request(UserRequest)
     @document_response(User)
-    @document_response(Problem, 400)
-    @document_response(Problem, 401)
-    @document_response(Problem, 403)
-    @document_response(Problem, 404)
-    @document_response(Problem, 503)
-    @security_scheme([{"token": []}])
+    @document_problems(400, 401, 403, 404, 503)
     async def put_user(name: str) -> Answer:
         """Set the role of a person.
 
@@ -79,10 +68,7 @@ def _add_users(routes: Blueprint, store: AccessStore) -> None:
 def _add_tokens(routes: Blueprint, store: AccessStore) -> None:
     @routes.get("/tokens")
     @document_response(TokenList)
-    @document_response(Problem, 401)
-    @document_response(Problem, 403)
-    @document_response(Problem, 503)
-    @security_scheme([{"token": []}])
+    @document_problems(401, 403, 503)
     async def list_tokens() -> Answer:
         """List all API tokens, without their secrets."""
         require(g.caller, Role.LEAD, "admin")
@@ -91,11 +77,7 @@ def _add_tokens(routes: Blueprint, store: AccessStore) -> None:
     @routes.post("/tokens")
     @document_request(TokenRequest)
     @document_response(IssuedToken)
-    @document_response(Problem, 400)
-    @document_response(Problem, 401)
-    @document_response(Problem, 403)
-    @document_response(Problem, 503)
-    @security_scheme([{"token": []}])
+    @document_problems(400, 401, 403, 503)
     async def issue_token() -> Answer:
         """Issue an API token.
 
@@ -118,11 +100,7 @@ def _add_tokens(routes: Blueprint, store: AccessStore) -> None:
 
     @routes.delete("/tokens/<token_id>")
     @document_response(Token)
-    @document_response(Problem, 401)
-    @document_response(Problem, 403)
-    @document_response(Problem, 404)
-    @document_response(Problem, 503)
-    @security_scheme([{"token": []}])
+    @document_problems(401, 403, 404, 503)
     async def revoke_token(token_id: str) -> Answer:
         """Revoke an API token. It is invalid from then on."""
         require(g.caller, Role.LEAD, "admin")

@@ -7,14 +7,14 @@ from http import HTTPStatus
 import msgspec
 from msgspec import Struct
 from quart import Blueprint, request
-from quart_schema import document_querystring, document_response, security_scheme
+from quart_schema import document_querystring, document_response
 
 from auditflow.contract.alert import AlertDetail, AlertList, Counts, History, Status
-from auditflow.http.problem import Problem
 from notification_service import query
 from notification_service.api.errors import problem
 from notification_service.api.parameters import AlertParameters, HistoryParameters
 from notification_service.api.requests import Answer, identifier, in_thread, ok
+from notification_service.api.route_documentation import document_problems
 from notification_service.cursor import Cursors
 from notification_service.database.alert_reader import HISTORY_PAGE, AlertReader, Page
 from notification_service.triage import allowed_actions
@@ -26,10 +26,7 @@ def add(routes: Blueprint, reader: AlertReader, cursors: Cursors, *, with_counts
     @routes.get("/alerts")
     @document_querystring(AlertParameters)
     @document_response(AlertList)
-    @document_response(Problem, 400)
-    @document_response(Problem, 401)
-    @document_response(Problem, 503)
-    @security_scheme([{"token": []}])
+    @document_problems(400, 401, 503)
     async def list_alerts() -> Answer:
         """List alerts.
 
@@ -43,10 +40,7 @@ def add(routes: Blueprint, reader: AlertReader, cursors: Cursors, *, with_counts
 
     @routes.get("/alerts/<alert_id>")
     @document_response(AlertDetail)
-    @document_response(Problem, 401)
-    @document_response(Problem, 404)
-    @document_response(Problem, 503)
-    @security_scheme([{"token": []}])
+    @document_problems(401, 404, 503)
     async def get_alert(alert_id: str) -> Answer:
         """Show one alert.
 
@@ -66,11 +60,7 @@ def add_history(routes: Blueprint, reader: AlertReader) -> None:
     @routes.get("/alerts/<alert_id>/history")
     @document_querystring(HistoryParameters)
     @document_response(History)
-    @document_response(Problem, 400)
-    @document_response(Problem, 401)
-    @document_response(Problem, 404)
-    @document_response(Problem, 503)
-    @security_scheme([{"token": []}])
+    @document_problems(400, 401, 404, 503)
     async def get_history(alert_id: str) -> Answer:
         """List the actions on an alert.
 

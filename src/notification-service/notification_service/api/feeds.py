@@ -7,11 +7,10 @@ from http import HTTPStatus
 from typing import Any, Final
 
 from quart import Blueprint, Response, request
-from quart_schema import document_headers, document_querystring, document_response, security_scheme
+from quart_schema import document_headers, document_querystring, document_response
 
 from auditflow.contract.alert import AlertChanges
 from auditflow.errors import Unavailable
-from auditflow.http.problem import Problem
 from auditflow.telemetry import logs
 from notification_service import export, query
 from notification_service.api.errors import RETRY_AFTER, problem
@@ -22,6 +21,7 @@ from notification_service.api.parameters import (
     StreamHeaders,
 )
 from notification_service.api.requests import Answer, in_thread, ok
+from notification_service.api.route_documentation import document_problems
 from notification_service.database.alert_export import export_alerts
 from notification_service.database.change_feed import (
     ChangeFeed,
@@ -49,10 +49,7 @@ def _add_changes(routes: Blueprint, pool: Pool) -> None:
     @routes.get("/alerts/changes")
     @document_querystring(ChangesParameters)
     @document_response(AlertChanges)
-    @document_response(Problem, 400)
-    @document_response(Problem, 401)
-    @document_response(Problem, 503)
-    @security_scheme([{"token": []}])
+    @document_problems(400, 401, 503)
     async def list_changes() -> Answer:
         """List the alerts that changed after a number.
 
@@ -71,9 +68,7 @@ def _add_stream(routes: Blueprint, pool: Pool, feed: ChangeFeed) -> None:
     @routes.get("/alerts/stream")
     @document_headers(StreamHeaders)
     @document_response(EventStream)
-    @document_response(Problem, 401)
-    @document_response(Problem, 503)
-    @security_scheme([{"token": []}])
+    @document_problems(401, 503)
     async def stream_changes() -> Any:
         """Stream the changes of alerts as server-sent events.
 
@@ -137,10 +132,7 @@ def _add_export(routes: Blueprint, pool: Pool) -> None:
     @routes.get("/alerts/export")
     @document_querystring(ExportParameters)
     @document_response(ExportFile)
-    @document_response(Problem, 400)
-    @document_response(Problem, 401)
-    @document_response(Problem, 503)
-    @security_scheme([{"token": []}])
+    @document_problems(400, 401, 503)
     async def export_all() -> Any:
         """Export all alerts of a filter.
 

@@ -4,11 +4,10 @@ from functools import partial
 from http import HTTPStatus
 
 from quart import Blueprint, request
-from quart_schema import document_querystring, document_response, security_scheme
+from quart_schema import document_querystring, document_response
 
 from auditflow.contract.alert import EventPage, Facets, Risk, Total
 from auditflow.contract.event import Event
-from auditflow.http.problem import Problem
 from notification_service import query
 from notification_service.api.alerts import not_found
 from notification_service.api.errors import problem
@@ -19,6 +18,7 @@ from notification_service.api.parameters import (
     RiskParameters,
 )
 from notification_service.api.requests import Answer, identifier, in_thread, ok
+from notification_service.api.route_documentation import document_problems
 from notification_service.cursor import Cursors
 from notification_service.database import alert_events, facets, risk
 from notification_service.database.alert_events import EventPosition
@@ -35,10 +35,7 @@ def _add_numbers(routes: Blueprint, pool: Pool) -> None:
     @routes.get("/alerts/total")
     @document_querystring(FilterParameters)
     @document_response(Total)
-    @document_response(Problem, 400)
-    @document_response(Problem, 401)
-    @document_response(Problem, 503)
-    @security_scheme([{"token": []}])
+    @document_problems(400, 401, 503)
     async def get_total() -> Answer:
         """Count the alerts that match a filter."""
         asked = query.parse_filter(request.args.items(multi=True))
@@ -47,10 +44,7 @@ def _add_numbers(routes: Blueprint, pool: Pool) -> None:
     @routes.get("/alerts/facets")
     @document_querystring(FilterParameters)
     @document_response(Facets)
-    @document_response(Problem, 400)
-    @document_response(Problem, 401)
-    @document_response(Problem, 503)
-    @security_scheme([{"token": []}])
+    @document_problems(400, 401, 503)
     async def get_facets() -> Answer:
         """Count the alerts that match a filter, by field.
 
@@ -62,10 +56,7 @@ def _add_numbers(routes: Blueprint, pool: Pool) -> None:
     @routes.get("/risk")
     @document_querystring(RiskParameters)
     @document_response(Risk)
-    @document_response(Problem, 400)
-    @document_response(Problem, 401)
-    @document_response(Problem, 503)
-    @security_scheme([{"token": []}])
+    @document_problems(400, 401, 503)
     async def get_risk() -> Answer:
         """Show the risk of an entity and the alerts that it consists of.
 
@@ -81,11 +72,7 @@ def _add_events(routes: Blueprint, pool: Pool, cursors: Cursors) -> None:
     @routes.get("/alerts/<alert_id>/events")
     @document_querystring(EventsParameters)
     @document_response(EventPage)
-    @document_response(Problem, 400)
-    @document_response(Problem, 401)
-    @document_response(Problem, 404)
-    @document_response(Problem, 503)
-    @security_scheme([{"token": []}])
+    @document_problems(400, 401, 404, 503)
     async def list_events(alert_id: str) -> Answer:
         """List the events of an alert.
 
@@ -105,11 +92,7 @@ def _add_events(routes: Blueprint, pool: Pool, cursors: Cursors) -> None:
     @routes.get("/alerts/<alert_id>/event")
     @document_querystring(EventParameters)
     @document_response(Event)
-    @document_response(Problem, 400)
-    @document_response(Problem, 401)
-    @document_response(Problem, 404)
-    @document_response(Problem, 503)
-    @security_scheme([{"token": []}])
+    @document_problems(400, 401, 404, 503)
     async def get_event(alert_id: str) -> Answer:
         """Show a complete event of an alert, as it was sent."""
         event_id = query.parse_event_id(request.args.items(multi=True))

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from msgspec import Meta, Struct
 from quart import Blueprint, g, request
-from quart_schema import document_querystring, document_request, document_response, security_scheme
+from quart_schema import document_querystring, document_request, document_response
 
 from auditflow.contract.alert import Role
 from auditflow.contract.notification import (
@@ -18,7 +18,7 @@ from auditflow.contract.notification import (
     RetryRequest,
     SendTestRequest,
 )
-from auditflow.http.problem import Fault, Problem
+from auditflow.http.problem import Fault
 from notification_service.api.callers import require
 from notification_service.api.errors import problem
 from notification_service.api.requests import (
@@ -29,6 +29,7 @@ from notification_service.api.requests import (
     in_thread,
     ok,
 )
+from notification_service.api.route_documentation import document_problems
 from notification_service.outbox.reading import NotificationReader
 from notification_service.query import InvalidQuery
 from notification_service.routing.tree_file import TreeFile
@@ -62,12 +63,7 @@ def add(routes: Blueprint, reader: NotificationReader, file: TreeFile) -> None:
     @routes.post("/notifications/<notification_id>/retry")
     @document_request(RetryRequest)
     @document_response(NotificationDetail)
-    @document_response(Problem, 400)
-    @document_response(Problem, 401)
-    @document_response(Problem, 403)
-    @document_response(Problem, 404)
-    @document_response(Problem, 503)
-    @security_scheme([{"token": []}])
+    @document_problems(400, 401, 403, 404, 503)
     async def retry_notification(notification_id: str) -> Answer:
         """Deliver a dead notification again.
 
@@ -83,11 +79,7 @@ def add(routes: Blueprint, reader: NotificationReader, file: TreeFile) -> None:
     @routes.post("/notifications/test")
     @document_request(SendTestRequest)
     @document_response(NotificationDetail)
-    @document_response(Problem, 400)
-    @document_response(Problem, 401)
-    @document_response(Problem, 403)
-    @document_response(Problem, 503)
-    @security_scheme([{"token": []}])
+    @document_problems(400, 401, 403, 503)
     async def send_test_notification() -> Answer:
         """Send a test notification to a receiver.
 
@@ -107,10 +99,7 @@ def _add_reads(routes: Blueprint, reader: NotificationReader) -> None:
     @routes.get("/notifications")
     @document_querystring(NotificationParameters)
     @document_response(NotificationList)
-    @document_response(Problem, 400)
-    @document_response(Problem, 401)
-    @document_response(Problem, 503)
-    @security_scheme([{"token": []}])
+    @document_problems(400, 401, 503)
     async def list_notifications() -> Answer:
         """List notifications, the newest first."""
         asked = parameters("status", "receiver", "alert_id", "after", "limit")
@@ -126,10 +115,7 @@ def _add_reads(routes: Blueprint, reader: NotificationReader) -> None:
 
     @routes.get("/notifications/<notification_id>")
     @document_response(NotificationDetail)
-    @document_response(Problem, 401)
-    @document_response(Problem, 404)
-    @document_response(Problem, 503)
-    @security_scheme([{"token": []}])
+    @document_problems(401, 404, 503)
     async def get_notification(notification_id: str) -> Answer:
         """Show one notification with its alerts."""
         parsed = identifier(notification_id)

@@ -6,7 +6,7 @@ from functools import partial
 from uuid import UUID
 
 from quart import Blueprint, g, request
-from quart_schema import document_request, document_response, security_scheme
+from quart_schema import document_request, document_response
 
 from auditflow.contract.alert import Role
 from auditflow.contract.notification import (
@@ -19,11 +19,11 @@ from auditflow.contract.notification import (
     RoutingView,
     ShiftView,
 )
-from auditflow.http.problem import Problem
 from notification_service.alert import Alert
 from notification_service.api.alerts import not_found
 from notification_service.api.callers import require
 from notification_service.api.requests import Answer, body_of, identifier, in_thread, ok
+from notification_service.api.route_documentation import document_problems
 from notification_service.outbox import sql
 from notification_service.outbox.service import Notifications
 from notification_service.routing import durations, labels
@@ -38,9 +38,7 @@ def add(routes: Blueprint, parts: Notifications) -> None:
 
     @routes.get("/routes")
     @document_response(RoutingView)
-    @document_response(Problem, 401)
-    @document_response(Problem, 503)
-    @security_scheme([{"token": []}])
+    @document_problems(401, 503)
     async def get_routes() -> Answer:
         """Show the routes and receivers that are in force. Secrets are never shown."""
         tree = parts.file.tree
@@ -60,11 +58,7 @@ def add(routes: Blueprint, parts: Notifications) -> None:
     @routes.post("/routes/resolve")
     @document_request(LabelsRequest)
     @document_response(Routing)
-    @document_response(Problem, 400)
-    @document_response(Problem, 401)
-    @document_response(Problem, 403)
-    @document_response(Problem, 503)
-    @security_scheme([{"token": []}])
+    @document_problems(400, 401, 403, 503)
     async def resolve_labels() -> Answer:
         """Show where an alert with these labels would go."""
         require(g.caller, Role.VIEWER, "alerts:read")
@@ -73,10 +67,7 @@ def add(routes: Blueprint, parts: Notifications) -> None:
 
     @routes.get("/alerts/<alert_id>/route")
     @document_response(Routing)
-    @document_response(Problem, 401)
-    @document_response(Problem, 404)
-    @document_response(Problem, 503)
-    @security_scheme([{"token": []}])
+    @document_problems(401, 404, 503)
     async def get_alert_route(alert_id: str) -> Answer:
         """Show where an alert goes, and what hides it from notification."""
         parsed = identifier(alert_id)
@@ -88,9 +79,7 @@ def add(routes: Blueprint, parts: Notifications) -> None:
 
     @routes.get("/on-call")
     @document_response(OnCallList)
-    @document_response(Problem, 401)
-    @document_response(Problem, 503)
-    @security_scheme([{"token": []}])
+    @document_problems(401, 503)
     async def get_on_call() -> Answer:
         """Show who is on call now."""
         now = dt.datetime.now(dt.UTC)

@@ -8,7 +8,7 @@ from typing import Final
 from uuid import UUID
 
 from quart import Blueprint, g, request
-from quart_schema import document_querystring, document_request, document_response, security_scheme
+from quart_schema import document_querystring, document_request, document_response
 
 from auditflow.contract.alert import Role
 from auditflow.contract.notification import (
@@ -20,7 +20,6 @@ from auditflow.contract.notification import (
     SilenceRequest,
     SilenceView,
 )
-from auditflow.http.problem import Problem
 from notification_service.alert import Alert
 from notification_service.api.alerts import not_found as no_alert
 from notification_service.api.callers import require
@@ -34,6 +33,7 @@ from notification_service.api.requests import (
     in_thread,
     ok,
 )
+from notification_service.api.route_documentation import document_problems
 from notification_service.database.pool import Pool
 from notification_service.outbox import sql
 from notification_service.routing import durations, labels, matchers
@@ -54,11 +54,7 @@ def add(routes: Blueprint, store: SilenceStore, pool: Pool) -> None:
     @routes.post("/silences/preview")
     @document_request(PreviewRequest)
     @document_response(HiddenAlerts)
-    @document_response(Problem, 400)
-    @document_response(Problem, 401)
-    @document_response(Problem, 403)
-    @document_response(Problem, 503)
-    @security_scheme([{"token": []}])
+    @document_problems(400, 401, 403, 503)
     async def preview_silence() -> Answer:
         """Show the alerts of the last days that a silence would have hidden.
 
@@ -85,10 +81,7 @@ def _add_reads(routes: Blueprint, store: SilenceStore, pool: Pool) -> None:
     @routes.get("/silences")
     @document_querystring(PageParameters)
     @document_response(SilenceList)
-    @document_response(Problem, 400)
-    @document_response(Problem, 401)
-    @document_response(Problem, 503)
-    @security_scheme([{"token": []}])
+    @document_problems(400, 401, 503)
     async def list_silences() -> Answer:
         """List silences, the newest first. Silences that ended stay in the list."""
         asked = parameters("after", "limit")
@@ -105,10 +98,7 @@ def _add_reads(routes: Blueprint, store: SilenceStore, pool: Pool) -> None:
 
     @routes.get("/silences/<silence_id>")
     @document_response(SilenceView)
-    @document_response(Problem, 401)
-    @document_response(Problem, 404)
-    @document_response(Problem, 503)
-    @security_scheme([{"token": []}])
+    @document_problems(401, 404, 503)
     async def get_silence(silence_id: str) -> Answer:
         """Show one silence."""
         parsed = identifier(silence_id)
@@ -117,10 +107,7 @@ def _add_reads(routes: Blueprint, store: SilenceStore, pool: Pool) -> None:
 
     @routes.get("/silences/<silence_id>/alerts")
     @document_response(HiddenAlerts)
-    @document_response(Problem, 401)
-    @document_response(Problem, 404)
-    @document_response(Problem, 503)
-    @security_scheme([{"token": []}])
+    @document_problems(401, 404, 503)
     async def list_silenced_alerts(silence_id: str) -> Answer:
         """List the alerts that a silence hides now."""
         parsed = identifier(silence_id)
@@ -135,11 +122,7 @@ def _add_changes(routes: Blueprint, store: SilenceStore, pool: Pool) -> None:
     @routes.post("/silences")
     @document_request(SilenceRequest)
     @document_response(SilenceView)
-    @document_response(Problem, 400)
-    @document_response(Problem, 401)
-    @document_response(Problem, 403)
-    @document_response(Problem, 503)
-    @security_scheme([{"token": []}])
+    @document_problems(400, 401, 403, 503)
     async def create_silence() -> Answer:
         """Create a silence.
 
@@ -163,11 +146,7 @@ def _add_changes(routes: Blueprint, store: SilenceStore, pool: Pool) -> None:
 
     @routes.delete("/silences/<silence_id>")
     @document_response(SilenceView)
-    @document_response(Problem, 401)
-    @document_response(Problem, 403)
-    @document_response(Problem, 404)
-    @document_response(Problem, 503)
-    @security_scheme([{"token": []}])
+    @document_problems(401, 403, 404, 503)
     async def end_silence(silence_id: str) -> Answer:
         """End a silence now. Alerts that it hid are notified, if they are still open."""
         require(g.caller, Role.ANALYST, "alerts:write")
@@ -181,12 +160,7 @@ def _add_changes(routes: Blueprint, store: SilenceStore, pool: Pool) -> None:
     @routes.post("/alerts/<alert_id>/silence")
     @document_request(AlertSilenceRequest)
     @document_response(SilenceView)
-    @document_response(Problem, 400)
-    @document_response(Problem, 401)
-    @document_response(Problem, 403)
-    @document_response(Problem, 404)
-    @document_response(Problem, 503)
-    @security_scheme([{"token": []}])
+    @document_problems(400, 401, 403, 404, 503)
     async def silence_alert(alert_id: str) -> Answer:
         """Silence the rule of an alert for its entity.
 
@@ -214,11 +188,7 @@ def _add_changes(routes: Blueprint, store: SilenceStore, pool: Pool) -> None:
     @routes.post("/maintenance-windows")
     @document_request(MaintenanceRequest)
     @document_response(SilenceView)
-    @document_response(Problem, 400)
-    @document_response(Problem, 401)
-    @document_response(Problem, 403)
-    @document_response(Problem, 503)
-    @security_scheme([{"token": []}])
+    @document_problems(400, 401, 403, 503)
     async def put_maintenance_window() -> Answer:
         """Create or replace the maintenance window of a change system.
 

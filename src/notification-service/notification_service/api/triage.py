@@ -12,7 +12,6 @@ from quart_schema import (
     document_headers,
     document_request,
     document_response,
-    security_scheme,
 )
 
 from auditflow.contract.alert import (
@@ -30,7 +29,6 @@ from auditflow.contract.alert import (
     TransitionProblem,
     UnsnoozeRequest,
 )
-from auditflow.http.problem import Problem
 from notification_service import query
 from notification_service.api.alerts import not_found
 from notification_service.api.callers import Caller, require
@@ -45,6 +43,7 @@ from notification_service.api.requests import (
     in_thread,
     ok,
 )
+from notification_service.api.route_documentation import document_problems
 from notification_service.database.alert_reader import AlertReader
 from notification_service.database.triage_store import TriageStore
 from notification_service.triage import Command
@@ -105,14 +104,11 @@ def _add_action(
 
     act.__name__ = act.__qualname__ = f"{action}_alert"
     act.__doc__ = f"{summary}\n\nThe answer is the alert after the action."
-    view: Any = act
-    for code in (400, 401, 403, 404, 412, 428, 503):
-        view = document_response(Problem, code)(view)
+    view: Any = document_problems(400, 401, 403, 404, 412, 428, 503)(act)
     view = document_response(AlertSummary)(view)
     view = document_response(TransitionProblem, 409)(view)
     view = document_request(model)(view)
     view = document_headers(ChangeHeaders)(view)
-    view = security_scheme([{"token": []}])(view)
     routes.post(f"/alerts/<alert_id>/{action}")(view)
 
 
@@ -128,11 +124,7 @@ def _add_bulk(routes: Blueprint, store: TriageStore) -> None:
     @routes.post("/alerts/bulk")
     @document_request(BulkRequest)
     @document_response(BulkResult)
-    @document_response(Problem, 400)
-    @document_response(Problem, 401)
-    @document_response(Problem, 403)
-    @document_response(Problem, 503)
-    @security_scheme([{"token": []}])
+    @document_problems(400, 401, 403, 503)
     async def act_on_many() -> Answer:
         """Apply one action to many alerts.
 
@@ -168,11 +160,7 @@ def _add_bulk(routes: Blueprint, store: TriageStore) -> None:
 
     @routes.post("/alerts/bulk/<bulk_id>/undo")
     @document_response(BulkResult)
-    @document_response(Problem, 401)
-    @document_response(Problem, 403)
-    @document_response(Problem, 404)
-    @document_response(Problem, 503)
-    @security_scheme([{"token": []}])
+    @document_problems(401, 403, 404, 503)
     async def undo_bulk(bulk_id: str) -> Answer:
         """Undo a bulk action.
 
