@@ -27,7 +27,7 @@ def is_hit() -> Callable[[int, set[Member], WindowSpec], bool]:
 
 
 def _is_hit(end: int, members: set[Member], spec: WindowSpec) -> bool:
-    within = [one for one in members if end - spec.timespan < one[0] <= end]
+    within = [member for member in members if end - spec.timespan < member[0] <= end]
     if spec.kind == "event_count":
         return len(within) >= spec.threshold
     if spec.kind in ("value_count", "temporal"):

@@ -68,8 +68,8 @@ def test_the_order_of_files_does_not_matter(rules: RuleSet) -> None:
     report = run(rules, shuffled)
 
     assert len(report.findings) == 300
-    assert {one.finding_id: one.count for one in report.findings} == {
-        one.finding_id: one.count for one in expected.findings
+    assert {finding.finding_id: finding.count for finding in report.findings} == {
+        finding.finding_id: finding.count for finding in expected.findings
     }
 
 
@@ -101,7 +101,7 @@ def test_ndjson_is_read_without_any_other_package(monkeypatch: pytest.MonkeyPatc
 
     read = list(sources.native(body))
 
-    assert [type(one) for one in read] == [Event, Fault]
+    assert [type(item) for item in read] == [Event, Fault]
     assert read[1] == Fault("line 3", read[1].what)  # type: ignore[union-attr]
 
 

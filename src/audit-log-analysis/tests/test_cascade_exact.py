@@ -117,10 +117,12 @@ def arrivals(draw: st.DrawFn) -> list[Seen]:
         for number, (timestamp_ms, *rest) in enumerate(draw(events))
     ]  # fmt: skip
     delays = draw(st.lists(st.integers(0, LATENESS), min_size=len(seen), max_size=len(seen)))
-    late = sorted(zip(seen, delays, strict=True), key=lambda one: one[0].timestamp_ms + one[1])
-    order = [one for one, _ in late]
-    for one in draw(st.lists(st.sampled_from(order), max_size=5)):
-        order.insert(draw(st.integers(order.index(one) + 1, len(order))), one)
+    late = sorted(
+        zip(seen, delays, strict=True), key=lambda arrival: arrival[0].timestamp_ms + arrival[1]
+    )
+    order = [event for event, _ in late]
+    for event in draw(st.lists(st.sampled_from(order), max_size=5)):
+        order.insert(draw(st.integers(order.index(event) + 1, len(order))), event)
     return order
 
 
@@ -151,21 +153,21 @@ def through(
     """What a worker finds in a batch: rule, entity, bucket, last hit, count, first and last event."""
     inner, middle, _, ruleset = rules
     counted: list[RuleObservation[Seen]] = []
-    for one in batch:
-        failed = one.what == "fail"
+    for event in batch:
+        failed = event.what == "fail"
         which = inner if failed else middle
-        entity = {"user": one.user, "host": one.host} if failed else {"who": one.user}
+        entity = {"user": event.user, "host": event.host} if failed else {"who": event.user}
         assert which.window is not None
-        tag = "" if failed else tag_of_success(chain, one)
+        tag = "" if failed else tag_of_success(chain, event)
         observation = Observation(
             which.window,
             findings.window_key(which, entity),
-            one.name,
-            one.timestamp_ms,
+            event.name,
+            event.timestamp_ms,
             b"raw",
             tag,
         )
-        counted.append(RuleObservation(which, entity, observation, one))
+        counted.append(RuleObservation(which, entity, observation, event))
     for part, result in cascade.observe(cast(WindowStore, store), ruleset, counted):
         for it in result.summaries:
             yield (
@@ -205,14 +207,16 @@ def expected(
 
     inner, middle, outer, _ = rules
     failures: Members = defaultdict(set)
-    for one in seen:
-        if one.what == "fail":
-            entity = (("host", one.host), ("user", one.user))
-            failures[entity].add((one.timestamp_ms, one.name, ""))
+    for event in seen:
+        if event.what == "fail":
+            entity = (("host", event.host), ("user", event.user))
+            failures[entity].add((event.timestamp_ms, event.name, ""))
     mixed: Members = defaultdict(set)
-    for one in seen:
-        if one.what == "pass":
-            mixed[("who", one.user),].add((one.timestamp_ms, one.name, tag_of_success(chain, one)))
+    for event in seen:
+        if event.what == "pass":
+            mixed[("who", event.user),].add(
+                (event.timestamp_ms, event.name, tag_of_success(chain, event))
+            )
     for who, timestamp_ms, name in level(inner, chain.inner, failures):
         finding = identity.finding_id(inner.ref.id, who, timestamp_ms // chain.inner.dedup)
         tag = {"event_count": str(finding), "value_count": who["host"]}.get(chain.how, "1")
@@ -228,12 +232,12 @@ def expected(
 def batches(order: Sequence[Seen], size: int) -> Iterator[list[Seen]]:
     """What a worker has in hand at once: it spans no more than the lateness bound."""
     part: list[Seen] = []
-    for one in order:
-        timestamps = [one.timestamp_ms, *(it.timestamp_ms for it in part)]
+    for event in order:
+        timestamps = [event.timestamp_ms, *(it.timestamp_ms for it in part)]
         if len(part) == size or max(timestamps) - min(timestamps) > LATENESS:
             yield part
             part = []
-        part.append(one)
+        part.append(event)
     yield part
 
 
@@ -250,16 +254,16 @@ def check_chain(
     for part in batches(order, batch):
         while True:
             try:
-                told = list(through(dying, chain, rules, part))
+                findings = list(through(dying, chain, rules, part))
             except Unavailable:
                 continue  # the broker gives the batch to another worker
             break
-        for title, entity, bucket, *rest in told:
+        for title, entity, bucket, *rest in findings:
             versions[title, entity, bucket].append(tuple(rest))
     merged = {
         key: (
-            max(one[0] for one in known), max(one[1] for one in known),
-            min(one[2] for one in known), max(one[3] for one in known),
+            max(version[0] for version in known), max(version[1] for version in known),
+            min(version[2] for version in known), max(version[3] for version in known),
         )
         for key, known in versions.items()
     }  # fmt: skip

@@ -69,7 +69,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def run(*arguments: object, stdin: bytes | None = None) -> Result:
-    return CliRunner().invoke(rules, [str(one) for one in arguments], input=stdin)
+    return CliRunner().invoke(rules, [str(argument) for argument in arguments], input=stdin)
 
 
 def test_help_names_every_command() -> None:
@@ -140,7 +140,7 @@ def test_a_rule_or_its_tests_may_be_named(folder: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("before", "after", "said"),
+    ("before", "after", "message"),
     [
         ("fires: {}", "fires: {Tea made: 2}", "coffee: expected Tea made x2, got nothing"),
         ("Tea made: 1", "Tea made: 3", "tea: expected Tea made x3, got Tea made x1"),
@@ -152,18 +152,18 @@ def test_a_rule_or_its_tests_may_be_named(folder: Path, name: str) -> None:
         ("event_type: tea_made, ", "severity: LOUD, event_type: tea_made, ", "LOUD"),
     ],
 )
-def test_a_test_that_fails_says_why(folder: Path, before: str, after: str, said: str) -> None:
+def test_a_test_that_fails_says_why(folder: Path, before: str, after: str, message: str) -> None:
     (folder / "tea.test.yml").write_text(TESTS.replace(before, after))
 
     result = run("test", folder)
 
     assert result.exit_code == 1
-    assert said in result.stdout
+    assert message in result.stdout
     assert "failed" in result.stdout
 
 
 @pytest.mark.parametrize(
-    ("tests", "said"),
+    ("tests", "message"),
     [
         ("tests: [", "YAML"),
         ("tests: [{name: a, events: [{at: 0}]}]", "has no `fires`"),
@@ -182,13 +182,13 @@ def test_a_test_that_fails_says_why(folder: Path, before: str, after: str, said:
         ("tests: [{name: a, events: [{}], fires: {}}]", "at"),
     ],
 )
-def test_tests_that_cannot_be_read_are_an_error(folder: Path, tests: str, said: str) -> None:
+def test_tests_that_cannot_be_read_are_an_error(folder: Path, tests: str, message: str) -> None:
     (folder / "tea.test.yml").write_text(tests)
 
     result = run("test", folder)
 
     assert result.exit_code == 1
-    assert said in result.stderr
+    assert message in result.stderr
     assert "tea.test.yml" in result.stderr
 
 
@@ -236,7 +236,7 @@ def test_a_backtest_tells_what_would_have_fired(folder: Path) -> None:
     result = run("backtest", log, "--rules", folder, "--findings")
 
     assert result.exit_code == 0, result.output
-    [line] = [one for one in result.stdout.splitlines() if one.startswith("high ")]
+    [line] = [line for line in result.stdout.splitlines() if line.startswith("high ")]
     assert line.split() == ["high", "Tea", "made", "2", "2", "user-0", "made", "tea"]
     assert "2020-05-01T00:00:00+00:00  Tea made: user-2 made tea" in result.stdout
     assert "3 events through 1 rule: 2 findings of 1 rule" in result.stderr
@@ -286,7 +286,7 @@ def test_several_files_are_one_stream(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("body", "arguments", "said"),
+    ("body", "arguments", "message"),
     [
         (b"hello", [], "Add --source with one of"),
         (b"{}", ["--source", "moon"], "unknown source moon"),
@@ -295,7 +295,7 @@ def test_several_files_are_one_stream(folder: Path) -> None:
     ],
 )
 def test_what_cannot_be_read_is_said(
-    folder: Path, body: bytes, arguments: list[str], said: str
+    folder: Path, body: bytes, arguments: list[str], message: str
 ) -> None:
     log = folder / "log"
     log.write_bytes(body)
@@ -303,7 +303,7 @@ def test_what_cannot_be_read_is_said(
     result = run("backtest", log, "--rules", folder, *arguments)
 
     assert result.exit_code == 1
-    assert said in result.stderr
+    assert message in result.stderr
     assert "Traceback" not in result.output
 
 

@@ -36,7 +36,7 @@ def test_what_is_published_is_current() -> None:
 def test_a_technique_stands_under_the_tactics_that_the_rule_names() -> None:
     cells = layer(CLOUD)["techniques"]
 
-    assert [(one["techniqueID"], one["tactic"]) for one in cells] == [
+    assert [(technique["techniqueID"], technique["tactic"]) for technique in cells] == [
         ("T1078.004", "initial-access")
     ], "the technique has four tactics, the rule is about one"
 
@@ -44,7 +44,7 @@ def test_a_technique_stands_under_the_tactics_that_the_rule_names() -> None:
 def test_the_more_rules_the_higher_the_score() -> None:
     cells = layer(GUESSING, Tagged("Other", "low", "linux auditd", GUESSING.tags))["techniques"]
 
-    assert [one["score"] for one in cells] == [2]
+    assert [technique["score"] for technique in cells] == [2]
     assert cells[0]["comment"] == "Guessing (okta okta, high)\nOther (linux auditd, low)"
 
 
@@ -54,11 +54,11 @@ def test_the_layer_is_of_the_navigators_format() -> None:
     assert document["versions"]["layer"] == "4.5"
     assert document["domain"] == "enterprise-attack"
     assert document["name"]
-    for one in document["techniques"]:
-        assert re.fullmatch(r"T\d{4}(\.\d{3})?", one["techniqueID"])
-        assert one["tactic"] in {tactic.tag for tactic in coverage.tactics()}
+    for technique in document["techniques"]:
+        assert re.fullmatch(r"T\d{4}(\.\d{3})?", technique["techniqueID"])
+        assert technique["tactic"] in {tactic.tag for tactic in coverage.tactics()}
     assert document["gradient"]["maxValue"] == 1
-    assert all(re.fullmatch(r"#[0-9a-f]{6}", one) for one in document["gradient"]["colors"])
+    assert all(re.fullmatch(r"#[0-9a-f]{6}", color) for color in document["gradient"]["colors"])
 
 
 def test_a_technique_that_we_do_not_know_keeps_its_number() -> None:

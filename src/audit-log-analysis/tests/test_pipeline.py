@@ -61,11 +61,11 @@ class Bench:
     def send(self, *bodies: bytes) -> list[str]:
         """Hand over messages as one batch; the reasons of what was refused."""
         dead = self.pipeline([delivery(body) for body in bodies])
-        return [one.reason for one in dead]
+        return [letter.reason for letter in dead]
 
     @property
     def findings(self) -> list[Finding]:
-        decoded = (finding.decode(one.body, now=NOW) for one in self.published)
+        decoded = (finding.decode(message.body, now=NOW) for message in self.published)
         return list(finding.merge_all(decoded).values())
 
     def ledger(self) -> dict[str, int]:
@@ -113,21 +113,21 @@ BURSTS = [
 
 def test_a_burst_becomes_one_finding_that_explains_itself(bench: Bench) -> None:
     events = [failed_login(number, seconds=-number) for number in range(5)]
-    bench.send(*[msgspec.json.encode(one) for one in events])
-    (one,) = bench.findings
-    assert one.rule.title == "Burst of failed logins"
-    assert one.entity == {"user_id": "alice", "server_hostname": "web-01"}
-    assert one.count == 5
-    assert one.description == (
+    bench.send(*[msgspec.json.encode(event) for event in events])
+    (finding,) = bench.findings
+    assert finding.rule.title == "Burst of failed logins"
+    assert finding.entity == {"user_id": "alice", "server_hostname": "web-01"}
+    assert finding.count == 5
+    assert finding.description == (
         "5 failed logins of alice on web-01, at least 3 of them within 1 minute"
     )
-    assert [ref.event_id for ref in one.evidence.events] == ["e4", "e3", "e2", "e1", "e0"]
-    assert one.evidence.first_event is not msgspec.UNSET
-    assert one.evidence.last_event is not msgspec.UNSET
-    assert msgspec.json.decode(one.evidence.first_event) == events[4]
-    assert msgspec.json.decode(one.evidence.last_event) == events[0]
-    assert (one.actor, one.client_ip, one.environment) == ("alice", "192.0.2.1", "test")
-    assert one.correlation_id == "c-1"
+    assert [ref.event_id for ref in finding.evidence.events] == ["e4", "e3", "e2", "e1", "e0"]
+    assert finding.evidence.first_event is not msgspec.UNSET
+    assert finding.evidence.last_event is not msgspec.UNSET
+    assert msgspec.json.decode(finding.evidence.first_event) == events[4]
+    assert msgspec.json.decode(finding.evidence.last_event) == events[0]
+    assert (finding.actor, finding.client_ip, finding.environment) == ("alice", "192.0.2.1", "test")
+    assert finding.correlation_id == "c-1"
 
 
 def test_a_batch_publishes_a_finding_once(bench: Bench) -> None:
@@ -152,7 +152,7 @@ def test_a_batch_that_was_not_confirmed_publishes_the_same_when_it_comes_again(
     assert bench.ledger() == {"analysed": 0, "late": 0, "rejected": 0}
     bench.broker_is_down = False
     bench.send(*bodies)
-    assert [one.count for one in bench.findings] == [3]
+    assert [finding.count for finding in bench.findings] == [3]
     assert bench.ledger() == {"analysed": 3, "late": 0, "rejected": 0}
 
 
@@ -176,7 +176,7 @@ def test_every_event_has_its_place_in_the_ledger(bench: Bench) -> None:
     )
     # then each is counted once, and the late file change still fired
     assert bench.ledger() == {"analysed": 4, "late": 1, "rejected": 3}
-    assert {one.rule.title for one in bench.findings} == {
+    assert {finding.rule.title for finding in bench.findings} == {
         "Burst of failed logins",
         "Sensitive file changed",
     }
@@ -184,8 +184,8 @@ def test_every_event_has_its_place_in_the_ledger(bench: Bench) -> None:
 
 def test_a_clock_that_runs_ahead_is_set_back(bench: Bench) -> None:
     bench.send(msgspec.json.encode([failed_login(n, seconds=10**8) for n in range(3)]))
-    (one,) = bench.findings
-    assert one.last_seen == NOW + dt.timedelta(minutes=5)
+    (finding,) = bench.findings
+    assert finding.last_seen == NOW + dt.timedelta(minutes=5)
     assert bench.registry.get_sample_value("auditflow_analysis_clamped_events_total") == 3
 
 
@@ -200,10 +200,10 @@ def test_a_backlog_of_hours_survives_a_crash_in_its_midst(failing: int, when: st
         bench.send(*BURSTS)
     bench.send(*BURSTS)
     # then each burst is found
-    assert sorted(one.first_seen for one in bench.findings) == [
+    assert sorted(finding.first_seen for finding in bench.findings) == [
         NOW + dt.timedelta(seconds=3600 * hour - 36000) for hour in range(3)
     ]
-    assert {one.count for one in bench.findings} == {3}
+    assert {finding.count for finding in bench.findings} == {3}
 
 
 def test_a_batch_may_be_counted_before_the_one_before_it_is_safe_while_no_window_forgets() -> None:
@@ -231,4 +231,4 @@ def test_what_was_counted_and_never_stored_is_found_again_after_the_next_batch()
     for batch in batches:
         bench.pipeline(batch)
     # then the burst is found as if nothing had happened
-    assert [one.count for one in bench.findings] == [3]
+    assert [finding.count for finding in bench.findings] == [3]

@@ -37,27 +37,27 @@ class Checkout:
 
     def has(
         self,
-        said: dict[str, Any],
+        rule: dict[str, Any],
         *events: Any,
         kind: str = "json",
         binary: bool = False,
         wanted: int = 1,
     ) -> None:
         """A rule with its test events, of which ``wanted`` match."""
-        place = self.root / "rules" / "windows" / f"{said['id']}.yml"
+        place = self.root / "rules" / "windows" / f"{rule['id']}.yml"
         place.parent.mkdir(parents=True, exist_ok=True)
-        place.write_text(yaml.safe_dump(said))
-        data = self.root / "regression_data" / "rules" / "windows" / said["id"]
+        place.write_text(yaml.safe_dump(rule))
+        data = self.root / "regression_data" / "rules" / "windows" / rule["id"]
         data.mkdir(parents=True)
-        name = f"{said['id']}.{'evtx' if binary else kind}"
+        name = f"{rule['id']}.{'evtx' if binary else kind}"
         if binary:
             (data / name).write_bytes(b"ElfFile\0")
         if events:
-            body = b"\n".join(msgspec.json.encode(one) for one in events)
-            (data / f"{said['id']}.{kind}").write_bytes(body)
+            body = b"\n".join(msgspec.json.encode(event) for event in events)
+            (data / f"{rule['id']}.{kind}").write_bytes(body)
         info = {
             "id": "x",
-            "rule_metadata": [{"id": said["id"], "title": said["title"]}],
+            "rule_metadata": [{"id": rule["id"], "title": rule["title"]}],
             "regression_tests_info": [
                 {
                     "name": "Positive",
@@ -137,8 +137,8 @@ def test_what_differs_is_named_and_what_cannot_be_used_is_counted(checkout: Chec
     assert f"left out: {LOOK} Positive: " in result.output
     assert "invalid perl operator: (?=" in result.output
     assert f"unreadable: {SERVICE} Positive: a binary log without" in result.output
-    told = msgspec.json.decode(checkout.regress("--json").stdout)
-    assert [one["outcome"] for one in told] == ["differs", "unreadable", "left_out"]
+    report = msgspec.json.decode(checkout.regress("--json").stdout)
+    assert [result["outcome"] for result in report] == ["differs", "unreadable", "left_out"]
 
 
 def test_a_directory_without_such_tests(checkout: Checkout) -> None:

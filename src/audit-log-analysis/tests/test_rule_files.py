@@ -40,15 +40,15 @@ auditflow: {{owner: platform, reason: CHG-1, expires: {expires}}}
 
 
 def fires(rules: RuleSet, **fields: Any) -> list[str]:
-    whole = {
+    document = {
         "event_id": "e",
         "timestamp": "2026-01-01T00:00:00Z",
         "event_type": "file_modified",
         "resource": "x",
         **fields,
     }
-    view = View(event.decode(msgspec.json.encode(whole)))
-    return [one.rule.ref.title for one in rules.match(view)]
+    view = View(event.decode(msgspec.json.encode(document)))
+    return [match.rule.ref.title for match in rules.match(view)]
 
 
 def test_a_foreign_rule_that_cannot_be_used_is_left_out_and_told(tmp_path: Path) -> None:
@@ -101,7 +101,7 @@ def test_a_collection_of_documents_that_complete_each_other(tmp_path: Path) -> N
     (tmp_path / "all.yml").write_text("---\n".join([common, *parts]))
     rules = load([tmp_path], lateness=0)
     assert fires(rules, resource="y") == ["SafeBatch 2"]
-    assert {one.ref.level for one in rules.rules} == {"high"}
+    assert {rule.ref.level for rule in rules.rules} == {"high"}
 
 
 def test_a_foreign_file_with_keys_that_are_no_text_is_refused_with_its_place(
@@ -193,9 +193,9 @@ def test_placeholders_stand_for_what_a_file_says(tmp_path: Path) -> None:
 def test_a_placeholder_that_nobody_defines_is_named_with_its_place(tmp_path: Path) -> None:
     (tmp_path / "1.yml").write_text(rule(2) + "---" + PLACEHOLDERS)
     (tmp_path / "placeholders.yml").write_text("team: a\nflag: true\nnone:\nlist: [{}]\n")
-    with pytest.raises(RuleErrors) as told:
+    with pytest.raises(RuleErrors) as raised:
         load([tmp_path], lateness=0)
-    assert [(one.path.name, one.line, one.message) for one in told.value.faults] == [
+    assert [(fault.path.name, fault.line, fault.message) for fault in raised.value.faults] == [
         ("1.yml", 8, "the placeholder %what% is defined in no placeholders.yml"),
         ("1.yml", 8, "the placeholder %who% is defined in no placeholders.yml"),
         ("placeholders.yml", 2, "flag: must be a text, a number, or a list of these"),

@@ -23,24 +23,24 @@ SOURCES = {"auditflow", "kubernetes", "aws", "linux", "github", "okta", "gcp"}
 
 FILES = documents.files([PACK])
 RULES: list[tuple[Path, dict[str, Any]]] = [
-    (path, said)
+    (path, rule)
     for path in FILES
-    for said in yaml.safe_load_all(path.read_text(encoding="utf-8"))
-    if "filter" not in said
+    for rule in yaml.safe_load_all(path.read_text(encoding="utf-8"))
+    if "filter" not in rule
 ]
 #: Those that can fire: the rest only feeds a correlation.
-FIRING = [(path, said) for path, said in RULES if "auditflow" in said]
+FIRING = [(path, rule) for path, rule in RULES if "auditflow" in rule]
 
 
 def by_title(rule: tuple[Path, dict[str, Any]]) -> str:
-    path, said = rule
-    return f"{path.parent.name}: {said['title']}"
+    path, document = rule
+    return f"{path.parent.name}: {document['title']}"
 
 
 def anchors(page: Path) -> set[str]:
     """The anchors that GitHub gives to the headings of a page."""
     headings = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
-    return {re.sub(r"[^\w\- ]", "", one.lower()).replace(" ", "-") for one in headings}
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
 def test_the_pack_covers_every_source() -> None:
@@ -53,26 +53,26 @@ def test_the_pack_covers_every_source() -> None:
 
 
 def test_identifiers_and_titles_are_used_once() -> None:
-    identifiers = [said["id"] for _, said in RULES]
-    titles = [said["title"] for _, said in RULES]
+    identifiers = [rule["id"] for _, rule in RULES]
+    titles = [rule["title"] for _, rule in RULES]
 
     assert len(set(identifiers)) == len(identifiers)
     assert len(set(titles)) == len(titles), "titles are labels of metrics, and names in tests"
-    assert {UUID(one).version for one in identifiers} == {4}
+    assert {UUID(identifier).version for identifier in identifiers} == {4}
 
 
 @pytest.mark.parametrize("rule", FIRING, ids=by_title)
 def test_a_rule_says_what_a_person_needs(rule: tuple[Path, dict[str, Any]]) -> None:
-    _, said = rule
+    _, document = rule
 
-    assert said["status"] in ("stable", "test", "experimental")
-    assert said["author"] == "AuditFlow"
-    assert said["date"]
-    assert len(said["description"]) >= 20
-    assert said["level"] in ("informational", "low", "medium", "high", "critical")
-    assert said["falsepositives"]
-    assert said["auditflow"]["sentence"]
-    tags = said["tags"]
+    assert document["status"] in ("stable", "test", "experimental")
+    assert document["author"] == "AuditFlow"
+    assert document["date"]
+    assert len(document["description"]) >= 20
+    assert document["level"] in ("informational", "low", "medium", "high", "critical")
+    assert document["falsepositives"]
+    assert document["auditflow"]["sentence"]
+    tags = document["tags"]
     assert any(coverage.technique(tag).name for tag in tags), "attack.yaml lacks the technique"
 
 
@@ -84,16 +84,18 @@ def test_the_tactics_of_a_rule_are_those_of_its_techniques(
     techniques = [coverage.technique(tag) for tag in tags if re.match(r"t\d", tag)]
     tactics = {tag for tag in tags if not re.match(r"t\d", tag)}
 
-    assert all(one.name for one in techniques), [one.id for one in techniques]
-    assert tactics <= {tactic for one in techniques for tactic in one.tactics}
-    for one in techniques:
-        assert tactics & set(one.tactics), f"none of its tactics is one of {one.id}"
+    assert all(technique.name for technique in techniques), [
+        technique.id for technique in techniques
+    ]
+    assert tactics <= {tactic for technique in techniques for tactic in technique.tactics}
+    for technique in techniques:
+        assert tactics & set(technique.tactics), f"none of its tactics is one of {technique.id}"
 
 
 @pytest.mark.parametrize("rule", FIRING, ids=by_title)
 def test_the_runbook_of_a_rule_is_there(rule: tuple[Path, dict[str, Any]]) -> None:
-    path, said = rule
-    address = said["auditflow"]["runbook"]
+    path, document = rule
+    address = document["auditflow"]["runbook"]
 
     assert address.startswith(RUNBOOKS)
     page, _, anchor = address.removeprefix(RUNBOOKS).partition("#")
@@ -102,7 +104,7 @@ def test_the_runbook_of_a_rule_is_there(rule: tuple[Path, dict[str, Any]]) -> No
 
 
 def test_the_linter_has_nothing_to_improve() -> None:
-    assert [one.advice for one in catalogue.read([PACK]) if one.advice] == []
+    assert [entry.advice for entry in catalogue.read([PACK]) if entry.advice] == []
 
 
 @pytest.fixture(scope="module")
@@ -132,4 +134,4 @@ def test_the_examples_of_the_readme_hold(tmp_path: Path) -> None:
     found = ruletest.collect([tmp_path])
 
     assert len(found) == 4
-    assert [one.failure(theirs) for one in found] == [None] * 4
+    assert [test.failure(theirs) for test in found] == [None] * 4

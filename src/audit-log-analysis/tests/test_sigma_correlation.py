@@ -249,9 +249,9 @@ correlation:
 
 def test_what_is_wrong_with_a_chain_is_said_with_its_place(tmp_path: Path) -> None:
     (tmp_path / "wrong.yml").write_text(WRONG, "utf-8")
-    with pytest.raises(RuleErrors) as told:
+    with pytest.raises(RuleErrors) as raised:
         load([tmp_path], lateness=0)
-    assert [(one.line, one.message) for one in told.value.faults] == [
+    assert [(fault.line, fault.message) for fault in raised.value.faults] == [
         (13, "user_id is not a group-by field of the correlation burst (its fields: client_ip), so its "
              "findings do not have it"),
         (17, "it depends on the correlation 10000000-0000-4000-8000-000000000004, which has a fault "

@@ -29,7 +29,7 @@ def rules(folder: Path, detection: str, head: str = HEAD) -> RuleSet:
 
 
 def matches(which: RuleSet, record: Any, **fields: Any) -> bool:
-    whole = {
+    document = {
         "event_id": "e",
         "timestamp": "2026-01-01T00:00:00Z",
         "event_type": "t",
@@ -37,14 +37,14 @@ def matches(which: RuleSet, record: Any, **fields: Any) -> bool:
         "record": record,
         **fields,
     }
-    return any(which.match(View(event.decode(msgspec.json.encode(whole)))))
+    return any(which.match(View(event.decode(msgspec.json.encode(document)))))
 
 
 TRUE, FALSE = True, False
 
 
-def _base64(said: str, encoding: str) -> str:
-    return base64.b64encode(said.encode(encoding)).decode()
+def _base64(text: str, encoding: str) -> str:
+    return base64.b64encode(text.encode(encoding)).decode()
 
 
 # (what it shows, detection, record, whether it matches)
@@ -239,10 +239,10 @@ def test_an_id_is_used_once(tmp_path: Path) -> None:
 
 
 def test_a_rule_that_changes_has_another_revision(tmp_path: Path) -> None:
-    (one,) = rules(tmp_path, "s: {a: x}\ncondition: s").rules
+    (first,) = rules(tmp_path, "s: {a: x}\ncondition: s").rules
     (same,) = rules(tmp_path, "s: {a:   x}\ncondition: s   # a comment").rules
     (other,) = rules(tmp_path, "s: {a: y}\ncondition: s").rules
-    assert one.ref.revision == same.ref.revision != other.ref.revision
+    assert first.ref.revision == same.ref.revision != other.ref.revision
 
 
 def test_a_collection_completes_its_documents(tmp_path: Path) -> None:

@@ -41,23 +41,23 @@ PIECES = ("who", "whoami", "curl", "x", "5", "", "Ünï", "a.b", "(", "\\")
 def plainly(node: object, record: dict[str, Any]) -> bool:
     match node:
         case ConditionAND():
-            return all(plainly(one, record) for one in node.args)
+            return all(plainly(argument, record) for argument in node.args)
         case ConditionOR():
-            return any(plainly(one, record) for one in node.args)
+            return any(plainly(argument, record) for argument in node.args)
         case ConditionNOT():
             return not plainly(node.args[0], record)
         case ConditionFieldEqualsValueExpression(value=SigmaFieldReference() as other):
             pairs = product(values(record, node.field), values(record, other.field))
             return any(
-                one is not None and two is not None
-                and (str(two).lower() in str(one).lower() if other.starts_with
-                     else str(two).lower() == str(one).lower())
-                for one, two in pairs
+                left is not None and right is not None
+                and (str(right).lower() in str(left).lower() if other.starts_with
+                     else str(right).lower() == str(left).lower())
+                for left, right in pairs
             )  # fmt: skip
         case ConditionFieldEqualsValueExpression(value=SigmaExists()):
             return (node.field in record) is bool(node.value)
         case ConditionFieldEqualsValueExpression():
-            return any(is_value(node.value, one) for one in values(record, node.field)) or (
+            return any(is_value(node.value, value) for value in values(record, node.field)) or (
                 absence(node.value, values(record, node.field))
             )
     raise AssertionError(node)
@@ -74,14 +74,14 @@ def values(record: dict[str, Any], field: str) -> list[Any]:
 
 def absence(value: object, found: list[Any]) -> bool:
     if isinstance(value, SigmaNull):
-        return all(one is None for one in found)
+        return all(value is None for value in found)
     return False
 
 
 def is_value(value: object, found: Any) -> bool:
     match value:
         case SigmaExpansion():
-            return any(is_value(one, found) for one in value.values)
+            return any(is_value(item, found) for item in value.values)
         case SigmaCompareExpression():
             try:
                 number = float(found)  # numbers that are text count as numbers
@@ -168,28 +168,28 @@ def rules(draw: st.DrawFn) -> dict[str, Any]:
 @settings(max_examples=200, deadline=None)
 @given(st.lists(rules(), min_size=1, max_size=6), st.lists(records, min_size=1, max_size=6))
 def test_it_agrees(described: list[dict[str, Any]], seen: list[dict[str, Any]]) -> None:
-    parsed = [SigmaCollection.from_dicts([one]).rules[0] for one in described]
+    parsed = [SigmaCollection.from_dicts([document]).rules[0] for document in described]
     indexed = RuleSet(
         [
-            build_rule.detector(one, revision="1", lateness=0)
-            for one in parsed
-            if isinstance(one, SigmaRule)
+            build_rule.detector(rule, revision="1", lateness=0)
+            for rule in parsed
+            if isinstance(rule, SigmaRule)
         ]
     )
     for record in seen:
-        whole = {
+        document = {
             "event_id": "e",
             "timestamp": "2026-01-01T00:00:00Z",
             "event_type": "t",
             "logsource": {"product": "sample"},
             "record": record,
         }
-        view = View(event.decode(msgspec.json.encode(whole)))
-        found = sorted(one.rule.ref.id for one in indexed.match(view))
+        view = View(event.decode(msgspec.json.encode(document)))
+        found = sorted(match.rule.ref.id for match in indexed.match(view))
         expected = sorted(
-            str(one.id)
-            for one in parsed
-            if isinstance(one, SigmaRule)
-            and any(plainly(c.parsed, record) for c in one.detection.parsed_condition)
+            str(rule.id)
+            for rule in parsed
+            if isinstance(rule, SigmaRule)
+            and any(plainly(c.parsed, record) for c in rule.detection.parsed_condition)
         )
         assert found == expected

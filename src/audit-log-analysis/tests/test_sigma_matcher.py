@@ -29,25 +29,25 @@ def detectors(*detections: dict[str, Any]) -> list[Any]:
         for number, detection in enumerate(detections)
     ]
     return [
-        build_rule.detector(one, revision="1", lateness=0)
-        for one in rules
-        if isinstance(one, SigmaRule)
+        build_rule.detector(rule, revision="1", lateness=0)
+        for rule in rules
+        if isinstance(rule, SigmaRule)
     ]
 
 
 def view_of(record: dict[str, Any], kind: type[View] = View) -> View:
-    whole = {
+    fields = {
         "event_id": "e",
         "timestamp": "2026-01-01T00:00:00Z",
         "event_type": "t",
         "logsource": {"product": "sample"},
         "record": record,
     }
-    return kind(event.decode(msgspec.json.encode(whole)))
+    return kind(event.decode(msgspec.json.encode(fields)))
 
 
 def matched(rules: RuleSet, record: dict[str, Any]) -> list[str]:
-    return [one.rule.ref.title for one in rules.match(view_of(record))]
+    return [match.rule.ref.title for match in rules.match(view_of(record))]
 
 
 @pytest.mark.parametrize(
@@ -113,8 +113,8 @@ def test_events_of_our_own_are_told_apart_by_their_attributes_and_details() -> N
             assert fires(rules, {**good, "event_type": event_type, "record": {"user_id": "A"}})
 
 
-def fires(rules: RuleSet, whole: dict[str, Any]) -> bool:
-    named = {"event_id": "e", "timestamp": "2026-01-01T00:00:00Z", **whole}
+def fires(rules: RuleSet, fields: dict[str, Any]) -> bool:
+    named = {"event_id": "e", "timestamp": "2026-01-01T00:00:00Z", **fields}
     return bool(rules.match(View(event.decode(msgspec.json.encode(named)))))
 
 
@@ -158,8 +158,8 @@ class Watched(View):
 def test_a_rule_says_which_fields_it_reads(
     detection: dict[str, Any], reads: set[str] | None
 ) -> None:
-    (one,) = detectors(detection)
-    assert one.dependencies == reads
+    (detector,) = detectors(detection)
+    assert detector.dependencies == reads
     if reads is None:
         return
     for record in (
@@ -170,7 +170,7 @@ def test_a_rule_says_which_fields_it_reads(
     ):
         view = view_of(record, Watched)
         assert isinstance(view, Watched)
-        one.matches(view)
+        detector.matches(view)
         assert view.asked <= reads
 
 

@@ -44,7 +44,7 @@ def files(folder: Path) -> Path:
 
 
 def fires(rules: RuleSet, number: int) -> list[str]:
-    whole: dict[str, Any] = {
+    document: dict[str, Any] = {
         "event_id": f"e{number}",
         "timestamp": "2026-01-01T00:00:00Z",
         "event_type": "file_modified",
@@ -52,7 +52,8 @@ def fires(rules: RuleSet, number: int) -> list[str]:
         "resource": f"x_149-{'w' * 20000}{number}zy",
     }
     return [
-        one.rule.ref.title for one in rules.match(View(event.decode(msgspec.json.encode(whole))))
+        match.rule.ref.title
+        for match in rules.match(View(event.decode(msgspec.json.encode(document))))
     ]
 
 
@@ -76,9 +77,9 @@ def test_a_slow_rule_is_counted_and_named_and_stays_on(tmp_path: Path) -> None:
     seen = [fires(rules, number) for number in range(5)]
     # then the answers are what they were, and the list is named: alone and as part of a correlation
     assert seen == [fires(plain, number) for number in range(5)]
-    slow = {one.rule.title: one for one in watchdog.state()}
+    slow = {slow_rule.rule.title: slow_rule for slow_rule in watchdog.state()}
     assert slow.keys() == {"Long list", "Many"}
-    assert not any(one.off for one in slow.values())
+    assert not any(slow_rule.off for slow_rule in slow.values())
     assert slow["Long list"].worst_ms > watchdog.limit * 1000
     name = "auditflow_analysis_slow_rules_total"
     assert registry.get_sample_value(name, {"rule": "Long list"}) == slow["Long list"].times > 0
@@ -94,7 +95,10 @@ def test_a_rule_that_is_slow_too_often_is_off_until_it_changes(tmp_path: Path) -
     for number in range(2, 5):
         fires(rules, number)
     assert fires(rules, 5) == ["Short"]
-    assert {one.rule.title for one in watchdog.state() if one.off} == {"Long list", "Many"}
+    assert {slow_rule.rule.title for slow_rule in watchdog.state() if slow_rule.off} == {
+        "Long list",
+        "Many",
+    }
     assert registry.get_sample_value("auditflow_analysis_rules_switched_off") == 2
     # Loaded again it is still off, and changed it is on
     assert fires(load([tmp_path], lateness=0, watchdog=watchdog), 6) == ["Short"]
@@ -113,7 +117,7 @@ def test_a_rule_that_is_slow_too_often_is_off_until_it_changes(tmp_path: Path) -
 )
 def test_rules_are_switched_off_by_hand(tmp_path: Path, off: list[str], left: list[str]) -> None:
     rules = load([files(tmp_path)], lateness=0, off=off)
-    assert sorted(one.ref.title for one in rules.rules) == left
+    assert sorted(rule.ref.title for rule in rules.rules) == left
     assert sorted(fires(rules, 1)) == left
 
 

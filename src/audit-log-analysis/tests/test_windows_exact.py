@@ -82,7 +82,9 @@ def arrival(
     members: list[Member], delays: list[int], again: list[Member], chance: random.Random
 ) -> list[Member]:
     """Each event after its delay, and some once more, at any later time."""
-    late = sorted(zip(sorted(members), delays, strict=True), key=lambda one: one[0][0] + one[1])
+    late = sorted(
+        zip(sorted(members), delays, strict=True), key=lambda arrival: arrival[0][0] + arrival[1]
+    )
     order = [member for member, _ in late]
     for member in again:
         order.insert(chance.randint(order.index(member) + 1, len(order)), member)
@@ -102,11 +104,11 @@ def knowledge(
         ]
         results = store.observe(observations)
         assert len(results) == len(observations)
-        summaries = [one for result in results for one in result.summaries]
-        for one in summaries:
-            reported.setdefault(one.bucket, []).append(one)
+        summaries = [summary for result in results for summary in result.summaries]
+        for summary in summaries:
+            reported.setdefault(summary.bucket, []).append(summary)
         if not forget:
-            store.mark_published([(key, spec, one) for one in summaries])
+            store.mark_published([(key, spec, summary) for summary in summaries])
     return reported
 
 
@@ -124,16 +126,16 @@ def check_against_truth(
             [(timestamp_ms, name) for timestamp_ms, name, _ in members_of_bucket],
         )
         # As findings merge: the most counted, the earliest first, the latest last.
-        assert max(one.count for one in versions) == len(events)
-        assert min(one.events[0] for one in versions) == events[0]
-        assert max(one.last_hit for one in versions) == last_hit
-        assert max(one.last_event for one in versions) == events[-1]
-        named = sorted({event for one in versions for event in one.events})[:MAX_EVIDENCE]
+        assert max(version.count for version in versions) == len(events)
+        assert min(version.events[0] for version in versions) == events[0]
+        assert max(version.last_hit for version in versions) == last_hit
+        assert max(version.last_event for version in versions) == events[-1]
+        named = sorted({event for version in versions for event in version.events})[:MAX_EVIDENCE]
         assert named == events[:MAX_EVIDENCE]
-        assert {one.first for one in versions if one.events[0] == events[0]} == {
+        assert {version.first for version in versions if version.events[0] == events[0]} == {
             events[0][1].encode()
         }
-        assert not any(one.approximate for one in versions)
+        assert not any(version.approximate for version in versions)
 
 
 def check_streams(
@@ -180,7 +182,7 @@ def test_redis_windows_know_the_truth_of_large_windows(
         for n, time in enumerate(times)
     ]
     # when they come shuffled, some twice
-    order = sorted([*seen, *seen[::7]], key=lambda one: one[0] + draw.randrange(100))
+    order = sorted([*seen, *seen[::7]], key=lambda member: member[0] + draw.randrange(100))
     reported = knowledge(redis_windows, spec, order, batch=50, forget=False)
     # then the truth is known
     check_against_truth(set(seen), spec, reported, is_hit)
@@ -214,8 +216,8 @@ def tell(store: WindowStore, *timestamps: int, spec: WindowSpec = SPEC) -> list[
 
 def test_ten_in_a_second_are_one_bucket(store: WindowStore) -> None:
     summaries = tell(store, *[1] * 10)
-    assert {one.bucket for one in summaries} == {NOON // SPEC.dedup}
-    assert max(one.count for one in summaries) == 10
+    assert {summary.bucket for summary in summaries} == {NOON // SPEC.dedup}
+    assert max(summary.count for summary in summaries) == 10
 
 
 def test_three_that_are_ten_minutes_apart_are_nothing(store: WindowStore) -> None:
@@ -250,7 +252,7 @@ def test_above_capacity_the_sighting_says_that_it_is_approximate(store: WindowSt
     summaries = tell(store, *range(20), spec=spec)
     assert not summaries[0].approximate
     assert summaries[-1].approximate
-    assert max(one.count for one in summaries) >= 5
+    assert max(summary.count for summary in summaries) >= 5
 
 
 @pytest.mark.parametrize("name", ["memory", "redis"])
@@ -268,22 +270,24 @@ def test_more_values_than_can_be_kept_are_estimated_in_any_order(
     reports = []
     for _ in range(2):
         # when they come shuffled, some twice
-        order = sorted([*seen, *seen[::9]], key=lambda one: one[0] + draw.randrange(30_000))
+        order = sorted([*seen, *seen[::9]], key=lambda member: member[0] + draw.randrange(30_000))
         store = MemoryWindows() if name == "memory" else request.getfixturevalue("redis_windows")
         reported = knowledge(store, spec, order, batch=200, forget=False)
         reports.append(
             {
                 bucket: (
-                    max(one.count for one in versions),
-                    min(one.events[0] for one in versions),
-                    max(one.last_event for one in versions),
-                    max(one.last_hit for one in versions),
+                    max(version.count for version in versions),
+                    min(version.events[0] for version in versions),
+                    max(version.last_event for version in versions),
+                    max(version.last_hit for version in versions),
                 )
                 for bucket, versions in reported.items()
             }
         )
-        assert all(one.approximate for versions in reported.values() for one in versions)
-        assert all(one.first and one.last for versions in reported.values() for one in versions)
+        assert all(version.approximate for versions in reported.values() for version in versions)
+        assert all(
+            version.first and version.last for versions in reported.values() for version in versions
+        )
     # then the same is seen both times, and it is about the truth
     assert reports[0] == reports[1]
     (bucket,) = reports[0]

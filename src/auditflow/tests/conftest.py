@@ -37,11 +37,11 @@ def admin(rabbitmq: Any, parameters: Parameters) -> Iterator[BlockingChannel]:
 @pytest.fixture
 def publisher(parameters: Parameters, admin: BlockingChannel) -> Iterator[Publisher]:
     """A publisher that may do what all services may do."""
-    one = Publisher(parameters("auditflow-admin"))
-    one.start()
-    eventually(lambda: one.check() is None)
-    yield one
-    one.close()
+    new_publisher = Publisher(parameters("auditflow-admin"))
+    new_publisher.start()
+    eventually(lambda: new_publisher.check() is None)
+    yield new_publisher
+    new_publisher.close()
 
 
 def eventually(holds: Callable[[], object], *, seconds: float = 20) -> None:

@@ -95,7 +95,7 @@ def test_a_batch_is_handled_and_acknowledged(
     seen: list[str | None] = []
 
     def handler(batch: Sequence[Delivery]) -> list[DeadLetter]:
-        seen.extend(one.message_id for one in batch)
+        seen.extend(delivery.message_id for delivery in batch)
         return []
 
     running = Running(parameters("auditflow-admin"), handler, publisher)
@@ -112,9 +112,9 @@ def test_poison_is_set_aside_alone(
     done: list[str | None] = []
 
     def handler(batch: Sequence[Delivery]) -> list[DeadLetter]:
-        if any(one.message_id == "13" for one in batch):
+        if any(delivery.message_id == "13" for delivery in batch):
             raise KeyError("thirteen")
-        done.extend(one.message_id for one in batch)
+        done.extend(delivery.message_id for delivery in batch)
         return []
 
     running = Running(parameters("auditflow-admin"), handler, publisher)
@@ -137,7 +137,7 @@ def test_the_next_batch_is_prepared_while_one_waits_and_none_is_acknowledged_bef
     answered = threading.Event()
 
     def prepare(batch: Sequence[Delivery]) -> list[str | None]:
-        prepared.append([one.message_id for one in batch])
+        prepared.append([delivery.message_id for delivery in batch])
         return prepared[-1]
 
     def handler(names: list[str | None]) -> list[DeadLetter]:
@@ -165,7 +165,7 @@ class Two:
     """Steps that say in what order they are done, for batches of 25; the first settling fails."""
 
     def __init__(self, *, overlap: bool, failures: int = 0) -> None:
-        self.said: list[str] = []
+        self.log: list[str] = []
         self.failures = failures
         self.ready = threading.Event()
         self.steps: dict[str, Any] = {
@@ -183,24 +183,24 @@ class Two:
 
     def handle(self, number: int) -> int:
         assert self.ready.wait(60)
-        self.said.append(f"handle {number}")
+        self.log.append(f"handle {number}")
         return number
 
     def on_idle(self) -> None:
-        if self.said:
-            self.said.append("rest")
+        if self.log:
+            self.log.append("rest")
 
     def settle(self, number: int) -> list[DeadLetter]:
         if number == 0 and self.failures:
             self.failures -= 1
-            self.said.append("fail 0")
+            self.log.append("fail 0")
             raise Unavailable("rabbitmq", "it forgot")
-        self.said.append(f"settle {number}")
+        self.log.append(f"settle {number}")
         return []
 
 
 @pytest.mark.parametrize(
-    ("overlap", "failures", "said"),
+    ("overlap", "failures", "steps"),
     [
         (True, 0, ["handle 0", "handle 1", "settle 0", "settle 1"]),
         (False, 0, ["handle 0", "settle 0", "handle 1", "settle 1"]),
@@ -209,7 +209,7 @@ class Two:
     ],
 )
 def test_a_batch_is_handled_before_the_one_before_it_is_settled_where_that_may_be(
-    publisher: Publisher, parameters: Parameters, overlap: bool, failures: int, said: list[str]
+    publisher: Publisher, parameters: Parameters, overlap: bool, failures: int, steps: list[str]
 ) -> None:
     publisher.publish([message(str(number)) for number in range(50)], timeout=10)
     two = Two(overlap=overlap, failures=failures)
@@ -217,9 +217,9 @@ def test_a_batch_is_handled_before_the_one_before_it_is_settled_where_that_may_b
         parameters("auditflow-admin"), two.handle, publisher, prefetch=100, **two.steps
     )
     eventually(lambda: running.acknowledged == 50)
-    eventually(lambda: two.said[-1:] == ["rest"])
+    eventually(lambda: two.log[-1:] == ["rest"])
     running.consumer.stop()
-    assert [one for one in two.said if one != "rest"] == said
+    assert [step for step in two.log if step != "rest"] == steps
 
 
 def in_hand(running: Running) -> int:
@@ -233,7 +233,7 @@ def test_a_message_that_cannot_be_prepared_is_set_aside_alone(
     publisher.publish([message(str(number)) for number in range(50)], timeout=10)
 
     def prepare(batch: Sequence[Delivery]) -> list[int]:
-        return [1 // (int(one.message_id or 0) - 13) for one in batch]
+        return [1 // (int(delivery.message_id or 0) - 13) for delivery in batch]
 
     running = Running(parameters("auditflow-admin"), lambda batch: [], publisher, prepare=prepare)
     eventually(lambda: running.acknowledged == 50)
@@ -290,7 +290,7 @@ def test_a_broker_that_dies_and_comes_back_loses_nothing(
     seen: set[str | None] = set()
 
     def handler(batch: Sequence[Delivery]) -> list[DeadLetter]:
-        seen.update(one.message_id for one in batch)
+        seen.update(delivery.message_id for delivery in batch)
         return []
 
     running = Running(parameters("auditflow-admin"), handler, publisher)

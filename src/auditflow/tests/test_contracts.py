@@ -25,9 +25,11 @@ def test_every_reference_of_the_asyncapi_document_leads_somewhere() -> None:
     def references(node: object) -> list[str]:
         if isinstance(node, dict):
             own = [node["$ref"]] if "$ref" in node else []
-            return own + [one for value in node.values() for one in references(value)]
+            return own + [reference for value in node.values() for reference in references(value)]
         return (
-            [one for value in node for one in references(value)] if isinstance(node, list) else []
+            [reference for value in node for reference in references(value)]
+            if isinstance(node, list)
+            else []
         )
 
     for reference in references(json.loads(json.dumps(document))):

@@ -56,7 +56,7 @@ def drain(channel: BlockingChannel, queue: str) -> list[tuple[str, dict[str, str
 
 @pytest.mark.usefixtures("five_dead")
 def test_looking_takes_nothing(operator: BlockingChannel, admin: BlockingChannel) -> None:
-    assert [one.message_id for one in dead_letter_queue.peek(operator, EVENTS, limit=3)] == [
+    assert [letter.message_id for letter in dead_letter_queue.peek(operator, EVENTS, limit=3)] == [
         "m0",
         "m1",
         "m2",

@@ -25,7 +25,7 @@ def test_accepted(name: str) -> None:
 
 def test_each_event_of_a_batch_stands_for_itself() -> None:
     message = b"[" + b",".join((body(event_id="a"), b'{"x":1}', body(event_id="b"), b"7")) + b"]"
-    kinds = [type(one) for one in event.decode_message(message)]
+    kinds = [type(item) for item in event.decode_message(message)]
     assert kinds == [Received, Refused, Received, Refused]
 
 
@@ -39,10 +39,10 @@ def test_in_a_batch_it_is_what_it_is_alone(name: str, friends: int) -> None:
         assert friends or found == []
     elif found[0].raw == message:  # these bytes spoil the array too
         assert name in REFUSED
-        assert [type(one) for one in found] == [Refused]
+        assert [type(item) for item in found] == [Refused]
     else:
         assert found[0] == event.decode_message(document)[0]
-        assert [type(one) for one in found[1:]] == [Received] * friends
+        assert [type(item) for item in found[1:]] == [Received] * friends
 
 
 def test_an_empty_batch_is_no_events() -> None:
@@ -50,7 +50,7 @@ def test_an_empty_batch_is_no_events() -> None:
 
 
 def test_a_batch_that_is_no_json_is_refused_whole() -> None:
-    assert [type(one) for one in event.decode_message(b"[1,")] == [Refused]
+    assert [type(item) for item in event.decode_message(b"[1,")] == [Refused]
 
 
 def test_a_batch_over_its_bound_is_refused_whole() -> None:
@@ -71,8 +71,8 @@ def test_where_the_first_version_of_the_format_put_things() -> None:
 
 
 def test_what_is_encoded_is_decoded() -> None:
-    one = Event(event_id="e", timestamp=dt.datetime(2026, 1, 1, tzinfo=dt.UTC), event_type="t")
-    assert event.decode(event.encode(one)) == one
+    original = Event(event_id="e", timestamp=dt.datetime(2026, 1, 1, tzinfo=dt.UTC), event_type="t")
+    assert event.decode(event.encode(original)) == original
 
 
 @pytest.mark.parametrize("depth", [0, 1, 5])
@@ -81,5 +81,5 @@ def test_depth(depth: int) -> None:
 
 
 def test_milliseconds_there_and_back() -> None:
-    moment = dt.datetime(2026, 11, 24, 10, 0, 0, 999000, tzinfo=dt.UTC)
-    assert event.from_epoch_ms(event.epoch_ms(moment)) == moment
+    timestamp = dt.datetime(2026, 11, 24, 10, 0, 0, 999000, tzinfo=dt.UTC)
+    assert event.from_epoch_ms(event.epoch_ms(timestamp)) == timestamp

@@ -32,9 +32,9 @@ def versions(draw: st.DrawFn) -> Finding:
     """A version of one and the same finding, as some worker may have seen it."""
     events = draw(st.lists(st.integers(0, 200), min_size=1, max_size=120, unique=True))
     refs = sorted(EventRef(NOON + dt.timedelta(seconds=at), f"e{at}") for at in events)
-    whole: dict[str, Raw | UnsetType] = {
-        one.event_id: Raw(msgspec.json.encode({"timestamp": one.timestamp, "id": one.event_id}))
-        for one in (refs[0], refs[-1])
+    documents: dict[str, Raw | UnsetType] = {
+        ref.event_id: Raw(msgspec.json.encode({"timestamp": ref.timestamp, "id": ref.event_id}))
+        for ref in (refs[0], refs[-1])
     }
     return Finding(
         finding_id=NAME,
@@ -48,8 +48,8 @@ def versions(draw: st.DrawFn) -> Finding:
         description=f"{len(refs)} events",
         evidence=Evidence(
             tuple(refs[: finding.MAX_EVIDENCE]),
-            draw(st.sampled_from((whole[refs[0].event_id], UNSET))),
-            draw(st.sampled_from((whole[refs[-1].event_id], UNSET))),
+            draw(st.sampled_from((documents[refs[0].event_id], UNSET))),
+            draw(st.sampled_from((documents[refs[-1].event_id], UNSET))),
             event_hashes.of_events(ref.event_id for ref in refs) if draw(st.booleans()) else "",
         ),
         observables=Observables(users=tuple(sorted(draw(st.sets(st.sampled_from("abcde")))))),
@@ -59,32 +59,32 @@ def versions(draw: st.DrawFn) -> Finding:
     )
 
 
-def said(one: Finding) -> bytes:
-    return finding.encode(one)
+def encoded(version: Finding) -> bytes:
+    return finding.encode(version)
 
 
 @given(versions(), versions())
 def test_merge_is_commutative(a: Finding, b: Finding) -> None:
-    assert said(merge(a, b)) == said(merge(b, a))
+    assert encoded(merge(a, b)) == encoded(merge(b, a))
 
 
 @given(versions(), versions(), versions())
 def test_merge_is_associative(a: Finding, b: Finding, c: Finding) -> None:
-    assert said(merge(merge(a, b), c)) == said(merge(a, merge(b, c)))
+    assert encoded(merge(merge(a, b), c)) == encoded(merge(a, merge(b, c)))
 
 
 @given(versions())
 def test_merge_is_idempotent(a: Finding) -> None:
-    assert said(merge(a, a)) == said(a)
+    assert encoded(merge(a, a)) == encoded(a)
 
 
 @given(st.lists(versions(), min_size=1, max_size=6), st.randoms())
 def test_any_order_of_any_number_gives_the_same(seen: list[Finding], random: object) -> None:
     again = seen + seen[:2]
     random.shuffle(again)  # type: ignore[attr-defined]
-    (one,) = merge_all(seen).values()
+    (merged,) = merge_all(seen).values()
     (other,) = merge_all(again).values()
-    assert said(one) == said(other)
+    assert encoded(merged) == encoded(other)
 
 
 def test_the_sentence_is_that_of_the_version_that_counted_most() -> None:
@@ -102,14 +102,14 @@ def test_the_sentence_is_that_of_the_version_that_counted_most() -> None:
 
 
 def test_two_findings_do_not_merge() -> None:
-    one = sample()
-    other = msgspec.structs.replace(one, finding_id=uuid.UUID(int=8))
+    first = sample()
+    other = msgspec.structs.replace(first, finding_id=uuid.UUID(int=8))
     with pytest.raises(ValueError, match="two findings"):
-        merge(one, other)
+        merge(first, other)
 
 
 def sample(**changes: object) -> Finding:
-    whole = Finding(
+    complete = Finding(
         finding_id=NAME,
         rule=RuleRef(id="r", title="Rule", revision="1", level="high"),
         severity=Severity.CRITICAL,
@@ -121,7 +121,7 @@ def sample(**changes: object) -> Finding:
         description="one",
         evidence=Evidence((EventRef(NOON, "e"),)),
     )
-    return msgspec.structs.replace(whole, **changes)
+    return msgspec.structs.replace(complete, **changes)
 
 
 REFUSED = {

@@ -35,9 +35,9 @@ def queue(admin: BlockingChannel) -> Iterator[str]:
 
 @pytest.fixture
 def subscription(parameters: Parameters, queue: str) -> Iterator[Subscription]:
-    one = Subscription(parameters("auditflow-admin"), queue, prefetch=10)
-    yield one
-    one.close()
+    opened = Subscription(parameters("auditflow-admin"), queue, prefetch=10)
+    yield opened
+    opened.close()
 
 
 def hear(subscription: Subscription, number: int) -> list[Delivery]:
@@ -60,13 +60,13 @@ def test_it_hears_messages_with_their_properties_up_to_its_prefetch(
         properties = pika.BasicProperties(message_id=str(number), headers={"n": number})
         admin.basic_publish("", QUEUE, b"x" * 200_000, properties)
     heard = hear(subscription, 10)
-    assert [(one.message_id, one.headers) for one in heard] == [
+    assert [(delivery.message_id, delivery.headers) for delivery in heard] == [
         (str(number), {"n": number}) for number in range(10)
     ]
-    assert {len(one.body) for one in heard} == {200_000}
+    assert {len(delivery.body) for delivery in heard} == {200_000}
     assert subscription.poll(0.1) == []
     subscription.acknowledge(heard[-1].tag)
-    assert [one.message_id for one in hear(subscription, 1)] == ["10"]
+    assert [delivery.message_id for delivery in hear(subscription, 1)] == ["10"]
 
 
 def test_what_was_acknowledged_before_the_end_stays_so_and_the_rest_comes_again(
@@ -80,7 +80,7 @@ def test_what_was_acknowledged_before_the_end_stays_so_and_the_rest_comes_again(
     second = Subscription(parameters("auditflow-admin"), queue, prefetch=10)
     heard = hear(second, 1)
     second.close()
-    assert [(one.body, one.redelivered) for one in heard] == [(b"2", True)]
+    assert [(delivery.body, delivery.redelivered) for delivery in heard] == [(b"2", True)]
 
 
 def test_it_wakes(subscription: Subscription) -> None:
@@ -117,11 +117,11 @@ def test_a_tag_that_the_broker_does_not_know_is_said(subscription: Subscription)
 def test_a_broker_that_closes_the_connection_says_why(
     parameters: Parameters, rabbitmq: Any
 ) -> None:
-    one = Subscription(parameters("auditflow-admin"), topology.EVENTS, prefetch=10)
+    closed = Subscription(parameters("auditflow-admin"), topology.EVENTS, prefetch=10)
     rabbitmq.ctl("close_all_connections", "maintenance")
     with pytest.raises(ConnectionClosedByBroker, match="maintenance"):
-        hear(one, 1)
-    one.close()
+        hear(closed, 1)
+    closed.close()
 
 
 def test_heartbeats_keep_a_quiet_connection(
@@ -134,16 +134,16 @@ def test_heartbeats_keep_a_quiet_connection(
         assert quiet.poll(5) == []
     # then it is heard still
     admin.basic_publish("", queue, b"at last")
-    assert [one.body for one in hear(quiet, 1)] == [b"at last"]
+    assert [delivery.body for delivery in hear(quiet, 1)] == [b"at last"]
     quiet.close()
 
 
 def test_a_broker_that_is_silent_is_gone(parameters: Parameters, queue: str, rabbitmq: Any) -> None:
-    one = Subscription(impatient(parameters), queue, prefetch=10)
+    silent = Subscription(impatient(parameters), queue, prefetch=10)
     os.kill(rabbitmq.pid, signal.SIGSTOP)
     try:
         with pytest.raises(AMQPHeartbeatTimeout, match="silent for 2 s"):
-            hear(one, 1)
-        one.close()
+            hear(silent, 1)
+        silent.close()
     finally:
         os.kill(rabbitmq.pid, signal.SIGCONT)

@@ -36,7 +36,7 @@ FLAGS: Final = ("active_again", "snoozed")
 #: Filters with free text.
 TEXTS: Final = ("q", "actor", "host", "ip", "resource", "rule", "environment", "assignee")
 #: Value of ``assignee`` for alerts that nobody works on. The API expects an empty text.
-NOBODY: Final = "nobody"
+UNASSIGNED: Final = "nobody"
 #: Maximum length of a free-text filter, in characters.
 MAX_TEXT: Final = 200
 MAX_CURSOR: Final = 512
@@ -145,7 +145,7 @@ class Query(Struct, frozen=True, omit_defaults=True, kw_only=True):
         parameters = {**self.filters, "since": self._since(now)}
         parameters.pop("range", None)
         parameters = {name: value for name, value in parameters.items() if value}
-        if parameters.get("assignee") == NOBODY:
+        if parameters.get("assignee") == UNASSIGNED:
             parameters["assignee"] = ""
         return parameters
 

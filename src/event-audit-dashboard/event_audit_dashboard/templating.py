@@ -13,7 +13,7 @@ from auditflow.contract.alert import AlertSummary, FacetValue, Role
 from event_audit_dashboard.assets import Assets
 from event_audit_dashboard.headers import nonce
 from event_audit_dashboard.presentation import attack, badges, history, text, times
-from event_audit_dashboard.query import CHOICES, NOBODY, UNRESOLVED
+from event_audit_dashboard.query import CHOICES, UNASSIGNED, UNRESOLVED
 from event_audit_dashboard.views.common import take_notices
 
 #: The browser's time zone. A script sets the cookie; users without scripts see UTC.
@@ -88,7 +88,7 @@ def entity_values(alert: AlertSummary) -> list[str]:
 
 def facet_title(name: str, value: str) -> str:
     """The text of a facet value that has no label of its own."""
-    if name == "assignee" and value == NOBODY:
+    if name == "assignee" and value == UNASSIGNED:
         return "Nobody"
     return badges.filter_label(name, value)
 

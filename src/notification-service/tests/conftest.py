@@ -201,7 +201,7 @@ class Broker:
 
     def send(self, *bodies: bytes | Finding, headers: dict[str, str] | None = None) -> None:
         """Publish findings, or any bytes, as the analysis would."""
-        raws = (findings.encode(one) if isinstance(one, Finding) else one for one in bodies)
+        raws = (findings.encode(body) if isinstance(body, Finding) else body for body in bodies)
         messages = [
             Message(
                 exchange=topology.EXCHANGE,

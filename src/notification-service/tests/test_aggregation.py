@@ -131,7 +131,11 @@ def test_an_alert_is_the_sum_of_its_findings(stream: list[Finding], data: st.Dat
 
     for alert in memory.alerts.values():
         # then each alert is exactly the sum of its own findings
-        own = [one.finding for one in memory.findings.values() if one.alert_id == alert.alert_id]
+        own = [
+            stored.finding
+            for stored in memory.findings.values()
+            if stored.alert_id == alert.alert_id
+        ]
         newest = max(own, key=lambda finding: (finding.last_seen, finding.finding_id))
         assert alert.finding_count == len(own)
         named = {ref.event_id for finding in own for ref in finding.evidence.events}
@@ -151,16 +155,16 @@ def test_an_alert_is_the_sum_of_its_findings(stream: list[Finding], data: st.Dat
         assert alert.approximate == any(finding.approximate for finding in own)
         assert (alert.description, alert.actor) == (newest.description, newest.actor)
         assert alert.title == newest.rule.title
-    for fingerprint in {one.fingerprint for one in memory.alerts.values()}:
+    for fingerprint in {alert.fingerprint for alert in memory.alerts.values()}:
         # and each fingerprint has one sequence of alerts, of which only the last may be unresolved
         chain = sorted(
-            (one for one in memory.alerts.values() if one.fingerprint == fingerprint),
-            key=lambda one: one.sequence,
+            (alert for alert in memory.alerts.values() if alert.fingerprint == fingerprint),
+            key=lambda alert: alert.sequence,
         )
-        assert [one.sequence for one in chain] == list(range(1, len(chain) + 1))
-        assert all(one.status is Status.RESOLVED for one in chain[:-1])
-        before = [None, *(one.alert_id for one in chain)]
-        assert [one.previous_alert_id for one in chain] == before[:-1]
+        assert [alert.sequence for alert in chain] == list(range(1, len(chain) + 1))
+        assert all(alert.status is Status.RESOLVED for alert in chain[:-1])
+        before = [None, *(alert.alert_id for alert in chain)]
+        assert [alert.previous_alert_id for alert in chain] == before[:-1]
 
 
 @given(streams)
@@ -185,7 +189,7 @@ def test_a_late_version_goes_to_its_own_alert_though_it_is_resolved(make_finding
 
     memory.take([second, msgspec.structs.replace(first, count=4)])
 
-    old, new = sorted(memory.alerts.values(), key=lambda one: one.sequence)
+    old, new = sorted(memory.alerts.values(), key=lambda alert: alert.sequence)
     assert (old.status, old.count, old.finding_count) == (Status.RESOLVED, 4, 1)
     assert (new.status, new.count, new.previous_alert_id) == (Status.OPEN, 5, old.alert_id)
 
@@ -198,7 +202,7 @@ def test_a_finding_of_another_entity_cannot_take_a_stored_identifier(make_findin
     changes = memory.take([msgspec.structs.replace(honest, entity={"user_id": "mallory"}, count=9)])
 
     assert [finding.entity for finding in changes.conflicting] == [{"user_id": "mallory"}]
-    assert [one.finding for one in memory.findings.values()] == [honest]
+    assert [stored.finding for stored in memory.findings.values()] == [honest]
 
 
 def test_an_alert_shows_a_bounded_part_of_long_texts(make_finding: Any) -> None:

@@ -20,7 +20,7 @@ def waiting(postgres: Postgres, settings_for: Callable[..., Any]) -> Any:
 
     class Waiting:
         def __init__(self, database: Database) -> None:
-            self.said: list[str] = []
+            self.reports: list[str] = []
             self._heard = threading.Condition()
             self._thread = threading.Thread(
                 target=await_schema,
@@ -32,13 +32,13 @@ def waiting(postgres: Postgres, settings_for: Callable[..., Any]) -> Any:
 
         def _hear(self, line: str) -> None:
             with self._heard:
-                self.said.append(line)
+                self.reports.append(line)
                 self._heard.notify_all()
 
         def hears(self, part: str) -> bool:
             with self._heard:
                 return self._heard.wait_for(
-                    lambda: any(part in line for line in self.said), timeout=60
+                    lambda: any(part in line for line in self.reports), timeout=60
                 )
 
     yield Waiting

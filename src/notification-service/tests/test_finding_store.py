@@ -239,8 +239,8 @@ def test_whole_events_beyond_the_bound_stay_out_of_the_answer(
     big = msgspec.Raw(b'{"x":"' + b"y" * 250_000 + b'"}')
     for bucket in range(60):
         finding = make_finding(bucket=bucket)
-        whole = msgspec.structs.replace(finding.evidence, first_event=big, last_event=big)
-        store.store([msgspec.structs.replace(finding, evidence=whole)])
+        evidence = msgspec.structs.replace(finding.evidence, first_event=big, last_event=big)
+        store.store([msgspec.structs.replace(finding, evidence=evidence)])
 
     (summary,) = reader.page(AlertQuery()).alerts
     text = reader.detail(msgspec.json.decode(summary, type=AlertSummary).alert_id)

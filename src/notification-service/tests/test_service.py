@@ -242,7 +242,7 @@ def test_a_database_that_hangs_is_told(
         started = time.monotonic()
         with ThreadPoolExecutor(8) as threads:
             asked = [threads.submit(api.get, "/alerts") for _ in range(8)]
-            answers = [one.result() for one in asked]
+            answers = [request.result() for request in asked]
             took = time.monotonic() - started
 
     assert {answer.status_code for answer in answers} == {503}

@@ -45,8 +45,8 @@ class Entry(Struct, frozen=True):
         if dead_letter.DEAD_AT in self.headers:
             return str(self.headers[dead_letter.DEAD_AT])
         deaths = self.headers.get("x-death") or [{}]
-        moment = deaths[0].get("time")
-        return f"{moment.isoformat()}Z" if moment is not None else ""
+        died_at = deaths[0].get("time")
+        return f"{died_at.isoformat()}Z" if died_at is not None else ""
 
     def text(self) -> str:
         """The body for a person: indented where it is JSON, else as it is."""

@@ -42,14 +42,14 @@ def check(document: bytes, *, limit: int = MAX_DOCUMENT_BYTES, max_depth: int = 
         raise ContractError(f"nested deeper than {max_depth} levels")
 
 
-def surely_within(whole: bytes, parts: Sequence[bytes]) -> bool:
+def surely_within(document: bytes, parts: Sequence[bytes]) -> bool:
     """Whether ``check`` refuses no part of a document, as far as a quick look can tell.
 
     When it says no, each part has to be checked.
     """
-    if not whole.isascii() or b"\\u0000" in whole:
+    if not document.isascii() or b"\\u0000" in document:
         return False
-    if len(whole) > MAX_DOCUMENT_BYTES and len(max(parts, key=len)) > MAX_DOCUMENT_BYTES:
+    if len(document) > MAX_DOCUMENT_BYTES and len(max(parts, key=len)) > MAX_DOCUMENT_BYTES:
         return False
     return max([part.count(b"{") + part.count(b"[") for part in parts], default=0) <= MAX_DEPTH
 

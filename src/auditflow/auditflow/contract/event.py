@@ -152,9 +152,9 @@ def encode(event: Event) -> bytes:
     return msgspec.json.encode(event)
 
 
-def epoch_ms(moment: dt.datetime) -> int:
+def epoch_ms(timestamp: dt.datetime) -> int:
     """Milliseconds since 1970: the score of an event in a window."""
-    return (moment - EARLIEST) // _MILLISECOND
+    return (timestamp - EARLIEST) // _MILLISECOND
 
 
 def from_epoch_ms(value: int) -> dt.datetime:

@@ -1,4 +1,4 @@
-"""Tokens that clients show. While one is rotated, that of before is good too."""
+"""Bearer tokens that clients send. While a token is rotated, the previous token is accepted too."""
 
 import hmac
 
@@ -6,12 +6,14 @@ from pydantic import SecretStr
 
 
 class Tokens:
-    """The token of now, and the one before where clients may still have it."""
+    """The current token, and the previous token while clients may still use it."""
 
-    def __init__(self, now: SecretStr, before: SecretStr | None = None) -> None:
-        #: The one of now first.
-        self.values = tuple(one.get_secret_value() for one in (now, before) if one is not None)
+    def __init__(self, current: SecretStr, previous: SecretStr | None = None) -> None:
+        #: The current token comes first.
+        self.values = tuple(
+            token.get_secret_value() for token in (current, previous) if token is not None
+        )
 
-    def matches(self, shown: bytes) -> bool:
-        """Whether it is one of them, compared in constant time."""
-        return any(hmac.compare_digest(shown, one.encode()) for one in self.values)
+    def matches(self, presented: bytes) -> bool:
+        """Whether the bytes equal an accepted token. The comparison takes constant time."""
+        return any(hmac.compare_digest(presented, token.encode()) for token in self.values)

@@ -71,8 +71,8 @@ class Dependencies(Collector):
             "1 while /readyz says that it is up.",
             labels=["dependency"],
         )
-        for name, one in self._health.dependencies().items():
-            family.add_metric([name], one.state == "up")
+        for name, dependency in self._health.dependencies().items():
+            family.add_metric([name], dependency.state == "up")
         yield family
 
 

@@ -312,12 +312,12 @@ class _GroupFlush:
 
 
 def _member_of(row: Sequence[Any]) -> Member:
-    alert_id, status, level, told, rank, notified_at, escalated, acknowledged, reminded, _ = row
+    alert_id, status, level, notified, rank, notified_at, escalated, acknowledged, reminded, _ = row
     return Member(
         alert_id=UUID(alert_id),
         status=Status(status),
         rank=sql.RANKS[level],
-        notified_status=Status(told) if told else None,
+        notified_status=Status(notified) if notified else None,
         notified_rank=rank,
         notified_at=notified_at,
         escalated=escalated,

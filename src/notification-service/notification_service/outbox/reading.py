@@ -34,7 +34,7 @@ _PAGE: Final = f"""
             WHERE notification_id = %(after)s::uuid))
     ORDER BY created_at DESC, notification_id DESC LIMIT %(limit)s
 """  # noqa: S608 - constants only
-_ONE: Final = f"SELECT {_COLUMNS} FROM notifications n WHERE notification_id = %s"  # noqa: S608
+_BY_ID: Final = f"SELECT {_COLUMNS} FROM notifications n WHERE notification_id = %s"  # noqa: S608
 # The alerts of a digest are those of the notifications that were merged into it.
 _ALERTS: Final = """
     SELECT DISTINCT alert_id, reason FROM notification_alerts WHERE notification_id IN (
@@ -109,7 +109,7 @@ class NotificationReader:
 
 
 def _detail(cursor: Cursor, notification_id: UUID) -> NotificationDetail | None:
-    cursor.execute(_ONE, (str(notification_id),))
+    cursor.execute(_BY_ID, (str(notification_id),))
     row = cursor.fetchone()
     if row is None:
         return None

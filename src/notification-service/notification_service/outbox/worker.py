@@ -84,7 +84,7 @@ class TreeFileWorker:
 
     def __init__(self, file: TreeFile) -> None:
         self._file = file
-        self._said: str | None = None
+        self._last_error: str | None = None
         self._loop = _Loop("notification-routes", self._step, idle_seconds=RELOAD_SECONDS)
         self.start, self.stop, self.join = self._loop.start, self._loop.stop, self._loop.join
         self.alive = self._loop.alive
@@ -93,9 +93,9 @@ class TreeFileWorker:
         if self._file.refresh():
             log.info("routing file loaded", receivers=len(self._file.tree.receivers))
         error = self._file.error()
-        if error is not None and error != self._said:
+        if error is not None and error != self._last_error:
             log.error("routing file refused; the one before stays in force", error=error)
-        self._said = error
+        self._last_error = error
         return False
 
 

@@ -146,8 +146,8 @@ class Flush:
         return group, again
 
     def _open(self, member: Member, hidden: bool) -> Examined:
-        told = member.notified_status is Status.OPEN
-        changed = not told or member.rank > member.notified_rank
+        notified = member.notified_status is Status.OPEN
+        changed = not notified or member.rank > member.notified_rank
         if hidden:
             return Examined(after=member, held=changed)
         if changed and not self._changes_are_ready:
@@ -158,8 +158,8 @@ class Flush:
                 member,
                 notified_status=Status.OPEN,
                 notified_rank=member.rank,
-                notified_at=member.notified_at if told else self._now,
-                escalated=member.escalated if told else 0,
+                notified_at=member.notified_at if notified else self._now,
+                escalated=member.escalated if notified else 0,
                 acknowledged_at=None,
                 reminded_at=None,
             )

@@ -31,7 +31,7 @@ _PAGE: Final = f"""
     WHERE %(before)s::timestamptz IS NULL OR (created_at, silence_id) < (%(before)s, %(id)s::uuid)
     ORDER BY created_at DESC, silence_id DESC LIMIT %(limit)s
 """  # noqa: S608 - constants only
-_ONE: Final = f"SELECT {_COLUMNS} FROM silences WHERE silence_id = %s"  # noqa: S608 - constants only
+_BY_ID: Final = f"SELECT {_COLUMNS} FROM silences WHERE silence_id = %s"  # noqa: S608 - constants only
 _BY_EXTERNAL: Final = f"SELECT {_COLUMNS} FROM silences WHERE external_id = %s FOR UPDATE"  # noqa: S608
 _CANCEL: Final = """
     UPDATE silences SET cancelled_at = %s, cancelled_by = %s
@@ -93,12 +93,12 @@ class SilenceStore:
             cursor.execute(_CANCEL, (now, by, str(silence_id)))
             if cursor.rowcount:
                 cursor.execute(_LOOK_AGAIN, (f"silence:{silence_id}",))
-            return _one(cursor, silence_id)
+            return _by_id(cursor, silence_id)
 
     def get(self, silence_id: UUID) -> Silence | None:
         """A silence, or None."""
         with self._pool.connection() as connection, connection.cursor() as cursor:
-            return _one(cursor, silence_id)
+            return _by_id(cursor, silence_id)
 
     def page(self, *, limit: int, after: tuple[dt.datetime, UUID] | None) -> list[Silence]:
         """Silences, the newest first, from after a position on."""
@@ -120,8 +120,8 @@ def current(cursor: Cursor, *, now: dt.datetime) -> list[Silence]:
     return list(map(_silence, cursor.fetchall()))
 
 
-def _one(cursor: Cursor, silence_id: UUID) -> Silence | None:
-    cursor.execute(_ONE, (str(silence_id),))
+def _by_id(cursor: Cursor, silence_id: UUID) -> Silence | None:
+    cursor.execute(_BY_ID, (str(silence_id),))
     row = cursor.fetchone()
     return _silence(row) if row else None
 

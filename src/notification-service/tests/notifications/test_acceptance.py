@@ -167,8 +167,8 @@ def test_a_storm_is_a_digest(
         asked = time.monotonic()
         assert api.get("/api/v1/notifications", params={"limit": 1}).status_code == 200
         slowest = max(slowest, time.monotonic() - asked)
-        told = sum(it["total"] for it in list(sink.received))
-        return told >= alerts
+        notified = sum(it["total"] for it in list(sink.received))
+        return notified >= alerts
 
     eventually(done, seconds=240)
 

@@ -227,8 +227,8 @@ def test_the_schedule_sends_what_the_model_sends(
         while waiting and waiting[0][0] == at:
             _, alert, status, rank = waiting.pop(0)
             ranks[alert] = max(rank, ranks.get(alert, 0))  # a severity never falls
-            for one in (model, scheduled):
-                one.change(at, alert, status, ranks[alert])
+            for implementation in (model, scheduled):
+                implementation.change(at, alert, status, ranks[alert])
         hidden = {alert for alert, begin, length in hides if begin <= at < begin + length}
         # the code under test learns of a silence with the next flush, as the service does
         model.look(at, hidden)
