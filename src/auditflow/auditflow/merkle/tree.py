@@ -47,39 +47,49 @@ def root(leaf_hashes: Iterable[bytes]) -> bytes:
 
 def inclusion_proof(leaf_hashes: Sequence[bytes], index: int) -> list[bytes]:
     """The proof that the leaf at ``index`` (from 0) is in the tree. Raises ValueError."""
-    if not 0 <= index < len(leaf_hashes):
-        raise ValueError(f"index {index} is not in a tree of {len(leaf_hashes)} leaves")
-    start, end = 0, len(leaf_hashes)
-    proof: list[bytes] = []
-    while end - start > 1:
-        middle = start + _split(end - start)
-        if index < middle:
-            proof.append(root(leaf_hashes[middle:end]))
-            end = middle
-        else:
-            proof.append(root(leaf_hashes[start:middle]))
-            start = middle
-    return proof[::-1]
+    return [root(leaf_hashes[start:end]) for start, end in inclusion_path(index, len(leaf_hashes))]
 
 
 def consistency_proof(leaf_hashes: Sequence[bytes], old_size: int) -> list[bytes]:
     """The proof that the tree of the first ``old_size`` leaves is a prefix. Raises ValueError."""
-    size = len(leaf_hashes)
+    path = consistency_path(old_size, len(leaf_hashes))
+    return [root(leaf_hashes[start:end]) for start, end in path]
+
+
+def inclusion_path(index: int, size: int) -> list[tuple[int, int]]:
+    """The leaves (start, end) below each hash of an inclusion proof. Raises ValueError."""
+    if not 0 <= index < size:
+        raise ValueError(f"index {index} is not in a tree of {size} leaves")
+    start, end = 0, size
+    path: list[tuple[int, int]] = []
+    while end - start > 1:
+        middle = start + _split(end - start)
+        if index < middle:
+            path.append((middle, end))
+            end = middle
+        else:
+            path.append((start, middle))
+            start = middle
+    return path[::-1]
+
+
+def consistency_path(old_size: int, size: int) -> list[tuple[int, int]]:
+    """The leaves (start, end) below each hash of a consistency proof. Raises ValueError."""
     if not 0 < old_size <= size:
         raise ValueError(f"old size {old_size} is not between 1 and {size}")
     start, end = 0, size
-    proof: list[bytes] = []
+    path: list[tuple[int, int]] = []
     while old_size < end:
         middle = start + _split(end - start)
         if old_size <= middle:
-            proof.append(root(leaf_hashes[middle:end]))
+            path.append((middle, end))
             end = middle
         else:
-            proof.append(root(leaf_hashes[start:middle]))
+            path.append((start, middle))
             start = middle
     if start > 0:  # the verifier has the root of the old tree, but not of its last subtree
-        proof.append(root(leaf_hashes[start:end]))
-    return proof[::-1]
+        path.append((start, end))
+    return path[::-1]
 
 
 def verify_inclusion(
