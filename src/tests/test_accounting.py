@@ -28,7 +28,7 @@ def balanced(platform: Platform) -> bool:
         ("cloudtrail", "cloudtrail.json", "Records"),
     ],
 )
-def test_a_recorded_log_goes_in_whole(
+def test_a_recorded_log_is_ingested_completely(
     platform: Platform, source: str, file: str, list_of: str
 ) -> None:
     # Given a log as the source writes it, and an ear on what is sent on

@@ -34,7 +34,7 @@ def test_shuffled_and_everything_twice(platform: Platform, seed: int) -> None:
     same_alerts(platform)
 
 
-def test_as_one_message_each_from_a_producer_that_only_knows_the_queue(platform: Platform) -> None:
+def test_single_messages_of_a_producer_that_names_only_the_queue(platform: Platform) -> None:
     with platform.broker() as channel:
         for event in shuffled(story(USERS), 7):
             channel.basic_publish("", topology.EVENTS, msgspec.json.encode(event))

@@ -25,7 +25,7 @@ def test_it_ends_in_order(platform: Platform, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", SERVICES)
-def test_it_says_who_it_is_and_when_in_json(platform: Platform, name: str) -> None:
+def test_log_lines_have_service_and_time_in_json(platform: Platform, name: str) -> None:
     records = lines(getattr(platform, name).log)
     assert records
     assert all({"timestamp", "level", "event", "service"} <= line.keys() for line in records)

@@ -28,7 +28,7 @@ def states(service: ServiceProcess) -> dict[str, str]:
     return {name: dependency["state"] for name, dependency in body["dependencies"].items()}
 
 
-def says_down(platform: Platform, dependency: str) -> bool:
+def reports_down(platform: Platform, dependency: str) -> bool:
     """Whether every service that needs it says that it is down, and that it lives itself."""
     needing = [getattr(platform, name) for name in NEEDS[dependency]]
     return all(
@@ -64,7 +64,7 @@ def test_a_server_that_is_killed_under_load(platform: Platform, dependency: str)
     server.kill()
     try:
         # then those who need it say so, and stay alive
-        eventually(lambda: says_down(platform, dependency), what="the truth")
+        eventually(lambda: reports_down(platform, dependency), what="the truth")
         if dependency == "postgresql":
             with platform.api() as client:
                 assert client.get("/alerts").status_code == 503
@@ -87,7 +87,7 @@ def test_services_that_start_before_the_servers(late_platform: Platform) -> None
         service.respawn()
     # then they live, and say what they miss
     for dependency in NEEDS:
-        eventually(partial(says_down, platform, dependency), what=f"{dependency} is down")
+        eventually(partial(reports_down, platform, dependency), what=f"{dependency} is down")
     # and are ready by themselves once the servers are there, and work
     for server in (platform.rabbitmq, platform.redis, platform.database.server):
         server.start()

@@ -275,7 +275,7 @@ deaths = st.lists(st.integers(-12, 12), max_size=4)
 
 
 @pytest.mark.parametrize("how", HOW)
-def test_chains_in_memory_know_the_truth(how: str, is_hit: IsHit) -> None:
+def test_cascades_in_memory_equal_the_definition(how: str, is_hit: IsHit) -> None:
     @settings(max_examples=60, deadline=None)
     @given(chained(how), arrivals(), deaths, st.integers(1, 6))
     def check(chain: Chain, order: list[Seen], dead: list[int], batch: int) -> None:
@@ -285,7 +285,7 @@ def test_chains_in_memory_know_the_truth(how: str, is_hit: IsHit) -> None:
 
 
 @pytest.mark.parametrize("how", HOW)
-def test_chains_in_redis_know_the_truth(
+def test_cascades_in_redis_equal_the_definition(
     how: str, is_hit: IsHit, redis_windows: RedisWindows
 ) -> None:
     @settings(max_examples=40, deadline=None)

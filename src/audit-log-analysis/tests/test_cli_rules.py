@@ -152,7 +152,9 @@ def test_a_rule_or_its_tests_may_be_named(folder: Path, name: str) -> None:
         ("event_type: tea_made, ", "severity: LOUD, event_type: tea_made, ", "LOUD"),
     ],
 )
-def test_a_test_that_fails_says_why(folder: Path, before: str, after: str, message: str) -> None:
+def test_a_failed_rule_test_reports_the_reason(
+    folder: Path, before: str, after: str, message: str
+) -> None:
     (folder / "tea.test.yml").write_text(TESTS.replace(before, after))
 
     result = run("test", folder)
@@ -229,7 +231,7 @@ def events(*kinds: str, **changes: Any) -> bytes:
     return "\n".join(map(json.dumps, lines)).encode()
 
 
-def test_a_backtest_tells_what_would_have_fired(folder: Path) -> None:
+def test_a_backtest_lists_the_findings_of_a_log(folder: Path) -> None:
     log = folder / "log.ndjson"
     log.write_bytes(events("tea_made", "coffee_made", "tea_made"))
 
@@ -256,7 +258,7 @@ def test_the_report_as_json_is_all_of_standard_output(folder: Path) -> None:
     assert "refused: line 2: " in result.stderr
 
 
-def test_a_log_of_a_known_source_is_known_by_its_first_record(tmp_path: Path) -> None:
+def test_the_source_of_a_log_is_detected_by_its_first_record(tmp_path: Path) -> None:
     log = tmp_path / "audit.json"
     log.write_text(json.dumps(EXEC))
 
@@ -294,7 +296,7 @@ def test_several_files_are_one_stream(folder: Path) -> None:
         (b"\x1f\x8bxx", [], "cannot be read"),
     ],
 )
-def test_what_cannot_be_read_is_said(
+def test_unreadable_input_is_reported(
     folder: Path, body: bytes, arguments: list[str], message: str
 ) -> None:
     log = folder / "log"
@@ -307,7 +309,7 @@ def test_what_cannot_be_read_is_said(
     assert "Traceback" not in result.output
 
 
-def test_a_file_that_is_not_there_is_said(folder: Path) -> None:
+def test_a_missing_file_is_reported(folder: Path) -> None:
     result = run("backtest", folder / "absent", "--rules", folder)
 
     assert (result.exit_code, "No such file" in result.stderr) == (1, True)
@@ -330,7 +332,7 @@ def test_foreign_rules_that_cannot_be_used_are_left_out(folder: Path, tmp_path: 
     assert "2 findings of 2 rules" in result.stderr
 
 
-def test_rules_that_cannot_be_used_are_said_with_their_places(folder: Path) -> None:
+def test_unusable_rules_are_reported_with_their_lines(folder: Path) -> None:
     (folder / "bad.yml").write_text("title: no rule")
     (folder / "log").write_bytes(events("tea_made"))
 

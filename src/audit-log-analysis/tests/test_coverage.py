@@ -61,7 +61,7 @@ def test_the_layer_is_of_the_navigators_format() -> None:
     assert all(re.fullmatch(r"#[0-9a-f]{6}", color) for color in document["gradient"]["colors"])
 
 
-def test_a_technique_that_we_do_not_know_keeps_its_number() -> None:
+def test_an_unknown_technique_keeps_its_number() -> None:
     [cell] = layer(OTHER)["techniques"]
 
     assert (cell["techniqueID"], cell["tactic"]) == ("T9999", "impact")

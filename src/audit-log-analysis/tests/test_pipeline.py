@@ -135,7 +135,7 @@ def test_a_batch_publishes_a_finding_once(bench: Bench) -> None:
     assert len(bench.published) == 1
 
 
-def test_what_is_known_already_is_not_published_again(bench: Bench) -> None:
+def test_a_published_version_is_not_published_again(bench: Bench) -> None:
     bodies = [msgspec.json.encode(failed_login(number)) for number in range(3)]
     bench.send(*bodies)
     bench.send(*bodies)

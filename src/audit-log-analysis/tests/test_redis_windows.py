@@ -93,7 +93,7 @@ def test_a_small_window_forgets_what_no_event_can_need(redis_windows: RedisWindo
     assert value[8:10] == b"02"
 
 
-def test_published_summaries_are_known_to_the_next_batch_and_after_a_flush_to_all_workers(
+def test_published_summaries_reach_the_next_batch_and_after_a_flush_all_workers(
     redis_windows: RedisWindows,
 ) -> None:
     spec = WindowSpec(threshold=2, timespan=2000, dedup=2000, lateness=0)
@@ -262,7 +262,7 @@ def test_complete_events_of_a_window_are_limited(redis_windows: RedisWindows) ->
     assert summary.last_event == (NOON + number - 1, f"e{number - 1:04}")
 
 
-def test_a_larger_event_is_known_by_its_id_only(redis_windows: RedisWindows) -> None:
+def test_only_the_id_of_a_large_event_is_stored(redis_windows: RedisWindows) -> None:
     key, largest = str(uuid.uuid4()), b"x" * MAX_EVENT_BYTES
     observe(redis_windows, key, 0, raw=largest)
     observe(redis_windows, key, 1)
@@ -294,7 +294,7 @@ def test_complete_events_stay_within_the_budget_and_the_oldest_go_first(
         assert result.summaries[0].first == b"linux"
 
 
-def test_an_event_that_was_deleted_is_known_by_its_id(redis_windows: RedisWindows) -> None:
+def test_a_deleted_event_is_represented_by_its_id(redis_windows: RedisWindows) -> None:
     key, client = str(uuid.uuid4()), redis_windows._client
     observe(RedisWindows(client), key, 0)
     for chunk in client.scan_iter(match="\\" + EVENT_CHUNKS + "*"):

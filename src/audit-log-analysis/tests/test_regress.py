@@ -78,7 +78,7 @@ def checkout(tmp_path: Path) -> Checkout:
     return Checkout(tmp_path)
 
 
-def test_events_that_match_as_their_authors_say(checkout: Checkout) -> None:
+def test_events_match_as_their_authors_documented(checkout: Checkout) -> None:
     # Given rules on fields of an event's body, of its head, deep in it, and of another source
     encoded = {
         "s": {"Image|endswith": "\\pwsh.exe", "CommandLine|contains": " -enc "},

@@ -51,7 +51,7 @@ def fires(rules: RuleSet, **fields: Any) -> list[str]:
     return [match.rule.ref.title for match in rules.match(view)]
 
 
-def test_a_foreign_rule_that_cannot_be_used_is_left_out_and_told(tmp_path: Path) -> None:
+def test_an_unusable_foreign_rule_is_left_out_and_reported(tmp_path: Path) -> None:
     (tmp_path / "own").mkdir()
     (tmp_path / "foreign").mkdir()
     (tmp_path / "own" / "1.yml").write_text(rule(1))
@@ -116,12 +116,12 @@ def test_a_foreign_file_with_keys_that_are_no_text_is_refused_with_its_place(
     assert "2.yml" in {fault.path.name for fault in rules.refused}
 
 
-def test_a_staged_rule_is_known_as_one(tmp_path: Path) -> None:
+def test_a_staged_rule_is_marked_as_staged(tmp_path: Path) -> None:
     (tmp_path / "1.yml").write_text(rule(1, more="status: experimental"))
     assert load([tmp_path], lateness=0).rules[0].staged
 
 
-def test_a_change_is_loaded_whole_or_not_at_all(tmp_path: Path) -> None:
+def test_a_change_is_loaded_completely_or_not_at_all(tmp_path: Path) -> None:
     # Given rules that are in force
     (tmp_path / "1.yml").write_text(rule(1))
     registry = CollectorRegistry()
@@ -172,7 +172,7 @@ detection:
 """
 
 
-def test_placeholders_stand_for_what_a_file_says(tmp_path: Path) -> None:
+def test_placeholders_have_the_values_of_their_file(tmp_path: Path) -> None:
     (tmp_path / "1.yml").write_text(PLACEHOLDERS)
     (tmp_path / "more").mkdir()
     (tmp_path / "more" / "placeholders.yml").write_text(
@@ -190,7 +190,7 @@ def test_placeholders_stand_for_what_a_file_says(tmp_path: Path) -> None:
     assert changed.rules[0].ref.revision != rules.rules[0].ref.revision
 
 
-def test_a_placeholder_that_nobody_defines_is_named_with_its_place(tmp_path: Path) -> None:
+def test_an_undefined_placeholder_is_reported_with_its_line(tmp_path: Path) -> None:
     (tmp_path / "1.yml").write_text(rule(2) + "---" + PLACEHOLDERS)
     (tmp_path / "placeholders.yml").write_text("team: a\nflag: true\nnone:\nlist: [{}]\n")
     with pytest.raises(RuleErrors) as raised:
@@ -204,7 +204,7 @@ def test_a_placeholder_that_nobody_defines_is_named_with_its_place(tmp_path: Pat
     ]
 
 
-def test_placeholders_are_said_once(tmp_path: Path) -> None:
+def test_placeholders_are_reported_once(tmp_path: Path) -> None:
     (tmp_path / "1").mkdir()
     (tmp_path / "2").mkdir()
     (tmp_path / "1" / "placeholders.yml").write_text("team: a\n")

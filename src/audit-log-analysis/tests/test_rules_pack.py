@@ -62,7 +62,7 @@ def test_identifiers_and_titles_are_used_once() -> None:
 
 
 @pytest.mark.parametrize("rule", FIRING, ids=by_title)
-def test_a_rule_says_what_a_person_needs(rule: tuple[Path, dict[str, Any]]) -> None:
+def test_a_rule_has_the_fields_that_an_analyst_needs(rule: tuple[Path, dict[str, Any]]) -> None:
     _, document = rule
 
     assert document["status"] in ("stable", "test", "experimental")
@@ -113,7 +113,7 @@ def rules() -> RuleSet:
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: f"{path.parent.name}/{path.stem}")
-def test_a_sentence_says_who_did_what(path: Path, rules: RuleSet) -> None:
+def test_a_sentence_names_the_actor_and_the_action(path: Path, rules: RuleSet) -> None:
     first, *_ = (
         test for test in ruletest.read(path.with_name(path.stem + documents.TESTS)) if test.fires
     )

@@ -247,7 +247,7 @@ correlation:
 """
 
 
-def test_what_is_wrong_with_a_chain_is_said_with_its_place(tmp_path: Path) -> None:
+def test_a_fault_of_a_correlation_is_reported_with_its_line(tmp_path: Path) -> None:
     (tmp_path / "wrong.yml").write_text(WRONG, "utf-8")
     with pytest.raises(RuleErrors) as raised:
         load([tmp_path], lateness=0)

@@ -222,7 +222,7 @@ def test_a_correlation_that_is_not_done_is_refused_by_name(
         load([tmp_path], lateness=0)
 
 
-def test_all_faults_are_told_at_once(tmp_path: Path) -> None:
+def test_all_faults_are_reported_at_once(tmp_path: Path) -> None:
     (tmp_path / "one.yml").write_text("- a", "utf-8")
     (tmp_path / "two.yml").write_text("title: [", "utf-8")
     with pytest.raises(RuleErrors) as caught:

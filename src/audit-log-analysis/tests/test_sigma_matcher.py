@@ -81,7 +81,7 @@ def test_what_is_no_field_of_the_rule_does_not_matter_and_what_is_one_does() -> 
         assert matched(rules, {"a": "w", "b": "z", "c": other}) == []
 
 
-def test_events_of_our_own_are_told_apart_by_their_attributes_and_details() -> None:
+def test_our_own_events_are_distinguished_by_attributes_and_details() -> None:
     (own,) = detectors(
         {
             "s": {"action_result": "FAILURE", "user_id|startswith": "a", "port": 22},
@@ -155,7 +155,7 @@ class Watched(View):
         ({"s": {"a": "x"}, "k": ["word"], "condition": "s or k"}, None),
     ],
 )  # fmt: skip
-def test_a_rule_says_which_fields_it_reads(
+def test_a_rule_declares_the_fields_that_it_reads(
     detection: dict[str, Any], reads: set[str] | None
 ) -> None:
     (detector,) = detectors(detection)

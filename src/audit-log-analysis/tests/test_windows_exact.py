@@ -157,12 +157,12 @@ def check_streams(
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_memory_windows_know_the_truth_in_any_order(kind: str, is_hit: IsHit) -> None:
+def test_memory_windows_equal_the_definition_in_any_order(kind: str, is_hit: IsHit) -> None:
     check_streams(kind, MemoryWindows, is_hit, examples=100)
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_redis_windows_know_the_truth_in_any_order(
+def test_redis_windows_equal_the_definition_in_any_order(
     redis_windows: RedisWindows, kind: str, is_hit: IsHit
 ) -> None:
     examples = 600 if kind == "event_count" else 250  # each in two orders: 2,700 streams
@@ -170,7 +170,7 @@ def test_redis_windows_know_the_truth_in_any_order(
 
 
 @pytest.mark.parametrize("kind", ["event_count", "value_count"])
-def test_redis_windows_know_the_truth_of_large_windows(
+def test_large_redis_windows_equal_the_definition(
     redis_windows: RedisWindows, kind: Kind, is_hit: IsHit
 ) -> None:
     # Given 250 events, of which a hundred (with different values) in half of their time are a hit
@@ -234,7 +234,7 @@ def test_the_earliest_may_arrive_last(store: WindowStore) -> None:
     assert [timestamp_ms - NOON for timestamp_ms, _ in summary.events] == [10_000, 30_000, 50_000]
 
 
-def test_too_late_is_said_and_not_counted(store: WindowStore) -> None:
+def test_a_late_event_is_reported_and_not_counted(store: WindowStore) -> None:
     # Given an entity whose newest event is at 2,000 s, when one comes 901 s behind it
     key = str(uuid.uuid4())
 
@@ -247,7 +247,7 @@ def test_too_late_is_said_and_not_counted(store: WindowStore) -> None:
     assert late("old", 1099)
 
 
-def test_above_capacity_the_sighting_says_that_it_is_approximate(store: WindowStore) -> None:
+def test_a_summary_above_capacity_is_marked_as_approximate(store: WindowStore) -> None:
     spec = WindowSpec(threshold=3, timespan=60_000, dedup=300_000, lateness=0, capacity=5)
     summaries = tell(store, *range(20), spec=spec)
     assert not summaries[0].approximate

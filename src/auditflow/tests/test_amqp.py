@@ -244,7 +244,7 @@ def test_a_message_that_cannot_be_prepared_is_set_aside_alone(
     assert properties.headers[dead_letter.REASON].startswith("ZeroDivisionError")
 
 
-def test_while_a_dependency_is_down_messages_stay_and_the_state_says_so(
+def test_messages_stay_queued_and_the_state_reports_a_dependency_that_is_down(
     publisher: Publisher, parameters: Parameters
 ) -> None:
     publisher.publish([message(str(number)) for number in range(10)], timeout=10)

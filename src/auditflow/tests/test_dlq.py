@@ -112,7 +112,7 @@ def test_an_interrupted_replay_goes_on_where_it_stopped(
     assert sorted(names) == [f"m{number}" for number in range(5)]
 
 
-def test_what_the_broker_set_aside_says_why(
+def test_a_letter_that_the_broker_dead_lettered_has_its_reason(
     publisher: Publisher, admin: BlockingChannel, operator: BlockingChannel
 ) -> None:
     # Given a message that is given back as often as the queue bears
@@ -159,7 +159,7 @@ def test_the_command_lists_shows_and_replays(
     assert "5 replayed into audit_events, 0 left" in replayed.output
 
 
-def test_the_command_says_where_it_wanted_to_go(parameters: Parameters) -> None:
+def test_the_command_prints_its_target(parameters: Parameters) -> None:
     environment = {"RABBITMQ_PORT": "1", "RABBITMQ_USER": "x", "RABBITMQ_PASS": "y"}
     result = CliRunner().invoke(main, ["dlq", "list"], env=environment)
     assert result.exit_code == 1

@@ -49,11 +49,11 @@ def test_an_empty_batch_is_no_events() -> None:
     assert event.decode_message(b"[]") == []
 
 
-def test_a_batch_that_is_no_json_is_refused_whole() -> None:
+def test_a_batch_that_is_not_json_is_refused_as_a_unit() -> None:
     assert [type(item) for item in event.decode_message(b"[1,")] == [Refused]
 
 
-def test_a_batch_over_its_bound_is_refused_whole() -> None:
+def test_a_batch_over_its_size_limit_is_refused_as_a_unit() -> None:
     (only,) = event.decode_message(b"[" + body() + b" " * event.MAX_MESSAGE_BYTES + b"]")
     assert isinstance(only, Refused)
     assert "more than" in only.reason

@@ -88,33 +88,31 @@ def test_it_wakes(subscription: Subscription) -> None:
     assert subscription.poll(600) == []
 
 
-def test_a_wrong_password_is_said(parameters: Parameters, queue: str) -> None:
+def test_a_wrong_password_is_reported(parameters: Parameters, queue: str) -> None:
     known = parameters("auditflow-admin")
     known.credentials = pika.PlainCredentials("auditflow-admin", "wrong")
     with pytest.raises(ProbableAuthenticationError, match="ACCESS_REFUSED"):
         Subscription(known, queue, prefetch=10)
 
 
-def test_a_queue_that_is_not_there_is_said(parameters: Parameters) -> None:
+def test_a_missing_queue_is_reported(parameters: Parameters) -> None:
     with pytest.raises(ChannelClosedByBroker, match="no queue 'nowhere'"):
         Subscription(parameters("auditflow-admin"), "nowhere", prefetch=10)
 
 
-def test_a_queue_that_is_deleted_is_said(
-    subscription: Subscription, admin: BlockingChannel
-) -> None:
+def test_a_deleted_queue_is_reported(subscription: Subscription, admin: BlockingChannel) -> None:
     admin.queue_delete(QUEUE)
     with pytest.raises(ConsumerCancelled, match=QUEUE):
         hear(subscription, 1)
 
 
-def test_a_tag_that_the_broker_does_not_know_is_said(subscription: Subscription) -> None:
+def test_an_unknown_delivery_tag_is_reported(subscription: Subscription) -> None:
     subscription.acknowledge(99)
     with pytest.raises(ChannelClosedByBroker, match="unknown delivery tag"):
         hear(subscription, 1)
 
 
-def test_a_broker_that_closes_the_connection_says_why(
+def test_the_error_has_the_reason_why_the_broker_closed_the_connection(
     parameters: Parameters, rabbitmq: Any
 ) -> None:
     closed = Subscription(parameters("auditflow-admin"), topology.EVENTS, prefetch=10)
@@ -138,7 +136,9 @@ def test_heartbeats_keep_a_quiet_connection(
     quiet.close()
 
 
-def test_a_broker_that_is_silent_is_gone(parameters: Parameters, queue: str, rabbitmq: Any) -> None:
+def test_a_silent_broker_is_treated_as_disconnected(
+    parameters: Parameters, queue: str, rabbitmq: Any
+) -> None:
     silent = Subscription(impatient(parameters), queue, prefetch=10)
     os.kill(rabbitmq.pid, signal.SIGSTOP)
     try:

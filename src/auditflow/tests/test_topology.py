@@ -26,7 +26,7 @@ def test_a_second_declaration_changes_nothing(admin: BlockingChannel) -> None:
     assert admin.is_open
 
 
-def test_a_producer_that_knows_only_the_queue_can_publish(admin: BlockingChannel) -> None:
+def test_a_producer_that_names_only_the_queue_can_publish(admin: BlockingChannel) -> None:
     admin.confirm_delivery()
     admin.basic_publish("", topology.EVENTS, b"{}", mandatory=True)
     method, _, _ = admin.basic_get(topology.EVENTS, auto_ack=True)

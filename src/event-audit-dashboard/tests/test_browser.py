@@ -216,7 +216,7 @@ def test_new_alerts_are_announced_and_move_no_row(
     monitored.check()
 
 
-def test_a_change_by_somebody_else_appears_in_its_row(
+def test_a_change_by_another_user_appears_in_its_row(
     desk: MonitoredPage, site: str, many: Any
 ) -> None:
     page = desk.page

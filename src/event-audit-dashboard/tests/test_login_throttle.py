@@ -80,7 +80,7 @@ def test_a_flood_of_names_needs_few_counters(
     assert size <= 2 * login_throttle.IN_TOTAL.amount * 2 + 10  # two windows at most
 
 
-def test_without_redis_nobody_is_admitted(make_redis: Any, tmp_path: Any) -> None:
+def test_without_redis_no_user_is_admitted(make_redis: Any, tmp_path: Any) -> None:
     server = make_redis(tmp_path)
     client = dashboard_client(server)
     throttle = LoginThrottle("admin", client)

@@ -33,7 +33,7 @@ def test_an_action_on_a_selection_with_a_comment_and_its_undo(analyst: Any, many
     assert {item["status"] for item in selected} == {"open"}
 
 
-def test_an_action_on_the_whole_filter(analyst: Any, many: Any) -> None:
+def test_an_action_on_all_alerts_of_the_filter(analyst: Any, many: Any) -> None:
     query = "status=open&level=high"
     expected = [
         item for item in many.alerts if item["status"] == "open" and item["level"] == "high"
@@ -91,7 +91,7 @@ def test_actions_on_the_page_of_an_alert(analyst: Any, many: Any) -> None:
     assert item["status"] == "acknowledged"
 
 
-def test_a_change_by_somebody_else_is_reported(analyst: Any, many: Any) -> None:
+def test_a_change_by_another_user_is_reported(analyst: Any, many: Any) -> None:
     item = next(item for item in many.alerts if item["status"] == "open")
     path = f"/alerts/{item['alert_id']}"
     page = submit(analyst, f"{path}/actions", path, do="acknowledge", version="99")

@@ -76,5 +76,5 @@ def test_only_the_newest_are_kept(client: Any) -> None:
     assert len(kept) == KEPT
 
 
-def test_a_name_of_somebody_else_reads_nothing(client: Any) -> None:
+def test_the_name_of_another_service_reads_nothing(client: Any) -> None:
     assert client.get("/", headers={"Host": "attacker.example:30081"}).status_code == 421

@@ -168,7 +168,7 @@ def test_an_alert_is_the_sum_of_its_findings(stream: list[Finding], data: st.Dat
 
 
 @given(streams)
-def test_what_is_known_already_writes_nothing(stream: list[Finding]) -> None:
+def test_a_stored_version_writes_nothing(stream: list[Finding]) -> None:
     memory = Memory()
     memory.take(stream)
     before = memory.writes, dict(memory.alerts)

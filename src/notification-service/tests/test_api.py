@@ -134,7 +134,7 @@ def test_filters(alerts: None, get: Get, parameters: dict[str, str], actors: set
     assert answer["counts"]["total"] == len(actors)
 
 
-def test_counts_cover_the_whole_filter_and_not_the_page(alerts: None, get: Get) -> None:
+def test_counts_cover_the_complete_filter_and_not_the_page(alerts: None, get: Get) -> None:
     _, answer, _ = get("/alerts", limit=1)
 
     assert len(answer["alerts"]) == 1
@@ -254,7 +254,7 @@ def test_an_alert_that_is_not_there(get: Get, identifier: str) -> None:
 
 @pytest.mark.parametrize("token", [None, "", "wrong", TOKEN + "x", "tökén"])
 @pytest.mark.parametrize("path", ["/alerts", "/alerts/0c9d2c11-2f4e-5b63-9a53-6f1e2d9b7a10"])
-def test_without_the_token_nothing_is_told(
+def test_without_the_token_nothing_is_shown(
     reader: AlertReader, path: str, token: str | None
 ) -> None:
     code, answer, headers = _get(_app(reader), path, token)
@@ -308,7 +308,7 @@ def test_methods_and_addresses_that_are_not_there(reader: AlertReader) -> None:
     assert (code, answer["title"]) == (404, "Not Found")
 
 
-def test_an_error_of_ours_tells_the_client_nothing_of_the_inside() -> None:
+def test_an_internal_error_shows_no_details_to_the_client() -> None:
     class Broken:
         pool: Any = None
 

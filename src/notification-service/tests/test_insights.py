@@ -74,7 +74,7 @@ def _summaries(reader: AlertReader, query: AlertQuery) -> list[AlertSummary]:
     return [msgspec.json.decode(text, type=AlertSummary) for text in reader.page(query).alerts]
 
 
-def test_facets_and_total_cover_the_whole_filter(
+def test_facets_and_total_cover_the_complete_filter(
     store: FindingStore, triage_store: TriageStore, get: Get, pool: Pool, make_finding: Any
 ) -> None:
     # given alerts of two rules, one of them resolved

@@ -231,7 +231,7 @@ def _hanging(postgres: Any) -> Iterator[None]:
             process.resume()
 
 
-def test_a_database_that_hangs_is_told(
+def test_a_database_that_hangs_is_reported(
     broker: Any, api: httpx.Client, postgres: Any, make_finding: Any, eventually: Any
 ) -> None:
     broker.send(make_finding())

@@ -46,7 +46,7 @@ def test_passwords_are_rotated_while_events_flow(delivery: Delivery, staging: En
         # When someone keeps the tokens that they have, deletes the Secrets, has the Job make them
         # anew, and tells the servers
         rotation.keep_tokens(old)
-        rotation.make_anew()
+        rotation.regenerate()
         rotation.tell_postgres()
         rotation.tell_rabbitmq()
         rotation.tell_redis()
@@ -141,7 +141,7 @@ class _Rotation:
             seconds=60,
         )
 
-    def make_anew(self) -> None:
+    def regenerate(self) -> None:
         self.kubectl("delete", "secret", *_CONSUMERS, *_SERVERS)
         self.kubectl("delete", "job", "secrets")
         argocd.refresh(self._delivery.cluster.kube, f"{self._environment.name}-secrets")

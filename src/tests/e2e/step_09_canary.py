@@ -33,7 +33,7 @@ def test_a_bad_version_aborts_by_itself(canaries: Canaries) -> None:
     assert any(share >= 0.01 for share in bad.shares)
 
 
-def test_opting_out_interrupts_nobody(canaries: Canaries) -> None:
+def test_opting_out_interrupts_no_request(canaries: Canaries) -> None:
     assert set(canaries.out.result()) == {httpx.codes.OK}
 
 

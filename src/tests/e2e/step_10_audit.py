@@ -110,7 +110,9 @@ def test_what_a_person_does_by_hand_is_an_alert_with_the_name(
 
 
 @pytest.mark.usefixtures("linked")
-def test_what_a_person_does_in_argo_cd_is_told_too(delivery: Delivery, prod: Environment) -> None:
+def test_actions_of_people_in_argo_cd_are_reported_too(
+    delivery: Delivery, prod: Environment
+) -> None:
     # When a person rolls back in the web UI, and Argo CD's account does it for them
     name = prod.services[_ARGO_CD_MANAGES]
     with argocd.api(delivery.cluster) as api:
@@ -127,7 +129,7 @@ def test_what_a_person_does_in_argo_cd_is_told_too(delivery: Delivery, prod: Env
 
 
 @pytest.mark.usefixtures("linked")
-def test_an_absence_of_a_minute_slows_nobody_and_loses_nothing(
+def test_an_outage_of_a_minute_slows_no_client_and_loses_nothing(
     delivery: Delivery, prod: Environment, mallory: Kubectl
 ) -> None:
     # Given how long the API server needs while AuditFlow listens

@@ -42,7 +42,7 @@ def test_it_is_small_and_holds_nothing_to_break_out_with(engine: Engine, service
 
 
 @every_service
-def test_it_says_what_it_is(engine: Engine, service: str) -> None:
+def test_it_reports_its_name_and_version(engine: Engine, service: str) -> None:
     config = engine.config(image(service))
     assert config["User"] == "65532:65532"
     assert config["Entrypoint"] == ["/app/bin/service"]
@@ -86,7 +86,7 @@ def test_its_commands_run(engine: Engine, service: str, rabbitmq: RabbitMQ) -> N
     assert "audit_events" in letters
 
 
-def test_the_rules_in_the_image_are_whole(engine: Engine) -> None:
+def test_the_rules_in_the_image_are_complete(engine: Engine) -> None:
     here = image("audit-log-analysis")
     listed = engine.run(here, "auditflow", "rules", "list")
     assert "Burst of failed Okta logins" in listed

@@ -65,7 +65,7 @@ def test_the_playbooks_can_be_read() -> None:
     run("ansible-playbook", "--syntax-check", *(f"playbooks/{name}" for name in PLAYBOOKS))
 
 
-def test_both_inventories_say_the_same() -> None:
+def test_both_inventories_are_equal() -> None:
     def hosts(name: str) -> Any:
         listed = json.loads(run("ansible-inventory", "-i", f"inventory/{name}", "--list"))
         return {
@@ -114,7 +114,7 @@ def test_labels_and_taints_are_lists() -> None:
     assert "node-taint" not in agent
 
 
-def test_pods_are_restricted_unless_their_namespace_says_otherwise() -> None:
+def test_pods_are_restricted_unless_their_namespace_is_labelled_otherwise() -> None:
     plugins = render("k3s_server", "admission.yaml.j2")["plugins"]
 
     defaults = plugins[0]["configuration"]["defaults"]
@@ -141,7 +141,7 @@ def test_no_flag_is_given_twice() -> None:
     assert len(flags) == len(set(flags))
 
 
-def test_the_webhook_goes_where_the_role_is_told() -> None:
+def test_the_webhook_uses_the_address_given_to_the_role() -> None:
     webhook = render(
         "k3s_server", "audit/webhook.yaml.j2",
         k3s_server_audit_address="10.43.7.7:5000", k3s_server_audit_token="t0ken-of-the-entrance",

@@ -138,7 +138,7 @@ def test_noise_is_left_out(policy: Policy, request_: Request) -> None:
     assert policy.rule(request_)["level"] == "None"
 
 
-def test_each_rule_that_leaves_something_out_says_why(server_files: Path) -> None:
+def test_each_exclusion_has_a_reason(server_files: Path) -> None:
     lines = (server_files / "audit/policy.yaml").read_text().splitlines()
     for number, line in enumerate(lines):
         if line.startswith("- level: None"):

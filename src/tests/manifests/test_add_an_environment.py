@@ -42,9 +42,7 @@ def test_argo_cd_finds_the_new_environment(checkout: Path, kit: Any) -> None:
     assert all(name.startswith("qa-") for name in applications)
 
 
-def test_it_is_whole_and_shares_nothing_with_the_one_that_it_follows(
-    checkout: Path, kit: Any
-) -> None:
+def test_it_is_complete_and_shares_nothing_with_its_predecessor(checkout: Path, kit: Any) -> None:
     manifests = kit.manifests(checkout)
     ours, theirs = manifests.environment("qa"), manifests.environment("staging")
     assert len(ours) == len(theirs)

@@ -91,6 +91,6 @@ def test_the_alerts_come_back_when_the_node_and_its_volume_are_lost(
     assert "2 alerts" in database.restore()
 
 
-def test_an_empty_bucket_is_said(database: Database, settings: Path) -> None:
+def test_an_empty_bucket_is_reported(database: Database, settings: Path) -> None:
     with pytest.raises(AssertionError, match="there is no backup in the bucket"):
         database.fetch(RCLONE_CONFIG=str(settings))

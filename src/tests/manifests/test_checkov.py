@@ -44,7 +44,7 @@ def test_checkov_finds_nothing(manifests: Any, root: Path, tmp_path: Path, kit: 
     assert report["summary"]["passed"] > 1000
 
 
-def test_every_exception_says_why(manifests: Any, environment: str) -> None:
+def test_every_exception_has_a_reason(manifests: Any, environment: str) -> None:
     for thing in manifests.environment(environment):
         for key, value in thing["metadata"].get("annotations", {}).items():
             if key.startswith("checkov.io/skip"):

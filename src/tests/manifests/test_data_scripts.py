@@ -250,7 +250,7 @@ def secrets() -> dict[str, dict[str, str]]:
     return plan({})
 
 
-def test_redis_knows_the_service_and_refuses_to_forget(
+def test_redis_has_the_user_of_the_service_and_refuses_eviction(
     redis_port: int, secrets: dict[str, dict[str, str]]
 ) -> None:
     password = secrets["audit-log-analysis"]["REDIS_PASSWORD"]

@@ -49,7 +49,7 @@ def test_each_is_scraped_where_it_answers(objects: list[Object], kit: Any) -> No
         assert labels["prometheus_scrape"] == "true", "else the network lets nobody scrape it"
 
 
-def test_a_job_of_prometheus_has_the_name_that_rules_know(objects: list[Object], kit: Any) -> None:
+def test_prometheus_jobs_have_the_names_that_rules_use(objects: list[Object], kit: Any) -> None:
     jobs = {
         next(
             (rule["replacement"] for endpoint in monitor["spec"]["endpoints"]
@@ -74,7 +74,7 @@ def test_no_two_endpoints_are_one_target(objects: list[Object], kit: Any) -> Non
                 ), kit.name(monitor)
 
 
-def test_each_has_a_budget_for_disruptions_or_says_why_not(objects: list[Object], kit: Any) -> None:
+def test_each_workload_has_a_disruption_budget_or_a_reason(objects: list[Object], kit: Any) -> None:
     budgets = kit.of_kind(objects, "PodDisruptionBudget")
     for workload in servers(objects, kit):
         labels = kit.pod_template(workload)["metadata"]["labels"]
@@ -93,7 +93,9 @@ def test_each_has_a_network_policy_of_its_own(objects: list[Object], kit: Any) -
         assert any(chosen(policy["spec"]["podSelector"], labels) for policy in policies)
 
 
-def test_each_has_an_objective_or_says_why_not(objects: list[Object], root: Path, kit: Any) -> None:
+def test_each_service_has_an_objective_or_a_reason(
+    objects: list[Object], root: Path, kit: Any
+) -> None:
     services = {
         yaml.safe_load(file.read_text())["service"]
         for file in (root / "monitoring/slos").glob("*.yaml")

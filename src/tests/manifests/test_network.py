@@ -145,7 +145,9 @@ def test_only_nodes_are_let_in_by_address(objects: list[Object], kit: Any) -> No
         assert int(block.network_address) % 256 == 0
 
 
-def test_nobody_leaves_the_namespace_but_who_must(objects: list[Object], kit: Any) -> None:
+def test_only_the_listed_pods_have_egress_from_the_namespace(
+    objects: list[Object], kit: Any
+) -> None:
     leaving = {
         (pod.name, port)
         for pod in pods(objects, kit)

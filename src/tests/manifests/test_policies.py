@@ -275,7 +275,9 @@ def test_data_ask_before_they_go(objects: list[Object], kit: Any) -> None:
         assert options == f"Prune={prune[thing['kind']]},Delete=confirm"
 
 
-def test_what_a_service_is_told_is_what_it_reads(objects: list[Object], kit: Any) -> None:
+def test_each_setting_of_a_manifest_is_a_setting_of_its_service(
+    objects: list[Object], kit: Any
+) -> None:
     """Every variable of a Deployment is a field of the service's settings."""
     from audit_analysis.service.settings import Settings as Analysis
     from audit_event_generator.settings import Settings as Generator

@@ -67,7 +67,7 @@ def test_who_may_talk_to_whom(moved: list[Object], kit: Any) -> None:
         test_network.test_the_policies_allow_the_data_flow_and_nothing_else(moved, kit)
     finally:
         test_network.FLOW = before
-    test_network.test_nobody_leaves_the_namespace_but_who_must(moved, kit)
+    test_network.test_only_the_listed_pods_have_egress_from_the_namespace(moved, kit)
 
 
 @pytest.mark.parametrize(
@@ -84,10 +84,10 @@ def test_who_may_talk_to_whom(moved: list[Object], kit: Any) -> None:
         test_policies.test_images_are_pinned,
         test_policies.test_no_secret_is_in_git,
         test_policies.test_data_ask_before_they_go,
-        test_policies.test_what_a_service_is_told_is_what_it_reads,
+        test_policies.test_each_setting_of_a_manifest_is_a_setting_of_its_service,
         test_monitored.test_each_is_scraped_where_it_answers,
-        test_monitored.test_a_job_of_prometheus_has_the_name_that_rules_know,
-        test_monitored.test_each_has_a_budget_for_disruptions_or_says_why_not,
+        test_monitored.test_prometheus_jobs_have_the_names_that_rules_use,
+        test_monitored.test_each_workload_has_a_disruption_budget_or_a_reason,
         test_monitored.test_each_has_a_network_policy_of_its_own,
     ],
     ids=lambda rule: rule.__name__.removeprefix("test_"),

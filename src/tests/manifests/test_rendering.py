@@ -32,7 +32,7 @@ def test_every_folder_renders(kit: Any, root: Path) -> None:
         assert kit.render(folder), folder
 
 
-def test_only_the_folders_that_say_so_need_the_internet(root: Path) -> None:
+def test_only_the_declared_folders_need_the_internet(root: Path) -> None:
     remote = {
         str(file.parent.relative_to(root))
         for top in ("apps", "clusters", "bootstrap", "monitoring")

@@ -54,7 +54,7 @@ def test_everything_is_an_event_and_goes_on_to_whom_it_concerns(
     assert receivers == ["auditflow", *PROD[severity]]
 
 
-def test_nobody_is_woken_for_what_is_only_being_tried(route: Route) -> None:
+def test_rules_in_trial_page_no_person(route: Route) -> None:
     for environment in ("dev", "staging", "qa"):
         receivers = route(alertname="A", severity="page", namespace=f"auditflow-{environment}")
         assert receivers == ["auditflow", "ticket"]
@@ -69,7 +69,7 @@ def test_the_heartbeat_is_no_event(route: Route) -> None:
     assert route(alertname="Watchdog", severity="none") == ["heartbeat"]
 
 
-def test_every_alert_reaches_somebody(
+def test_every_alert_reaches_a_receiver(
     route: Route, alerts: dict[str, list[dict[str, Any]]]
 ) -> None:
     pairs = {

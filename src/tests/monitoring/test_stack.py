@@ -81,7 +81,7 @@ def test_grafana_asks_who_is_there_and_has_no_password_of_its_own(
     assert grafana["grafana.ini"]["users"]["allow_sign_up"] is False
 
 
-def test_data_sources_know_each_other(root: Path, values: dict[str, Any]) -> None:
+def test_data_sources_link_to_each_other(root: Path, values: dict[str, Any]) -> None:
     sources = {
         datasource["uid"]: datasource
         for part in ("logs", "traces")

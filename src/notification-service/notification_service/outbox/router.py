@@ -41,9 +41,9 @@ _ADD_MEMBERS: Final = """
     SELECT added.group_key, added.alert_id, added.joined_at, old.notified_status,
         coalesce(old.notified_rank, -1), old.notified_at, coalesce(old.escalated, 0),
         old.acknowledged_at, old.reminded_at
-    FROM (VALUES %s) AS added (group_key, alert_id, joined_at, told_in)
+    FROM (VALUES %s) AS added (group_key, alert_id, joined_at, notified_groups)
     LEFT JOIN notification_group_alerts old
-        ON old.group_key = added.told_in AND old.alert_id = added.alert_id
+        ON old.group_key = added.notified_groups AND old.alert_id = added.alert_id
     ON CONFLICT (group_key, alert_id) DO NOTHING
 """
 _REMOVE_MEMBERS: Final = """
@@ -139,8 +139,15 @@ def _assign(cursor: Cursor, tree: Tree, alerts: Iterable[Alert], now: dt.datetim
             common = route.group_labels(labels, alert.alert_id)
             key = group_key(route, common)
             groups[key] = (str(key), route_key, msgspec.json.encode(common).decode(), now)
-            told_in = _told_in(before, in_force, route)
-            added.append((str(key), str(alert.alert_id), now, str(told_in) if told_in else None))
+            notified_groups = _notified_groups(before, in_force, route)
+            added.append(
+                (
+                    str(key),
+                    str(alert.alert_id),
+                    now,
+                    str(notified_groups) if notified_groups else None,
+                )
+            )
             (joined if alert.status is Status.OPEN else touched).add(key)
 
     sql.execute_many(cursor, _ADD_GROUPS, list(groups.values()), "(%s::uuid, %s, %s::jsonb, %s)")
@@ -151,7 +158,9 @@ def _assign(cursor: Cursor, tree: Tree, alerts: Iterable[Alert], now: dt.datetim
         _remove_empty(cursor, {key for key, _ in removed})
 
 
-def _told_in(before: dict[str, UUID], in_force: dict[str, Route], route: Route) -> UUID | None:
+def _notified_groups(
+    before: dict[str, UUID], in_force: dict[str, Route], route: Route
+) -> UUID | None:
     """The group that tells what was already notified: one of the same receiver, or of a route
     that is not in the tree any more."""
     for route_key, key in before.items():

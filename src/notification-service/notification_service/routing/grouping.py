@@ -118,7 +118,7 @@ class Flush:
         self._held = self._held or examined.held
         after = examined.after
         if after is not None and not hidden:
-            self.take_rest(any_open=is_told_open(after), next_due=due_at(after, self._route))
+            self.take_rest(any_open=is_notified_open(after), next_due=due_at(after, self._route))
         return examined
 
     def take_rest(self, *, any_open: bool, next_due: dt.datetime | None) -> None:
@@ -215,7 +215,7 @@ class Flush:
         return Examined(after=None, reason=Reason.RESOLVED)
 
 
-def is_told_open(member: Member) -> bool:
+def is_notified_open(member: Member) -> bool:
     """Whether an alert is open, and the receiver was told so."""
     return member.status is Status.OPEN and member.notified_status is Status.OPEN
 

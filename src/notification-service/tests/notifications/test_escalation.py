@@ -100,7 +100,7 @@ def alert(machine: Any, store: Any, make_finding: Any) -> Any:
     return found
 
 
-def test_an_alert_that_nobody_acknowledges_is_escalated(machine: Any, alert: Any) -> None:
+def test_an_unacknowledged_alert_is_escalated(machine: Any, alert: Any) -> None:
     machine.run(14 * 60)
     assert machine.take("manager") == []
     machine.run(61)

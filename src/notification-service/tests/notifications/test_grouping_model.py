@@ -249,7 +249,7 @@ def test_a_quiet_group_is_not_flushed(send_resolved: bool) -> None:
     assert scheduled.sent == {(30, "alerts", 0, Reason.NEW.value)}
 
 
-def test_a_reopened_alert_is_escalated_anew() -> None:
+def test_a_reopened_alert_is_escalated_again() -> None:
     route = Route(
         key="r",
         receiver="team",

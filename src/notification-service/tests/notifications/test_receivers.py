@@ -137,7 +137,7 @@ def test_redirects_are_checked(sink: Any, make_sink: Any, secrets: Any) -> None:
 @pytest.mark.parametrize(
     ("status", "permanent"), [(400, True), (404, True), (429, False), (500, False), (503, False)]
 )
-def test_errors_that_pass_are_told_from_others(
+def test_transient_errors_are_distinguished_from_permanent_errors(
     sink: Any, secrets: Any, status: int, permanent: bool
 ) -> None:
     sink.answers = [(status, {"Retry-After": "7"})]
