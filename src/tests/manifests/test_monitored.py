@@ -44,9 +44,34 @@ def test_each_is_scraped_where_it_answers(objects: list[Object], kit: Any) -> No
             for endpoint in monitor["spec"]["endpoints"]
         ]
         assert scraped, kit.name(workload)
+        named = {
+            port["name"]
+            for container in template["spec"]["containers"]
+            + template["spec"].get("initContainers", [])
+            for port in container.get("ports", [])
+        }
         for service, endpoint in scraped:
-            assert endpoint["port"] in {port["name"] for port in service["spec"]["ports"]}
+            if "targetPort" in endpoint:
+                assert endpoint["targetPort"] in named
+            else:
+                assert endpoint["port"] in {port["name"] for port in service["spec"]["ports"]}
         assert labels["prometheus_scrape"] == "true", "else the network lets nobody scrape it"
+
+
+def test_no_service_leads_to_the_metrics_of_our_services(objects: list[Object], kit: Any) -> None:
+    for workload in kit.of_kind(objects, "Deployment"):
+        template = kit.pod_template(workload)
+        labels = template["metadata"]["labels"]
+        (container,) = template["spec"]["containers"]
+        environment = {item["name"]: item.get("value") for item in container["env"]}
+        ports = {port["name"]: port["containerPort"] for port in container["ports"]}
+        assert str(ports["metrics"]) == environment["METRICS_PORT"], kit.name(workload)
+        for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
+            assert container[probe]["httpGet"]["port"] == "metrics"
+        for service in kit.of_kind(objects, "Service"):
+            if service["spec"]["selector"].items() <= labels.items():
+                targets = {port["targetPort"] for port in service["spec"]["ports"]}
+                assert not targets & {"metrics", ports["metrics"]}, kit.name(service)
 
 
 def test_prometheus_jobs_have_the_names_that_rules_use(objects: list[Object], kit: Any) -> None:
@@ -67,7 +92,9 @@ def test_prometheus_jobs_have_the_names_that_rules_use(objects: list[Object], ki
 def test_no_two_endpoints_are_one_target(objects: list[Object], kit: Any) -> None:
     for monitor in kit.of_kind(objects, "ServiceMonitor"):
         endpoints = monitor["spec"]["endpoints"]
-        if len({endpoint["port"] for endpoint in endpoints}) < len(endpoints):
+        if len({endpoint.get("port") or endpoint["targetPort"] for endpoint in endpoints}) < len(
+            endpoints
+        ):
             for endpoint in endpoints:
                 assert {"sourceLabels": ["__metrics_path__"], "targetLabel": "metrics_path"} in (
                     endpoint["relabelings"]
