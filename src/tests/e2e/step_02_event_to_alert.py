@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import httpx
+
 from lab import events
 from lab.environment import Environment
 from lab.waiting import until
@@ -28,6 +30,14 @@ def test_an_event_posted_in_dev_is_an_alert_on_its_dashboard(dev: Environment) -
             seconds=30,
         )
     assert actor in page
+
+
+def test_a_service_does_not_serve_its_metrics_to_users(dev: Environment) -> None:
+    # The port 9464 serves them, which no Service has.
+    for client in (dev.generator, dev.api, dev.dashboard):
+        with client() as user:
+            answer = user.get("/metrics", follow_redirects=False)
+            assert answer.status_code == httpx.codes.NOT_FOUND, user.base_url
 
 
 def test_another_environment_does_not_see_it(dev: Environment, staging: Environment) -> None:
