@@ -23,7 +23,9 @@ from . import http_load
 from .environment import ADMIN, BARE_QUEUE, Platform, wait_for
 
 _ROOT: Final = Path(__file__).parents[3]
-_LIST: Final = "/alerts?limit=50"
+_LIST: Final = "/api/v1/alerts?limit=50"
+#: The list of the previous API contains counts.
+_LIST_WITH_COUNTS: Final = "/alerts?limit=50"
 #: Page of the list that counts as deep, with 200 alerts per page.
 _DEEP_PAGES: Final = 30
 CLIENTS: Final = 8
@@ -45,8 +47,11 @@ def measures(platform: Platform, bare: Mapping[str, int], size: int) -> dict[str
         f"deep page {size}": partial(
             _load, platform.notification.port, http_load.get(f"{_LIST}&cursor={cursor}", api)
         ),
+        f"list with counts {size}": partial(
+            _load, platform.notification.port, http_load.get(_LIST_WITH_COUNTS, api)
+        ),
         f"one alert {size}": partial(
-            _load, platform.notification.port, http_load.get(f"/alerts/{alert_id}", api)
+            _load, platform.notification.port, http_load.get(f"/api/v1/alerts/{alert_id}", api)
         ),
     }
 
@@ -178,7 +183,7 @@ def _alert_and_cursor(platform: Platform, headers: Mapping[str, str]) -> tuple[s
     newest = ""
     with httpx.Client(base_url=platform.notification.url, headers=dict(headers)) as client:
         for _ in range(_DEEP_PAGES):
-            page = client.get("/alerts", params={"limit": "200", **cursor}).raise_for_status()
+            page = client.get("/api/v1/alerts", params={"limit": "200", **cursor}).raise_for_status()
             content = page.json()
             newest = newest or content["alerts"][0]["alert_id"]
             if content["next_cursor"] is None:

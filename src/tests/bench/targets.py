@@ -100,6 +100,7 @@ FIGURES: Final = (
                f"deep page {size}", 0.9, f"list {size}")
         for size in FULL_SIZES
     ),
+    *_size("list of 50 with counts (previous API)", "list with counts", FULL_SIZES, 0.4),
     *_size("one alert", "one alert", FULL_SIZES, 0.6),
     Figure("dashboard list, 10,000 alerts", "/s", "dashboard list", 0.25, "flask"),
     Figure("dashboard detail", "/s", "dashboard detail", 0.3, "flask"),

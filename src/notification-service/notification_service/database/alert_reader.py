@@ -7,8 +7,7 @@ from uuid import UUID
 import msgspec
 from msgspec import Struct
 
-from auditflow.contract.alert import BySeverity, Counts, HistoryEntry, Status
-from auditflow.contract.event import Severity
+from auditflow.contract.alert import Counts, HistoryEntry, Status
 from notification_service.cursor import Position
 from notification_service.database.alert_filters import conditions, levels, observables_of
 from notification_service.database.alert_json import (
@@ -17,6 +16,7 @@ from notification_service.database.alert_json import (
     MAX_FINDINGS,
     SUMMARY,
 )
+from notification_service.database.facets import read_counts
 from notification_service.database.pool import Pool
 from notification_service.order import KEYS, Key, Sort
 from notification_service.query import AlertFilter, AlertQuery
@@ -63,7 +63,6 @@ _WITHOUT_RISK = """
             AND e.entity_value = alerts.entity_value)
      ) AS a WHERE {after} ORDER BY {order} LIMIT %(limit)s + %(offset)s)
 """
-_COUNTS: Final = "SELECT status, severity, count(*) FROM alerts WHERE {} GROUP BY 1, 2"
 _HISTORY: Final = """
     SELECT entry, encode(hash, 'hex') FROM alert_history
     WHERE alert_id = %(alert)s AND number < %(before)s ORDER BY number DESC LIMIT %(limit)s
@@ -111,21 +110,7 @@ class AlertReader:
 
     def counts(self, query: AlertFilter) -> Counts:
         """How many alerts match."""
-        matching = conditions(query)
-        rows = self._fetch(_COUNTS.format(matching.where), matching.values)
-        return Counts(
-            total=sum(number for *_, number in rows),
-            **{
-                str(status): sum(number for found, _, number in rows if found == status)
-                for status in Status
-            },
-            by_severity=BySeverity(
-                **{
-                    str(severity): sum(number for _, found, number in rows if found == severity)
-                    for severity in Severity
-                }
-            ),
-        )
+        return read_counts(self.pool, query)
 
     def detail(self, alert_id: UUID) -> str | None:
         """An encoded ``AlertDetail`` without ``allowed_actions``, or None."""

@@ -4,7 +4,8 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any, Final
 
-from auditflow.contract.alert import Facets, FacetValue
+from auditflow.contract.alert import BySeverity, Counts, Facets, FacetValue, Status
+from auditflow.contract.event import Severity
 from auditflow.contract.level import Level
 from notification_service.database.alert_filters import conditions
 from notification_service.database.pool import Pool
@@ -39,6 +40,20 @@ _MERGE: Final = """
     SELECT status, level, rule_id, environment, assignee, verdict, sum(number) FROM merged
     GROUP BY status, level, rule_id, environment, assignee, verdict HAVING sum(number) <> 0
 """
+
+
+def read_counts(pool: Pool, query: AlertFilter) -> Counts:
+    """The numbers of alerts that match, by status and by severity."""
+    statuses: Counter[str] = Counter()
+    severities: Counter[str] = Counter()
+    for status, level, *_, number in _read(pool, query):
+        statuses[status] += number
+        severities[Level(level).severity] += number
+    return Counts(
+        total=statuses.total(),
+        **{str(status): statuses[status] for status in Status},
+        by_severity=BySeverity(**{str(each): severities[each] for each in Severity}),
+    )
 
 
 def read_total(pool: Pool, query: AlertFilter) -> int:
