@@ -183,7 +183,9 @@ def _alert_and_cursor(platform: Platform, headers: Mapping[str, str]) -> tuple[s
     newest = ""
     with httpx.Client(base_url=platform.notification.url, headers=dict(headers)) as client:
         for _ in range(_DEEP_PAGES):
-            page = client.get("/api/v1/alerts", params={"limit": "200", **cursor}).raise_for_status()
+            page = client.get(
+                "/api/v1/alerts", params={"limit": "200", **cursor}
+            ).raise_for_status()
             content = page.json()
             newest = newest or content["alerts"][0]["alert_id"]
             if content["next_cursor"] is None:
