@@ -1,11 +1,12 @@
 """Rules in the form that the engine uses, and the set of all rules."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from math import inf
 from types import MappingProxyType
 from typing import Final, Protocol
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from audit_analysis.sigma import logsource
 from audit_analysis.sigma.errors import RuleFault
@@ -153,6 +154,43 @@ class RuleSet:
         rules = [detector.rule for detector in self._detectors]
         rules += [link.rule for links in self._links.values() for link in links]
         return tuple({rule.ref.id: rule for rule in rules if not rule.feeds_only}.values())
+
+    def select(self, rule_ids: Collection[str]) -> "RuleSet":
+        """The rules with these ids, with the correlations whose hits they count.
+
+        Only the selected rules make findings, also if they are staged.
+        """
+        needed = set(rule_ids)
+        while True:
+            inner = {
+                inner
+                for inner, links in self._links.items()
+                if any(link.rule.ref.id in needed for link in links)
+            }
+            if inner <= needed:
+                break
+            needed |= inner
+
+        def selected(rule: Rule) -> Rule:
+            reports = rule.ref.id in rule_ids
+            window = rule.window and replace(rule.window, reports=reports)
+            return replace(rule, staged=not reports, window=window)
+
+        return RuleSet(
+            [
+                replace(detector, rule=selected(detector.rule))
+                for detector in self._detectors
+                if detector.rule.ref.id in needed
+            ],
+            links={
+                inner: [
+                    replace(link, rule=selected(link.rule))
+                    for link in links
+                    if link.rule.ref.id in needed
+                ]
+                for inner, links in self._links.items()
+            },
+        )
 
     def fed_by(self, rule: Rule) -> Sequence[Link]:
         """The correlations that count the hits of a rule."""

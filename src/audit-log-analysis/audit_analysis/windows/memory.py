@@ -1,7 +1,7 @@
 """Windows in the memory of this process: for rule tests, backtests, and as a reference in tests."""
 
 from bisect import bisect_left, bisect_right, insort
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 from audit_analysis.windows.hits import FIND_HITS, Member
@@ -148,6 +148,11 @@ class MemoryWindows:
 
     def flush(self) -> None:
         """See ``WindowStore``. There is nothing to do."""
+
+    def remove(self, keys: Iterable[str]) -> None:
+        """Remove windows, with all their events."""
+        for key in keys:
+            self._windows.pop(key, None)
 
     def _window(self, observation: Observation) -> _Window | SketchWindow:
         window = self._windows.get(observation.key)
