@@ -67,8 +67,17 @@ _PLATFORM: Final = (
 )
 #: Files that the tests of gitops check, in addition to its own package.
 _DELIVERY: Final = (".github/*", ".dockerignore", "apps/*", "renovate.json", "src/Dockerfile")
-_MANIFESTS: Final = ("apps/*", "clusters/*", "bootstrap/*", "monitoring/*", "src/gitops/*")
+_MANIFESTS: Final = (
+    "apps/*",
+    "clusters/*",
+    "bootstrap/*",
+    "monitoring/*",
+    "src/auditflow/kustomization.yaml",
+    "src/gitops/*",
+    "src/provisioning/*",  # apps/secrets contains the program
+)
 _CLUSTER: Final = (
+    "src/provisioning/*",
     ".github/k3d.yaml",
     "apps/*",
     "bootstrap/*",

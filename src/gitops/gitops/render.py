@@ -13,7 +13,8 @@ from gitops.errors import GitOpsError, ProgramMissingError
 from gitops.git import Repository
 from gitops.manifests import Change
 
-_TREES: Final = ("apps", "clusters")
+#: ``src`` contains the program of the Job "secrets", which apps/secrets reads.
+_TREES: Final = ("apps", "clusters", "src/auditflow", "src/provisioning")
 _TIMEOUT_SECONDS: Final = 120
 
 

@@ -157,16 +157,16 @@ def test_kubectl_is_used_without_kustomize(programs: Programs, monkeypatch: pyte
 
 def test_this_repository_renders_and_a_pin_reaches_the_pods(ada: Clone):
     """The current manifests with a new image in prod."""
-    for tree in ("apps", "clusters"):
+    for tree in render._TREES:
         shutil.rmtree(ada.directory / tree, ignore_errors=True)
         shutil.copytree(ROOT / tree, ada.directory / tree)
     base = ada.commit({})
     pinned = release(NOTIFICATION, "ab" * 20, 5).pin
     ada.commit({layout.release(NOTIFICATION, "prod"): pin.write(pinned).decode()})
     text = diff(ada, base, "--kustomize", kustomize())
-    # the Deployment (with its init container), the migration Job and the secrets Job
-    assert text.startswith("### prod: 3 changed\n")
-    assert text.count(f"image: {pinned.reference}") == 4
+    # the Deployment (with its init container) and the migration Job
+    assert text.startswith("### prod: 2 changed\n")
+    assert text.count(f"image: {pinned.reference}") == 3
 
 
 def test_slow_rendering_is_aborted(ada: Clone, programs: Programs, monkeypatch: pytest.MonkeyPatch):

@@ -6,9 +6,8 @@ follow from this list.
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Final
-
-from msgspec import Struct
 
 from auditflow.amqp.topology import EXCHANGE, QUARANTINE_KEY
 
@@ -16,14 +15,16 @@ from auditflow.amqp.topology import EXCHANGE, QUARANTINE_KEY
 NOTHING: Final = "^$"
 
 
-class TopicPermissions(Struct, frozen=True):
+@dataclass(frozen=True)
+class TopicPermissions:
     """Permissions on routing keys of one topic exchange, as regular expressions."""
 
     write: str = NOTHING
     read: str = NOTHING
 
 
-class BrokerPermissions(Struct, frozen=True, kw_only=True):
+@dataclass(frozen=True, kw_only=True)
+class BrokerPermissions:
     """Permissions on RabbitMQ: regular expressions over names of exchanges and queues.
 
     ``topics`` restricts the routing keys of the exchange ``audit``. None means no restriction.
@@ -36,7 +37,8 @@ class BrokerPermissions(Struct, frozen=True, kw_only=True):
     tags: tuple[str, ...] = ()
 
 
-class Account(Struct, frozen=True, kw_only=True):
+@dataclass(frozen=True, kw_only=True)
+class Account:
     """One identity, and its permissions on each server that knows it.
 
     ``redis`` and ``sentinel`` are ACL rules of Redis and of Redis Sentinel. An account with

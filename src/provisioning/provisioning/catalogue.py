@@ -6,9 +6,8 @@ or a document that is made from such values.
 
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Final
-
-from msgspec import Struct
 
 from provisioning import rabbitmq, redis
 from provisioning.accounts import (
@@ -22,13 +21,15 @@ from provisioning.accounts import (
 Values = Mapping[str, str]
 
 
-class Value(Struct, frozen=True):
+@dataclass(frozen=True)
+class Value:
     """A value that is generated once, and is the same wherever its name appears."""
 
     name: str
 
 
-class Document(Struct, frozen=True):
+@dataclass(frozen=True)
+class Document:
     """A text that is made from values. The values cannot be read back: most of them are hashed."""
 
     values: tuple[str, ...]

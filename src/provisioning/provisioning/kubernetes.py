@@ -26,7 +26,7 @@ class Namespace:
 
     def __init__(self, *, url: str, token: str, name: str, tls: ssl.SSLContext | None) -> None:
         self.name = name
-        self._url = f"{url}/api/v1/namespaces/{name}/secrets"
+        self.url = f"{url}/api/v1/namespaces/{name}/secrets"
         self._token = token
         self._tls = tls
 
@@ -82,7 +82,7 @@ class Namespace:
     def _ask(self, method: str, path: str, body: Any = None) -> Any:
         # The URL is the API server of the pod: the scheme is known.
         request = urllib.request.Request(  # noqa: S310 # nosec B310
-            self._url + path,
+            self.url + path,
             method=method,
             data=None if body is None else json.dumps(body).encode(),
             headers={"Authorization": f"Bearer {self._token}", "Content-Type": "application/json"},

@@ -4,11 +4,15 @@ import base64
 import hashlib
 import json
 import re
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -204,6 +208,32 @@ def test_an_unknown_catalogue_is_refused(
     with pytest.raises(SystemExit):
         main()
     assert "prod: the argument must be one of environment, monitoring" in capsys.readouterr().err
+
+
+def test_the_job_runs_the_program_with_the_standard_library_only(
+    namespace: Namespace, secrets: dict[str, dict[str, str]], tmp_path: Path
+) -> None:
+    """The files that the ConfigMaps contain, in the folders where the Job mounts them."""
+    source = Path(__file__).parents[2]
+    for package in ("provisioning", "auditflow"):
+        kustomization = yaml.safe_load((source / package / "kustomization.yaml").read_text())
+        (generator,) = kustomization["configMapGenerator"]
+        for file in generator["files"]:
+            target = tmp_path / file
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes((source / package / file).read_bytes())
+    script = (
+        "import sys; sys.path.insert(0, sys.argv[1])\n"
+        "from provisioning.__main__ import create_missing\n"
+        "from provisioning.kubernetes import Namespace\n"
+        "create_missing(Namespace(url=sys.argv[2], token='t', name=sys.argv[3], tls=None))\n"
+    )
+    url = namespace.url.partition("/api/")[0]
+    # -S: without site-packages; -I: without this checkout on the path
+    command = (sys.executable, "-I", "-S", "-B", "-c", script, str(tmp_path), url, namespace.name)
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert agree(secrets)
 
 
 def test_a_secret_contains_either_values_or_documents() -> None:

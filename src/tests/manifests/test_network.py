@@ -1,6 +1,6 @@
 """Who may talk to whom: what the network policies allow, worked out, is the data flow exactly."""
 
-from ipaddress import IPv4Network
+from ipaddress import IPv4Address, IPv4Network
 from typing import Any, NamedTuple
 
 Object = dict[str, Any]
@@ -30,8 +30,8 @@ FLOW = {
     ("prometheus", "rabbitmq", 15692),
     ("prometheus", "redis", 9121),
 }
-#: Who may leave the namespace, beside DNS.
-OUTSIDE = {("secrets", 443), ("secrets", 6443)}
+#: The ranges that K3s gives to pods and Services.
+PODS, SERVICES = IPv4Network("10.42.0.0/16"), IPv4Network("10.43.0.0/16")
 
 
 class Pod(NamedTuple):
@@ -139,23 +139,56 @@ def test_only_nodes_are_let_in_by_address(objects: list[Object], kit: Any) -> No
         for peer in rule.get("from", [])
         if "ipBlock" in peer
     ]
-    first = IPv4Network("10.42.0.0/16")  # K3s's range for pods, a /24 for each node
     for block in blocks:
-        assert block.subnet_of(first)
+        assert block.subnet_of(PODS)
         assert block.prefixlen == 31, "the node's own two addresses, which no pod gets"
         assert int(block.network_address) % 256 == 0
 
 
-def test_only_the_listed_pods_have_egress_from_the_namespace(
-    objects: list[Object], kit: Any
-) -> None:
+def test_no_pod_may_connect_to_any_address(objects: list[Object], kit: Any) -> None:
     leaving = {
         (pod.name, port)
         for pod in pods(objects, kit)
         for port in (22, 80, 443, 6443, 8080)
         if allows(objects, "egress", pod, None, port, None, kit)
     }
-    assert leaving == OUTSIDE
+    assert not leaving
+
+
+def test_the_secrets_job_may_connect_to_the_api_server_only(
+    objects: list[Object], kit: Any
+) -> None:
+    (job,) = [pod for pod in pods(objects, kit) if pod.name == "secrets"]
+    policies = [
+        item["spec"]
+        for item in kit.of_kind(objects, "NetworkPolicy")
+        if item["spec"]["podSelector"] and matches(item["spec"]["podSelector"], job.labels)
+    ]
+    (policy,) = policies
+    assert policy["policyTypes"] == ["Egress"]
+    rules = policy["egress"]
+
+    def permitted(address: str, port: int) -> bool:
+        return any(
+            {"port": port} in rule["ports"]
+            and IPv4Address(address) in IPv4Network(peer["ipBlock"]["cidr"])
+            and not any(
+                IPv4Address(address) in IPv4Network(other)
+                for other in peer["ipBlock"].get("except", [])
+            )
+            for rule in rules
+            for peer in rule["to"]
+        )
+
+    # The Service "kubernetes", and an API server on a node
+    assert permitted("10.43.0.1", 443)
+    for node in ("10.0.1.11", "192.168.1.20", "172.16.0.5"):
+        assert permitted(node, 6443)
+        assert not permitted(node, 443)
+    # No other Service, no pod, no address on the internet
+    for address in (str(SERVICES[9]), str(PODS[260]), "1.1.1.1", "203.0.113.20"):
+        for port in (80, 443, 5432, 6443):
+            assert not permitted(address, port), (address, port)
 
 
 def test_everybody_finds_names(objects: list[Object], kit: Any) -> None:

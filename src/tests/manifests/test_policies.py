@@ -1,6 +1,7 @@
 """What every workload has, whoever wrote it. Each test names all that lack it."""
 
 import re
+from pathlib import Path
 from typing import Any
 
 Object = dict[str, Any]
@@ -266,6 +267,20 @@ def test_every_secret_that_is_mounted_is_one_that_the_job_makes(
                 assert token["key"] == "INGEST_TOKENS"
             else:
                 assert token["key"] in SECRETS[secret["name"].removesuffix("-before")]
+
+
+def test_the_jobs_that_create_secrets_need_no_image_of_ours(
+    objects: list[Object], root: Path, kit: Any
+) -> None:
+    jobs = [
+        item
+        for item in (*objects, *kit.render(root / "monitoring/base"))
+        if kit.name(item) == "Job/secrets"
+    ]
+    assert len(jobs) == 2
+    for job in jobs:
+        for container in containers(job, kit):
+            assert container["image"].startswith("docker.io/library/python:")
 
 
 def test_data_ask_before_they_go(objects: list[Object], kit: Any) -> None:

@@ -67,7 +67,7 @@ def test_who_may_talk_to_whom(moved: list[Object], kit: Any) -> None:
         test_network.test_the_policies_allow_the_data_flow_and_nothing_else(moved, kit)
     finally:
         test_network.FLOW = before
-    test_network.test_only_the_listed_pods_have_egress_from_the_namespace(moved, kit)
+    test_network.test_no_pod_may_connect_to_any_address(moved, kit)
 
 
 @pytest.mark.parametrize(

@@ -1,13 +1,17 @@
 """The exchanges, queues and bindings on the broker.
 
 ``declare`` creates them over AMQP, any number of times. ``definitions`` describes the same objects
-in the form that RabbitMQ imports when it starts.
+in the form that RabbitMQ imports when it starts. The module needs only the standard library at run
+time, because the Job ``secrets`` runs it without other packages (see src/provisioning).
 """
 
-from typing import Any, Final
+from __future__ import annotations
 
-from msgspec import Struct
-from pika.adapters.blocking_connection import BlockingChannel
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from pika.adapters.blocking_connection import BlockingChannel
 
 EXCHANGE: Final = "audit"
 DEAD_LETTER_EXCHANGE: Final = "audit.dlx"
@@ -28,7 +32,8 @@ DEAD_LETTER_DELIVERY_LIMIT: Final = 1_000_000
 MAX_QUEUE_BYTES: Final = 8 * 1024**3
 
 
-class Queue(Struct, frozen=True):
+@dataclass(frozen=True)
+class Queue:
     """A work queue, and its dead-letter queue."""
 
     name: str
