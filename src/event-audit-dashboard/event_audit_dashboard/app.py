@@ -1,7 +1,6 @@
 """Builds the Flask application from its parts."""
 
 from flask import Flask, request
-from flask_wtf import CSRFProtect
 from jinja2 import StrictUndefined
 from prometheus_client import CollectorRegistry
 from redis import Redis
@@ -9,9 +8,10 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 
 from auditflow.http import middleware, probes
 from auditflow.http.health import Health
-from event_audit_dashboard import auth, headers, templating
+from event_audit_dashboard import auth, compression, headers, templating
 from event_audit_dashboard.api import NotificationService
 from event_audit_dashboard.assets import Assets
+from event_audit_dashboard.csrf import MaskedCSRFProtect
 from event_audit_dashboard.login_throttle import LoginThrottle
 from event_audit_dashboard.metrics import Metrics
 from event_audit_dashboard.roles import Roles
@@ -20,6 +20,7 @@ from event_audit_dashboard.sessions import MemorySessions, RedisSessions
 from event_audit_dashboard.settings import DashboardSettings
 from event_audit_dashboard.views import alert, alerts, errors, home, sign_in, triage
 from event_audit_dashboard.views import assets as asset_views
+from event_audit_dashboard.views import settings as settings_views
 
 SERVICE = "event-audit-dashboard"
 #: Maximum size of a form, in bytes.
@@ -49,12 +50,13 @@ def create(
         app.wsgi_app = ProxyFix(  # type: ignore[method-assign]
             app.wsgi_app, x_for=count, x_proto=count, x_host=count
         )
+    compression.add(app)  # first: Flask calls these functions in reverse order
     headers.add(app)
     account = _configure_sign_in(app, settings)
     roles = Roles(api)
     store = MemorySessions() if client is None else RedisSessions(client)
     sessions = auth.Sessions(app, store, roles)
-    CSRFProtect(app)  # after the sessions: the error page depends on who is signed in
+    MaskedCSRFProtect(app)  # after the sessions: the error page depends on who is signed in
     assets = Assets()
     templating.configure(app, assets=assets, environment=settings.environment)
     rows = RowRenderer(app.jinja_env.get_template("_row.html"), decode=api.decode_alert)
@@ -73,6 +75,7 @@ def create(
     app.register_blueprint(alerts.blueprint(api, rows))
     app.register_blueprint(alert.blueprint(api))
     app.register_blueprint(triage.blueprint(api))
+    app.register_blueprint(settings_views.blueprint(cookie_secure=settings.cookie_secure))
     probes.add_routes(app, health, registry, service=SERVICE, request=request)
     return app
 

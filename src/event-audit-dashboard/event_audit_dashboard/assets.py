@@ -2,9 +2,12 @@
 
 import hashlib
 from importlib import resources
+from importlib.resources.abc import Traversable
 from typing import Final
 
 from msgspec import Struct
+
+from event_audit_dashboard.compression import compress
 
 _TYPES: Final = {
     "css": "text/css; charset=utf-8",
@@ -14,10 +17,11 @@ _TYPES: Final = {
 
 
 class Asset(Struct, frozen=True):
-    """Content and type of a static file."""
+    """Content and type of a static file. ``compressed`` is the content with gzip."""
 
     content: bytes
     content_type: str
+    compressed: bytes
 
 
 class Assets:
@@ -36,7 +40,7 @@ class Assets:
                 "uv sync --reinstall-package event-audit-dashboard"
             )
         self._files = {
-            file.name: Asset(file.read_bytes(), _TYPES[extension])
+            file.name: _read(file, _TYPES[extension])
             for folder in (own, vendor)
             for file in folder.iterdir()
             if (extension := file.name.rpartition(".")[2]) in _TYPES
@@ -59,3 +63,8 @@ class Assets:
         if name not in self._files:
             raise LookupError(f"there is no file static/{name}")
         return f"/static/{self.version}/{name}"
+
+
+def _read(file: Traversable, content_type: str) -> Asset:
+    content = file.read_bytes()
+    return Asset(content, content_type, compress(content))

@@ -1,25 +1,25 @@
 """Filters and globals of all templates."""
 
 import datetime as dt
-import re
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 from urllib.parse import urlencode
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 from flask import Flask, g, request, url_for
 
 from auditflow.contract.alert import AlertSummary, FacetValue, Role
+from event_audit_dashboard import zones
 from event_audit_dashboard.assets import Assets
 from event_audit_dashboard.headers import nonce
 from event_audit_dashboard.presentation import attack, badges, history, text, times
 from event_audit_dashboard.query import CHOICES, UNASSIGNED, UNRESOLVED
 from event_audit_dashboard.views.common import take_notices
 
-#: The browser's time zone. A script sets the cookie; users without scripts see UTC.
-ZONE_COOKIE = "auditflow-zone"
-_ZONE_NAME = re.compile(r"[A-Za-z0-9_+/-]{1,64}")
-_ZONES = frozenset(available_timezones())
+#: Label, endpoint and key after ``g`` of the pages in the navigation.
+PAGES: Final = (
+    ("Alerts", "alerts.listing", "a"),
+    ("Settings", "settings.show", "s"),
+)
 
 
 def configure(app: Flask, *, assets: Assets, environment: str) -> None:
@@ -33,8 +33,8 @@ def configure(app: Flask, *, assets: Assets, environment: str) -> None:
         exact=times.exact,
         machine=times.machine,
         web_link=badges.web_link,
-        local=lambda timestamp: times.local(timestamp, zone()),
-        local_clock=lambda timestamp: times.local_clock(timestamp, zone()),
+        local=lambda timestamp: times.local(timestamp, zones.current()),
+        local_clock=lambda timestamp: times.local_clock(timestamp, zones.current()),
     )
 
     env.globals.update(
@@ -63,21 +63,11 @@ def configure(app: Flask, *, assets: Assets, environment: str) -> None:
         return {
             "now": dt.datetime.now(dt.UTC),
             "user": user,
+            "role": g.get("role", Role.VIEWER),
             "can_triage": g.get("role", Role.VIEWER).rank >= Role.ANALYST.rank,
             "csp_nonce": nonce(),
             "navigation": _navigation() if user else (),
         }
-
-
-def zone() -> dt.tzinfo:
-    """The time zone of the user."""
-    name = request.cookies.get(ZONE_COOKIE, "")
-    if not _ZONE_NAME.fullmatch(name) or name not in _ZONES:
-        return dt.UTC
-    try:
-        return ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError):
-        return dt.UTC
 
 
 def entity_values(alert: AlertSummary) -> list[str]:
@@ -103,14 +93,14 @@ def ordered(name: str, values: Sequence[FacetValue]) -> list[FacetValue]:
 
 def _navigation() -> list[tuple[str, str, str, bool]]:
     """Label, URL, key after ``g``, and whether it is the current page."""
-    endpoint = request.endpoint or ""
-    pages = (("Alerts", "alerts.listing", "a", UNRESOLVED.pairs()),)
+    section = request.blueprint or ""
     return [
-        (
-            label,
-            f"{url_for(name)}?{urlencode(query)}" if query else url_for(name),
-            key,
-            name == endpoint,
-        )
-        for label, name, key, query in pages
+        (label, _start(name), key, name.startswith(f"{section}.")) for label, name, key in PAGES
     ]
+
+
+def _start(endpoint: str) -> str:
+    """The URL that the navigation opens for a page."""
+    if endpoint == "alerts.listing":
+        return f"{url_for(endpoint)}?{urlencode(UNRESOLVED.pairs())}"
+    return url_for(endpoint)

@@ -300,7 +300,7 @@ def test_the_pages_are_accessible(
     problems = [f"login: {text}" for text in violations(page)]
     watched.sign_in(site)
     alert_id = opened(many)[0]["alert_id"]
-    for path in ("/alerts", f"/alerts/{alert_id}", "/alerts?status=wrong", "/nowhere"):
+    for path in ("/alerts", f"/alerts/{alert_id}", "/alerts?status=wrong", "/settings", "/nowhere"):
         page.goto(site + path)
         if path == "/alerts":
             expect(page.locator("#facets .total")).to_be_visible()

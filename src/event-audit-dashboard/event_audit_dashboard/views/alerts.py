@@ -79,7 +79,7 @@ def blueprint(api: NotificationService, rows: RowRenderer) -> Blueprint:
         response = Response(headers={"Cache-Control": "no-store"})
         version = _version(page.alerts)
         response.set_etag(version)
-        if request.if_none_match.contains(version):
+        if request.if_none_match.contains_weak(version):
             response.status_code = 304
         else:
             response.set_data(f"<table><tbody>{content}</tbody></table>")

@@ -3,6 +3,7 @@
 from flask import Blueprint, Response, abort
 
 from event_audit_dashboard.assets import Assets
+from event_audit_dashboard.compression import accepts_gzip
 
 
 def blueprint(assets: Assets) -> Blueprint:
@@ -17,8 +18,10 @@ def blueprint(assets: Assets) -> Blueprint:
         # During a roll-out, a page of the old version may request files of the new version.
         current = version == assets.version
         cache_control = "public, max-age=31536000, immutable" if current else "no-store"
-        return Response(
-            asset.content, content_type=asset.content_type, headers={"Cache-Control": cache_control}
-        )
+        headers = {"Cache-Control": cache_control}
+        if accepts_gzip():
+            headers["Content-Encoding"] = "gzip"
+        content = asset.compressed if accepts_gzip() else asset.content
+        return Response(content, content_type=asset.content_type, headers=headers)
 
     return pages

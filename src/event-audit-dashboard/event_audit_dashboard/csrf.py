@@ -1,0 +1,56 @@
+"""Masks the CSRF token in every response, so that compression does not reveal it.
+
+The length of a compressed page depends on repeated text. Without a mask, an attacker who can add
+text to a page and observe its length can find the token (BREACH). The token of Flask-WTF is the
+same on every page. Here it is combined with random bytes that are different on every page.
+"""
+
+import base64
+import binascii
+import secrets
+
+from flask import Flask
+from flask_wtf.csrf import CSRFProtect, generate_csrf
+
+
+class MaskedCSRFProtect(CSRFProtect):  # type: ignore[misc]
+    """``CSRFProtect`` whose pages have masked tokens. Only masked tokens are accepted."""
+
+    def init_app(self, app: Flask) -> None:
+        """See ``CSRFProtect``."""
+        super().init_app(app)
+        app.jinja_env.globals["csrf_token"] = masked_token
+        app.context_processor(lambda: {"csrf_token": masked_token})
+
+    def _get_csrf_token(self) -> str | None:
+        given = super()._get_csrf_token()
+        return unmask(given) if given else None
+
+
+def masked_token() -> str:
+    """The CSRF token of the session, masked by new random bytes."""
+    return mask(generate_csrf())
+
+
+def mask(token: str) -> str:
+    """Random bytes and the token combined with them by XOR, as base64."""
+    content = token.encode()
+    key = secrets.token_bytes(len(content))
+    return base64.urlsafe_b64encode(key + _xor(key, content)).decode()
+
+
+def unmask(masked: str) -> str | None:
+    """The token of a masked token, or None if it is not one."""
+    try:
+        content = base64.urlsafe_b64decode(masked.encode("ascii"))
+        half = len(content) // 2
+        return _xor(content[:half], content[half:]).decode()
+    except (ValueError, UnicodeError, binascii.Error):
+        return None
+
+
+def _xor(key: bytes, content: bytes) -> bytes:
+    if len(key) != len(content):
+        raise ValueError("the halves of a masked token have different lengths")
+    number = int.from_bytes(key) ^ int.from_bytes(content)
+    return number.to_bytes(len(content))
