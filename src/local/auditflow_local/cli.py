@@ -76,11 +76,7 @@ def install(tests: bool) -> None:
     """Install the missing system packages."""
     wanted = (
         *packages.SERVERS,
-        *(
-            (*packages.BROWSER, *packages.PROMETHEUS, *packages.ALERTMANAGER, *packages.RCLONE)
-            if tests
-            else ()
-        ),
+        *(packages.TESTS if tests else ()),
     )
     if missing := packages.missing(wanted):
         click.echo(f" • installing {', '.join(package.name for package in missing)}")

@@ -64,8 +64,16 @@ ALERTMANAGER: Final = (
 )
 #: For the tests of backups to S3.
 RCLONE: Final = (Package("rclone", _program("rclone")),)
+#: For the tests of the forwarders of Linux audit logs.
+SYSLOG_NG: Final = (
+    Package(
+        "syslog-ng-mod-http",
+        lambda: any(Path("/usr/lib/syslog-ng").glob("*/libhttp.so")),
+        ("syslog-ng.service",),
+    ),
+)
 #: All packages that only tests need.
-TESTS: Final = (*BROWSER, *PROMETHEUS, *ALERTMANAGER, *RCLONE)
+TESTS: Final = (*BROWSER, *PROMETHEUS, *ALERTMANAGER, *RCLONE, *SYSLOG_NG)
 
 _POLICY: Final = Path("/usr/sbin/policy-rc.d")
 #: Marks the policy file of this program, so that the next run removes it after a killed run.
