@@ -37,7 +37,10 @@ class Service:
 GENERATOR: Final = Service("audit-event-generator", rabbitmq=True, secrets=("INGEST_TOKEN",))
 ANALYSIS: Final = Service("audit-log-analysis", rabbitmq=True, redis=True)
 NOTIFICATION: Final = Service(
-    "notification-service", rabbitmq=True, postgres=APP, secrets=("API_TOKEN",)
+    "notification-service",
+    rabbitmq=True,
+    postgres=APP,
+    secrets=("API_TOKEN", "AUDIT_LOG_KEY"),
 )
 DASHBOARD: Final = Service(
     "event-audit-dashboard",

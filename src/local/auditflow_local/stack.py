@@ -33,7 +33,9 @@ C = TypeVar("C", bound=Component)
 _MIGRATION_SECONDS: Final = 300.0
 OPERATOR: Final = "auditflow-operator"
 _ADMIN: Final = "auditflow-admin"
-_TOKENS: Final = ("INGEST_TOKEN", "API_TOKEN", "DASHBOARD_PASSWORD", "SESSION_SECRET")
+_TOKENS: Final = (
+    "INGEST_TOKEN", "API_TOKEN", "AUDIT_LOG_KEY", "DASHBOARD_PASSWORD", "SESSION_SECRET"
+)  # fmt: skip
 
 
 class Stack:

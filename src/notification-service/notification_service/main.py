@@ -12,6 +12,8 @@ from auditflow.http.probes import Probes
 from auditflow.http.tokens import Tokens
 from auditflow.telemetry.metrics import create_registry
 from notification_service.api import app
+from notification_service.audit import signing
+from notification_service.audit.reading import AuditLogReader
 from notification_service.database.access_store import AccessStore
 from notification_service.database.alert_reader import AlertReader
 from notification_service.database.breaker import GuardedConnect
@@ -25,7 +27,7 @@ from notification_service.database.risk import update_risks
 from notification_service.database.triage_store import TriageStore
 from notification_service.inbox import Inbox
 from notification_service.maintenance import Maintenance, Task
-from notification_service.metrics import Metrics
+from notification_service.metrics import AuditLogMetrics, Metrics
 from notification_service.outbox.service import Notifications
 from notification_service.settings import Settings
 
@@ -84,8 +86,11 @@ def run(settings: Settings) -> None:
         prefetch=PREFETCH,
     )
     notifications = Notifications(settings, registry, writers, service=app.SERVICE)
+    signer = settings.audit_signer()
+    audit_metrics = AuditLogMetrics(registry)
     maintenance = Maintenance(
         [
+            *(signing.tasks(writers, signer, audit_metrics) if signer else ()),
             Task("risk", 1.0, partial(update_risks, writers)),
             Task("counts", 30.0, partial(merge_counts, writers)),
         ]
@@ -108,6 +113,7 @@ def run(settings: Settings) -> None:
             feed,
             exports,
             notifications,
+            AuditLogReader(readers, signer) if signer else None,
         ),
         health,
         registry,

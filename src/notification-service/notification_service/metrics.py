@@ -53,3 +53,32 @@ class Metrics:
         """A function that is told whether the circuit breaker of a connection pool is open."""
         gauge = self._circuit_open.labels(pool)
         return gauge.set
+
+
+class AuditLogMetrics:
+    """Metrics of the signed audit logs."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._size = Gauge(
+            "auditflow_audit_log_size",
+            "Entries of the audit log that are signed.",
+            ["log"],
+            registry=registry,
+        )
+        self._contradicted = Gauge(
+            "auditflow_audit_log_contradicted",
+            "1 while the stored audit log contradicts its newest signed checkpoint.",
+            ["log"],
+            registry=registry,
+        )
+
+    def create(self, log: str) -> None:
+        """Create the series of a log."""
+        self._size.labels(log)
+        self._contradicted.labels(log)
+
+    def set(self, log: str, *, contradicted: bool, size: int | None = None) -> None:
+        """Set the state of a log. ``size`` None leaves the size as it is."""
+        self._contradicted.labels(log).set(contradicted)
+        if size is not None:
+            self._size.labels(log).set(size)

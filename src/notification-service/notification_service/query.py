@@ -173,6 +173,24 @@ def parse_event_cursor(
     return values.get("cursor")
 
 
+def parse_numbers(
+    parameters: Iterable[tuple[str, str]],
+    *names: str,
+    largest: int,
+    required: tuple[str, ...] = (),
+) -> dict[str, int]:
+    """Read parameters that are numbers from 1.
+
+    Raises:
+        InvalidQuery: a fault for each parameter that is missing, unknown, repeated, or wrong.
+    """
+    values, faults = _read(parameters, dict.fromkeys(names, _integer(1, largest)))
+    faults += [Fault(name, "is required") for name in required if name not in values]
+    if faults:
+        raise InvalidQuery(tuple(faults))
+    return values
+
+
 def parse_before(parameters: Iterable[tuple[str, str]]) -> int | None:
     """Read the parameter of a history.
 

@@ -2,13 +2,17 @@
 
 import ipaddress
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
-from pydantic import AfterValidator, BeforeValidator
+from pydantic import AfterValidator, BeforeValidator, SecretStr
 from pydantic_settings import NoDecode
 
+from auditflow.merkle.note import NoteError, Signer
 from auditflow.settings import Port, PostgresSettings, RabbitMQSettings, Secret, ServiceSettings
 from notification_service.receivers.network import Network
+
+#: The name of a key that is derived from a secret.
+_KEY_NAME: Final = "auditflow"
 
 
 def _path(value: object) -> object:
@@ -34,6 +38,15 @@ def _web_address(value: str | None) -> str | None:
     return value
 
 
+def _signer(value: SecretStr | None) -> SecretStr | None:
+    if value is not None:
+        try:
+            Signer.from_secret(value.get_secret_value().strip(), _KEY_NAME)
+        except NoteError as error:
+            raise ValueError(str(error)) from None
+    return value
+
+
 class Settings(RabbitMQSettings, PostgresSettings, ServiceSettings):
     """The address, the broker, the database, the tokens of the API, and notifications."""
 
@@ -41,6 +54,11 @@ class Settings(RabbitMQSettings, PostgresSettings, ServiceSettings):
     api_token: Secret
     #: The previous token, valid during a rotation.
     api_token_before: Secret | None = None
+    #: The key that signs the audit logs: a random secret, or PRIVATE+KEY+name+hash+key from
+    #: `auditflow audit new-key`. Without it, nothing is signed.
+    audit_log_key: Annotated[SecretStr | None, BeforeValidator(_path), AfterValidator(_signer)] = (
+        None
+    )
     #: The routing file. Without it, nothing is sent.
     routes_file: Annotated[Path | None, BeforeValidator(_path)] = None
     #: A file for each secret that the routing file names.
@@ -55,3 +73,10 @@ class Settings(RabbitMQSettings, PostgresSettings, ServiceSettings):
     dashboard_url: Annotated[str | None, BeforeValidator(_path), AfterValidator(_web_address)] = (
         None
     )
+
+    def audit_signer(self) -> Signer | None:
+        """The key that signs the audit logs."""
+        key = self.audit_log_key
+        return (
+            None if key is None else Signer.from_secret(key.get_secret_value().strip(), _KEY_NAME)
+        )

@@ -55,7 +55,7 @@ def test_the_service_token_alone_is_an_admin_and_with_a_person_an_analyst(
 ) -> None:
     assert call("GET", "/me")[1] == {
         "name": "service", "kind": "token", "role": "admin",
-        "scopes": ["alerts:read", "alerts:write", "admin"],
+        "scopes": ["alerts:read", "alerts:write", "audit:read", "admin"],
     }  # fmt: skip
     _, me, _ = call("GET", "/me", user="b%C3%B6b")
     assert (me["name"], me["kind"], me["role"]) == ("böb", "person", "analyst")

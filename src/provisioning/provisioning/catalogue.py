@@ -70,6 +70,8 @@ SECRETS: Final[Catalogue] = {
         "PG_PASSWORD": Value("postgres/auditflow_app"),
         "API_TOKEN": Value("token/api"),
     },
+    # Separate, because environments that exist have no key in the Secret notification-service.
+    "notification-service-audit": {"AUDIT_LOG_KEY": Value("audit/log")},
     "notification-service-migrate": {"PG_PASSWORD": Value("postgres/auditflow_owner")},
     "event-audit-dashboard": {
         "API_TOKEN": Value("token/api"),

@@ -33,7 +33,14 @@ from auditflow_local.servers.postgres_roles import APP, OWNER, SUPERUSER
 from auditflow_local.servers.rabbitmq import RabbitMQ
 from auditflow_local.servers.redis import Redis
 from auditflow_local.service_process import ServiceProcess
-from auditflow_local.services import ANALYSIS, DASHBOARD, GENERATOR, NOTIFICATION, Dependencies
+from auditflow_local.services import (
+    ANALYSIS,
+    DASHBOARD,
+    GENERATOR,
+    NOTIFICATION,
+    SERVICES,
+    Dependencies,
+)
 from notification_service.migrate import MigrateSettings, migrate
 
 CORES: Final = 2
@@ -152,7 +159,7 @@ def platform() -> Iterator[Platform]:
         _declare_bare_queue(rabbitmq)
         tokens = {
             name: secrets.token_hex(20)
-            for name in ("INGEST_TOKEN", "API_TOKEN", "DASHBOARD_PASSWORD", "SESSION_SECRET")
+            for name in sorted({name for service in SERVICES for name in service.secrets})
         }
         api_port = ports.pick()
         dependencies = Dependencies(

@@ -419,14 +419,14 @@ class UserList(Struct, frozen=True):
     users: tuple[User, ...]
 
 
-Scope = Literal["alerts:read", "alerts:write", "admin"]
+Scope = Literal["alerts:read", "alerts:write", "audit:read", "admin"]
 
 
 class TokenRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A new API token."""
 
     name: PersonName
-    scopes: Annotated[tuple[Scope, ...], Meta(min_length=1, max_length=3)]
+    scopes: Annotated[tuple[Scope, ...], Meta(min_length=1, max_length=4)]
     expires_in_days: Annotated[int, Meta(ge=1, le=366)] = 90
 
 

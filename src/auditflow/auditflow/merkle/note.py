@@ -6,6 +6,7 @@ Needs the extra ``audit`` of this package. A note is a text, an empty line and s
 import base64
 import binascii
 import hashlib
+import secrets
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -19,6 +20,9 @@ MAX_BYTES: Final = 1 << 20
 MAX_SIGNATURES: Final = 100
 
 _ED25519: Final = b"\x01"
+_PRIVATE: Final = "PRIVATE+KEY+"
+#: Shortest secret that a key is derived from, in characters.
+_SECRET_LENGTH: Final = 32
 _SIGNATURE: Final = "\u2014 "  # an em dash and a space
 
 
@@ -67,12 +71,29 @@ class Signer:
     seed: bytes = field(repr=False)
 
     @classmethod
+    def generate(cls, name: str) -> "Signer":
+        """A new key."""
+        return cls(name, secrets.token_bytes(32))
+
+    @classmethod
+    def from_secret(cls, text: str, name: str) -> "Signer":
+        """Read a private key, or derive the key ``name`` from another secret.
+
+        Raises:
+            NoteError: the key is malformed, or the secret has fewer than 32 characters.
+        """
+        if text.startswith(_PRIVATE):
+            return cls.parse(text)
+        if len(text) < _SECRET_LENGTH:
+            raise NoteError(f"a secret for a key has at least {_SECRET_LENGTH} characters")
+        return cls(name, hashlib.sha256(b"auditflow signing key\n" + text.encode()).digest())
+
+    @classmethod
     def parse(cls, text: str) -> "Signer":
         """Read ``PRIVATE+KEY+NAME+HASH+KEY``. Raises NoteError, whose text contains no key."""
-        prefix = "PRIVATE+KEY+"
-        if not text.startswith(prefix):
+        if not text.startswith(_PRIVATE):
             raise NoteError("a private key starts with PRIVATE+KEY+")
-        name, hash_text, encoded = _fields(text.removeprefix(prefix), 3)
+        name, hash_text, encoded = _fields(text.removeprefix(_PRIVATE), 3)
         signer = cls(name, _key(encoded))
         if hash_text != signer.verifier.key_id.hex():
             raise NoteError("the hash in the private key does not fit its name and key")
@@ -83,6 +104,11 @@ class Signer:
         """The public key."""
         key = Ed25519PrivateKey.from_private_bytes(self.seed)
         return Verifier(self.name, key.public_key().public_bytes_raw())
+
+    def private_key(self) -> str:
+        """The key in the form that ``parse`` reads. It is a secret."""
+        encoded = base64.b64encode(_ED25519 + self.seed).decode()
+        return f"{_PRIVATE}{self.name}+{self.verifier.key_id.hex()}+{encoded}"
 
     def sign(self, text: str) -> str:
         """The note of a text, which must end with a line feed."""

@@ -28,21 +28,38 @@ def node_hash(left: bytes, right: bytes) -> bytes:
     return hashlib.sha256(b"\x01" + left + right).digest()
 
 
-def root(leaf_hashes: Iterable[bytes]) -> bytes:
-    """The root of the tree. Reads the leaf hashes once and stores one hash for each level."""
-    subtrees: list[bytes] = []  # roots of complete subtrees, the largest first
-    for index, leaf in enumerate(leaf_hashes):
-        node, complete = leaf, index
+class GrowingTree:
+    """A tree to which leaves are added. It stores one hash for each level."""
+
+    def __init__(self) -> None:
+        self.size = 0
+        self._subtrees: list[bytes] = []  # roots of complete subtrees, the largest first
+
+    def add(self, leaf: bytes) -> None:
+        """Add a leaf hash."""
+        complete = self.size
         while complete & 1:
-            node = node_hash(subtrees.pop(), node)
+            leaf = node_hash(self._subtrees.pop(), leaf)
             complete >>= 1
-        subtrees.append(node)
-    if not subtrees:
-        return EMPTY_ROOT
-    result = subtrees.pop()
-    while subtrees:
-        result = node_hash(subtrees.pop(), result)
-    return result
+        self._subtrees.append(leaf)
+        self.size += 1
+
+    def root(self) -> bytes:
+        """The root of the tree of all leaves so far."""
+        if not self._subtrees:
+            return EMPTY_ROOT
+        result = self._subtrees[-1]
+        for subtree in reversed(self._subtrees[:-1]):
+            result = node_hash(subtree, result)
+        return result
+
+
+def root(leaf_hashes: Iterable[bytes]) -> bytes:
+    """The root of the tree. Reads the leaf hashes once."""
+    growing = GrowingTree()
+    for leaf in leaf_hashes:
+        growing.add(leaf)
+    return growing.root()
 
 
 def inclusion_proof(leaf_hashes: Sequence[bytes], index: int) -> list[bytes]:

@@ -12,6 +12,7 @@ from auditflow.http.tokens import Tokens
 from notification_service.api import (
     access,
     alerts,
+    audit_logs,
     docs,
     errors,
     feeds,
@@ -24,6 +25,7 @@ from notification_service.api import (
 )
 from notification_service.api.callers import Callers, require
 from notification_service.api.requests import MAX_BODY_BYTES
+from notification_service.audit.reading import AuditLogReader
 from notification_service.cursor import Cursors
 from notification_service.database.access_store import AccessStore
 from notification_service.database.alert_reader import AlertReader
@@ -51,6 +53,8 @@ class Stores(Struct, frozen=True):
     exports: Pool
     #: Notifications. Without them there are no routes for them.
     notifications: Notifications | None = None
+    #: The audit logs. None if the service has no key to sign them with.
+    audit_logs: AuditLogReader | None = None
 
 
 def create(
@@ -82,6 +86,7 @@ def create(
     feeds.add(current, stores.alerts.pool, stores.exports, stores.feed)
     triage.add(current, stores.triage, stores.alerts)
     access.add(current, stores.access)
+    audit_logs.add(current, stores.audit_logs)
     if stores.notifications is not None:
         pool = stores.notifications.pool
         notifications.add(current, NotificationReader(pool), stores.notifications.file)
@@ -100,10 +105,16 @@ def _blueprint(name: str, callers: Callers) -> Blueprint:
     @routes.before_request
     async def authenticate() -> None:
         g.caller = await callers.authenticate(request)
-        if request.method == "GET" and not str(request.endpoint).endswith(".get_me"):
+        if request.method == "GET" and not _checks_itself(str(request.endpoint)):
             require(g.caller, Role.VIEWER, "alerts:read")
 
     return routes
+
+
+def _checks_itself(endpoint: str) -> bool:
+    """Whether a route that reads requires something other than the right to read alerts."""
+    name = endpoint.rpartition(".")[2]
+    return name == "get_me" or "_audit_" in name
 
 
 def _add_security_headers(app: Quart) -> None:

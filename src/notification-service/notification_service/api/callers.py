@@ -31,10 +31,11 @@ FAILURE_LIMIT: Final = limits.parse("60/minute")
 #: Time for which the role of a person is reused, in seconds.
 _USER_SECONDS: Final = 2.0
 _MAX_USERS: Final = 10_000
-_ALL_SCOPES: Final[tuple[Scope, ...]] = ("alerts:read", "alerts:write", "admin")
+_ALL_SCOPES: Final[tuple[Scope, ...]] = ("alerts:read", "alerts:write", "audit:read", "admin")
 _ROLE_OF_SCOPE: Final[dict[str, Role]] = {
     "alerts:read": Role.VIEWER,
     "alerts:write": Role.ANALYST,
+    "audit:read": Role.LEAD,  # everything else that a lead may do needs the scope admin
     "admin": Role.ADMIN,
 }
 

@@ -46,6 +46,12 @@ from auditflow.contract.alert import (
     UserRequest,
     Verdict,
 )
+from auditflow.contract.audit import (
+    AuditLogList,
+    AuditLogSummary,
+    ConsistencyProof,
+    InclusionProof,
+)
 from auditflow.contract.event import Event, Severity
 from auditflow.contract.finding import EventRef
 from auditflow.contract.level import Level
@@ -134,10 +140,20 @@ class ExportFile(str):
     """The alerts in the requested format."""
 
 
+class SignedCheckpoint(str):
+    """A signed note: the origin, the size, the root in base64, an empty line, the signature."""
+
+
+class AuditTile(bytes):
+    """A tile: hashes of 32 bytes; or entries, each with its length in two bytes before it."""
+
+
 #: The content types of answers that are not JSON.
 CONTENT_TYPES: Final[dict[type, tuple[str, ...]]] = {
     EventStream: ("text/event-stream",),
     ExportFile: tuple(export.CONTENT_TYPES.values()),
+    SignedCheckpoint: ("text/plain",),
+    AuditTile: ("application/octet-stream",),
 }
 
 #: Path parameters: schema, description and example.
@@ -157,6 +173,24 @@ PATH_PARAMETERS: Final[dict[str, tuple[dict[str, Any], str, str]]] = {
         {"type": "string", "format": "uuid"},
         "The token_id of a list.",
         "7a0d5f2c-3c0e-4c3f-9b57-0c1f3a5c2d11",
+    ),
+    "log": (
+        {"type": "string", "pattern": "^[a-z]{1,20}$"},
+        "The name of an audit log.",
+        "history",
+    ),
+    "tile": (
+        {
+            "type": "string",
+            "pattern": "^(entries|[0-9]{1,2})/(x[0-9]{3}/)*[0-9]{3}(\\.p/[0-9]{1,3})?$",
+        },
+        "The level or `entries`, and the number of the tile in groups of three digits.",
+        "entries/000.p/1",
+    ),
+    "number": (
+        {"type": "integer", "minimum": 1, "maximum": 10**15},
+        "The number of an entry.",
+        "1",
     ),
     "bulk_id": (
         {"type": "string", "format": "uuid"},
@@ -191,6 +225,20 @@ OF: Final[dict[type, Any]] = {
             ),
         )
     ),
+    AuditLogList: AuditLogList(
+        (
+            AuditLogSummary(
+                name="history",
+                origin="auditflow/history",
+                size=1042,
+                public_key="auditflow+2bbd0bd0+AQ3pSY4KCzJDzlp8lSFjhj63VLyTqYWBCLR4kLLSwx9v",
+            ),
+        )
+    ),
+    InclusionProof: InclusionProof(
+        number=1, size=2, entry='{"number":1}', leaf_hash=bytes(32), proof=(bytes(32),)
+    ),
+    ConsistencyProof: ConsistencyProof(old_size=1, size=2, proof=(bytes(32),)),
     AlertChanges: AlertChanges((SUMMARY,), last=1042),
     Total: Total(42),
     Facets: Facets(
