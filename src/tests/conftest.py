@@ -35,12 +35,18 @@ def migrated(postgres: Postgres) -> Database:
     return postgres.fresh_database(template=postgres.template("notification_service", prepare))
 
 
-def make_platform(service_process: Any, secrets: dict[str, str], servers: Servers) -> Platform:
+def make_platform(
+    service_process: Any,
+    secrets: dict[str, str],
+    servers: Servers,
+    *,
+    notification_env: dict[str, str] | None = None,
+) -> Platform:
     """The four services on these servers and a fresh database, not started yet."""
     rabbitmq, redis, postgres = servers
     database = migrated(postgres)
     around = {"rabbitmq": rabbitmq, "redis": redis, "database": database, "start": False}
-    notification = service_process("notification-service", **around)
+    notification = service_process("notification-service", env=notification_env, **around)
     return Platform(
         rabbitmq=rabbitmq,
         redis=redis,

@@ -14,11 +14,21 @@ from event_audit_dashboard.assets import Assets
 from event_audit_dashboard.csrf import MaskedCSRFProtect
 from event_audit_dashboard.login_throttle import LoginThrottle
 from event_audit_dashboard.metrics import Metrics
+from event_audit_dashboard.notifications_api import NotificationsApi
 from event_audit_dashboard.roles import Roles
 from event_audit_dashboard.rows import RowRenderer
 from event_audit_dashboard.sessions import MemorySessions, RedisSessions
 from event_audit_dashboard.settings import DashboardSettings
-from event_audit_dashboard.views import alert, alerts, errors, home, sign_in, triage
+from event_audit_dashboard.views import (
+    alert,
+    alerts,
+    errors,
+    home,
+    notifications,
+    sign_in,
+    silences,
+    triage,
+)
 from event_audit_dashboard.views import assets as asset_views
 from event_audit_dashboard.views import settings as settings_views
 
@@ -73,7 +83,10 @@ def create(
     )
     app.register_blueprint(home.blueprint())
     app.register_blueprint(alerts.blueprint(api, rows))
-    app.register_blueprint(alert.blueprint(api))
+    notification_routes = NotificationsApi(api)
+    app.register_blueprint(alert.blueprint(api, notification_routes))
+    app.register_blueprint(notifications.blueprint(notification_routes))
+    app.register_blueprint(silences.blueprint(notification_routes))
     app.register_blueprint(triage.blueprint(api))
     app.register_blueprint(settings_views.blueprint(cookie_secure=settings.cookie_secure))
     probes.add_routes(app, health, registry, service=SERVICE, request=request)

@@ -3,7 +3,8 @@
 import contextlib
 
 from auditflow.contract.alert import Role
-from event_audit_dashboard.api import Caller, NotificationService
+from event_audit_dashboard.api import NotificationService
+from event_audit_dashboard.api_client import Caller
 from event_audit_dashboard.caching import TimedCache
 from event_audit_dashboard.errors import ApiError, NotAllowed
 from event_audit_dashboard.sessions import Session

@@ -18,8 +18,12 @@ from event_audit_dashboard.views.common import take_notices
 #: Label, endpoint and key after ``g`` of the pages in the navigation.
 PAGES: Final = (
     ("Alerts", "alerts.listing", "a"),
+    ("Notifications", "notifications.routes", "n"),
     ("Settings", "settings.show", "s"),
 )
+
+#: Blueprints that belong to a page of the navigation.
+_SECTIONS: Final = {"alert": "alerts", "triage": "alerts", "silences": "notifications"}
 
 
 def configure(app: Flask, *, assets: Assets, environment: str) -> None:
@@ -93,7 +97,7 @@ def ordered(name: str, values: Sequence[FacetValue]) -> list[FacetValue]:
 
 def _navigation() -> list[tuple[str, str, str, bool]]:
     """Label, URL, key after ``g``, and whether it is the current page."""
-    section = request.blueprint or ""
+    section = _SECTIONS.get(request.blueprint or "", request.blueprint)
     return [
         (label, _start(name), key, name.startswith(f"{section}.")) for label, name, key in PAGES
     ]

@@ -1,4 +1,4 @@
-"""HTTP requests to the notification service: pooled connections, a deadline and size limit."""
+"""HTTP requests to an API of another service: pooled connections, a deadline and size limit."""
 
 import ssl
 import time
@@ -17,6 +17,17 @@ MAX_RESPONSE_BYTES: Final = 32 * 1024 * 1024
 _CHUNK_BYTES: Final = 256 * 1024
 
 
+class Service(Struct, frozen=True):
+    """Names of a service in texts (``the alerts``), logs and traces."""
+
+    name: str
+    slug: str
+    data: str
+
+
+NOTIFICATION_SERVICE: Final = Service("notification service", "notification-service", "the alerts")
+
+
 class Reply(Struct, frozen=True):
     """Status, headers and body of a response."""
 
@@ -29,9 +40,16 @@ class Transport:
     """Sends requests to one base URL. It is thread-safe."""
 
     def __init__(
-        self, host: str, port: int, *, token: str, tls: ssl.SSLContext | None = None
+        self,
+        host: str,
+        port: int,
+        *,
+        token: str,
+        tls: ssl.SSLContext | None = None,
+        service: Service = NOTIFICATION_SERVICE,
     ) -> None:
         """With ``tls``, requests use HTTPS, and the context verifies the server."""
+        self.service = service
         host = host.strip("[]")
         headers = {"Authorization": f"Bearer {token}", "Accept": "application/json"}
         self._pool = (
@@ -67,13 +85,13 @@ class Transport:
                     raise
                 return self._send_once(method, path, sent, body, timeout)
         except urllib3.exceptions.NewConnectionError:
-            raise errors.Unreachable("the notification service cannot be reached") from None
+            raise errors.Unreachable(f"the {self.service.name} cannot be reached") from None
         except urllib3.exceptions.TimeoutError:
             raise errors.Unreachable(
-                f"the notification service did not respond within {timeout:.0f} seconds"
+                f"the {self.service.name} did not respond within {timeout:.0f} seconds"
             ) from None
         except urllib3.exceptions.HTTPError:
-            raise errors.Unreachable("the notification service cannot be reached") from None
+            raise errors.Unreachable(f"the {self.service.name} cannot be reached") from None
 
     def _send_once(
         self, method: str, path: str, headers: Mapping[str, str], body: bytes | None, timeout: float
@@ -109,5 +127,5 @@ def _read(response: urllib3.BaseHTTPResponse, deadline: float) -> bytes:
         if len(body) > MAX_RESPONSE_BYTES:
             raise errors.BadResponse("the API's response is too large")
         if time.monotonic() > deadline:
-            raise errors.Unreachable("the notification service responds too slowly")
+            raise errors.Unreachable("the API responds too slowly")
     return bytes(body)

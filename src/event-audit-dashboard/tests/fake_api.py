@@ -271,6 +271,8 @@ class FakeApi:
             ("GET", "/api/v1/alerts/<alert_id>/events", self._events),
             ("GET", "/api/v1/alerts/<alert_id>/event", self._event),
             ("GET", "/api/v1/alerts/<alert_id>/history", self._history),
+            ("GET", "/api/v1/alerts/<alert_id>/route", self._route),
+            ("GET", "/api/v1/notifications", self._notifications),
             ("POST", "/api/v1/alerts/bulk", self._bulk),
             ("POST", "/api/v1/alerts/bulk/<bulk_id>/undo", self._undo_bulk),
             ("POST", "/api/v1/alerts/<alert_id>/<action>", self._act),
@@ -416,6 +418,16 @@ class FakeApi:
     def _history(self, alert_id: str) -> Any:
         entries = [entry for entry in self.history if entry["alert_id"] == alert_id]
         return {"entries": entries[::-1], "next_before": None}
+
+    def _route(self, alert_id: str) -> Any:
+        item = self._find(alert_id)
+        labels = {"rule": item["rule"]["id"], "level": item["level"]}
+        labels |= {f"entity.{name}": value for name, value in item["entity"].items()}
+        route = {"receiver": "chat", "on_call": None, "matchers": [], "group": {}}
+        return {"labels": labels, "routes": [route], "hidden_by": None}
+
+    def _notifications(self) -> Any:
+        return {"notifications": [], "next_after": None}
 
     def _change(self, item: dict[str, Any], action: str, body: dict[str, Any]) -> None:
         before = dict(item)

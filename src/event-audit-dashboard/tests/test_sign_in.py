@@ -1,6 +1,7 @@
 """Sign-in, sign-out and the access check."""
 
 import os
+import re
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -29,7 +30,7 @@ def test_every_page_needs_a_session(dashboard: Any, stranger: Any, many: Any) ->
     for rule in dashboard.url_map.iter_rules():
         if rule.endpoint in OPEN:
             continue
-        path = rule.rule.replace("<uuid:alert_id>", many.alerts[0]["alert_id"])
+        path = re.sub(r"<uuid:\w+>", many.alerts[0]["alert_id"], rule.rule)
         for method in rule.methods:
             data = {"csrf_token": stranger.token()} if method == "POST" else None
             response = stranger.http.open(path, method=method, data=data)

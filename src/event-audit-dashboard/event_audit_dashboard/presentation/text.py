@@ -71,3 +71,9 @@ def _replace(char: str, form: str) -> str:
 def plural(count: int, singular: str, plural_form: str | None = None) -> str:
     """``1 alert``, ``2 alerts``, ``12,000 alerts``."""
     return f"{count:,} {singular if count == 1 else plural_form or singular + 's'}"
+
+
+def sentence(error: Exception) -> str:
+    """The text of an error as a sentence."""
+    text = shorten(str(error), 300)
+    return f"{text[:1].upper()}{text[1:]}" + ("" if text.endswith((".", "!", "?")) else ".")

@@ -24,6 +24,9 @@ if (live && label) {
     etag: `"${label.parentElement.dataset.etag}"`,
     state: label.parentElement,
     label,
-    onChange: async () => live.dispatchEvent(new Event("refresh")),
+    onChange: async () => {
+      live.dispatchEvent(new Event("refresh"));
+      for (const part of document.querySelectorAll("[data-lazy]")) part.dispatchEvent(new Event("refresh"));
+    },
   });
 }

@@ -11,7 +11,8 @@ from auditflow.contract.alert import AlertDetail
 from auditflow.telemetry import logs
 from event_audit_dashboard.api import NotificationService
 from event_audit_dashboard.caching import TimedCache
-from event_audit_dashboard.errors import ApiError
+from event_audit_dashboard.errors import ApiError, NotFound
+from event_audit_dashboard.notifications_api import NotificationsApi
 from event_audit_dashboard.presentation import text, timeline
 from event_audit_dashboard.query import Query, filterable
 from event_audit_dashboard.views.alerts import LIVE_SECONDS, link
@@ -31,7 +32,7 @@ class Observable(Struct, frozen=True):
     query: Query
 
 
-def blueprint(api: NotificationService) -> Blueprint:
+def blueprint(api: NotificationService, routes: NotificationsApi) -> Blueprint:
     """``/alerts/<id>`` and ``/alerts/<id>/events/<event_id>``."""
     pages = Blueprint("alert", __name__)
     versions: TimedCache[int] = TimedCache(seconds=LIVE_SECONDS)
@@ -88,6 +89,19 @@ def blueprint(api: NotificationService) -> Blueprint:
             left_out=max(0, len(pretty) - MAX_RECORD),
             raw_url=raw_url,
         )
+
+    @pages.get("/alerts/<uuid:alert_id>/notifications")
+    def notifications(alert_id: object) -> ResponseReturnValue:
+        identifier = str(alert_id)
+        context: dict[str, object] = {"alert_id": identifier, "problem": None}
+        try:
+            context["routing"] = routes.route_of_alert(identifier, caller())
+            context["sent"] = routes.deliveries({"alert_id": identifier}, caller(), limit=6)
+        except NotFound:
+            raise
+        except ApiError as error:
+            context["problem"] = str(error)
+        return render_template("alert_notifications.html", **context)
 
     return pages
 

@@ -13,7 +13,7 @@ from event_audit_dashboard import query as queries
 from event_audit_dashboard.actions import Command, InvalidForm
 from event_audit_dashboard.api import NotificationService
 from event_audit_dashboard.errors import Conflict, FilterRejected, NotAllowed, NotFound
-from event_audit_dashboard.presentation.text import plural, shorten
+from event_audit_dashboard.presentation.text import plural, sentence, shorten
 from event_audit_dashboard.views.common import caller, notify, person
 
 _log = logs.get(__name__)
@@ -34,7 +34,7 @@ def blueprint(api: NotificationService) -> Blueprint:
         except InvalidForm as error:
             notify(str(error), error=True)
         except _REJECTED as error:
-            notify(_sentence(error), error=True)
+            notify(sentence(error), error=True)
         return redirect(back, 303)
 
     @pages.post("/alerts/<uuid:alert_id>/actions")
@@ -56,7 +56,7 @@ def blueprint(api: NotificationService) -> Blueprint:
         except InvalidForm as error:
             notify(str(error), error=True)
         except _REJECTED as error:
-            notify(_sentence(error), error=True)
+            notify(sentence(error), error=True)
         return redirect(back, 303)
 
     @pages.post("/alerts/undo")
@@ -75,7 +75,7 @@ def blueprint(api: NotificationService) -> Blueprint:
                 notify("Undone")
             _log.info("action undone", bulk_id=bulk_id, alert_id=alert_id, user=person())
         except _REJECTED as error:
-            notify(_sentence(error), error=True)
+            notify(sentence(error), error=True)
         return redirect(back, 303)
 
     return pages
@@ -119,8 +119,3 @@ def _list_query() -> queries.Query:
 def _back(default: str) -> str:
     target = request.form.get("back")
     return auth.safe_redirect(target) if target else default
-
-
-def _sentence(error: Exception) -> str:
-    text = shorten(str(error), 300)
-    return f"{text[:1].upper()}{text[1:]}."

@@ -1,0 +1,158 @@
+"""Sends requests to an API, decodes the responses and turns failures into errors with a text."""
+
+from collections.abc import Mapping
+from typing import Any, Final, TypeVar
+from urllib.parse import quote, urlencode
+
+import msgspec
+from msgspec import Struct
+from opentelemetry.trace import SpanKind
+
+from auditflow.telemetry import logs, tracing
+from event_audit_dashboard import errors
+from event_audit_dashboard.metrics import Metrics
+from event_audit_dashboard.transport import Reply, Service, Transport
+
+#: Name of the person on whose behalf the dashboard sends a request, for the audit trail.
+PERSON_HEADER: Final = "X-AuditFlow-User"
+
+_log = logs.get(__name__)
+T = TypeVar("T")
+
+
+class Caller(Struct, frozen=True):
+    """The person and the request that cause an API call. ``None`` is the dashboard itself."""
+
+    person: str | None
+    correlation_id: str
+
+
+class ProblemDocument(Struct, frozen=True):
+    """The parts of a problem+json error that the dashboard shows."""
+
+    title: str | None = None
+    detail: str | None = None
+
+
+_decode_problem = msgspec.json.Decoder(ProblemDocument).decode
+
+
+class ApiClient:
+    """Base of the clients. It is thread-safe."""
+
+    def __init__(self, transport: Transport, *, metrics: Metrics) -> None:
+        self._transport = transport
+        self._metrics = metrics
+        self._service = transport.service
+
+    def check(self) -> str | None:
+        """Return None if the service is alive, otherwise the problem. Used by ``/readyz``.
+
+        It checks the service, not its database. During an outage of the database, users still
+        reach the dashboard, which reports the outage.
+        """
+        try:
+            reply = self._transport.send("GET", "/healthz", timeout=0.8)
+        except errors.ApiError as error:
+            return str(error)
+        return None if reply.status == 200 else f"status {reply.status}"
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._transport.close()
+
+    def get(
+        self, path: str, caller: Caller, kind: type[T], query: Mapping[str, str] | None = None
+    ) -> T:
+        """Send a GET request and decode the response."""
+        target = f"{path}?{urlencode(query)}" if query else path
+        return self.decode(self.send("GET", target, caller).body, kind)
+
+    def post(self, path: str, caller: Caller, kind: type[T], body: Mapping[str, Any]) -> T:
+        """Send a POST request and decode the response."""
+        return self.decode(self.send("POST", path, caller, body=body).body, kind)
+
+    def send(
+        self,
+        method: str,
+        target: str,
+        caller: Caller,
+        *,
+        body: Mapping[str, Any] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Reply:
+        """Send a request and return the response.
+
+        Raises:
+            ApiError: the service does not respond, or the status is an error.
+        """
+        content = None if body is None else msgspec.json.encode(body)
+        with tracing.span(f"request {self._service.slug}", kind=SpanKind.CLIENT):
+            sent = {
+                **tracing.headers(),
+                **(headers or {}),
+                "X-Correlation-ID": caller.correlation_id,
+            }
+            if caller.person is not None:
+                sent[PERSON_HEADER] = quote(caller.person, safe=" @")
+            if content is not None:
+                sent["Content-Type"] = "application/json"
+            try:
+                reply = self._transport.send(method, target, headers=sent, body=content)
+                _raise_for(reply, self._service)
+            except errors.ApiError as error:
+                self._metrics.upstream_errors.labels(error.reason).inc()
+                raise
+            return reply
+
+    def decode(self, body: bytes, kind: type[T]) -> T:
+        """Decode a response.
+
+        Raises:
+            BadResponse: it violates the API contract.
+        """
+        try:
+            return msgspec.json.decode(body, type=kind)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+            _log.error("response violates the API contract", kind=kind.__name__, detail=str(error))
+            self._metrics.upstream_errors.labels(errors.BadResponse.reason).inc()
+            raise errors.BadResponse(
+                f"the response of the {self._service.name} violates the API contract"
+            ) from None
+
+
+def segment(value: str) -> str:
+    """A value as a segment of a path."""
+    return quote(value, safe="")
+
+
+def _raise_for(reply: Reply, service: Service) -> None:
+    match reply.status:
+        case 200 | 201 | 202 | 204:
+            return
+        case 400 | 413 | 414 | 422 | 428:
+            raise errors.FilterRejected(_detail(reply) or "the API rejected the request")
+        case 401:
+            raise errors.TokenRejected(
+                f"the {service.name} does not accept this dashboard's token (API_TOKEN)"
+            )
+        case 403:
+            raise errors.NotAllowed(_detail(reply) or "your role does not permit this action")
+        case 404:
+            raise errors.NotFound(_detail(reply) or "it does not exist")
+        case 409 | 412:
+            raise errors.Conflict(_detail(reply) or "somebody has changed the alert")
+        case 429 | 502 | 503 | 504:
+            raise errors.NotReady(
+                f"the {service.name} is running, but it cannot read {service.data}"
+            )
+        case status:
+            raise errors.BadResponse(f"the {service.name} failed with status {status}")
+
+
+def _detail(reply: Reply) -> str | None:
+    try:
+        problem = _decode_problem(reply.body)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return None
+    return problem.detail or problem.title

@@ -1,0 +1,102 @@
+"""The form of a silence, and the matchers of an alert. Pure."""
+
+import datetime as dt
+from collections.abc import Mapping
+from typing import Any, Final
+
+from msgspec import Struct
+
+from event_audit_dashboard.actions import InvalidForm
+
+#: Durations that the form offers, and their labels.
+DURATIONS: Final = {
+    "1h": "1 hour",
+    "4h": "4 hours",
+    "1d": "1 day",
+    "7d": "7 days",
+    "30d": "30 days",
+}
+_LENGTHS: Final = {
+    "1h": dt.timedelta(hours=1),
+    "4h": dt.timedelta(hours=4),
+    "1d": dt.timedelta(days=1),
+    "7d": dt.timedelta(days=7),
+    "30d": dt.timedelta(days=30),
+}
+MAX_LINES: Final = 20
+#: Days that a preview looks back.
+PREVIEW_DAYS: Final = 7
+
+
+class SilenceForm(Struct, frozen=True):
+    """The fields of the form as text."""
+
+    matchers: str = ""
+    reason: str = ""
+    duration: str = "4h"
+    recurrence: str = ""
+    occurrence: str = ""
+
+    @property
+    def lines(self) -> list[str]:
+        """The matchers, one for each line that is not empty."""
+        return [line.strip() for line in self.matchers.splitlines() if line.strip()]
+
+
+def read(fields: Mapping[str, str]) -> SilenceForm:
+    """Read the fields of the form."""
+    known = {name: fields.get(name, "").strip() for name in SilenceForm.__struct_fields__}
+    return SilenceForm(**{**known, "duration": known["duration"] or "4h"})
+
+
+def preview_request(form: SilenceForm, *, time_zone: str) -> dict[str, Any]:
+    """The body of the request for a preview.
+
+    Raises:
+        InvalidForm: a field is missing or wrong.
+    """
+    return {"matchers": _matchers(form), "days": PREVIEW_DAYS, **_recurrence(form, time_zone)}
+
+
+def create_request(form: SilenceForm, *, now: dt.datetime, time_zone: str) -> dict[str, Any]:
+    """The body of the request that creates the silence.
+
+    Raises:
+        InvalidForm: a field is missing or wrong.
+    """
+    matchers, recurrence = _matchers(form), _recurrence(form, time_zone)
+    if not form.reason:
+        raise InvalidForm("Enter the reason. Other users see it beside the hidden alerts.")
+    if form.duration not in _LENGTHS:
+        raise InvalidForm("Select how long the silence lasts.")
+    ends_at = (now + _LENGTHS[form.duration]).replace(microsecond=0)
+    body: dict[str, Any] = {"matchers": matchers, "reason": form.reason, **recurrence}
+    return body if recurrence else {**body, "ends_at": ends_at.isoformat()}
+
+
+def matcher(name: str, value: str) -> str:
+    """A condition on one label, in the syntax of the routing file."""
+    escaped = value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+    return f'{name}="{escaped}"'
+
+
+def matchers_of_alert(labels: Mapping[str, str]) -> list[str]:
+    """The conditions for the rule and the entity of an alert."""
+    names = ["rule", *(name for name in labels if name.startswith("entity."))]
+    return [matcher(name, labels[name]) for name in names if name in labels]
+
+
+def _matchers(form: SilenceForm) -> list[str]:
+    if not form.lines:
+        raise InvalidForm('Enter at least one condition, for example level="low".')
+    if len(form.lines) > MAX_LINES:
+        raise InvalidForm(f"A silence has at most {MAX_LINES} conditions.")
+    return form.lines
+
+
+def _recurrence(form: SilenceForm, time_zone: str) -> dict[str, Any]:
+    if not form.recurrence and not form.occurrence:
+        return {}
+    if not form.recurrence or not form.occurrence:
+        raise InvalidForm("Enter both the recurrence and the length of each occurrence.")
+    return {"recurrence": form.recurrence, "duration": form.occurrence, "time_zone": time_zone}

@@ -1,0 +1,279 @@
+"""The pages about more than one alert, in a browser and with the four real services."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+from auditflow_local import ports
+from auditflow_local.servers.inbox import InboxServer
+from auditflow_local.testing import Servers
+
+from .conftest import make_platform
+from .events import failed_login, file_change
+from .platform import Platform, eventually
+from .test_analyst import CHROMIUM, FLAGS
+
+pytestmark = pytest.mark.browser
+
+SIZES = {"desk": (1440, 900), "phone": (390, 844)}
+#: Alice is on call; alerts of password guessing also go to a receiver that refuses everything.
+ROUTES = """\
+route:
+  receiver: inbox
+  group_by: ['...']
+  group_wait: 1s
+  group_interval: 1s
+  repeat_interval: 4h
+  routes:
+  - matchers: ['tags=~".*attack.t1110.*"']
+    receiver: refuses
+    continue: true
+  - matchers: ['level=~"critical|high"']
+    receiver: on-duty
+    routes:
+    - {matchers: ['environment="prod"'], receiver: inbox, remind_after: 30m}
+schedules:
+- {name: week, file: week.ics, people: {Alice: inbox}}
+receivers:
+- {name: inbox, webhook: {url_secret: INBOX_URL, key_secret: INBOX_KEY}}
+- {name: refuses, max_attempts: 1, webhook: {url_secret: REFUSING_URL, key_secret: INBOX_KEY}}
+- {name: on-duty, on_call: {schedule: week, fallback: inbox}}
+"""
+CALENDAR = """\
+BEGIN:VCALENDAR
+VERSION:2.0
+PRODID:-//AuditFlow//Test//EN
+BEGIN:VEVENT
+UID:shift
+DTSTAMP:20200101T000000Z
+DTSTART:20200101T000000Z
+DTEND:20990101T000000Z
+SUMMARY:Alice
+END:VEVENT
+END:VCALENDAR
+"""
+
+
+@pytest.fixture(scope="module")
+def site(
+    other_servers: Servers,
+    shared_platform: Platform,
+    shared_service_process: Any,
+    service_secrets: dict[str, str],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Platform]:
+    """The platform with a routing file, a receiver that accepts, and alerts of four users."""
+    for service in shared_platform.services:
+        service.stop()  # or they would take the messages of this one
+    other_servers.redis.flush()
+    folder = tmp_path_factory.mktemp("routes")
+    inbox = _inbox(folder)
+    inbox.start()
+    platform = make_platform(
+        shared_service_process,
+        service_secrets,
+        other_servers,
+        notification_env=inbox.variables("http://localhost"),
+    )
+    for service in platform.services:
+        service.start()
+    platform.begin()
+    for user in ("alice", "bob", "carol", "<b>mallory</b>"):
+        platform.send([failed_login(f"{user}-{n}", user, at=n) for n in range(4)])
+    platform.send([file_change("passwd", "/etc/passwd")])
+    eventually(lambda: len(platform.alerts()) == 5, what="five alerts")
+    yield platform
+    for service in reversed(platform.services):
+        service.stop()
+    inbox.destroy()
+
+
+def _inbox(folder: Path) -> InboxServer:
+    inbox = InboxServer(
+        folder / "inbox",
+        port=ports.pick(),
+        key="k" * 40,
+        routes=folder / "routes",
+        receiver_secrets=folder / "secrets",
+        log=folder / "inbox.log",
+    )
+    inbox.prepare()
+    inbox.routes_file.write_text(ROUTES, "utf-8")
+    (inbox.routes_file.parent / "week.ics").write_text(CALENDAR.replace("\n", "\r\n"), "utf-8")
+    # No path of the inbox has this name: it answers 404, which is final.
+    refusing = f"http://127.0.0.1:{inbox.port}/no-such-path\n"
+    (inbox.receiver_secrets / "REFUSING_URL").write_text(refusing, "utf-8")
+    return inbox
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Browser]:
+    assert shutil.which("chromium"), "Chromium is missing: make test installs it"
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=list(FLAGS))
+        yield browser
+        browser.close()
+
+
+def open_page(chromium: Browser, site: Platform, size: str = "desk", **options: Any) -> Page:
+    """A page of a user who has signed in."""
+    width, height = SIZES[size]
+    context = chromium.new_context(viewport={"width": width, "height": height}, **options)
+    page = context.new_page()
+    page.goto(f"{site.dashboard.url}/login?next=/settings")
+    page.get_by_label("User").fill("admin")
+    page.get_by_label("Password").fill(site.secrets["DASHBOARD_PASSWORD"])
+    page.get_by_role("button", name="Sign in").click()
+    expect(page.get_by_role("heading", name="Settings")).to_be_visible()
+    return page
+
+
+@pytest.fixture
+def page(chromium: Browser, site: Platform) -> Iterator[Page]:
+    """A page whose console must stay empty."""
+    page = open_page(chromium, site)
+    problems: list[str] = []
+    page.on("pageerror", lambda error: problems.append(str(error)))
+    page.on(
+        "console",
+        lambda message: problems.append(message.text) if message.type == "error" else None,
+    )
+    yield page
+    page.context.close()
+    assert problems == []
+
+
+@pytest.fixture
+def plain(chromium: Browser, site: Platform) -> Iterator[Page]:
+    """A page without JavaScript."""
+    page = open_page(chromium, site, "phone", java_script_enabled=False)
+    yield page
+    page.context.close()
+
+
+def alert_of(site: Platform, user: str) -> dict[str, Any]:
+    return next(alert for alert in site.alerts() if alert["actor"] == user)
+
+
+def test_the_route_of_an_alert_is_shown_before_it_exists(site: Platform, plain: Page) -> None:
+    plain.goto(f"{site.dashboard.url}/notifications")
+    expect(plain.locator(".node")).to_have_count(4)
+    expect(plain.locator(".node.selected")).to_have_count(0)
+    expect(plain.get_by_role("region", name="On call now")).to_contain_text("Alice")
+    plain.get_by_label("Level").select_option("critical")
+    plain.get_by_label("Environment").fill("prod")
+    plain.get_by_role("button", name="Show the route").click()
+    expect(plain.locator("main").get_by_role("status")).to_contain_text("goes to inbox")
+    expect(plain.locator(".node.selected")).to_have_count(1)
+    expect(plain.locator(".node.selected")).to_contain_text('environment="prod"')
+    plain.get_by_label("Environment").fill("local")
+    plain.get_by_role("button", name="Show the route").click()
+    expect(plain.locator("main").get_by_role("status")).to_contain_text(
+        "goes to on-duty (on call: inbox)"
+    )
+
+
+def test_a_test_notification_is_sent(site: Platform, page: Page) -> None:
+    page.goto(f"{site.dashboard.url}/notifications")
+    page.get_by_role("button", name="Send a test to inbox").click()
+    expect(page.locator("#notices")).to_contain_text("A test notification to inbox is queued")
+
+    def delivered() -> bool:
+        page.reload()
+        row = page.locator(".grid tbody tr").filter(has_text="test,").first
+        return "Sent" in row.inner_text()
+
+    eventually(delivered, what="the delivery")
+
+
+def test_a_dead_notification_is_sent_again(site: Platform, page: Page) -> None:
+    def dead() -> int:
+        page.goto(f"{site.dashboard.url}/notifications/deliveries?status=dead&receiver=refuses")
+        return page.locator(".grid tbody tr").count()
+
+    eventually(dead, what="a dead notification")
+    expect(page.locator(".grid tbody tr").first).to_contain_text("404")
+    page.get_by_role("button", name="Send again to refuses").first.click()
+    expect(page.locator("#notices")).to_contain_text("The notification is sent again.")
+
+
+def test_a_silence_is_previewed_created_and_ended(site: Platform, plain: Page) -> None:
+    plain.goto(f"{site.dashboard.url}/silences")
+    plain.get_by_role("link", name="New silence").click()
+    conditions = plain.get_by_label("Hide alerts with all of these conditions")
+    conditions.fill("level is low")
+    plain.get_by_role("button", name="Preview").click()
+    expect(plain.get_by_role("alert")).to_contain_text("is not a matcher")
+    conditions.fill('actor="bob"')
+    plain.get_by_role("button", name="Preview").click()
+    expect(plain.locator("main").get_by_role("status")).to_contain_text(
+        "It would have hidden 1 alert"
+    )
+    expect(plain.get_by_role("link", name="Burst of failed logins")).to_be_visible()
+    plain.get_by_role("button", name="Create").click()
+    expect(plain.get_by_role("alert")).to_contain_text("Enter the reason")
+    plain.get_by_label("Reason").fill("Bob <i>tests</i> the VPN")
+    plain.get_by_role("button", name="Create").click()
+    expect(plain.get_by_role("heading", name="1 alert hidden now")).to_be_visible()
+    plain.goto(f"{site.dashboard.url}/alerts/{alert_of(site, 'bob')['alert_id']}/notifications")
+    expect(plain.locator("#alert-notifications")).to_contain_text("Hidden by a silence")
+    plain.goto(f"{site.dashboard.url}/silences")
+    expect(plain.get_by_text("Bob <i>tests</i> the VPN").first).to_be_visible()
+    plain.get_by_role("button", name="End the silence: Bob").click()
+    expect(plain.locator("#notices")).to_contain_text("The silence has ended")
+    expect(plain.get_by_role("region", name="Ended", exact=True)).to_contain_text("ended by admin")
+
+
+def test_an_alert_is_silenced_from_its_page(site: Platform, page: Page) -> None:
+    alert = alert_of(site, "carol")
+    page.goto(f"{site.dashboard.url}/alerts/{alert['alert_id']}")
+    section = page.locator("#alert-notifications")
+    expect(section).to_contain_text("It goes to")  # the script has loaded it
+    section.get_by_role("link", name="Silence …").click()
+    expect(page.locator("main").get_by_role("status")).to_contain_text(
+        "It would have hidden 1 alert"
+    )
+    expect(page.get_by_text(f'rule="{alert["rule"]["id"]}"')).to_be_visible()
+    page.get_by_label("Reason").fill("known")
+    page.get_by_role("button", name="Silence").click()
+    expect(page.locator("#notices")).to_contain_text("Silenced until the alert is resolved.")
+    expect(page.locator("#alert-notifications")).to_contain_text("Hidden by a silence")
+
+
+PAGES = [
+    "/notifications?level=critical&environment=prod",
+    "/notifications/deliveries",
+    "/silences",
+    "/silences/new?matchers=level%3D%22high%22&preview=1",
+    "/silences/new?matchers=x&preview=1",
+    "/settings",
+]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("size", SIZES)
+def test_the_pages_are_accessible(
+    chromium: Browser, site: Platform, scheme: Any, size: str
+) -> None:
+    page = open_page(chromium, site, size, color_scheme=scheme, bypass_csp=True)
+    alert_id = alert_of(site, "<b>mallory</b>")["alert_id"]
+    problems = []
+    for path in (*PAGES, f"/alerts/{alert_id}", f"/alerts/{alert_id}/silence"):
+        page.goto(site.dashboard.url + path)
+        problems += [f"{path}: {text}" for text in violations(page)]
+        if page.evaluate("document.documentElement.scrollWidth") > SIZES[size][0]:
+            problems.append(f"{path}: wider than the screen")
+    page.context.close()
+    assert problems == []
+
+
+def violations(page: Page) -> list[str]:
+    """What axe finds, of WCAG 2.2 AA."""
+    options = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]}
+    found = Axe().run(page, options=options).response["violations"]
+    return [f"{item['id']}: {item['nodes'][0]['html'][:200]}" for item in found]
