@@ -423,7 +423,7 @@ class FakeApi:
         item = self._find(alert_id)
         labels = {"rule": item["rule"]["id"], "level": item["level"]}
         labels |= {f"entity.{name}": value for name, value in item["entity"].items()}
-        route = {"receiver": "chat", "on_call": None, "matchers": [], "group": {}}
+        route: dict[str, Any] = {"receiver": "chat", "on_call": None, "matchers": [], "group": {}}
         return {"labels": labels, "routes": [route], "hidden_by": None}
 
     def _notifications(self) -> Any:
