@@ -14,6 +14,7 @@ from auditflow.telemetry.metrics import create_registry
 from notification_service.api import app
 from notification_service.audit import signing
 from notification_service.audit.reading import AuditLogReader
+from notification_service.audit.trail import Trail, TrailMetrics
 from notification_service.database.access_store import AccessStore
 from notification_service.database.alert_reader import AlertReader
 from notification_service.database.breaker import GuardedConnect
@@ -24,6 +25,7 @@ from notification_service.database.finding_store import FindingStore
 from notification_service.database.pool import Pool
 from notification_service.database.probe import Probe
 from notification_service.database.risk import update_risks
+from notification_service.database.trail_store import TrailStore
 from notification_service.database.triage_store import TriageStore
 from notification_service.inbox import Inbox
 from notification_service.maintenance import Maintenance, Task
@@ -86,6 +88,8 @@ def run(settings: Settings) -> None:
         prefetch=PREFETCH,
     )
     notifications = Notifications(settings, registry, writers, service=app.SERVICE)
+    trail_pool = Pool(open_writer, size=1, wait_seconds=0)
+    trail = Trail(TrailStore(trail_pool), TrailMetrics(registry))
     signer = settings.audit_signer()
     audit_metrics = AuditLogMetrics(registry)
     maintenance = Maintenance(
@@ -102,7 +106,11 @@ def run(settings: Settings) -> None:
             "consumer": consumer.pause_reason,
         },
         alive=lambda: (
-            consumer.alive() or publisher.alive() or notifications.alive() or maintenance.alive()
+            consumer.alive()
+            or publisher.alive()
+            or notifications.alive()
+            or maintenance.alive()
+            or trail.alive()
         ),
     )
     api = app.create(
@@ -114,6 +122,7 @@ def run(settings: Settings) -> None:
             exports,
             notifications,
             AuditLogReader(readers, signer) if signer else None,
+            trail,
         ),
         health,
         registry,
@@ -136,6 +145,7 @@ def run(settings: Settings) -> None:
     consumer.start()
     notifications.start()
     maintenance.start()
+    trail.start()
     try:
         serving.serve(
             api,
@@ -147,9 +157,10 @@ def run(settings: Settings) -> None:
     finally:
         consumer.stop()
         notifications.close()
+        trail.close()
         publisher.close()
         probe.close()
-        for pool in (readers, writers, store, exports):
+        for pool in (readers, writers, store, exports, trail_pool):
             pool.close()
 
 

@@ -191,7 +191,7 @@ def _grant(connection: Connection, role: str, report: Callable[[str], None]) -> 
         " notification_group_alerts, notifications, notification_alerts TO {role}",
         "GRANT SELECT, INSERT, UPDATE ON silences TO {role}",
         "GRANT SELECT, INSERT, UPDATE ON merkle_tiles TO {role}",
-        "GRANT SELECT, INSERT ON merkle_checkpoints TO {role}",
+        "GRANT SELECT, INSERT ON merkle_checkpoints, audit_trail TO {role}",
         "GRANT SELECT ON alembic_version TO {role}",
         "GRANT EXECUTE ON FUNCTION findings_ensure_month(date) TO {role}",
     )

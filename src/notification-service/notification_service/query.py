@@ -10,6 +10,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from auditflow.contract.alert import Status, Verdict
+from auditflow.contract.audit import MAX_TRAIL_TEXT, Outcome
 from auditflow.contract.event import Severity
 from auditflow.contract.level import Level
 from auditflow.errors import AuditFlowError
@@ -191,6 +192,19 @@ def parse_numbers(
     return values
 
 
+def parse_trail(parameters: Iterable[tuple[str, str]], kind: type[S]) -> S:
+    """Read the parameters of the audit trail.
+
+    Raises:
+        InvalidQuery: a fault for each parameter that is unknown, repeated, or wrong.
+    """
+    values, faults = _read(parameters, _TRAIL)
+    faults += _contradictions(values)
+    if faults:
+        raise InvalidQuery(tuple(faults))
+    return kind(**values)
+
+
 def parse_before(parameters: Iterable[tuple[str, str]]) -> int | None:
     """Read the parameter of a history.
 
@@ -316,6 +330,12 @@ def _kind(text: str) -> Kind:
     raise _InvalidValue(f"must be one of {', '.join(get_args(Kind))}")
 
 
+def _outcome(text: str) -> str:
+    if text not in get_args(Outcome):
+        raise _InvalidValue(f"must be one of {', '.join(get_args(Outcome))}")
+    return text
+
+
 def _printable(name: str) -> str:
     # A name may have any length and any characters. The answer shows a readable part of it.
     return "".join(letter if letter.isprintable() else "?" for letter in name[:64])
@@ -339,6 +359,16 @@ _FILTERS: Final[Mapping[str, Callable[[str], Any]]] = {
     "until": _timestamp,
     "updated_since": _timestamp,
     "q": _text(MAX_SEARCH),
+}
+_TRAIL: Final[Mapping[str, Callable[[str], Any]]] = {
+    "actor": _text(MAX_TRAIL_TEXT),
+    "action": _text(MAX_TRAIL_TEXT),
+    "outcome": _outcome,
+    "address": _text(MAX_TRAIL_TEXT),
+    "target": _text(MAX_TRAIL_TEXT),
+    "since": _timestamp,
+    "until": _timestamp,
+    "before": _integer(1, 999_999_999),
 }
 _PAGING: Final[Mapping[str, Callable[[str], Any]]] = {
     "sort": _member_of(Sort),

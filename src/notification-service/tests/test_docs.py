@@ -12,11 +12,13 @@ from pydantic import SecretStr
 from auditflow.http.health import Health
 from auditflow.http.tokens import Tokens
 from notification_service.api import app as application
+from notification_service.audit.trail import Trail, TrailMetrics
 from notification_service.cursor import Cursors
 from notification_service.database.access_store import AccessStore
 from notification_service.database.alert_reader import AlertReader
 from notification_service.database.change_feed import ChangeFeed
 from notification_service.database.pool import Pool
+from notification_service.database.trail_store import TrailStore
 from notification_service.database.triage_store import TriageStore
 from notification_service.metrics import Metrics
 from notification_service.outbox.service import Notifications
@@ -45,6 +47,7 @@ def _fetch(path: str) -> tuple[str, Any]:
             ChangeFeed(cast(Any, None), none),
             none,
             Notifications(_settings(), CollectorRegistry(), none, service="test"),
+            trail=Trail(TrailStore(none), TrailMetrics(CollectorRegistry())),
         ),
         Health({}),
         registry,

@@ -1,12 +1,15 @@
-"""Audit logs, as the API shows them: Merkle trees of entries, with signed checkpoints.
+"""The audit logs and the audit trail, as the API shows them.
+
+An audit log is a Merkle tree of entries with signed checkpoints.
 
 The layout of tiles and checkpoints is that of https://c2sp.org/tlog-tiles. Hashes are SHA-256, in
 base64.
 """
 
-from typing import Annotated
+import datetime as dt
+from typing import Annotated, Final, Literal
 
-from msgspec import Meta, Struct
+from msgspec import Meta, Struct, field
 
 Hashes = Annotated[tuple[bytes, ...], Meta(description="Hashes of 32 bytes, in base64.")]
 
@@ -48,3 +51,74 @@ class ConsistencyProof(Struct, frozen=True, kw_only=True):
     old_size: int
     size: int
     proof: Hashes
+
+
+#: Longest text of an entry of the audit trail, in characters.
+MAX_TRAIL_TEXT: Final = 500
+
+TrailText = Annotated[str, Meta(max_length=MAX_TRAIL_TEXT, pattern=r"^[^\x00]*$")]
+Outcome = Literal["done", "refused", "failed"]
+#: What other parts of the platform report.
+ReportedAction = Literal[
+    "sign-in accepted",
+    "sign-in refused",
+    "sign-in throttled",
+    "signed out",
+    "sessions ended",
+    "page shown",
+    "dlq listed",
+    "dlq replayed",
+    "dlq deleted",
+]
+
+
+class TrailReport(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a person did at another part of the platform. Only the service token may report it."""
+
+    actor: Annotated[TrailText, Meta(description="The name that the person gave.")]
+    action: ReportedAction
+    outcome: Outcome = "done"
+    address: Annotated[TrailText, Meta(description="The client's address.")] = ""
+    target: TrailText = ""
+    detail: Annotated[
+        dict[TrailText, TrailText], Meta(max_length=20, description="More facts.")
+    ] = field(default_factory=dict)
+
+
+class TrailReports(Struct, frozen=True, forbid_unknown_fields=True):
+    """What people did at another part of the platform."""
+
+    reports: Annotated[tuple[TrailReport, ...], Meta(min_length=1, max_length=100)]
+
+
+class TrailEntry(Struct, frozen=True, kw_only=True):
+    """What a person or a token did: who, what, from where."""
+
+    number: int
+    at: dt.datetime
+    actor: Annotated[str, Meta(description="Empty: unknown, because no valid token was sent.")]
+    actor_kind: Literal["person", "token", "unknown"]
+    action: Annotated[str, Meta(description="For example `alert shown`.")]
+    outcome: Outcome
+    address: Annotated[str, Meta(description="The address of the client.")] = ""
+    target: Annotated[str, Meta(description="The identifier or name that the action is about.")] = (
+        ""
+    )
+    detail: Annotated[dict[str, str], Meta(description="Parameters and other facts.")] = field(
+        default_factory=dict
+    )
+    status: Annotated[int | None, Meta(description="The status code of the answer.")] = None
+    correlation_id: str = ""
+
+
+class AuditTrail(Struct, frozen=True):
+    """A page of the audit trail, the newest first."""
+
+    entries: tuple[TrailEntry, ...]
+    next_before: Annotated[int | None, Meta(description="Pass as `before` for older entries.")]
+
+
+class StoredReports(Struct, frozen=True):
+    """The number of reports that were stored."""
+
+    stored: int

@@ -18,6 +18,7 @@ from auditflow.contract.alert import (
     UserList,
     UserRequest,
 )
+from notification_service.api import trail_recording
 from notification_service.api.callers import Caller, require
 from notification_service.api.errors import problem
 from notification_service.api.requests import Answer, body_of, identifier, in_thread, ok
@@ -61,6 +62,7 @@ def _add_users(routes: Blueprint, store: AccessStore) -> None:
         body = await body_of(request, UserRequest)
         if name != name.strip() or not 0 < len(name) <= MAX_NAME or not name.isprintable():
             return problem(HTTPStatus.NOT_FOUND, "No person can have this name.")
+        trail_recording.add_detail(role=body.role, disabled=str(body.disabled).lower())
         change = partial(store.put_user, name, body.role, disabled=body.disabled)
         return ok(await in_thread(change))
 
@@ -89,6 +91,9 @@ def _add_tokens(routes: Blueprint, store: AccessStore) -> None:
         body = await body_of(request, TokenRequest)
         if "admin" in body.scopes:
             require(caller, Role.ADMIN, "admin")
+        trail_recording.add_detail(
+            name=body.name, scopes=" ".join(body.scopes), days=str(body.expires_in_days)
+        )
         issue = partial(
             store.issue_token,
             body.name,

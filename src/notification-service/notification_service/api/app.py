@@ -13,6 +13,7 @@ from notification_service.api import (
     access,
     alerts,
     audit_logs,
+    audit_trail,
     docs,
     errors,
     feeds,
@@ -21,16 +22,19 @@ from notification_service.api import (
     openapi,
     routes,
     silences,
+    trail_recording,
     triage,
 )
 from notification_service.api.callers import Callers, require
 from notification_service.api.requests import MAX_BODY_BYTES
 from notification_service.audit.reading import AuditLogReader
+from notification_service.audit.trail import Trail
 from notification_service.cursor import Cursors
 from notification_service.database.access_store import AccessStore
 from notification_service.database.alert_reader import AlertReader
 from notification_service.database.change_feed import ChangeFeed
 from notification_service.database.pool import Pool
+from notification_service.database.trail_store import TrailStore
 from notification_service.database.triage_store import TriageStore
 from notification_service.metrics import Metrics
 from notification_service.outbox.reading import NotificationReader
@@ -55,6 +59,8 @@ class Stores(Struct, frozen=True):
     notifications: Notifications | None = None
     #: The audit logs. None if the service has no key to sign them with.
     audit_logs: AuditLogReader | None = None
+    #: Where requests are recorded. Without it there is no audit trail.
+    trail: Trail | None = None
 
 
 def create(
@@ -78,7 +84,6 @@ def create(
     callers, cursors = Callers(tokens, stores.access), Cursors(*tokens.values)
     previous = _blueprint("previous", callers)
     alerts.add(previous, stores.alerts, cursors, with_counts=True)
-    app.register_blueprint(previous)
     current = _blueprint("v1", callers)
     alerts.add(current, stores.alerts, cursors, with_counts=False)
     alerts.add_history(current, stores.alerts)
@@ -87,11 +92,16 @@ def create(
     triage.add(current, stores.triage, stores.alerts)
     access.add(current, stores.access)
     audit_logs.add(current, stores.audit_logs)
+    if stores.trail is not None:
+        audit_trail.add(current, TrailStore(stores.alerts.pool), stores.trail)
+        for recorded in (previous, current):
+            trail_recording.add(recorded, stores.trail)
     if stores.notifications is not None:
         pool = stores.notifications.pool
         notifications.add(current, NotificationReader(pool), stores.notifications.file)
         silences.add(current, SilenceStore(pool), pool)
         routes.add(current, stores.notifications)
+    app.register_blueprint(previous)
     app.register_blueprint(current, url_prefix=PREFIX)
     docs.add(app)
     _add_security_headers(app)

@@ -20,6 +20,8 @@ from notification_service.history import Actor
 #: The name of the person that the dashboard acts for, percent-encoded UTF-8. It is read only with
 #: the service token.
 USER_HEADER: Final = "X-AuditFlow-User"
+#: The address of this person. It is read only with the service token.
+ADDRESS_HEADER: Final = "X-AuditFlow-Address"
 #: The name of a caller that sends the service token without a person.
 SERVICE_NAME: Final = "service"
 #: The role of a person that is not in the table of users yet.
@@ -31,6 +33,7 @@ FAILURE_LIMIT: Final = limits.parse("60/minute")
 #: Time for which the role of a person is reused, in seconds.
 _USER_SECONDS: Final = 2.0
 _MAX_USERS: Final = 10_000
+_MAX_ADDRESS: Final = 100
 _ALL_SCOPES: Final[tuple[Scope, ...]] = ("alerts:read", "alerts:write", "audit:read", "admin")
 _ROLE_OF_SCOPE: Final[dict[str, Role]] = {
     "alerts:read": Role.VIEWER,
@@ -46,6 +49,10 @@ class Caller(Struct, frozen=True):
     actor: Actor
     role: Role
     scopes: tuple[Scope, ...] = _ALL_SCOPES
+    #: The address of the client. For a person, it is the address that the dashboard reports.
+    address: str = ""
+    #: Whether the service token was sent without a person.
+    is_service: bool = False
 
     @property
     def me(self) -> Me:
@@ -101,20 +108,28 @@ class Callers:
                 if token is not None:
                     self._limit(CALLER_LIMIT, "token", str(token.token_id))
                     role = max((_ROLE_OF_SCOPE[it] for it in token.scopes), key=lambda r: r.rank)
-                    return Caller(Actor(token.name, "token"), role, token.scopes)
+                    return Caller(
+                        Actor(token.name, "token"), role, token.scopes, request.remote_addr or ""
+                    )
         self._limit(FAILURE_LIMIT, "failure", request.remote_addr or "")
         raise Unauthorized("Send a valid API token: Authorization: Bearer <token>")
 
     async def _of_service(self, request: Request) -> Caller:
         encoded = request.headers.get(USER_HEADER)
         if encoded is None:
-            return Caller(Actor(SERVICE_NAME, "token"), Role.ADMIN)
+            return Caller(
+                Actor(SERVICE_NAME, "token"),
+                Role.ADMIN,
+                address=request.remote_addr or "",
+                is_service=True,
+            )
         name = _name(encoded)
         self._limit(CALLER_LIMIT, "person", name)
         user = await self._user(name)
         if user.disabled:
             raise Forbidden("This person is disabled.")
-        return Caller(Actor(name, "person"), user.role)
+        address = request.headers.get(ADDRESS_HEADER, request.remote_addr or "")
+        return Caller(Actor(name, "person"), user.role, address=address[:_MAX_ADDRESS])
 
     async def _user(self, name: str) -> User:
         now = time.monotonic()

@@ -49,8 +49,13 @@ from auditflow.contract.alert import (
 from auditflow.contract.audit import (
     AuditLogList,
     AuditLogSummary,
+    AuditTrail,
     ConsistencyProof,
     InclusionProof,
+    StoredReports,
+    TrailEntry,
+    TrailReport,
+    TrailReports,
 )
 from auditflow.contract.event import Event, Severity
 from auditflow.contract.finding import EventRef
@@ -222,6 +227,34 @@ OF: Final[dict[type, Any]] = {
                 verdict=Verdict.FALSE_POSITIVE,
                 comment="A planned penetration test.",
                 hash="9f" * 32,
+            ),
+        )
+    ),
+    AuditTrail: AuditTrail(
+        (
+            TrailEntry(
+                number=4711,
+                at=_STORED,
+                actor="alice",
+                actor_kind="person",
+                action="alert shown",
+                outcome="done",
+                address="203.0.113.7",
+                target=str(SUMMARY.alert_id),
+                status=200,
+                correlation_id="req-81",
+            ),
+        ),
+        None,
+    ),
+    StoredReports: StoredReports(1),
+    TrailReports: TrailReports(
+        (
+            TrailReport(
+                actor="alice",
+                action="sign-in refused",
+                outcome="refused",
+                address="203.0.113.7",
             ),
         )
     ),

@@ -30,6 +30,7 @@ from auditflow.contract.alert import (
     UnsnoozeRequest,
 )
 from notification_service import query
+from notification_service.api import trail_recording
 from notification_service.api.alerts import not_found
 from notification_service.api.callers import Caller, require
 from notification_service.api.errors import problem
@@ -137,6 +138,7 @@ def _add_bulk(routes: Blueprint, store: TriageStore) -> None:
         body = await body_of(request, BulkRequest)
         if bool(body.alert_ids) == (body.filter is not None):
             raise InvalidBody("Give either alert_ids or filter, not both and not neither.")
+        trail_recording.add_detail(action=body.action)
         command = Command(
             action=Action(body.action),
             comment=body.comment,

@@ -40,4 +40,6 @@ class AuditLog(Struct, frozen=True):
 
 #: Actions on alerts.
 HISTORY: Final = AuditLog("history", "alert_history")
-LOGS: Final[Mapping[str, AuditLog]] = {log.name: log for log in (HISTORY,)}
+#: What people and tokens did, reads included.
+TRAIL: Final = AuditLog("trail", "audit_trail")
+LOGS: Final[Mapping[str, AuditLog]] = {log.name: log for log in (HISTORY, TRAIL)}

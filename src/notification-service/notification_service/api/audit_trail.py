@@ -1,0 +1,95 @@
+"""The audit trail: what each person and token did."""
+
+import datetime as dt
+from functools import partial
+from typing import Annotated, Final
+
+from msgspec import Meta
+from quart import Blueprint, g, request
+from quart_schema import document_querystring, document_request, document_response
+
+from auditflow.contract.alert import Role
+from auditflow.contract.audit import (
+    MAX_TRAIL_TEXT,
+    AuditTrail,
+    Outcome,
+    StoredReports,
+    TrailReports,
+)
+from notification_service import query
+from notification_service.api.audit_logs import require_auditor
+from notification_service.api.callers import Caller, Forbidden, require
+from notification_service.api.parameters import HistoryParameters
+from notification_service.api.requests import Answer, body_of, in_thread, ok
+from notification_service.api.route_documentation import document_problems
+from notification_service.audit.trail import Record, Trail, clean
+from notification_service.database.trail_store import PAGE, TrailFilter, TrailStore
+
+_Text = Annotated[str, Meta(min_length=1, max_length=MAX_TRAIL_TEXT, pattern="^[^\\x00]*$")]
+_Time = Annotated[dt.datetime, Meta(tz=True)]
+_STORE_SECONDS: Final = 2.0
+
+
+class TrailParameters(HistoryParameters):
+    """The parameters of the audit trail. All conditions must be true."""
+
+    actor: Annotated[_Text | None, Meta(description="The name of a person or token.")] = None
+    action: Annotated[_Text | None, Meta(description="For example `alert shown`.")] = None
+    outcome: Outcome | None = None
+    address: Annotated[_Text | None, Meta(description="The address of a client.")] = None
+    target: Annotated[_Text | None, Meta(description="An identifier or a name.")] = None
+    since: Annotated[_Time | None, Meta(description="At this time or later.")] = None
+    until: Annotated[_Time | None, Meta(description="At this time or earlier.")] = None
+
+
+def add(routes: Blueprint, store: TrailStore, trail: Trail) -> None:
+    """Add the routes."""
+
+    @routes.get("/audit")
+    @document_querystring(TrailParameters)
+    @document_response(AuditTrail)
+    @document_problems(400, 401, 403, 503)
+    async def list_audit_trail() -> Answer:
+        """List what people and tokens did.
+
+        The newest first, 100 on a page. The same read by the same person from the same address is
+        listed once a minute. Unauthenticated requests are listed once a minute for an address.
+        """
+        require_auditor()
+        asked = query.parse_trail(request.args.items(multi=True), TrailFilter)
+        entries = await in_thread(partial(store.page, asked))
+        more = len(entries) == PAGE
+        return ok(AuditTrail(tuple(entries), entries[-1].number if more else None))
+
+    @routes.post("/audit")
+    @document_request(TrailReports)
+    @document_response(StoredReports)
+    @document_problems(400, 401, 403, 503)
+    async def report_audit_trail() -> Answer:
+        """Report what people did at another part of the platform.
+
+        For example the sign-ins at the dashboard. Only the service token may do this.
+        """
+        caller: Caller = g.caller
+        require(caller, Role.ADMIN, "admin")
+        if not caller.is_service:
+            raise Forbidden("This requires the service token, without a person.")
+        body = await body_of(request, TrailReports)
+        now = dt.datetime.now(dt.UTC)
+        futures = [
+            trail.record(
+                Record(
+                    at=now,
+                    actor=clean(report.actor),
+                    actor_kind="person",
+                    action=report.action,
+                    outcome=report.outcome,
+                    address=clean(report.address),
+                    target=clean(report.target),
+                    detail={clean(key): clean(fact) for key, fact in report.detail.items()},
+                )
+            )
+            for report in body.reports
+        ]
+        await in_thread(lambda: [future.result(_STORE_SECONDS) for future in futures])
+        return ok(StoredReports(len(futures)))

@@ -1,0 +1,143 @@
+"""Records each request of a person or a token in the audit trail."""
+
+import asyncio
+import datetime as dt
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any, Final
+
+from quart import Blueprint, Request, Response, g, request
+
+from auditflow.contract.audit import Outcome
+from auditflow.errors import Unavailable
+from auditflow.http import middleware
+from auditflow.telemetry import logs
+from notification_service.api.callers import Caller
+from notification_service.audit.trail import Record, Trail, clean
+
+#: What each route does. A test checks that every route is here or in NOT_RECORDED.
+ACTIONS: Final[Mapping[str, str]] = {
+    "list_users": "users listed",
+    "put_user": "role set",
+    "list_tokens": "tokens listed",
+    "issue_token": "token created",
+    "revoke_token": "token revoked",
+    "list_alerts": "search made",
+    "get_alert": "alert shown",
+    "get_history": "history shown",
+    "get_risk": "risk shown",
+    "list_events": "events shown",
+    "get_event": "event shown",
+    "list_changes": "changes read",
+    "stream_changes": "stream opened",
+    "export_all": "alerts exported",
+    "acknowledge_alert": "alert acknowledged",
+    "assign_alert": "alert assigned",
+    "comment_alert": "alert commented",
+    "resolve_alert": "alert resolved",
+    "reopen_alert": "alert reopened",
+    "snooze_alert": "alert snoozed",
+    "unsnooze_alert": "alert unsnoozed",
+    "undo_alert": "action undone",
+    "act_on_many": "bulk action made",
+    "undo_bulk": "bulk action undone",
+    "retry_notification": "notification retried",
+    "send_test_notification": "test notification sent",
+    "list_notifications": "notifications listed",
+    "get_notification": "notification shown",
+    "get_routes": "routes shown",
+    "resolve_labels": "route resolved",
+    "get_alert_route": "route shown",
+    "get_on_call": "on-call shown",
+    "preview_silence": "silence previewed",
+    "list_silences": "silences listed",
+    "get_silence": "silence shown",
+    "list_silenced_alerts": "silenced alerts shown",
+    "create_silence": "silence created",
+    "end_silence": "silence ended",
+    "silence_alert": "alert silenced",
+    "put_maintenance_window": "maintenance window set",
+    "list_audit_logs": "audit logs listed",
+    "get_audit_checkpoint": "audit log read",
+    "get_audit_tile": "audit log read",
+    "get_audit_entry": "audit entry shown",
+    "get_audit_consistency": "audit log read",
+    "list_audit_trail": "audit trail read",
+}
+#: Routes that a client reads along with another route, or that record something themselves.
+NOT_RECORDED: Final = frozenset({"get_me", "get_total", "get_facets", "report_audit_trail"})
+
+#: Parameters that are the position in a list.
+_PAGING: Final = frozenset({"after", "before", "cursor", "offset", "limit"})
+_STORE_SECONDS: Final = 2.0
+#: Routes whose target repeats for each part of one read.
+_WITHOUT_TARGET: Final = frozenset({"get_audit_tile", "get_audit_checkpoint"})
+
+log = logs.get(__name__)
+
+
+def add(routes: Blueprint, trail: Trail) -> None:
+    """Record the requests to all routes of a blueprint."""
+
+    @routes.after_request
+    async def record(response: Response) -> Response:
+        name = str(request.endpoint).rpartition(".")[2]
+        if name in NOT_RECORDED or response.status_code == HTTPStatus.TOO_MANY_REQUESTS:
+            return response
+        caller: Caller | None = g.get("caller")
+        made = _record(request, name, caller, response.status_code)
+        if request.method == "GET" or caller is None:
+            trail.record_read(made)
+            return response
+        stored = asyncio.wrap_future(trail.record(made))
+        try:
+            await asyncio.wait_for(asyncio.shield(stored), _STORE_SECONDS)
+        except (TimeoutError, Unavailable):  # the action is done, and the record waits
+            log.warning("audit trail is late", action=made.action)
+        return response
+
+
+def add_detail(**facts: str) -> None:
+    """Add facts about the current request to its record."""
+    g.setdefault("trail_detail", {}).update({name: clean(fact) for name, fact in facts.items()})
+
+
+def _record(asked: Request, name: str, caller: Caller | None, status: int) -> Record:
+    if caller is None:  # the same for all routes, so that a scan does not fill the trail
+        return Record(
+            at=dt.datetime.now(dt.UTC),
+            actor="",
+            actor_kind="unknown",
+            action="request without a valid token",
+            outcome="refused",
+            address=clean(asked.remote_addr or ""),
+            status=status,
+        )
+    detail = {clean(key): clean(value) for key, value in asked.args.items() if key not in _PAGING}
+    targets = [] if name in _WITHOUT_TARGET else list((asked.view_args or {}).values())
+    return Record(
+        at=dt.datetime.now(dt.UTC),
+        actor=caller.actor.name,
+        actor_kind=caller.actor.kind,
+        action=ACTIONS.get(name, name),
+        outcome=_outcome(status),
+        address=clean(caller.address),
+        target=clean(" ".join(map(str, targets))),
+        detail={**dict(list(detail.items())[:20]), **g.get("trail_detail", {})},
+        status=status,
+        correlation_id=_correlation_id(asked),
+    )
+
+
+def _outcome(status: int) -> Outcome:
+    if status < HTTPStatus.BAD_REQUEST:
+        return "done"
+    return "refused" if status < HTTPStatus.INTERNAL_SERVER_ERROR else "failed"
+
+
+def _correlation_id(asked: Request) -> str:
+    scope: Any = asked.scope
+    try:
+        return middleware.correlation_id(scope)
+    except KeyError:  # without the middleware, in tests
+        return ""

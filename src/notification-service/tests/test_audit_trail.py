@@ -1,0 +1,329 @@
+"""The audit trail: who did what, from where."""
+
+import asyncio
+import datetime as dt
+import json
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import httpx
+import pytest
+from prometheus_client import CollectorRegistry
+from pydantic import SecretStr
+from quart import Quart
+
+from auditflow.errors import Unavailable
+from auditflow.http.health import Health
+from auditflow.http.tokens import Tokens
+from auditflow_local.servers.postgres import Database
+from notification_service.api import app as application
+from notification_service.api import trail_recording
+from notification_service.audit import trail as trails
+from notification_service.audit.trail import Record, Trail, TrailMetrics
+from notification_service.database.finding_store import FindingStore
+from notification_service.database.pool import Pool
+from notification_service.database.trail_store import TrailStore
+from notification_service.metrics import Metrics
+
+Answer = tuple[int, Any]
+SERVICE = "t0ken"
+
+
+@pytest.fixture
+def trail(database: Database, open_pool: Callable[..., Pool]) -> Iterator[Trail]:
+    trail = Trail(TrailStore(open_pool(database)), TrailMetrics(CollectorRegistry()))
+    trail.start()
+    yield trail
+    trail.close()
+
+
+@pytest.fixture
+def app(make_stores: Any, trail: Trail) -> Quart:
+    registry = CollectorRegistry()
+    stores = make_stores()
+    stores = application.Stores(
+        stores.alerts, stores.triage, stores.access, stores.feed, stores.exports, trail=trail
+    )
+    return application.create(
+        stores, Health({}), registry, Metrics(registry), tokens=Tokens(SecretStr(SERVICE))
+    )
+
+
+@pytest.fixture
+def call(app: Quart) -> Callable[..., Answer]:
+    """Sends a request as a person at an address."""
+
+    def call(
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        user: str | None = "alice",
+        address: str | None = "203.0.113.7",
+        token: str = SERVICE,
+    ) -> Answer:
+        async def ask() -> Answer:
+            headers = {"Authorization": f"Bearer {token}", "If-Match": "*"}
+            if user is not None:
+                headers["X-AuditFlow-User"] = user
+            if address is not None:
+                headers["X-AuditFlow-Address"] = address
+            client: Any = app.test_client()
+            answer = await client.open(
+                f"/api/v1{path}",
+                method=method,
+                headers=headers,
+                data=None if body is None else json.dumps(body),
+            )
+            return answer.status_code, json.loads(await answer.get_data())
+
+        return asyncio.run(ask())
+
+    return call
+
+
+@pytest.fixture
+def rows(call: Callable[..., Answer], trail: Trail) -> Callable[..., list[dict[str, Any]]]:
+    """The entries of the trail, the oldest first, without reads of the trail."""
+
+    def read(parameters: str = "") -> list[dict[str, Any]]:
+        while trail.flush():
+            pass
+        trail.record(_record("flushed")).result(10)
+        code, page = call("GET", f"/audit?{parameters}", user=None, address=None)
+        assert code == 200, page
+        ignored = ("audit trail read", "flushed")
+        return [it for it in page["entries"][::-1] if it["action"] not in ignored]
+
+    return read
+
+
+def _record(action: str, **fields: Any) -> Record:
+    defaults: dict[str, Any] = {
+        "at": dt.datetime.now(dt.UTC), "actor": "alice", "actor_kind": "person", "outcome": "done"
+    }  # fmt: skip
+    return Record(action=action, **{**defaults, **fields})
+
+
+def _facts(entry: dict[str, Any]) -> tuple[str, ...]:
+    return tuple(entry[name] for name in ("actor", "action", "outcome", "address", "target"))
+
+
+def test_reads_and_actions_are_rows_with_who_what_and_from_where(
+    call: Callable[..., Answer], rows: Any, store: FindingStore, make_finding: Any
+) -> None:
+    store.store([make_finding()])
+    (alert,) = call("GET", "/alerts?actor=ali*&limit=10")[1]["alerts"]
+    alert_id = alert["alert_id"]
+    call("GET", f"/alerts/{alert_id}")
+    call("POST", f"/alerts/{alert_id}/acknowledge", {})
+    call("POST", f"/alerts/{alert_id}/acknowledge", {})
+    call("PUT", "/users/bob", {"role": "viewer"}, user=None, address=None)
+    call("POST", f"/alerts/{alert_id}/acknowledge", {}, user="bob")
+    token = {"name": "SIEM", "scopes": ["alerts:read"]}
+    secret = call("POST", "/tokens", token, user=None, address=None)[1]["secret"]
+    call("GET", "/alerts", user=None, address="198.51.100.1", token=secret)
+    call("GET", "/alerts", user=None, token="aft_guess")
+
+    found = rows()
+
+    assert [_facts(it) for it in found] == [
+        ("alice", "search made", "done", "203.0.113.7", ""),
+        ("alice", "alert shown", "done", "203.0.113.7", alert_id),
+        ("alice", "alert acknowledged", "done", "203.0.113.7", alert_id),
+        ("alice", "alert acknowledged", "refused", "203.0.113.7", alert_id),
+        ("service", "role set", "done", "<local>", "bob"),
+        ("bob", "alert acknowledged", "refused", "203.0.113.7", alert_id),
+        ("service", "token created", "done", "<local>", ""),
+        ("SIEM", "search made", "done", "<local>", ""),
+        ("", "request without a valid token", "refused", "<local>", ""),
+    ]
+    assert found[0]["detail"] == {"actor": "ali*"}
+    assert found[4]["detail"] == {"role": "viewer", "disabled": "false"}
+    assert found[6]["detail"] == {"name": "SIEM", "scopes": "alerts:read", "days": "90"}
+    assert (found[3]["status"], found[5]["status"], found[8]["status"]) == (409, 403, 401)
+    assert secret not in json.dumps(found)
+    assert [it["number"] for it in found] == sorted(it["number"] for it in found)
+
+
+def test_the_same_read_is_one_row_a_minute(
+    call: Callable[..., Answer], rows: Any, monkeypatch: Any
+) -> None:
+    for path in ("/alerts?q=x", "/alerts?q=x&limit=3", "/alerts?q=y", "/alerts?q=x"):
+        call("GET", path)
+    call("GET", "/alerts?q=x", user="bob")
+    call("GET", "/alerts?q=x", address="203.0.113.8")
+    assert [it["detail"]["q"] for it in rows()] == ["x", "y", "x", "x"]
+    monkeypatch.setattr(trails, "REPEAT_SECONDS", 0.0)
+    call("GET", "/alerts?q=x")
+    assert len(rows()) == 5
+
+
+def test_filters_and_pages(call: Callable[..., Answer], rows: Any, trail: Trail) -> None:
+    start = dt.datetime(2026, 1, 31, tzinfo=dt.UTC)
+    for number in range(250):
+        trail.record(
+            _record(
+                "alert shown" if number % 2 else "search made",
+                actor=f"user-{number % 5}",
+                at=start + dt.timedelta(minutes=number),
+                address=f"192.0.2.{number % 3}",
+                target=str(number),
+                outcome="refused" if number == 7 else "done",
+            )
+        )
+    assert len(rows("actor=user-1&action=alert+shown")) == 25
+    assert len(rows("address=192.0.2.0&target=9")) == 1
+    assert [it["target"] for it in rows("outcome=refused")] == ["7"]
+    assert len(rows("since=2026-01-31T00:10:00Z&until=2026-01-31T00:19:00Z")) == 10
+    before, seen = "", []
+    while True:
+        _, page = call("GET", f"/audit?actor=user-0{before}", user=None)
+        seen += [it["target"] for it in page["entries"]]
+        if page["next_before"] is None:
+            break
+        before = f"&before={page['next_before']}"
+    assert seen == [str(number) for number in range(245, -1, -5)]
+    for wrong in ("outcome=x", "before=0", "q=1", "actor=", "since=2026", "actor=a&actor=b"):
+        assert call("GET", f"/audit?{wrong}", user=None)[0] == 400
+
+
+def test_only_leads_read_the_trail_and_only_the_service_reports(
+    call: Callable[..., Answer], rows: Any
+) -> None:
+    call("PUT", "/users/lea", {"role": "lead"}, user=None)
+    report = {
+        "reports": [
+            {"actor": "mallory", "action": "sign-in refused", "outcome": "refused",
+             "address": "198.51.100.9"},
+            {"actor": "op", "action": "dlq replayed", "detail": {"queue": "audit_alerts.dlq"}},
+        ]
+    }  # fmt: skip
+    assert call("GET", "/audit", user="alice")[0] == 403
+    assert call("GET", "/audit", user="lea")[0] == 200
+    call("PUT", "/users/root", {"role": "admin"}, user=None)
+    assert call("POST", "/audit", report, user="root")[0] == 403
+    admin = {"name": "service", "scopes": ["admin", "alerts:read"]}
+    token = call("POST", "/tokens", admin, user=None)[1]["secret"]
+    assert call("POST", "/audit", report, user=None, token=token)[0] == 403
+
+    assert call("POST", "/audit", report, user=None) == (200, {"stored": 2})
+
+    assert [_facts(it) for it in rows("action=sign-in+refused")] == [
+        ("mallory", "sign-in refused", "refused", "198.51.100.9", "")
+    ]
+    (replay,) = rows("action=dlq+replayed")
+    assert replay["detail"] == {"queue": "audit_alerts.dlq"}
+    for wrong in (
+        [],
+        [{"actor": "x", "action": "invented"}],
+        [{"actor": "\0", "action": "signed out"}],
+    ):
+        assert call("POST", "/audit", {"reports": wrong}, user=None)[0] == 400
+
+
+def test_every_route_is_recorded_or_excepted(app: Quart) -> None:
+    names = {
+        endpoint.rpartition(".")[2]
+        for endpoint in app.view_functions
+        if endpoint.startswith(("v1.", "previous."))
+    }
+    assert names - trail_recording.ACTIONS.keys() - trail_recording.NOT_RECORDED == set()
+
+
+def test_strange_texts_are_stored(call: Callable[..., Answer], rows: Any) -> None:
+    call("GET", "/alerts?q=%00%F0%9F%98%80&%00=%ED%A0%80", address="a\xff" * 300)
+    call("GET", f"/alerts/{'x' * 5000}")
+    (search, shown) = rows()
+    assert search["outcome"] == "refused"
+    assert len(search["address"]) <= 100
+    assert len(shown["target"]) == 500
+
+
+class Failing:
+    """A store that is unavailable at first."""
+
+    def __init__(self, failures: int) -> None:
+        self.failures = failures
+        self.batches: list[list[Record]] = []
+
+    def append(self, records: Sequence[Record]) -> None:
+        if self.failures:
+            self.failures -= 1
+            raise Unavailable("postgresql", "test")
+        self.batches.append(list(records))
+
+
+def test_records_wait_for_the_database_in_their_order() -> None:
+    store = Failing(2)
+    trail = Trail(store, TrailMetrics(CollectorRegistry()))
+    futures = [trail.record(_record(f"action {number}")) for number in range(1500)]
+    for _ in range(2):
+        with pytest.raises(Unavailable):
+            trail.flush()
+    assert not futures[0].done()
+
+    assert trail.flush()
+    assert not trail.flush()
+
+    stored = [record.action for batch in store.batches for record in batch]
+    assert stored == [f"action {number}" for number in range(1500)]
+    assert all(future.done() for future in futures)
+    assert not trail.flush()
+
+
+def test_the_oldest_records_are_dropped_and_a_row_states_how_many(monkeypatch: Any) -> None:
+    monkeypatch.setattr(trails, "MAX_WAITING", 10)
+    store, registry = Failing(1), CollectorRegistry()
+    trail = Trail(store, TrailMetrics(registry))
+    futures = [trail.record(_record(f"action {number}")) for number in range(13)]
+    with pytest.raises(Unavailable):
+        trail.flush()
+
+    trail.flush()
+
+    ((first, *rest),) = store.batches
+    assert (first.action, first.detail) == ("trail rows dropped", {"rows": "3"})
+    assert [record.action for record in rest] == [f"action {number}" for number in range(3, 13)]
+    assert isinstance(futures[0].exception(0), Unavailable)
+    assert registry.get_sample_value("auditflow_audit_trail_dropped_total") == 3
+
+
+def test_an_outage_of_the_database_loses_no_row(
+    database: Database, open_pool: Callable[..., Pool], query: Any, eventually: Any
+) -> None:
+    trail = Trail(TrailStore(open_pool(database)), TrailMetrics(CollectorRegistry()))
+    trail.start()
+    trail.record(_record("before")).result(10)
+    database.server.restart()
+    future = trail.record(_record("during"))
+    trail.record_read(_record("read"))
+    future.result(20)
+    trail.close()
+    assert query("SELECT number, action FROM audit_trail ORDER BY number") == [
+        (1, "before"), (2, "during"), (3, "read"),
+    ]  # fmt: skip
+
+
+def test_the_service_signs_the_trail(
+    service: Any, api: httpx.Client, eventually: Any, query: Any
+) -> None:
+    api.put("/api/v1/users/bob", json={"role": "viewer"}).raise_for_status()
+    api.get("/api/v1/alerts").raise_for_status()
+    eventually(
+        lambda: (
+            {it["action"] for it in api.get("/api/v1/audit").json()["entries"]}
+            >= {"role set", "search made"}
+        )
+    )
+    ((last,),) = query("SELECT max(number) FROM audit_trail")
+    eventually(
+        lambda: (
+            next(
+                it for it in api.get("/api/v1/audit/logs").json()["logs"] if it["name"] == "trail"
+            )["size"]
+            >= last
+        )
+    )
+    entry = api.get("/api/v1/audit/trail/entries/1").json()
+    assert json.loads(entry["entry"])["action"] == "role set"
