@@ -18,7 +18,7 @@ from auditflow_local.servers import prometheus
 from auditflow_local.servers.base import Server
 from auditflow_local.servers.inbox import InboxServer
 from auditflow_local.servers.postgres import Postgres
-from auditflow_local.servers.postgres_roles import APP, OWNER, SUPERUSER
+from auditflow_local.servers.postgres_roles import APP, ARCHIVE, OWNER, SUPERUSER
 from auditflow_local.servers.prometheus import PostgresExporter, Prometheus, RedisExporter, Target
 from auditflow_local.servers.rabbitmq import RabbitMQ
 from auditflow_local.servers.redis import Redis
@@ -168,6 +168,7 @@ class Stack:
                     SUPERUSER: store.get("PG_PASSWORD_SUPERUSER"),
                     OWNER: store.get("PG_PASSWORD_OWNER"),
                     APP: store.get("PG_PASSWORD"),
+                    ARCHIVE: store.get("PG_PASSWORD_ARCHIVE"),
                 },
                 log=layout.log("postgres"),
                 tls=self.tls,

@@ -19,7 +19,7 @@ from auditflow_local.processes import Command
 from auditflow_local.secrets import make_private
 from auditflow_local.servers.base import Server
 from auditflow_local.servers.postgres import Database, Postgres
-from auditflow_local.servers.postgres_roles import APP, OWNER, SUPERUSER
+from auditflow_local.servers.postgres_roles import APP, ARCHIVE, OWNER, SUPERUSER
 from auditflow_local.servers.rabbitmq import RabbitMQ
 from auditflow_local.servers.redis import Redis
 from auditflow_local.service_process import ServiceProcess
@@ -210,7 +210,7 @@ def _rabbitmq(folder: Path) -> RabbitMQ:
 
 
 def _postgres(folder: Path) -> Postgres:
-    passwords = {role: secrets.token_hex(20) for role in (SUPERUSER, OWNER, APP)}
+    passwords = {role: secrets.token_hex(20) for role in (SUPERUSER, OWNER, APP, ARCHIVE)}
     return Postgres(folder, port=ports.pick(), passwords=passwords, durable=False)
 
 

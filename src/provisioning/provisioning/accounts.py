@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from auditflow.amqp.topology import EXCHANGE, QUARANTINE_KEY
+from auditflow.amqp.topology import ARCHIVE, ARCHIVE_KEY, EXCHANGE, QUARANTINE_KEY
 
 #: A regular expression that matches no name.
 NOTHING: Final = "^$"
@@ -69,10 +69,15 @@ ACCOUNTS: Final = (
         rabbitmq=BrokerPermissions(
             write=rf"^{EXCHANGE}(\.dlx)?$",
             read="^audit_events$",
-            topics=TopicPermissions(write=r"^finding\."),
+            topics=TopicPermissions(write=rf"^(finding\.|{re.escape(ARCHIVE_KEY)}$)"),
         ),
         redis="~* &* +@all -@admin -@dangerous +info",
         sentinel=_FIND_MASTER,
+    ),
+    # The writer of the archive, which runs in the image of audit-log-analysis.
+    Account(
+        name="audit-event-archive",
+        rabbitmq=BrokerPermissions(write=rf"^{EXCHANGE}\.dlx$", read=f"^{ARCHIVE}$"),
     ),
     Account(
         name="notification-service",
@@ -112,7 +117,9 @@ ACCOUNTS: Final = (
     # People who inspect and replay dead letters. Replays use the default exchange.
     Account(
         name="auditflow-operator",
-        rabbitmq=BrokerPermissions(write=r"^amq\.default$", read=r"^audit_(events|alerts)\.dlq$"),
+        rabbitmq=BrokerPermissions(
+            write=r"^amq\.default$", read=r"^audit_(events|alerts|archive)\.dlq$"
+        ),
     ),
     Account(
         name="auditflow-admin",
@@ -147,6 +154,7 @@ POSTGRES_ROLES: Final = (
     "postgres",
     "auditflow_owner",
     "auditflow_app",
+    "auditflow_archive",
     "auditflow_reader",
     "auditflow_monitor",
 )

@@ -72,6 +72,10 @@ SECRETS: Final[Catalogue] = {
     },
     # Separate, because environments that exist have no key in the Secret notification-service.
     "notification-service-audit": {"AUDIT_LOG_KEY": Value("audit/log")},
+    "audit-event-archive": {
+        "RABBITMQ_PASS": Value("rabbitmq/audit-event-archive"),
+        "PG_PASSWORD": Value("postgres/auditflow_archive"),
+    },
     "notification-service-migrate": {"PG_PASSWORD": Value("postgres/auditflow_owner")},
     "event-audit-dashboard": {
         "API_TOKEN": Value("token/api"),

@@ -16,6 +16,7 @@ from .conftest import Parameters
 
 GENERATOR = "audit-event-generator"
 ANALYSIS = "audit-log-analysis"
+ARCHIVE = "audit-event-archive"
 NOTIFICATION = "notification-service"
 OPERATOR = "auditflow-operator"
 Open = Callable[[str], BlockingChannel]
@@ -46,6 +47,8 @@ def open_channel(rabbitmq: Any, parameters: Parameters) -> Iterator[Open]:
         (GENERATOR, topology.EXCHANGE, topology.QUARANTINE_KEY, "audit_events.dlq"),
         (ANALYSIS, topology.EXCHANGE, "finding.critical", topology.FINDINGS),
         (ANALYSIS, topology.DEAD_LETTER_EXCHANGE, "audit_events.dlq", "audit_events.dlq"),
+        (ANALYSIS, topology.EXCHANGE, "archive.batch", topology.ARCHIVE),
+        (ARCHIVE, topology.DEAD_LETTER_EXCHANGE, "audit_archive.dlq", "audit_archive.dlq"),
         (NOTIFICATION, topology.DEAD_LETTER_EXCHANGE, "audit_alerts.dlq", "audit_alerts.dlq"),
         (OPERATOR, "", topology.EVENTS, topology.EVENTS),
         (OPERATOR, "", topology.FINDINGS, topology.FINDINGS),
@@ -72,6 +75,10 @@ def test_a_user_may_publish_what_it_must(
         (GENERATOR, "", topology.FINDINGS),
         (ANALYSIS, topology.EXCHANGE, "event.linux"),
         (ANALYSIS, "", topology.EVENTS),
+        (GENERATOR, topology.EXCHANGE, "archive.batch"),
+        (ANALYSIS, topology.EXCHANGE, "archive.batch.x"),
+        (ARCHIVE, topology.EXCHANGE, "archive.batch"),
+        (NOTIFICATION, topology.EXCHANGE, "archive.batch"),
         (NOTIFICATION, topology.EXCHANGE, "finding.info"),
         (NOTIFICATION, topology.EXCHANGE, "event.linux"),
         (NOTIFICATION, "", topology.FINDINGS),
@@ -91,8 +98,9 @@ def test_a_user_may_not_publish_anything_else(
     [
         (GENERATOR, set()),
         (ANALYSIS, {"audit_events"}),
+        (ARCHIVE, {"audit_archive"}),
         (NOTIFICATION, {"audit_alerts"}),
-        (OPERATOR, {"audit_events.dlq", "audit_alerts.dlq"}),
+        (OPERATOR, {"audit_events.dlq", "audit_alerts.dlq", "audit_archive.dlq"}),
     ],
 )
 def test_a_user_reads_only_its_queues(open_channel: Open, user: str, readable: set[str]) -> None:

@@ -35,7 +35,7 @@ class Database:
         self.mount()
         for statement in (  # the local stack's own: an image begins with nothing
             "DROP DATABASE auditflow",
-            "DROP ROLE auditflow_app, auditflow_owner",
+            "DROP ROLE auditflow_app, auditflow_archive, auditflow_owner",
             "CREATE DATABASE auditflow",
         ):
             self.as_superuser(statement, database="postgres")

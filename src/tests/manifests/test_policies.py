@@ -252,7 +252,8 @@ def test_every_secret_that_is_mounted_is_one_that_the_job_makes(
         secret["name"] for secret in projected if not secret.get("optional")
     }
     ha = {"redis-ha", "redis-replication"}
-    assert mounted == SECRETS.keys() - {"rabbitmq-people", "redis-people"} - ha
+    unused = {"audit-event-archive"}  # its Deployment does not exist yet
+    assert mounted == SECRETS.keys() - {"rabbitmq-people", "redis-people"} - ha - unused
     (role,) = kit.of_kind(objects, "Role")
     create, get = role["rules"]
     assert create["verbs"] == ["create"]

@@ -35,11 +35,12 @@ class Message(Struct, frozen=True, kw_only=True):
     message_id: str
     correlation_id: str | None = None
     headers: Mapping[str, Any] | None = None
+    content_type: str = "application/json"
 
     def properties(self) -> pika.BasicProperties:
-        """The AMQP properties: persistent JSON."""
+        """The AMQP properties of a persistent message."""
         return pika.BasicProperties(
-            content_type="application/json",
+            content_type=self.content_type,
             delivery_mode=pika.DeliveryMode.Persistent.value,
             message_id=limits.short_string(self.message_id),
             correlation_id=(

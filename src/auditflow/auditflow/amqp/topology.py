@@ -17,6 +17,9 @@ EXCHANGE: Final = "audit"
 DEAD_LETTER_EXCHANGE: Final = "audit.dlx"
 EVENTS: Final = "audit_events"
 FINDINGS: Final = "audit_alerts"
+ARCHIVE: Final = "audit_archive"
+#: The routing key of batches for the archive.
+ARCHIVE_KEY: Final = "archive.batch"
 #: The routing key of records that a producer cannot convert to an event. The exchange ``audit``
 #: routes them to the dead-letter queue of the events, so that a producer needs no permission for
 #: the exchange of dead letters, whose routing keys RabbitMQ cannot restrict.
@@ -62,7 +65,11 @@ class Queue:
         return {"x-queue-type": "quorum", "x-delivery-limit": DEAD_LETTER_DELIVERY_LIMIT}
 
 
-QUEUES: Final = (Queue(EVENTS, "event.#"), Queue(FINDINGS, "finding.#"))
+QUEUES: Final = (
+    Queue(EVENTS, "event.#"),
+    Queue(FINDINGS, "finding.#"),
+    Queue(ARCHIVE, "archive.#"),
+)
 _EXCHANGES: Final = ((EXCHANGE, "topic"), (DEAD_LETTER_EXCHANGE, "direct"))
 
 

@@ -1,74 +1,25 @@
-"""Connections to PostgreSQL, and the classification of its errors."""
+"""Connections to PostgreSQL, and the reason if its schema does not belong to this version."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Final, TypeAlias
+from contextlib import AbstractContextManager
+from typing import Final
 
 import psycopg2
-import psycopg2.extensions
-from psycopg2 import errors
 
-from auditflow.errors import Unavailable
-from auditflow.settings import PostgresSettings
+from auditflow import postgres
+from auditflow.postgres import Connection, connect
 
-Connection: TypeAlias = psycopg2.extensions.connection
+__all__ = ["Connection", "connect", "explain", "translated"]
 
-#: Time-out of a connection attempt.
-CONNECT_SECONDS: Final = 1
-#: Time after which a peer that does not acknowledge our bytes counts as disconnected.
-SILENCE_MS: Final = 5_000
-
-#: Errors that the data causes: the same input fails again. All others are temporary: the server is
-#: unavailable or starting, a lock or a statement takes too long, the schema does not exist yet, the
-#: disk is full, the server is read-only.
-_DATA_ERRORS: Final = (
-    psycopg2.DataError,
-    psycopg2.IntegrityError,
-    errors.ProgramLimitExceeded,
-    errors.StatementTooComplex,
+_WRONG_SCHEMA: Final = (
+    "the schema does not belong to this version: run notification-service-migrate"
 )
 
 
-def connect(settings: PostgresSettings, *, name: str, statement_seconds: float) -> Connection:
-    """Open a connection in UTC and UTF-8. Its statements time out after ``statement_seconds``."""
-    options = {
-        "timezone": "UTC",
-        "statement_timeout": f"{statement_seconds * 1000:.0f}ms",
-        "idle_in_transaction_session_timeout": "60s",
-        "search_path": "public",
-    }
-    connection: Connection = psycopg2.connect(
-        host=settings.pg_host,
-        port=settings.pg_port,
-        dbname=settings.pg_db,
-        user=settings.pg_user,
-        password=settings.pg_password.get_secret_value(),
-        application_name=name,
-        client_encoding="UTF8",
-        connect_timeout=CONNECT_SECONDS,
-        keepalives_idle=5,
-        keepalives_interval=2,
-        keepalives_count=3,
-        tcp_user_timeout=SILENCE_MS,
-        **settings.pg_tls_options(),
-        options=" ".join(f"-c {key}={value}" for key, value in options.items()),
-    )
-    return connection
-
-
-@contextmanager
-def translated() -> Iterator[None]:
+def translated() -> AbstractContextManager[None]:
     """Translate temporary errors to ``Unavailable``. Errors that the data causes pass through."""
-    try:
-        yield
-    except _DATA_ERRORS:
-        raise
-    except psycopg2.Error as error:
-        raise Unavailable("postgresql", explain(error)) from error
+    return postgres.translated(wrong_schema=_WRONG_SCHEMA)
 
 
 def explain(error: psycopg2.Error) -> str:
     """The reason of an error, in one line, for logs and ``/readyz``."""
-    if isinstance(error, errors.UndefinedTable | errors.UndefinedFunction | errors.UndefinedColumn):
-        return "the schema does not belong to this version: run notification-service-migrate"
-    return str(error).strip().partition("\n")[0] or type(error).__name__
+    return postgres.explain(error, wrong_schema=_WRONG_SCHEMA)

@@ -1,0 +1,1 @@
+"""The event archive: Parquet files by hour and log source, and their manifest in PostgreSQL."""

@@ -1,0 +1,109 @@
+"""The manifest: which files belong to the archive. It is the source of truth.
+
+A file without an entry does not belong to the archive. A reader gets a snapshot: a replaced file
+stays in the storage for ``REPLACED_SECONDS``, so that readers that already know it can finish.
+"""
+
+import datetime as dt
+from collections.abc import Sequence
+from typing import Any, Final
+
+from msgspec import Struct
+from psycopg2.extras import execute_values
+
+from auditflow.postgres import Connection, translated
+
+#: Maximum time of a reader, and minimum time for which a replaced file is kept (seconds).
+REPLACED_SECONDS: Final = 15 * 60.0
+
+_COLUMNS: Final = (
+    "path, tier, hour, source, rows, size, min_occurred_ms, max_occurred_ms, min_received_ms,"
+    " max_received_ms, sha256, compacted"
+)
+
+
+class ArchiveFile(Struct, frozen=True):
+    """A file of the archive.
+
+    ``size`` is in bytes. Times are in milliseconds since 1970, both ends included.
+    """
+
+    path: str
+    tier: str
+    hour: dt.datetime
+    source: str
+    rows: int
+    size: int
+    min_occurred_ms: int
+    max_occurred_ms: int
+    min_received_ms: int
+    max_received_ms: int
+    sha256: bytes
+    compacted: bool = False
+
+
+class Manifest:
+    """The manifest through one connection. Its methods raise Unavailable."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def snapshot(
+        self,
+        *,
+        occurred_from_ms: int | None = None,
+        occurred_until_ms: int | None = None,
+        sources: Sequence[str] | None = None,
+    ) -> list[ArchiveFile]:
+        """The files that may contain events of a time range, both ends included, newest first."""
+        with translated(), self._connection, self._connection.cursor() as cursor:
+            cursor.execute(
+                f"SELECT {_COLUMNS} FROM archive.files WHERE state = 'committed'"
+                " AND (%(from)s IS NULL OR max_occurred_ms >= %(from)s)"
+                " AND (%(until)s IS NULL OR min_occurred_ms <= %(until)s)"
+                " AND (%(sources)s::text[] IS NULL OR source = ANY(%(sources)s))"
+                " ORDER BY max_occurred_ms DESC, file_id DESC",
+                {
+                    "from": occurred_from_ms,
+                    "until": occurred_until_ms,
+                    "sources": None if sources is None else list(sources),
+                },
+            )
+            return [_file(row) for row in cursor.fetchall()]
+
+    def known_batches(self, batch_ids: Sequence[bytes]) -> set[bytes]:
+        """Which of these batches are committed."""
+        with translated(), self._connection, self._connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT batch_id FROM archive.batches WHERE batch_id = ANY(%s)", (list(batch_ids),)
+            )
+            return {bytes(batch_id) for (batch_id,) in cursor.fetchall()}
+
+    def commit(self, files: Sequence[ArchiveFile], batch_ids: Sequence[bytes]) -> None:
+        """Add files and the batches that they contain, in one transaction."""
+        with translated(), self._connection, self._connection.cursor() as cursor:
+            _insert(cursor, files)
+            execute_values(
+                cursor,
+                "INSERT INTO archive.batches (batch_id) VALUES %s ON CONFLICT DO NOTHING",
+                [(batch_id,) for batch_id in batch_ids],
+            )
+
+
+def _insert(cursor: Any, files: Sequence[ArchiveFile]) -> None:
+    execute_values(
+        cursor,
+        f"INSERT INTO archive.files ({_COLUMNS}, state) VALUES %s",
+        [
+            (
+                *(getattr(file, name) for name in ArchiveFile.__struct_fields__),
+                "committed",
+            )
+            for file in files
+        ],
+    )
+
+
+def _file(row: tuple[Any, ...]) -> ArchiveFile:
+    values = dict(zip(ArchiveFile.__struct_fields__, row, strict=True))
+    return ArchiveFile(**{**values, "sha256": bytes(values["sha256"])})

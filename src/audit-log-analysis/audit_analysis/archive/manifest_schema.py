@@ -1,0 +1,68 @@
+"""The tables of the manifest, in PostgreSQL's schema ``archive``. The archive process creates them.
+
+Each version is applied once, in order. A version is never changed after its release.
+"""
+
+from typing import Final
+
+from auditflow.errors import Unavailable
+from auditflow.postgres import Connection, translated
+
+#: The key of the lock of migrations.
+_LOCK: Final = 4_712_019
+_VERSIONS: Final[tuple[str, ...]] = (
+    """
+    CREATE TABLE archive.files (
+        file_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+        path text NOT NULL UNIQUE,
+        tier text NOT NULL CHECK (tier IN ('volume', 's3')),
+        hour timestamptz NOT NULL,
+        source text NOT NULL,
+        rows bigint NOT NULL CHECK (rows > 0),
+        size bigint NOT NULL,
+        min_occurred_ms bigint NOT NULL,
+        max_occurred_ms bigint NOT NULL,
+        min_received_ms bigint NOT NULL,
+        max_received_ms bigint NOT NULL,
+        sha256 bytea NOT NULL CHECK (octet_length(sha256) = 32),
+        state text NOT NULL CHECK (state IN ('committed', 'replaced', 'expired')),
+        compacted boolean NOT NULL DEFAULT false,
+        created_at timestamptz NOT NULL DEFAULT now(),
+        removed_at timestamptz,
+        CHECK ((state = 'committed') = (removed_at IS NULL))
+    );
+    CREATE INDEX files_by_occurrence ON archive.files (max_occurred_ms, min_occurred_ms)
+        WHERE state = 'committed';
+    CREATE INDEX files_by_hour ON archive.files (hour, source) WHERE state = 'committed';
+    CREATE INDEX files_removed ON archive.files (removed_at) WHERE state <> 'committed';
+    CREATE TABLE archive.batches (
+        batch_id bytea PRIMARY KEY CHECK (octet_length(batch_id) = 16),
+        committed_at timestamptz NOT NULL DEFAULT now()
+    );
+    CREATE INDEX batches_by_time ON archive.batches (committed_at);
+    """,
+)
+
+
+def migrate(connection: Connection) -> int:
+    """Create or update the tables. Returns the version. Several processes may call it at once.
+
+    Raises:
+        Unavailable: PostgreSQL does not answer, or the schema ``archive`` is missing.
+    """
+    with translated(), connection, connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
+        cursor.execute("SELECT 1 FROM pg_namespace WHERE nspname = 'archive'")
+        if cursor.fetchone() is None:
+            raise Unavailable(
+                "postgresql",
+                "the schema archive is missing: run apps/data/postgres/base/roles.sql",
+            )
+        cursor.execute("CREATE TABLE IF NOT EXISTS archive.version (version integer NOT NULL)")
+        cursor.execute("SELECT coalesce(max(version), 0) FROM archive.version")
+        (current,) = cursor.fetchone() or (0,)
+        for version, statements in enumerate(_VERSIONS, start=1):
+            if version > current:
+                cursor.execute(statements)
+                cursor.execute("INSERT INTO archive.version VALUES (%s)", (version,))
+    return len(_VERSIONS)

@@ -1,0 +1,46 @@
+"""The settings of the archive process, from environment variables."""
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
+
+from auditflow.settings import (
+    Block,
+    Port,
+    PostgresSettings,
+    RabbitMQSettings,
+    Secret,
+    ServiceSettings,
+)
+
+
+class StorageSettings(Block):
+    """Where the files are: a folder, or a bucket of any S3."""
+
+    #: The folder of the files. With a bucket, only the folder of unfinished files.
+    archive_folder: Path
+    #: The bucket. Empty: the files are in the folder.
+    archive_bucket: str = ""
+    #: The prefix of all keys in the bucket.
+    archive_prefix: str = ""
+    #: The address of an S3 that is not Amazon's, for example https://minio:9000.
+    archive_s3_endpoint: str = ""
+    archive_s3_region: str = "us-east-1"
+    #: Without keys, the credentials of the node or of the service account are used.
+    archive_s3_access_key_id: str = ""
+    archive_s3_secret_access_key: Secret | None = None
+
+
+class Settings(ServiceSettings, RabbitMQSettings, PostgresSettings, StorageSettings):
+    """All settings of the archive process."""
+
+    port: Port = 5003
+    #: Rows are written to a file at the latest after this time (seconds).
+    archive_flush_seconds: Annotated[float, Field(gt=0, le=3600)] = 60
+    #: Rows are written to a file when their records have this size (MiB).
+    archive_buffer_mebibytes: Annotated[int, Field(ge=1, le=4096)] = 32
+    #: Maximum memory of DuckDB while it writes and merges files (MiB).
+    archive_writer_mebibytes: Annotated[int, Field(ge=32)] = 128
+    #: Maximum number of threads of DuckDB while it writes and merges files.
+    archive_writer_threads: Annotated[int, Field(ge=1, le=64)] = 1

@@ -1,0 +1,111 @@
+"""The columns of the archive's Parquet files. Pure.
+
+A row is one event, or one refused record. All times are in milliseconds since 1970 (UTC).
+"""
+
+import datetime as dt
+from collections.abc import Sequence
+from typing import Any, Final, NamedTuple
+
+from auditflow.contract.event import LogSource
+
+
+class ArchivedEvent(NamedTuple):
+    """One row. The field names are the column names.
+
+    Text columns are null if the event has no value. ``record`` contains the event's JSON as it
+    arrived; of a refused record, its bytes, of which at most 1 MiB is stored.
+
+    - ``event_id``: of a refused record, the UUIDv5 of its bytes.
+    - ``received_ms``: the time at which the ingest accepted the event. If the message does not
+      state it, the time of the analysis.
+    - ``occurred_ms``: the event's timestamp as the analysis used it. A timestamp that is too far
+      ahead is clamped. Of a refused record, the time of receipt.
+    - ``source``: the log source by which files are separated, see ``source_of``.
+    - ``host``, ``user``, ``address``, ``resource``: the observables.
+    - ``late``: too late for a window. ``clamped``: see ``occurred_ms``. ``staged``: a staged rule
+      matched. ``refused``: the event violates the contract, or its processing failed;
+      ``reason`` states why.
+    """
+
+    event_id: str
+    received_ms: int
+    occurred_ms: int
+    source: str
+    event_type: str | None
+    severity: str | None
+    action_result: str | None
+    source_service: str | None
+    host: str | None
+    user: str | None
+    address: str | None
+    resource: str | None
+    product: str | None
+    service: str | None
+    category: str | None
+    correlation_id: str | None
+    late: bool
+    clamped: bool
+    staged: bool
+    refused: bool
+    reason: str | None
+    record: bytes
+
+
+#: The SQL type of each column.
+COLUMNS: Final[dict[str, str]] = {
+    "event_id": "VARCHAR",
+    "received_ms": "BIGINT",
+    "occurred_ms": "BIGINT",
+    "source": "VARCHAR",
+    "event_type": "VARCHAR",
+    "severity": "VARCHAR",
+    "action_result": "VARCHAR",
+    "source_service": "VARCHAR",
+    "host": "VARCHAR",
+    "user": "VARCHAR",
+    "address": "VARCHAR",
+    "resource": "VARCHAR",
+    "product": "VARCHAR",
+    "service": "VARCHAR",
+    "category": "VARCHAR",
+    "correlation_id": "VARCHAR",
+    "late": "BOOLEAN",
+    "clamped": "BOOLEAN",
+    "staged": "BOOLEAN",
+    "refused": "BOOLEAN",
+    "reason": "VARCHAR",
+    "record": "BLOB",
+}
+#: The columns with a bloom filter, so that a search for one value skips most row groups.
+BLOOM_FILTERS: Final = ("event_id", "host", "user", "address", "resource")
+
+#: The products that have files of their own. The sender chooses the product, so the set is closed:
+#: a sender must not be able to create any number of files.
+PRODUCTS: Final = frozenset(
+    {
+        "alertmanager", "argocd", "auditd", "auditflow", "aws", "azure", "cisco_duo", "gcp",
+        "github", "gitlab", "google_workspace", "kubernetes", "linux", "m365", "macos", "okta",
+        "onelogin", "windows",
+    }
+)  # fmt: skip
+#: The source of events of all other products, and of refused records.
+OTHER: Final = "other"
+
+_HOUR_MS: Final = 3_600_000
+
+
+def source_of(logsource: LogSource | None) -> str:
+    """The name by which files are separated: the product if it is known."""
+    product = (logsource.product or "").lower() if logsource else ""
+    return product if product in PRODUCTS else OTHER
+
+
+def hour_of(timestamp_ms: int) -> dt.datetime:
+    """The beginning of the hour that contains a time."""
+    return dt.datetime.fromtimestamp(timestamp_ms // _HOUR_MS * 3600, tz=dt.UTC)
+
+
+def columns_of(rows: Sequence[ArchivedEvent]) -> list[Sequence[Any]]:
+    """The values of each column, in the order of ``COLUMNS``."""
+    return list(zip(*rows, strict=True))

@@ -1,0 +1,117 @@
+"""The storage of the archive's files: a folder, and a bucket of a real S3 API (moto)."""
+
+import hashlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import boto3
+import duckdb
+import pytest
+from moto.server import ThreadedMotoServer
+
+from audit_analysis.archive.settings import StorageSettings
+from audit_analysis.archive.storage import FolderStorage, Storage, open_storage
+from auditflow.errors import Unavailable
+
+
+@pytest.fixture(scope="module")
+def s3_endpoint() -> Iterator[str]:
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+@pytest.fixture(params=["folder", "s3"])
+def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Storage:
+    if request.param == "folder":
+        return open_storage(StorageSettings(archive_folder=tmp_path / "archive"))
+    endpoint = request.getfixturevalue("s3_endpoint")
+    bucket = f"events-{tmp_path.name.lower().replace('_', '-')}"[:60].rstrip("-")
+    boto3.client(
+        "s3",
+        endpoint_url=endpoint,
+        aws_access_key_id="a",
+        aws_secret_access_key="b",
+        region_name="us-east-1",
+    ).create_bucket(Bucket=bucket)
+    return open_storage(
+        StorageSettings(
+            archive_folder=tmp_path,
+            archive_bucket=bucket,
+            archive_prefix="audit",
+            archive_s3_endpoint=endpoint,
+            archive_s3_access_key_id="a",
+            archive_s3_secret_access_key="b",
+        )
+    )
+
+
+@pytest.fixture
+def parquet(tmp_path: Path) -> Callable[[int], Path]:
+    def make(rows: int) -> Path:
+        path = tmp_path / f"{rows}.tmp"
+        duckdb.sql(f"COPY (FROM range({rows}) AS t(number)) TO '{path}' (FORMAT parquet)")
+        return path
+
+    return make
+
+
+def test_a_stored_file_is_listed_hashed_read_and_deleted(
+    storage: Storage, parquet: Callable[[int], Path]
+) -> None:
+    source = parquet(1000)
+    content = source.read_bytes()
+    storage.store(source, "2026/11/30/12/linux-1.parquet")
+    assert not source.exists()
+    (file,) = storage.files()
+    assert (file.path, file.size) == ("2026/11/30/12/linux-1.parquet", len(content))
+    assert storage.sha256(file.path) == hashlib.sha256(content).digest()
+    with duckdb.connect() as connection:
+        storage.register(connection)
+        query = "SELECT sum(number) FROM read_parquet(?) WHERE number < 10"
+        assert connection.execute(query, [[storage.address(file.path)]]).fetchall() == [(45,)]
+    storage.delete(file.path)
+    storage.delete(file.path)
+    assert list(storage.files()) == []
+    assert storage.sha256(file.path) is None
+
+
+def test_unfinished_files_are_not_listed(tmp_path: Path, parquet: Callable[[int], Path]) -> None:
+    folder = FolderStorage(tmp_path / "archive")
+    folder.store(parquet(1), "linux.parquet")
+    (tmp_path / "archive" / ".unfinished").mkdir()
+    (tmp_path / "archive" / ".unfinished" / "other.parquet").touch()
+    (tmp_path / "archive" / ".linux-2.parquet").touch()
+    assert [file.path for file in folder.files()] == ["linux.parquet"]
+
+
+@pytest.mark.parametrize("path", ["/etc/passwd", "../outside.parquet", "a/../../b.parquet"])
+def test_paths_outside_the_folder_are_refused(tmp_path: Path, path: str) -> None:
+    with pytest.raises(ValueError, match="not a path inside the archive"):
+        FolderStorage(tmp_path).delete(path)
+
+
+def test_a_folder_that_cannot_be_written_is_unavailable(
+    tmp_path: Path, parquet: Callable[[int], Path]
+) -> None:
+    (tmp_path / "archive").write_text("a file, not a folder")
+    source = parquet(1)
+    with pytest.raises(Unavailable, match="storage is unavailable"):
+        FolderStorage(tmp_path / "archive").store(source, "a/b.parquet")
+    assert source.exists()
+
+
+def test_an_s3_that_does_not_answer_is_unavailable(tmp_path: Path) -> None:
+    storage = open_storage(
+        StorageSettings(
+            archive_folder=tmp_path,
+            archive_bucket="events",
+            archive_s3_endpoint="http://127.0.0.1:9",
+            archive_s3_access_key_id="a",
+            archive_s3_secret_access_key="b",
+        )
+    )
+    with pytest.raises(Unavailable, match="storage is unavailable"):
+        list(storage.files())
