@@ -8,6 +8,7 @@ import boto3
 import duckdb
 import pytest
 from moto.server import ThreadedMotoServer
+from pydantic import SecretStr
 
 from audit_analysis.archive.settings import StorageSettings
 from audit_analysis.archive.storage import FolderStorage, Storage, open_storage
@@ -43,7 +44,7 @@ def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Storage:
             archive_prefix="audit",
             archive_s3_endpoint=endpoint,
             archive_s3_access_key_id="a",
-            archive_s3_secret_access_key="b",
+            archive_s3_secret_access_key=SecretStr("b"),
         )
     )
 
@@ -110,7 +111,7 @@ def test_an_s3_that_does_not_answer_is_unavailable(tmp_path: Path) -> None:
             archive_bucket="events",
             archive_s3_endpoint="http://127.0.0.1:9",
             archive_s3_access_key_id="a",
-            archive_s3_secret_access_key="b",
+            archive_s3_secret_access_key=SecretStr("b"),
         )
     )
     with pytest.raises(Unavailable, match="storage is unavailable"):
