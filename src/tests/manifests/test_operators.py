@@ -1,0 +1,100 @@
+"""The operators that a cluster opts into: pinned, in order, and permitted by their project."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+Object = dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def operators(root: Path) -> dict[str, Object]:
+    """The Applications of all operators by name."""
+    files = sorted((root / "clusters/operators").glob("*.yaml"))
+    objects = [yaml.safe_load(file.read_text("utf-8")) for file in files]
+    return {item["metadata"]["name"]: item for item in objects if item.get("kind") == "Application"}
+
+
+def test_each_operator_is_offered_and_none_is_installed_by_default(
+    operators: dict[str, Object], root: Path, kit: Any
+) -> None:
+    folder = root / "clusters/operators"
+    offered = re.findall(r"^# - (\S+)\.yaml$", (folder / "kustomization.yaml").read_text(), re.M)
+    assert sorted(offered) == sorted(operators)
+    assert [kit.name(item) for item in kit.render(folder)] == ["AppProject/operators"]
+    readme = (folder / "README.md").read_text("utf-8")
+    assert all(f"| `{name}.yaml` |" in readme for name in operators)
+
+
+def test_the_project_of_the_operators_permits_exactly_their_sources_and_namespaces(
+    operators: dict[str, Object], root: Path
+) -> None:
+    project = yaml.safe_load((root / "clusters/operators/project.yaml").read_text("utf-8"))
+    sources = {item["spec"]["source"]["repoURL"] for item in operators.values()}
+    assert sources == set(project["spec"]["sourceRepos"])
+    namespaces = {item["spec"]["destination"]["namespace"] for item in operators.values()}
+    permitted = {destination["namespace"] for destination in project["spec"]["destinations"]}
+    assert permitted == namespaces | {"kube-system"}
+    assert {item["spec"]["project"] for item in operators.values()} == {"operators"}
+
+
+def test_versions_are_pinned(operators: dict[str, Object]) -> None:
+    for name, item in operators.items():
+        assert re.fullmatch(r"v?\d+\.\d+\.\d+", item["spec"]["source"]["targetRevision"]), name
+
+
+def test_certificates_come_before_their_users(operators: dict[str, Object]) -> None:
+    def wave(name: str) -> int:
+        annotations = operators[name]["metadata"]["annotations"]
+        return int(annotations["argocd.argoproj.io/sync-wave"])
+
+    assert wave("cert-manager") < wave("rabbitmq-operator") < 0
+    assert wave("cert-manager") < wave("dex") < 0
+
+
+def test_an_operator_waits_for_its_definitions_without_a_limit(
+    operators: dict[str, Object],
+) -> None:
+    for name, item in operators.items():
+        policy = item["spec"]["syncPolicy"]
+        assert policy["retry"]["limit"] == -1, name
+        assert "ServerSideApply=true" in policy["syncOptions"], f"{name}: definitions are large"
+
+
+def test_argo_cd_and_grafana_are_clients_of_dex_with_their_addresses(
+    operators: dict[str, Object], root: Path
+) -> None:
+    config = operators["dex"]["spec"]["source"]["helm"]["valuesObject"]["config"]
+    clients = {client["id"]: client for client in config["staticClients"]}
+    settings = yaml.safe_load((root / "bootstrap/argocd/oidc/argocd-cm.yaml").read_text("utf-8"))
+    argo_cd = yaml.safe_load(settings["data"]["oidc.config"])
+    assert argo_cd["issuer"] == config["issuer"]
+    assert clients[argo_cd["clientID"]]["redirectURIs"] == [
+        settings["data"]["url"] + "/auth/callback"
+    ]
+    values = yaml.safe_load((root / "monitoring/values/grafana-oidc.yaml").read_text("utf-8"))
+    grafana = values["grafana"]["grafana.ini"]
+    oauth = grafana["auth.generic_oauth"]
+    assert {oauth["auth_url"], oauth["token_url"], oauth["api_url"]} == {
+        f"{config['issuer']}/{name}" for name in ("auth", "token", "userinfo")
+    }
+    assert clients[oauth["client_id"]]["redirectURIs"] == [
+        grafana["server"]["root_url"] + "/login/generic_oauth"
+    ]
+    assert all("secretEnv" in client and "secret" not in client for client in clients.values())
+
+
+def test_the_sign_in_of_argo_cd_renders(root: Path, tmp_path: Path, kit: Any) -> None:
+    """The component changes only the two settings of the sign-in."""
+    folder = root / "bootstrap/argocd"
+    (tmp_path / "kustomization.yaml").write_text(
+        f"resources: [{folder / 'settings'}]\ncomponents: [{folder / 'oidc'}]\n".replace(
+            str(root), "."
+        )
+    )
+    (tmp_path / "bootstrap").symlink_to(root / "bootstrap")
+    (settings,) = (item for item in kit.render(tmp_path) if item["metadata"]["name"] == "argocd-cm")
+    assert {"url", "oidc.config", "timeout.reconciliation"} <= settings["data"].keys()
