@@ -22,6 +22,7 @@ from notification_service.api import (
     openapi,
     routes,
     silences,
+    statistics,
     trail_recording,
     triage,
 )
@@ -88,6 +89,7 @@ def create(
     alerts.add(current, stores.alerts, cursors, with_counts=False)
     alerts.add_history(current, stores.alerts)
     insights.add(current, stores.alerts.pool, cursors)
+    statistics.add(current, stores.alerts.pool)
     feeds.add(current, stores.alerts.pool, stores.exports, stores.feed)
     triage.add(current, stores.triage, stores.alerts)
     access.add(current, stores.access)

@@ -60,6 +60,14 @@ from auditflow.contract.audit import (
 from auditflow.contract.event import Event, Severity
 from auditflow.contract.finding import EventRef
 from auditflow.contract.level import Level
+from auditflow.contract.statistics import (
+    Opened,
+    Overview,
+    ResponseTimes,
+    RiskyEntity,
+    RuleActivity,
+    RuleStatistics,
+)
 from auditflow.http.problem import Fault, Problem
 from notification_service import export
 from notification_service.api import notification_examples
@@ -291,6 +299,32 @@ OF: Final[dict[type, Any]] = {
                 level=Level.HIGH,
                 points=30,
                 last_seen=_LAST,
+            ),
+        ),
+    ),
+    Overview: Overview(
+        hours=(Opened(_FIRST, Level.HIGH, 3),),
+        days=(Opened(_FIRST, Level.HIGH, 12),),
+        users=(RiskyEntity("alice", 130),),
+        hosts=(RiskyEntity("web-01", 40),),
+        addresses=(RiskyEntity("203.0.113.7", 30),),
+        response_times=ResponseTimes(
+            mean_to_acknowledge=240.0, acknowledged=10, mean_to_resolve=1800.0, resolved=8
+        ),
+    ),
+    RuleStatistics: RuleStatistics(
+        days=3,
+        first_day=_FIRST,
+        rules=(
+            RuleActivity(
+                rule="failed-login-burst",
+                title="Burst of failed logins",
+                alerts=12,
+                unresolved=4,
+                true_positive=2,
+                false_positive=6,
+                daily=(5, 4, 3),
+                last_opened_at=_LAST,
             ),
         ),
     ),

@@ -1,0 +1,65 @@
+"""Numbers for an overview, and the activity of rules."""
+
+import datetime as dt
+from functools import partial
+from typing import Annotated, Final
+
+from msgspec import Meta, Struct
+from quart import Blueprint, request
+from quart_schema import document_querystring, document_response
+
+from auditflow.contract.statistics import Overview, RuleStatistics
+from auditflow.http.problem import Fault
+from notification_service.api.requests import Answer, in_thread, ok
+from notification_service.api.route_documentation import document_problems
+from notification_service.database import statistics
+from notification_service.database.pool import Pool
+from notification_service.query import InvalidQuery
+
+DEFAULT_DAYS: Final = 30
+MAX_DAYS: Final = 90
+#: These queries read many alerts.
+_SECONDS: Final = 10.0
+
+
+class PeriodParameters(Struct):
+    """The period of statistics."""
+
+    days: Annotated[int, Meta(ge=1, le=MAX_DAYS)] = DEFAULT_DAYS
+
+
+def add(routes: Blueprint, pool: Pool) -> None:
+    """Add the routes."""
+
+    @routes.get("/overview")
+    @document_response(Overview)
+    @document_problems(401, 503)
+    async def get_overview() -> Answer:
+        """Show alerts by hour and day, the entities with the highest risk, and response times."""
+        now = dt.datetime.now(dt.UTC)
+        read = partial(statistics.read_overview, pool, now=now)
+        return ok(await in_thread(read, seconds=_SECONDS))
+
+    @routes.get("/rules/statistics")
+    @document_querystring(PeriodParameters)
+    @document_response(RuleStatistics)
+    @document_problems(400, 401, 503)
+    async def get_rule_statistics() -> Answer:
+        """Show how many alerts each rule opened, by day, and the verdicts on them."""
+        days = _days()
+        read = partial(statistics.read_rules, pool, days=days, now=dt.datetime.now(dt.UTC))
+        return ok(await in_thread(read, seconds=_SECONDS))
+
+
+def _days() -> int:
+    faults = [
+        Fault(name[:64], "unknown parameter; allowed are days")
+        for name in request.args
+        if name != "days"
+    ]
+    text = request.args.get("days", str(DEFAULT_DAYS))
+    if not (text.isascii() and text.isdigit() and len(text) < 4 and 1 <= int(text) <= MAX_DAYS):
+        faults.append(Fault("days", f"must be a whole number from 1 to {MAX_DAYS}"))
+    if faults:
+        raise InvalidQuery(tuple(faults))
+    return int(text)
