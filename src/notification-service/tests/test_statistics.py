@@ -61,7 +61,7 @@ def test_an_overview_counts_by_hour_and_day_and_measures_response_times(
 
 def test_an_empty_overview(pool: Pool, store: FindingStore) -> None:
     found = statistics.read_overview(pool, now=dt.datetime.now(dt.UTC))
-    assert found.hours == found.days == found.users == ()
+    assert (found.hours, found.days, found.users) == ((), (), ())
     assert found.response_times.mean_to_acknowledge is None
     assert found.response_times.resolved == 0
 

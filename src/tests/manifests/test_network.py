@@ -15,6 +15,7 @@ FLOW = {
     ("notification-service-migrate", "postgres", 5432),
     ("postgres-backup", "postgres", 5432),
     ("event-audit-dashboard", "notification-service", 8000),
+    ("event-audit-dashboard", "audit-log-analysis", 5001),
     ("event-audit-dashboard", "redis", 6379),
     ("argocd-notifications", "audit-event-generator", 5000),
     ("alertmanager", "audit-event-generator", 5000),

@@ -5,8 +5,9 @@ from typing import Any
 import msgspec
 from flask import Flask, request
 from prometheus_client import CollectorRegistry
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import HTTPException, NotFound
 
+from audit_analysis.service.rule_catalogue import RuleCatalogue
 from audit_analysis.service.rule_reloader import RuleReloader
 from audit_analysis.service.watchdog import Watchdog
 from auditflow.http import middleware, probes
@@ -18,7 +19,12 @@ SERVICE = "audit-log-analysis"
 
 
 def create(
-    rules: RuleReloader, watchdog: Watchdog, health: Health, registry: CollectorRegistry
+    rules: RuleReloader,
+    watchdog: Watchdog,
+    health: Health,
+    registry: CollectorRegistry,
+    *,
+    catalogue: RuleCatalogue,
 ) -> Flask:
     """Create the application."""
     app = Flask(SERVICE, static_folder=None)
@@ -36,6 +42,20 @@ def create(
             "slow": watchdog.state(),
         }
         return msgspec.json.encode(body), 200, {"Content-Type": "application/json"}
+
+    @app.get("/rules/catalogue")
+    def rule_catalogue() -> tuple[bytes, int, dict[str, str]]:
+        """All rules as their files describe them, and all exclusions."""
+        return catalogue.encoded(), 200, {"Content-Type": "application/json"}
+
+    @app.get("/rules/source")
+    def rule_source() -> tuple[bytes, int, dict[str, str]]:
+        """The YAML text of the rule whose identifier is the parameter ``id``."""
+        source = catalogue.source(request.args.get("id", ""))
+        if source is None:
+            raise NotFound("there is no rule with this identifier")
+        body = msgspec.json.encode({"source": source})
+        return body, 200, {"Content-Type": "application/json"}
 
     @app.errorhandler(HTTPException)
     def problem(error: HTTPException) -> Any:

@@ -7,6 +7,7 @@ from functools import partial
 from audit_analysis.service import app, instrumented_windows
 from audit_analysis.service.metrics import Metrics
 from audit_analysis.service.pipeline import Pipeline
+from audit_analysis.service.rule_catalogue import RuleCatalogue
 from audit_analysis.service.rule_reloader import RuleReloader
 from audit_analysis.service.settings import Settings
 from audit_analysis.service.watchdog import Watchdog
@@ -104,7 +105,13 @@ def run(settings: Settings) -> None:
     consumer.start()
     try:
         serving.serve(
-            app.create(rules, watchdog, health, registry),
+            app.create(
+                rules,
+                watchdog,
+                health,
+                registry,
+                catalogue=RuleCatalogue((*settings.rules_paths, *settings.foreign_rules_paths)),
+            ),
             settings,
             mode="wsgi",
             probes=Probes(health, registry, service=app.SERVICE),
