@@ -1,4 +1,4 @@
-"""Rules come from files: ours, others', with exclusions, and as they change."""
+"""Loads rule files: own and foreign rules, exclusions, placeholders, and changes of files."""
 
 import datetime as dt
 from functools import partial
@@ -9,12 +9,16 @@ import msgspec
 import pytest
 from prometheus_client import CollectorRegistry
 
+from audit_analysis.service import app
+from audit_analysis.service.rule_catalogue import RuleCatalogue
 from audit_analysis.service.rule_reloader import RuleReloader
+from audit_analysis.service.watchdog import Watchdog
 from audit_analysis.sigma.errors import RuleErrors
 from audit_analysis.sigma.fields import View
-from audit_analysis.sigma.load import load
+from audit_analysis.sigma.load import LoadedRules, load, load_valid
 from audit_analysis.sigma.rule import RuleSet
 from auditflow.contract import event
+from auditflow.http.health import Health
 
 TODAY = dt.date(2026, 11, 24)
 
@@ -39,19 +43,27 @@ auditflow: {{owner: platform, reason: CHG-1, expires: {expires}}}
 """
 
 
-def fires(rules: RuleSet, **fields: Any) -> list[str]:
-    document = {
+def reloader(folder: Path, registry: CollectorRegistry | None = None) -> RuleReloader:
+    return RuleReloader(
+        lambda previous: load_valid([folder], lateness=0, previous=previous),
+        [folder],
+        registry=registry or CollectorRegistry(),
+    )
+
+
+def fires(rules: RuleSet, **changed: Any) -> list[str]:
+    fields = {
         "event_id": "e",
         "timestamp": "2026-01-01T00:00:00Z",
         "event_type": "file_modified",
         "resource": "x",
-        **fields,
+        **changed,
     }
-    view = View(event.decode(msgspec.json.encode(document)))
-    return [match.rule.ref.title for match in rules.match(view)]
+    view = View(event.decode(msgspec.json.encode(fields)))
+    return [detector.rule.ref.title for detector in rules.match(view)]
 
 
-def test_an_unusable_foreign_rule_is_left_out_and_reported(tmp_path: Path) -> None:
+def test_foreign_rules_with_faults_are_skipped_and_listed(tmp_path: Path) -> None:
     (tmp_path / "own").mkdir()
     (tmp_path / "foreign").mkdir()
     (tmp_path / "own" / "1.yml").write_text(rule(1))
@@ -63,7 +75,7 @@ def test_an_unusable_foreign_rule_is_left_out_and_reported(tmp_path: Path) -> No
     assert [fault.path.name for fault in rules.refused] == ["bad.yml", "twice.yml"]
 
 
-def test_an_exclusion_takes_good_behaviour_out_and_changes_the_revision(tmp_path: Path) -> None:
+def test_exclusion_removes_matches_and_changes_the_revision(tmp_path: Path) -> None:
     (tmp_path / "1.yml").write_text(rule(1))
     before = load([tmp_path], lateness=0, today=TODAY)
     (tmp_path / "2.yml").write_text(exclusion(1, "[20000000-0000-4000-8000-000000000001]"))
@@ -74,7 +86,7 @@ def test_an_exclusion_takes_good_behaviour_out_and_changes_the_revision(tmp_path
     assert before.rules[0].ref.revision != after.rules[0].ref.revision
 
 
-def test_an_exclusion_is_of_its_rules_and_for_its_time_only(tmp_path: Path) -> None:
+def test_exclusion_applies_to_its_rules_until_it_expires(tmp_path: Path) -> None:
     (tmp_path / "1.yml").write_text(rule(1) + "---" + rule(2))
     (tmp_path / "2.yml").write_text(
         exclusion(1, "[20000000-0000-4000-8000-000000000001]", expires="2026-11-24")
@@ -85,26 +97,26 @@ def test_an_exclusion_is_of_its_rules_and_for_its_time_only(tmp_path: Path) -> N
     assert fires(late, user_id="ansible") == ["Rule 1", "Rule 2"]
 
 
-def test_an_exclusion_needs_owner_reason_and_end(tmp_path: Path) -> None:
+def test_exclusion_requires_owner_reason_and_expiry(tmp_path: Path) -> None:
     (tmp_path / "1.yml").write_text(exclusion(1, "any").replace("owner: platform, ", ""))
     with pytest.raises(RuleErrors, match="expires, owner, reason"):
         load([tmp_path], lateness=0, today=TODAY)
 
 
-def test_a_collection_of_documents_that_complete_each_other(tmp_path: Path) -> None:
+def test_documents_of_a_collection_complete_each_other(tmp_path: Path) -> None:
     common = "action: global\nlogsource: {product: auditflow, category: file_event}\nlevel: high\n"
     parts = [
-        f"title: SafeBatch {number}\nid: 40000000-0000-4000-8000-{number:012}\n"
+        f"title: Part {number}\nid: 40000000-0000-4000-8000-{number:012}\n"
         f"detection: {{s: {{resource: {value}}}, condition: s}}\n"
         for number, value in ((1, "x"), (2, "y"))
     ]
     (tmp_path / "all.yml").write_text("---\n".join([common, *parts]))
     rules = load([tmp_path], lateness=0)
-    assert fires(rules, resource="y") == ["SafeBatch 2"]
-    assert {rule.ref.level for rule in rules.rules} == {"high"}
+    assert fires(rules, resource="y") == ["Part 2"]
+    assert {loaded.ref.level for loaded in rules.rules} == {"high"}
 
 
-def test_a_foreign_file_with_keys_that_are_no_text_is_refused_with_its_place(
+def test_foreign_file_with_keys_that_are_not_text_is_refused(
     tmp_path: Path,
 ) -> None:
     (tmp_path / "1.yml").write_text(
@@ -116,36 +128,109 @@ def test_a_foreign_file_with_keys_that_are_no_text_is_refused_with_its_place(
     assert "2.yml" in {fault.path.name for fault in rules.refused}
 
 
-def test_a_staged_rule_is_marked_as_staged(tmp_path: Path) -> None:
+def test_experimental_rule_is_staged(tmp_path: Path) -> None:
     (tmp_path / "1.yml").write_text(rule(1, more="status: experimental"))
     assert load([tmp_path], lateness=0).rules[0].staged
 
 
-def test_a_change_is_loaded_completely_or_not_at_all(tmp_path: Path) -> None:
-    # Given rules that are in force
+def test_file_with_faults_does_not_affect_other_files(tmp_path: Path) -> None:
+    # Given active rules
     (tmp_path / "1.yml").write_text(rule(1))
     registry = CollectorRegistry()
-    files = RuleReloader(partial(load, [tmp_path], lateness=0), [tmp_path], registry=registry)
-    # when a good rule comes, it is in force
+    files = reloader(tmp_path, registry)
+    failed = partial(
+        registry.get_sample_value, "auditflow_analysis_rule_files_failed", {"file": "3.yml"}
+    )
+    # when a file with faults and a valid file are added
+    (tmp_path / "3.yml").write_text("title: [")
     (tmp_path / "2.yml").write_text(rule(2))
     files.reload_if_changed()
+    # then the valid rules are active, and the faults are reported. No rule is outdated.
     assert fires(files.current()) == ["Rule 1", "Rule 2"]
-    # when a bad one comes, what was in force stays, and the fault is told
-    (tmp_path / "3.yml").write_text("title: [")
-    files.reload_if_changed()
-    assert fires(files.current()) == ["Rule 1", "Rule 2"]
-    assert [fault.path.name for fault in files.state().faults] == ["3.yml"]
-    assert registry.get_sample_value("auditflow_analysis_rules_stale") == 1
-    # when it is mended, all is well
+    assert [fault.path.name for fault in files.loaded().faults] == ["3.yml"]
+    assert failed() == 1
+    assert registry.get_sample_value("auditflow_analysis_rules_stale") == 0
+    # when the file is fixed, nothing is reported
     (tmp_path / "3.yml").write_text(rule(3))
     files.reload_if_changed()
     assert fires(files.current()) == ["Rule 1", "Rule 2", "Rule 3"]
-    assert files.state().faults == ()
-    assert registry.get_sample_value("auditflow_analysis_rules_stale") == 0
+    assert files.loaded().faults == ()
+    assert failed() is None
     assert registry.get_sample_value("auditflow_analysis_rules") == 3
 
 
-def test_a_folder_mounted_by_kubernetes_changes_by_its_link(tmp_path: Path) -> None:
+def test_previous_version_of_a_file_stays_active_while_its_new_version_has_faults(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "1.yml").write_text(rule(1, "'%name%'").replace("resource:", "resource|expand:"))
+    (tmp_path / "2.yml").write_text(rule(2, "old"))
+    (tmp_path / "placeholders.yml").write_text("name: x\n")
+    registry = CollectorRegistry()
+    files = reloader(tmp_path, registry)
+    for bad in ("title: [", rule(2, "new").replace("condition: s", "condition: unknown")):
+        (tmp_path / "2.yml").write_text(bad)
+        (tmp_path / "placeholders.yml").write_text("name: {}\n")
+        files.reload_if_changed()
+        assert fires(files.current()) == ["Rule 1"]
+        assert fires(files.current(), resource="old") == ["Rule 2"]
+        assert registry.get_sample_value("auditflow_analysis_rules_stale") == 1
+        assert {path.name for path in files.loaded().outdated} == {"2.yml", "placeholders.yml"}
+    (tmp_path / "2.yml").write_text(rule(2, "new"))
+    (tmp_path / "placeholders.yml").unlink()
+    files.reload_if_changed()
+    assert fires(files.current(), resource="new") == ["Rule 2"]
+    assert [fault.path.name for fault in files.loaded().faults] == ["1.yml"]
+    assert registry.get_sample_value("auditflow_analysis_rules_stale") == 0
+
+
+def test_route_names_each_failed_file(tmp_path: Path) -> None:
+    (tmp_path / "1.yml").write_text(rule(1))
+    (tmp_path / "2.yml").write_text("title: [")
+    registry = CollectorRegistry()
+    watchdog = Watchdog(registry, limit=1, strikes=0)
+    catalogue = RuleCatalogue([tmp_path])
+    web = app.create(reloader(tmp_path), watchdog, Health({}), registry, catalogue=catalogue)
+    body = web.test_client().get("/rules").get_json()
+    assert [active["rule"]["title"] for active in body["rules"]] == ["Rule 1"]
+    assert body["failed_files"] == [
+        {
+            "file": str(tmp_path / "2.yml"),
+            "previous_version_active": False,
+            "faults": [{"line": 2, "message": "YAML: did not find expected node content"}],
+        }
+    ]
+
+
+def test_start_with_faults_only_has_no_rules_and_reports_them(tmp_path: Path) -> None:
+    (tmp_path / "1.yml").write_text("title: [")
+    (tmp_path / "2.yml").symlink_to(tmp_path / "missing")
+    files = reloader(tmp_path)
+    assert files.current().rules == ()
+    assert [fault.path.name for fault in files.loaded().faults] == ["1.yml", "2.yml"]
+
+
+def test_missing_folder_is_reported(tmp_path: Path) -> None:
+    assert [str(fault) for fault in reloader(tmp_path / "missing").loaded().faults] == [
+        f"{tmp_path / 'missing'}:1: does not exist"
+    ]
+
+
+def test_defect_of_the_loader_keeps_the_active_rules(tmp_path: Path) -> None:
+    def load_once(previous: LoadedRules | None) -> LoadedRules:
+        if previous is not None:
+            raise ZeroDivisionError
+        return load_valid([tmp_path], lateness=0)
+
+    (tmp_path / "1.yml").write_text(rule(1))
+    registry = CollectorRegistry()
+    files = RuleReloader(load_once, [tmp_path], registry=registry)
+    (tmp_path / "2.yml").write_text(rule(2))
+    files.reload_if_changed()
+    assert fires(files.current()) == ["Rule 1"]
+    assert registry.get_sample_value("auditflow_analysis_rules_stale") == 1
+
+
+def test_folder_mounted_by_kubernetes_is_reloaded_when_its_link_changes(tmp_path: Path) -> None:
     for number in (1, 2):
         (tmp_path / f"data-{number}").mkdir()
         (tmp_path / f"data-{number}" / "r.yml").write_text(rule(number))
@@ -153,7 +238,7 @@ def test_a_folder_mounted_by_kubernetes_changes_by_its_link(tmp_path: Path) -> N
     mount.mkdir()
     (mount / "..data").symlink_to(tmp_path / "data-1")
     (mount / "r.yml").symlink_to(mount / "..data" / "r.yml")
-    files = RuleReloader(partial(load, [mount], lateness=0), [mount], registry=CollectorRegistry())
+    files = reloader(mount)
     assert fires(files.current()) == ["Rule 1"]
     (mount / "next").symlink_to(tmp_path / "data-2")
     (mount / "next").rename(mount / "..data")
@@ -172,7 +257,7 @@ detection:
 """
 
 
-def test_placeholders_have_the_values_of_their_file(tmp_path: Path) -> None:
+def test_placeholders_are_replaced_by_the_values_of_a_file(tmp_path: Path) -> None:
     (tmp_path / "1.yml").write_text(PLACEHOLDERS)
     (tmp_path / "more").mkdir()
     (tmp_path / "more" / "placeholders.yml").write_text(
@@ -183,14 +268,14 @@ def test_placeholders_have_the_values_of_their_file(tmp_path: Path) -> None:
     assert fires(rules, resource="/srv/b/7", user_id="adm-1") == ["Rule 1"]
     assert fires(rules, resource="/srv/c/8", user_id="adm-1") == []
     assert fires(rules, resource="about 7 of them", user_id="bob") == ["Rule 1"]
-    # and their revision changes with it
+    # The revision changes with the values.
     (tmp_path / "more" / "placeholders.yml").write_text("team: a\nwhat: x\nwho: y\n")
     changed = load([tmp_path], lateness=0)
     assert fires(changed, resource="/srv/b/7") == []
     assert changed.rules[0].ref.revision != rules.rules[0].ref.revision
 
 
-def test_an_undefined_placeholder_is_reported_with_its_line(tmp_path: Path) -> None:
+def test_undefined_placeholder_is_reported_with_its_location(tmp_path: Path) -> None:
     (tmp_path / "1.yml").write_text(rule(2) + "---" + PLACEHOLDERS)
     (tmp_path / "placeholders.yml").write_text("team: a\nflag: true\nnone:\nlist: [{}]\n")
     with pytest.raises(RuleErrors) as raised:
@@ -204,7 +289,7 @@ def test_an_undefined_placeholder_is_reported_with_its_line(tmp_path: Path) -> N
     ]
 
 
-def test_placeholders_are_reported_once(tmp_path: Path) -> None:
+def test_placeholder_can_be_defined_once_only(tmp_path: Path) -> None:
     (tmp_path / "1").mkdir()
     (tmp_path / "2").mkdir()
     (tmp_path / "1" / "placeholders.yml").write_text("team: a\n")
@@ -213,7 +298,7 @@ def test_placeholders_are_reported_once(tmp_path: Path) -> None:
         load([tmp_path / "1", tmp_path / "2"], lateness=0)
 
 
-def test_a_mounted_config_map_is_one_set_and_followed(tmp_path: Path) -> None:
+def test_mounted_config_map_is_reloaded_when_it_changes(tmp_path: Path) -> None:
     # Given a ConfigMap as the kubelet mounts it
     def mount(version: str, **files: str) -> None:
         (tmp_path / version).mkdir()
@@ -225,13 +310,11 @@ def test_a_mounted_config_map_is_one_set_and_followed(tmp_path: Path) -> None:
     mount("..1", rules=PLACEHOLDERS, placeholders="team: a\nwhat: x\nwho: y\n")
     for name in ("rules.yml", "placeholders.yml"):
         (tmp_path / name).symlink_to(Path("..data") / name)
-    files = RuleReloader(
-        partial(load, [tmp_path], lateness=0), [tmp_path], registry=CollectorRegistry()
-    )
+    files = reloader(tmp_path)
     assert fires(files.current(), resource="an x") == ["Rule 1"]
-    # when it changes
+    # when the ConfigMap changes
     mount("..2", rules=PLACEHOLDERS, placeholders="team: a\nwhat: z\nwho: y\n")
     files.reload_if_changed()
-    # then the new values are in force
+    # then the new values are active
     assert fires(files.current(), resource="an x") == []
     assert fires(files.current(), resource="a z") == ["Rule 1"]

@@ -12,6 +12,7 @@ from audit_analysis.sigma.errors import RuleFault
 
 #: Keys that are optional in a rule but that the recipient of an alert needs.
 _WANTED: Final = ("description", "level", "tags", "falsepositives")
+_SOURCE_KEYS: Final = ("product", "service", "category")
 
 
 class Entry(Struct, frozen=True, kw_only=True):
@@ -62,7 +63,7 @@ def _entry(document: Document, by_name: Mapping[str, Document], inputs: set[str]
         status=str(content.get("status", "")),
         source=", ".join(sorted(_sources(content, by_name))),
         kind=_kind(content),
-        tags=tuple(map(str, content.get("tags") or ())),
+        tags=tuple(map(str, _list(content.get("tags")))),
         feeds=feeds,
         advice=() if feeds else tuple(_advice(document)),
     )
@@ -77,22 +78,23 @@ def _kind(content: Mapping[str, Any]) -> str:
     return "event, grouped" if grouped else "event"
 
 
-def _sources(
-    content: Mapping[str, Any], by_name: Mapping[str, Document], outer: frozenset[str] = frozenset()
-) -> set[str]:
-    correlation = content.get("correlation")
-    if isinstance(correlation, dict):
-        names = {str(name) for name in correlation.get("rules") or ()} - outer
-        bases = [by_name[name] for name in sorted(names & by_name.keys())]
-        # A correlation that depends on itself must not lead to a loop; lint reports it.
-        return {
-            source for base in bases for source in _sources(base.content, by_name, outer | names)
-        }
-    source = content.get("logsource")
-    if not isinstance(source, dict):
-        return set()
-    parts = [str(source[key]) for key in ("product", "service", "category") if source.get(key)]
-    return {" ".join(parts)}
+def _sources(content: Mapping[str, Any], by_name: Mapping[str, Document]) -> set[str]:
+    """The log sources of a rule; those of a correlation are the log sources of its rules."""
+    sources: set[str] = set()
+    # A correlation may depend on itself; lint reports it.
+    visited: set[str] = set()
+    remaining = [content]
+    while remaining:
+        content = remaining.pop()
+        correlation, source = content.get("correlation"), content.get("logsource")
+        if isinstance(correlation, dict):
+            names = {str(name) for name in _list(correlation.get("rules"))} - visited
+            visited |= names
+            remaining += [by_name[name].content for name in names & by_name.keys()]
+        elif isinstance(source, dict):
+            parts = [str(source[key]) for key in _SOURCE_KEYS if source.get(key)]
+            sources.add(" ".join(parts))
+    return sources
 
 
 def _exclusive_inputs(content: Mapping[str, Any]) -> set[str]:
@@ -100,7 +102,12 @@ def _exclusive_inputs(content: Mapping[str, Any]) -> set[str]:
     correlation = content.get("correlation")
     if not isinstance(correlation, dict) or correlation.get("generate"):
         return set()
-    return {str(name) for name in correlation.get("rules") or ()}
+    return {str(name) for name in _list(correlation.get("rules"))}
+
+
+def _list(value: Any) -> list[Any]:
+    """The value if it is a list. The file may have a value of another type; lint reports it."""
+    return value if isinstance(value, list) else []
 
 
 def _advice(document: Document) -> Iterable[str]:

@@ -17,14 +17,14 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 import msgspec
-import yaml
 from msgspec import Raw, Struct
 
 from audit_analysis.ruletools.backtest import Backtest
-from audit_analysis.sigma import documents
+from audit_analysis.sigma import documents, yaml_reader
 from audit_analysis.sigma.errors import RuleFault
 from audit_analysis.sigma.fields import View
 from audit_analysis.sigma.rule import RuleSet
+from audit_analysis.sigma.yaml_reader import YamlFault
 from auditflow.contract import event, identity
 from auditflow.contract.event import Event, LogSource
 from auditflow.errors import AuditFlowError
@@ -151,7 +151,8 @@ class _NotLoaded(Exception):
 
 def _cases_of(info: Path, root: Path) -> Iterator[Case]:
     try:
-        content = yaml.load(info.read_text(encoding="utf-8"), yaml.CSafeLoader)
+        documents_in_file = list(yaml_reader.read_documents(yaml_reader.read_text(info)))
+        content = documents_in_file[0].content
         rule_id = str(content["rule_metadata"][0]["id"])
         tests = content["regression_tests_info"]
         yield from [
@@ -164,8 +165,8 @@ def _cases_of(info: Path, root: Path) -> Iterator[Case]:
             )
             for test in tests
         ]
-    except (yaml.YAMLError, OSError, UnicodeDecodeError) as error:
-        raise RegressionFault(f"cannot be read: {error}") from None
+    except YamlFault as error:
+        raise RegressionFault(f"line {error.line}: {error.message}") from None
     except (TypeError, KeyError, IndexError, AttributeError, ValueError) as error:
         raise RegressionFault(
             f"has no rule_metadata with an id, or no regression_tests_info with paths: {error!r}"

@@ -36,8 +36,11 @@ from msgspec import Struct
 
 from audit_analysis.ruletools import sources
 from audit_analysis.ruletools.backtest import Backtest
+from audit_analysis.sigma import yaml_reader
 from audit_analysis.sigma.documents import TESTS
+from audit_analysis.sigma.errors import printable
 from audit_analysis.sigma.rule import RuleSet
+from audit_analysis.sigma.yaml_reader import YamlFault
 from auditflow.contract import event
 from auditflow.contract.event import Event
 from auditflow.contract.finding import Finding
@@ -48,6 +51,10 @@ _START: Final = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
 _FILE_KEYS: Final = ("defaults", "tests")
 _TEST_KEYS: Final = ("name", "events", "fires", "says")
 #: A line of auditd in a test: "node=db-02 SYSCALL syscall=59", without timestamp and serial.
+#: Maximum number of events of a test, and of its file.
+MAX_EVENTS: Final = 10_000
+#: Maximum offset of an event from the start (seconds): a year.
+MAX_OFFSET: Final = 366 * 86400
 _LINE: Final = re.compile(r"^(node=\S+ )?([A-Z0-9_]+) ?")
 _AUDIT: Final = r"\1type=\2 msg=audit(1767225600.000:1): "
 
@@ -89,7 +96,7 @@ class RuleTest(Struct, frozen=True):
         backtest = Backtest(rules)
         for encoded in self.events:
             if refused := backtest.take([encoded]):
-                raise TestFault(f"{self.path}: {self.name}: {refused[0]}")
+                raise TestFault(f"{self.path}: {self.name}: {printable(refused[0])}")
         findings = backtest.findings()
         return TestResult(_fires(findings), tuple(sorted(found.description for found in findings)))
 
@@ -130,27 +137,49 @@ def read(path: Path) -> list[RuleTest]:
         TestFault: the file cannot be used.
     """
     try:
-        content = yaml.load(path.read_text(encoding="utf-8"), yaml.CSafeLoader)
-    except yaml.YAMLError as error:
-        raise TestFault(f"{path}: YAML: {error}") from None
+        found = list(yaml_reader.read_documents(yaml_reader.read_text(path)))
+    except YamlFault as error:
+        raise TestFault(f"{path}: line {error.line}: {error.message}") from None
+    if len(found) != 1:
+        raise TestFault(f"{path}: must be one document with the keys {', '.join(_FILE_KEYS)}")
+    content = found[0].content
     _check_keys(content, _FILE_KEYS, f"{path}")
-    defaults = content.get("defaults", {})
-    return [_test(path, defaults, test) for test in content.get("tests") or []]
+    defaults, tests = content.get("defaults") or {}, content.get("tests") or []
+    if not isinstance(defaults, dict):
+        raise TestFault(f"{path}: `defaults` must be a mapping")
+    if not isinstance(tests, list):
+        raise TestFault(f"{path}: `tests` must be a list")
+    read_tests = []
+    remaining = MAX_EVENTS
+    for test in tests:
+        read_tests.append(_test(path, defaults, test, remaining))
+        remaining -= len(read_tests[-1].events)
+    return read_tests
 
 
-def _test(path: Path, defaults: Mapping[str, Any], test: Any) -> RuleTest:
+def _test(path: Path, defaults: Mapping[str, Any], test: Any, max_events: int) -> RuleTest:
     _check_keys(test, _TEST_KEYS, f"{path}: a test")
-    location = f"{path}: {test.get('name')}"
+    location = f"{path}: {printable(str(test.get('name')))}"
     for key in _TEST_KEYS[:3]:
         if key not in test:
             raise TestFault(f"{location}: has no `{key}`")
+    fires, descriptions = test["fires"], test.get("says")
+    if not isinstance(fires, dict):
+        raise TestFault(f"{location}: `fires` must be a mapping of rule titles to numbers")
+    if descriptions is not None and not isinstance(descriptions, list):
+        raise TestFault(f"{location}: `says` must be a list of descriptions")
     try:
-        events = tuple(_events(defaults, test["events"]))
-    except (ContractError, TypeError, ValueError, KeyError) as error:
-        raise TestFault(f"{location}: {error}") from None
-    says = test.get("says")
+        events = tuple(_events(defaults, test["events"], max_events))
+    except KeyError as error:
+        raise TestFault(f"{location}: an event has no `{error.args[0]}`") from None
+    except (ContractError, TypeError, ValueError, OverflowError, msgspec.MsgspecError) as error:
+        raise TestFault(f"{location}: {printable(str(error))}") from None
     return RuleTest(
-        path, str(test["name"]), events, test["fires"], None if says is None else tuple(says)
+        path,
+        str(test["name"]),
+        events,
+        {str(title): number for title, number in fires.items()},
+        None if descriptions is None else tuple(map(str, descriptions)),
     )
 
 
@@ -162,7 +191,9 @@ def _check_keys(content: Any, known: Sequence[str], location: str) -> None:
             raise TestFault(f"{location}: unknown key: {key} (known keys: {', '.join(known)})")
 
 
-def _events(defaults: Mapping[str, Any], entries: Sequence[dict[str, Any]]) -> Iterator[bytes]:
+def _events(defaults: Mapping[str, Any], entries: Any, max_events: int) -> Iterator[bytes]:
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+        raise ValueError("`events` must be a list of mappings")
     number = 0
     for entry in entries:
         fields = _merged(defaults, entry)
@@ -170,10 +201,20 @@ def _events(defaults: Mapping[str, Any], entries: Sequence[dict[str, Any]]) -> I
         if all(isinstance(record, list) for record in lines):
             fields["record"] = [*lines[0], *lines[1]]  # type: ignore[misc]
         at, times = fields.pop("at"), fields.pop("times", 1)
+        if not _is_number(at) or not -MAX_OFFSET <= at <= MAX_OFFSET:
+            raise ValueError(f"`at` must be a number of seconds, at most {MAX_OFFSET:,}")
+        if not _is_number(times) or not 0 <= times <= max_events - number:
+            raise ValueError(
+                f"`times` must be a number, and a file has at most {MAX_EVENTS:,} events"
+            )
         timestamp = _START + dt.timedelta(seconds=at)
         for _ in range(times):
             number += 1
             yield _event(f"e{number}", timestamp, fields)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def _event(name: str, timestamp: dt.datetime, fields: Mapping[str, Any]) -> bytes:

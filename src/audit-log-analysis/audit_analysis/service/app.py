@@ -33,12 +33,24 @@ def create(
 
     @app.get("/rules")
     def active_rules() -> tuple[bytes, int, dict[str, str]]:
-        """The active rules, foreign rules with faults, faults of newer files, slow rules."""
-        state = rules.state()
+        """The active rules, foreign rules with faults, files with faults, slow rules."""
+        loaded = rules.loaded()
         body = {
-            "rules": [{"rule": rule.ref, "staged": rule.staged} for rule in state.rules.rules],
-            "refused": [str(fault) for fault in state.rules.refused],
-            "faults": [str(fault) for fault in state.faults],
+            "rules": [{"rule": rule.ref, "staged": rule.staged} for rule in loaded.rules.rules],
+            "refused": [str(fault) for fault in loaded.rules.refused],
+            "faults": [str(fault) for fault in loaded.faults],
+            "failed_files": [
+                {
+                    "file": str(path),
+                    "previous_version_active": path in loaded.outdated,
+                    "faults": [
+                        {"line": fault.line, "message": fault.message}
+                        for fault in loaded.faults
+                        if fault.path == path
+                    ],
+                }
+                for path in sorted({fault.path for fault in loaded.faults})
+            ],
             "slow": watchdog.state(),
         }
         return msgspec.json.encode(body), 200, {"Content-Type": "application/json"}

@@ -11,8 +11,7 @@ from audit_analysis.service.rule_catalogue import RuleCatalogue
 from audit_analysis.service.rule_reloader import RuleReloader
 from audit_analysis.service.settings import Settings
 from audit_analysis.service.watchdog import Watchdog
-from audit_analysis.sigma.errors import RuleErrors
-from audit_analysis.sigma.load import load
+from audit_analysis.sigma.load import load_valid
 from audit_analysis.windows import redis_client
 from audit_analysis.windows.redis_windows import RedisWindows
 from auditflow.amqp import Consumer, ConsumerMetrics, Publisher, connection_parameters, topology
@@ -45,22 +44,18 @@ def run(settings: Settings) -> None:
         limit=settings.slow_rule_milliseconds / 1000,
         strikes=settings.slow_rule_strikes,
     )
-    try:
-        rules = RuleReloader(
-            partial(
-                load,
-                settings.rules_paths,
-                lateness=settings.lateness_seconds * 1000,
-                foreign=settings.foreign_rules_paths,
-                off=settings.rules_off,
-                watchdog=watchdog,
-            ),
-            (*settings.rules_paths, *settings.foreign_rules_paths),
-            registry=registry,
-        )
-    except RuleErrors as error:
-        sys.stderr.write(f"{app.SERVICE}: the rules cannot be used:\n{error}\n")
-        raise SystemExit(2) from None
+    rules = RuleReloader(
+        lambda previous: load_valid(
+            settings.rules_paths,
+            lateness=settings.lateness_seconds * 1000,
+            foreign=settings.foreign_rules_paths,
+            off=settings.rules_off,
+            watchdog=watchdog,
+            previous=previous,
+        ),
+        (*settings.rules_paths, *settings.foreign_rules_paths),
+        registry=registry,
+    )
     log.info("rules loaded", rules=len(rules.current().rules))
     _tune_interpreter()
     client = redis_client.connect(settings)

@@ -1,15 +1,15 @@
 """Reloads the rules when their files change."""
 
+import collections
 import threading
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Final
 
-from msgspec import Struct
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from audit_analysis.sigma import documents
-from audit_analysis.sigma.errors import RuleErrors, RuleFault
+from audit_analysis.sigma.load import LoadedRules
 from audit_analysis.sigma.rule import RuleSet
 from auditflow.telemetry import logs
 from auditflow.worker import Worker
@@ -23,58 +23,71 @@ log = logs.get(__name__)
 _Fingerprint = tuple[tuple[str, int, int, int], ...]
 
 
-class State(Struct, frozen=True):
-    """The active rules, and the faults of newer files that were not loaded."""
-
-    rules: RuleSet
-    faults: tuple[RuleFault, ...] = ()
+#: Loads the rules. The argument is the result of the load before, or None.
+Load = Callable[[LoadedRules | None], LoadedRules]
+#: Maximum number of file names in the metric of failed files. Other files are counted as `others`.
+_MAX_NAMES: Final = 100
 
 
 class RuleReloader:
-    """Keeps the last valid rules active, and checks the files on its own thread."""
+    """Loads the rules, and loads them again when their files change, on its own thread.
+
+    A file with faults does not affect the rules of other files. If it was valid before, its
+    previous version stays active.
+    """
 
     def __init__(
         self,
-        load: Callable[[], RuleSet],
+        load: Load,
         paths: Iterable[Path],
         *,
         registry: CollectorRegistry,
         seconds: float = POLL_SECONDS,
     ) -> None:
-        """Load the rules. Raises RuleErrors if that fails."""
+        """Load the rules. Files with faults are in ``loaded().faults``."""
         self._load = load
         self._paths = tuple(paths)
         self._seconds = seconds
         self._stop = threading.Event()
         self._worker = Worker("rules", self._watch)
-        self._loaded = Gauge("auditflow_analysis_rules", "Active rules.", registry=registry)
+        self._active = Gauge("auditflow_analysis_rules", "Active rules.", registry=registry)
         self._refused = Gauge(
             "auditflow_analysis_rules_refused",
             "Faults of foreign rules that were not loaded.",
             registry=registry,
         )
+        self._failed = Gauge(
+            "auditflow_analysis_rule_files_failed",
+            "Number of faults of each own rule file with faults. Rules with faults are not active, "
+            "or the previous version of the file is. Files after the first hundred are `others`.",
+            ["file"],
+            registry=registry,
+        )
         self._stale = Gauge(
             "auditflow_analysis_rules_stale",
-            "1 while newer rule files have faults and older rules stay active.",
+            "1 while rules of a previous version of a file are active, because its present version "
+            "has faults or the files cannot be loaded.",
             registry=registry,
         )
         self._reloads = Counter(
             "auditflow_analysis_rule_reloads",
-            "Changes of rule files, by result: loaded or refused.",
+            "Changes of rule files, by result: loaded (no file has faults) or refused.",
             ["outcome"],
             registry=registry,
         )
         self._fingerprint = self._read_fingerprint()
-        self._state = State(load())
+        self._loaded = load(None)
+        self._load_failed = False
+        self._log_faults()
         self._update_gauges()
 
     def current(self) -> RuleSet:
         """The active rules."""
-        return self._state.rules
+        return self._loaded.rules
 
-    def state(self) -> State:
-        """The active rules, and the faults of newer files."""
-        return self._state
+    def loaded(self) -> LoadedRules:
+        """The active rules, and the faults of their files."""
+        return self._loaded
 
     def start(self) -> None:
         """Start the thread that checks the files."""
@@ -96,32 +109,52 @@ class RuleReloader:
             return
         self._fingerprint = fingerprint
         try:
-            rules = self._load()
-        except RuleErrors as error:
-            self._state = State(self._state.rules, tuple(error.faults))
+            self._loaded = self._load(self._loaded)
+        except Exception:
+            # A defect of the loader must not stop the rules that are active.
+            self._load_failed = True
             self._reloads.labels("refused").inc()
-            log.warning("changed rules have faults; the last valid rules stay", faults=str(error))
+            log.exception("the rules cannot be loaded; the active rules stay")
         else:
-            self._state = State(rules)
-            self._reloads.labels("loaded").inc()
+            self._load_failed = False
+            self._reloads.labels("refused" if self._loaded.faults else "loaded").inc()
+            rules = self._loaded.rules
             log.info("rules loaded", rules=len(rules.rules), refused=len(rules.refused))
+            self._log_faults()
         self._update_gauges()
 
     def _watch(self) -> None:
         while not self._stop.wait(self._seconds):
-            try:
-                self.reload_if_changed()
-            except OSError as error:
-                log.warning("the rule files cannot be read", error=str(error))
+            self.reload_if_changed()
 
     def _read_fingerprint(self) -> _Fingerprint:
-        return tuple(
-            (str(path), status.st_size, status.st_mtime_ns, status.st_ino)
-            for path in documents.watched(self._paths)
-            for status in (path.stat(),)
-        )
+        return tuple((str(path), *_status(path)) for path in documents.watched(self._paths))
+
+    def _log_faults(self) -> None:
+        faults, outdated = self._loaded.faults, self._loaded.outdated
+        if faults:
+            log.warning(
+                "rule files have faults; all other rules are active",
+                faults=[str(fault) for fault in faults[:_MAX_NAMES]],
+                previous_version_active=sorted(map(str, outdated)),
+            )
 
     def _update_gauges(self) -> None:
-        self._loaded.set(len(self._state.rules.rules))
-        self._refused.set(len(self._state.rules.refused))
-        self._stale.set(bool(self._state.faults))
+        rules = self._loaded.rules
+        self._active.set(len(rules.rules))
+        self._refused.set(len(rules.refused))
+        self._stale.set(self._load_failed or bool(self._loaded.outdated))
+        self._failed.clear()
+        number_by_name = collections.Counter(fault.path for fault in self._loaded.faults)
+        for index, (path, number) in enumerate(sorted(number_by_name.items())):
+            name = path.name if index < _MAX_NAMES else "others"
+            self._failed.labels(name).inc(number)
+
+
+def _status(path: Path) -> tuple[int, int, int]:
+    """Size, modification time and inode of a file. Zeros if it cannot be read."""
+    try:
+        status = path.stat()
+    except OSError:
+        return 0, 0, 0
+    return status.st_size, status.st_mtime_ns, status.st_ino

@@ -16,7 +16,14 @@ from sigma.correlations import (
 )
 from sigma.rule.attributes import SigmaStatus
 
-from audit_analysis.sigma import build_rule, correlation_graph, dependencies, options, prefilter
+from audit_analysis.sigma import (
+    build_rule,
+    correlation_graph,
+    dependencies,
+    limits,
+    options,
+    prefilter,
+)
 from audit_analysis.sigma import compile as compiler
 from audit_analysis.sigma.build_rule import DEDUP_SECONDS
 from audit_analysis.sigma.errors import Unsupported
@@ -109,11 +116,17 @@ def correlation(
             link = Link(rule=rule, group_by=group_by, stage=stage, counted=counted)
             links.append((str(base.id), link))
             continue
+        try:
+            matches = compiler.rule(base)
+        except Unsupported as error:
+            raise Unsupported(f"its rule {base.title!r}: {error}") from None
+        except ValueError as error:
+            raise ValueError(f"its rule {base.title!r} has a fault: {error}") from None
         detectors.append(
             Detector(
                 rule=rule,
                 logsource=build_rule.log_source(base),
-                matches=compiler.rule(base),
+                matches=matches,
                 requirements=prefilter.of_rule(base),
                 dependencies=dependencies.of_rule(base),
                 group_by=group_by,
@@ -138,6 +151,8 @@ def _threshold(condition: object, kind: Kind, *, number_of_rules: int) -> int:
         added = {SigmaCorrelationConditionOperator.GTE: 0, SigmaCorrelationConditionOperator.GT: 1}
         if condition.op in added:
             threshold = condition.count + added[condition.op]
+            if not 0 < threshold <= limits.MAX_THRESHOLD:
+                raise ValueError(f"the threshold must be 1 to {limits.MAX_THRESHOLD:,}")
             if kind == "temporal_ordered" and threshold != number_of_rules:
                 raise Unsupported("temporal_ordered conditions that do not require all their rules")
             if kind == "temporal" and threshold > number_of_rules:

@@ -7,7 +7,7 @@ from sigma.conditions import (
     ConditionOR,
     ConditionValueExpression,
 )
-from sigma.rule import SigmaRule
+from sigma.rule import SigmaDetections, SigmaRule
 
 from audit_analysis.sigma import values
 from audit_analysis.sigma.errors import Unsupported
@@ -22,7 +22,12 @@ def rule(parsed: SigmaRule) -> Predicate:
         Unsupported: the rule uses a feature that this engine does not support.
         sigma.exceptions.SigmaError: the condition is invalid.
     """
-    alternatives = [_node(condition.parsed) for condition in parsed.detection.parsed_condition]
+    return detections(parsed.detection)
+
+
+def detections(parsed: SigmaDetections) -> Predicate:
+    """The predicate of the selections and conditions of a rule or an exclusion; see ``rule``."""
+    alternatives = [_node(condition.parsed) for condition in parsed.parsed_condition]
     return alternatives[0] if len(alternatives) == 1 else _any(alternatives)
 
 

@@ -2,20 +2,23 @@
 
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
 import msgspec
-import yaml
-from sigma.exceptions import SigmaError
 
-from audit_analysis.sigma.errors import RuleFault
+from audit_analysis.sigma import yaml_reader
+from audit_analysis.sigma.errors import RuleFault, Unsupported
+from audit_analysis.sigma.yaml_reader import YamlFault
 
 #: The suffix of test files: burst.test.yml has the tests of burst.yml.
 TESTS: Final = ".test.yml"
 #: The name of files with the values of placeholders; see placeholders.py.
 PLACEHOLDERS: Final = "placeholders.yml"
+#: Maximum number of files that are read. SigmaHQ has about 4,000 rule files.
+MAX_FILES: Final = 20_000
 
 
 @dataclass(frozen=True)
@@ -28,8 +31,11 @@ class Document:
 
     def fault(self, message: object) -> RuleFault:
         """A fault at the location of this document."""
-        text = message.args[0] if isinstance(message, SigmaError) and message.args else message
-        return RuleFault(self.path, self.line, str(text))
+        # pySigma's errors add the location to their text; their first argument is without it.
+        text = message
+        if isinstance(message, Exception) and message.args:
+            text = message.args[0]
+        return RuleFault.of(self.path, self.line, text)
 
     def with_(self, addition: Any) -> "Document":
         """The same location with additional content, which changes the revision."""
@@ -42,6 +48,25 @@ class Document:
             _with_text_keys(self.content), order="deterministic", enc_hook=str
         )
         return hashlib.sha256(encoded).hexdigest()[:12]
+
+
+@contextmanager
+def collect_faults(document: Document, faults: list[RuleFault]) -> Iterator[None]:
+    """Add errors that the block raises to ``faults``, with the location of the document.
+
+    A rule file is input. Therefore even a defect of pySigma for an unusual file concerns this file
+    only.
+    """
+    try:
+        yield
+    except Unsupported as error:
+        faults.append(document.fault(f"not supported: {error}"))
+    except RecursionError:
+        faults.append(document.fault("is nested too deeply"))
+    except ValueError as error:
+        faults.append(document.fault(error))
+    except Exception as error:  # noqa: BLE001 - see above
+        faults.append(document.fault(f"not a Sigma rule: {type(error).__name__}: {error}"))
 
 
 def _with_text_keys(node: Any) -> Any:
@@ -72,6 +97,11 @@ def watched(paths: Iterable[Path]) -> list[Path]:
     return sorted(file for file in found if not file.name.endswith(TESTS))
 
 
+def missing(paths: Iterable[Path]) -> list[RuleFault]:
+    """A fault for each path that does not exist or cannot be used."""
+    return [RuleFault.of(path, 1, "does not exist") for path in paths if not path.exists()]
+
+
 def _files_in(folder: Path) -> Iterator[Path]:
     """The YAML files of a folder, at any depth.
 
@@ -86,18 +116,14 @@ def _files_in(folder: Path) -> Iterator[Path]:
 def read(paths: Iterable[Path], faults: list[RuleFault]) -> Iterator[Document]:
     """The documents of rule files, in order. Files that cannot be read are added to ``faults``."""
     for path in paths:
-        try:
-            with path.open(encoding="utf-8") as text:
-                for node in yaml.compose_all(text, yaml.CSafeLoader):
-                    if node is not None:
-                        yield Document(path, node.start_mark.line + 1, content(node))
-        except yaml.MarkedYAMLError as error:
-            mark = error.problem_mark
-            faults.append(RuleFault(path, mark.line + 1 if mark else 1, f"YAML: {error.problem}"))
-        except (OSError, UnicodeDecodeError) as error:
-            faults.append(RuleFault(path, 1, f"cannot be read: {error}"))
+        yield from read_file(path, faults)
 
 
-def content(node: yaml.Node) -> Any:
-    """The Python value of a YAML node."""
-    return yaml.CSafeLoader("").construct_document(node)
+def read_file(path: Path, faults: list[RuleFault]) -> list[Document]:
+    """The documents of one file. Empty, with a fault, if any part of it cannot be read."""
+    try:
+        found = yaml_reader.read_documents(yaml_reader.read_text(path))
+        return [Document(path, document.line, document.content) for document in found]
+    except YamlFault as fault:
+        faults.append(RuleFault.of(path, fault.line, fault.message))
+    return []

@@ -1,6 +1,7 @@
 """Faults of rules, with their locations."""
 
 from pathlib import Path
+from typing import Final
 
 from msgspec import Struct
 
@@ -11,6 +12,10 @@ class Unsupported(AuditFlowError):
     """The rule is valid Sigma but uses a feature that this engine does not support."""
 
 
+#: Maximum length of the text of a fault, in characters. It may quote a file.
+_MAX_MESSAGE: Final = 1_000
+
+
 class RuleFault(Struct, frozen=True, order=True):
     """A fault of a rule file, with its path and line."""
 
@@ -18,8 +23,26 @@ class RuleFault(Struct, frozen=True, order=True):
     line: int
     message: str
 
+    @classmethod
+    def of(cls, path: Path, line: int, message: object) -> "RuleFault":
+        """A fault whose text may quote the file: it is shortened, and control characters are
+        escaped, because people read it in terminals and logs.
+        """
+        text = str(message)
+        if len(text) > _MAX_MESSAGE:
+            text = text[:_MAX_MESSAGE] + "..."
+        return cls(path, line, printable(text))
+
     def __str__(self) -> str:
         return f"{self.path}:{self.line}: {self.message}"
+
+
+def printable(text: str) -> str:
+    """The text with an escape sequence in place of each character that is not printable."""
+    return "".join(
+        character if character.isprintable() else character.encode("unicode_escape").decode()
+        for character in text
+    )
 
 
 class RuleErrors(AuditFlowError):

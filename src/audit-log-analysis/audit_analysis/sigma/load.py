@@ -1,41 +1,36 @@
-"""Loads rule files into a rule set, and collects every fault with its location."""
+"""Loads rule files into a rule set, and collects every fault with its location.
+
+A fault concerns its file only: all other rules are loaded.
+"""
 
 import datetime as dt
-from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator
-from contextlib import contextmanager
-from itertools import groupby
+from collections.abc import Collection, Iterable, Mapping
+from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 
-from sigma.collection import SigmaCollection
-from sigma.correlations import SigmaCorrelationRule
-from sigma.exceptions import SigmaError, SigmaRuleLocation
-from sigma.filters import SigmaFilter
-from sigma.modifiers import SigmaWideModifier, modifier_mapping
-from sigma.rule import SigmaRule
+from msgspec import Struct
 
-from audit_analysis.sigma import (
-    build_correlation,
-    build_rule,
-    correlation_graph,
-    documents,
-    exclusions,
-    placeholders,
-)
-from audit_analysis.sigma import compile as compiler
+from audit_analysis.sigma import build, documents, placeholders
 from audit_analysis.sigma.documents import Document
-from audit_analysis.sigma.errors import RuleErrors, RuleFault, Unsupported
-from audit_analysis.sigma.rule import Detector, Link, Rule, RuleSet, RuleWatchdog
+from audit_analysis.sigma.errors import RuleErrors, RuleFault
+from audit_analysis.sigma.placeholders import Placeholders
+from audit_analysis.sigma.rule import RuleSet, RuleWatchdog
 
-# pySigma only knows `wide`, which the specification also calls `utf16le`.
-modifier_mapping.setdefault("utf16le", SigmaWideModifier)
 
-#: What pySigma raises if a file has a value of a wrong type.
-_WRONG_TYPE = (TypeError, AttributeError, KeyError)
+class LoadedRules(Struct, frozen=True):
+    """The rules that could be loaded.
 
-ParsedRule = SigmaRule | SigmaCorrelationRule | SigmaFilter
-#: Parsed rules with the documents that they come from.
-_ParsedDocuments = list[tuple[ParsedRule, Document]]
+    ``faults`` are those of the own files. ``outdated`` are the files whose previous version is
+    active, because their present version has faults. ``files`` and ``placeholders`` are what is
+    active, for the next load.
+    """
+
+    rules: RuleSet
+    faults: tuple[RuleFault, ...] = ()
+    outdated: frozenset[Path] = frozenset()
+    files: Mapping[Path, tuple[Document, ...]] = MappingProxyType({})
+    placeholders: Placeholders = Placeholders({})
 
 
 def load(
@@ -47,168 +42,83 @@ def load(
     today: dt.date | None = None,
     watchdog: RuleWatchdog | None = None,
 ) -> RuleSet:
-    """Read and compile all rules. ``lateness`` is the maximum delay of an event (ms).
-
-    Rules whose ids are in ``off`` are skipped, and so are the correlations that depend on them.
-    Rules of ``foreign`` paths with faults are skipped; the faults are in ``RuleSet.refused``.
+    """Load rules for a tool that needs all of them; see ``load_valid``.
 
     Raises:
         RuleErrors: all faults of the files in ``paths``.
     """
-    faults: list[RuleFault] = []
-    paths, foreign = tuple(paths), tuple(foreign)
-    own = documents.files(paths)
-    others = [path for path in documents.files(foreign) if path not in own]
-    parsed = _unique(_parse_files(own, faults) + _parse_files(others, faults), faults)
-    parsed = exclusions.apply(parsed, faults, today=today or dt.datetime.now(dt.UTC).date())
-    known = placeholders.read(
-        dict.fromkeys(documents.placeholder_files([*paths, *foreign])), faults
+    loaded = load_valid(
+        paths, lateness=lateness, foreign=foreign, off=off, today=today, watchdog=watchdog
     )
-    parsed = placeholders.apply(parsed, known, faults)
-    detectors, links = _build_all(parsed, lateness, faults)
-    if off:
-        dropped = correlation_graph.with_dependents(off, [rule for rule, _ in parsed])
-        detectors = [detector for detector in detectors if detector.rule.ref.id not in dropped]
-        links = {
-            inner: [link for link in outer if link.rule.ref.id not in dropped]
-            for inner, outer in links.items()
-        }
-    own += documents.placeholder_files(paths)
-    own_faults = [fault for fault in faults if fault.path in own]
-    if own_faults:
-        raise RuleErrors(own_faults)
-    return RuleSet(detectors, links=links, refused=faults, watchdog=watchdog)
+    if loaded.faults:
+        raise RuleErrors(list(loaded.faults))
+    return loaded.rules
 
 
-def _parse_files(paths: Iterable[Path], faults: list[RuleFault]) -> _ParsedDocuments:
-    found: _ParsedDocuments = []
-    for _, documents_of_file in groupby(
-        documents.read(paths, faults), key=lambda document: document.path
-    ):
-        in_file = list(documents_of_file)
-        if any(
-            isinstance(document.content, dict) and "action" in document.content
-            for document in in_file
-        ):
-            # The documents of a collection complete each other, so they are parsed together.
-            found += [(rule, in_file[0]) for rule in _parse(in_file, faults)]
-            continue
-        for document in in_file:
-            found += [(rule, document) for rule in _parse([document], faults)]
-    return found
-
-
-def _parse(together: list[Document], faults: list[RuleFault]) -> list[ParsedRule]:
-    first = together[0]
-    if not all(isinstance(document.content, dict) for document in together):
-        faults.append(first.fault("a rule is a mapping of keys to values"))
-        return []
-    try:
-        collection = SigmaCollection.from_dicts(
-            [document.content for document in together],
-            collect_errors=True,
-            source=SigmaRuleLocation(first.path, first.line),
-            resolve_references=False,
-            collect_filters=True,
-        )
-    except SigmaError as error:
-        faults.append(first.fault(error))
-        return []
-    except _WRONG_TYPE as error:
-        faults.append(first.fault(f"not a Sigma rule: {error}"))
-        return []
-    faults += [first.fault(error) for error in collection.errors]
-    return [] if collection.errors else [*collection.rules, *collection.filters]
-
-
-def _build_all(
-    parsed: _ParsedDocuments, lateness: int, faults: list[RuleFault]
-) -> tuple[list[Detector], dict[str, list[Link]]]:
-    """The detectors of all rules, and the links between rules by the id of the inner rule."""
-    rules = [rule for rule, _ in parsed if not isinstance(rule, SigmaFilter)]
-    collection = SigmaCollection(list(rules), resolve_references=False)
-    # Correlations first: resolving their references marks the rules that only feed them.
-    detectors, links = _build_correlations(parsed, collection, lateness, faults)
-    for rule, document in parsed:
-        with _collect_faults(document, faults):
-            if isinstance(rule, SigmaRule) and rule._output:
-                detectors.append(
-                    build_rule.detector(rule, revision=document.revision, lateness=lateness)
-                )
-            elif isinstance(rule, SigmaRule):
-                compiler.rule(rule)  # It only feeds a correlation. This reports its faults.
-    return detectors, links
-
-
-def _build_correlations(
-    parsed: _ParsedDocuments,
-    collection: SigmaCollection,
+def load_valid(
+    paths: Iterable[Path],
+    *,
     lateness: int,
-    faults: list[RuleFault],
-) -> tuple[list[Detector], dict[str, list[Link]]]:
-    found: dict[str, tuple[SigmaCorrelationRule, Document]] = {}
-    for rule, document in parsed:
-        if isinstance(rule, SigmaCorrelationRule):
-            with _collect_faults(document, faults):
-                rule.resolve_rule_references(collection)
-                found[str(rule.id)] = rule, document
-    detectors: list[Detector] = []
-    links: defaultdict[str, list[Link]] = defaultdict(list)
-    built: dict[str, Rule] = {}
-    dependencies = {
-        rule_id: correlation_graph.inner_correlations(rule) for rule_id, (rule, _) in found.items()
+    foreign: Iterable[Path] = (),
+    off: Collection[str] = (),
+    today: dt.date | None = None,
+    watchdog: RuleWatchdog | None = None,
+    previous: LoadedRules | None = None,
+) -> LoadedRules:
+    """Read and compile all rules without faults. ``lateness`` is the maximum delay of events (ms).
+
+    Rules whose ids are in ``off`` are skipped, and so are the correlations that depend on them.
+    Faults of rules in ``foreign`` paths are in ``RuleSet.refused``, because many public rules use
+    features that this engine does not support.
+
+    If a file in ``paths`` has faults and was different in the ``previous`` load, its previous
+    version is used, so that a wrong change of a rule does not stop its detection.
+    """
+    paths, foreign = tuple(paths), tuple(foreign)
+    faults = documents.missing((*paths, *foreign))
+    own: dict[Path, tuple[Document, ...]] = {
+        path: tuple(documents.read_file(path, faults)) for path in documents.files(paths)
     }
-    feeding = {inner for inner_ids in dependencies.values() for inner in inner_ids}
-    for rule_id in correlation_graph.topological_order(dependencies):
-        rule, document = found[rule_id]
-        with _collect_faults(document, faults):
-            for inner in dependencies[rule_id]:
-                if inner not in built:
-                    raise ValueError(
-                        f"it depends on the correlation {inner}, which has a fault "
-                        "or depends on this one"
-                    )
-            correlation = build_correlation.correlation(
-                rule,
-                revision=document.revision,
-                lateness=lateness,
-                inner=built,
-                feeds=rule_id in feeding,
-            )
-            built[rule_id] = correlation.rule
-            detectors += correlation.detectors
-            for inner, link in correlation.links:
-                links[inner].append(link)
-    return detectors, dict(links)
-
-
-@contextmanager
-def _collect_faults(document: Document, faults: list[RuleFault]) -> Iterator[None]:
-    """Add errors that the block raises to ``faults``, with the location of the document."""
-    try:
-        yield
-    except Unsupported as error:
-        faults.append(document.fault(f"not supported: {error}"))
-    except ValueError as error:
-        faults.append(document.fault(error))
-    except _WRONG_TYPE as error:
-        faults.append(document.fault(f"not a Sigma rule: {error}"))
-
-
-def _unique(parsed: _ParsedDocuments, faults: list[RuleFault]) -> _ParsedDocuments:
-    """The rules without those that have no id or the id of an earlier rule."""
-    first: dict[str, Document] = {}
-    kept: _ParsedDocuments = []
-    for rule, document in parsed:
-        rule_id = str(rule.id)
-        if rule.id is None:
-            faults.append(
-                document.fault("a rule needs an id (a UUID): its findings are identified by it")
-            )
-        elif rule_id in first:
-            location = f"{first[rule_id].path}:{first[rule_id].line}"
-            faults.append(document.fault(f"the id {rule_id} is already used at {location}"))
-        else:
-            first[rule_id] = document
-            kept.append((rule, document))
-    return kept
+    others = {
+        path: tuple(documents.read_file(path, faults))
+        for path in documents.files(foreign)
+        if path not in own
+    }
+    own_placeholders = documents.placeholder_files(paths)
+    placeholder_faults: list[RuleFault] = []
+    known = placeholders.read(
+        dict.fromkeys([*own_placeholders, *documents.placeholder_files(foreign)]),
+        placeholder_faults,
+    )
+    outdated: set[Path] = set()
+    if placeholder_faults and previous is not None:
+        known = Placeholders({**previous.placeholders.values, **known.values})
+        outdated |= {fault.path for fault in placeholder_faults}
+    faults += placeholder_faults
+    build_all = partial(build.build, known=known, lateness=lateness, off=off, today=today)
+    result = build_all({**own, **others})
+    if previous is not None:
+        failed = {fault.path for fault in (*faults, *result.faults)}
+        changed = {
+            path: previous.files[path]
+            for path in failed & own.keys() & previous.files.keys()
+            if previous.files[path] != own[path]
+        }
+        if changed:
+            outdated |= changed.keys()
+            faults += [fault for fault in result.faults if fault.path in changed]
+            own |= changed
+            result = build_all({**own, **others})
+    is_own = {*own, *own_placeholders, *paths}
+    unique_faults = sorted({*faults, *result.faults})
+    rules = RuleSet(
+        result.detectors,
+        links=result.links,
+        refused=[fault for fault in unique_faults if fault.path not in is_own],
+        watchdog=watchdog,
+    )
+    own_faults = tuple(fault for fault in unique_faults if fault.path in is_own)
+    valid = own.keys() - ({fault.path for fault in own_faults} - outdated)
+    return LoadedRules(
+        rules, own_faults, frozenset(outdated), {path: own[path] for path in valid}, known
+    )

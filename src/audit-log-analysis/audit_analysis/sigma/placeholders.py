@@ -15,16 +15,16 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
-import yaml
 from msgspec import Struct
 from sigma.correlations import SigmaCorrelationRule
 from sigma.filters import SigmaFilter
 from sigma.rule import SigmaDetection, SigmaDetectionItem, SigmaRule
 from sigma.types import Placeholder, SigmaExpansion, SigmaRegularExpression, SigmaString, SigmaType
 
-from audit_analysis.sigma import documents
-from audit_analysis.sigma.documents import PLACEHOLDERS, Document
+from audit_analysis.sigma import yaml_reader
+from audit_analysis.sigma.documents import PLACEHOLDERS, Document, collect_faults
 from audit_analysis.sigma.errors import RuleFault
+from audit_analysis.sigma.yaml_reader import YamlFault
 
 ParsedRule = SigmaRule | SigmaCorrelationRule | SigmaFilter
 _SCALARS: Final = (str, int, float)
@@ -42,21 +42,20 @@ def read(paths: Iterable[Path], faults: list[RuleFault]) -> Placeholders:
     locations: dict[str, str] = {}
     for path in paths:
         try:
-            node = yaml.compose(path.read_text(encoding="utf-8"), yaml.CSafeLoader)
-            content = documents.content(node) if node else {}
-        except yaml.MarkedYAMLError as error:
-            mark = error.problem_mark
-            faults.append(RuleFault(path, mark.line + 1 if mark else 1, f"YAML: {error.problem}"))
+            found = list(yaml_reader.read_documents(yaml_reader.read_text(path)))
+        except YamlFault as fault:
+            faults.append(RuleFault.of(path, fault.line, fault.message))
             continue
-        except (OSError, UnicodeDecodeError) as error:
-            faults.append(RuleFault(path, 1, f"cannot be read: {error}"))
+        if len(found) > 1:
+            faults.append(RuleFault(path, found[1].line, "must be one document"))
             continue
+        content = found[0].content if found else {}
         if not isinstance(content, dict):
             faults.append(RuleFault(path, 1, "must be a mapping of names to values"))
             continue
-        lines = {key.value: key.start_mark.line + 1 for key, _ in node.value} if node else {}
+        lines = found[0].key_lines if found else {}
         for name, definition in content.items():
-            fault = RuleFault(path, lines.get(str(name), 1), "")
+            line = lines.get(name, 1)
             values = definition if isinstance(definition, list) else [definition]
             if not values or not all(
                 isinstance(value, _SCALARS) and not isinstance(value, bool) for value in values
@@ -66,24 +65,26 @@ def read(paths: Iterable[Path], faults: list[RuleFault]) -> Placeholders:
                 message = f"{name}: is already defined at {locations[str(name)]}"
             else:
                 known[str(name)] = tuple(map(str, values))
-                locations[str(name)] = f"{path}:{fault.line}"
+                locations[str(name)] = f"{path}:{line}"
                 continue
-            faults.append(RuleFault(path, fault.line, message))
+            faults.append(RuleFault.of(path, line, message))
     return Placeholders(known)
 
 
 def apply(
     parsed: Iterable[tuple[ParsedRule, Document]], known: Placeholders, faults: list[RuleFault]
 ) -> list[tuple[ParsedRule, Document]]:
-    """Replace the placeholders of rules. Rules with undefined placeholders are skipped."""
+    """Replace the placeholders of rules and exclusions.
+
+    Those with undefined placeholders are skipped.
+    """
     result: list[tuple[ParsedRule, Document]] = []
     for rule, document in parsed:
-        if not isinstance(rule, SigmaRule):
+        if isinstance(rule, SigmaCorrelationRule):
             result.append((rule, document))
             continue
-        items = [
-            item for detection in rule.detection.detections.values() for item in _items(detection)
-        ]
+        detections = rule.filter if isinstance(rule, SigmaFilter) else rule.detection
+        items = [item for detection in detections.detections.values() for item in _items(detection)]
         names = {name for item in items for value in item.value for name in _names(value)}
         missing = sorted(names - known.values.keys())
         for name in missing:
@@ -92,10 +93,11 @@ def apply(
             )
         if missing:
             continue
-        for item in items if names else ():
-            item.value = [new for value in item.value for new in _expanded(value, known)]
-        used = {name: known.values[name] for name in sorted(names)}
-        result.append((rule, document.with_(used) if used else document))
+        with collect_faults(document, faults):
+            for item in items if names else ():
+                item.value = [new for value in item.value for new in _expanded(value, known)]
+            used = {name: known.values[name] for name in sorted(names)}
+            result.append((rule, document.with_(used) if used else document))
     return result
 
 

@@ -26,6 +26,7 @@ from sigma.types import (
 
 from audit_analysis.sigma import regex_literals
 from audit_analysis.sigma.fields import text
+from audit_analysis.sigma.text_sets import TextSet
 
 #: Minimum length of a substring. Shorter ones occur in too many values.
 _MIN_LENGTH: Final = 3
@@ -82,6 +83,11 @@ def _best_by_field(requirements: Sequence[Requirement]) -> dict[str, Requirement
 
 def _of_value(field: str, value: SigmaType) -> Requirement | None:
     match value:
+        case TextSet():
+            if value.kind == "equals":
+                return Requirement(field, equal=value.texts)
+            if min(map(len, value.texts)) >= _MIN_LENGTH:
+                return Requirement(field, contain=value.texts)
         case SigmaExpansion():
             each = [_of_value(field, alternative) for alternative in value.values]
             return _union(field, each)

@@ -29,6 +29,7 @@ from sigma.types import (
 
 from audit_analysis.sigma.errors import Unsupported
 from audit_analysis.sigma.fields import View, text
+from audit_analysis.sigma.text_sets import TextSet
 
 Predicate = Callable[[View], bool]
 _Test = Callable[[str], bool]
@@ -54,6 +55,8 @@ def predicate(field: str, value: SigmaType) -> Predicate:
         Unsupported: this engine does not support this kind of value.
     """
     match value:
+        case TextSet():
+            return _lowered(field, value.test())
         case SigmaExpansion():
             alternatives = [predicate(field, alternative) for alternative in value.values]
             return lambda view: any(matches(view) for matches in alternatives)
@@ -159,7 +162,12 @@ def string_test(value: SigmaString, *, cased: bool = False) -> _Test:
         case [start, str(middle), end] if start is many and end is many:
             return lambda found: middle in found
     pattern = "".join(_part(part) for part in parts)
-    matches = re2.compile(f"(?s){pattern}").fullmatch
+    options = re2.Options()
+    options.log_errors = False
+    try:
+        matches = re2.compile(f"(?s){pattern}", options).fullmatch
+    except re2.error:
+        raise Unsupported("a text with too many wildcards") from None
     return lambda found: matches(found) is not None
 
 
