@@ -15,6 +15,8 @@ from event_audit_dashboard.transport import Reply, Service, Transport
 
 #: Name of the person on whose behalf the dashboard sends a request, for the audit trail.
 PERSON_HEADER: Final = "X-AuditFlow-User"
+#: Address of this person.
+ADDRESS_HEADER: Final = "X-AuditFlow-Address"
 
 _log = logs.get(__name__)
 T = TypeVar("T")
@@ -25,6 +27,8 @@ class Caller(Struct, frozen=True):
 
     person: str | None
     correlation_id: str
+    #: The address of the person.
+    address: str | None = None
 
 
 class ProblemDocument(Struct, frozen=True):
@@ -95,6 +99,8 @@ class ApiClient:
             }
             if caller.person is not None:
                 sent[PERSON_HEADER] = quote(caller.person, safe=" @")
+            if caller.address is not None:
+                sent[ADDRESS_HEADER] = caller.address
             if content is not None:
                 sent["Content-Type"] = "application/json"
             try:

@@ -11,6 +11,7 @@ from auditflow.http.health import Health
 from event_audit_dashboard import auth, compression, headers, templating
 from event_audit_dashboard.api import NotificationService
 from event_audit_dashboard.assets import Assets
+from event_audit_dashboard.audit_reports import NoReports, Reports
 from event_audit_dashboard.csrf import MaskedCSRFProtect
 from event_audit_dashboard.login_throttle import LoginThrottle
 from event_audit_dashboard.metrics import Metrics
@@ -45,6 +46,7 @@ def create(
     registry: CollectorRegistry,
     metrics: Metrics,
     client: "Redis | None" = None,
+    reports: Reports | None = None,
 ) -> Flask:
     """Return the application. It keeps only the hash of the password.
 
@@ -79,6 +81,7 @@ def create(
             sessions=sessions,
             throttle=LoginThrottle(account.user, client),
             roles=roles,
+            reports=reports or NoReports(),
         )
     )
     app.register_blueprint(home.blueprint())

@@ -9,6 +9,7 @@ from auditflow.http.probes import Probes
 from auditflow.telemetry.metrics import create_registry
 from event_audit_dashboard import app, redis_client
 from event_audit_dashboard.api import NotificationService
+from event_audit_dashboard.audit_reports import AuditReports
 from event_audit_dashboard.metrics import Metrics
 from event_audit_dashboard.settings import DashboardSettings
 from event_audit_dashboard.transport import Transport
@@ -32,7 +33,8 @@ def run(settings: DashboardSettings) -> None:
         tls=tls.client_context(settings) if settings.notification_service_tls else None,
     )
     api = NotificationService(transport, metrics=metrics)
-    health = Health({"notification-service": api.check})
+    reports = AuditReports(api)
+    health = Health({"notification-service": api.check}, alive=reports.alive)
     dashboard = app.create(
         settings,
         api=api,
@@ -40,7 +42,9 @@ def run(settings: DashboardSettings) -> None:
         registry=registry,
         metrics=metrics,
         client=redis_client.connect(settings),
+        reports=reports,
     )
+    reports.start()
     try:
         serving.serve(
             dashboard,
@@ -50,4 +54,5 @@ def run(settings: DashboardSettings) -> None:
             on_stop=health.stop,
         )
     finally:
+        reports.close()
         api.close()

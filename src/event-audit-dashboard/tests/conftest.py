@@ -100,7 +100,7 @@ def make(api: FakeApi) -> Iterator[Any]:
     """Creates applications with changed settings."""
     clients = []
 
-    def build(redis: Any = None, **changes: Any) -> Flask:
+    def build(redis: Any = None, reports: Any = None, **changes: Any) -> Flask:
         given = {name.lower(): value for name, value in environment(api.port).items()}
         settings = DashboardSettings(**{**given, **changes})
         registry = CollectorRegistry()
@@ -114,7 +114,13 @@ def make(api: FakeApi) -> Iterator[Any]:
         clients.append(client)
         health = Health({"notification-service": client.check})
         return application.create(
-            settings, api=client, health=health, registry=registry, metrics=metrics, client=redis
+            settings,
+            api=client,
+            health=health,
+            registry=registry,
+            metrics=metrics,
+            client=redis,
+            reports=reports,
         )
 
     yield build

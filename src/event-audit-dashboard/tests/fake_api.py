@@ -273,6 +273,7 @@ class FakeApi:
             ("GET", "/api/v1/alerts/<alert_id>/history", self._history),
             ("GET", "/api/v1/alerts/<alert_id>/route", self._route),
             ("GET", "/api/v1/notifications", self._notifications),
+            ("POST", "/api/v1/audit", self._audit),
             ("POST", "/api/v1/alerts/bulk", self._bulk),
             ("POST", "/api/v1/alerts/bulk/<bulk_id>/undo", self._undo_bulk),
             ("POST", "/api/v1/alerts/<alert_id>/<action>", self._act),
@@ -291,6 +292,7 @@ class FakeApi:
         self.mode = "ok"
         self.record_characters = 10
         self.role = "admin"
+        self.reports: list[dict[str, Any]] = []
         self.requests: list[tuple[str, dict[str, str], dict[str, str]]] = []
         self.released = threading.Event()
         if self._server is None:
@@ -368,6 +370,11 @@ class FakeApi:
     def _me(self) -> Any:
         name = unquote(flask.request.headers["X-AuditFlow-User"])
         return {"name": name, "kind": "person", "role": self.role}
+
+    def _audit(self) -> Any:
+        reports = flask.request.get_json()["reports"]
+        self.reports.extend(reports)
+        return {"stored": len(reports)}
 
     def _put_user(self, name: str) -> Any:
         return {"name": name, "role": flask.request.get_json()["role"]}

@@ -17,6 +17,7 @@ from auditflow.contract.alert import Action
 from auditflow.merkle import tree
 from auditflow.merkle.checkpoint import open_checkpoint
 from auditflow.merkle.note import NoteError, Signer
+from auditflow.merkle.postgres import PostgresStore
 from auditflow_local.servers.postgres import Database
 from auditflow_local.service_process import ServiceProcess
 from notification_service.audit.logs import HISTORY
@@ -277,6 +278,22 @@ def test_two_replicas_sign_each_entry_once(
         first()
         second()
     assert query("SELECT size FROM merkle_checkpoints ORDER BY size") == [(2,), (4,), (6,)]
+
+
+def test_a_replica_does_not_sign_while_another_signs(
+    comment: Callable[[int], None],
+    new_task: Callable[[], SigningTask],
+    open_pool: Callable[..., Pool],
+    database: Database,
+    query: Any,
+) -> None:
+    comment(2)
+    with open_pool(database).connection() as connection, connection.cursor() as cursor:
+        assert PostgresStore(cursor, "history").try_lock()
+        assert not new_task()()
+        assert query("SELECT count(*) FROM merkle_checkpoints") == [(0,)]
+    new_task()()
+    assert query("SELECT size FROM merkle_checkpoints") == [(2,)]
 
 
 def _verify(api: httpx.Client, folder: Path, *more: str) -> subprocess.CompletedProcess[str]:

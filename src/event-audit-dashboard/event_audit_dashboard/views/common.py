@@ -18,7 +18,11 @@ def person() -> str:
 
 def caller() -> Caller:
     """The caller of API requests for this page."""
-    return Caller(person=person(), correlation_id=correlation_id(request.environ))
+    return Caller(
+        person=person(),
+        correlation_id=correlation_id(request.environ),
+        address=request.remote_addr,
+    )
 
 
 def notify(text: str, *, undo: dict[str, str] | None = None, error: bool = False) -> None:

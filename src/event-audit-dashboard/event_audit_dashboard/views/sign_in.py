@@ -8,6 +8,7 @@ from flask_wtf.csrf import CSRFError
 
 from auditflow.telemetry import logs
 from event_audit_dashboard import auth
+from event_audit_dashboard.audit_reports import Reports
 from event_audit_dashboard.login_throttle import LoginThrottle
 from event_audit_dashboard.metrics import Metrics
 from event_audit_dashboard.presentation.text import plural
@@ -23,6 +24,7 @@ def blueprint(
     sessions: auth.Sessions,
     throttle: LoginThrottle,
     roles: Roles,
+    reports: Reports,
 ) -> Blueprint:
     """``/login`` and ``/logout``."""
     pages = Blueprint("sign_in", __name__)
@@ -41,15 +43,18 @@ def blueprint(
         if wait:
             metrics.sign_ins.labels("throttled").inc()
             _log.warning("sign-in throttled", user=user, address=address, wait_seconds=wait)
+            reports.report("sign-in throttled", user, address, outcome="refused")
             error = f"Too many attempts. Try again in {_duration(wait)}."
             return _page(error, user), 429, {"Retry-After": str(wait)}
         if not account.verify(user, request.form.get("password", "")[:1024]):
             metrics.sign_ins.labels("refused").inc()
             _log.warning("sign-in refused", user=user, address=address)
+            reports.report("sign-in refused", user, address, outcome="refused")
             return _page("User or password is wrong.", user), 401
         throttle.reset(address, user)
         metrics.sign_ins.labels("accepted").inc()
         _log.info("signed in", user=user, address=address)
+        reports.report("sign-in accepted", user, address)
         sessions.start(user, roles.make_admin(user))
         return redirect(auth.safe_redirect(request.args.get("next")), 303)
 
@@ -58,7 +63,9 @@ def blueprint(
         if request.form.get("scope") == "all":
             number = sessions.end_all(g.user)
             _log.info("all sessions ended", user=g.user, sessions=number)
+            reports.report("sessions ended", g.user, request.remote_addr or "")
         _log.info("signed out", user=g.user)
+        reports.report("signed out", g.user, request.remote_addr or "")
         sessions.end()
         return redirect(url_for("sign_in.form", ended="signed-out"), 303)
 
