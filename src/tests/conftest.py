@@ -1,4 +1,4 @@
-"""The whole platform for a test: shared by all, empty for each."""
+"""The complete platform for tests. The servers are shared, and empty at the start of each test."""
 
 from collections.abc import Iterator
 from typing import Any

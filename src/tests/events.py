@@ -1,4 +1,4 @@
-"""Events that tests send, and the alerts that must come of them."""
+"""Events that tests send, and the alerts that they must cause."""
 
 import datetime as dt
 import random

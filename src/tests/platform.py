@@ -1,4 +1,4 @@
-"""The four services as processes on private servers, and what a client does with them."""
+"""The four services as processes on private servers, and clients of them."""
 
 import re
 import time

@@ -1,6 +1,6 @@
-"""Three of Redis with their Sentinels, by the files of apps/data/redis/ha, on loopback.
+"""Three instances of Redis with Sentinels, by the files of apps/data/redis/ha, on loopback.
 
-Each has an address of its own, as a pod has; only addresses, ports and folders are others here.
+Each instance has an address of its own, like a pod. Only addresses, ports and folders are replaced.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""What an analyst does: events go in, and the alert arrives in the browser with its reasons."""
+"""Events are posted, and the alert appears in the browser with its reasons."""
 
 import shutil
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Documentation does not name what is not there."""
+"""The documentation names only files and targets that exist."""
 
 import re
 import subprocess

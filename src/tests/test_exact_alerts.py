@@ -1,4 +1,4 @@
-"""The same events give the same alerts, whatever happens on the way."""
+"""The same events give the same alerts, in spite of faults."""
 
 import threading
 from typing import Any

@@ -1,4 +1,4 @@
-"""Sixteen clients at once: every 202 has its event in the queue, and nobody waits over a second."""
+"""Sixteen clients at once: each 202 has its event in the queue, and no client waits over a second."""
 
 import time
 from concurrent.futures import ThreadPoolExecutor

@@ -1,4 +1,4 @@
-"""Whatever is put on the queue ends somewhere with a reason, loops never, and stops nobody."""
+"""Each message on the queue ends in a queue with a reason. None loops, and none stops a service."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""docs/reference/metrics.md names what the services show: all of it, and nothing else."""
+"""docs/reference/metrics.md lists exactly the metrics of the services."""
 
 import re
 from pathlib import Path

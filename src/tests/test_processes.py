@@ -1,4 +1,4 @@
-"""Each service as a process: it ends in order, speaks JSON, and one id leads through all of them."""
+"""Each service as a process: ordered stop, JSON logs, and one id through all services."""
 
 import json
 from pathlib import Path

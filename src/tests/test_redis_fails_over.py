@@ -1,4 +1,4 @@
-"""Redis with Sentinel (apps/data/redis/ha): masters come and go, and the alerts are the same."""
+"""Redis with Sentinel (apps/data/redis/ha): the alerts are the same after failovers."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""A server that dies under load, or comes late: all recovers by itself, and health tells the truth."""
+"""A server that is killed under load or starts late: the services recover, and health is correct."""
 
 import threading
 import time

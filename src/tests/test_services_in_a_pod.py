@@ -1,4 +1,4 @@
-"""The services as their pods run them: any user, and nothing to write to but an empty /tmp."""
+"""The services with the restrictions of their pods: any user, and only an empty /tmp is writable."""
 
 from functools import partial
 from pathlib import Path

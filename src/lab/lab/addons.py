@@ -1,7 +1,7 @@
-"""What K3s and the platform's charts bring, for manifests that rely on it.
+"""Install the parts of K3s and of charts that manifests depend on.
 
-K3s has a storage class and metrics-server; the kinds of Prometheus come from a chart, whose
-repository may not be reached. Here they come from the operator's Go module.
+K3s has a storage class and metrics-server. The kinds of Prometheus come from a chart, whose
+repository may not be reachable. The lab takes them from the Go module of the operator.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Argo CD: its Applications in the cluster, and the API that its web UI calls."""
+"""The Applications of Argo CD in the cluster, and the API of its web UI."""
 
 from __future__ import annotations
 

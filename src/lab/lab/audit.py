@@ -1,6 +1,6 @@
-"""The API server's audit log as the repository's nodes have it: its policy, its file, its webhook.
+"""The audit log of the API server: policy, file and webhook, as on the nodes of the repository.
 
-The flags are read from the files that Ansible puts on a node; only their paths are the lab's.
+The flags are read from the files that Ansible installs on a node. Only the paths differ.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Build images from Dockerfiles, with a storage of its own and nothing set in /etc."""
+"""Build images from Dockerfiles with buildah. Its storage is separate, and /etc is not changed."""
 
 from __future__ import annotations
 

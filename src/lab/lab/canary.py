@@ -1,6 +1,7 @@
-"""Canaries of dev's dashboard: a good version, one that errs, and the way out. They mostly wait.
+"""Canary releases of dev's dashboard: a good version, a version with errors, and the return.
 
-In and out as docs/how-to/roll-out-by-canary.md says.
+The steps follow docs/how-to/roll-out-by-canary.md. Most of the time is waiting, so they run in the
+background.
 """
 
 from __future__ import annotations

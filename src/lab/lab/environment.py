@@ -1,4 +1,4 @@
-"""One environment of AuditFlow as its users meet it: by HTTP, with its own secrets."""
+"""One environment of AuditFlow as users access it: over HTTP, with its secrets."""
 
 from __future__ import annotations
 

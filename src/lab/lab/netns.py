@@ -1,4 +1,4 @@
-"""A network namespace of its own: the cluster sees no other network, and no other sees it."""
+"""The network namespace of the cluster. It is isolated from all other networks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""containerd, kubelet and kube-proxy: the one node of the cluster, in this network namespace."""
+"""containerd, kubelet and kube-proxy: the only node of the cluster, in this network namespace."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Make the served repository stand alone: what it names on the internet is put beside it.
+"""Replace references of the served repository to the internet.
 
-Two kinds of things are named: Kustomize bases in other projects' repositories, which are copied
-from their Go modules at the same version, and images, which get stand-ins in the cluster's registry
-under the very names that the manifests use.
+Kustomize bases in repositories of other projects are copied from their Go modules at the same
+version. Images are replaced by stand-ins in the registry of the cluster, under the names that the
+manifests use.
 """
 
 from __future__ import annotations

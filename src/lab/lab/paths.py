@@ -1,4 +1,4 @@
-"""Where the lab keeps what it makes: builds that outlive a run, and the state of one run."""
+"""Folders of the lab: builds, which are kept, and the state of one run."""
 
 from __future__ import annotations
 

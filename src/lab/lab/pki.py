@@ -1,4 +1,4 @@
-"""The cluster's certificates and kubeconfigs: made anew for each run, by openssl."""
+"""Certificates and kubeconfigs of the cluster. openssl creates them for each run."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""An image registry on the loopback of the cluster's network: where containerd pulls everything.
+"""An image registry on the loopback of the cluster's network.
 
-containerd asks it in place of every registry in the world, so that manifests name images as they
-do anywhere: ``docker.io/library/postgres:17`` is ``127.0.0.1:5000/library/postgres:17`` here.
+containerd uses it instead of all other registries, so that manifests keep their image names:
+``docker.io/library/postgres:17`` is ``127.0.0.1:5000/library/postgres:17``.
 """
 
 from __future__ import annotations

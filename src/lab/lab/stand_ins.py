@@ -1,7 +1,7 @@
-"""Images that stand for published ones where no registry can be reached, from Debian's packages.
+"""Images from Debian packages that replace published images where no registry is reachable.
 
-They keep the published images' users, folders, variables and commands, so that manifests run
-unchanged. They are built once: their contents change when the files in ``images/`` do.
+They keep the users, folders, variables and commands of the published images, so that manifests run
+unchanged. An image is built again only if its files in ``images/`` change.
 """
 
 from __future__ import annotations

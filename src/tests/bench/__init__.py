@@ -1,1 +1,1 @@
-"""Speed, as ratios within one run: `make bench`. Never part of the tests, which no timing decides."""
+"""Benchmarks: `make bench`. Figures are ratios within one run. No test depends on them."""

@@ -1,6 +1,6 @@
-"""Matching beside rsigma, the fastest engine known for Sigma: the same rules, the same events.
+"""Compare the matching with rsigma, a fast engine for Sigma, on the same rules and events.
 
-Both are measured in seconds of CPU on one core, the start (reading the rules) taken off.
+Both are measured in CPU seconds on one core, without the time to read the rules.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""Realistic events for measuring: the mix of a house that is mostly well, 5 % of it alerting."""
+"""Realistic events for measurements: mostly normal work; 5 % of the events alert."""
 
 import datetime as dt
 import random

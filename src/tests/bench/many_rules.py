@@ -1,4 +1,4 @@
-"""As many rules as one wants, of the kinds that public rule sets have, none like another."""
+"""Generate any number of different rules of the kinds in public rule sets."""
 
 import random
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Matching alone: how many events one core looks at in a second, with few rules and thousands."""
+"""Matching alone: events per second of one core, with few rules and with thousands."""
 
 import tempfile
 import time

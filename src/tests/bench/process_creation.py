@@ -1,7 +1,7 @@
-"""Process-creation events of Windows, and rules about them of the shapes that public sets have.
+"""Process-creation events of Windows, and rules of the forms in public sets.
 
-Written for measuring: the names are those of programs that such rules are about, put together by
-chance. A third of the events is a program that many rules ask about.
+Generated for measurements: the names are those of programs that such rules name, in random
+combinations. A third of the events are about a program that many rules check.
 """
 
 import random

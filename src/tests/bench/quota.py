@@ -1,4 +1,4 @@
-"""A part of a core for a process, by a control group of this machine: version 2, or 1 as it was."""
+"""Limit a process to a part of a core by a control group (version 1 or 2)."""
 
 import secrets
 from collections.abc import Iterator

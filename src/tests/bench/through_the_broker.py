@@ -1,4 +1,4 @@
-"""The whole analysis on a real broker, beside a bare pika consumer of the same messages, in turns."""
+"""The complete analysis on a real broker and a bare pika consumer of the same messages, in turns."""
 
 import itertools
 import tempfile

@@ -1,4 +1,4 @@
-"""`python -m src.tests.bench.windows`: what full windows cost, in time and in memory."""
+"""`python -m src.tests.bench.windows`: time and memory of full windows."""
 
 import random
 import tempfile

@@ -1,4 +1,4 @@
-"""From an empty cluster to three environments, by what the repository says."""
+"""From an empty cluster to three environments, with the commands of the documentation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the platform is for, through real pods and the cluster's own names."""
+"""An event becomes an alert, through real pods and the DNS names of the cluster."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A commit in dev becomes new pods, and nobody who uses the platform notices."""
+"""A commit in dev becomes new pods, without a failed request."""
 
 from __future__ import annotations
 

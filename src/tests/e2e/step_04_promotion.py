@@ -1,4 +1,4 @@
-"""What was tried in dev goes to staging by a merge, and to prod by a merge and a person."""
+"""A version of dev goes to staging by a merge, and to prod by a merge and a sync of a person."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What someone changes by hand: repaired where Argo CD is in charge, shown where people are."""
+"""Manual changes: Argo CD reverts them in dev and staging, and shows them in prod."""
 
 from __future__ import annotations
 

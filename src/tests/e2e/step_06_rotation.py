@@ -1,4 +1,4 @@
-"""Passwords are rotated as docs/how-to/rotate-secrets.md says, while events flow."""
+"""Passwords are rotated by docs/how-to/rotate-secrets.md while events arrive."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A whole namespace is deleted; it comes back, and so do the alerts, from the backup."""
+"""A deleted namespace is restored, and its alerts are restored from the backup."""
 
 from __future__ import annotations
 

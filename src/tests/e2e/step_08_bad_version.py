@@ -1,6 +1,6 @@
-"""A version that never becomes ready: nobody is hurt, and the way back takes seconds.
+"""A version that never becomes ready causes no failed request, and the rollback takes seconds.
 
-It was synced in prod with step 5, and went on beside the steps since: it mostly waits.
+The sync in prod begins with step 5 and runs in the background, because it mostly waits.
 """
 
 from __future__ import annotations

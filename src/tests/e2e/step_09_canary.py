@@ -1,6 +1,6 @@
-"""A canary: a good version takes over step by step, a bad one aborts by itself.
+"""A canary release: a good version replaces the old version in steps, a bad version is aborted.
 
-They began with step 4, and went on beside the steps since: they mostly wait.
+The releases begin with step 4 and run in the background, because they mostly wait.
 """
 
 from __future__ import annotations

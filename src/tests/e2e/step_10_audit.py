@@ -1,4 +1,4 @@
-"""The cluster audits itself: what people do to it by hand is an alert with their name."""
+"""The cluster audits itself: a manual change becomes an alert with the name of the person."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the steps share: one cluster, one repository, for all of them, in their order."""
+"""The shared state of the steps: one cluster and one repository. The steps run in order."""
 
 from __future__ import annotations
 

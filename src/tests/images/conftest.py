@@ -1,4 +1,4 @@
-"""Containers for each test, where there are an engine and images."""
+"""Containers for each test, if the machine has a container engine and the images."""
 
 import os
 from collections.abc import Iterator

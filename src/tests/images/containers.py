@@ -1,4 +1,4 @@
-"""The services' images as containers, on the servers of the test."""
+"""The images of the services as containers that use the servers of the test."""
 
 import shutil
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""docker or podman, as far as the tests of images need it: containers that may do nothing."""
+"""docker or podman for the tests of images: containers without any permission."""
 
 import json
 import shutil

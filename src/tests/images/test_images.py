@@ -1,6 +1,6 @@
-"""The images as pods run them: any user, nothing to write to, no capability.
+"""The images as pods run them: as any user, on a read-only file system, without capabilities.
 
-They are those that `make images` left here; without them these tests are skipped.
+The tests use the images of `make images`, and are skipped without them.
 """
 
 import stat

@@ -1,4 +1,4 @@
-"""What the end-to-end test does with images for a cluster that was given to it."""
+"""How the end-to-end test publishes images for a cluster of KUBECONFIG."""
 
 import shutil
 from collections.abc import Iterator

@@ -1,6 +1,6 @@
-"""Kubernetes' audit policy, evaluated as the API server does, and what it leaves of a record.
+"""Evaluate the audit policy of Kubernetes as the API server does, and reduce a record to its level.
 
-After k8s.io/apiserver, pkg/audit/policy/checker.go: the first rule that fits decides.
+The order is that of k8s.io/apiserver, pkg/audit/policy/checker.go: the first rule that matches decides.
 """
 
 from dataclasses import dataclass

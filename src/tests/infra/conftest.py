@@ -1,4 +1,4 @@
-"""What the tests of the machines look at: files that Ansible puts there, as they are."""
+"""Fixtures of the tests of machines: the files that Ansible installs."""
 
 from pathlib import Path
 

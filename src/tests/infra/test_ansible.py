@@ -1,4 +1,4 @@
-"""The playbooks and roles, as far as they show without a machine. `make infra-test` converges on some."""
+"""Static checks of the playbooks and roles. `make infra-test` runs them on machines."""
 
 import json
 import os

@@ -1,6 +1,6 @@
-"""The Terraform of the machines: its tests where a provider is not needed, and what all environments share.
+"""The Terraform of the machines: tests that need no provider, and properties that all environments share.
 
-The tests with a mocked provider need the registry for its schema: CI runs them.
+The tests with a mocked provider need its schema from the registry. CI runs them.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""What the tests of the manifests look at: everything rendered once, as Argo CD would render it."""
+"""Fixtures of the manifest tests: all manifests, rendered once as Argo CD renders them."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""A namespace's database, and the scripts that its pods run. Only the folders in them are others here."""
+"""The database of a namespace and the scripts that its pods run. Only folders are replaced."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""docs/how-to/add-an-environment.md, done as it says."""
+"""The steps of docs/how-to/add-an-environment.md give a complete environment."""
 
 import re
 import shutil

@@ -1,5 +1,7 @@
-"""Backups that leave the node: the component and the restore, as their pods run them, with rclone's
-own program and an S3 that speaks HTTP. The node with its volume is lost in between."""
+"""Backups outside the node: the scripts of the component and of the restore, with rclone and an S3 server.
+
+The node and its volume are lost between the backup and the restore.
+"""
 
 import os
 import shutil

@@ -1,4 +1,4 @@
-"""The boards come into the cluster as Grafana's sidecar wants them."""
+"""The dashboards are in the cluster in the form that the sidecar of Grafana reads."""
 
 import json
 from pathlib import Path

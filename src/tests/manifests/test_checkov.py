@@ -1,6 +1,6 @@
-"""Checkov finds nothing in what Argo CD would apply; each exception stands where it is made.
+"""Checkov has no finding in the rendered manifests. Each exception is next to its object.
 
-It has a hundred dependencies of its own, so uv runs it apart from ours.
+Checkov has a hundred dependencies, so uv runs it in a separate environment.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""What Argo CD may do, and when it does it by itself."""
+"""What Argo CD may deploy, and which environments it syncs automatically."""
 
 import re
 import shutil

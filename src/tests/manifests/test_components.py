@@ -1,4 +1,4 @@
-"""What environments opt into, as the head of each component says that it is done."""
+"""The optional components work as the comment at their top describes."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -1,6 +1,6 @@
-"""The scripts that pods mount, run against real servers: roles, backup, restore, Redis' users.
+"""The scripts that pods mount, with real servers: roles, backup, restore, users of Redis.
 
-Only the folders in them are others here.
+Only folders are replaced.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""Every workload is watched: what is not, says why where it stands."""
+"""Every workload is monitored, or has an annotation with the reason why not."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""Who may talk to whom: what the network policies allow, worked out, is the data flow exactly."""
+"""The network policies allow exactly the connections of the data flow."""
 
 from ipaddress import IPv4Address, IPv4Network
 from typing import Any, NamedTuple

@@ -1,4 +1,4 @@
-"""What every workload has, whoever wrote it. Each test names all that lack it."""
+"""Properties of every workload. Each test lists all workloads that lack the property."""
 
 import re
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What stands beside PostgreSQL's three instances keeps the policies of the others."""
+"""The policies of the other workloads stay the same with three instances of PostgreSQL."""
 
 from pathlib import Path
 from typing import Any

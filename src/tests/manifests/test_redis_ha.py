@@ -1,4 +1,4 @@
-"""An environment that moved to three of Redis keeps the policies of the others."""
+"""The policies of the other workloads stay the same with three instances of Redis."""
 
 import json
 import os

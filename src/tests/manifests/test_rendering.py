@@ -1,4 +1,4 @@
-"""Everything renders, and every path that says where something is can be worked out."""
+"""Every folder renders, and every path in a manifest exists."""
 
 import re
 from pathlib import Path

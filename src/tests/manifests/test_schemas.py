@@ -1,7 +1,7 @@
-"""Every object is valid, strictly: an unknown field is an error.
+"""Every object is valid. An unknown field is an error.
 
-Kubernetes' own kinds by the schemas of the pinned version; custom ones by those of a catalogue, a
-folder or an address with {group}, {kind} and {version} in it, from CRD_SCHEMAS.
+Kinds of Kubernetes are checked by the schemas of the pinned version. Custom kinds are checked by the
+schemas of a catalogue, or of a folder or address in CRD_SCHEMAS with {group}, {kind} and {version}.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""A quiet past for the ledger: some hours of events of which each became something."""
+"""Past samples for the ledger: hours of events, all of which were processed."""
 
 import subprocess
 import time

@@ -1,4 +1,4 @@
-"""What the tests of the monitoring look at."""
+"""Fixtures of the monitoring tests."""
 
 import importlib.util
 import shutil

@@ -1,4 +1,4 @@
-"""A real Prometheus that watches the platform of the tests, and what is asked of it."""
+"""A real Prometheus that monitors the platform of the tests, and queries of it."""
 
 import re
 import threading

@@ -1,4 +1,4 @@
-"""An exporter of recorded samples, whose counters go on as time does."""
+"""An exporter of recorded samples. Its counters increase with time."""
 
 import re
 import threading

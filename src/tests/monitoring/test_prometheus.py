@@ -1,9 +1,10 @@
-"""A real Prometheus scrapes the real services while things break: what it shows, and whom it wakes.
+"""A real Prometheus scrapes the real services during faults: the samples, and the alerts that fire.
 
-The rules are those of the repository, but evaluated every second, and their history is as long as the
-tests: but for the ledger, which allows one event of a thousand and gets six quiet hours before. Objectives have no waiting time, so they fire; causes that have to last for minutes are pending,
-and that is what is asked of them. Each fault adds to what burns, and must add just what it should.
-What only a cluster has is recorded, or written by hand: see data/README.md.
+The rules are those of the repository. They are evaluated every second, and their history is as long as
+the tests, except for the ledger: it permits one lost event of a thousand and gets six hours without a
+fault before the tests. Objectives have no waiting time, so they fire. Causes that must last for minutes
+are pending, and the tests check for pending. Each fault uses its part of the error budget. Samples that
+only a cluster has are recorded or written by hand: see data/README.md.
 """
 
 import time

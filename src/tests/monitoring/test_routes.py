@@ -1,4 +1,4 @@
-"""Whom an alert reaches: asked of amtool, with the configuration that the cluster gets."""
+"""The receiver of each alert, by amtool and the configuration of the cluster."""
 
 import shutil
 import subprocess

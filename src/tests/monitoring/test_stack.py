@@ -1,4 +1,4 @@
-"""The values of the Prometheus stack: what is scraped is what rules and boards ask."""
+"""The values of the Prometheus stack: exactly the metrics of rules and dashboards are scraped."""
 
 import re
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Machines that live as long as the story."""
+"""Machines that exist for all steps of the test."""
 
 import hashlib
 import json

@@ -1,7 +1,7 @@
-"""From two fresh machines to a cluster, again without a change, upgraded, restored, and gone.
+"""Install a cluster on two new machines, repeat without a change, upgrade, restore, and uninstall.
 
-Real: Debian, systemd, SSH, apt, nftables, and all roles and playbooks. K3s is a stand-in, for it can be
-had from GitHub alone. Steps of one story: each needs those before it.
+Debian, systemd, SSH, apt, nftables and all roles and playbooks are real. K3s is a stand-in, because it
+is available only from GitHub. The steps depend on the steps before them.
 """
 
 import json

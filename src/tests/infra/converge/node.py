@@ -1,7 +1,7 @@
-"""A machine to converge on: Debian with its own systemd, network and processes, by systemd-nspawn.
+"""A machine for the roles: Debian with its own systemd, network and processes, by systemd-nspawn.
 
-It has a kernel in common with the host and nothing else that the roles touch: its network is its
-own, so that a firewall of the node is none of the host's.
+It shares only the kernel with the host. Its network is separate, so that its firewall does not affect
+the host.
 """
 
 import os

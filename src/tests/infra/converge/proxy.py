@@ -1,4 +1,4 @@
-"""A way to the Debian mirror for machines without a network of their own: GET over HTTP, no more."""
+"""An HTTP proxy to the Debian mirror for machines without a network. It supports GET only."""
 
 import threading
 from collections.abc import Iterator
