@@ -1,0 +1,1 @@
+"""Searches archived events: the REST API of the archive process, and what it needs of DuckDB."""

@@ -1,0 +1,60 @@
+"""The HTTP interface of the archive process: probes, metrics, and the API of archived events."""
+
+import datetime as dt
+from collections.abc import Callable
+from typing import Final
+
+from prometheus_client import CollectorRegistry
+from quart import Blueprint, Quart, Response, g, request
+from quart_schema import hide
+
+from audit_analysis.events_api import errors, openapi, routes
+from audit_analysis.events_api.archive_search import ArchiveSearch
+from audit_analysis.events_api.callers import HEADERS, Callers, require
+from auditflow.contract.alert import Role
+from auditflow.http import middleware, probes
+from auditflow.http.health import Health
+from auditflow.telemetry.metrics import HttpMetrics
+
+SERVICE: Final = "audit-event-archive"
+PREFIX: Final = "/api/v1"
+#: Largest request body, in bytes.
+MAX_BODY_BYTES: Final = 256 * 1024
+
+
+def create(
+    searches: ArchiveSearch,
+    callers: Callers,
+    health: Health,
+    registry: CollectorRegistry,
+    *,
+    now: Callable[[], dt.datetime] = lambda: dt.datetime.now(dt.UTC),
+) -> Quart:
+    """Create the application."""
+    app = Quart(SERVICE, static_folder=None)
+    app.config["PROPAGATE_EXCEPTIONS"] = False
+    app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
+    middleware.instrument(app, HttpMetrics(registry), request=request)
+    openapi.add(app)
+    errors.add(app)
+    probes.add_routes(app, health, registry, service=SERVICE, request=request)
+    for name in ("healthz", "readyz", "metrics"):
+        hide(app.view_functions[f"operations.{name}"])
+    events = Blueprint("events", __name__)
+
+    @events.before_request
+    async def authenticate() -> None:
+        given = {name: request.headers[name] for name in HEADERS if name in request.headers}
+        g.caller = await callers.authenticate(given)
+        require(g.caller, Role.VIEWER, "alerts:read")
+
+    routes.add(events, searches, now)
+    app.register_blueprint(events, url_prefix=PREFIX)
+
+    @app.after_request
+    async def add_headers(response: Response) -> Response:
+        response.headers.setdefault("Cache-Control", "no-store")
+        response.headers.setdefault("X-Content-Type-Options", "nosniff")
+        return response
+
+    return app

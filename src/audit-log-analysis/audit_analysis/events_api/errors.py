@@ -1,0 +1,87 @@
+"""Errors over HTTP: problem details (RFC 9457), without internal details."""
+
+from http import HTTPStatus
+from typing import Final
+
+from quart import Quart, request
+from werkzeug.exceptions import HTTPException
+
+from audit_analysis.events_api.callers import Refusal
+from audit_analysis.events_api.database import (
+    SearchCancelled,
+    SearchTimeout,
+    SearchTooLarge,
+    TooManySearches,
+)
+from audit_analysis.events_api.parameters import InvalidParameters
+from auditflow.errors import Unavailable
+from auditflow.http.problem import Problem
+from auditflow.telemetry import logs
+
+Answer = tuple[bytes, int, dict[str, str]]
+_RETRY_AFTER: Final = "2"
+log = logs.get(__name__)
+
+
+def problem(status: int, detail: str | None = None, **headers: str) -> Answer:
+    """A problem with the title of its status."""
+    return Problem(status, HTTPStatus(status).phrase, detail).response(**headers)
+
+
+def add(app: Quart) -> None:
+    """Answer every error of an application with a problem."""
+    for kind, handler in (
+        (InvalidParameters, _invalid_parameters),
+        (Refusal, _refusal),
+        (TooManySearches, _too_many_searches),
+        (SearchTimeout, _too_expensive),
+        (SearchTooLarge, _too_expensive),
+        (SearchCancelled, _cancelled),
+        (Unavailable, _unavailable),
+        (HTTPException, _http_error),
+        (Exception, _unexpected),
+    ):
+        app.register_error_handler(kind, handler)
+
+
+async def _invalid_parameters(error: InvalidParameters) -> Answer:
+    return Problem(400, "Invalid parameters", str(error), error.faults).response()
+
+
+async def _refusal(error: Refusal) -> Answer:
+    headers = {"WWW_Authenticate": 'Bearer realm="auditflow"'} if error.status == 401 else {}
+    if error.retry_after is not None:
+        headers["Retry_After"] = error.retry_after
+    return problem(error.status, str(error), **headers)
+
+
+async def _too_many_searches(error: TooManySearches) -> Answer:
+    return problem(503, f"The search did not start: {error}.", Retry_After=_RETRY_AFTER)
+
+
+async def _too_expensive(error: SearchTimeout | SearchTooLarge) -> Answer:
+    return problem(
+        503, f"The search was stopped: {error}. Use a shorter time range or more conditions."
+    )
+
+
+async def _cancelled(error: SearchCancelled) -> Answer:
+    return problem(503, f"The search was stopped: {error}.")
+
+
+async def _unavailable(error: Unavailable) -> Answer:
+    log.warning("request failed: dependency unavailable", path=request.path, error=str(error))
+    return problem(
+        503, "The archive is unavailable. Repeat the request later.", Retry_After=_RETRY_AFTER
+    )
+
+
+async def _http_error(error: HTTPException) -> Answer:
+    body, code, headers = problem(error.code or 500)
+    allowed = [pair for pair in error.get_headers() if pair[0] == "Allow"]
+    return body, code, {**headers, **dict(allowed)}
+
+
+async def _unexpected(error: Exception) -> Answer:
+    log.error("request failed", path=request.path, exc_info=error)
+    return problem(500, "The service failed. Its log contains the reason.")

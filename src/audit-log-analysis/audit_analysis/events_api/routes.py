@@ -1,0 +1,196 @@
+"""The routes of archived events."""
+
+import datetime as dt
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+from quart import Blueprint, Response, g, request
+from quart_schema import document_querystring, document_response
+
+from audit_analysis.events_api import encoding, export, parameters, running
+from audit_analysis.events_api.archive_search import ArchiveSearch
+from audit_analysis.events_api.callers import require
+from audit_analysis.events_api.database import Cancellation
+from audit_analysis.events_api.errors import problem
+from audit_analysis.events_api.openapi import (
+    EventParameters,
+    ExportFile,
+    ExportParameters,
+    FacetParameters,
+    HistogramParameters,
+    PageParameters,
+    document_problems,
+)
+from auditflow.contract.alert import Role
+from auditflow.contract.event_search import (
+    ArchivedEventDetail,
+    ArchivedEventList,
+    EventFacet,
+    EventFacets,
+    EventFacetValue,
+    EventHistogram,
+)
+from auditflow.telemetry import logs
+
+Answer = tuple[bytes, int, dict[str, str]]
+#: Maximum time of an export (seconds).
+EXPORT_SECONDS = 600.0
+_JSON = {"Content-Type": "application/json", "Cache-Control": "no-store"}
+_SUFFIX = {parameters.ExportFormat.NDJSON: "ndjson", parameters.ExportFormat.PARQUET: "parquet"}
+
+log = logs.get(__name__)
+
+
+def add(routes: Blueprint, searches: ArchiveSearch, now: Callable[[], dt.datetime]) -> None:
+    """Add the routes."""
+    _add_list(routes, searches, now)
+    _add_counts(routes, searches, now)
+    _add_export(routes, searches, now)
+    _add_event(routes, searches)
+
+
+def _add_list(routes: Blueprint, searches: ArchiveSearch, now: Callable[[], dt.datetime]) -> None:
+    @routes.get("/events")
+    @document_querystring(PageParameters)
+    @document_response(ArchivedEventList)
+    @document_problems(400, 401, 403, 503)
+    async def list_events() -> Answer:
+        """Search archived events.
+
+        Without `since` and `until`, the events of the last day. Follow `next_cursor` for the next
+        page.
+        """
+        asked = parameters.parse_page(_arguments(), now=now())
+        record_search("list")
+        page = await running.run(partial(searches.page, asked))
+        events = tuple(map(encoding.summary, page.events))
+        cursor = None if page.next is None else parameters.write_cursor(page.next)
+        return _ok(ArchivedEventList(events, cursor))
+
+
+def _add_counts(routes: Blueprint, searches: ArchiveSearch, now: Callable[[], dt.datetime]) -> None:
+    @routes.get("/events/histogram")
+    @document_querystring(HistogramParameters)
+    @document_response(EventHistogram)
+    @document_problems(400, 401, 403, 503)
+    async def get_histogram() -> Answer:
+        """Count archived events over time."""
+        asked = parameters.parse_histogram(_arguments(), now=now())
+        record_search("histogram")
+        counts = await running.run(
+            lambda cancellation: searches.histogram(
+                asked.filter, interval_ms=asked.interval_ms, cancellation=cancellation
+            )
+        )
+        return _ok(encoding.histogram(asked, counts))
+
+    @routes.get("/events/facets")
+    @document_querystring(FacetParameters)
+    @document_response(EventFacets)
+    @document_problems(400, 401, 403, 503)
+    async def get_facets() -> Answer:
+        """Count the most frequent values of fields."""
+        asked = parameters.parse_facets(_arguments(), now=now())
+        record_search("facets")
+
+        def count(cancellation: Cancellation) -> tuple[EventFacet, ...]:
+            return tuple(
+                EventFacet(
+                    field,
+                    tuple(
+                        EventFacetValue(value, number)
+                        for value, number in searches.facet(
+                            asked.filter, field, limit=asked.limit, cancellation=cancellation
+                        )
+                    ),
+                )
+                for field in asked.fields
+            )
+
+        return _ok(EventFacets(await running.run(count)))
+
+
+def _add_export(routes: Blueprint, searches: ArchiveSearch, now: Callable[[], dt.datetime]) -> None:
+    @routes.get("/events/export")
+    @document_querystring(ExportParameters)
+    @document_response(ExportFile)
+    @document_problems(400, 401, 403, 503)
+    async def export_events() -> Any:
+        """Export all events of a filter with their records, ordered by time.
+
+        As NDJSON or Parquet, from one snapshot. Requires the role analyst.
+        """
+        require(g.caller, Role.ANALYST, "alerts:read")
+        asked, form = parameters.parse_export(_arguments(), now=now())
+        record_search("export")
+        cancellation = Cancellation()
+        parts = export.encode(
+            searches.export(asked, seconds=EXPORT_SECONDS, cancellation=cancellation), form
+        )
+        # Errors become the status of the answer until the first byte is sent.
+        first = await running.run(lambda _: next(parts, b""))
+        response = Response(
+            running.stream(first, parts, cancellation),
+            content_type=export.CONTENT_TYPES[form],
+            headers={
+                "Cache-Control": "no-store",
+                "Content-Disposition": f'attachment; filename="events.{_SUFFIX[form]}"',
+            },
+        )
+        response.timeout = None
+        return response
+
+
+def _add_event(routes: Blueprint, searches: ArchiveSearch) -> None:
+    @routes.get("/events/by-id")
+    @document_querystring(EventParameters)
+    @document_response(ArchivedEventDetail)
+    @document_problems(400, 401, 403, 404, 503)
+    async def get_event_by_id() -> Answer:
+        """Show one archived event with its record, by the query parameter `event_id`.
+
+        For identifiers that cannot be part of a path, because they contain a slash.
+        """
+        given = request.args.getlist("event_id")
+        if len(given) != 1:
+            return problem(400, "Give the parameter event_id once.")
+        return await show(given[0])
+
+    @routes.get("/events/<event_id>")
+    @document_response(ArchivedEventDetail)
+    @document_problems(401, 403, 404, 503)
+    async def get_event(event_id: str) -> Answer:
+        """Show one archived event with its record."""
+        return await show(event_id)
+
+    async def show(event_id: str) -> Answer:
+        record_search("event")
+        found = None
+        if 1 <= len(event_id) <= 256 and "\0" not in event_id:
+            found = await running.run(partial(searches.event, event_id))
+        if found is None:
+            return problem(404, "The archive has no event with this identifier.")
+        return _ok(encoding.detail(found))
+
+
+def record_search(kind: str) -> None:
+    """Record in the log who searches for what."""
+    log.info(
+        "archive searched",
+        kind=kind,
+        caller=g.caller.name,
+        caller_kind=g.caller.kind,
+        path=request.path,
+        parameters=list(_arguments()),
+    )
+
+
+def _arguments() -> Iterable[tuple[str, str]]:
+    return request.args.items(multi=True)
+
+
+def _ok(body: Struct) -> Answer:
+    return msgspec.json.encode(body), 200, dict(_JSON)

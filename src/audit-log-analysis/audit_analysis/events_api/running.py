@@ -1,0 +1,40 @@
+"""Runs searches in threads, and cancels them when nobody waits for their result."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator
+from functools import partial
+from typing import TypeVar
+
+from audit_analysis.events_api.database import Cancellation
+
+T = TypeVar("T")
+
+
+async def run(function: Callable[[Cancellation], T]) -> T:
+    """Run a search in a thread. It is interrupted if this coroutine is cancelled.
+
+    The server cancels the coroutine of a request when its client disconnects.
+    """
+    cancellation = Cancellation()
+    running = asyncio.ensure_future(asyncio.to_thread(function, cancellation))
+    try:
+        return await asyncio.shield(running)
+    except asyncio.CancelledError:
+        cancellation.cancel()
+        # The thread ends soon. Its error must not be reported as unhandled.
+        running.add_done_callback(lambda future: future.cancelled() or future.exception())
+        raise
+
+
+async def stream(
+    first: bytes, parts: Iterator[bytes], cancellation: Cancellation
+) -> AsyncIterator[bytes]:
+    """The parts of a body, of which the first was computed before."""
+    try:
+        part = first
+        while part:
+            yield part
+            part = await asyncio.to_thread(partial(next, parts, b""))
+    finally:
+        cancellation.cancel()
+        await asyncio.to_thread(parts.close)  # type: ignore[attr-defined]
