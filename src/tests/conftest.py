@@ -10,6 +10,7 @@ from pydantic import SecretStr
 from auditflow.amqp import topology
 from auditflow_local.servers.postgres import Database, Postgres
 from auditflow_local.servers.postgres_roles import OWNER
+from auditflow_local.stack import RUNBOOKS
 from auditflow_local.testing import Servers
 from notification_service.migrate import MigrateSettings, migrate
 
@@ -46,15 +47,21 @@ def make_platform(
     rabbitmq, redis, postgres = servers
     database = migrated(postgres)
     around = {"rabbitmq": rabbitmq, "redis": redis, "database": database, "start": False}
+    analysis = service_process("audit-log-analysis", **around)
     notification = service_process("notification-service", env=notification_env, **around)
     return Platform(
         rabbitmq=rabbitmq,
         redis=redis,
         database=database,
         generator=service_process("audit-event-generator", env=SILENT, **around),
-        analysis=service_process("audit-log-analysis", **around),
+        analysis=analysis,
         notification=notification,
-        dashboard=service_process("event-audit-dashboard", api=notification, **around),
+        dashboard=service_process(
+            "event-audit-dashboard",
+            api=notification,
+            env={"ANALYSIS_PORT": str(analysis.port), "RUNBOOKS_DIR": str(RUNBOOKS)},
+            **around,
+        ),
         secrets=secrets,
     )
 

@@ -245,7 +245,101 @@ def test_an_alert_is_silenced_from_its_page(site: Platform, page: Page) -> None:
     expect(page.locator("#alert-notifications")).to_contain_text("Hidden by a silence")
 
 
+BURST = "3f0c2a52-7e0f-4d53-8f4e-0d0f5f1f9a01"
+
+
+def test_a_rule_shows_its_source_its_runbook_and_its_alerts(site: Platform, plain: Page) -> None:
+    plain.goto(f"{site.dashboard.url}/rules?q=t1110.001 burst")
+    row = plain.locator(".grid tbody tr").filter(has_text="Burst of failed logins").first
+    expect(row).to_contain_text("Active")
+    row.get_by_role("link", name="Burst of failed logins").click()
+    expect(plain.get_by_role("region", name="Sigma source")).to_contain_text("event_count")
+    expect(plain.get_by_role("region", name="Runbook")).to_contain_text("Block the address.")
+    about = plain.get_by_role("region", name="What it detects")
+    expect(about).to_contain_text("A service whose password was changed")
+    expect(plain.get_by_role("region", name="Last 30 days")).to_contain_text("Unresolved")
+
+
+def test_the_page_of_an_alert_has_its_rule_and_runbook(site: Platform, page: Page) -> None:
+    page.goto(f"{site.dashboard.url}/alerts/{alert_of(site, 'alice')['alert_id']}")
+    expect(page.locator("#rule-more")).to_contain_text("Block the address.")
+    expect(page.locator("#rule-more pre")).to_contain_text("auditflow_failed_login")
+
+
+def test_an_exclusion_is_proposed_from_false_positives(site: Platform, plain: Page) -> None:
+    alert = alert_of(site, "alice")
+    with site.api() as api:
+        path = f"/api/v1/alerts/{alert['alert_id']}/resolve"
+        answer = api.post(path, json={"verdict": "false_positive"}, headers={"If-Match": "*"})
+        assert answer.status_code == 200, answer.text
+    plain.goto(f"{site.dashboard.url}/rules/exclusion?id={BURST}")
+    expect(plain.locator("main").get_by_role("status")).to_contain_text("1 false positive")
+    text = plain.get_by_role("region", name="Exclusion as YAML")
+    expect(text).to_contain_text("condition: not selection")
+    plain.get_by_label("User").fill("bob")
+    plain.get_by_label("Host").fill("")
+    plain.get_by_label("Address").fill("")
+    plain.get_by_role("button", name="Preview").click()
+    expect(plain.locator("main").get_by_role("status")).to_contain_text("0 false positives")
+    expect(text).to_contain_text("user_id: bob")
+
+
+def test_the_attack_matrix_has_rules_and_hits(site: Platform, page: Page) -> None:
+    page.goto(f"{site.dashboard.url}/rules/attack")
+    cell = page.locator(".cell.hit").filter(has_text="T1110.001").first
+    cell.locator("summary").click()
+    cell.get_by_role("link", name="Burst of failed logins", exact=True).click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Burst of failed logins")
+
+
+def test_the_figures_of_the_overview_lead_to_their_lists(site: Platform, page: Page) -> None:
+    page.goto(f"{site.dashboard.url}/overview")
+    unresolved = [alert for alert in site.alerts() if alert["status"] != "resolved"]
+    figure = page.get_by_role("link", name="unresolved, active since")
+    expect(figure.locator("strong")).to_have_text(str(len(unresolved)))
+    expect(page.get_by_role("region", name="Pipeline")).to_contain_text("Works")
+    expect(page.locator(".chart").first).to_contain_text(f"{len(site.alerts())} alerts")
+    figure.click()
+    expect(page.locator("#rows > tr")).to_have_count(len(unresolved))
+    page.keyboard.press("g")
+    page.keyboard.press("o")
+    level = page.get_by_role("region", name="Unresolved by level").get_by_role("link", name="High")
+    count = int(level.locator("strong").inner_text())
+    level.click()
+    expect(page.locator("#rows > tr")).to_have_count(count)
+
+
+def test_an_outage_of_the_analysis_is_on_the_overview(site: Platform, plain: Page) -> None:
+    site.analysis.stop()
+
+    def reported() -> bool:
+        plain.goto(f"{site.dashboard.url}/overview")
+        return "the analysis cannot be reached" in plain.locator("main").inner_text()
+
+    eventually(reported, what="the outage")
+    site.analysis.start()
+    eventually(lambda: not reported(), what="the recovery")
+
+
+def test_an_entity_has_its_alerts_risk_and_times(site: Platform, page: Page) -> None:
+    alert = alert_of(site, "bob")
+    page.goto(f"{site.dashboard.url}/alerts/{alert['alert_id']}")
+    page.get_by_role("link", name="Timeline and risk of bob").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("User bob")
+    expect(page.get_by_role("region", name="Risk")).to_contain_text("30 points of 1 alert")
+    expect(page.get_by_role("region", name="Facts")).to_contain_text("First seen")
+    expect(page.get_by_role("link", name="Burst of failed logins").first).to_be_visible()
+    page.goto(f"{site.dashboard.url}/entity?kind=user&value=%3Cb%3Emallory%3C%2Fb%3E")
+    expect(page.get_by_role("heading", level=1)).to_have_text("User <b>mallory</b>")
+
+
 PAGES = [
+    "/overview",
+    "/entity?kind=host&value=web-01",
+    "/rules",
+    "/rules/attack",
+    f"/rules/detail?id={BURST}",
+    f"/rules/exclusion?id={BURST}&actor=bob",
     "/notifications?level=critical&environment=prod",
     "/notifications/deliveries",
     "/silences",

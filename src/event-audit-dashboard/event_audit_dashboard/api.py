@@ -7,6 +7,7 @@ from urllib.parse import urlencode
 from msgspec import Raw, Struct
 
 from auditflow.contract import alert as contract
+from auditflow.contract import statistics
 from event_audit_dashboard.api_client import ApiClient, Caller, segment
 
 PAGE_SIZE: Final = 50
@@ -110,6 +111,10 @@ class NotificationService(ApiClient):
         """The risk of an entity, with its parts."""
         query = {"kind": kind, "value": value}
         return self.get("/api/v1/risk", caller, contract.Risk, query)
+
+    def overview(self, caller: Caller) -> statistics.Overview:
+        """Alerts by hour and day, the entities with the highest risk, and response times."""
+        return self.get("/api/v1/overview", caller, statistics.Overview)
 
     def me(self, caller: Caller) -> contract.Me:
         """The caller and its role."""

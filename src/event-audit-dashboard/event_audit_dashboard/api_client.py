@@ -38,6 +38,14 @@ class ProblemDocument(Struct, frozen=True):
     detail: str | None = None
 
 
+class _Part(Struct, frozen=True):
+    state: str = ""
+
+
+class _Readiness(Struct, frozen=True):
+    dependencies: dict[str, _Part] = {}
+
+
 _decode_problem = msgspec.json.Decoder(ProblemDocument).decode
 
 
@@ -60,6 +68,20 @@ class ApiClient:
         except errors.ApiError as error:
             return str(error)
         return None if reply.status == 200 else f"status {reply.status}"
+
+    def readiness(self) -> str | None:
+        """Return None if the service and its dependencies work, otherwise the problem."""
+        try:
+            reply = self._transport.send("GET", "/readyz", timeout=1.0)
+            if reply.status == 200:
+                return None
+            state = msgspec.json.decode(reply.body, type=_Readiness)
+        except errors.ApiError as error:
+            return str(error)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            return "it does not say whether it is ready"
+        down = [name for name, part in state.dependencies.items() if part.state != "up"]
+        return f"{', '.join(sorted(down))} cannot be reached" if down else "it is not ready"
 
     def close(self) -> None:
         """Close all connections."""

@@ -10,6 +10,7 @@ from auditflow.http import middleware, probes
 from auditflow.http.health import Health
 from event_audit_dashboard import auth, compression, headers, templating
 from event_audit_dashboard.api import NotificationService
+from event_audit_dashboard.api_client import ApiClient
 from event_audit_dashboard.assets import Assets
 from event_audit_dashboard.audit_reports import NoReports, Reports
 from event_audit_dashboard.csrf import MaskedCSRFProtect
@@ -18,14 +19,19 @@ from event_audit_dashboard.metrics import Metrics
 from event_audit_dashboard.notifications_api import NotificationsApi
 from event_audit_dashboard.roles import Roles
 from event_audit_dashboard.rows import RowRenderer
+from event_audit_dashboard.rules_api import RulesApi
+from event_audit_dashboard.runbooks import Runbooks
 from event_audit_dashboard.sessions import MemorySessions, RedisSessions
 from event_audit_dashboard.settings import DashboardSettings
 from event_audit_dashboard.views import (
     alert,
     alerts,
+    entity,
     errors,
     home,
     notifications,
+    overview,
+    rules,
     sign_in,
     silences,
     triage,
@@ -42,6 +48,7 @@ def create(
     settings: DashboardSettings,
     *,
     api: NotificationService,
+    analysis: ApiClient,
     health: Health,
     registry: CollectorRegistry,
     metrics: Metrics,
@@ -71,7 +78,8 @@ def create(
     MaskedCSRFProtect(app)  # after the sessions: the error page depends on who is signed in
     assets = Assets()
     templating.configure(app, assets=assets, environment=settings.environment)
-    rows = RowRenderer(app.jinja_env.get_template("_row.html"), decode=api.decode_alert)
+    app.jinja_env.globals["entity_url"] = entity.url
+    alert_rows = RowRenderer(app.jinja_env.get_template("_row.html"), decode=api.decode_alert)
     errors.add(app)
     app.register_blueprint(asset_views.blueprint(assets))
     app.register_blueprint(
@@ -85,9 +93,14 @@ def create(
         )
     )
     app.register_blueprint(home.blueprint())
-    app.register_blueprint(alerts.blueprint(api, rows))
+    app.register_blueprint(alerts.blueprint(api, alert_rows))
     notification_routes = NotificationsApi(api)
     app.register_blueprint(alert.blueprint(api, notification_routes))
+    app.register_blueprint(
+        rules.blueprint(RulesApi(analysis, api), api, Runbooks(settings.runbooks_dir))
+    )
+    app.register_blueprint(overview.blueprint(api, notification_routes, analysis))
+    app.register_blueprint(entity.blueprint(api))
     app.register_blueprint(notifications.blueprint(notification_routes))
     app.register_blueprint(silences.blueprint(notification_routes))
     app.register_blueprint(triage.blueprint(api))

@@ -9,8 +9,10 @@ from auditflow.http.probes import Probes
 from auditflow.telemetry.metrics import create_registry
 from event_audit_dashboard import app, redis_client
 from event_audit_dashboard.api import NotificationService
+from event_audit_dashboard.api_client import ApiClient
 from event_audit_dashboard.audit_reports import AuditReports
 from event_audit_dashboard.metrics import Metrics
+from event_audit_dashboard.rules_api import ANALYSIS
 from event_audit_dashboard.settings import DashboardSettings
 from event_audit_dashboard.transport import Transport
 
@@ -35,9 +37,19 @@ def run(settings: DashboardSettings) -> None:
     api = NotificationService(transport, metrics=metrics)
     reports = AuditReports(api)
     health = Health({"notification-service": api.check}, alive=reports.alive)
+    analysis = ApiClient(
+        Transport(
+            settings.analysis_host,
+            settings.analysis_port,
+            tls=tls.client_context(settings) if settings.analysis_tls else None,
+            service=ANALYSIS,
+        ),
+        metrics=metrics,
+    )
     dashboard = app.create(
         settings,
         api=api,
+        analysis=analysis,
         health=health,
         registry=registry,
         metrics=metrics,
@@ -55,4 +67,5 @@ def run(settings: DashboardSettings) -> None:
         )
     finally:
         reports.close()
+        analysis.close()
         api.close()

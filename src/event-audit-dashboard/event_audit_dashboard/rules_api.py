@@ -56,11 +56,28 @@ class Exclusion(Struct, frozen=True, kw_only=True):
     source: str = ""
 
 
+class Cell(Struct, frozen=True):
+    """A technique of ATT&CK in a tactic, and the identifiers of its rules."""
+
+    id: str
+    name: str
+    rules: tuple[str, ...] = ()
+
+
+class Column(Struct, frozen=True):
+    """A tactic of ATT&CK with the techniques that rules cover."""
+
+    id: str
+    name: str
+    techniques: tuple[Cell, ...] = ()
+
+
 class Catalogue(Struct, frozen=True):
-    """All rules and exclusions."""
+    """All rules and exclusions, and the ATT&CK matrix of the rules."""
 
     rules: tuple[CatalogueRule, ...] = ()
     exclusions: tuple[Exclusion, ...] = ()
+    matrix: tuple[Column, ...] = ()
 
     def rule(self, rule_id: str) -> CatalogueRule | None:
         """The rule with this identifier."""
@@ -82,6 +99,15 @@ class FailedFile(Struct, frozen=True):
     faults: tuple[FileFault, ...] = ()
 
 
+class SlowRule(Struct, frozen=True):
+    """A rule that takes long for an event. A rule that is ``off`` was disabled for that."""
+
+    rule: dict[str, object]
+    times: int = 0
+    worst_ms: float = 0.0
+    off: bool = False
+
+
 class LoadedRule(Struct, frozen=True):
     """A rule that is active. A staged rule makes no findings."""
 
@@ -96,7 +122,7 @@ class LoadedRules(Struct, frozen=True):
     refused: tuple[str, ...] = ()
     faults: tuple[str, ...] = ()
     failed_files: tuple[FailedFile, ...] = ()
-    slow: dict[str, object] | list[object] = {}
+    slow: tuple[SlowRule, ...] = ()
 
     @property
     def active(self) -> frozenset[str]:

@@ -1,5 +1,6 @@
 """Settings of the dashboard, read from the environment."""
 
+from pathlib import Path
 from typing import Annotated, Final
 
 from pydantic import AfterValidator, Field, SecretStr
@@ -25,6 +26,12 @@ class DashboardSettings(TlsSettings, ServiceSettings):
     #: Whether the notification service is reached over TLS. TLS_CA_FILE names trusted authorities.
     notification_service_tls: bool = False
     api_token: Secret
+    #: The analysis, which serves the rules.
+    analysis_host: str = "localhost"
+    analysis_port: Port = 5001
+    analysis_tls: bool = False
+    #: A folder with the runbooks of rules as Markdown. Without it, runbooks are only links.
+    runbooks_dir: Path | None = None
     #: Redis for sessions and the login throttle. Without a host, they are in the memory of the
     #: process, which is only right for one replica.
     redis_host: str = ""

@@ -17,13 +17,20 @@ from event_audit_dashboard.views.common import take_notices
 
 #: Label, endpoint and key after ``g`` of the pages in the navigation.
 PAGES: Final = (
+    ("Overview", "overview.show", "o"),
     ("Alerts", "alerts.listing", "a"),
+    ("Rules", "rules.listing", "r"),
     ("Notifications", "notifications.routes", "n"),
     ("Settings", "settings.show", "s"),
 )
 
 #: Blueprints that belong to a page of the navigation.
-_SECTIONS: Final = {"alert": "alerts", "triage": "alerts", "silences": "notifications"}
+_SECTIONS: Final = {
+    "alert": "alerts",
+    "entity": "overview",
+    "silences": "notifications",
+    "triage": "alerts",
+}
 
 
 def configure(app: Flask, *, assets: Assets, environment: str) -> None:

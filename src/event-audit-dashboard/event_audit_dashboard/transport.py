@@ -44,14 +44,16 @@ class Transport:
         host: str,
         port: int,
         *,
-        token: str,
+        token: str | None = None,
         tls: ssl.SSLContext | None = None,
         service: Service = NOTIFICATION_SERVICE,
     ) -> None:
         """With ``tls``, requests use HTTPS, and the context verifies the server."""
         self.service = service
         host = host.strip("[]")
-        headers = {"Authorization": f"Bearer {token}", "Accept": "application/json"}
+        headers = {"Accept": "application/json"}
+        if token is not None:
+            headers["Authorization"] = f"Bearer {token}"
         self._pool = (
             urllib3.HTTPConnectionPool(host, port, maxsize=64, headers=headers, retries=False)
             if tls is None

@@ -22,7 +22,9 @@ from werkzeug.test import TestResponse
 from auditflow.http.health import Health
 from event_audit_dashboard import app as application
 from event_audit_dashboard.api import NotificationService
+from event_audit_dashboard.api_client import ApiClient
 from event_audit_dashboard.metrics import Metrics
+from event_audit_dashboard.rules_api import ANALYSIS
 from event_audit_dashboard.settings import DashboardSettings
 from event_audit_dashboard.transport import Transport
 
@@ -69,6 +71,8 @@ def environment(port: int) -> dict[str, str]:
         "HOST": "127.0.0.1",
         "NOTIFICATION_SERVICE_HOST": "127.0.0.1",
         "NOTIFICATION_SERVICE_PORT": str(port),
+        "ANALYSIS_HOST": "127.0.0.1",
+        "ANALYSIS_PORT": str(port),
         "API_TOKEN": TOKEN,
         "DASHBOARD_PASSWORD": PASSWORD,
         "SESSION_SECRET": "s" * 40,
@@ -111,11 +115,16 @@ def make(api: FakeApi) -> Iterator[Any]:
             token=settings.api_token.get_secret_value(),
         )
         client = NotificationService(transport, metrics=metrics)
-        clients.append(client)
+        analysis = ApiClient(
+            Transport(settings.analysis_host, settings.analysis_port, service=ANALYSIS),
+            metrics=metrics,
+        )
+        clients.extend((client, analysis))
         health = Health({"notification-service": client.check})
         return application.create(
             settings,
             api=client,
+            analysis=analysis,
             health=health,
             registry=registry,
             metrics=metrics,

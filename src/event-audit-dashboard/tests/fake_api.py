@@ -274,6 +274,8 @@ class FakeApi:
             ("GET", "/api/v1/alerts/<alert_id>/route", self._route),
             ("GET", "/api/v1/notifications", self._notifications),
             ("POST", "/api/v1/audit", self._audit),
+            ("GET", "/rules/catalogue", lambda: {"rules": [], "exclusions": [], "matrix": []}),
+            ("GET", "/api/v1/rules/statistics", self._rule_statistics),
             ("POST", "/api/v1/alerts/bulk", self._bulk),
             ("POST", "/api/v1/alerts/bulk/<bulk_id>/undo", self._undo_bulk),
             ("POST", "/api/v1/alerts/<alert_id>/<action>", self._act),
@@ -321,7 +323,7 @@ class FakeApi:
 
     def _before(self) -> Any:
         request = flask.request
-        if request.path == "/healthz":
+        if request.path == "/healthz" or (self.mode == "ok" and request.path == "/rules/catalogue"):
             return None
         self.requests.append((request.path, request.args.to_dict(), dict(request.headers)))
         if request.headers.get("Authorization") != f"Bearer {TOKEN}" or self.mode == "denied":
@@ -432,6 +434,14 @@ class FakeApi:
         labels |= {f"entity.{name}": value for name, value in item["entity"].items()}
         route: dict[str, Any] = {"receiver": "chat", "on_call": None, "matchers": [], "group": {}}
         return {"labels": labels, "routes": [route], "hidden_by": None}
+
+    def _rule_statistics(self) -> Any:
+        activity = [
+            {"rule": rule, "title": rule, "alerts": number, "daily": [number]}
+            for rule, number in Counter(item["rule"]["id"] for item in self.alerts).items()
+        ]
+        first_day = stamp(dt.datetime.now(dt.UTC))
+        return {"days": 1, "first_day": first_day, "rules": activity}
 
     def _notifications(self) -> Any:
         return {"notifications": [], "next_after": None}

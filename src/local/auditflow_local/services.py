@@ -68,6 +68,8 @@ class Dependencies:
     database: str = DATABASE
     api_host: str = "127.0.0.1"
     api_port: int = 8000
+    #: The analysis, which serves the rules to the dashboard.
+    analysis_port: int = 5001
     #: With certificates, the services serve HTTPS and use TLS for all connections.
     tls: Certificates | None = None
     #: Values by the name of the variable.
@@ -135,8 +137,14 @@ def _configuration(
         configured |= {
             "NOTIFICATION_SERVICE_HOST": dependencies.api_host,
             "NOTIFICATION_SERVICE_PORT": str(dependencies.api_port),
+            "ANALYSIS_HOST": dependencies.api_host,
+            "ANALYSIS_PORT": str(dependencies.analysis_port),
             "DASHBOARD_USER": DASHBOARD_USER,
-            **({"NOTIFICATION_SERVICE_TLS": "true"} if dependencies.tls else {}),
+            **(
+                {"NOTIFICATION_SERVICE_TLS": "true", "ANALYSIS_TLS": "true"}
+                if dependencies.tls
+                else {}
+            ),
         }
     if dependencies.tls:
         configured |= {

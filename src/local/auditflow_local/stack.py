@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import closing
+from pathlib import Path
 from typing import Final, TypeVar
 
 import pika
@@ -30,6 +31,8 @@ from provisioning import rabbitmq as provisioned_rabbitmq
 
 C = TypeVar("C", bound=Component)
 
+#: The runbooks of rules in a checkout of the repository.
+RUNBOOKS: Final = Path(__file__).resolve().parents[3] / "docs/runbooks/rules"
 _MIGRATION_SECONDS: Final = 300.0
 OPERATOR: Final = "auditflow-operator"
 _ADMIN: Final = "auditflow-admin"
@@ -54,6 +57,7 @@ class Stack:
             redis=self.redis,
             postgres=self.postgres,
             api_port=choices.ports[services.NOTIFICATION.name],
+            analysis_port=choices.ports[services.ANALYSIS.name],
             secrets=self.tokens,
             tls=self.tls,
         )
@@ -229,6 +233,8 @@ class Stack:
         elif name == services.NOTIFICATION.name:
             dashboard = self.choices.ports[services.DASHBOARD.name]
             own = self.inbox.variables(f"http://localhost:{dashboard}")
+        elif name == services.DASHBOARD.name and RUNBOOKS.is_dir():
+            own = {"RUNBOOKS_DIR": str(RUNBOOKS)}
         return {**self.choices.passed, **own}
 
     def _check_ports(self) -> None:

@@ -27,6 +27,7 @@ class Observable(Struct, frozen=True):
     """A user, host, address or resource of an alert. ``filter_name`` is the filter of lists."""
 
     label: str
+    kind: str
     value: str
     filter_name: str
     query: Query
@@ -108,16 +109,16 @@ def blueprint(api: NotificationService, routes: NotificationsApi) -> Blueprint:
 
 def _observables(alert: AlertDetail) -> list[Observable]:
     found = [
-        ("User", "actor", alert.actor),
-        ("Host", "host", alert.server_hostname),
-        ("Address", "ip", alert.client_ip),
-        ("Resource", "resource", alert.resource),
+        ("User", "user", "actor", alert.actor),
+        ("Host", "host", "host", alert.server_hostname),
+        ("Address", "address", "ip", alert.client_ip),
+        ("Resource", "resource", "resource", alert.resource),
     ]
     return [
         Observable(
-            label, value, name, _related(name, value),
+            label, kind, value, name, _related(name, value),
         )
-        for label, name, value in found
+        for label, kind, name, value in found
         if value
     ]  # fmt: skip
 

@@ -37,8 +37,11 @@ def add(app: Flask) -> None:
     @app.errorhandler(ApiError)
     def api(error: ApiError) -> ResponseReturnValue:
         if isinstance(error, NotFound):
+            is_alert = request.path.startswith("/alerts")
             return _page(
-                404, "Alert not found", "It may have been deleted after its retention time."
+                404,
+                "Alert not found" if is_alert else "Not found",
+                "It may have been deleted after its retention time.",
             )
         if isinstance(error, FilterRejected):
             return _page(400, "Invalid filter", shorten(str(error), 300))
