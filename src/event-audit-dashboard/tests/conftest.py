@@ -102,7 +102,7 @@ def redis_of_the_dashboard(redis_server: Any) -> Iterator["Redis"]:
 @pytest.fixture
 def make(api: FakeApi) -> Iterator[Any]:
     """Creates applications with changed settings."""
-    clients = []
+    clients: list[ApiClient] = []
 
     def build(redis: Any = None, reports: Any = None, **changes: Any) -> Flask:
         given = {name.lower(): value for name, value in environment(api.port).items()}
