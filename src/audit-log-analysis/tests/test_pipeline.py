@@ -186,7 +186,37 @@ def test_a_clock_that_runs_ahead_is_set_back(bench: Bench) -> None:
     bench.send(msgspec.json.encode([failed_login(n, seconds=10**8) for n in range(3)]))
     (finding,) = bench.findings
     assert finding.last_seen == NOW + dt.timedelta(minutes=5)
+    assert finding.clamped
     assert bench.registry.get_sample_value("auditflow_analysis_clamped_events_total") == 3
+
+
+def test_finding_is_marked_if_one_of_its_timestamps_was_clamped(bench: Bench) -> None:
+    # Given a rule with a window: the clamped event is the first, in the middle, or the last to arrive
+    for position in range(3):
+        bench.send(
+            msgspec.json.encode(
+                [
+                    failed_login(
+                        10 * position + n,
+                        seconds=10**8 if n == position else 290,
+                        user_id=f"u{position}",
+                    )
+                    for n in range(3)
+                ]
+            )
+        )
+    # and rules without a window
+    sensitive = {"event_type": "file_modified", "action_result": "MODIFIED"}
+    for number, seconds in ((50, 10**8), (51, 0)):
+        bench.send(
+            msgspec.json.encode(
+                failed_login(number, seconds=seconds, resource="/etc/passwd", **sensitive)
+            )
+        )
+    marks = [(finding.rule.title, finding.clamped) for finding in bench.findings]
+    assert marks.count(("Burst of failed logins", True)) == 3
+    assert marks.count(("Sensitive file changed", True)) == 1
+    assert marks.count(("Sensitive file changed", False)) == 1
 
 
 @pytest.mark.parametrize("when", ["it is sent", "it is waited for"])

@@ -56,6 +56,7 @@ def versions(draw: st.DrawFn) -> Finding:
         actor=draw(st.sampled_from(["alice", None])),
         correlation_id=draw(st.sampled_from(["c1", "c22", None])),
         approximate=draw(st.booleans()),
+        clamped=draw(st.booleans()),
     )
 
 

@@ -112,6 +112,7 @@ def alert(number: int, *, now: dt.datetime, **fields: Any) -> dict[str, Any]:
         "opened_at": stamp(last),
         "updated_at": stamp(last),
         "approximate": number % 11 == 5,
+        "clamped": number % 11 == 6,
         "previous_alert_id": None,
         "count_is_estimate": count > 10_000,
         "triage_version": 1,

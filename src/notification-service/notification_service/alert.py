@@ -74,6 +74,8 @@ class Alert(Struct, frozen=True, kw_only=True):
     last_seen: dt.datetime
     newest_finding_id: UUID
     approximate: bool
+    #: The time of an event was in the future and was set to a limit.
+    clamped: bool = False
 
     # From people's actions.
     status: Status = Status.OPEN
@@ -135,6 +137,7 @@ def open_alert(
         last_seen=finding.last_seen,
         newest_finding_id=finding.finding_id,
         approximate=finding.approximate,
+        clamped=finding.clamped,
         updated_at=now,
         **_from_newest(finding),
     )
@@ -172,6 +175,7 @@ def add_finding(
         first_seen=min(alert.first_seen, finding.first_seen),
         last_seen=max(alert.last_seen, finding.last_seen),
         approximate=alert.approximate or finding.approximate,
+        clamped=alert.clamped or finding.clamped,
         **({"newest_finding_id": finding.finding_id, **_from_newest(finding)} if is_newest else {}),
     )
     if changed == alert:

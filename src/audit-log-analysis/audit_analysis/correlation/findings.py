@@ -40,9 +40,18 @@ class Context(Struct, frozen=True):
 
 
 def from_event(
-    rule: Rule, entity: Mapping[str, str], received: Received, timestamp_ms: int, context: Context
+    rule: Rule,
+    entity: Mapping[str, str],
+    received: Received,
+    timestamp_ms: int,
+    context: Context,
+    *,
+    clamped: bool = False,
 ) -> Finding:
-    """The finding of a rule without a window about one event at ``timestamp_ms``."""
+    """The finding of a rule without a window about one event at ``timestamp_ms``.
+
+    ``clamped`` states that ``timestamp_ms`` is a limit and not the timestamp of the event.
+    """
     timestamp = event.from_epoch_ms(timestamp_ms)
     event_id = received.event.event_id
     return _finding(
@@ -56,6 +65,7 @@ def from_event(
         evidence=Evidence((EventRef(timestamp, event_id),), Raw(received.raw), Raw(received.raw)),
         last=received.event,
         approximate=False,
+        clamped=clamped,
         context=context,
     )
 
@@ -66,14 +76,19 @@ def from_summary(
     summary: BucketSummary,
     trigger: Event,
     context: Context,
+    *,
+    clamped: bool = False,
 ) -> Finding:
     """The finding of a window's bucket.
 
     ``trigger`` is the event that changed the bucket. Its fields describe the finding if the last
-    event of the bucket is not stored.
+    event of the bucket is not stored. ``clamped`` states that its timestamp was clamped.
     """
     assert rule.window is not None
     dedup = rule.window.dedup
+    last = trigger if summary.last is None else event.decode(summary.last)
+    if summary.last is not None:
+        clamped = clamped or event.epoch_ms(last.timestamp) > summary.last_event[0]
     return _finding(
         rule,
         entity,
@@ -90,8 +105,9 @@ def from_summary(
             UNSET if summary.first is None else Raw(summary.first),
             UNSET if summary.last is None else Raw(summary.last),
         ),
-        last=trigger if summary.last is None else event.decode(summary.last),
+        last=last,
         approximate=summary.approximate,
+        clamped=clamped,
         context=context,
         observables=_observables(rule, summary),
     )
@@ -122,6 +138,7 @@ def _finding(
     evidence: Evidence,
     last: Event,
     approximate: bool,
+    clamped: bool,
     context: Context,
     observables: Observables | None = None,
 ) -> Finding:
@@ -143,6 +160,7 @@ def _finding(
         correlation_id=context.correlation_id,
         environment=context.environment,
         approximate=approximate,
+        clamped=clamped,
         observables=observables or Observables(),
     )
 

@@ -38,10 +38,11 @@ log = logs.get(__name__)
 
 
 class _Cause(Struct, frozen=True):
-    """An event and the message that contained it."""
+    """An event and the message that contained it. ``clamped``: see ``MAX_AHEAD``."""
 
     received: Received
     delivery: Delivery
+    clamped: bool
 
 
 class MatchedBatch(Struct, frozen=True):
@@ -133,7 +134,7 @@ class Pipeline:
                         detectors,
                         view,
                         event.epoch_ms(timestamp),
-                        _Cause(decoded, delivery),
+                        _Cause(decoded, delivery, is_ahead),
                     )
         counts.rejected += len(dead_letters)
         return matched
@@ -184,7 +185,12 @@ class Pipeline:
                 continue  # Events without an entity must not be counted together.
             if rule.window is None:
                 finding = findings.from_event(
-                    rule, entity, received, timestamp_ms, self._context(cause.delivery)
+                    rule,
+                    entity,
+                    received,
+                    timestamp_ms,
+                    self._context(cause.delivery),
+                    clamped=cause.clamped,
                 )
                 matched.findings.append(DeliveredFinding(finding, cause.delivery))
                 continue
@@ -220,6 +226,7 @@ class Pipeline:
                     summary,
                     observation.cause.received.event,
                     self._context(delivery),
+                    clamped=observation.cause.clamped,
                 )
                 delivered.append(DeliveredFinding(finding, delivery))
                 window = observation.observation

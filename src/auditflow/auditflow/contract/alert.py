@@ -78,6 +78,11 @@ class Rule(Struct, frozen=True):
     runbook: Annotated[str | None, _doc("URL or path of the instructions for this alert.")] = None
 
 
+_CLAMPED: Final = (
+    "An event had a timestamp more than five minutes in the future. Its time was set to that limit."
+)
+
+
 class AlertSummary(Struct, frozen=True, kw_only=True):
     """An alert: all findings of one rule about one entity until the alert is resolved."""
 
@@ -102,6 +107,7 @@ class AlertSummary(Struct, frozen=True, kw_only=True):
     opened_at: Annotated[Timestamp, _doc("Time when the first finding was stored.")]
     updated_at: Annotated[Timestamp, _doc("Time of the last change of any kind.")]
     approximate: Annotated[bool, _doc("A memory limit was reached. There may be more events.")]
+    clamped: Annotated[bool, _doc(_CLAMPED)] = False
     previous_alert_id: Annotated[
         UUID | None, _doc("The resolved alert of the same rule and entity before this one.")
     ]
@@ -183,6 +189,7 @@ class FindingView(Struct, frozen=True, kw_only=True):
     approximate: Annotated[bool, _doc("A memory limit was reached. There may be more events.")] = (
         False
     )
+    clamped: Annotated[bool, _doc(_CLAMPED)] = False
     evidence: Annotated[FindingEvidence, _doc("The events of the finding.")] = FindingEvidence()
 
 

@@ -83,7 +83,9 @@ class Evidence(Struct, frozen=True, omit_defaults=True):
 class Finding(Struct, frozen=True, omit_defaults=True, kw_only=True):
     """What a rule saw once about one entity. ``count`` is the number of events in it.
 
-    ``approximate`` says that a bound on memory was reached: there may have been more.
+    ``approximate`` states that a bound on memory was reached: there may have been more.
+    ``clamped`` states that the last event, or the event that led to this version, had a timestamp
+    more than five minutes ahead of the clock of the analysis, which used that limit instead.
     ``actor``, ``client_ip``, ``resource`` and ``server_hostname`` are those of the last event;
     ``correlation_id`` follows the request that brought the event which made this version.
     """
@@ -105,6 +107,7 @@ class Finding(Struct, frozen=True, omit_defaults=True, kw_only=True):
     correlation_id: str | None = None
     environment: str = "local"
     approximate: bool = False
+    clamped: bool = False
     observables: Observables = Observables()
 
 
@@ -167,6 +170,7 @@ def merge(first: Finding, second: Finding) -> Finding:
         count=max(first.count, second.count),
         evidence=_merge_evidence(first.evidence, second.evidence),
         approximate=first.approximate or second.approximate,
+        clamped=first.clamped or second.clamped,
         observables=_merge_observables(first.observables, second.observables),
     )
 

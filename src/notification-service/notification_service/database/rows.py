@@ -57,6 +57,7 @@ class FindingRow(Struct, frozen=True, kw_only=True):
     correlation_id: str | None
     environment: str
     approximate: bool
+    clamped: bool
     event_hashes: str | None
     observables: Observables | None
     updated_at: dt.datetime
@@ -127,6 +128,7 @@ def finding_row(stored: StoredFinding, *, now: dt.datetime) -> FindingRow:
         correlation_id=finding.correlation_id,
         environment=finding.environment,
         approximate=finding.approximate,
+        clamped=finding.clamped,
         event_hashes=_HEX + evidence.event_hashes if evidence.event_hashes else None,
         observables=finding.observables if finding.observables != Observables() else None,
         updated_at=now,
@@ -171,6 +173,7 @@ def read_finding(text: str) -> StoredFinding:
             correlation_id=row.correlation_id,
             environment=row.environment,
             approximate=row.approximate,
+            clamped=row.clamped,
             observables=row.observables or Observables(),
         ),
         fingerprint=row.fingerprint,
