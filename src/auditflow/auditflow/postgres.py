@@ -30,7 +30,12 @@ _DATA_ERRORS: Final = (
 
 
 def connect(
-    settings: PostgresSettings, *, name: str, statement_seconds: float, schema: str = "public"
+    settings: PostgresSettings,
+    *,
+    name: str,
+    statement_seconds: float,
+    schema: str = "public",
+    kind: type[Connection] = Connection,
 ) -> Connection:
     """Open a connection in UTC and UTF-8. Its statements time out after ``statement_seconds``."""
     options = {
@@ -48,6 +53,7 @@ def connect(
         application_name=name,
         client_encoding="UTF8",
         connect_timeout=CONNECT_SECONDS,
+        connection_factory=kind,
         keepalives_idle=5,
         keepalives_interval=2,
         keepalives_count=3,

@@ -104,7 +104,7 @@ def service(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
     made: Service = request.param()
     provider = TracerProvider()
     provider.add_span_processor(SimpleSpanProcessor(made.spans))
-    monkeypatch.setattr(trace, "get_tracer", provider.get_tracer)
+    monkeypatch.setattr(trace, "get_tracer_provider", lambda: provider)
     with structlog.testing.capture_logs() as lines:
         made.lines = lines
         yield made

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from ssl import SSLError
 from typing import Any, Final, Literal, TypeVar
 
+import uvloop
 from hypercorn.app_wrappers import ASGIWrapper
 from hypercorn.asyncio.run import worker_serve
 from pydantic_settings import BaseSettings
@@ -74,7 +75,8 @@ def serve(
     With METRICS_PORT and ``probes``, the probes and metrics have their own port, and the main port
     does not serve ``/metrics``. ``on_stop`` is called when the signal arrives. It must not block.
     """
-    asyncio.run(_serve(app, settings, mode, probes, on_stop))
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_serve(app, settings, mode, probes, on_stop))
 
 
 async def _serve(

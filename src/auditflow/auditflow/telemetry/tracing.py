@@ -9,6 +9,7 @@ OpenTelemetry documents them.
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import lru_cache
 from typing import Any, Final
 
 import structlog
@@ -16,7 +17,7 @@ from opentelemetry import trace
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
-from opentelemetry.trace import Span, SpanKind
+from opentelemetry.trace import Span, SpanKind, Tracer
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from auditflow import release
@@ -125,7 +126,7 @@ def span(
     context = _propagator.extract(carrier) if carrier else None
     bound = {"correlation_id": correlation_id} if correlation_id else {}
     with (
-        trace.get_tracer("auditflow").start_as_current_span(
+        _tracer(trace.get_tracer_provider()).start_as_current_span(
             name, context=context, kind=kind, start_time=began, attributes=attributes
         ) as current,
         structlog.contextvars.bound_contextvars(**bound),
@@ -133,3 +134,8 @@ def span(
         if correlation_id:
             current.set_attribute("auditflow.correlation_id", correlation_id)
         yield current
+
+
+@lru_cache(1)
+def _tracer(provider: trace.TracerProvider) -> Tracer:
+    return provider.get_tracer("auditflow")

@@ -31,6 +31,7 @@ _REFERENCE: Final = "#/components/schemas/{name}"
 
 def add(app: Quart) -> None:
     """Serve the document at ``/openapi.json``."""
+    make_response = app.make_response
     QuartSchema(
         app,
         openapi_path=PATH,
@@ -42,6 +43,8 @@ def add(app: Quart) -> None:
         conversion_preference="msgspec",
         openapi_provider_class=Provider,
     )
+    # Routes return encoded JSON, so the conversion by quart-schema is only a cost.
+    app.make_response = make_response  # type: ignore[method-assign]
 
 
 def document(app: Quart) -> dict[str, Any]:

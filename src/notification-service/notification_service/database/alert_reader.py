@@ -9,6 +9,7 @@ from msgspec import Struct
 
 from auditflow.contract.alert import Counts, HistoryEntry, Status
 from notification_service.cursor import Position
+from notification_service.database import prepared
 from notification_service.database.alert_filters import conditions, levels, observables_of
 from notification_service.database.alert_json import (
     DETAIL,
@@ -37,11 +38,11 @@ _OF_OBSERVABLE: Final = (
 _PAGE = """
     SELECT {keys}, t.alert_id, row_to_json(r)::text
     FROM ({branches}) AS t {summary}
-    ORDER BY {order} LIMIT %(limit)s OFFSET %(offset)s
+    ORDER BY {order} LIMIT {limit} OFFSET {offset}
 """
 _BRANCH = """
     (SELECT * FROM alerts WHERE {status} AND {level} AND {where} AND {after}
-     ORDER BY {order} LIMIT %(limit)s + %(offset)s)
+     ORDER BY {order} LIMIT {end})
 """
 # The order by risk. Alerts of one entity are together, so the identifier of the entity is a key.
 _WITH_RISK = """
@@ -53,7 +54,7 @@ _WITH_RISK = """
               AND {status} AND {level} AND {where}
             ORDER BY last_seen DESC, alert_id DESC OFFSET 0
         ) AS found
-     ) AS a WHERE {after} ORDER BY {order} LIMIT %(limit)s + %(offset)s)
+     ) AS a WHERE {after} ORDER BY {order} LIMIT {end})
 """
 _WITHOUT_RISK = """
     (SELECT * FROM (
@@ -61,7 +62,7 @@ _WITHOUT_RISK = """
         WHERE {status} AND {level} AND {where} AND NOT EXISTS (
             SELECT FROM entity_risk AS e WHERE e.entity_kind = alerts.entity_kind
             AND e.entity_value = alerts.entity_value)
-     ) AS a WHERE {after} ORDER BY {order} LIMIT %(limit)s + %(offset)s)
+     ) AS a WHERE {after} ORDER BY {order} LIMIT {end})
 """
 _HISTORY: Final = """
     SELECT entry, encode(hash, 'hex') FROM alert_history
@@ -115,12 +116,12 @@ class AlertReader:
     def detail(self, alert_id: UUID) -> str | None:
         """An encoded ``AlertDetail`` without ``allowed_actions``, or None."""
         limits = {"findings": MAX_FINDINGS, "bytes": MAX_EVENT_BYTES}
-        rows = self._fetch(DETAIL, {"alert": str(alert_id), **limits})
+        rows = self._fetch_prepared(DETAIL, {"alert": str(alert_id), **limits})
         return str(rows[0][0]) if rows else None
 
     def summary(self, alert_id: UUID) -> tuple[str, int] | None:
         """An encoded ``AlertSummary`` and its ``triage_version``, or None."""
-        rows = self._fetch(_SUMMARY, {"alert": str(alert_id)})
+        rows = self._fetch_prepared(_SUMMARY, {"alert": str(alert_id)})
         return (str(rows[0][0]), int(rows[0][1])) if rows else None
 
     def history(self, alert_id: UUID, before: int | None) -> list[HistoryEntry]:
@@ -132,13 +133,17 @@ class AlertReader:
         }
         return [
             msgspec.convert({**msgspec.json.decode(entry), "hash": digest}, HistoryEntry)
-            for entry, digest in self._fetch(_HISTORY, values)
+            for entry, digest in self._fetch_prepared(_HISTORY, values)
         ]
 
     def _rows(self, query: AlertQuery) -> Sequence[tuple[Any, ...]]:
         alert_ids = self._alerts_of_observables(query)
         if query.sort is not Sort.RISK:
-            return self._fetch(*_page_statement(query, alert_ids))
+            statement, values = _page_statement(query, alert_ids)
+            # Only with other conditions can the best plan depend on the values.
+            if conditions(query, with_status_and_level=False).values:
+                return self._fetch(statement, values)
+            return self._fetch_prepared(statement, values)
         # Alerts of entities with a risk come first. Only if they do not fill the page, the others
         # follow, in the order of their last activity.
         rows: list[tuple[Any, ...]] = []
@@ -163,6 +168,11 @@ class AlertReader:
             cursor.execute(statement, values)
             return cursor.fetchall()
 
+    def _fetch_prepared(self, statement: str, values: dict[str, Any]) -> Sequence[tuple[Any, ...]]:
+        with self.pool.cursor() as cursor:
+            prepared.execute(cursor, statement, values)
+            return cursor.fetchall()
+
 
 def _page_statement(
     query: AlertQuery, alert_ids: dict[str, list[str]], branch: str = _BRANCH
@@ -175,7 +185,8 @@ def _page_statement(
         or branch is _WITH_RISK
         or (query.rule is not None and query.sort is Sort.ACTIVITY)
     )
-    values = {**matching.values, "limit": query.limit + 1, "offset": query.offset}
+    values = dict(matching.values)
+    end = query.limit + 1 + query.offset
     after = "true"
     if query.after is not None:
         after = _after(keys)
@@ -190,12 +201,15 @@ def _page_statement(
                 where=matching.where,
                 after=after,
                 order=_order(keys, ""),
+                end=end,
             )
             for statuses in _status_branches(query, together=together)
             for level in _level_branches(query, together=together)
         ),
         summary=SUMMARY,
         order=_order(keys, "t."),
+        limit=query.limit + 1,
+        offset=query.offset,
     )
     return statement, values
 

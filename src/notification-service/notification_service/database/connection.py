@@ -6,13 +6,22 @@ from typing import Final
 import psycopg2
 
 from auditflow import postgres
-from auditflow.postgres import Connection, connect
+from auditflow.postgres import Connection
+from auditflow.settings import PostgresSettings
+from notification_service.database.prepared import PreparingConnection
 
 __all__ = ["Connection", "connect", "explain", "translated"]
 
 _WRONG_SCHEMA: Final = (
     "the schema does not belong to this version: run notification-service-migrate"
 )
+
+
+def connect(settings: PostgresSettings, *, name: str, statement_seconds: float) -> Connection:
+    """Open a connection that can prepare statements. See ``auditflow.postgres.connect``."""
+    return postgres.connect(
+        settings, name=name, statement_seconds=statement_seconds, kind=PreparingConnection
+    )
 
 
 def translated() -> AbstractContextManager[None]:

@@ -13,7 +13,7 @@ from auditflow.contract.finding import Finding
 from notification_service import history, observables
 from notification_service.aggregation import Changes, StoredFinding, aggregate, fingerprint_of
 from notification_service.alert import Alert
-from notification_service.database import history_writer, rows
+from notification_service.database import history_writer, prepared, rows
 from notification_service.database.pool import Pool
 from notification_service.triage import Command
 
@@ -28,9 +28,13 @@ InTransaction = Callable[[Cursor, Changes], None]
 # released at the end of the transaction.
 _LOCK = """
     SELECT pg_advisory_xact_lock(key)
-    FROM (SELECT DISTINCT key FROM unnest(%s::bigint[]) AS key ORDER BY key OFFSET 0) AS ordered
+    FROM (
+        SELECT DISTINCT key FROM unnest(%(keys)s::bigint[]) AS key ORDER BY key OFFSET 0
+    ) AS ordered
 """
-_STORED = rows.select("findings", rows.FINDING_COLUMNS) + (" WHERE t.finding_id = ANY(%s::uuid[])")
+_STORED = rows.select("findings", rows.FINDING_COLUMNS) + (
+    " WHERE t.finding_id = ANY(%(ids)s::uuid[])"
+)
 # A person may act on an alert at any time, so the rows are locked until the commit. They are
 # selected by identifier first, so that a row that changes during the wait is still selected.
 _ALERTS = (
@@ -63,7 +67,7 @@ _WRITE_ALERTS = rows.upsert(
 _WRITE_OBSERVABLES = """
     INSERT INTO alert_observables (kind, value, alert_id)
     SELECT kind, value, alert_id
-    FROM json_populate_recordset(NULL::alert_observables, %s::json)
+    FROM json_populate_recordset(NULL::alert_observables, %(rows)s::json)
     ON CONFLICT DO NOTHING
 """
 
@@ -114,13 +118,13 @@ class FindingStore:
 
 def _lock(cursor: Cursor, identifiers: Iterable[UUID]) -> None:
     keys = [int.from_bytes(identifier.bytes[:8], signed=True) for identifier in identifiers]
-    cursor.execute(_LOCK, (keys,))
+    prepared.execute(cursor, _LOCK, {"keys": keys})
 
 
 def _read_stored(cursor: Cursor, ids: Iterable[UUID]) -> dict[UUID, StoredFinding]:
     # By identifier only: the bucket of a finding with a clamped timestamp may differ between
     # versions.
-    cursor.execute(_STORED, (_texts(ids),))
+    prepared.execute(cursor, _STORED, {"ids": _texts(ids)})
     found = (rows.read_finding(text) for (text,) in cursor.fetchall())
     return {stored.finding.finding_id: stored for stored in found}
 
@@ -129,7 +133,8 @@ def _read_alerts(
     cursor: Cursor, stored: Iterable[StoredFinding], fingerprints: Iterable[UUID]
 ) -> list[Alert]:
     ids = {finding.alert_id for finding in stored}
-    cursor.execute(_ALERTS, {"ids": _texts(ids), "fingerprints": _texts(set(fingerprints))})
+    values = {"ids": _texts(ids), "fingerprints": _texts(set(fingerprints))}
+    prepared.execute(cursor, _ALERTS, values)
     return [rows.read_alert(text) for (text,) in cursor.fetchall()]
 
 
@@ -146,10 +151,10 @@ def _write(
     written = [*changes.new, *changes.updated]
     if written:
         encoded = rows.encode_findings(rows.finding_row(finding, now=now) for finding in written)
-        cursor.execute(_WRITE_FINDINGS, (encoded,))
-        cursor.execute(_WRITE_OBSERVABLES, (_observable_rows(written),))
+        prepared.execute(cursor, _WRITE_FINDINGS, {"rows": encoded})
+        prepared.execute(cursor, _WRITE_OBSERVABLES, {"rows": _observable_rows(written)})
     if alerts := [*changes.opened, *changes.changed]:
-        cursor.execute(_WRITE_ALERTS, (rows.encode_alerts(alerts),))
+        prepared.execute(cursor, _WRITE_ALERTS, {"rows": rows.encode_alerts(alerts)})
     if changes.escalated:
         _record_escalations(cursor, changes, now)
 

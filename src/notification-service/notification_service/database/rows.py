@@ -82,7 +82,7 @@ def select(table: str, columns: Sequence[str]) -> str:
 
 
 def upsert(table: str, columns: Sequence[str], key: Sequence[str], keep: Iterable[str] = ()) -> str:
-    """A statement that writes rows from a JSON array, its one parameter.
+    """A statement that writes rows from a JSON array, its parameter ``rows``.
 
     An existing row with the same ``key`` is updated, except for the columns ``keep``.
     """
@@ -92,7 +92,7 @@ def upsert(table: str, columns: Sequence[str], key: Sequence[str], keep: Iterabl
     values = ", ".join(f"excluded.{name}" for name in changing)
     return (
         f"INSERT INTO {table} ({listed})"
-        f" SELECT {listed} FROM json_populate_recordset(NULL::{table}, %s::json)"
+        f" SELECT {listed} FROM json_populate_recordset(NULL::{table}, %(rows)s::json)"
         f" ON CONFLICT ({', '.join(key)}) DO UPDATE SET ({', '.join(changing)}) = ROW ({values})"
     )
 
