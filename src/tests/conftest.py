@@ -43,12 +43,13 @@ def make_platform(
     *,
     notification_env: dict[str, str] | None = None,
 ) -> Platform:
-    """The four services on these servers and a fresh database, not started yet."""
+    """The services on these servers and a fresh database, not started yet."""
     rabbitmq, redis, postgres = servers
     database = migrated(postgres)
     around = {"rabbitmq": rabbitmq, "redis": redis, "database": database, "start": False}
     analysis = service_process("audit-log-analysis", **around)
     notification = service_process("notification-service", env=notification_env, **around)
+    archive = service_process("audit-event-archive", env={"ARCHIVE_FLUSH_SECONDS": "0.2"}, **around)
     return Platform(
         rabbitmq=rabbitmq,
         redis=redis,
@@ -56,6 +57,7 @@ def make_platform(
         generator=service_process("audit-event-generator", env=SILENT, **around),
         analysis=analysis,
         notification=notification,
+        archive=archive,
         dashboard=service_process(
             "event-audit-dashboard",
             api=notification,

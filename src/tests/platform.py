@@ -1,4 +1,4 @@
-"""The four services as processes on private servers, and clients of them."""
+"""The services as processes on private servers, and clients of them."""
 
 import re
 import time
@@ -32,13 +32,14 @@ class Platform:
     generator: ServiceProcess
     analysis: ServiceProcess
     notification: ServiceProcess
+    archive: ServiceProcess
     dashboard: ServiceProcess
     secrets: dict[str, str]
     before: dict[str, int] = field(default_factory=dict)
 
     @property
     def services(self) -> tuple[ServiceProcess, ...]:
-        return (self.generator, self.analysis, self.notification, self.dashboard)
+        return (self.generator, self.analysis, self.notification, self.archive, self.dashboard)
 
     def ingest(self) -> httpx.Client:
         """A client of the generator, with its token."""

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
+from audit_analysis.archive.table import OTHER, PRODUCTS
 from audit_event_generator.ingest.sources import LABELS
 
 from .events import failed_login
@@ -14,10 +15,11 @@ from .platform import Platform, ask, eventually
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "metrics.md"
 #: A table of the page by its heading, and the services that show it.
 SECTIONS = {
-    "Every service": ("generator", "analysis", "notification", "dashboard"),
+    "Every service": ("generator", "analysis", "notification", "archive", "dashboard"),
     "Consumers": ("analysis", "notification"),
     "audit-event-generator": ("generator",),
     "audit-log-analysis": ("analysis",),
+    "audit-event-archive": ("archive",),
     "notification-service": ("notification",),
     "event-audit-dashboard": ("dashboard",),
 }
@@ -29,7 +31,7 @@ OPEN = {
     "route": r"/.*|none",
     "code": r"[1-5]xx",
     "queue": r"audit_(events|alerts)",
-    "source": "|".join(LABELS),
+    "source": "|".join((*LABELS, *PRODUCTS, OTHER)),
     "scenario": r"[a-z_]+",
     "rule": r".+",
     "receiver": r"[a-z0-9-]+",

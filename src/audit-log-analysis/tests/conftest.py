@@ -1,5 +1,6 @@
 """What the tests of the analysis share."""
 
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -41,3 +42,16 @@ def _is_hit(end: int, members: set[Member], spec: WindowSpec) -> bool:
         )  # fmt: skip
 
     return chain(spec.threshold, end, True)
+
+
+@pytest.fixture(scope="session")
+def eventually() -> Callable[..., None]:
+    """Waits until a condition holds. It fails after 30 seconds."""
+    return _eventually
+
+
+def _eventually(holds: Callable[[], object], *, what: str, seconds: float = 30) -> None:
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline, f"not within {seconds:g} s: {what}"
+        time.sleep(0.02)

@@ -7,7 +7,6 @@ from typing import Any
 import psycopg2
 import pytest
 
-from audit_analysis.archive import manifest_schema
 from audit_analysis.archive.manifest import ArchiveFile, Manifest
 from auditflow_local.servers.postgres_roles import APP, ARCHIVE
 
@@ -25,11 +24,11 @@ def database(postgres: Any) -> Any:
 
 @pytest.fixture
 def manifest(database: Any) -> Iterator[Manifest]:
-    connection = psycopg2.connect(database.dsn(ARCHIVE))
-    manifest_schema.migrate(connection)
-    manifest_schema.migrate(connection)
-    yield Manifest(connection)
-    connection.close()
+    manifest = Manifest(lambda: psycopg2.connect(database.dsn(ARCHIVE)))
+    manifest.migrate()
+    manifest.migrate()
+    yield manifest
+    manifest.close()
 
 
 def test_a_snapshot_contains_the_files_that_overlap(manifest: Manifest) -> None:

@@ -27,6 +27,7 @@ PORTS: Final = tuple(
         ("notification-service", "API", 8000),
         ("audit-event-generator", "INGEST", 5000),
         ("audit-log-analysis", "ANALYSIS", 5001),
+        ("audit-event-archive", "ARCHIVE", 5003),
         ("postgres", "POSTGRES", 25432),
         ("redis", "REDIS", 26379),
         ("rabbitmq", "RABBITMQ", 25673),
@@ -84,6 +85,11 @@ class Layout:
     def certificates(self) -> Path:
         """Certificates of `make up TLS=1`."""
         return self.root / "tls"
+
+    @property
+    def archive(self) -> Path:
+        """The files of the event archive."""
+        return self.root / "archive"
 
     def server(self, name: str) -> Path:
         return self.root / "servers" / name

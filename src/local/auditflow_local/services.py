@@ -1,4 +1,4 @@
-"""The four services and the migration: what each needs, and how it is configured."""
+"""The services and the migration: what each needs, and how it is configured."""
 
 import sys
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ from auditflow_local import secrets
 from auditflow_local.certificates import Certificates
 from auditflow_local.processes import Command, environment
 from auditflow_local.servers.postgres import DATABASE, Postgres
-from auditflow_local.servers.postgres_roles import APP, OWNER
+from auditflow_local.servers.postgres_roles import APP, ARCHIVE, OWNER
 from auditflow_local.servers.rabbitmq import RabbitMQ
 from auditflow_local.servers.redis import Redis
 
@@ -30,6 +30,8 @@ class Service:
     redis_is_optional: bool = False
     postgres: str | None = None
     api: bool = False
+    #: The service stores files in a folder (ARCHIVE_FOLDER).
+    folder: bool = False
     #: Tokens and passwords, without those of the servers.
     secrets: tuple[str, ...] = ()
 
@@ -42,6 +44,7 @@ NOTIFICATION: Final = Service(
     postgres=APP,
     secrets=("API_TOKEN", "AUDIT_LOG_KEY"),
 )
+EVENT_ARCHIVE: Final = Service("audit-event-archive", rabbitmq=True, postgres=ARCHIVE, folder=True)
 DASHBOARD: Final = Service(
     "event-audit-dashboard",
     redis=True,
@@ -52,7 +55,7 @@ DASHBOARD: Final = Service(
 MIGRATION: Final = Service("notification-service-migrate", postgres=OWNER)
 
 #: In start order: servers of requests before their clients.
-SERVICES: Final = (NOTIFICATION, ANALYSIS, GENERATOR, DASHBOARD)
+SERVICES: Final = (NOTIFICATION, EVENT_ARCHIVE, ANALYSIS, GENERATOR, DASHBOARD)
 BY_NAME: Final[Mapping[str, Service]] = {
     service.name: service for service in (*SERVICES, MIGRATION)
 }
@@ -66,6 +69,7 @@ class Dependencies:
     redis: Redis | None = None
     postgres: Postgres | None = None
     database: str = DATABASE
+    archive_folder: Path | None = None
     api_host: str = "127.0.0.1"
     api_port: int = 8000
     #: The analysis, which serves the rules to the dashboard.
@@ -133,6 +137,9 @@ def _configuration(
             **({"PG_SSLMODE": "verify-full"} if postgres.tls else {}),
         }
         secret_values["PG_PASSWORD"] = postgres.password_of(service.postgres)
+    if service.folder:
+        folder = _require(service, dependencies.archive_folder, "a folder")
+        configured["ARCHIVE_FOLDER"] = str(folder)
     if service.api:
         configured |= {
             "NOTIFICATION_SERVICE_HOST": dependencies.api_host,

@@ -58,6 +58,7 @@ class Stack:
             postgres=self.postgres,
             api_port=choices.ports[services.NOTIFICATION.name],
             analysis_port=choices.ports[services.ANALYSIS.name],
+            archive_folder=layout.archive,
             secrets=self.tokens,
             tls=self.tls,
         )
@@ -89,7 +90,7 @@ class Stack:
             self.monitoring,
             (by_name[services.GENERATOR.name], by_name[services.DASHBOARD.name]),
             (by_name[services.ANALYSIS.name],),
-            (by_name[services.NOTIFICATION.name],),
+            (by_name[services.NOTIFICATION.name], by_name[services.EVENT_ARCHIVE.name]),
             self.servers,
         )
         self._pool = ThreadPoolExecutor(max_workers=8, thread_name_prefix="stack")

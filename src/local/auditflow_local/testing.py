@@ -175,6 +175,7 @@ def _services(servers_folder: Path, service_secrets: dict[str, str]) -> Iterator
                     redis=redis,
                     postgres=database.server if database else postgres,
                     secrets=service_secrets,
+                    archive_folder=folder / "archive",
                     **options,
                 ),
                 port=ports.pick(),

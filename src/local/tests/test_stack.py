@@ -121,8 +121,14 @@ def test_the_stack_starts_restarts_killed_components_and_stops(stack: Stack) -> 
     received = {service.name: get_json(service.url) for service in stack.services}
     assert {name: values["secrets"] for name, values in received.items()} == {
         "audit-event-generator": ["INGEST_TOKEN", "RABBITMQ_PASS"],
+        "audit-event-archive": ["PG_PASSWORD", "RABBITMQ_PASS"],
         "audit-log-analysis": ["RABBITMQ_PASS", "REDIS_PASSWORD"],
-        "notification-service": ["API_TOKEN", "PG_PASSWORD", "RABBITMQ_PASS"],
+        "notification-service": [
+            "API_TOKEN",
+            "AUDIT_LOG_KEY",
+            "PG_PASSWORD",
+            "RABBITMQ_PASS",
+        ],
         "event-audit-dashboard": [
             "API_TOKEN",
             "DASHBOARD_PASSWORD",

@@ -5,12 +5,17 @@ stays in the storage for ``REPLACED_SECONDS``, so that readers that already know
 """
 
 import datetime as dt
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Final
 
+import psycopg2
 from msgspec import Struct
+from psycopg2.extensions import cursor as Cursor  # noqa: N812 - it is a class
 from psycopg2.extras import execute_values
 
+from audit_analysis.archive import manifest_schema
 from auditflow.postgres import Connection, translated
 
 #: Maximum time of a reader, and minimum time for which a replaced file is kept (seconds).
@@ -43,10 +48,30 @@ class ArchiveFile(Struct, frozen=True):
 
 
 class Manifest:
-    """The manifest through one connection. Its methods raise Unavailable."""
+    """The manifest. Any thread may use it. Its methods raise Unavailable."""
 
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
+    def __init__(self, open_connection: Callable[[], Connection]) -> None:
+        """``open_connection`` is called at the first use, and after the connection was lost."""
+        self._open_connection = open_connection
+        self._connection: Connection | None = None
+        self._lock = threading.Lock()
+
+    def migrate(self) -> None:
+        """Create or update the tables."""
+        with self._transaction() as cursor:
+            manifest_schema.migrate(cursor)
+
+    def check(self) -> None:
+        """Raise Unavailable if PostgreSQL does not answer, or the tables do not exist."""
+        with self._transaction() as cursor:
+            cursor.execute("SELECT FROM archive.files LIMIT 0")
+
+    def close(self) -> None:
+        """Close the connection."""
+        with self._lock:
+            if self._connection is not None:
+                self._connection.close()
+                self._connection = None
 
     def snapshot(
         self,
@@ -56,7 +81,7 @@ class Manifest:
         sources: Sequence[str] | None = None,
     ) -> list[ArchiveFile]:
         """The files that may contain events of a time range, both ends included, newest first."""
-        with translated(), self._connection, self._connection.cursor() as cursor:
+        with self._transaction() as cursor:
             cursor.execute(
                 f"SELECT {_COLUMNS} FROM archive.files WHERE state = 'committed'"
                 " AND (%(from)s IS NULL OR max_occurred_ms >= %(from)s)"
@@ -73,7 +98,7 @@ class Manifest:
 
     def known_batches(self, batch_ids: Sequence[bytes]) -> set[bytes]:
         """Which of these batches are committed."""
-        with translated(), self._connection, self._connection.cursor() as cursor:
+        with self._transaction() as cursor:
             cursor.execute(
                 "SELECT batch_id FROM archive.batches WHERE batch_id = ANY(%s)", (list(batch_ids),)
             )
@@ -81,13 +106,29 @@ class Manifest:
 
     def commit(self, files: Sequence[ArchiveFile], batch_ids: Sequence[bytes]) -> None:
         """Add files and the batches that they contain, in one transaction."""
-        with translated(), self._connection, self._connection.cursor() as cursor:
+        with self._transaction() as cursor:
             _insert(cursor, files)
             execute_values(
                 cursor,
                 "INSERT INTO archive.batches (batch_id) VALUES %s ON CONFLICT DO NOTHING",
                 [(batch_id,) for batch_id in batch_ids],
             )
+
+    @contextmanager
+    def _transaction(self) -> Iterator[Cursor]:
+        with self._lock, translated():
+            if self._connection is None:
+                self._connection = self._open_connection()
+            try:
+                with self._connection, self._connection.cursor() as cursor:
+                    yield cursor
+            except psycopg2.OperationalError:
+                self._connection.close()
+                self._connection = None
+                raise
+            except psycopg2.InterfaceError:
+                self._connection = None
+                raise
 
 
 def _insert(cursor: Any, files: Sequence[ArchiveFile]) -> None:

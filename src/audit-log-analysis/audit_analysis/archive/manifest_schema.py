@@ -5,8 +5,9 @@ Each version is applied once, in order. A version is never changed after its rel
 
 from typing import Final
 
+from psycopg2.extensions import cursor as Cursor  # noqa: N812 - it is a class
+
 from auditflow.errors import Unavailable
-from auditflow.postgres import Connection, translated
 
 #: The key of the lock of migrations.
 _LOCK: Final = 4_712_019
@@ -44,25 +45,23 @@ _VERSIONS: Final[tuple[str, ...]] = (
 )
 
 
-def migrate(connection: Connection) -> int:
-    """Create or update the tables. Returns the version. Several processes may call it at once.
+def migrate(cursor: Cursor) -> None:
+    """Create or update the tables, in the caller's transaction. Processes wait for each other.
 
     Raises:
-        Unavailable: PostgreSQL does not answer, or the schema ``archive`` is missing.
+        Unavailable: the schema ``archive`` is missing.
     """
-    with translated(), connection, connection.cursor() as cursor:
-        cursor.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
-        cursor.execute("SELECT 1 FROM pg_namespace WHERE nspname = 'archive'")
-        if cursor.fetchone() is None:
-            raise Unavailable(
-                "postgresql",
-                "the schema archive is missing: run apps/data/postgres/base/roles.sql",
-            )
-        cursor.execute("CREATE TABLE IF NOT EXISTS archive.version (version integer NOT NULL)")
-        cursor.execute("SELECT coalesce(max(version), 0) FROM archive.version")
-        (current,) = cursor.fetchone() or (0,)
-        for version, statements in enumerate(_VERSIONS, start=1):
-            if version > current:
-                cursor.execute(statements)
-                cursor.execute("INSERT INTO archive.version VALUES (%s)", (version,))
-    return len(_VERSIONS)
+    cursor.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
+    cursor.execute("SELECT 1 FROM pg_namespace WHERE nspname = 'archive'")
+    if cursor.fetchone() is None:
+        raise Unavailable(
+            "postgresql",
+            "the schema archive is missing: run apps/data/postgres/base/roles.sql",
+        )
+    cursor.execute("CREATE TABLE IF NOT EXISTS archive.version (version integer NOT NULL)")
+    cursor.execute("SELECT coalesce(max(version), 0) FROM archive.version")
+    (current,) = cursor.fetchone() or (0,)
+    for version, statements in enumerate(_VERSIONS, start=1):
+        if version > current:
+            cursor.execute(statements)
+            cursor.execute("INSERT INTO archive.version VALUES (%s)", (version,))

@@ -18,7 +18,7 @@ class ArchivedEvent(NamedTuple):
 
     - ``event_id``: of a refused record, the UUIDv5 of its bytes.
     - ``received_ms``: the time at which the ingest accepted the event. If the message does not
-      state it, the time of the analysis.
+      state it: the event's timestamp, or the time of the analysis if that is earlier.
     - ``occurred_ms``: the event's timestamp as the analysis used it. A timestamp that is too far
       ahead is clamped. Of a refused record, the time of receipt.
     - ``source``: the log source by which files are separated, see ``source_of``.
@@ -92,7 +92,8 @@ PRODUCTS: Final = frozenset(
 #: The source of events of all other products, and of refused records.
 OTHER: Final = "other"
 
-_HOUR_MS: Final = 3_600_000
+#: An hour in milliseconds.
+HOUR_MS: Final = 3_600_000
 
 
 def source_of(logsource: LogSource | None) -> str:
@@ -103,7 +104,7 @@ def source_of(logsource: LogSource | None) -> str:
 
 def hour_of(timestamp_ms: int) -> dt.datetime:
     """The beginning of the hour that contains a time."""
-    return dt.datetime.fromtimestamp(timestamp_ms // _HOUR_MS * 3600, tz=dt.UTC)
+    return dt.datetime.fromtimestamp(timestamp_ms // HOUR_MS * 3600, tz=dt.UTC)
 
 
 def columns_of(rows: Sequence[ArchivedEvent]) -> list[Sequence[Any]]:

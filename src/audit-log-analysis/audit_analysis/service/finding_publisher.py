@@ -55,15 +55,18 @@ class FindingPublisher:
         self._metrics = metrics
 
     def publish(
-        self, findings: Sequence[DeliveredFinding], summaries: Sequence[WindowSummary]
+        self,
+        findings: Sequence[DeliveredFinding],
+        summaries: Sequence[WindowSummary],
+        archive: Sequence[Message] = (),
     ) -> PublishedBatch:
-        """Send each finding once, with all its versions merged. Does not wait."""
+        """Send each finding once, with all its versions merged, and ``archive``. Does not wait."""
         deliveries = {delivered.finding.finding_id: delivered.delivery for delivered in findings}
         merged = finding.merge_all(delivered.finding for delivered in findings)
         messages = [
             _message(version, deliveries[finding_id]) for finding_id, version in merged.items()
         ]
-        return PublishedBatch(merged, deliveries, summaries, self._publish(messages))
+        return PublishedBatch(merged, deliveries, summaries, self._publish([*messages, *archive]))
 
     def wait_until_stored(self, published: PublishedBatch, *, started_ns: int) -> None:
         """Wait for the broker's confirms, then count, log and trace the findings.

@@ -5,6 +5,7 @@ import sys
 from functools import partial
 
 from audit_analysis.service import app, instrumented_windows
+from audit_analysis.service.archiving import Archiver, poison_messages
 from audit_analysis.service.metrics import Metrics
 from audit_analysis.service.pipeline import Pipeline
 from audit_analysis.service.rule_catalogue import RuleCatalogue
@@ -14,7 +15,14 @@ from audit_analysis.service.watchdog import Watchdog
 from audit_analysis.sigma.load import load_valid
 from audit_analysis.windows import redis_client
 from audit_analysis.windows.redis_windows import RedisWindows
-from auditflow.amqp import Consumer, ConsumerMetrics, Publisher, connection_parameters, topology
+from auditflow.amqp import (
+    Consumer,
+    ConsumerMetrics,
+    Publisher,
+    connection_parameters,
+    no_copies,
+    topology,
+)
 from auditflow.http import serving
 from auditflow.http.health import Health
 from auditflow.http.probes import Probes
@@ -76,6 +84,7 @@ def run(settings: Settings) -> None:
         partial(publisher.submit, timeout=CONFIRM_SECONDS),
         environment=settings.environment,
         metrics=metrics,
+        archiver=Archiver(enabled=settings.archive),
     )
     consumer = Consumer(
         connection_parameters(settings, name=f"{app.SERVICE}/consumer"),
@@ -86,6 +95,7 @@ def run(settings: Settings) -> None:
         metrics=ConsumerMetrics(registry),
         prefetch=settings.prefetch,
         on_poison=metrics.add_poison,
+        copy_poison=poison_messages if settings.archive else no_copies,
     )
     health = Health(
         {

@@ -15,6 +15,7 @@ from audit_analysis.correlation import cascade, findings
 from audit_analysis.correlation.cascade import RuleObservation
 from audit_analysis.correlation.findings import Context
 from audit_analysis.correlation.safe_batches import SafeBatch, SafeBatches
+from audit_analysis.service.archiving import ArchivedBatch, Archiver
 from audit_analysis.service.finding_publisher import (
     DeliveredFinding,
     FindingPublisher,
@@ -26,7 +27,7 @@ from audit_analysis.service.metrics import BatchCounts, Metrics
 from audit_analysis.sigma.fields import View
 from audit_analysis.sigma.rule import Detector, RuleSet
 from audit_analysis.windows import Observation, WindowStore
-from auditflow.amqp import DeadLetter, Delivery, Steps
+from auditflow.amqp import DeadLetter, Delivery, Message, Steps
 from auditflow.contract import event
 from auditflow.contract.event import Received, Refused
 from auditflow.telemetry import logs
@@ -38,11 +39,16 @@ log = logs.get(__name__)
 
 
 class _Cause(Struct, frozen=True):
-    """An event and the message that contained it. ``clamped``: see ``MAX_AHEAD``."""
+    """An event and the message that contained it.
+
+    ``clamped``: see ``MAX_AHEAD``. ``position`` is the index of the message in the batch, and of
+    the event in the message.
+    """
 
     received: Received
     delivery: Delivery
     clamped: bool
+    position: tuple[int, int]
 
 
 class MatchedBatch(Struct, frozen=True):
@@ -58,6 +64,7 @@ class MatchedBatch(Struct, frozen=True):
     findings: list[DeliveredFinding]
     observations: SafeBatches[_Cause]
     dead_letters: list[DeadLetter]
+    archived: ArchivedBatch
 
 
 class CountedBatch(Struct, frozen=True):
@@ -87,11 +94,13 @@ class Pipeline:
         *,
         environment: str,
         metrics: Metrics,
+        archiver: Archiver | None = None,
         now: Callable[[], dt.datetime] = lambda: dt.datetime.now(dt.UTC),
     ) -> None:
         self._rules = rules
         self._windows = windows
         self._publisher = FindingPublisher(publish, metrics)
+        self._archiver = archiver or Archiver(enabled=False)
         self._environment = environment
         self._metrics = metrics
         self._now = now
@@ -113,18 +122,23 @@ class Pipeline:
     def match(self, batch: Sequence[Delivery]) -> MatchedBatch:
         """Decode the events and find the rules that they match."""
         counts = self._metrics.new_batch()
-        matched = MatchedBatch(self._rules(), time.time_ns(), counts, [], SafeBatches(), [])
+        archived = self._archiver.compress(batch)
+        matched = MatchedBatch(
+            self._rules(), time.time_ns(), counts, [], SafeBatches(), [], archived
+        )
         match, dead_letters = matched.rules.match, matched.dead_letters
         latest = self._now() + MAX_AHEAD
-        for delivery in batch:
-            for decoded in event.decode_message(delivery.body):
+        for message, delivery in enumerate(batch):
+            for index, decoded in enumerate(event.decode_message(delivery.body)):
                 if isinstance(decoded, Refused):
                     dead_letters.append(_dead_letter(decoded, delivery))
+                    archived.add_refused((message, index), decoded.reason)
                     continue
                 counts.events += 1
                 is_ahead = decoded.event.timestamp > latest
                 if is_ahead:
                     counts.clamped += 1
+                    archived.add_clamped((message, index), event.epoch_ms(latest))
                 view = View(decoded.event)
                 detectors = match(view)
                 if detectors:  # Few events match any rule.
@@ -134,20 +148,20 @@ class Pipeline:
                         detectors,
                         view,
                         event.epoch_ms(timestamp),
-                        _Cause(decoded, delivery, is_ahead),
+                        _Cause(decoded, delivery, is_ahead, (message, index)),
                     )
         counts.rejected += len(dead_letters)
         return matched
 
     def count(self, matched: MatchedBatch) -> CountedBatch:
         """Count the observations in windows, and start to publish the findings."""
-        late: set[int] = set()
+        late: set[tuple[int, int]] = set()
         of_events: Sequence[DeliveredFinding] = matched.findings
         for safe_batch in matched.observations.before:
             self._wait(self._count_and_publish(matched, safe_batch, of_events, late), matched)
             of_events = ()
         last = matched.observations.last
-        published = self._count_and_publish(matched, last, of_events, late)
+        published = self._count_and_publish(matched, last, of_events, late, is_last=True)
         return CountedBatch(matched, len(late), last, published)
 
     def complete(self, counted: CountedBatch) -> list[DeadLetter]:
@@ -179,6 +193,8 @@ class Pipeline:
         for detector in detectors:
             rule, entity = detector.rule, detector.entity(view)
             matched.counts.add_match(rule)
+            if rule.staged:
+                matched.archived.add_staged(cause.position)
             if rule.count_only:
                 continue
             if entity is None:
@@ -206,18 +222,21 @@ class Pipeline:
         matched: MatchedBatch,
         safe_batch: SafeBatch[_Cause],
         of_events: Sequence[DeliveredFinding],
-        late: set[int],
+        late: set[tuple[int, int]],
+        *,
+        is_last: bool = False,
     ) -> PublishedBatch:
         """Count a safe batch, and publish the findings of its windows with ``of_events``.
 
-        Adds the identities of causes that are too late for a window to ``late``.
+        Adds the positions of events that are too late for a window to ``late``. With the last safe
+        batch, the messages of the complete batch are published for the archive.
         """
         delivered = list(of_events)
         summaries: list[WindowSummary] = []
         observed = cascade.observe(self._windows, matched.rules, safe_batch.observations)
         for observation, result in observed:
             if result.late:
-                late.add(id(observation.cause))
+                late.add(observation.cause.position)
             for summary in result.summaries:
                 delivery = observation.cause.delivery
                 finding = findings.from_summary(
@@ -231,7 +250,11 @@ class Pipeline:
                 delivered.append(DeliveredFinding(finding, delivery))
                 window = observation.observation
                 summaries.append((window.key, window.spec, summary))
-        return self._publisher.publish(delivered, summaries)
+        archive: Sequence[Message] = ()
+        if is_last:
+            processed_ms = matched.started_ns // 1_000_000
+            archive = matched.archived.messages(late, processed_ms=processed_ms)
+        return self._publisher.publish(delivered, summaries, archive)
 
     def _wait(self, published: PublishedBatch, matched: MatchedBatch) -> None:
         self._publisher.wait_until_stored(published, started_ns=matched.started_ns)

@@ -35,5 +35,8 @@ class Settings(ServiceSettings, RabbitMQSettings, RedisSettings):
     #: Maximum size of the complete events that windows refer to (MiB). Above it the oldest ones are
     #: deleted; findings then have only the ids of these events.
     stored_events_mebibytes: Annotated[int, Field(ge=1)] = 64
+    #: Whether all events are published to the queue of the archive. Without a consumer of this
+    #: queue, the analysis stops when the queue is full.
+    archive: bool = True
     #: Maximum number of unacknowledged messages.
     prefetch: Annotated[int, Field(ge=1, le=10_000)] = 500

@@ -5,7 +5,7 @@ pika's connections are not thread-safe, so each of the two owns one connection a
 
 from auditflow.amqp.batch_executor import Steps
 from auditflow.amqp.connection import connection_parameters
-from auditflow.amqp.consumer import Consumer
+from auditflow.amqp.consumer import Consumer, no_copies
 from auditflow.amqp.dead_letter import DeadLetter
 from auditflow.amqp.delivery import Delivery
 from auditflow.amqp.metrics import ConsumerMetrics
@@ -20,4 +20,5 @@ __all__ = [
     "Publisher",
     "Steps",
     "connection_parameters",
+    "no_copies",
 ]

@@ -19,7 +19,7 @@ from auditflow.amqp.connection import retry_until_stopped
 from auditflow.amqp.dead_letter import DeadLetter
 from auditflow.amqp.delivery import Delivery
 from auditflow.amqp.metrics import ConsumerMetrics
-from auditflow.amqp.publisher import Publisher
+from auditflow.amqp.publisher import Message, Publisher
 from auditflow.amqp.subscription import Subscription
 from auditflow.telemetry import logs
 from auditflow.worker import Worker
@@ -42,6 +42,11 @@ CONFIRM_SECONDS: Final = 10.0
 DRAIN_SECONDS: Final = 4.0
 
 log = logs.get(__name__)
+
+
+def no_copies(dead_letters: Sequence[DeadLetter]) -> Sequence[Message]:
+    """No further messages."""
+    return ()
 
 
 class _ConnectionLost(Exception):
@@ -70,12 +75,14 @@ class Consumer:
         metrics: ConsumerMetrics,
         prefetch: int = PREFETCH,
         on_poison: Callable[[DeadLetter], None] = lambda dead_letter: None,
+        copy_poison: Callable[[Sequence[DeadLetter]], Sequence[Message]] = no_copies,
     ) -> None:
         """``steps`` must be idempotent, because a message may be processed more than once.
 
         A step that raises Unavailable is retried. On any other exception, each message of the
         batch is processed alone. ``publisher`` publishes dead letters. ``on_poison`` is called for
-        each message that failed alone, after it was dead-lettered.
+        each message that failed alone, after it was dead-lettered. ``copy_poison`` returns further
+        messages that are published together with these dead letters.
         """
         self._parameters = parameters
         self._queue = queue
@@ -85,6 +92,7 @@ class Consumer:
         self._prefetch = prefetch
         self._max_batch = max(1, prefetch // BATCHES_PER_PREFETCH)
         self._on_poison = on_poison
+        self._copy_poison = copy_poison
         self._stop = threading.Event()
         self._cancelled = threading.Event()
         self._disconnect_reason: str | None = "not connected yet"
@@ -252,6 +260,9 @@ class Consumer:
     def _publish_dead_letters(self, dead_letters: Sequence[DeadLetter]) -> None:
         """Publish dead letters and wait for the confirms. Called on the executor's thread."""
         messages = [letter.message(self._queue, service=self._service) for letter in dead_letters]
+        poison = [letter for letter in dead_letters if letter.kind == "poison"]
+        if poison:
+            messages += self._copy_poison(poison)
         self._publisher.publish(messages, timeout=CONFIRM_SECONDS)
 
     def _report(self, error: BaseException, seconds: float) -> None:

@@ -50,6 +50,17 @@ class Delivery(Struct, frozen=True, dict=True):
         return properties
 
 
+def encode_properties(
+    *, correlation_id: str | None = None, headers: Mapping[str, Any] | None = None
+) -> bytes:
+    """The encoded properties of a message, as ``Delivery.properties`` has them."""
+    properties = BasicProperties(
+        correlation_id=None if correlation_id is None else short_string(correlation_id),
+        headers=dict(headers) if headers else None,
+    )
+    return b"".join(properties.encode())
+
+
 def _text(value: str | bytes | None) -> str | None:
     # pika returns bytes if the value is not UTF-8. Replacement characters need more bytes.
     text = value.decode(errors="replace") if isinstance(value, bytes) else value

@@ -30,6 +30,8 @@ LEVEL: Final = 1
 MAX_CONTENT_BYTES: Final = 64 * 1024 * 1024
 #: The first bytes of a longer message are archived. The dead-letter queue has all of them.
 MAX_BODY_BYTES: Final = MAX_MESSAGE_BYTES
+#: The index of an event that means all events of a message.
+ALL_EVENTS: Final = -1
 
 
 class ArchivedMessage(Struct, frozen=True, array_like=True):
@@ -47,9 +49,13 @@ class Note(Struct, frozen=True, array_like=True, kw_only=True):
     """What the analysis knows about one event.
 
     ``message`` is the index of the message in the batch, and ``event`` the index of the event in
-    the message. ``late``: too late for a window. ``staged``: a staged rule matched. ``clamped_ms``:
-    the time that was used instead of the event's timestamp, in milliseconds since 1970.
-    ``refused``: the reason why the event was dead-lettered.
+    the message, or ``ALL_EVENTS``.
+
+    - ``late``: too late for a window.
+    - ``staged``: a staged rule matched.
+    - ``clamped_ms``: the time that was used instead of the event's timestamp, in milliseconds since
+      1970.
+    - ``refused``: the reason why the event was dead-lettered.
     """
 
     message: int

@@ -1,0 +1,132 @@
+"""Turns batches of the queue ``audit_archive`` into rows. Pure."""
+
+import datetime as dt
+from collections.abc import Mapping
+from typing import Any, Final
+
+from audit_analysis.archive.table import OTHER, ArchivedEvent, source_of
+from auditflow.amqp import dead_letter
+from auditflow.amqp.delivery import Delivery
+from auditflow.contract import acceptance, archive, event, identity
+from auditflow.contract.archive import ArchiveBatch, Note
+from auditflow.contract.event import Event
+
+#: Text that is longer is cut in its column. The record is complete.
+MAX_TEXT: Final = 4096
+_NO_NOTE: Final = Note(message=0, event=0)
+
+
+def rows_of_batch(batch: ArchiveBatch) -> list[ArchivedEvent]:
+    """The events and refused records of a batch, in their order.
+
+    Raises:
+        ContractError: the batch is damaged.
+    """
+    notes = {(note.message, note.event): note for note in batch.notes}
+    rows: list[ArchivedEvent] = []
+    for index, message in enumerate(archive.messages_of(batch)):
+        delivery = Delivery(message.body, properties=message.properties)
+        accepted_ms = acceptance.copied_header(delivery.headers).get(acceptance.HEADER)
+        received_ms = batch.processed_ms if accepted_ms is None else accepted_ms
+        is_estimated = accepted_ms is None
+        correlation_id = _text(delivery.correlation_id)
+        for position, decoded in enumerate(event.decode_message(message.body)):
+            note = notes.get((index, position)) or notes.get((index, archive.ALL_EVENTS), _NO_NOTE)
+            if isinstance(decoded, event.Refused) or note.refused is not None:
+                own = decoded.reason if isinstance(decoded, event.Refused) else None
+                reason = note.refused or own or "unknown"
+                rows.append(refused_row(decoded.raw, reason, received_ms, correlation_id))
+            else:
+                row = _row(decoded.event, decoded.raw, note, received_ms, correlation_id)
+                if is_estimated:
+                    # A redelivery has another time of analysis, but must be in the same hour.
+                    row = row._replace(received_ms=min(received_ms, row.occurred_ms))
+                rows.append(row)
+    return rows
+
+
+def row_of_dead_letter(delivery: Delivery) -> ArchivedEvent:
+    """The row of a record that the ingest refused. Its reason and its time are headers."""
+    headers = delivery.headers
+    return refused_row(
+        delivery.body[: archive.MAX_BODY_BYTES],
+        dead_letter.reason_of(headers),
+        _dead_ms(headers),
+        _text(delivery.correlation_id),
+    )
+
+
+def is_dead_letter(delivery: Delivery) -> bool:
+    """Whether a message is a record that the ingest refused, not a batch."""
+    return dead_letter.REASON in delivery.headers
+
+
+def refused_row(
+    record: bytes, reason: str, received_ms: int, correlation_id: str | None
+) -> ArchivedEvent:
+    """The row of a refused record."""
+    nothing = dict.fromkeys(ArchivedEvent._fields)
+    return ArchivedEvent(
+        **{
+            **nothing,
+            "event_id": identity.record_id(record),
+            "received_ms": received_ms,
+            "occurred_ms": received_ms,
+            "source": OTHER,
+            "correlation_id": correlation_id,
+            "late": False,
+            "clamped": False,
+            "staged": False,
+            "refused": True,
+            "reason": _text(reason),
+            "record": record,
+        }  # type: ignore[arg-type]
+    )
+
+
+def _row(
+    decoded: Event, raw: bytes, note: Note, received_ms: int, correlation_id: str | None
+) -> ArchivedEvent:
+    clamped_ms = note.clamped_ms
+    logsource = decoded.logsource
+    return ArchivedEvent(
+        decoded.event_id,
+        received_ms,
+        event.epoch_ms(decoded.timestamp) if clamped_ms is None else clamped_ms,
+        source_of(logsource),
+        decoded.event_type,
+        decoded.severity.value,
+        _text(decoded.action_result),
+        _text(decoded.source_service),
+        _text(decoded.server_hostname),
+        _text(decoded.user_id),
+        _text(decoded.address),
+        _text(decoded.object),
+        _text(logsource.product) if logsource else None,
+        _text(logsource.service) if logsource else None,
+        _text(logsource.category) if logsource else None,
+        correlation_id,
+        note.late,
+        clamped_ms is not None,
+        note.staged,
+        False,
+        None,
+        raw,
+    )
+
+
+def _text(value: str | None) -> str | None:
+    if value is None:
+        return None
+    try:
+        value.encode()
+    except UnicodeEncodeError:  # a lone surrogate
+        value = value.encode("utf-8", "replace").decode()
+    return value[:MAX_TEXT]
+
+
+def _dead_ms(headers: Mapping[str, Any]) -> int:
+    try:
+        return event.epoch_ms(dt.datetime.fromisoformat(str(headers[dead_letter.DEAD_AT])))
+    except (KeyError, ValueError, TypeError):
+        return 0

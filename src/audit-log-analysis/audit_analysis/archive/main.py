@@ -1,0 +1,95 @@
+"""The entry point ``audit-event-archive``: connects the parts, and runs the archive process."""
+
+from functools import partial
+
+from audit_analysis.archive import web
+from audit_analysis.archive.manifest import Manifest
+from audit_analysis.archive.metrics import ArchiveMetrics
+from audit_analysis.archive.parquet import ParquetWriter
+from audit_analysis.archive.settings import Settings
+from audit_analysis.archive.storage import UNFINISHED, open_storage
+from audit_analysis.archive.writer import SERVICE, ArchiveWriter
+from auditflow import amqp, postgres
+from auditflow.errors import Unavailable
+from auditflow.http import serving
+from auditflow.http.health import Health
+from auditflow.http.probes import Probes
+from auditflow.telemetry.metrics import create_registry
+
+#: Statement time-out for the writer. No person waits for it.
+WRITE_SECONDS = 30.0
+#: Statement time-out for the health check.
+CHECK_SECONDS = 1.0
+
+
+def main() -> None:
+    """Start the process: the console script ``audit-event-archive``."""
+    serving.start(SERVICE, Settings, run)
+
+
+def run(settings: Settings) -> None:
+    """Consume and serve until SIGTERM, then stop in order."""
+    registry = create_registry(SERVICE, settings)
+    metrics = ArchiveMetrics(registry)
+    storage = open_storage(settings)
+    manifest = Manifest(
+        partial(postgres.connect, settings, name=SERVICE, statement_seconds=WRITE_SECONDS)
+    )
+    probe = Manifest(
+        partial(
+            postgres.connect, settings, name=f"{SERVICE} probe", statement_seconds=CHECK_SECONDS
+        )
+    )
+    files = ParquetWriter(
+        settings.archive_folder / UNFINISHED,
+        memory_mebibytes=settings.archive_writer_mebibytes,
+        threads=settings.archive_writer_threads,
+    )
+    parameters = amqp.connection_parameters(settings, name=SERVICE)
+    publisher = amqp.Publisher(parameters)
+    writer = ArchiveWriter(
+        parameters,
+        manifest,
+        storage,
+        files,
+        publisher,
+        metrics=metrics,
+        flush_seconds=settings.archive_flush_seconds,
+        buffer_bytes=settings.archive_buffer_mebibytes * 1024 * 1024,
+    )
+    health = Health(
+        {
+            "postgresql": partial(_reason, probe.check),
+            "rabbitmq": lambda: publisher.check() or writer.check(),
+            "writer": writer.pause_reason,
+        },
+        alive=lambda: publisher.alive() or writer.alive(),
+    )
+    publisher.start()
+    writer.start()
+    try:
+        serving.serve(
+            web.create(SERVICE, health, registry),
+            settings,
+            mode="asgi",
+            probes=Probes(health, registry, service=SERVICE),
+            on_stop=health.stop,
+        )
+    finally:
+        writer.stop()
+        publisher.close()
+        probe.close()
+        manifest.close()
+        files.close()
+
+
+def _reason(check: object) -> str | None:
+    try:
+        check()  # type: ignore[operator]
+    except Unavailable as error:
+        return str(error).partition(": ")[2]
+    return None
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,74 @@
+"""The metrics of the archive process."""
+
+from collections.abc import Callable, Sequence
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from audit_analysis.archive.manifest import ArchiveFile
+from audit_analysis.archive.table import OTHER, PRODUCTS
+
+
+class ArchiveMetrics:
+    """The metrics, in the caller's registry."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.events = Counter(
+            "auditflow_archive_events_total",
+            "Events that were written to files, by log source. Duplicates are included.",
+            ["source"],
+            registry=registry,
+        )
+        for source in (*PRODUCTS, OTHER):
+            self.events.labels(source)
+        self.batches = Counter(
+            "auditflow_archive_batches_total",
+            "Batches of the analysis that were archived and acknowledged.",
+            registry=registry,
+        )
+        self.duplicates = Counter(
+            "auditflow_archive_duplicate_batches_total",
+            "Batches that were delivered again after they were archived.",
+            registry=registry,
+        )
+        self.pauses = Counter(
+            "auditflow_archive_pauses_total",
+            "Attempts to write that failed because the storage or PostgreSQL is unavailable.",
+            registry=registry,
+        )
+        self.files = Counter(
+            "auditflow_archive_files_total", "Files that were written.", registry=registry
+        )
+        self.bytes = Counter(
+            "auditflow_archive_written_bytes_total",
+            "Size of the files that were written.",
+            registry=registry,
+        )
+        self.flush_seconds = Histogram(
+            "auditflow_archive_flush_seconds",
+            "Time to write and commit the files of one flush.",
+            buckets=(0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
+            registry=registry,
+        )
+        self.pending = Gauge(
+            "auditflow_archive_pending_events",
+            "Events that the process has received and not written to a file yet.",
+            registry=registry,
+        )
+        self.free_bytes = Gauge(
+            "auditflow_archive_free_bytes",
+            "Free space of the volume. Not set if the files are in S3.",
+            registry=registry,
+        )
+
+    def observe_pending(self, count: Callable[[], int]) -> None:
+        """Call ``count`` at each scrape."""
+        self.pending.set_function(count)
+
+    def add_flush(self, files: Sequence[ArchiveFile], *, duplicates: int, seconds: float) -> None:
+        """Count the files of a flush that took ``seconds``."""
+        self.flush_seconds.observe(seconds)
+        self.duplicates.inc(duplicates)
+        for file in files:
+            self.files.inc()
+            self.events.labels(file.source).inc(file.rows)
+            self.bytes.inc(file.size)

@@ -1,0 +1,158 @@
+"""Writes and merges Parquet files with DuckDB, within limits of memory and threads."""
+
+import datetime as dt
+import hashlib
+import uuid
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import duckdb
+from arro3.core import Array, DataType, Table
+from msgspec import Struct
+
+from audit_analysis.archive.manifest import ArchiveFile
+from audit_analysis.archive.storage import Storage
+from audit_analysis.archive.table import COLUMNS, ArchivedEvent, columns_of
+from auditflow.errors import Unavailable
+
+#: Rows of a row group: the unit that a search skips.
+ROW_GROUP_ROWS: Final = 50_000
+#: A column whose values fit in a dictionary of this size gets a bloom filter. The identifiers of a
+#: row group fit, and the records do not.
+_DICTIONARY_BYTES: Final = 4 * 1024 * 1024
+_ARROW: Final = {
+    "VARCHAR": DataType.utf8(),
+    "BIGINT": DataType.int64(),
+    "BOOLEAN": DataType.bool(),
+    "BLOB": DataType.binary(),
+}
+_NAMES: Final = ", ".join(f'"{name}"' for name in COLUMNS)
+_OPTIONS: Final = (
+    "FORMAT parquet, COMPRESSION zstd, COMPRESSION_LEVEL 3, PARQUET_VERSION v1,"
+    f" ROW_GROUP_SIZE {ROW_GROUP_ROWS}, DICTIONARY_SIZE_LIMIT {ROW_GROUP_ROWS},"
+    f" STRING_DICTIONARY_PAGE_SIZE_LIMIT {_DICTIONARY_BYTES}"
+)
+_STATISTICS: Final = (
+    "SELECT count(*), min(occurred_ms), max(occurred_ms), min(received_ms), max(received_ms)"
+)
+
+
+class UnstoredFile(Struct, frozen=True):
+    """A complete file that is not in the storage yet. Times are in milliseconds since 1970."""
+
+    local: Path
+    rows: int
+    size: int
+    min_occurred_ms: int
+    max_occurred_ms: int
+    min_received_ms: int
+    max_received_ms: int
+    sha256: bytes
+
+    def stored(self, path: str, *, tier: str, hour: dt.datetime, source: str) -> ArchiveFile:
+        """The entry of the manifest, when the file is in the storage under ``path``."""
+        return ArchiveFile(
+            path=path,
+            tier=tier,
+            hour=hour,
+            source=source,
+            rows=self.rows,
+            size=self.size,
+            min_occurred_ms=self.min_occurred_ms,
+            max_occurred_ms=self.max_occurred_ms,
+            min_received_ms=self.min_received_ms,
+            max_received_ms=self.max_received_ms,
+            sha256=self.sha256,
+        )
+
+
+class ParquetWriter:
+    """Writes files to a folder of unfinished files. One thread at a time uses it."""
+
+    def __init__(
+        self, folder: Path, *, memory_mebibytes: int, threads: int, storage: Storage | None = None
+    ) -> None:
+        """Delete the files that an earlier process did not finish. ``storage`` is for ``merge``."""
+        self._folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+        for left in folder.iterdir():
+            if left.is_file():
+                left.unlink()
+        self._connection = duckdb.connect(
+            ":memory:",
+            config={
+                "memory_limit": f"{memory_mebibytes}MiB",
+                "threads": threads,
+                "temp_directory": str(folder / "spill"),
+                "preserve_insertion_order": "false",
+                "autoinstall_known_extensions": "false",
+                "autoload_known_extensions": "false",
+            },
+        )
+        if storage is not None:
+            storage.register(self._connection)
+
+    def write(self, rows: Sequence[ArchivedEvent]) -> UnstoredFile:
+        """Write rows, sorted by time.
+
+        Raises:
+            Unavailable: the file cannot be written, for example because the disk is full.
+        """
+        table = Table.from_pydict(
+            {
+                name: Array(values, _ARROW[COLUMNS[name]])
+                for name, values in zip(COLUMNS, columns_of(rows), strict=True)
+            }
+        )
+        cursor = self._connection.cursor()
+        try:
+            cursor.register("new_rows", table)
+            return self._copy(cursor, f"SELECT {_NAMES} FROM new_rows ORDER BY occurred_ms")
+        finally:
+            cursor.close()
+
+    def merge(self, addresses: Sequence[str]) -> UnstoredFile:
+        """Merge files, and remove duplicates. Of a duplicate, the earliest row is kept.
+
+        A duplicate has the same identifier and the same record. Rows with the same identifier and
+        different records are kept, so that nobody can hide an event by sending another one first.
+        A record that was refused and later accepted is kept twice.
+
+        Raises:
+            Unavailable: a file cannot be read or written.
+        """
+        files = ", ".join(f"'{_quoted(address)}'" for address in addresses)
+        query = (
+            f"SELECT {_NAMES} FROM read_parquet([{files}])"
+            " QUALIFY row_number() OVER (PARTITION BY event_id, refused, md5(record)"
+            " ORDER BY received_ms, late) = 1 ORDER BY occurred_ms"
+        )
+        cursor = self._connection.cursor()
+        try:
+            return self._copy(cursor, query)
+        finally:
+            cursor.close()
+
+    def close(self) -> None:
+        """Free the memory."""
+        self._connection.close()
+
+    def _copy(self, cursor: duckdb.DuckDBPyConnection, query: str) -> UnstoredFile:
+        local = self._folder / f"{uuid.uuid4()}.parquet"
+        try:
+            cursor.execute(f"COPY ({query}) TO '{_quoted(str(local))}' ({_OPTIONS})")
+            statistics: Any = cursor.execute(
+                f"{_STATISTICS} FROM read_parquet('{_quoted(str(local))}')"
+            ).fetchone()
+            with local.open("rb") as file:
+                digest = hashlib.file_digest(file, "sha256").digest()
+            rows, *times = statistics
+            return UnstoredFile(local, rows, local.stat().st_size, *times, digest)
+        except (duckdb.IOException, duckdb.OutOfMemoryException, OSError) as error:
+            local.unlink(missing_ok=True)
+            raise Unavailable("storage", str(error).partition("\n")[0][:300]) from error
+
+
+def _quoted(text: str) -> str:
+    return text.replace("'", "''")
