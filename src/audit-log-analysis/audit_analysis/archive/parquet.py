@@ -147,8 +147,11 @@ class ParquetWriter:
             ).fetchone()
             with local.open("rb") as file:
                 digest = hashlib.file_digest(file, "sha256").digest()
-            rows, *times = statistics
-            return UnstoredFile(local, rows, local.stat().st_size, *times, digest)
+            rows, first, last, first_received, last_received = statistics
+            size = local.stat().st_size
+            return UnstoredFile(
+                local, rows, size, first, last, first_received, last_received, digest
+            )
         except (duckdb.IOException, duckdb.OutOfMemoryException, OSError) as error:
             local.unlink(missing_ok=True)
             raise Unavailable("storage", str(error).partition("\n")[0][:300]) from error
