@@ -1,5 +1,6 @@
 """Connects to Redis, directly or through Sentinel."""
 
+import ssl
 from typing import Any
 
 import redis
@@ -23,6 +24,10 @@ def connect(settings: DashboardSettings) -> "redis.Redis | None":
         "retry": Retry(NoBackoff(), 1),
         "health_check_interval": 30,
     }
+    if settings.redis_tls:
+        options |= {"ssl": True, "ssl_min_version": ssl.TLSVersion.TLSv1_2}
+        if settings.tls_ca_file:
+            options["ssl_ca_certs"] = str(settings.tls_ca_file)
     if settings.redis_sentinels:
         pairs = (address.rpartition(":") for address in settings.redis_sentinels.split(","))
         addresses = [(host, int(port)) for host, _, port in pairs]

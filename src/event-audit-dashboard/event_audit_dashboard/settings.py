@@ -36,6 +36,8 @@ class DashboardSettings(TlsSettings, ServiceSettings):
     #: process, which is only right for one replica.
     redis_host: str = ""
     redis_port: Port = 6379
+    #: Whether Redis and the Sentinels are reached over TLS.
+    redis_tls: bool = False
     redis_user: str = "event-audit-dashboard"
     redis_password: Secret | None = None
     #: Addresses of Sentinels, as host:port separated by commas. They replace host and port.

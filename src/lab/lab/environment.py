@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import ssl
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -19,6 +20,8 @@ _SERVICES = {
     "notification-service": ("notification-service", 8000),
     "event-audit-dashboard": ("event-audit-dashboard-service", 8080),
 }
+#: Services whose port uses TLS.
+_TLS = {"notification-service"}
 Event = dict[str, Any]
 
 
@@ -74,6 +77,10 @@ class Environment:
                 if page["next_cursor"] is None:
                     return found
                 parameters["cursor"] = page["next_cursor"]
+
+    def trust(self) -> ssl.SSLContext:
+        """A context that trusts only the authority of the environment."""
+        return ssl.create_default_context(cadata=self.secret("environment-ca")["ca.crt"])
 
     def secret(self, name: str) -> dict[str, str]:
         """The values of one of its Secrets."""
@@ -136,10 +143,21 @@ class Environment:
         headers = {}
         if token is not None:
             headers["Authorization"] = f"Bearer {self.secret(service)[token]}"
+        tls = service in _TLS
         with (
             self.cluster.service(self.namespace, name, port) as address,
             httpx.Client(
-                base_url=f"http://{address}", headers=headers, timeout=10, trust_env=False
+                base_url=f"{'https' if tls else 'http'}://{address}",
+                headers=headers,
+                timeout=10,
+                trust_env=False,
+                verify=self.trust() if tls else True,
+                event_hooks={"request": [lambda request: _expect_name(request, name)]},
             ) as client,
         ):
             yield client
+
+
+def _expect_name(request: httpx.Request, name: str) -> None:
+    """Verify the certificate for the name of the Service: the test connects to an address."""
+    request.extensions["sni_hostname"] = name

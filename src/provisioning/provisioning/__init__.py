@@ -2,6 +2,7 @@
 
 ``accounts`` lists them. ``rabbitmq`` and ``redis`` make the servers' configuration from this list.
 ``catalogue`` lists the Kubernetes Secrets, ``plan`` (pure) computes the missing ones, and
-``kubernetes`` reads and creates them. The Job ``secrets`` runs ``python -m provisioning``
-in the public image of Python, so this package uses only the standard library (except ``cli``).
+``certificates`` creates and renews the certificates of servers. ``kubernetes`` is the API server.
+The Job ``secrets`` runs ``python -m provisioning`` in the public image of Python, so this package
+uses only the standard library (except ``cli``).
 """

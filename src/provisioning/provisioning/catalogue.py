@@ -49,8 +49,10 @@ def _acl(users: Mapping[str, str]) -> Document:
 
 
 def _exporter_passwords(values: Values) -> str:
-    # redis_exporter reads passwords from files only as a map from address to password.
-    return json.dumps({"redis://127.0.0.1:6379": values["redis/auditflow-monitor"]})
+    # redis_exporter reads passwords from files only as a map from address to password. The single
+    # Redis uses TLS, and the three of apps/data/redis/ha do not.
+    password = values["redis/auditflow-monitor"]
+    return json.dumps({f"{scheme}://127.0.0.1:6379": password for scheme in ("rediss", "redis")})
 
 
 Catalogue = Mapping[str, Mapping[str, Value | Document]]

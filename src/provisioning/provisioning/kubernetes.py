@@ -1,6 +1,7 @@
-"""The Kubernetes API, as far as it is needed: read a Secret, create a Secret."""
+"""The Kubernetes API, as far as it is needed: Secrets, and the restart of a pod."""
 
 import base64
+import datetime as dt
 import json
 import os
 import ssl
@@ -26,7 +27,7 @@ class Namespace:
 
     def __init__(self, *, url: str, token: str, name: str, tls: ssl.SSLContext | None) -> None:
         self.name = name
-        self.url = f"{url}/api/v1/namespaces/{name}/secrets"
+        self.url = f"{url}/api/v1/namespaces/{name}"
         self._token = token
         self._tls = tls
 
@@ -54,7 +55,7 @@ class Namespace:
     def read(self, name: str) -> dict[str, str] | None:
         """The contents of a Secret; None if it does not exist."""
         try:
-            response = self._ask("GET", f"/{name}")
+            response = self._ask("GET", f"/secrets/{name}")
         except urllib.error.HTTPError as error:
             if error.code == 404:
                 return None
@@ -75,17 +76,53 @@ class Namespace:
             "stringData": dict(contents),
         }
         try:
-            self._ask("POST", "", secret)
+            self._ask("POST", "/secrets", secret)
         except urllib.error.HTTPError as error:
             raise _failure(error, f"cannot create Secret {name}") from None
 
+    def replace(self, name: str, contents: Mapping[str, str]) -> None:
+        """Set keys of an existing Secret.
+
+        Raises:
+            ProvisioningError: the API server refused.
+        """
+        try:
+            self._ask("PATCH", f"/secrets/{name}", {"stringData": dict(contents)})
+        except urllib.error.HTTPError as error:
+            raise _failure(error, f"cannot change Secret {name}") from None
+
+    def started_at(self, pod: str, container: str) -> dt.datetime | None:
+        """When the running container of a pod started; None if it does not run."""
+        try:
+            found = self._ask("GET", f"/pods/{pod}")
+        except urllib.error.HTTPError as error:
+            if error.code == 404:
+                return None
+            raise _failure(error, f"cannot read pod {pod}") from None
+        for status in found.get("status", {}).get("containerStatuses", []):
+            if status["name"] == container and "running" in status["state"]:
+                return dt.datetime.fromisoformat(status["state"]["running"]["startedAt"])
+        return None
+
+    def delete_pod(self, name: str) -> None:
+        """Delete a pod. Its StatefulSet creates it again.
+
+        Raises:
+            ProvisioningError: the API server refused.
+        """
+        try:
+            self._ask("DELETE", f"/pods/{name}")
+        except urllib.error.HTTPError as error:
+            raise _failure(error, f"cannot delete pod {name}") from None
+
     def _ask(self, method: str, path: str, body: Any = None) -> Any:
+        content_type = "application/merge-patch+json" if method == "PATCH" else "application/json"
         # The URL is the API server of the pod: the scheme is known.
         request = urllib.request.Request(  # noqa: S310 # nosec B310
             self.url + path,
             method=method,
             data=None if body is None else json.dumps(body).encode(),
-            headers={"Authorization": f"Bearer {self._token}", "Content-Type": "application/json"},
+            headers={"Authorization": f"Bearer {self._token}", "Content-Type": content_type},
         )
         try:
             with urllib.request.urlopen(  # noqa: S310 # nosec B310

@@ -6,9 +6,6 @@ import json
 import re
 import subprocess
 import sys
-import threading
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -113,52 +110,6 @@ def test_a_missing_key_is_named() -> None:
     del existing["postgres"]["auditflow_reader"]
     with pytest.raises(ProvisioningError, match=r"Secret postgres has no key auditflow_reader"):
         plan(existing)
-
-
-class ApiServer(BaseHTTPRequestHandler):
-    """The Secrets of one namespace."""
-
-    secrets: dict[str, dict[str, str]]
-
-    def do_GET(self) -> None:
-        name = self.path.rpartition("/")[2]
-        if name not in self.secrets:
-            self._answer(404, {"message": f'secrets "{name}" not found'})
-            return
-        encoded = {k: base64.b64encode(v.encode()).decode() for k, v in self.secrets[name].items()}
-        self._answer(200, {"data": encoded})
-
-    def do_POST(self) -> None:
-        secret = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        name = secret["metadata"]["name"]
-        if name in self.secrets:
-            self._answer(409, {"message": f'secrets "{name}" already exists'})
-            return
-        self.secrets[name] = secret["stringData"]
-        self._answer(201, secret)
-
-    def _answer(self, code: int, body: object) -> None:
-        self.send_response(code)
-        self.end_headers()
-        self.wfile.write(json.dumps(body).encode())
-
-    def log_message(self, *_: object) -> None:
-        pass
-
-
-@pytest.fixture
-def secrets() -> dict[str, dict[str, str]]:
-    return {}
-
-
-@pytest.fixture
-def namespace(secrets: dict[str, dict[str, str]]) -> Iterator[Namespace]:
-    handler = type("Handler", (ApiServer,), {"secrets": secrets})
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        url = f"http://127.0.0.1:{server.server_port}"
-        yield Namespace(url=url, token="t", name="auditflow-dev", tls=None)
-        server.shutdown()
 
 
 def test_secrets_are_created_once_and_the_log_shows_no_value(

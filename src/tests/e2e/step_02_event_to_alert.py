@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import socket
+import ssl
+import uuid
+from typing import Any
+
 import httpx
+import psycopg2
+import pytest
 
 from lab import events
 from lab.environment import Environment
@@ -46,3 +54,84 @@ def test_another_environment_does_not_see_it(dev: Environment, staging: Environm
 
     # Then staging, on the same cluster, has none of it
     assert not events.counts(staging.alerts(), "mallory-of-step-2")
+
+
+def test_servers_accept_only_tls_with_a_certificate_of_the_environment(
+    dev: Environment, staging: Environment
+) -> None:
+    for name, port in (
+        ("rabbitmq-service", 5671),
+        ("redis-service", 6379),
+        ("notification-service", 8000),
+    ):
+        with dev.cluster.service(dev.namespace, name, port) as address:
+            host, _, number = address.rpartition(":")
+            # A TLS server answers with an alert or closes the connection.
+            with (
+                contextlib.suppress(ConnectionResetError),
+                socket.create_connection((host, int(number)), timeout=10) as plain,
+            ):
+                plain.sendall(b"PING\r\n\r\n")
+                assert not plain.recv(1024).startswith((b"+", b"-", b"AMQP", b"HTTP")), name
+            _shake_hands(address, name, dev.trust())
+            with pytest.raises(ssl.SSLCertVerificationError):
+                _shake_hands(address, name, staging.trust())
+    # PostgreSQL refuses a session without TLS before it checks the password.
+    password = dev.secret("notification-service")["PG_PASSWORD"]
+    with dev.cluster.service(dev.namespace, "postgres-service", 5432) as address:
+        host, _, number = address.rpartition(":")
+        login: dict[str, Any] = {
+            "host": host,
+            "port": int(number),
+            "user": "auditflow_app",
+            "password": password,
+            "dbname": "auditflow",
+        }
+        with pytest.raises(psycopg2.OperationalError, match="no encryption"):
+            psycopg2.connect(**login, sslmode="disable")
+        psycopg2.connect(**login, sslmode="require").close()
+
+
+def _shake_hands(address: str, name: str, trust: ssl.SSLContext) -> None:
+    host, _, port = address.rpartition(":")
+    with (
+        socket.create_connection((host, int(port)), timeout=10) as connection,
+        trust.wrap_socket(connection, server_hostname=name),
+    ):
+        pass
+
+
+def test_a_renewed_certificate_is_used(dev: Environment) -> None:
+    # Given a certificate that has to be created again
+    space = f"--namespace={dev.namespace}"
+    kubectl = dev.cluster.kubectl
+    before = dev.secret("redis-tls")["tls.crt"]
+    kubectl("delete", "secret", "redis-tls", space)
+
+    # When the CronJob runs
+    kubectl("delete", "job", "certificates-now", "--ignore-not-found", space)
+    kubectl("create", "job", "certificates-now", "--from=cronjob/certificates", space)
+    kubectl("wait", "--for=condition=complete", "job/certificates-now", "--timeout=120s", space)
+
+    # Then Redis runs with the new certificate, and the analysis connects to it
+    renewed = dev.secret("redis-tls")["tls.crt"]
+    assert renewed != before
+
+    def served() -> bool:
+        with dev.cluster.service(dev.namespace, "redis-service", 6379) as address:
+            host, _, port = address.rpartition(":")
+            try:
+                certificate = ssl.get_server_certificate((host, int(port)))
+            except OSError as error:  # it restarts
+                raise AssertionError(error) from None
+            return certificate.strip() == renewed.strip()
+
+    until(served, "Redis serves the renewed certificate", seconds=90)
+    actor = f"mallory-{uuid.uuid4().hex[:6]}"
+    with dev.generator() as client:
+        client.post("/generate_event", json=events.file_change(actor)).raise_for_status()
+    until(
+        lambda: events.counts(dev.alerts(), actor) == {actor: 1},
+        "an alert after the renewal",
+        seconds=90,
+    )

@@ -25,6 +25,7 @@ _CONSUMERS = (
 #: What clients of a service show, and know only when somebody tells them.
 _TOKENS = {"audit-event-generator": "INGEST_TOKEN", "notification-service": "API_TOKEN"}
 _SERVERS = ("postgres", "rabbitmq", "redis", "redis-ha")
+_REDIS_CLI = ("redis-cli", "--tls", "--cacert", "/run/secrets/tls/ca.crt")
 #: In a cluster that was kept, the run before has alerts of its own.
 _PREFIX = f"rotation-{uuid.uuid4().hex[:6]}"
 #: The kubelet brings a changed Secret into a pod within two minutes.
@@ -79,7 +80,7 @@ def test_passwords_are_rotated_while_events_flow(delivery: Delivery, staging: En
         new = staging.secret(name)
         assert not set(new.values()) & set(values.values()), name
     rabbitmq = ("rabbitmq-0", "rabbitmqctl", "authenticate_user", "audit-log-analysis")
-    redis = ("redis-0", "redis-cli", "--user", "audit-log-analysis", "--pass")
+    redis = ("redis-0", *_REDIS_CLI, "--user", "audit-log-analysis", "--pass")
     with pytest.raises(CommandFailed):
         rotation.exec(*rabbitmq, old["audit-log-analysis"]["RABBITMQ_PASS"])
     assert "NOAUTH" in rotation.exec(*redis, old["audit-log-analysis"]["REDIS_PASSWORD"], "PING")
@@ -164,7 +165,7 @@ class _Rotation:
         self._until_file("redis", key)
         password = self._environment.secret("redis-people")["auditflow-admin"]
         output = self.exec(
-            *("redis-0", "redis-cli", "--no-auth-warning"),
+            *("redis-0", *_REDIS_CLI, "--no-auth-warning"),
             *("--user", "auditflow-admin", "--pass", password, "ACL", "LOAD"),
         )
         assert output.strip() == "OK", output

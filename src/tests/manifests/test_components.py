@@ -58,3 +58,21 @@ def test_keda_without_an_environment_looks_at_no_other(opted_in: OptedIn, kit: A
     (trigger,) = scaled["spec"]["triggers"]
     assert 'namespace="NAMESPACE"' in trigger["metadata"]["query"]
     assert trigger["metadata"]["ignoreNullValues"] == "false"
+
+
+def test_cert_manager_creates_the_secrets_that_the_job_would_create(
+    opted_in: OptedIn, kit: Any
+) -> None:
+    from provisioning import certificates
+
+    rendered = opted_in("secrets", "cert-manager")
+    created = {item["spec"]["secretName"]: item for item in kit.of_kind(rendered, "Certificate")}
+    assert created.keys() == set(certificates.SECRETS)
+    for secret, (service, *_) in certificates.SERVERS.items():
+        spec = created[secret]["spec"]
+        assert {service, "localhost"} <= set(spec["dnsNames"])
+        assert spec["issuerRef"] == {"name": "environment"}
+    for workload in kit.of_kind(rendered, "Job", "CronJob"):
+        (container,) = kit.pod_template(workload)["spec"]["containers"]
+        assert container["env"] == [{"name": "CERTIFICATES_FROM", "value": "cert-manager"}]
+    test_policies.test_everything_is_labelled_and_so_are_its_pods(rendered, "prod", kit)

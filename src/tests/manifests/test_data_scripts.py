@@ -19,6 +19,7 @@ import psycopg2
 import pytest
 import redis
 
+from provisioning import certificates
 from provisioning.plan import plan
 
 from .databases import ALERT, Database
@@ -210,6 +211,12 @@ def test_a_password_is_rotated_under_an_open_session(database: Database) -> None
     ).close()
 
 
+def connect(port: int, folder: Path, **login: Any) -> "redis.Redis":
+    return redis.Redis(
+        port=port, ssl=True, ssl_ca_certs=str(folder / "ca.crt"), decode_responses=True, **login
+    )
+
+
 @pytest.fixture
 def redis_port(
     tmp_path: Path, root: Path, unused_tcp_port: int, secrets: dict[str, dict[str, str]]
@@ -218,15 +225,19 @@ def redis_port(
     configuration = (root / "apps/data/redis/base/redis.conf").read_text()
     file = tmp_path / "redis.conf"
     file.write_text(
-        configuration.replace("/data", str(tmp_path)).replace("/run/secrets/redis", str(tmp_path))
-        + f"\nport {unused_tcp_port}\nbind 127.0.0.1\n"
+        configuration.replace("/data", str(tmp_path))
+        .replace("/run/secrets/redis", str(tmp_path))
+        .replace("/run/secrets/tls", str(tmp_path))
+        .replace("tls-port 6379", f"tls-port {unused_tcp_port}\nbind 127.0.0.1")
     )
+    for name, content in certificates.renew({}, "auditflow-dev")["redis-tls"].items():
+        (tmp_path / name).write_text(content)
     server = subprocess.Popen(("redis-server", str(file)), stdout=sys.stderr)
     deadline = time.monotonic() + 10
     try:
         while True:
             try:
-                redis.Redis(port=unused_tcp_port).ping()
+                connect(unused_tcp_port, tmp_path).ping()
             except redis.AuthenticationError:
                 break
             except redis.ConnectionError:
@@ -251,20 +262,18 @@ def secrets() -> dict[str, dict[str, str]]:
 
 
 def test_redis_has_the_user_of_the_service_and_refuses_eviction(
-    redis_port: int, secrets: dict[str, dict[str, str]]
+    redis_port: int, secrets: dict[str, dict[str, str]], tmp_path: Path
 ) -> None:
     password = secrets["audit-log-analysis"]["REDIS_PASSWORD"]
-    with redis.Redis(
-        port=redis_port, username="audit-log-analysis", password=password, decode_responses=True
-    ) as service:
+    user = "audit-log-analysis"
+    with connect(redis_port, tmp_path, username=user, password=password) as service:
         assert service.zadd("window", {"event": 1})
         assert service.eval("return redis.call('ZCARD', KEYS[1])", 1, "window") == 1
         with pytest.raises(redis.exceptions.NoPermissionError):
             service.flushall()
     people = secrets["redis-people"]["auditflow-admin"]
-    with redis.Redis(
-        port=redis_port, username="auditflow-admin", password=people, decode_responses=True
-    ) as admin:
+    user = "auditflow-admin"
+    with connect(redis_port, tmp_path, username=user, password=people) as admin:
         assert admin.config_get("maxmemory-policy") == {"maxmemory-policy": "noeviction"}
         assert admin.config_get("appendonly") == {"appendonly": "yes"}
 
@@ -273,7 +282,7 @@ def test_redis_is_measured_by_one_who_sees_no_window(
     redis_port: int, secrets: dict[str, dict[str, str]], tmp_path: Path
 ) -> None:
     user, password = "auditflow-monitor", secrets["redis-people"]["auditflow-monitor"]
-    with redis.Redis(port=redis_port, username=user, password=password) as monitor:
+    with connect(redis_port, tmp_path, username=user, password=password) as monitor:
         assert monitor.ping()
         for forbidden in (
             ("GET", "window"),
@@ -283,16 +292,17 @@ def test_redis_is_measured_by_one_who_sees_no_window(
         ):
             with pytest.raises(redis.exceptions.NoPermissionError):
                 monitor.execute_command(*forbidden)
-    address = f"redis://127.0.0.1:{redis_port}"
+    address = f"rediss://127.0.0.1:{redis_port}"
     file = tmp_path / "exporter.json"
     written = secrets["redis-exporter"]["exporter.json"]
-    file.write_text(written.replace("redis://127.0.0.1:6379", address))
+    file.write_text(written.replace("rediss://127.0.0.1:6379", address))
     with exporter(
         "prometheus-redis-exporter",
         REDIS_ADDR=address,
         REDIS_USER=user,
         REDIS_PASSWORD_FILE=str(file),
         REDIS_EXPORTER_CONFIG_COMMAND="-",
+        REDIS_EXPORTER_TLS_CA_CERT_FILE=str(tmp_path / "ca.crt"),
     ) as shown:
         series = shown()
         assert series["redis_up"] == 1

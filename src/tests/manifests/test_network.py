@@ -7,10 +7,10 @@ Object = dict[str, Any]
 
 #: design.md's way of the data, and who looks after it.
 FLOW = {
-    ("audit-event-generator", "rabbitmq", 5672),
-    ("audit-log-analysis", "rabbitmq", 5672),
+    ("audit-event-generator", "rabbitmq", 5671),
+    ("audit-log-analysis", "rabbitmq", 5671),
     ("audit-log-analysis", "redis", 6379),
-    ("notification-service", "rabbitmq", 5672),
+    ("notification-service", "rabbitmq", 5671),
     ("notification-service", "postgres", 5432),
     ("notification-service-migrate", "postgres", 5432),
     ("postgres-backup", "postgres", 5432),
@@ -156,14 +156,16 @@ def test_no_pod_may_connect_to_any_address(objects: list[Object], kit: Any) -> N
     assert not leaving
 
 
-def test_the_secrets_job_may_connect_to_the_api_server_only(
+def test_the_jobs_for_secrets_may_connect_to_the_api_server_only(
     objects: list[Object], kit: Any
 ) -> None:
-    (job,) = [pod for pod in pods(objects, kit) if pod.name == "secrets"]
+    jobs = [pod for pod in pods(objects, kit) if pod.name in {"secrets", "certificates"}]
+    assert len(jobs) == 2
     policies = [
         item["spec"]
         for item in kit.of_kind(objects, "NetworkPolicy")
-        if item["spec"]["podSelector"] and matches(item["spec"]["podSelector"], job.labels)
+        if item["spec"]["podSelector"]
+        and all(matches(item["spec"]["podSelector"], job.labels) for job in jobs)
     ]
     (policy,) = policies
     assert policy["policyTypes"] == ["Egress"]

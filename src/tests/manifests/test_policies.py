@@ -28,7 +28,7 @@ def servers(objects: list[Object], kit: Any) -> list[Object]:
 
 
 def test_no_workload_is_overlooked(objects: list[Object], kit: Any) -> None:
-    assert len(workloads(objects, kit)) == 10
+    assert len(workloads(objects, kit)) == 11
 
 
 def test_everything_is_labelled_and_so_are_its_pods(
@@ -117,13 +117,11 @@ def test_a_service_may_end_in_peace(objects: list[Object], kit: Any) -> None:
         assert pod["terminationGracePeriodSeconds"] > leaving + 10
 
 
-def test_no_pod_has_a_token_but_the_one_that_talks_to_the_api_server(
-    objects: list[Object], kit: Any
-) -> None:
+def test_only_the_jobs_that_create_secrets_have_a_token(objects: list[Object], kit: Any) -> None:
     for workload in workloads(objects, kit):
         pod = kit.pod_template(workload)["spec"]
         has_token = pod["automountServiceAccountToken"]
-        assert has_token is (workload["metadata"]["name"] == "secrets")
+        assert has_token is (workload["metadata"]["name"] in {"secrets", "certificates"})
         assert pod["serviceAccountName"] != "default"
     for account in kit.of_kind(objects, "ServiceAccount"):
         assert account["automountServiceAccountToken"] is False
@@ -237,6 +235,7 @@ def test_every_secret_that_is_mounted_is_one_that_the_job_makes(
     objects: list[Object], kit: Any
 ) -> None:
     from provisioning.catalogue import SECRETS
+    from provisioning.certificates import SECRETS as CERTIFICATES
 
     volumes = [
         volume
@@ -253,12 +252,21 @@ def test_every_secret_that_is_mounted_is_one_that_the_job_makes(
     }
     ha = {"redis-ha", "redis-replication"}
     unused = {"audit-event-archive"}  # its Deployment does not exist yet
-    assert mounted == SECRETS.keys() - {"rabbitmq-people", "redis-people"} - ha - unused
-    (role,) = kit.of_kind(objects, "Role")
+    made = SECRETS.keys() | set(CERTIFICATES)
+    assert mounted == made - {"rabbitmq-people", "redis-people"} - ha - unused
+    roles = {kit.name(role): role for role in kit.of_kind(objects, "Role")}
+    assert roles.keys() == {"Role/secrets", "Role/certificates"}
+    role = roles["Role/secrets"]
     create, get = role["rules"]
     assert create["verbs"] == ["create"]
     assert get["verbs"] == ["get"]
-    assert set(get["resourceNames"]) == SECRETS.keys()
+    assert set(get["resourceNames"]) == made
+    create, change, restart = roles["Role/certificates"]["rules"]
+    assert create["verbs"] == ["create"]
+    assert change["resources"] == ["secrets"]
+    assert set(change["resourceNames"]) == set(CERTIFICATES)
+    assert (restart["resources"], restart["verbs"]) == (["pods"], ["get", "delete"])
+    assert set(restart["resourceNames"]) == {"postgres-0", "redis-0"}
     # A person creates the optional Secrets: previous tokens for a rotation, tokens per source, and
     # the secrets of notification receivers, whose keys the routing file names.
     for secret in projected:
@@ -282,6 +290,45 @@ def test_the_jobs_that_create_secrets_need_no_image_of_ours(
     for job in jobs:
         for container in containers(job, kit):
             assert container["image"].startswith("docker.io/library/python:")
+
+
+def test_clients_of_the_data_services_and_of_the_api_use_tls(
+    objects: list[Object], kit: Any
+) -> None:
+    required = {
+        "RABBITMQ_HOST": {"RABBITMQ_PORT": "5671", "RABBITMQ_TLS": "true"},
+        "REDIS_HOST": {"REDIS_TLS": "true"},
+        "PG_HOST": {"PG_SSLMODE": "verify-full"},
+        "PGHOST": {"PGSSLMODE": "verify-full", "PGSSLROOTCERT": "/run/secrets/ca/ca.crt"},
+        "NOTIFICATION_SERVICE_HOST": {"NOTIFICATION_SERVICE_TLS": "true"},
+    }
+    checked = set()
+    for workload in workloads(objects, kit):
+        volumes = kit.pod_template(workload)["spec"].get("volumes", [])
+        for container in containers(workload, kit):
+            env = {entry["name"]: entry.get("value") for entry in container.get("env", [])}
+            for host in env.keys() & required.keys():
+                assert required[host].items() <= env.items(), kit.name(workload)
+                mounts = {mount["name"]: mount["mountPath"] for mount in container["volumeMounts"]}
+                assert mounts["ca"] == "/run/secrets/ca", kit.name(workload)
+                checked.add(host)
+                if host != "PGHOST":
+                    assert env["TLS_CA_FILE"] == "/run/secrets/ca/ca.crt", kit.name(workload)
+        for volume in volumes:
+            # A client gets the certificate of the authority, never its key.
+            if volume.get("secret", {}).get("secretName") == "environment-ca":
+                assert [item["key"] for item in volume["secret"]["items"]] == ["ca.crt"]
+    assert checked == required.keys()
+
+
+def test_the_certificate_of_a_server_names_the_service_that_clients_connect_to(
+    objects: list[Object], kit: Any
+) -> None:
+    from provisioning.certificates import SERVERS
+
+    services = {item["metadata"]["name"] for item in kit.of_kind(objects, "Service")}
+    for names in SERVERS.values():
+        assert set(names) <= services
 
 
 def test_data_ask_before_they_go(objects: list[Object], kit: Any) -> None:

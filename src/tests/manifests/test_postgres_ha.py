@@ -117,7 +117,7 @@ def test_it_signs_in_with_a_password_that_the_guide_hands_over(
     }
     pod = kit.pod_template(exporter)["spec"]
     user = {entry["name"]: entry.get("value") for entry in pod["containers"][0]["env"]}
-    (volume,) = [element["secret"] for element in pod["volumes"] if "secret" in element]
+    (volume,) = [element["secret"] for element in pod["volumes"] if element["name"] == "exporter"]
     assert secrets[volume["secretName"]] == user["DATA_SOURCE_USER"]
     guide = (root / "docs/how-to/move-to-ha.md").read_text()
     (line,) = [line for line in guide.splitlines() if line.strip().startswith("for role in")]

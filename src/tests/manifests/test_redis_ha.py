@@ -77,7 +77,7 @@ def test_who_may_talk_to_whom(moved: list[Object], kit: Any) -> None:
         test_policies.test_every_container_asks_and_is_bounded,
         test_policies.test_every_server_is_probed,
         test_policies.test_a_service_may_end_in_peace,
-        test_policies.test_no_pod_has_a_token_but_the_one_that_talks_to_the_api_server,
+        test_policies.test_only_the_jobs_that_create_secrets_have_a_token,
         test_policies.test_every_account_that_is_used_exists,
         test_policies.test_a_drain_is_never_stopped,
         test_policies.test_every_service_selects_exactly_one_workload_and_a_port_that_it_has,
