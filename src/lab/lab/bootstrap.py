@@ -7,7 +7,7 @@ from pathlib import Path
 
 import yaml
 
-from . import argocd, offline, releases
+from . import argocd, offline, releases, traefik
 from .cluster import Cluster
 from .errors import LabError
 from .releases import Release, Version
@@ -139,6 +139,7 @@ def run(delivery: Delivery) -> None:
             raise AssertionError(error) from None
         return True
 
+    traefik.install_kinds(cluster)
     until(lambda: applied(_ARGO_CD), "bootstrap/argocd is applied", seconds=120, every=1)
     until(lambda: applied(ROOT), f"{ROOT} is applied", seconds=60, every=1)
     for kind, name in (

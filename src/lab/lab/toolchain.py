@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import json
 import os
 import sys
 import tempfile
@@ -175,6 +176,13 @@ def source(module: str, path: str) -> Path:
             _go(), "list", "-m", "-f", "{{.Dir}}", path, cwd=MODULES / module, env=_environment()
         ).strip()
     )
+
+
+def download(path: str, version: str) -> Path:
+    """Return the folder of a module of which only files are used, so that nothing pins it."""
+    words = (_go(), "mod", "download", "-json", f"{path}@v{version}")
+    found = json.loads(shell.run(*words, cwd=paths.cache(), env=_environment()))
+    return Path(found["Dir"])
 
 
 def _build(module: str, ldflags: str, tools: tuple[Tool, ...]) -> None:

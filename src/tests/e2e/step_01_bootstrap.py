@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from lab import argocd, bootstrap
+from lab import argocd, bootstrap, traefik
 from lab.bootstrap import Delivery
 from lab.environment import Environment
 from lab.progress import info
@@ -74,9 +74,37 @@ def test_prod_waits_for_a_person(delivery: Delivery, prod: Environment) -> None:
 
     # Then prod runs
     def all_well() -> bool:
+        traefik.admit_ingresses(delivery.cluster, prod.namespace)
         applications = argocd.applications(kube)
         waiting = [str(applications[name]) for name in names if not applications[name].healthy]
         assert not waiting, "\n".join(waiting)
         return True
 
     until(all_well, "prod is well", seconds=_PATIENCE, every=1)
+
+
+def test_prod_is_reached_through_its_ingresses_only(prod: Environment) -> None:
+    # Given the Services and Ingresses that the API server accepted
+    services = prod.items("v1/services")
+    assert {service["spec"]["type"] for service in services} == {"ClusterIP"}
+    hosts = {
+        ingress["spec"]["rules"][0]["host"]: ingress
+        for ingress in prod.items("networking.k8s.io/v1/ingresses")
+    }
+    assert len(hosts) == 2
+    assert all(ingress["spec"]["tls"] for ingress in hosts.values())
+
+    # Then the middlewares that the ingest names exist
+    middlewares = {
+        f"{prod.namespace}-{item['metadata']['name']}@kubernetescrd"
+        for item in prod.items("traefik.io/v1alpha1/middlewares")
+    }
+    annotation = "traefik.ingress.kubernetes.io/router.middlewares"
+    named = hosts["ingest.auditflow.example.org"]["metadata"]["annotations"][annotation]
+    assert set(named.split(",")) == middlewares
+
+    # And the dashboard's cookie is sent over HTTPS only
+    with prod.dashboard() as browser:
+        cookies = list(browser.cookies.jar)
+        assert cookies
+        assert all(cookie.secure for cookie in cookies)

@@ -21,6 +21,7 @@ FLOW = {
     ("alertmanager", "audit-event-generator", 5000),
     ("alertmanager", "event-audit-dashboard", 8080),
     ("a stranger", "event-audit-dashboard", 8080),
+    ("traefik", "event-audit-dashboard", 8080),
     ("argocd-notifications", "event-audit-dashboard", 8080),
     ("prometheus", "audit-event-generator", 9464),
     ("prometheus", "audit-log-analysis", 9464),
@@ -51,6 +52,7 @@ STRANGERS = (
         {},
     ),
     Pod("alertmanager", "monitoring", {"app.kubernetes.io/name": "alertmanager"}, {}),
+    Pod("traefik", "kube-system", {"app.kubernetes.io/name": "traefik"}, {}),
     Pod("prometheus", "monitoring", {"app.kubernetes.io/name": "prometheus"}, {}),
 )
 
@@ -118,7 +120,22 @@ def allows(objects: list[Object], way: str, subject: Pod, other: Pod | None, por
     return False
 
 
-def test_the_policies_allow_the_data_flow_and_nothing_else(objects: list[Object], kit: Any) -> None:
+def flow(environment: str) -> set[tuple[str, str, int]]:
+    """The permitted connections of an environment."""
+    if environment != "prod":
+        return FLOW
+    # Prod has no NodePort: Traefik is in front of the dashboard and of the ingest.
+    outside = {"a stranger", "alertmanager", "argocd-notifications", "prometheus"}
+    node_port = {(source, "event-audit-dashboard", 8080) for source in outside}
+    return (FLOW - node_port) | {
+        ("traefik", "event-audit-dashboard", 8080),
+        ("traefik", "audit-event-generator", 5000),
+    }
+
+
+def test_the_policies_allow_the_data_flow_and_nothing_else(
+    objects: list[Object], environment: str, kit: Any
+) -> None:
     ours = pods(objects, kit)
     allowed = {
         (source.name, target.name, port)
@@ -129,7 +146,7 @@ def test_the_policies_allow_the_data_flow_and_nothing_else(objects: list[Object]
         and allows(objects, "egress", source, target, port, target, kit)
         and allows(objects, "ingress", target, source, port, target, kit)
     }
-    assert allowed == FLOW
+    assert allowed == flow(environment)
 
 
 def test_only_nodes_are_let_in_by_address(objects: list[Object], kit: Any) -> None:

@@ -64,7 +64,7 @@ def moved(root: Path, manifests: Any, kit: Any, tmp_path_factory: Any) -> list[O
 def test_who_may_talk_to_whom(moved: list[Object], kit: Any) -> None:
     test_network.FLOW, before = (test_network.FLOW - GONE) | ADDED, test_network.FLOW
     try:
-        test_network.test_the_policies_allow_the_data_flow_and_nothing_else(moved, kit)
+        test_network.test_the_policies_allow_the_data_flow_and_nothing_else(moved, "prod", kit)
     finally:
         test_network.FLOW = before
     test_network.test_no_pod_may_connect_to_any_address(moved, kit)

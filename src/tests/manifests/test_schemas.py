@@ -28,8 +28,8 @@ CATALOGUE = os.environ.get(
 OPTIONAL = {
     "canary": ("event-audit-dashboard", "notification-service"),
     "keda": ("audit-log-analysis",),
-    "ingress": ("event-audit-dashboard",),
-    "ingress canary canary-traefik": ("event-audit-dashboard",),
+    "cert-manager": ("secrets",),
+    "canary canary-traefik": ("event-audit-dashboard",),
     "backup-s3": ("data/postgres",),
     "redis-sentinel": ("audit-log-analysis",),
     "external-secrets": ("secrets",),

@@ -18,7 +18,6 @@ locals {
     { description = "Kubernetes API, for administrators", protocol = "tcp", port = "6443", sources = var.admin_networks },
     { description = "HTTP", protocol = "tcp", port = "80", sources = var.user_networks },
     { description = "HTTPS", protocol = "tcp", port = "443", sources = var.user_networks },
-    { description = "The dashboard of prod, staging and dev", protocol = "tcp", port = "30080-30082", sources = var.user_networks },
     { description = "Ping", protocol = "icmp", port = null, sources = var.admin_networks },
   ]
 

@@ -61,7 +61,7 @@ variable "admin_networks" {
 }
 
 variable "user_networks" {
-  description = "Who may reach what the cluster offers (HTTP, HTTPS, the dashboard's NodePorts)."
+  description = "Who may reach what the cluster offers (HTTP and HTTPS)."
   type        = list(string)
   default     = ["0.0.0.0/0", "::/0"]
 

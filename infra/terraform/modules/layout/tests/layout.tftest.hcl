@@ -45,7 +45,7 @@ run "only_administrators_reach_the_api_server" {
   }
 
   assert {
-    condition     = toset([for rule in output.firewall : coalesce(rule.port, "none")]) == toset(["22", "6443", "80", "443", "30080-30082", "none"])
+    condition     = toset([for rule in output.firewall : coalesce(rule.port, "none")]) == toset(["22", "6443", "80", "443", "none"])
     error_message = "Nothing else is open."
   }
 }
