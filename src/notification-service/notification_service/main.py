@@ -24,12 +24,13 @@ from notification_service.database.facets import merge_counts
 from notification_service.database.finding_store import FindingStore
 from notification_service.database.pool import Pool
 from notification_service.database.probe import Probe
+from notification_service.database.retention import Retention
 from notification_service.database.risk import update_risks
 from notification_service.database.trail_store import TrailStore
 from notification_service.database.triage_store import TriageStore
 from notification_service.inbox import Inbox
 from notification_service.maintenance import Maintenance, Task
-from notification_service.metrics import AuditLogMetrics, Metrics
+from notification_service.metrics import AuditLogMetrics, Metrics, RetentionMetrics
 from notification_service.outbox.service import Notifications
 from notification_service.settings import Settings
 
@@ -45,6 +46,8 @@ WAIT_SECONDS: Final = 1.0
 READ_SECONDS: Final = 3.0
 ACTION_SECONDS: Final = 10.0
 STORE_SECONDS: Final = 30.0
+#: Time between two runs of retention.
+RETENTION_SECONDS: Final = 600.0
 
 
 def main() -> None:
@@ -92,11 +95,13 @@ def run(settings: Settings) -> None:
     trail = Trail(TrailStore(trail_pool), TrailMetrics(registry))
     signer = settings.audit_signer()
     audit_metrics = AuditLogMetrics(registry)
+    retention = Retention(writers, RetentionMetrics(registry), days=settings.retention_days)
     maintenance = Maintenance(
         [
             *(signing.tasks(writers, signer, audit_metrics) if signer else ()),
             Task("risk", 1.0, partial(update_risks, writers)),
             Task("counts", 30.0, partial(merge_counts, writers)),
+            *([Task("retention", RETENTION_SECONDS, retention)] if settings.retention_days else ()),
         ]
     )
     health = Health(

@@ -82,3 +82,18 @@ class AuditLogMetrics:
         self._contradicted.labels(log).set(contradicted)
         if size is not None:
             self._size.labels(log).set(size)
+
+
+class RetentionMetrics:
+    """Metrics of retention."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.deleted = Counter(
+            "auditflow_retention_deleted_total",
+            "What retention deleted: partitions of findings (or a batch of the default partition),"
+            " alerts, notifications.",
+            ["kind"],
+            registry=registry,
+        )
+        for kind in ("partitions", "alerts", "notifications"):
+            self.deleted.labels(kind)

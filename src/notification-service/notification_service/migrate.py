@@ -193,7 +193,9 @@ def _grant(connection: Connection, role: str, report: Callable[[str], None]) -> 
         "GRANT SELECT, INSERT, UPDATE ON merkle_tiles TO {role}",
         "GRANT SELECT, INSERT ON merkle_checkpoints, audit_trail TO {role}",
         "GRANT SELECT ON alembic_version TO {role}",
-        "GRANT EXECUTE ON FUNCTION findings_ensure_month(date) TO {role}",
+        "GRANT EXECUTE ON FUNCTION findings_ensure_month(date),"
+        " retention_drop_findings(timestamptz, integer),"
+        " retention_delete_alerts(timestamptz, integer) TO {role}",
     )
     with connection.cursor() as cursor:
         for statement in statements:

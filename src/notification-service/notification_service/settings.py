@@ -9,6 +9,7 @@ from pydantic_settings import NoDecode
 
 from auditflow.merkle.note import NoteError, Signer
 from auditflow.settings import Port, PostgresSettings, RabbitMQSettings, Secret, ServiceSettings
+from notification_service.database.retention import MIN_RETENTION_DAYS
 from notification_service.receivers.network import Network
 
 #: The name of a key that is derived from a secret.
@@ -36,6 +37,12 @@ def _web_address(value: str | None) -> str | None:
     if value is not None and not value.startswith(("http://", "https://")):
         raise ValueError("must begin with http:// or https://")
     return value
+
+
+def _retention(days: int) -> int:
+    if days != 0 and not MIN_RETENTION_DAYS <= days <= 36_500:
+        raise ValueError(f"must be 0 or from {MIN_RETENTION_DAYS} to 36500 days")
+    return days
 
 
 def _signer(value: SecretStr | None) -> SecretStr | None:
@@ -69,6 +76,9 @@ class Settings(RabbitMQSettings, PostgresSettings, ServiceSettings):
     webhook_allowed_networks: Annotated[
         tuple[Network, ...], NoDecode, BeforeValidator(_networks)
     ] = ()
+    #: Days for which findings, resolved alerts and notifications are stored. With 0 they are stored
+    #: forever.
+    retention_days: Annotated[int, AfterValidator(_retention)] = 400
     #: Where people open the dashboard; notifications link to it.
     dashboard_url: Annotated[str | None, BeforeValidator(_path), AfterValidator(_web_address)] = (
         None

@@ -15,7 +15,7 @@ from notification_service.database.pool import Pool
 PAGE: Final = 100
 
 # One writer at a time, so that the entries are numbered in the order of their commits.
-_LOCK: Final = "SELECT pg_advisory_xact_lock(4713, 2)"
+_LOCK: Final = "SELECT pg_advisory_xact_lock(4713, 5)"
 _LAST: Final = "SELECT coalesce(max(number), 0) FROM audit_trail"
 _INSERT: Final = (
     "INSERT INTO audit_trail (number, at, actor, action, outcome, address, target, entry) VALUES %s"
