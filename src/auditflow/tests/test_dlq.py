@@ -12,6 +12,7 @@ from auditflow.amqp import DeadLetter, Publisher, dead_letter_queue, topology
 from auditflow.amqp.dead_letter_queue import Selection
 from auditflow.cli import main
 
+from .amqp_values import KNOWN_BAD, RawProperties
 from .conftest import Parameters, eventually
 
 EVENTS = topology.QUEUES[0]
@@ -157,6 +158,53 @@ def test_the_command_lists_shows_and_replays(
     eventually(lambda: dead_letter_queue.depth(admin, EVENTS) == 5)
     replayed = run(parameters, "dlq", "replay", "audit_events", "--yes")
     assert "5 replayed into audit_events, 0 left" in replayed.output
+
+
+@pytest.mark.parametrize("name", KNOWN_BAD)
+def test_a_letter_with_any_properties_is_shown_and_replayed(
+    name: str, parameters: Parameters, admin: BlockingChannel
+) -> None:
+    admin.basic_publish("", EVENTS.dead_letters, b"{}", RawProperties(KNOWN_BAD[name]))
+    eventually(lambda: dead_letter_queue.depth(admin, EVENTS) == 1)
+    for arguments in (["list"], ["show", "audit_events"]):
+        shown = run(parameters, "dlq", *arguments)
+        assert shown.exit_code == 0, shown.output
+        eventually(lambda: dead_letter_queue.depth(admin, EVENTS) == 1)
+    replayed = run(parameters, "dlq", "replay", "audit_events", "--yes")
+    assert "1 replayed into audit_events, 0 left" in replayed.output
+    _, _, body = admin.basic_get(EVENTS.name, auto_ack=True)
+    assert body == b"{}"
+
+
+def test_forged_headers_of_the_broker_are_shown(
+    parameters: Parameters, admin: BlockingChannel
+) -> None:
+    for deaths in (5, [5], [], [{"time": "now", "reason": 5}], "x"):
+        properties = pika.BasicProperties(headers={"x-death": deaths})
+        admin.basic_publish("", EVENTS.dead_letters, b"{}", properties)
+    eventually(lambda: dead_letter_queue.depth(admin, EVENTS) == 5)
+    shown = run(parameters, "dlq", "show", "audit_events")
+    assert shown.exit_code == 0, shown.output
+    assert "5 shown of 5" in shown.output
+
+
+def test_control_characters_are_shown_as_escape_sequences(
+    parameters: Parameters, admin: BlockingChannel
+) -> None:
+    escape = "\x1b]0;title\x07\x9b2J\u202e"
+    bodies = (escape.encode(), json.dumps({"a": escape, "b": "\ud800"}).encode())
+    for body in bodies:
+        properties = pika.BasicProperties(
+            message_id=escape,
+            headers={"x-auditflow-reason": escape, "x-auditflow-kind": escape},
+        )
+        admin.basic_publish("", EVENTS.dead_letters, body, properties)
+    eventually(lambda: dead_letter_queue.depth(admin, EVENTS) == 2)
+    for arguments in (["list"], ["show", "audit_events"]):
+        shown = run(parameters, "dlq", *arguments)
+        assert shown.exit_code == 0, shown.output
+        assert "\\x1b]0;title\\x07\\x9b2J\\u202e" in shown.output
+        assert all(line.isprintable() for line in shown.output.splitlines())
 
 
 def test_the_command_prints_its_target(parameters: Parameters) -> None:

@@ -38,7 +38,6 @@ from audit_analysis.ruletools import sources
 from audit_analysis.ruletools.backtest import Backtest
 from audit_analysis.sigma import yaml_reader
 from audit_analysis.sigma.documents import TESTS
-from audit_analysis.sigma.errors import printable
 from audit_analysis.sigma.rule import RuleSet
 from audit_analysis.sigma.yaml_reader import YamlFault
 from auditflow.contract import event
@@ -46,6 +45,7 @@ from auditflow.contract.event import Event
 from auditflow.contract.finding import Finding
 from auditflow.errors import AuditFlowError, ContractError
 from auditflow.http.problem import Fault
+from auditflow.printable import printable
 
 _START: Final = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
 _FILE_KEYS: Final = ("defaults", "tests")

@@ -6,6 +6,7 @@ from typing import Final
 from msgspec import Struct
 
 from auditflow.errors import AuditFlowError
+from auditflow.printable import printable
 
 
 class Unsupported(AuditFlowError):
@@ -35,14 +36,6 @@ class RuleFault(Struct, frozen=True, order=True):
 
     def __str__(self) -> str:
         return f"{self.path}:{self.line}: {self.message}"
-
-
-def printable(text: str) -> str:
-    """The text with an escape sequence in place of each character that is not printable."""
-    return "".join(
-        character if character.isprintable() else character.encode("unicode_escape").decode()
-        for character in text
-    )
 
 
 class RuleErrors(AuditFlowError):

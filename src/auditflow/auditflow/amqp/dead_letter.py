@@ -62,12 +62,21 @@ class DeadLetter(Struct, frozen=True, kw_only=True):
         )
 
 
-def reason_of(headers: Mapping[str, Any]) -> str:
-    """The reason of a dead letter, also if the broker itself dead-lettered the message."""
+def reason_of(headers: Mapping[Any, Any]) -> str:
+    """The reason of a dead letter, also if the broker itself dead-lettered the message.
+
+    Headers come from any publisher, so that their values may have any type.
+    """
     if REASON in headers:
         return str(headers[REASON])
-    deaths = headers.get("x-death") or [{}]
-    reason = headers.get("x-first-death-reason") or deaths[0].get("reason")
+    reason = headers.get("x-first-death-reason") or last_death(headers).get("reason")
     if reason == "delivery_limit":
         return f"delivered {topology.DELIVERY_LIMIT} times and never acknowledged"
     return str(reason or "unknown")
+
+
+def last_death(headers: Mapping[Any, Any]) -> Mapping[Any, Any]:
+    """The broker's latest entry in the header ``x-death``. Empty if there is none."""
+    deaths = headers.get("x-death")
+    latest = deaths[0] if isinstance(deaths, list) and deaths else None
+    return latest if isinstance(latest, dict) else {}

@@ -1,10 +1,12 @@
-"""Working on a dead-letter queue: look without taking, and put back without losing.
+"""Reads a dead-letter queue without removing messages, and replays messages without losing any.
 
-Replaying goes one message at a time: publish to the queue it came from, wait for the broker's
-confirm, only then take it off the dead letters. Killed between the two, the message is in both
-places; events and findings carry their own identity, so a second replay of it changes nothing.
+A replay processes one message at a time: it publishes the message to its original queue, waits for
+the broker's confirm, and then removes it from the dead letters. If the process ends in between,
+the message is in both queues. Events and findings have their own identity, so a second replay of
+the message changes nothing.
 """
 
+import datetime as dt
 import json
 from collections.abc import Callable, Iterator, Mapping
 from fnmatch import fnmatchcase
@@ -15,49 +17,57 @@ from msgspec import Struct
 from pika.adapters.blocking_connection import BlockingChannel
 from pika.exceptions import NackError, UnroutableError
 
-from auditflow.amqp import dead_letter
+from auditflow.amqp import dead_letter, limits
 from auditflow.amqp.topology import Queue
 from auditflow.errors import PublishError
+from auditflow.printable import printable
 
 
 class Entry(Struct, frozen=True):
-    """A dead letter as it stands in the queue. ``tag`` is valid on its channel only."""
+    """A dead letter in the queue. ``tag`` is valid on its channel only.
+
+    ``headers`` and ``properties`` are those of any publisher: their names and values may have any
+    type.
+    """
 
     tag: int
     body: bytes
     message_id: str | None
-    headers: Mapping[str, Any]
+    headers: Mapping[Any, Any]
     properties: pika.BasicProperties
 
     @property
     def reason(self) -> str:
-        """Why it is here."""
+        """Why the message was dead-lettered."""
         return dead_letter.reason_of(self.headers)
 
     @property
     def kind(self) -> str:
-        """``contract``, ``poison``, or ``broker`` when the broker set it aside by itself."""
+        """``contract``, ``poison``, or ``broker`` if the broker dead-lettered the message."""
         return str(self.headers.get(dead_letter.KIND, "broker"))
 
     @property
     def died(self) -> str:
-        """When, in RFC 3339, or an empty text where the broker did not say."""
+        """The time in RFC 3339, or an empty text if the broker did not add it."""
         if dead_letter.DEAD_AT in self.headers:
             return str(self.headers[dead_letter.DEAD_AT])
-        deaths = self.headers.get("x-death") or [{}]
-        died_at = deaths[0].get("time")
-        return f"{died_at.isoformat()}Z" if died_at is not None else ""
+        died_at = dead_letter.last_death(self.headers).get("time")
+        return f"{died_at.isoformat()}Z" if isinstance(died_at, dt.datetime) else ""
 
     def text(self) -> str:
-        """The body for a person: indented where it is JSON, else as it is."""
+        """The body for a person: indented if it is JSON, otherwise unchanged.
+
+        Characters that are not printable are escaped, except line breaks.
+        """
         try:
-            return json.dumps(json.loads(self.body), indent=2, ensure_ascii=False)
+            text = json.dumps(json.loads(self.body), indent=2, ensure_ascii=False)
         except (ValueError, RecursionError):
-            return self.body.decode("utf-8", "backslashreplace")
+            text = self.body.decode("utf-8", "backslashreplace")
+        return printable(text, keep="\n")
 
 
 class Selection(Struct, frozen=True):
-    """Which dead letters are meant. Without any condition: all."""
+    """Selects dead letters. Without any condition: all."""
 
     reason: str | None = None
     message_id: str | None = None
@@ -69,7 +79,7 @@ class Selection(Struct, frozen=True):
 
 
 class Replayed(Struct, frozen=True):
-    """What a replay did."""
+    """The result of a replay."""
 
     replayed: int
     left: int
@@ -77,7 +87,7 @@ class Replayed(Struct, frozen=True):
 
 
 def depth(channel: BlockingChannel, queue: Queue) -> int:
-    """How many dead letters of a queue are waiting."""
+    """The number of dead letters of a queue."""
     answer = channel.queue_declare(queue.dead_letters, passive=True)
     return int(answer.method.message_count)
 
@@ -95,12 +105,14 @@ def replay(
     interrupted: Callable[[], bool] = lambda: False,
     progress: Callable[[Entry], None] = lambda entry: None,
 ) -> Replayed:
-    """Put the selected dead letters that are there now back into their queue.
+    """Publish the selected dead letters that are in the queue now to their original queue.
 
-    What dies again meanwhile is not taken twice. ``interrupted`` is asked between two messages.
+    A message that is dead-lettered again during the replay is not replayed twice. ``interrupted``
+    is called between two messages. Headers that cannot be encoded are dropped, and the body is not
+    changed.
 
     Raises:
-        PublishError: the queue does not take a message; it and the rest stay where they are.
+        PublishError: the queue does not accept a message. It and the remaining messages stay.
     """
     channel.confirm_delivery()
     total, done = depth(channel, queue), 0
@@ -121,7 +133,11 @@ def _take(channel: BlockingChannel, queue: Queue, limit: int) -> Iterator[Entry]
         if method is None:
             return
         yield Entry(
-            method.delivery_tag, body, properties.message_id, properties.headers or {}, properties
+            method.delivery_tag,
+            body,
+            _short_string(properties.message_id),
+            properties.headers or {},
+            properties,
         )
 
 
@@ -129,17 +145,27 @@ def _publish(channel: BlockingChannel, queue: Queue, entry: Entry) -> None:
     kept = {
         name: value
         for name, value in entry.headers.items()
-        if not name.startswith(("x-auditflow-", "x-death", "x-first-death", "x-last-death"))
+        if isinstance(name, str)
+        and not name.startswith(("x-auditflow-", "x-death", "x-first-death", "x-last-death"))
         and name not in ("x-delivery-count", "x-acquired-count")
     }
     properties = pika.BasicProperties(
-        content_type=entry.properties.content_type,
+        content_type=_short_string(entry.properties.content_type),
         delivery_mode=pika.DeliveryMode.Persistent.value,
         message_id=entry.message_id,
-        correlation_id=entry.properties.correlation_id,
-        headers=kept or None,
+        correlation_id=_short_string(entry.properties.correlation_id),
+        headers=limits.fit_headers(kept, limit=limits.DEAD_LETTER_HEADER_BYTES) or None,
     )
     try:
         channel.basic_publish("", queue.name, entry.body, properties, mandatory=True)
     except (NackError, UnroutableError) as error:
-        raise PublishError(f"{queue.name} does not take {entry.message_id}: {error!r}") from None
+        message_id = printable(entry.message_id or "")
+        raise PublishError(f"{queue.name} does not accept {message_id}: {error!r}") from None
+
+
+def _short_string(value: object) -> str | None:
+    """A property that can be published again. pika returns bytes if a property is not UTF-8."""
+    if value is None:
+        return None
+    text = value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+    return limits.short_string(text)

@@ -1,4 +1,4 @@
-"""``auditflow dlq``: look into the dead letters, and replay them."""
+"""``auditflow dlq``: list, show and replay dead letters."""
 
 import signal
 from collections import Counter
@@ -12,8 +12,9 @@ from auditflow.amqp import dead_letter_queue as letters
 from auditflow.amqp import topology
 from auditflow.cli import broker
 from auditflow.errors import PublishError
+from auditflow.printable import printable
 
-#: How many dead letters ``list`` reads to sum up the reasons.
+#: Number of dead letters that ``list`` reads to count their reasons.
 _SUMMED_UP = 1000
 _BY_NAME = {name: queue for queue in topology.QUEUES for name in (queue.name, queue.dead_letters)}
 
@@ -30,16 +31,16 @@ _message_id = click.option(
 
 @click.group()
 def dlq() -> None:
-    """The dead letters: messages that were set aside, each with its reason.
+    """Dead letters: messages that could not be processed, each with the reason.
 
-    QUEUE is the queue that they were meant for: audit_events or audit_alerts. The broker and the
-    user come from RABBITMQ_HOST, RABBITMQ_PORT, RABBITMQ_USER and RABBITMQ_PASS.
+    QUEUE is the original queue: audit_events or audit_alerts. The broker and the user come from
+    RABBITMQ_HOST, RABBITMQ_PORT, RABBITMQ_USER and RABBITMQ_PASS.
     """
 
 
 @dlq.command("list")
 def list_() -> None:
-    """How many there are, and why."""
+    """Count the dead letters by reason."""
     console = Console()
     for queue in topology.QUEUES:
         with broker.channel() as channel:
@@ -51,10 +52,10 @@ def list_() -> None:
         table = Table("messages", "kind", "reason", title=f"{queue.dead_letters}: {waiting}")
         table.columns[0].justify = "right"
         for (kind, reason), count in Counter((e.kind, e.reason) for e in entries).most_common():
-            table.add_row(str(count), kind, escape(reason))
+            table.add_row(str(count), *(escape(printable(text)) for text in (kind, reason)))
         console.print(table)
         if waiting > len(entries):
-            console.print(f"(the reasons are of the first {len(entries)})")
+            console.print(f"(the reasons of the first {len(entries)} messages)")
 
 
 @dlq.command()
@@ -62,19 +63,25 @@ def list_() -> None:
 @_reason
 @_message_id
 @click.option("--limit", default=20, show_default=True, type=click.IntRange(1, 1000))
-@click.option("--bytes", "width", default=2000, show_default=True, help="Of each body, at most.")
+@click.option(
+    "--bytes", "width", default=2000, show_default=True, help="Maximum length of each body."
+)
 def show(
     queue: topology.Queue, reason: str | None, message_id: str | None, limit: int, width: int
 ) -> None:
-    """Print them, oldest first: when, why, and the message. They stay where they are."""
+    """Print dead letters, the oldest first: time, reason and message. They stay in the queue.
+
+    Control characters are shown as escape sequences.
+    """
     selection = letters.Selection(reason, message_id)
     with broker.channel() as channel:
         waiting = letters.depth(channel, queue)
         entries = letters.peek(channel, queue, limit=max(limit, _SUMMED_UP))
     chosen = [entry for entry in entries if entry in selection][:limit]
     for entry in chosen:
-        click.secho(f"{entry.died or 'at an unknown time'}  {entry.message_id}", bold=True)
-        click.echo(f"{entry.kind}: {entry.reason}")
+        title = f"{entry.died or 'at an unknown time'}  {entry.message_id}"
+        click.secho(printable(title), bold=True)
+        click.echo(printable(f"{entry.kind}: {entry.reason}"))
         text = entry.text()
         click.echo(text[:width] + (f"\n... {len(text) - width} more" if len(text) > width else ""))
         click.echo()
@@ -87,10 +94,10 @@ def show(
 @_message_id
 @click.option("--yes", is_flag=True, help="Do not ask.")
 def replay(queue: topology.Queue, reason: str | None, message_id: str | None, yes: bool) -> None:
-    """Put them back into QUEUE, after the cause is mended.
+    """Publish dead letters to QUEUE again, after the cause is fixed.
 
-    Only those that are there at the start are taken; what dies again stays. Ctrl-C ends it after
-    the message in hand; nothing is lost, and it can be run again.
+    Only messages that are in the dead-letter queue at the start are replayed. Ctrl-C stops after
+    the present message. Nothing is lost, and the command can be run again.
     """
     with broker.channel() as channel:
         waiting = letters.depth(channel, queue)
@@ -98,7 +105,7 @@ def replay(queue: topology.Queue, reason: str | None, message_id: str | None, ye
             click.echo(f"{queue.dead_letters} is empty: nothing to replay")
             return
         if not yes:
-            which = "those selected of " if reason or message_id else ""
+            which = "the selected ones of " if reason or message_id else ""
             click.confirm(f"Put {which}{waiting} dead letters back into {queue.name}?", abort=True)
         asked_to_stop = False
 
@@ -125,5 +132,5 @@ def replay(queue: topology.Queue, reason: str | None, message_id: str | None, ye
         f"{result.replayed} replayed into {queue.name}, {result.left} left in the dead letters"
     )
     if result.interrupted:
-        click.echo("interrupted: run it again to go on", err=True)
+        click.echo("interrupted: run it again to continue", err=True)
         raise SystemExit(130)
