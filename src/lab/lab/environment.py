@@ -167,6 +167,8 @@ class _BehindTraefik(httpx.HTTPTransport):
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         request.headers["X-Forwarded-For"] = "203.0.113.9"
         request.headers["X-Forwarded-Proto"] = "https"
+        # A browser sends it, and the protection against forgery requires it over HTTPS.
+        request.headers["Referer"] = f"https://{request.headers['Host']}/"
         request.url = request.url.copy_with(scheme="http")
         return super().handle_request(request)
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
+
 import pytest
 
 from lab import argocd, bootstrap, traefik
 from lab.bootstrap import Delivery
 from lab.environment import Environment
+from lab.errors import CommandFailed
 from lab.progress import info
 from lab.releases import SERVICES, Version
 from lab.waiting import until
@@ -108,3 +111,34 @@ def test_prod_is_reached_through_its_ingresses_only(prod: Environment) -> None:
         cookies = list(browser.cookies.jar)
         assert cookies
         assert all(cookie.secure for cookie in cookies)
+
+
+#: A rule that permits to read all Secrets.
+_ALL_SECRETS = '{"rules": [{"apiGroups": [""], "resources": ["secrets"], "verbs": ["get"]}]}'
+_LEVEL = "pod-security.kubernetes.io/enforce"
+
+
+@pytest.mark.parametrize(
+    ("command", "reason"),
+    [
+        (f"label namespace NAMESPACE {_LEVEL}=privileged --overwrite", "must stay"),
+        (f"label namespace NAMESPACE {_LEVEL}-", "must stay"),
+        ("create rolebinding more --clusterrole=cluster-admin --user=somebody", "not in the list"),
+        ("create role more --verb=get --resource=secrets", "not in the list"),
+        (f"patch role secrets --type=merge --patch='{_ALL_SECRETS}'", "may only create Secrets"),
+    ],
+)
+def test_a_commit_cannot_relax_pod_security_or_gain_permissions(
+    prod: Environment, command: str, reason: str
+) -> None:
+    # When Argo CD applies a change whose kind the AppProject permits
+    words = shlex.split(command.replace("NAMESPACE", prod.namespace))
+
+    # Then the API server refuses it
+    with pytest.raises(CommandFailed, match=reason):
+        prod.cluster.kubectl(
+            *words,
+            f"--namespace={prod.namespace}",
+            "--as=system:serviceaccount:argocd:argocd-application-controller",
+            "--dry-run=server",
+        )
