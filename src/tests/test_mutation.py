@@ -1,12 +1,14 @@
 """The mutation tool: it finds mutations, runs tests against them and reports survivors."""
 
 import ast
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from src.devtools.mutation import configuration, operators, run
-from src.devtools.mutation.__main__ import report, sample
-from src.devtools.mutation.run import Outcome, Target, UnusableTestsError
+from src.devtools.mutation.__main__ import ENOUGH, MINIMUM, report, sample
+from src.devtools.mutation.operators import Mutation
+from src.devtools.mutation.run import Outcome, Runner, Target, UnusableTestsError
 
 
 @pytest.mark.parametrize(
@@ -22,7 +24,9 @@ from src.devtools.mutation.run import Outcome, Target, UnusableTestsError
         ("x = True", ["(False)"]),
         ("a if b else c", ["(c if b else a)"]),
         ("def f():\n    return a", ["return None"]),
-        ("def f():\n    raise E(a)", ["pass"]),
+        ("def f() -> bool:\n    return a", ["return not a"]),
+        ("def f() -> bool:\n    return False", ["(True)"]),
+        ("def f():\n    raise E(a + 1, all(b))", ["pass"]),
         ("def f():\n    call(a)", ["pass"]),
         ("x += y", ["x -= y"]),
         ("for x in y:\n    break", ["continue"]),
@@ -32,6 +36,8 @@ from src.devtools.mutation.run import Outcome, Target, UnusableTestsError
         ("logger.info(a)", []),
         ("x = f'{a < b}'", []),
         ("def f():\n    return None", []),
+        ("class C(Struct, frozen=True, gc=False):\n    pass", []),
+        ("class C(Struct, order=True):\n    pass", ["(False)"]),
     ],
 )
 def test_mutations_of_a_source(source: str, replacements: list[str]) -> None:
@@ -47,6 +53,12 @@ def test_offsets_are_correct_after_characters_of_several_bytes() -> None:
 
 
 @pytest.fixture
+def runner(target: Target) -> Iterator[Runner]:
+    with Runner() as started:
+        yield started
+
+
+@pytest.fixture
 def target(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Target:
     """A module with a strict test of ``double`` and no test of ``half``."""
     (tmp_path / "numbers_module.py").write_text(
@@ -56,14 +68,17 @@ def target(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Target:
         "import sys\nsys.path.insert(0, '.')\nfrom numbers_module import double\n\n\n"
         "def test_double():\n    assert double(3) == 6\n"
     )
+    (tmp_path / "pyproject.toml").write_text("[tool.pytest.ini_options]\n")
     monkeypatch.setattr(run, "ROOT", tmp_path)
     return Target("numbers_module.py", ("test_it.py",))
 
 
-def test_a_tested_mutation_is_killed_and_an_untested_one_survives(target: Target) -> None:
-    baseline = run.baseline_seconds(target)
+def test_a_tested_mutation_is_killed_and_an_untested_one_survives(
+    target: Target, runner: Runner
+) -> None:
+    baseline = runner.baseline_seconds(target)
     outcomes = {
-        (mutation.line, run.check(target, mutation, baseline=baseline))
+        (mutation.line, runner.check(target, mutation, baseline=baseline))
         for mutation in operators.mutations(target.source)
     }
     assert outcomes == {(2, Outcome.KILLED), (6, Outcome.SURVIVED)}
@@ -71,19 +86,33 @@ def test_a_tested_mutation_is_killed_and_an_untested_one_survives(target: Target
     assert "return x * 2" in target.source
 
 
-def test_failing_tests_cannot_judge(target: Target) -> None:
+def test_failing_tests_cannot_judge(target: Target, runner: Runner) -> None:
     target.file.write_text("def double(x):\n    return 0\n")
     with pytest.raises(UnusableTestsError, match="its tests fail without a mutation"):
-        run.baseline_seconds(target)
+        runner.baseline_seconds(target)
 
 
-def test_a_hanging_mutation_is_killed(target: Target, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_hanging_mutation_is_killed(
+    target: Target, runner: Runner, monkeypatch: pytest.MonkeyPatch
+) -> None:
     target.file.write_text("def double(x):\n    while x != 3:\n        pass\n    return x * 2\n")
     monkeypatch.setattr(run, "_MIN_TIMEOUT_SECONDS", 5.0)
     hanging = next(
         mutation for mutation in operators.mutations(target.source) if "==" in mutation.replacement
     )
-    assert run.check(target, hanging, baseline=0.0) is Outcome.KILLED
+    assert runner.check(target, hanging, baseline=0.0) is Outcome.KILLED
+    monkeypatch.setattr(run, "_MIN_TIMEOUT_SECONDS", 60.0)
+    assert runner.check(target, _equivalent(target), baseline=0.0) is Outcome.SURVIVED
+
+
+def _equivalent(target: Target) -> Mutation:
+    return Mutation(0, 3, 1, "def", "def", target.source.splitlines()[0])
+
+
+def test_a_mutation_does_not_affect_the_next_run(target: Target, runner: Runner) -> None:
+    (mutation, *_) = operators.mutations(target.source)
+    outcomes = [runner.check(target, it, baseline=0.0) for it in (mutation, _equivalent(target))]
+    assert outcomes == [Outcome.KILLED, Outcome.SURVIVED]
 
 
 def test_the_seed_determines_the_sample(target: Target) -> None:
@@ -105,13 +134,13 @@ def test_a_low_share_of_killed_mutations_fails(
 
     assert result(killed=100, survived=0) == 0
     assert "numbers_module.py:" not in capsys.readouterr().out
-    assert result(killed=30, survived=70) == 0
+    assert result(killed=round(100 * MINIMUM), survived=100 - round(100 * MINIMUM)) == 0
     assert "numbers_module.py:" in capsys.readouterr().out
-    assert result(killed=29, survived=71) == 1
+    assert result(killed=round(100 * MINIMUM) - 1, survived=101 - round(100 * MINIMUM)) == 1
     # mutations after the time limit are not counted, and a small sample does not decide
     assert result(killed=20, survived=0, unchecked=80) == 0
-    assert result(killed=0, survived=39) == 0
-    assert result(killed=0, survived=40) == 1
+    assert result(killed=0, survived=ENOUGH - 1) == 0
+    assert result(killed=0, survived=ENOUGH) == 1
 
 
 def test_configured_targets_exist_and_accepted_survivors_are_current() -> None:

@@ -158,6 +158,37 @@ def test_a_batch_that_was_not_confirmed_publishes_the_same_when_it_comes_again(
     assert bench.ledger() == {"analysed": 3, "late": 0, "rejected": 0}
 
 
+@pytest.mark.parametrize("number", [b"1e999", b"-1e999", b"9" * 5000])
+@pytest.mark.parametrize("position", [0, 1, 2])
+def test_an_unknown_field_that_cannot_be_decoded_hides_no_alert(
+    bench: Bench, number: bytes, position: int
+) -> None:
+    # given a burst, of which one event has a field outside the contract
+    bodies = [msgspec.json.encode(failed_login(n, seconds=n)) for n in range(3)]
+    bodies[position] = bodies[position][:-1] + b',"other":' + number + b"}"
+    # when it is analysed
+    assert bench.send(*bodies) == []
+    # then the receiver of the finding accepts it, with complete events
+    (found,) = bench.findings
+    assert found.count == 3
+    for raw in (found.evidence.first_event, found.evidence.last_event):
+        assert raw is not msgspec.UNSET
+        assert msgspec.json.decode(raw)["user_id"] == "alice"
+
+
+@pytest.mark.parametrize("number", [b"1e999", b"9" * 5000])
+def test_an_unknown_field_that_cannot_be_decoded_hides_no_alert_of_one_event(
+    bench: Bench, number: bytes
+) -> None:
+    body = msgspec.json.encode(
+        failed_login(
+            1, event_type="file_modified", action_result="MODIFIED", resource="/etc/passwd"
+        )
+    )
+    assert bench.send(body[:-1] + b',"other":' + number + b"}") == []
+    assert [found.rule.title for found in bench.findings] == ["Sensitive file changed"]
+
+
 def test_the_trace_goes_on_with_the_finding(bench: Bench) -> None:
     bench.send(msgspec.json.encode([failed_login(number) for number in range(3)]))
     (message,) = bench.published

@@ -45,6 +45,8 @@ REFUSED = {
     "infinity": (raw('"details":{"n":1e999}'), "range"),
     "invalid UTF-8": (body(user_id="?").replace(b"?", b"\xff"), "UTF-8"),
     "invalid UTF-8 in the record": (body(record="?").replace(b"?", b"\xff"), "UTF-8"),
+    "invalid UTF-8 in an unknown field": (body(colour="?").replace(b"?", b"\xff"), "UTF-8"),
+    "infinity in the record": (raw('"record":{"n":1e999}'), "range"),
     "a lone surrogate": (raw('"user_id":"\\ud800"'), "malformed|truncated"),
     "a lone surrogate in the record": (raw('"record":{"a":"\\ud800"}'), "malformed|truncated"),
     "nesting of 33": (body(details={"a": msgspec.Raw(b"[" * 31 + b"]" * 31)}), "32 levels"),
@@ -64,6 +66,11 @@ ACCEPTED = {
     "nulls": body(user_id=None, client_ip=None, details=None, server_hostname=None),
     "an escaped backslash before u0000": raw('"user_id":"\\\\u0000"'),
     "nesting of 32": body(details={"a": msgspec.Raw(b"[" * 30 + b"]" * 30)}),
+    "nesting of 32 and more brackets": body(
+        details={"a": msgspec.Raw(b"[" * 30 + b"]" * 30), "b": [], "c": [[]]}
+    ),
+    "brackets after an escaped quote": body(user_id='"' + "[" * 40 + "]" * 40),
+    "the first second of 1970": body(timestamp="1970-01-01T00:00:00Z"),
     "brackets in strings": body(user_id="[{" * 100),
     "a big integer": raw('"details":{"n":' + "9" * 50 + "}"),
 }

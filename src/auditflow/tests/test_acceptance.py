@@ -16,6 +16,12 @@ def test_the_age_is_the_time_since_the_acceptance() -> None:
     assert 0 <= age <= time.time() - before + 0.001
 
 
+def test_the_age_is_in_seconds() -> None:
+    age = acceptance.age_seconds({acceptance.HEADER: int(time.time() * 1000) - 5_000})
+    assert age is not None
+    assert 5 <= age < 5 + 300
+
+
 def test_a_clock_that_is_ahead_gives_no_negative_age() -> None:
     assert acceptance.age_seconds({acceptance.HEADER: int(time.time() * 1000) + 60_000}) == 0
 

@@ -5,7 +5,7 @@ import datetime as dt
 import pytest
 
 from auditflow.contract import bounds, event
-from auditflow.contract.event import Event, Received, Refused
+from auditflow.contract.event import Event, Received, Refused, Severity
 from auditflow.errors import ContractError
 
 from .hostile import ACCEPTED, REFUSED, body
@@ -68,6 +68,40 @@ def test_the_bytes_of_an_event_are_kept_as_they_came() -> None:
 def test_where_the_first_version_of_the_format_put_things() -> None:
     seen = event.decode(body(details={"resource": "/etc/passwd", "ip_address": "192.0.2.1"}))
     assert (seen.object, seen.address) == ("/etc/passwd", "192.0.2.1")
+
+
+def test_details_that_are_not_text_are_no_address_and_no_resource() -> None:
+    numbers = event.decode(body(details={"resource": 5, "ip_address": ["192.0.2.1"]}))
+    assert (numbers.object, numbers.address) == (None, None)
+    empty = event.decode(body(details={"resource": "", "path": "/p", "client_ip": ""}))
+    assert (empty.object, empty.address) == ("/p", None)
+
+
+def test_the_encoding_of_an_event_is_a_public_contract() -> None:
+    """A field without a value is not sent, so that a message is small."""
+    time = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
+    minimal = Event(event_id="e", timestamp=time, event_type="t")
+    assert event.encode(minimal) == (
+        b'{"event_id":"e","timestamp":"2026-01-01T00:00:00Z","event_type":"t"}'
+    )
+    source = event.LogSource(product="linux", category="process_creation")
+    detailed = Event(
+        event_id="e", timestamp=time, event_type="t", severity=Severity.WARNING, logsource=source
+    )
+    assert event.encode(detailed) == (
+        b'{"event_id":"e","timestamp":"2026-01-01T00:00:00Z","event_type":"t",'
+        b'"severity":"WARNING","logsource":{"product":"linux","category":"process_creation"}}'
+    )
+
+
+def test_the_order_of_severities() -> None:
+    assert [severity.rank for severity in Severity] == [0, 1, 2]
+    assert list(Severity) == ["INFO", "WARNING", "CRITICAL"]
+
+
+def test_the_epoch_is_1970() -> None:
+    assert event.epoch_ms(dt.datetime(1970, 1, 1, tzinfo=dt.UTC)) == 0
+    assert event.epoch_ms(dt.datetime(2026, 1, 1, tzinfo=dt.UTC)) == 1_767_225_600_000
 
 
 def test_what_is_encoded_is_decoded() -> None:

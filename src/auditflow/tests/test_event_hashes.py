@@ -45,3 +45,17 @@ def test_an_estimate_is_within_three_percent() -> None:
     assert event_hashes.is_estimate(events)
     assert len(events) == 16 * event_hashes.MAX_HASHES
     assert abs(event_hashes.size(events) - 100_000) < 3_000
+
+
+def test_the_estimate_is_the_inverse_of_the_mean_distance_of_the_smallest_hashes() -> None:
+    """All services must estimate the same number from the same set."""
+    # given 10,001 hashes of which the largest is 10,000 * 2**32: the estimate is 2**64 / 2**32
+    hashes = "".join(f"{number << 32:016x}" for number in range(10_001))
+    assert event_hashes.size(hashes) == 10_000 * 2**64 // ((10_000 << 32) + 1) == 4_294_967_295
+    assert event_hashes.size(hashes[16:]) == 10_000
+    # given the smallest possible hashes, then the addition of 1 is visible
+    hashes = "".join(f"{number:016x}" for number in range(10_001))
+    assert event_hashes.size(hashes) == 10_000 * 2**64 // 10_001
+    # given the largest possible hashes: an estimate is never below the number of stored hashes
+    hashes = "".join(f"{2**64 - 10_001 + number:016x}" for number in range(10_001))
+    assert event_hashes.size(hashes) == 10_001

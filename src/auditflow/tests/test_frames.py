@@ -12,7 +12,7 @@ from pika import BasicProperties, frame, spec
 from pika.exceptions import AMQPError
 
 from auditflow.amqp import Delivery
-from auditflow.amqp.frames import FrameReader
+from auditflow.amqp.frames import FrameReader, method_of
 
 FRAME_MAX = 131_072
 _names = st.none() | st.text(max_size=20)
@@ -156,6 +156,24 @@ def body(data: bytes, *, channel: int = 1) -> bytes:
     return frame.Body(channel, data).marshal()
 
 
+#: The position of the delivery tag in the payload: after the method and the consumer tag.
+_DELIVER_START = 4 + 1 + len("ctag1")
+
+
+def truncated(wire: bytes, size: int) -> bytes:
+    """A frame whose payload is cut to ``size`` bytes."""
+    return wire[:3] + size.to_bytes(4, "big") + wire[7 : 7 + size] + b"\xce"
+
+
+def with_channel(channel: int, wire: bytes) -> bytes:
+    return wire[:1] + channel.to_bytes(2, "big") + wire[3:]
+
+
+def of_class(number: int, wire: bytes) -> bytes:
+    """A content header of another class."""
+    return wire[:7] + number.to_bytes(2, "big") + wire[9:]
+
+
 @pytest.mark.parametrize(
     ("wire", "error"),
     [
@@ -175,6 +193,11 @@ def body(data: bytes, *, channel: int = 1) -> bytes:
         (b"\x03\x00\x01\xff\xff\xff\xff", "exceeds the negotiated size"),
         (b"\x01\x00\x01\x00\x00\x00\x04\xff\xff\xff\xff\xce", "invalid frame"),
         (b"\x05\x00\x00\x00\x00\x00\x00\xce", "Unknown frame type"),
+        (with_channel(2, DELIVER), "channel 2"),
+        # the frames after a truncated frame do not complete it
+        (truncated(DELIVER, _DELIVER_START + 8) + message(b"x"), "basic.deliver is truncated"),
+        (DELIVER + truncated(header(1), 11) + message(b"x"), "content header is truncated"),
+        (DELIVER + of_class(61, header(1)), "content header of class 61"),
     ],
 )
 def test_a_violation_of_the_protocol_is_an_error(wire: bytes, error: str) -> None:
@@ -192,6 +215,40 @@ def test_the_negotiated_frame_size_is_enforced() -> None:
     limited.limit_frames(8_192)
     with pytest.raises(AMQPError, match="exceeds the negotiated size"):
         list(limited.feed(wire))
+
+
+@pytest.mark.parametrize("negotiated_later", [False, True])
+def test_the_maximum_frame_size_is_exact(negotiated_later: bool) -> None:
+    # A frame has 8 bytes beside its payload. 8 KiB more are allowed for headers that were added.
+    def frames() -> FrameReader:
+        if not negotiated_later:
+            return reader(frame_max=4096)
+        limited = reader()
+        limited.limit_frames(4096)
+        return limited
+
+    largest = 4096 + 8192 - 8
+    (received,) = frames().feed(message(b"x" * largest, size=largest))
+    assert isinstance(received, Delivery)
+    with pytest.raises(AMQPError, match=f"a frame of {largest + 1} bytes"):
+        list(frames().feed(message(b"x" * (largest + 1), size=largest + 1)))
+
+
+def test_the_properties_of_a_delivery_are_those_of_the_header() -> None:
+    properties = {"message_id": "m", "headers": {"a": 1}}
+    (received,) = read(Sent(7, True, b"x", 9, properties, False).wire + message(b"y"))[:1]
+    assert received.properties == b"".join(BasicProperties(**properties).encode())
+    assert (received.tag, received.redelivered) == (7, True)
+
+
+def test_other_frames_are_returned_in_order() -> None:
+    cancel = frame.Method(1, spec.Basic.Cancel("ctag1", True)).marshal()
+    heartbeat, received, method = read(_HEARTBEAT + message(b"x") + cancel)
+    assert isinstance(heartbeat, frame.Heartbeat)
+    assert isinstance(received, Delivery)
+    assert isinstance(method_of(method), spec.Basic.Cancel)
+    assert method_of(heartbeat) is None
+    assert method_of(received) is None
 
 
 def test_the_maximum_body_size_is_enforced_before_the_body_arrives() -> None:

@@ -18,17 +18,23 @@ class ConfigurationError(Exception):
 
 @dataclass(frozen=True)
 class Survivor:
-    """A mutation that no test can detect, with the reason."""
+    """A mutation that no test can detect, with the reason.
+
+    ``code`` is the line of the mutation without indentation. The line number is not stated, because
+    it changes.
+    """
 
     module: str
+    code: str
     original: str
     replacement: str
     reason: str
 
     def matches(self, module: str, mutation: Mutation) -> bool:
-        """Whether this entry is about the mutation. The line does not matter, because it moves."""
-        return (module, mutation.original, mutation.replacement) == (
+        """Whether this entry is about the mutation."""
+        return (module, mutation.code, mutation.original, mutation.replacement) == (
             self.module,
+            self.code,
             self.original,
             self.replacement,
         )

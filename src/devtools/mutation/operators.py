@@ -1,9 +1,14 @@
-"""Create the mutations of a module from its syntax tree. Pure."""
+"""Create the mutations of a module from its syntax tree. Pure.
+
+Left out is what a test should not check: types, docstrings, texts, messages of errors and logs, and
+options of classes that the type checker enforces.
+"""
 
 import ast
 import copy
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Final
 
 _COMPARISONS: dict[type[ast.cmpop], type[ast.cmpop]] = {
     ast.Lt: ast.LtE,
@@ -30,6 +35,8 @@ _ARITHMETIC: dict[type[ast.operator], type[ast.operator]] = {
     ast.RShift: ast.LShift,
 }
 _FUNCTIONS = {"min": "max", "max": "min", "any": "all", "all": "any"}
+#: Options of a class that the type checker enforces, or that change only the speed.
+_CLASS_OPTIONS: Final = frozenset({"frozen", "gc", "kw_only", "slots"})
 #: Calls whose removal is not a defect of the core: log messages.
 _LOGGERS = frozenset({"log", "logger", "logging", "logs"})
 
@@ -43,6 +50,8 @@ class Mutation:
     line: int
     original: str
     replacement: str
+    #: The first line of the mutated code, without indentation. It identifies a short ``original``.
+    code: str
 
     def apply(self, source: str) -> str:
         """The source text with this mutation."""
@@ -52,8 +61,9 @@ class Mutation:
 
 def mutations(source: str) -> list[Mutation]:
     """All mutations of a module, in the order of the source. Each compiles."""
+    lines = source.encode().splitlines(keepends=True)
     starts = [0]
-    for line in source.encode().splitlines(keepends=True):
+    for line in lines:
         starts.append(starts[-1] + len(line))
     found: set[Mutation] = set()
     for node, mutated in _mutated_nodes(ast.parse(source)):
@@ -68,6 +78,7 @@ def mutations(source: str) -> list[Mutation]:
             line=node.lineno,
             original=" ".join(source.encode()[start:end].decode().split()),
             replacement=f"({text})" if isinstance(mutated, ast.expr) else text,
+            code=lines[node.lineno - 1].decode().strip(),
         )
         if _compiles(mutation.apply(source)):
             found.add(mutation)
@@ -86,17 +97,26 @@ Located = ast.expr | ast.stmt
 
 
 def _mutated_nodes(tree: ast.Module) -> Iterator[tuple[Located, Located]]:
-    for node in _executable(tree):
+    for node, function in _executable(tree, None):
         if isinstance(node, ast.expr):
             yield from ((node, mutated) for mutated in _mutated_expressions(node))
         elif isinstance(node, ast.stmt):
-            yield from ((node, mutated) for mutated in _mutated_statements(node))
+            yield from ((node, mutated) for mutated in _mutated_statements(node, function))
 
 
-def _executable(node: ast.AST) -> Iterator[ast.AST]:
-    """The nodes that run. Annotations, type aliases, docstrings and f-strings are left out."""
+Function = ast.FunctionDef | ast.AsyncFunctionDef
+
+
+def _executable(
+    node: ast.AST, function: Function | None
+) -> Iterator[tuple[ast.AST, Function | None]]:
+    """The nodes below ``node`` that run and that a test should check, each with its function."""
+    if isinstance(node, Function):
+        function = node
     for name, value in ast.iter_fields(node):
         if name in {"annotation", "returns", "decorator_list", "type_comment"}:
+            continue
+        if isinstance(node, ast.Raise):  # the arguments of an error are its message
             continue
         for child in value if isinstance(value, list) else [value]:
             if not isinstance(child, ast.AST) or isinstance(child, ast.JoinedStr):
@@ -105,8 +125,14 @@ def _executable(node: ast.AST) -> Iterator[ast.AST]:
                 continue
             if isinstance(child, ast.Assign | ast.AnnAssign) and _is_type_alias(child):
                 continue
-            yield child
-            yield from _executable(child)
+            if (
+                isinstance(node, ast.ClassDef)
+                and isinstance(child, ast.keyword)
+                and child.arg in _CLASS_OPTIONS
+            ):
+                continue
+            yield child, function
+            yield from _executable(child, function)
 
 
 def _is_type_alias(node: ast.Assign | ast.AnnAssign) -> bool:
@@ -151,10 +177,13 @@ def _mutated_expressions(node: ast.expr) -> Iterator[ast.expr]:
             return
 
 
-def _mutated_statements(node: ast.stmt) -> Iterator[ast.stmt]:
+def _mutated_statements(node: ast.stmt, enclosing: Function | None) -> Iterator[ast.stmt]:
     match node:
         case ast.Return(value=value) if value is not None and not _is_none(value):
-            yield ast.Return(ast.Constant(None))
+            if not _returns_bool(enclosing):
+                yield ast.Return(ast.Constant(None))
+            elif not isinstance(value, ast.Constant):  # None would mean the same as False
+                yield ast.Return(ast.UnaryOp(ast.Not(), value))
         case ast.Expr(value=ast.Call(func=function)) if not _is_logging(function):
             yield ast.Pass()
         case ast.AugAssign(target=target, op=operator, value=value) if (
@@ -169,6 +198,14 @@ def _mutated_statements(node: ast.stmt) -> Iterator[ast.stmt]:
             yield ast.Break()
         case _:
             return
+
+
+def _returns_bool(function: Function | None) -> bool:
+    return (
+        function is not None
+        and isinstance(function.returns, ast.Name)
+        and function.returns.id == "bool"
+    )
 
 
 def _is_none(value: ast.expr) -> bool:

@@ -1,7 +1,7 @@
 """Run the unit tests of a module against one mutation of it."""
 
+import json
 import os
-import signal
 import subprocess
 import sys
 import tempfile
@@ -10,16 +10,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
-from typing import Final
+from types import TracebackType
+from typing import Final, Self
 
 from src.devtools.mutation.operators import Mutation
+from src.devtools.mutation.server import Answer, Request
 
 ROOT: Final = Path(__file__).parents[3]
-_HOOK: Final = Path(__file__).parent
 #: A mutant that needs longer than the unchanged module by this factor hangs. It counts as killed.
 _TIMEOUT_FACTOR: Final = 20
 _MIN_TIMEOUT_SECONDS: Final = 60.0
-_TESTS_FAILED: Final = 1
+_MAX_BASELINE_SECONDS: Final = 600.0
 
 
 class Outcome(Enum):
@@ -51,54 +52,71 @@ class Target:
         return self.file.read_text("utf-8")
 
 
-def baseline_seconds(target: Target) -> float:
-    """Run the tests on the unchanged module through the same mechanism. Returns the duration.
+class Runner:
+    """Runs tests in a server process, one run at a time."""
 
-    Raises:
-        UnusableTestsError: the tests fail.
-    """
-    start = time.monotonic()
-    code, output = _run_tests(target, target.source, timeout=600)
-    if code != 0:
-        raise UnusableTestsError(f"{target.module}: its tests fail without a mutation:\n{output}")
-    return time.monotonic() - start
+    def __init__(self) -> None:
+        # The temporary folders of the tests may contain sockets, so the path must be short.
+        self._folder = tempfile.TemporaryDirectory(prefix="mutant-", ignore_cleanup_errors=True)
+        self._process = subprocess.Popen(
+            (sys.executable, "-m", "src.devtools.mutation.server", str(ROOT), self._folder.name),
+            cwd=Path(__file__).parents[3],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
 
+    def __enter__(self) -> Self:
+        return self
 
-def check(target: Target, mutation: Mutation, *, baseline: float) -> Outcome:
-    """Run the tests against a mutation. A failure, a crash or a hang of the tests kills it."""
-    timeout = max(_MIN_TIMEOUT_SECONDS, baseline * _TIMEOUT_FACTOR)
-    code, _ = _run_tests(target, mutation.apply(target.source), timeout=timeout)
-    return Outcome.SURVIVED if code == 0 else Outcome.KILLED
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        with self._process:  # closes the input, which ends the server
+            pass
+        self._folder.cleanup()
 
+    def baseline_seconds(self, target: Target) -> float:
+        """Run the tests on the unchanged module. Returns the duration.
 
-def _run_tests(target: Target, source: str, *, timeout: float) -> tuple[int, str]:
-    """The exit code and the end of the output. A timeout counts as a failure of the tests."""
-    with tempfile.TemporaryDirectory(prefix="mutant-") as folder:
-        mutant = Path(folder, "mutant.py")
+        Raises:
+            UnusableTestsError: the tests fail.
+        """
+        start = time.monotonic()
+        answer = self._run(target, target.source, seconds=_MAX_BASELINE_SECONDS)
+        if answer["code"] != 0:
+            raise UnusableTestsError(
+                f"{target.module}: its tests fail without a mutation:\n{answer['output']}"
+            )
+        return time.monotonic() - start
+
+    def check(self, target: Target, mutation: Mutation, *, baseline: float) -> Outcome:
+        """Run the tests against a mutation. A failure, a crash or a hang of the tests kills it."""
+        seconds = max(_MIN_TIMEOUT_SECONDS, baseline * _TIMEOUT_FACTOR)
+        answer = self._run(target, mutation.apply(target.source), seconds=seconds)
+        return Outcome.SURVIVED if answer["code"] == 0 else Outcome.KILLED
+
+    def _run(self, target: Target, source: str, *, seconds: float) -> Answer:
+        mutant = Path(self._folder.name, "mutant.py")
         mutant.write_text(source, "utf-8")
-        environment = {
-            **os.environ,
-            "PYTHONPATH": os.pathsep.join(filter(None, (str(_HOOK), os.environ.get("PYTHONPATH")))),
-            "MUTANT_FILE": os.path.realpath(target.file),
-            "MUTANT_SOURCE": str(mutant),
-            "HYPOTHESIS_STORAGE_DIRECTORY": folder,
-        }
-        command = (
-            sys.executable, "-m", "pytest", "-q", "-x", "--no-header", "--tb=no",
-            "-p", "no:cacheprovider", "-p", "no:xdist",
-            "--basetemp", str(Path(folder, "tmp")), *target.tests,
-        )  # fmt: skip
-        with subprocess.Popen(
-            command, cwd=ROOT, env=environment, text=True, start_new_session=True,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-        ) as process:  # fmt: skip
-            try:
-                output, _ = process.communicate(timeout=timeout)
-            except subprocess.TimeoutExpired:
-                os.killpg(process.pid, signal.SIGKILL)
-                process.communicate()
-                return _TESTS_FAILED, "timeout"
-        return process.returncode, "\n".join(output.splitlines()[-15:])
+        request = Request(
+            file=os.path.realpath(target.file),
+            mutant=str(mutant),
+            tests=list(target.tests),
+            seconds=seconds,
+        )
+        assert self._process.stdin
+        assert self._process.stdout
+        self._process.stdin.write(json.dumps(request) + "\n")
+        self._process.stdin.flush()
+        line = self._process.stdout.readline()
+        if not line:
+            raise RuntimeError("the process that runs the tests ended")
+        answer: Answer = json.loads(line)
+        return answer
 
 
 def parse_tests(names: Sequence[str]) -> tuple[str, ...]:

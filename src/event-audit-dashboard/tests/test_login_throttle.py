@@ -1,5 +1,6 @@
 """The login throttle, in memory and in Redis."""
 
+import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -88,4 +89,70 @@ def test_without_redis_no_user_is_admitted(make_redis: Any, tmp_path: Any) -> No
     server.stop()
     with pytest.raises(Unavailable):
         throttle.admit(ADDRESS, "admin")
+    client.close()
+
+
+def test_the_wait_is_until_the_end_of_the_longest_exhausted_window() -> None:
+    # given a user whose account has no free attempt for 15 minutes, and an address for 5 minutes
+    throttle = LoginThrottle("admin")
+    for number in range(login_throttle.PER_ACCOUNT.amount // 5):
+        for _ in range(5):
+            assert throttle.admit(f"198.51.100.{number}", "admin") == 0
+    # when the same user waits
+    wait = throttle.admit("198.51.100.1", "admin")
+    # then the wait is that of the account, which is the longer one
+    assert 300 < wait <= 900
+    assert 300 < throttle.admit("192.0.2.1", "admin") <= 900
+
+
+def test_a_wait_is_at_least_one_second(monkeypatch: pytest.MonkeyPatch) -> None:
+    throttle = LoginThrottle("admin")
+    for _ in range(5):
+        throttle.admit(ADDRESS, "admin")
+    # when the clock of the process is ahead of the end of the window
+    monkeypatch.setattr(time, "time", lambda: 2**40)
+    monkeypatch.setattr(throttle._limiter, "test", lambda *_: False)
+    assert throttle.admit(ADDRESS, "admin") == 1
+
+
+def test_a_parallel_attempt_that_takes_the_last_one_means_a_wait(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # given an exhausted limit that another process exhausted after the check
+    throttle = LoginThrottle("admin")
+    for _ in range(5):
+        throttle.admit(ADDRESS, "admin")
+    monkeypatch.setattr(throttle._limiter, "test", lambda *_: True)
+    assert throttle.admit(ADDRESS, "admin") == 1
+
+
+def test_names_without_an_account_count_together() -> None:
+    throttle = LoginThrottle("admin")
+    assert [throttle.admit(ADDRESS, f"name {number}") for number in range(5)] == [0] * 5
+    # then another unknown name waits, and the account does not
+    assert throttle.admit(ADDRESS, "another") > 0
+    assert throttle.admit(ADDRESS, "admin") == 0
+
+
+def test_an_ipv4_address_in_ipv6_counts_as_that_address() -> None:
+    throttle = LoginThrottle("admin")
+    assert [throttle.admit(f"::ffff:{ADDRESS}", "admin") for _ in range(5)] == [0] * 5
+    assert throttle.admit(ADDRESS, "admin") > 0
+    assert throttle.admit("::ffff:203.0.113.2", "admin") == 0
+
+
+def test_an_address_that_is_none_counts_by_its_first_64_characters() -> None:
+    throttle = LoginThrottle("admin")
+    assert [throttle.admit("x" * 64 + str(number), "admin") for number in range(5)] == [0] * 5
+    assert throttle.admit("x" * 64 + "another", "admin") > 0
+    assert throttle.admit("x" * 63 + "y", "admin") == 0
+
+
+def test_without_redis_no_count_is_reset(make_redis: Any, tmp_path: Any) -> None:
+    server = make_redis(tmp_path)
+    client = dashboard_client(server)
+    throttle = LoginThrottle("admin", client)
+    server.stop()
+    with pytest.raises(Unavailable):
+        throttle.reset(ADDRESS, "admin")
     client.close()

@@ -18,6 +18,7 @@ from auditflow.contract import event, identity
 from auditflow.contract.event import Event, Received
 from auditflow.contract.finding import EventRef, Evidence, Finding, Observables
 
+_decode_anything = msgspec.json.Decoder().decode
 _UNKNOWN: Final = "unknown"
 #: The kind of observables for each field that a value_count may count.
 _OBSERVABLES: Final = {
@@ -54,6 +55,7 @@ def from_event(
     """
     timestamp = event.from_epoch_ms(timestamp_ms)
     event_id = received.event.event_id
+    complete = _complete_event(received.raw)
     return _finding(
         rule,
         entity,
@@ -62,7 +64,7 @@ def from_event(
         first_seen=timestamp,
         last_seen=timestamp,
         count=1,
-        evidence=Evidence((EventRef(timestamp, event_id),), Raw(received.raw), Raw(received.raw)),
+        evidence=Evidence((EventRef(timestamp, event_id),), complete, complete),
         last=received.event,
         approximate=False,
         clamped=clamped,
@@ -102,8 +104,8 @@ def from_summary(
                 EventRef(event.from_epoch_ms(timestamp_ms), event_id)
                 for timestamp_ms, event_id in summary.events
             ),
-            UNSET if summary.first is None else Raw(summary.first),
-            UNSET if summary.last is None else Raw(summary.last),
+            UNSET if summary.first is None else _complete_event(summary.first),
+            UNSET if summary.last is None else _complete_event(summary.last),
         ),
         last=last,
         approximate=summary.approximate,
@@ -111,6 +113,20 @@ def from_summary(
         context=context,
         observables=_observables(rule, summary),
     )
+
+
+def _complete_event(raw: bytes) -> Raw:
+    """An event as evidence.
+
+    Fields that the contract does not define are not checked when the event is decoded. They may
+    contain a number that no receiver of the finding can decode, for example 1e999. Such an event
+    is represented without these fields.
+    """
+    try:
+        _decode_anything(raw)
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        return Raw(event.encode(event.decode(raw)))
+    return Raw(raw)
 
 
 def window_key(rule: Rule, entity: Mapping[str, str]) -> str:
