@@ -29,14 +29,14 @@ NOW = dt.datetime(2026, 1, 1, 12, 2, tzinfo=dt.UTC)
 class Bench:
     """A pipeline, what it published, and what it counted."""
 
-    def __init__(self, archiver: Archiver | None = None) -> None:
+    def __init__(self, archiver: Archiver | None = None, *, rules: Path = PACK) -> None:
         self.registry = CollectorRegistry()
         self.published: list[Message] = []
         self.broker_is_down = False
         self.calls = 0
         self.fails: tuple[int, str] | None = None
         self.pipeline = Pipeline(
-            cache(partial(load, [PACK], lateness=900_000)),
+            cache(partial(load, [rules], lateness=900_000)),
             MemoryWindows(),
             self.publish,
             environment="test",

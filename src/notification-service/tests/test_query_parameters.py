@@ -3,13 +3,15 @@
 import datetime as dt
 import uuid
 from collections.abc import Callable
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
+from auditflow.contract.audit import Outcome
 from notification_service import query
 from notification_service.cursor import Cursors, InvalidCursor, Position
 from notification_service.database.alert_events import EventPosition
+from notification_service.database.trail_store import TrailFilter
 from notification_service.export import Format
 from notification_service.order import Sort
 from notification_service.query import AlertFilter, AlertQuery, InvalidQuery
@@ -26,6 +28,14 @@ def event_cursor(pairs: Pairs) -> EventPosition | None:
     return query.parse_event_cursor(pairs, CURSORS, EventPosition)
 
 
+def numbers(pairs: Pairs) -> dict[str, int]:
+    return query.parse_numbers(pairs, "first", "second", largest=9, required=("first",))
+
+
+def trail(pairs: Pairs) -> TrailFilter:
+    return query.parse_trail(pairs, TrailFilter)
+
+
 @pytest.mark.parametrize(
     ("read", "name", "accepted", "refused"),
     [
@@ -40,6 +50,7 @@ def event_cursor(pairs: Pairs) -> EventPosition | None:
         (query.parse_after, "after", ["0", "9" * 18], ["-1", "1" + "0" * 18]),
         (query.parse_before, "before", ["1", "999999999"], ["0", "1000000000"]),
         (query.parse_event_id, "event_id", ["e", "e" * 256], ["", "e" * 257]),
+        (trail, "actor", ["a", "a" * 500], ["", "a" * 501]),
     ],
 )  # fmt: skip
 def test_the_limits_of_parameters_are_exact(
@@ -161,3 +172,39 @@ def _of_length(length: int) -> str:
             if len(text) == length:
                 return text
     raise AssertionError(f"no cursor has {length} characters")
+
+
+def test_numbers_of_a_log() -> None:
+    assert numbers([("first", "1")]) == {"first": 1}
+    assert numbers([("second", "9"), ("first", "2")]) == {"first": 2, "second": 9}
+
+
+@pytest.mark.parametrize(
+    ("read", "pairs", "faults"),
+    [
+        (numbers, [("first", "0")], ["first"]),
+        (numbers, [("first", "10")], ["first"]),
+        (numbers, [("second", "0")], ["second", "first"]),
+        (trail, [("actor", "a" * 1000), ("page", "1")], ["actor", "page"]),
+        (trail, [("outcome", "maybe"), ("before", "0")], ["outcome", "before"]),
+        (trail, [("before", "1000000000")], ["before"]),
+        (
+            trail,
+            [("since", "2026-01-02T00:00:00Z"), ("until", "2026-01-01T00:00:00Z")],
+            ["since"],
+        ),
+    ],
+)
+def test_all_errors_of_logs_are_reported(
+    read: Callable[[Pairs], Any], pairs: Pairs, faults: list[str]
+) -> None:
+    with pytest.raises(InvalidQuery) as raised:
+        read(pairs)
+    assert [fault.where for fault in raised.value.faults] == faults
+
+
+@pytest.mark.parametrize("outcome", get_args(Outcome))
+def test_the_filter_of_the_audit_trail(outcome: str) -> None:
+    found = trail([("outcome", outcome), ("before", "999999999"), ("actor", "alice")])
+    assert (found.outcome, found.before, found.actor) == (outcome, 999_999_999, "alice")
+    assert trail([("before", "1")]).before == 1
