@@ -80,6 +80,37 @@ def test_a_connection_with_unread_responses_is_not_used_again(
         assert pipelining.execute(client, [("GET", "own")]) == [b"mine"]
 
 
+class _Interrupted(redis.Connection):
+    """A connection whose user is interrupted before the second response, for example by a signal."""
+
+    responses_until_interrupt = -1
+
+    def read_response(self, *args: Any, **options: Any) -> Any:
+        if self.responses_until_interrupt == 0:
+            type(self).responses_until_interrupt = -1
+            raise KeyboardInterrupt
+        type(self).responses_until_interrupt -= 1
+        return super().read_response(*args, **options)
+
+
+def test_a_connection_is_not_used_again_after_an_interrupt_between_two_responses(
+    make_redis: Any, tmp_path: Path
+) -> None:
+    # Given an interrupt while two of three responses are missing
+    server = make_redis(tmp_path)
+    pool = redis.ConnectionPool.from_url(
+        server.url, connection_class=_Interrupted, max_connections=1
+    )
+    with redis.Redis.from_pool(pool) as client:
+        client.set("own", "mine")
+        client.set("other", "not mine")
+        _Interrupted.responses_until_interrupt = 1
+        with pytest.raises(KeyboardInterrupt):
+            pipelining.execute(client, [("GET", "other")] * 3)
+        # when the only connection of the pool is used again, then it gets its own response
+        assert pipelining.execute(client, [("GET", "own")]) == [b"mine"]
+
+
 def test_an_error_of_one_command_does_not_affect_the_responses_of_others(
     make_redis: Any, tmp_path: Path
 ) -> None:
