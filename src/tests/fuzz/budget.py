@@ -1,17 +1,34 @@
-"""The time that a fuzz test may use."""
+"""The time that the fuzz tests may use, and the place of inputs that failed."""
 
 import os
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Final
 
-#: Time of one fuzz test in ``make soak``, in seconds. FUZZ_SECONDS overrides it.
-DEFAULT_SECONDS: Final = 15.0
+from hypothesis import HealthCheck, settings
+from hypothesis.database import DirectoryBasedExampleDatabase
+
+#: Time of all fuzz tests in ``make soak``, in seconds. FUZZ_SECONDS overrides it.
+DEFAULT_SECONDS: Final = 50.0
+#: The number of fuzz tests in this run; ``conftest`` sets it.
+number_of_tests = 1
+
+#: Inputs that failed are stored in the repository. Commit them with the fix: each run tries them
+#: first.
+CORPUS: Final = Path(__file__).parent / "corpus"
+PROFILE: Final = settings(
+    max_examples=50,
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+    database=DirectoryBasedExampleDatabase(CORPUS),
+)
 
 
 def repeat(run: Callable[[], None]) -> None:
-    """Call a property of Hypothesis again and again, until the time is over. At least once."""
-    end = time.monotonic() + float(os.environ.get("FUZZ_SECONDS", DEFAULT_SECONDS))
+    """Call a property of Hypothesis again and again, until its time is over. At least once."""
+    total = float(os.environ.get("FUZZ_SECONDS", DEFAULT_SECONDS))
+    end = time.monotonic() + total / number_of_tests
     while True:
         run()
         if time.monotonic() >= end:

@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import Raw
 
@@ -22,7 +22,7 @@ from audit_event_generator.web.gzip_stream import GzipError, GzipStream
 from auditflow.contract import event
 from auditflow.errors import ContractError
 
-from .budget import repeat
+from .budget import PROFILE, repeat
 
 pytestmark = pytest.mark.soak
 DATA = Path(__file__).parents[2] / "audit-event-generator" / "tests" / "data"
@@ -59,9 +59,6 @@ VALUES = st.one_of(
         lambda inner: st.lists(inner, max_size=4) | st.dictionaries(TEXTS, inner, max_size=4),
         max_leaves=10,
     ),
-)
-PROFILE = settings(
-    max_examples=100, deadline=None, suppress_health_check=list(HealthCheck), database=None
 )
 
 
