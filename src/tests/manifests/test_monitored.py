@@ -15,7 +15,7 @@ _WITHOUT = "auditflow.io/without-"
 def servers(objects: list[Object], kit: Any) -> list[Object]:
     """What runs all the time. Jobs end, and Argo CD and BackupMissing tell when they fail."""
     found: list[Object] = kit.of_kind(objects, "Deployment", "StatefulSet", "Rollout")
-    assert len(found) == 7
+    assert len(found) == 8
     return found
 
 
@@ -84,7 +84,8 @@ def test_prometheus_jobs_have_the_names_that_rules_use(objects: list[Object], ki
         for monitor in kit.of_kind(objects, "ServiceMonitor")
     }  # fmt: skip
     assert jobs == {
-        "audit-event-generator", "audit-log-analysis", "event-audit-dashboard",
+        "audit-event-archive", "audit-event-generator", "audit-log-analysis",
+        "event-audit-dashboard",
         "notification-service", "postgresql", "rabbitmq", "redis",
     }  # fmt: skip
 

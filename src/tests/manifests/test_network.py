@@ -7,6 +7,9 @@ Object = dict[str, Any]
 
 #: design.md's way of the data, and who looks after it.
 FLOW = {
+    ("audit-event-archive", "rabbitmq", 5671),
+    ("audit-event-archive", "postgres", 5432),
+    ("prometheus", "audit-event-archive", 9464),
     ("audit-event-generator", "rabbitmq", 5671),
     ("audit-log-analysis", "rabbitmq", 5671),
     ("audit-log-analysis", "redis", 6379),
