@@ -50,6 +50,7 @@ class AlertFilter(Struct, frozen=True, kw_only=True):
     since: dt.datetime | None = None
     until: dt.datetime | None = None
     updated_since: dt.datetime | None = None
+    opened_since: dt.datetime | None = None
     q: str | None = None
 
 
@@ -358,6 +359,7 @@ _FILTERS: Final[Mapping[str, Callable[[str], Any]]] = {
     "since": _timestamp,
     "until": _timestamp,
     "updated_since": _timestamp,
+    "opened_since": _timestamp,
     "q": _text(MAX_SEARCH),
 }
 _TRAIL: Final[Mapping[str, Callable[[str], Any]]] = {

@@ -116,6 +116,8 @@ def alerts(store: FindingStore, query: Any, make_finding: Callable[..., Finding]
         ({"until": "2026-01-31T03:00:30+02:00"}, {"alice", "bob"}),
         ({"since": "2026-01-31T01:00:00Z", "until": "2026-01-31T02:00:00Z"}, {"bob", "carol"}),
         ({"since": "2026-01-31T01:00:00Z", "until": "2026-01-31T01:59:59Z"}, {"bob"}),
+        ({"opened_since": "2026-01-01T00:00:00Z"}, {"alice", "bob", "carol", "Dave"}),
+        ({"opened_since": "2999-01-01T00:00:00Z"}, set()),
         ({"q": "dave"}, {"Dave"}),
         ({"q": "100%"}, {"bob"}),
         ({"q": "of_it"}, {"bob"}),

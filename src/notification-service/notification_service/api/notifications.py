@@ -30,12 +30,13 @@ from notification_service.api.requests import (
     ok,
 )
 from notification_service.api.route_documentation import document_problems
-from notification_service.outbox.reading import NotificationReader
+from notification_service.outbox.reading import NotDead, NotificationReader
 from notification_service.query import InvalidQuery
 from notification_service.routing.tree_file import TreeFile
 
 DEFAULT_LIMIT: Final = 50
 MAX_LIMIT: Final = 200
+SILENCE_STATES: Final = ("pending", "active", "ended")
 _STATUSES: Final = get_args(DeliveryStatus)
 
 
@@ -63,17 +64,20 @@ def add(routes: Blueprint, reader: NotificationReader, file: TreeFile) -> None:
     @routes.post("/notifications/<notification_id>/retry")
     @document_request(RetryRequest)
     @document_response(NotificationDetail)
-    @document_problems(400, 401, 403, 404, 503)
+    @document_problems(400, 401, 403, 404, 409, 503)
     async def retry_notification(notification_id: str) -> Answer:
         """Deliver a dead notification again.
 
-        It gets as many attempts as a new one. Notifications that are not dead stay as they are.
+        It gets as many attempts as a new one. 409: the notification is not dead.
         """
         require(g.caller, Role.ANALYST, "alerts:write")
         await body_of(request, RetryRequest)
         parsed = identifier(notification_id)
         now = dt.datetime.now(dt.UTC)
-        found = await in_thread(partial(reader.retry, parsed, now=now)) if parsed else None
+        try:
+            found = await in_thread(partial(reader.retry, parsed, now=now)) if parsed else None
+        except NotDead as error:
+            return problem(HTTPStatus.CONFLICT, str(error))
         return ok(found) if found else _not_found()
 
     @routes.post("/notifications/test")
@@ -177,7 +181,14 @@ def _receiver(text: str) -> str:
     return text
 
 
+def _state(text: str) -> str:
+    if text not in SILENCE_STATES:
+        raise ValueError(f"must be one of {', '.join(SILENCE_STATES)}")
+    return text
+
+
 _READERS: Final = {
+    "state": _state,
     "limit": _limit,
     "after": _uuid,
     "alert_id": _uuid,

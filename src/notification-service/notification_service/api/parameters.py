@@ -85,6 +85,13 @@ class FilterParameters(Struct):
         ]
         | None
     ) = None
+    opened_since: (
+        Annotated[
+            dt.datetime,
+            Meta(description="Alerts that were opened at this time or later.", tz=True),
+        ]
+        | None
+    ) = None
     updated_since: (
         Annotated[
             dt.datetime,

@@ -4,9 +4,10 @@ import datetime as dt
 import uuid
 from functools import partial
 from http import HTTPStatus
-from typing import Final
+from typing import Annotated, Final
 from uuid import UUID
 
+from msgspec import Meta
 from quart import Blueprint, g, request
 from quart_schema import document_querystring, document_request, document_response
 
@@ -24,7 +25,13 @@ from notification_service.alert import Alert
 from notification_service.api.alerts import not_found as no_alert
 from notification_service.api.callers import require
 from notification_service.api.errors import problem
-from notification_service.api.notifications import DEFAULT_LIMIT, PageParameters, parameters
+from notification_service.api.notifications import (
+    DEFAULT_LIMIT,
+    MAX_LIMIT,
+    SILENCE_STATES,
+    PageParameters,
+    parameters,
+)
 from notification_service.api.requests import (
     Answer,
     InvalidBody,
@@ -44,6 +51,12 @@ from notification_service.silences.store import SilenceStore, TooManySilences
 
 #: A preview reads many alerts.
 _PREVIEW_SECONDS: Final = 10.0
+
+
+class SilenceParameters(PageParameters):
+    """The parameters that select silences."""
+
+    state: Annotated[str, Meta(pattern=f"^({'|'.join(SILENCE_STATES)})$")] | None = None
 
 
 def add(routes: Blueprint, store: SilenceStore, pool: Pool) -> None:
@@ -79,22 +92,23 @@ def add(routes: Blueprint, store: SilenceStore, pool: Pool) -> None:
 
 def _add_reads(routes: Blueprint, store: SilenceStore, pool: Pool) -> None:
     @routes.get("/silences")
-    @document_querystring(PageParameters)
+    @document_querystring(SilenceParameters)
     @document_response(SilenceList)
     @document_problems(400, 401, 503)
     async def list_silences() -> Answer:
         """List silences, the newest first. Silences that ended stay in the list."""
-        asked = parameters("after", "limit")
+        asked = parameters("after", "limit", "state")
         limit = int(str(asked.get("limit", DEFAULT_LIMIT)))
         after = asked.get("after")
         position = None
         if isinstance(after, UUID):
             last = await in_thread(partial(store.get, after))
             position = (last.created_at, last.silence_id) if last else None
-        found = await in_thread(partial(store.page, limit=limit + 1, after=position))
+        read = partial(_page, store, limit=limit + 1, after=position, state=asked.get("state"))
+        found = await in_thread(read)
         shown = found[:limit]
         more = shown[-1].silence_id if len(found) > limit else None
-        return ok(SilenceList(tuple(map(_view, shown)), more))
+        return ok(SilenceList(tuple(shown), more))
 
     @routes.get("/silences/<silence_id>")
     @document_response(SilenceView)
@@ -116,6 +130,26 @@ def _add_reads(routes: Blueprint, store: SilenceStore, pool: Pool) -> None:
             return _not_found()
         read = partial(hidden_now, pool, found, now=dt.datetime.now(dt.UTC))
         return ok(await in_thread(read, seconds=_PREVIEW_SECONDS))
+
+
+def _page(
+    store: SilenceStore,
+    *,
+    limit: int,
+    after: tuple[dt.datetime, UUID] | None,
+    state: str | None,
+) -> list[SilenceView]:
+    """The newest silences in this state. Those that are not ended are few."""
+    ended = None if state is None else state == "ended"
+    found: list[SilenceView] = []
+    while len(found) < limit:
+        page = store.page(limit=MAX_LIMIT, after=after, ended=ended)
+        views = map(_view, page)
+        found += [view for view in views if state is None or view.state == state]
+        if len(page) < MAX_LIMIT:
+            break
+        after = (page[-1].created_at, page[-1].silence_id)
+    return found[:limit]
 
 
 def _add_changes(routes: Blueprint, store: SilenceStore, pool: Pool) -> None:

@@ -89,7 +89,10 @@ def add(routes: Blueprint, trail: Trail) -> None:
         if request.method == "GET" or caller is None:
             trail.record_read(made)
             return response
-        stored = asyncio.wrap_future(trail.record(made))
+        future = trail.record(made)
+        if response.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR:  # the database cannot write
+            return response
+        stored = asyncio.wrap_future(future)
         try:
             await asyncio.wait_for(asyncio.shield(stored), _STORE_SECONDS)
         except (TimeoutError, Unavailable):  # the action is done, and the record waits

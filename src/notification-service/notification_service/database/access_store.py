@@ -3,12 +3,14 @@
 import hashlib
 import secrets
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any, Final
 from uuid import UUID, uuid4
 
 import msgspec
 
 from auditflow.contract.alert import IssuedToken, Role, Scope, Token, User
+from auditflow.errors import Unavailable
 from notification_service.database.pool import Pool
 
 #: The beginning of every API token, so that scanners of secrets recognize it.
@@ -59,15 +61,16 @@ class AccessStore:
         self._pool = pool
 
     def see_user(self, name: str, default_role: Role) -> User:
-        """The person with this name, who is added with the default role if unknown."""
-        with self._pool.cursor() as cursor:
-            cursor.execute(_SEEN, {"name": name, "role": str(default_role)})
-            row = cursor.fetchone()
-            if row is None:  # seen within the last minute
-                cursor.execute(_READ_USER, {"name": name})
-                row = cursor.fetchone()
-        assert row is not None
-        return _user(row)
+        """The person with this name, who is added with the default role if unknown.
+
+        If the database cannot write, the person is not stored.
+        """
+        rows = []
+        with suppress(Unavailable):
+            rows = self._rows(_SEEN, {"name": name, "role": str(default_role)})
+        if not rows:  # seen within the last minute, or the database is read-only or full
+            rows = self._rows(_READ_USER, {"name": name})
+        return _user(rows[0]) if rows else User(name=name, role=default_role)
 
     def users(self) -> list[User]:
         """All people, by name."""
@@ -83,9 +86,10 @@ class AccessStore:
         with self._pool.cursor() as cursor:
             cursor.execute(_VALID, (_hash(secret),))
             row = cursor.fetchone()
-            if row is None:
-                return None
-            token = _token(row)
+        if row is None:
+            return None
+        token = _token(row)
+        with suppress(Unavailable), self._pool.cursor() as cursor:
             cursor.execute(_USED, (str(token.token_id),))
         return token
 

@@ -110,6 +110,8 @@ def _add_others(query: AlertFilter, add: Callable[..., None]) -> None:
         add("alerts.first_seen <= %(until)s", until=query.until)
     if query.updated_since is not None:
         add("alerts.updated_at >= %(updated_since)s", updated_since=query.updated_since)
+    if query.opened_since is not None:
+        add("alerts.opened_at >= %(opened_since)s", opened_since=query.opened_since)
     if query.q is not None:
         searched = " OR ".join(f"alerts.{column} ILIKE %(q)s" for column in _SEARCHED)
         add(f"({searched})", q=f"%{escape_like(query.q)}%")

@@ -18,7 +18,7 @@ _DIMENSIONS: Final = ("status", "level", "rule_id", "environment", "assignee", "
 #: Conditions that ``alert_counts`` cannot answer.
 _OTHERS: Final = (
     "actor", "host", "ip", "resource", "active_again", "snoozed", "since", "until",
-    "updated_since", "q",
+    "updated_since", "opened_since", "q",
 )  # fmt: skip
 _FROM_COUNTS: Final = (
     "SELECT {dimensions}, sum(number)::bigint FROM alert_counts AS alerts WHERE {where}"

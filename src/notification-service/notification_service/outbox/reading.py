@@ -15,6 +15,7 @@ from auditflow.contract.notification import (
     NotificationSummary,
     NotifiedAlert,
 )
+from auditflow.errors import AuditFlowError
 from notification_service.database.pool import Pool
 from notification_service.outbox.content import Content, headline
 
@@ -51,6 +52,14 @@ _ADD_TEST: Final = """
         next_attempt_at)
     VALUES (%s, %s, 'test', %s::jsonb, 0, %s, %s)
 """
+
+
+class NotDead(AuditFlowError):
+    """Only a dead notification can be retried. ``status`` is what it is instead."""
+
+    def __init__(self, status: str) -> None:
+        super().__init__(f"The notification is {status}. Only a dead one can be retried.")
+        self.status = status
 
 
 class NotificationReader:
@@ -90,11 +99,18 @@ class NotificationReader:
     def retry(self, notification_id: UUID, *, now: dt.datetime) -> NotificationDetail | None:
         """Deliver a dead notification again, with as many attempts as a new one.
 
-        Other notifications stay as they are. Returns it, or None if there is none.
+        Returns it, or None if there is none.
+
+        Raises:
+            NotDead: the notification is not dead.
         """
         with self._pool.connection() as connection, connection.cursor() as cursor:
             cursor.execute(_RETRY, (now, str(notification_id)))
-            return _detail(cursor, notification_id)
+            is_retried = cursor.rowcount > 0
+            found = _detail(cursor, notification_id)
+        if found is not None and not is_retried:
+            raise NotDead(found.status)
+        return found
 
     def add_test(self, receiver: str, *, now: dt.datetime) -> NotificationDetail | None:
         """Queue a test notification."""

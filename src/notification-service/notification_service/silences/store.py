@@ -28,7 +28,10 @@ _CURRENT: Final = f"""
 """  # noqa: S608 - constants only
 _PAGE: Final = f"""
     SELECT {_COLUMNS} FROM silences
-    WHERE %(before)s::timestamptz IS NULL OR (created_at, silence_id) < (%(before)s, %(id)s::uuid)
+    WHERE (%(before)s::timestamptz IS NULL
+           OR (created_at, silence_id) < (%(before)s, %(id)s::uuid))
+        AND (%(ended)s::boolean IS NULL
+             OR coalesce(coalesce(cancelled_at, ends_at) <= %(now)s, false) = %(ended)s)
     ORDER BY created_at DESC, silence_id DESC LIMIT %(limit)s
 """  # noqa: S608 - constants only
 _BY_ID: Final = f"SELECT {_COLUMNS} FROM silences WHERE silence_id = %s"  # noqa: S608 - constants only
@@ -100,10 +103,25 @@ class SilenceStore:
         with self._pool.connection() as connection, connection.cursor() as cursor:
             return _by_id(cursor, silence_id)
 
-    def page(self, *, limit: int, after: tuple[dt.datetime, UUID] | None) -> list[Silence]:
-        """Silences, the newest first, from after a position on."""
+    def page(
+        self,
+        *,
+        limit: int,
+        after: tuple[dt.datetime, UUID] | None,
+        ended: bool | None = None,
+    ) -> list[Silence]:
+        """Silences, the newest first, from after a position on.
+
+        ``ended`` selects those whose end or cancellation is in the past, or the others.
+        """
         before, identifier = after or (None, None)
-        values = {"before": before, "id": str(identifier) if identifier else None, "limit": limit}
+        values = {
+            "before": before,
+            "id": str(identifier) if identifier else None,
+            "limit": limit,
+            "ended": ended,
+            "now": dt.datetime.now(dt.UTC),
+        }
         with self._pool.connection() as connection, connection.cursor() as cursor:
             cursor.execute(_PAGE, values)
             return list(map(_silence, cursor.fetchall()))

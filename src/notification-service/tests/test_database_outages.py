@@ -1,0 +1,171 @@
+"""A database that is killed, read-only or slow: findings wait, reads continue, all is exact."""
+
+import datetime as dt
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from typing import Any
+
+import httpx
+import psycopg2
+import pytest
+
+from auditflow_local.servers.postgres import Database, Postgres
+from auditflow_local.servers.postgres_roles import SUPERUSER
+
+PERSON = {"X-AuditFlow-User": "alice"}
+
+
+def _total(api: httpx.Client) -> int:
+    answer = api.get("/api/v1/alerts/total")
+    return int(answer.json()["total"]) if answer.status_code == 200 else -1
+
+
+def _acknowledge(api: httpx.Client, alert_id: str) -> httpx.Response:
+    headers = {**PERSON, "If-Match": "*"}
+    return api.post(f"/api/v1/alerts/{alert_id}/acknowledge", json={}, headers=headers)
+
+
+def _is_unavailable(answer: httpx.Response) -> bool:
+    return answer.status_code == 503 and answer.headers["Retry-After"].isdigit()
+
+
+@contextmanager
+def _superuser(database: Database) -> Iterator[Any]:
+    dsn = database.dsn(SUPERUSER)
+    with closing(psycopg2.connect(dsn)) as connection:
+        connection.autocommit = True
+        with connection.cursor() as cursor:
+            cursor.execute("SET default_transaction_read_only = off")
+            yield cursor
+
+
+@pytest.fixture
+def first(broker: Any, api: httpx.Client, make_finding: Any, eventually: Any) -> str:
+    """The identifier of an alert that was stored before. The person is known, too."""
+    broker.send(make_finding(user="before"))
+    eventually(lambda: _total(api) == 1)
+    answer = api.get("/api/v1/alerts", headers=PERSON)
+    return str(answer.json()["alerts"][0]["alert_id"])
+
+
+@pytest.fixture
+def check_complete(
+    broker: Any, api: httpx.Client, query: Any, eventually: Any
+) -> Callable[[int], None]:
+    """Checks that each of the findings is stored once, and that the alert can be changed."""
+
+    def check(findings: int) -> None:
+        eventually(lambda: _total(api) == findings, seconds=60)
+        assert query("SELECT count(*), count(DISTINCT finding_id) FROM findings") == [
+            (findings, findings)
+        ]
+        assert query("SELECT sum(finding_count) FROM alerts") == [(findings,)]
+        assert broker.dead_letters() == []
+        assert broker.waiting() == 0
+
+    return check
+
+
+def test_killed(
+    broker: Any, api: httpx.Client, postgres: Postgres, first: str, make_finding: Any,
+    check_complete: Any, eventually: Any,
+) -> None:  # fmt: skip
+    postgres.kill()
+    try:
+        broker.send(*(make_finding(user=f"user-{n}", bucket=n) for n in range(200)))
+        action, read = _acknowledge(api, first), api.get("/api/v1/alerts")
+    finally:
+        postgres.start()
+
+    assert _is_unavailable(action)
+    assert _is_unavailable(read)
+    check_complete(201)
+    eventually(lambda: _acknowledge(api, first).status_code == 200)
+
+
+def test_read_only(
+    broker: Any, api: httpx.Client, database: Database, first: str, make_finding: Any,
+    check_complete: Any, eventually: Any,
+) -> None:  # fmt: skip
+    body = {"name": "SIEM", "scopes": ["alerts:read"]}
+    token = api.post("/api/v1/tokens", json=body).json()["secret"]
+    with _superuser(database) as cursor:
+        cursor.execute("ALTER SYSTEM SET default_transaction_read_only = on")
+        cursor.execute("SELECT pg_reload_conf()")
+    try:
+        eventually(lambda: _is_unavailable(_acknowledge(api, first)))
+        broker.send(*(make_finding(user=f"user-{n}", bucket=n) for n in range(50)))
+        reads = [
+            api.get("/api/v1/alerts", headers=headers)
+            for headers in (
+                PERSON,
+                {"X-AuditFlow-User": "a%20person%20that%20is%20new"},
+                {"Authorization": f"Bearer {token}"},
+            )
+        ]
+        detail = api.get(f"/api/v1/alerts/{first}", headers=PERSON)
+    finally:
+        with _superuser(database) as cursor:
+            cursor.execute("ALTER SYSTEM RESET default_transaction_read_only")
+            cursor.execute("SELECT pg_reload_conf()")
+
+    assert [answer.status_code for answer in (*reads, detail)] == [200] * 4
+    assert all(len(answer.json()["alerts"]) == 1 for answer in reads)
+    check_complete(51)
+    eventually(lambda: _acknowledge(api, first).status_code == 200)
+
+
+def test_slow(
+    broker: Any, api: httpx.Client, database: Database, first: str, make_finding: Any,
+    check_complete: Any, eventually: Any, query: Any,
+) -> None:  # fmt: skip
+    with closing(psycopg2.connect(database.dsn(SUPERUSER))) as connection:
+        with connection.cursor() as cursor:
+            cursor.execute("LOCK TABLE alerts IN SHARE ROW EXCLUSIVE MODE")  # writes wait
+        broker.send(*(make_finding(user=f"user-{n}", bucket=n) for n in range(50)))
+        action = _acknowledge(api, first)
+        read = api.get("/api/v1/alerts", headers=PERSON)
+        connection.rollback()
+
+    assert _is_unavailable(action)
+    assert (read.status_code, len(read.json()["alerts"])) == (200, 1)
+    check_complete(51)
+    # the action that was answered with 503 may have been completed, but once at most
+    answer = eventually(lambda: (a := _acknowledge(api, first)).status_code in (200, 409) and a)
+    assert query("SELECT count(*) FROM alert_history") == [(1,)], answer.text
+
+
+def test_only_dead_notifications_are_retried_and_silences_have_states(
+    api: httpx.Client, query: Any
+) -> None:
+    for identifier, status in ((1, "dead"), (2, "sent")):
+        query(
+            "INSERT INTO notifications (notification_id, receiver, kind, content, alert_count,"
+            " created_at, next_attempt_at, status)"
+            " VALUES (lpad(%s, 32, '0')::uuid, 'chat', 'test', '{}', 0, now(), now(), %s)",
+            str(identifier), status,
+        )  # fmt: skip
+    answers = [
+        api.post(f"/api/v1/notifications/00000000-0000-0000-0000-00000000000{n}/retry").status_code
+        for n in (1, 2, 3)
+    ]
+    assert answers == [200, 409, 404]
+
+    now = dt.datetime.now(dt.UTC)
+    day = dt.timedelta(days=1)
+    for reason, start, end in (
+        ("active", now - day, now + 2 * day),
+        ("pending", now + day, now + 2 * day),
+        ("ended", now - day, now + 2 * day),
+    ):
+        starts, ends = start.isoformat(), end.isoformat()
+        body = {"matchers": ['rule="x"'], "reason": reason, "starts_at": starts, "ends_at": ends}
+        created = api.post("/api/v1/silences", json=body)
+        assert created.status_code == 200, created.text
+        if reason == "ended":
+            api.delete(f"/api/v1/silences/{created.json()['silence_id']}").raise_for_status()
+    for state in ("active", "pending", "ended"):
+        listed = api.get("/api/v1/silences", params={"state": state, "limit": 1}).json()
+        assert [it["reason"] for it in listed["silences"]] == [state]
+    assert api.get("/api/v1/silences", params={"state": "x"}).status_code == 400
+    assert len(api.get("/api/v1/silences").json()["silences"]) == 3
