@@ -17,7 +17,7 @@ from src.devtools.mutation.operators import Mutation
 from src.devtools.mutation.run import Outcome, Runner, Target
 
 #: The share of mutations that the tests must kill. Accepted survivors do not count.
-MINIMUM: Final = 0.6
+MINIMUM: Final = 0.9
 #: The number of checked mutations from which the share decides. A slow machine checks few.
 ENOUGH: Final = 40
 
