@@ -38,7 +38,8 @@ def test_dev_and_staging_sync_by_themselves_and_prod_by_a_person(manifests: Any)
                 assert policy["automated"] == {"prune": True, "selfHeal": True}
             else:
                 assert "automated" not in policy
-            assert policy["retry"]["backoff"]
+            assert policy["retry"]["limit"] == -1, "a dependency can arrive after any time"
+            assert policy["retry"]["backoff"]["maxDuration"] == "1m"
 
 
 def test_deleting_waits_for_what_is_deleted_but_a_root_leaves_all_running(manifests: Any) -> None:
