@@ -136,7 +136,7 @@ def parse(document: bytes) -> TokenTable:
         return TokenTable({})
     try:
         decoded = msgspec.yaml.decode(document, type=_Document)
-    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
+    except (msgspec.MsgspecError, RecursionError, ValueError) as error:
         raise TokenError(f"invalid document: {_without_content(error)}") from None
     table: dict[bytes, TokenSource] = {}
     for name, entry in decoded.sources.items():

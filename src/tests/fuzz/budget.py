@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis.database import DirectoryBasedExampleDatabase
 
 #: Time of all fuzz tests in ``make soak``, in seconds. FUZZ_SECONDS overrides it.
-DEFAULT_SECONDS: Final = 50.0
+DEFAULT_SECONDS: Final = 40.0
 #: The number of fuzz tests in this run; ``conftest`` sets it.
 number_of_tests = 1
 
