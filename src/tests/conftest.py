@@ -42,6 +42,7 @@ def make_platform(
     servers: Servers,
     *,
     notification_env: dict[str, str] | None = None,
+    dashboard_env: dict[str, str] | None = None,
 ) -> Platform:
     """The services on these servers and a fresh database, not started yet."""
     rabbitmq, redis, postgres = servers
@@ -61,7 +62,11 @@ def make_platform(
         dashboard=service_process(
             "event-audit-dashboard",
             api=notification,
-            env={"ANALYSIS_PORT": str(analysis.port), "RUNBOOKS_DIR": str(RUNBOOKS)},
+            env={
+                "ANALYSIS_PORT": str(analysis.port),
+                "RUNBOOKS_DIR": str(RUNBOOKS),
+                **(dashboard_env or {}),
+            },
             **around,
         ),
         secrets=secrets,

@@ -1,6 +1,7 @@
 """The pages about more than one alert, in a browser and with the four real services."""
 
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,10 +10,13 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
+from audit_analysis.archive.table import ArchivedEvent
 from auditflow_local import ports
 from auditflow_local.servers.inbox import InboxServer
 from auditflow_local.testing import Servers
 
+from .archive_server import archive_server
+from .archived_events import archived
 from .conftest import make_platform
 from .events import failed_login, file_change
 from .platform import Platform, eventually
@@ -74,11 +78,13 @@ def site(
     folder = tmp_path_factory.mktemp("routes")
     inbox = _inbox(folder)
     inbox.start()
+    archive_port = ports.pick()
     platform = make_platform(
         shared_service_process,
         service_secrets,
         other_servers,
         notification_env=inbox.variables("http://localhost"),
+        dashboard_env={"EVENTS_API_HOST": "127.0.0.1", "EVENTS_API_PORT": str(archive_port)},
     )
     for service in platform.services:
         service.start()
@@ -87,10 +93,30 @@ def site(
         platform.send([failed_login(f"{user}-{n}", user, at=n) for n in range(4)])
     platform.send([file_change("passwd", "/etc/passwd")])
     eventually(lambda: len(platform.alerts()) == 5, what="five alerts")
-    yield platform
+    with archive_server(
+        tmp_path_factory.mktemp("archive"),
+        _archived_events(),
+        port=archive_port,
+        api_url=platform.notification.url,
+    ):
+        yield platform
     for service in reversed(platform.services):
         service.stop()
     inbox.destroy()
+
+
+def _archived_events() -> list[ArchivedEvent]:
+    """120 events of the last two hours, one minute apart, of which every third failed."""
+    now_ms = int(time.time() * 1000)
+    return [
+        archived(
+            number,
+            at_ms=now_ms - (120 - number) * 60_000,
+            user=("alice", "<b>mallory</b>")[number % 2],
+            action_result=("FAILURE", "SUCCESS", "SUCCESS")[number % 3],
+        )
+        for number in range(120)
+    ]
 
 
 def _inbox(folder: Path) -> InboxServer:
@@ -333,7 +359,46 @@ def test_an_entity_has_its_alerts_risk_and_times(site: Platform, page: Page) -> 
     expect(page.get_by_role("heading", level=1)).to_have_text("User <b>mallory</b>")
 
 
+def test_events_are_searched_counted_and_opened(site: Platform, page: Page) -> None:
+    page.goto(f"{site.dashboard.url}/events")
+    facets = page.locator("#event-facets")
+    expect(facets.locator(".total")).to_have_text("120 events")
+    expect(page.locator(".grid tbody tr")).to_have_count(50)
+    facets.get_by_role("link", name="FAILURE").click()
+    expect(page.locator("#event-facets .total")).to_have_text("40 events")
+    page.get_by_label("User").fill("<b>mallory</b>")
+    page.get_by_role("button", name="Search").click()
+    expect(page.locator("#event-facets .total")).to_have_text("20 events")
+    expect(page.locator(".grid tbody tr")).to_have_count(20)
+    page.locator("#event-chart a").first.click()
+    expect(page.get_by_role("list", name="Active filters")).to_contain_text("From")
+    page.locator(".grid tbody a").first.click()
+    expect(page.get_by_role("region", name="Event as JSON")).to_contain_text("<b>mallory</b>")
+    page.get_by_role("link", name="Timeline and risk of <b>mallory</b>").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("User <b>mallory</b>")
+    page.get_by_role("link", name="all its events").click()
+    expect(page.locator("#event-facets .total")).to_have_text("60 events")
+
+
+def test_events_are_exported(site: Platform, plain: Page) -> None:
+    plain.goto(f"{site.dashboard.url}/events?action_result=FAILURE")
+    expect(plain.locator(".grid tbody tr")).to_have_count(40)
+    link = plain.get_by_role("link", name="Export").get_attribute("href")
+    answer = plain.context.request.get(f"{site.dashboard.url}{link}")
+    assert answer.headers["content-type"] == "application/x-ndjson"
+    lines = answer.text().splitlines()
+    assert len(lines) == 40
+    assert all('"event_id"' in line for line in lines)
+    wrong = plain.goto(f"{site.dashboard.url}/events?since=yesterday")
+    assert wrong is not None
+    assert wrong.status == 400
+    expect(plain.get_by_text("since")).to_be_visible()
+
+
 PAGES = [
+    "/events?user=alice",
+    "/events/numbers",
+    "/events/detail?id=e00042",
     "/overview",
     "/entity?kind=host&value=web-01",
     "/rules",

@@ -1,6 +1,6 @@
 """Sends requests to an API, decodes the responses and turns failures into errors with a text."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Final, TypeVar
 from urllib.parse import quote, urlencode
 
@@ -11,7 +11,7 @@ from opentelemetry.trace import SpanKind
 from auditflow.telemetry import logs, tracing
 from event_audit_dashboard import errors
 from event_audit_dashboard.metrics import Metrics
-from event_audit_dashboard.transport import Reply, Service, Transport
+from event_audit_dashboard.transport import TIMEOUT_SECONDS, Reply, Service, Transport
 
 #: Name of the person on whose behalf the dashboard sends a request, for the audit trail.
 PERSON_HEADER: Final = "X-AuditFlow-User"
@@ -88,11 +88,28 @@ class ApiClient:
         self._transport.close()
 
     def get(
-        self, path: str, caller: Caller, kind: type[T], query: Mapping[str, str] | None = None
+        self,
+        path: str,
+        caller: Caller,
+        kind: type[T],
+        query: Mapping[str, str] | None = None,
+        *,
+        timeout: float = TIMEOUT_SECONDS,
     ) -> T:
-        """Send a GET request and decode the response."""
+        """Send a GET request and decode the response. ``timeout`` is in seconds."""
         target = f"{path}?{urlencode(query)}" if query else path
-        return self.decode(self.send("GET", target, caller).body, kind)
+        return self.decode(self.send("GET", target, caller, timeout=timeout).body, kind)
+
+    def stream(self, target: str, caller: Caller) -> Iterator[bytes]:
+        """Send a GET request and return the parts of the response, which may be large.
+
+        Raises:
+            ApiError: the service does not respond, or the status is an error. A connection that is
+                lost later ends the iterator with this error.
+        """
+        reply, parts = self._transport.stream(target, headers=_identity(caller))
+        _raise_for(reply, self._service)
+        return parts
 
     def post(self, path: str, caller: Caller, kind: type[T], body: Mapping[str, Any]) -> T:
         """Send a POST request and decode the response."""
@@ -106,27 +123,22 @@ class ApiClient:
         *,
         body: Mapping[str, Any] | None = None,
         headers: Mapping[str, str] | None = None,
+        timeout: float = TIMEOUT_SECONDS,
     ) -> Reply:
-        """Send a request and return the response.
+        """Send a request and return the response. ``timeout`` is in seconds.
 
         Raises:
             ApiError: the service does not respond, or the status is an error.
         """
         content = None if body is None else msgspec.json.encode(body)
         with tracing.span(f"request {self._service.slug}", kind=SpanKind.CLIENT):
-            sent = {
-                **tracing.headers(),
-                **(headers or {}),
-                "X-Correlation-ID": caller.correlation_id,
-            }
-            if caller.person is not None:
-                sent[PERSON_HEADER] = quote(caller.person, safe=" @")
-            if caller.address is not None:
-                sent[ADDRESS_HEADER] = caller.address
+            sent = {**tracing.headers(), **(headers or {}), **_identity(caller)}
             if content is not None:
                 sent["Content-Type"] = "application/json"
             try:
-                reply = self._transport.send(method, target, headers=sent, body=content)
+                reply = self._transport.send(
+                    method, target, headers=sent, body=content, timeout=timeout
+                )
                 _raise_for(reply, self._service)
             except errors.ApiError as error:
                 self._metrics.upstream_errors.labels(error.reason).inc()
@@ -147,6 +159,14 @@ class ApiClient:
             raise errors.BadResponse(
                 f"the response of the {self._service.name} violates the API contract"
             ) from None
+
+
+def _identity(caller: Caller) -> dict[str, str]:
+    """The headers that name the person and the request."""
+    headers = {"X-Correlation-ID": caller.correlation_id}
+    if caller.person is not None:
+        headers[PERSON_HEADER] = quote(caller.person, safe=" @")
+    return headers
 
 
 def segment(value: str) -> str:

@@ -14,6 +14,7 @@ from event_audit_dashboard.api_client import ApiClient
 from event_audit_dashboard.assets import Assets
 from event_audit_dashboard.audit_reports import NoReports, Reports
 from event_audit_dashboard.csrf import MaskedCSRFProtect
+from event_audit_dashboard.events_api import EventsApi
 from event_audit_dashboard.login_throttle import LoginThrottle
 from event_audit_dashboard.metrics import Metrics
 from event_audit_dashboard.notifications_api import NotificationsApi
@@ -28,6 +29,7 @@ from event_audit_dashboard.views import (
     alerts,
     entity,
     errors,
+    event_search,
     home,
     notifications,
     overview,
@@ -52,6 +54,7 @@ def create(
     health: Health,
     registry: CollectorRegistry,
     metrics: Metrics,
+    events: ApiClient | None = None,
     client: "Redis | None" = None,
     reports: Reports | None = None,
 ) -> Flask:
@@ -101,6 +104,9 @@ def create(
     )
     app.register_blueprint(overview.blueprint(api, notification_routes, analysis))
     app.register_blueprint(entity.blueprint(api))
+    if events is not None:
+        app.register_blueprint(event_search.blueprint(EventsApi(events)))
+    app.jinja_env.globals["has_archive"] = events is not None
     app.register_blueprint(notifications.blueprint(notification_routes))
     app.register_blueprint(silences.blueprint(notification_routes))
     app.register_blueprint(triage.blueprint(api))

@@ -11,6 +11,7 @@ from event_audit_dashboard import app, redis_client
 from event_audit_dashboard.api import NotificationService
 from event_audit_dashboard.api_client import ApiClient
 from event_audit_dashboard.audit_reports import AuditReports
+from event_audit_dashboard.events_api import EVENTS
 from event_audit_dashboard.metrics import Metrics
 from event_audit_dashboard.rules_api import ANALYSIS
 from event_audit_dashboard.settings import DashboardSettings
@@ -46,10 +47,23 @@ def run(settings: DashboardSettings) -> None:
         ),
         metrics=metrics,
     )
+    events = None
+    if settings.events_api_host:
+        events = ApiClient(
+            Transport(
+                settings.events_api_host,
+                settings.events_api_port,
+                token=settings.api_token.get_secret_value(),
+                tls=tls.client_context(settings) if settings.events_api_tls else None,
+                service=EVENTS,
+            ),
+            metrics=metrics,
+        )
     dashboard = app.create(
         settings,
         api=api,
         analysis=analysis,
+        events=events,
         health=health,
         registry=registry,
         metrics=metrics,
@@ -68,4 +82,6 @@ def run(settings: DashboardSettings) -> None:
     finally:
         reports.close()
         analysis.close()
+        if events is not None:
+            events.close()
         api.close()

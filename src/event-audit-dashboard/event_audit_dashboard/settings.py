@@ -30,6 +30,10 @@ class DashboardSettings(TlsSettings, ServiceSettings):
     analysis_host: str = "localhost"
     analysis_port: Port = 5001
     analysis_tls: bool = False
+    #: The API of archived events. Without a host, the pages about events are not offered.
+    events_api_host: str = ""
+    events_api_port: Port = 5002
+    events_api_tls: bool = False
     #: A folder with the runbooks of rules as Markdown. Without it, runbooks are only links.
     runbooks_dir: Path | None = None
     #: Redis for sessions and the login throttle. Without a host, they are in the memory of the

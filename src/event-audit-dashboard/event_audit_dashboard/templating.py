@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 from urllib.parse import urlencode
 
-from flask import Flask, g, request, url_for
+from flask import Flask, current_app, g, request, url_for
 
 from auditflow.contract.alert import AlertSummary, FacetValue, Role
 from event_audit_dashboard import zones
@@ -19,6 +19,7 @@ from event_audit_dashboard.views.common import take_notices
 PAGES: Final = (
     ("Overview", "overview.show", "o"),
     ("Alerts", "alerts.listing", "a"),
+    ("Events", "events.listing", "e"),
     ("Rules", "rules.listing", "r"),
     ("Notifications", "notifications.routes", "n"),
     ("Settings", "settings.show", "s"),
@@ -106,7 +107,9 @@ def _navigation() -> list[tuple[str, str, str, bool]]:
     """Label, URL, key after ``g``, and whether it is the current page."""
     section = _SECTIONS.get(request.blueprint or "", request.blueprint)
     return [
-        (label, _start(name), key, name.startswith(f"{section}.")) for label, name, key in PAGES
+        (label, _start(name), key, name.partition(".")[0] == section)
+        for label, name, key in PAGES
+        if name in current_app.view_functions
     ]
 
 

@@ -2,7 +2,7 @@
 
 import ssl
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Final
 
 import urllib3
@@ -14,6 +14,8 @@ from event_audit_dashboard import errors
 TIMEOUT_SECONDS: Final = 2.0
 #: 50 findings with two events of 256 KiB each, plus their surrounding JSON.
 MAX_RESPONSE_BYTES: Final = 32 * 1024 * 1024
+#: Limit for the time between two parts of a streamed response, in seconds.
+STREAM_SECONDS: Final = 60.0
 _CHUNK_BYTES: Final = 256 * 1024
 
 
@@ -95,6 +97,33 @@ class Transport:
         except urllib3.exceptions.HTTPError:
             raise errors.Unreachable(f"the {self.service.name} cannot be reached") from None
 
+    def stream(self, path: str, *, headers: Mapping[str, str]) -> tuple[Reply, Iterator[bytes]]:
+        """Send a GET request. Return status and headers, and the parts of the body.
+
+        The body of an error is in the reply. No limit applies to the total time.
+
+        Raises:
+            Unreachable: no connection, or no response within ``STREAM_SECONDS``.
+        """
+        try:
+            response = self._pool.urlopen(
+                "GET",
+                path,
+                headers={**self._pool.headers, **headers},
+                timeout=urllib3.Timeout(connect=TIMEOUT_SECONDS, read=STREAM_SECONDS),
+                redirect=False,
+                preload_content=False,
+            )
+        except urllib3.exceptions.HTTPError:
+            raise errors.Unreachable(f"the {self.service.name} cannot be reached") from None
+        if response.status != 200:
+            try:
+                body = response.read(_CHUNK_BYTES)
+            finally:
+                response.close()
+            return Reply(response.status, response.headers, body), iter(())
+        return Reply(200, response.headers, b""), _parts(response)
+
     def _send_once(
         self, method: str, path: str, headers: Mapping[str, str], body: bytes | None, timeout: float
     ) -> Reply:
@@ -120,6 +149,15 @@ class Transport:
     def close(self) -> None:
         """Close all connections."""
         self._pool.close()
+
+
+def _parts(response: urllib3.BaseHTTPResponse) -> Iterator[bytes]:
+    try:
+        yield from response.stream(_CHUNK_BYTES)
+    except urllib3.exceptions.HTTPError:
+        raise errors.Unreachable("the connection was lost during the export") from None
+    finally:
+        response.close()
 
 
 def _read(response: urllib3.BaseHTTPResponse, deadline: float) -> bytes:

@@ -1,0 +1,60 @@
+"""Client of the API of archived events."""
+
+from collections.abc import Iterator, Mapping
+from typing import Final
+from urllib.parse import urlencode
+
+from auditflow.contract import event_search as contract
+from event_audit_dashboard.api_client import ApiClient, Caller
+from event_audit_dashboard.transport import Service
+
+EVENTS: Final = Service("archive of events", "audit-event-archive", "the events")
+#: A search may read many files. Limit for its response, in seconds.
+SEARCH_SECONDS: Final = 15.0
+PAGE_SIZE: Final = 50
+_PATH: Final = "/api/v1/events"
+
+
+class EventsApi:
+    """Searches archived events. It is thread-safe."""
+
+    def __init__(self, client: ApiClient) -> None:
+        self._client = client
+
+    def page(self, parameters: Mapping[str, str], caller: Caller) -> contract.ArchivedEventList:
+        """Events that match, the newest first."""
+        query = {**parameters, "limit": str(PAGE_SIZE)}
+        return self._client.get(
+            _PATH, caller, contract.ArchivedEventList, query, timeout=SEARCH_SECONDS
+        )
+
+    def histogram(self, parameters: Mapping[str, str], caller: Caller) -> contract.EventHistogram:
+        """The number of events over time."""
+        return self._client.get(
+            f"{_PATH}/histogram",
+            caller,
+            contract.EventHistogram,
+            parameters,
+            timeout=SEARCH_SECONDS,
+        )
+
+    def facets(self, parameters: Mapping[str, str], caller: Caller) -> contract.EventFacets:
+        """The most frequent values of some fields."""
+        return self._client.get(
+            f"{_PATH}/facets", caller, contract.EventFacets, parameters, timeout=SEARCH_SECONDS
+        )
+
+    def event(self, event_id: str, caller: Caller) -> contract.ArchivedEventDetail:
+        """One event with its record.
+
+        Raises:
+            NotFound: the archive has no such event.
+        """
+        path, query = f"{_PATH}/by-id", {"event_id": event_id}
+        return self._client.get(
+            path, caller, contract.ArchivedEventDetail, query, timeout=SEARCH_SECONDS
+        )
+
+    def export(self, parameters: Mapping[str, str], caller: Caller) -> Iterator[bytes]:
+        """All events that match with their records, as NDJSON, in parts."""
+        return self._client.stream(f"{_PATH}/export?{urlencode(parameters)}", caller)

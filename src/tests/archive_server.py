@@ -1,0 +1,68 @@
+"""Serves the API of archived events over a folder of files, with the callers of a real service."""
+
+import asyncio
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+from hypercorn.asyncio import serve
+from hypercorn.config import Config
+from prometheus_client import CollectorRegistry
+
+from audit_analysis.archive.table import ArchivedEvent
+from audit_analysis.events_api import app as events_app
+from audit_analysis.events_api.archive_search import ArchiveSearch
+from audit_analysis.events_api.callers import RemoteCallers
+from audit_analysis.events_api.database import SearchDatabase, SearchLimits
+from auditflow.http.health import Health
+
+from .archived_events import FolderArchive, write
+
+
+@contextmanager
+def archive_server(
+    folder: Path, events: Sequence[ArchivedEvent], *, port: int, api_url: str
+) -> Iterator[None]:
+    """The API on a port of 127.0.0.1, while the block runs. Half of the events are in a file."""
+    half = len(events) // 2
+    file = write(folder / "1.parquet", events[:half])
+    database = SearchDatabase(SearchLimits(), folders=[folder])
+    searches = ArchiveSearch(FolderArchive([file], events[half:]), database)
+    loop = asyncio.new_event_loop()
+    stop = asyncio.Event()
+
+    async def run() -> None:
+        config = Config()
+        config.bind = [f"127.0.0.1:{port}"]
+        config.accesslog = None
+        config.errorlog = None
+        async with httpx.AsyncClient(verify=False, trust_env=False) as client:
+            callers = RemoteCallers(api_url, client=client)
+            app = events_app.create(searches, callers, Health({}), CollectorRegistry())
+            await serve(app, config, shutdown_trigger=stop.wait)
+
+    thread = threading.Thread(target=loop.run_until_complete, args=(run(),))
+    thread.start()
+    try:
+        _wait(port)
+        yield
+    finally:
+        loop.call_soon_threadsafe(stop.set)
+        thread.join()
+        loop.close()
+
+
+def _wait(port: int) -> None:
+    deadline = time.monotonic() + 30
+    with httpx.Client(verify=False, trust_env=False) as client:
+        while time.monotonic() < deadline:
+            try:
+                client.get(f"http://127.0.0.1:{port}/healthz")
+            except httpx.TransportError:
+                time.sleep(0.05)
+            else:
+                return
+    raise AssertionError("the archive server did not start in 30 s")
