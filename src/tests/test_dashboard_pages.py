@@ -19,7 +19,7 @@ from .archive_server import archive_server
 from .archived_events import archived
 from .conftest import make_platform
 from .events import failed_login, file_change
-from .platform import Platform, eventually
+from .platform import Platform, ask, eventually
 from .test_analyst import CHROMIUM, FLAGS
 
 pytestmark = pytest.mark.browser
@@ -395,7 +395,56 @@ def test_events_are_exported(site: Platform, plain: Page) -> None:
     expect(plain.get_by_text("since")).to_be_visible()
 
 
+def test_an_admin_adds_a_user_whose_role_limits_the_pages(site: Platform, page: Page) -> None:
+    page.goto(f"{site.dashboard.url}/settings/users")
+    page.get_by_label("Name, as the identity provider sends it").fill("Eve <i>Adams")
+    page.get_by_label("Role", exact=True).select_option("viewer")
+    page.get_by_role("button", name="Add").click()
+    expect(page.locator("#notices")).to_contain_text("Eve <i>Adams has the role viewer.")
+    row = page.locator(".grid tbody tr").filter(has_text="Eve <i>Adams")
+    expect(row.locator("td").nth(1)).to_have_text("viewer")
+    row.get_by_label("Role of Eve").select_option("lead")
+    row.get_by_role("button", name="Save").click()
+    expect(row.locator("td").nth(1)).to_have_text("lead")
+    row.get_by_role("button", name="Disable").click()
+    expect(row).to_contain_text("disabled")
+    own = page.locator(".grid tbody tr").filter(has_text="you")
+    expect(own.get_by_role("button")).to_have_count(0)
+
+
+def test_a_token_is_issued_once_and_revoked(site: Platform, plain: Page) -> None:
+    plain.goto(f"{site.dashboard.url}/settings/tokens")
+    plain.get_by_label("Name").fill("SIEM <b>export</b>")
+    plain.get_by_role("button", name="Issue").click()
+    secret = plain.get_by_role("group", name="Secret").inner_text()
+    answer = ask(f"{site.notification.url}/api/v1/alerts", Authorization=f"Bearer {secret}")
+    assert answer.status_code == 200
+    plain.goto(f"{site.dashboard.url}/settings/tokens")
+    expect(plain.get_by_role("group", name="Secret")).to_have_count(0)
+    plain.get_by_role("button", name="Revoke SIEM").click()
+    expect(plain.locator(".grid tbody tr")).to_contain_text("revoked")
+    answer = ask(f"{site.notification.url}/api/v1/alerts", Authorization=f"Bearer {secret}")
+    assert answer.status_code == 401
+
+
+def test_the_audit_trail_has_the_sign_in_and_its_proof(site: Platform, plain: Page) -> None:
+    def shown() -> int:
+        plain.goto(f"{site.dashboard.url}/audit?actor=admin&action=sign-in+accepted")
+        return plain.locator(".grid tbody tr").filter(has_text="sign-in accepted").count()
+
+    eventually(shown, what="the sign-in in the audit trail")
+    plain.get_by_role("link", name="Proof").click()
+    expect(plain.get_by_role("heading", level=1)).to_have_text("Proof of the audit logs")
+    wrong = plain.goto(f"{site.dashboard.url}/audit?since=yesterday")
+    assert wrong is not None
+    assert wrong.status == 400
+
+
 PAGES = [
+    "/settings/users",
+    "/settings/tokens",
+    "/audit",
+    "/audit/proof",
     "/events?user=alice",
     "/events/numbers",
     "/events/detail?id=e00042",

@@ -9,6 +9,7 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 from auditflow.http import middleware, probes
 from auditflow.http.health import Health
 from event_audit_dashboard import auth, compression, headers, templating
+from event_audit_dashboard.admin_api import AdminApi
 from event_audit_dashboard.api import NotificationService
 from event_audit_dashboard.api_client import ApiClient
 from event_audit_dashboard.assets import Assets
@@ -25,8 +26,10 @@ from event_audit_dashboard.runbooks import Runbooks
 from event_audit_dashboard.sessions import MemorySessions, RedisSessions
 from event_audit_dashboard.settings import DashboardSettings
 from event_audit_dashboard.views import (
+    administration,
     alert,
     alerts,
+    audit_trail,
     entity,
     errors,
     event_search,
@@ -104,6 +107,9 @@ def create(
     )
     app.register_blueprint(overview.blueprint(api, notification_routes, analysis))
     app.register_blueprint(entity.blueprint(api))
+    administrators = AdminApi(api)
+    app.register_blueprint(administration.blueprint(administrators))
+    app.register_blueprint(audit_trail.blueprint(administrators))
     if events is not None:
         app.register_blueprint(event_search.blueprint(EventsApi(events)))
     app.jinja_env.globals["has_archive"] = events is not None

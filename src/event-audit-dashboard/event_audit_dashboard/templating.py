@@ -27,7 +27,9 @@ PAGES: Final = (
 
 #: Blueprints that belong to a page of the navigation.
 _SECTIONS: Final = {
+    "administration": "settings",
     "alert": "alerts",
+    "audit": "settings",
     "entity": "overview",
     "silences": "notifications",
     "triage": "alerts",

@@ -44,6 +44,8 @@ ACTIONS: Final[Mapping[str, str]] = {
     "retry_notification": "notification retried",
     "send_test_notification": "test notification sent",
     "list_notifications": "notifications listed",
+    "get_overview": "overview shown",
+    "get_rule_statistics": "rule statistics shown",
     "get_notification": "notification shown",
     "get_routes": "routes shown",
     "resolve_labels": "route resolved",

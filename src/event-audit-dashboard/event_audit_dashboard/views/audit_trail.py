@@ -1,0 +1,80 @@
+"""The audit trail: what people and tokens did, and the proof that it is complete."""
+
+from typing import Final
+from urllib.parse import urlencode
+
+from flask import Blueprint, render_template, request, url_for
+from flask.typing import ResponseReturnValue
+
+from auditflow.contract.audit import AuditLogSummary
+from event_audit_dashboard.admin_api import AdminApi
+from event_audit_dashboard.errors import ApiError, NotAllowed
+from event_audit_dashboard.presentation.text import sentence
+from event_audit_dashboard.views.common import caller
+
+FILTERS: Final = {
+    "actor": "Person or token",
+    "action": "Action",
+    "target": "About",
+    "address": "Address",
+}
+OUTCOMES: Final = {"done": "Done", "refused": "Refused", "failed": "Failed"}
+MAX_TEXT: Final = 500
+
+
+def blueprint(api: AdminApi) -> Blueprint:
+    """``/audit`` and ``/audit/proof``."""
+    pages = Blueprint("audit", __name__)
+
+    @pages.get("/audit")
+    def trail() -> ResponseReturnValue:
+        names = (*FILTERS, "outcome", "since", "until", "before")
+        asked = {
+            name: value
+            for name in names
+            if (value := request.args.get(name, "").strip()[:MAX_TEXT])
+        }
+        try:
+            page = api.trail(asked, caller())
+        except NotAllowed as error:
+            return _not_allowed(error)
+        filters = {name: value for name, value in asked.items() if name != "before"}
+        older = None
+        if page.next_before is not None:
+            older = _url({**filters, "before": str(page.next_before)})
+        return render_template(
+            "audit.html",
+            entries=page.entries,
+            asked=asked,
+            filters=FILTERS,
+            outcomes=OUTCOMES,
+            older=older,
+            newest=_url(filters) if "before" in asked else None,
+        )
+
+    @pages.get("/audit/proof")
+    def proof() -> ResponseReturnValue:
+        try:
+            logs = api.logs(caller()).logs
+        except NotAllowed as error:
+            return _not_allowed(error)
+        return render_template("audit_proof.html", logs=[(log, _checkpoint(log)) for log in logs])
+
+    def _checkpoint(log: AuditLogSummary) -> str:
+        try:
+            return api.checkpoint(log.name, caller())
+        except ApiError as error:
+            return str(error)
+
+    return pages
+
+
+def _url(parameters: dict[str, str]) -> str:
+    path = url_for("audit.trail")
+    return f"{path}?{urlencode(parameters)}" if parameters else path
+
+
+def _not_allowed(error: NotAllowed) -> ResponseReturnValue:
+    return render_template(
+        "error.html", code=403, title="Not permitted", message=sentence(error), reference=""
+    ), 403
