@@ -122,3 +122,21 @@ def test_a_source_without_a_mark_of_its_own_is_asked_to_read(
 
     assert sources.guess(b"odd") == ["odd"]
     assert sources.guess(b"even") == []
+
+
+def test_staged_correlation_reports_what_it_would_have_found(tmp_path: Path) -> None:
+    (tmp_path / "r.yml").write_text(
+        "title: Login\nid: 20000000-0000-4000-8000-000000000001\nlogsource: {product: auditflow}\n"
+        "detection: {s: {event_type: user_login}, condition: s}\n---\n"
+        "title: Burst\nid: 20000000-0000-4000-8000-000000000002\nstatus: experimental\n"
+        "correlation: {type: event_count, rules: [20000000-0000-4000-8000-000000000001], "
+        "group-by: [user_id], timespan: 1m, condition: {gte: 3}}\n"
+    )
+    rules = load([tmp_path], lateness=LATENESS)
+    events = [failed_login(number, seconds=number) for number in range(4)]
+    for run_staged, expected in ((False, []), (True, ["Burst"])):
+        backtest = Backtest(rules, run_staged=run_staged)
+        list(backtest.run(events))
+        report = backtest.report()
+        assert report.findings == ()
+        assert [fired.title for fired in report.staged] == expected

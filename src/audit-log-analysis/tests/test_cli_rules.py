@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -117,6 +118,21 @@ def test_lint_advises_and_insists_only_when_strict(folder: Path) -> None:
     assert "advice: 'Tea made' has no falsepositives" in result.stdout
     assert "has no tests (tea.test.yml)" in result.stdout
     assert run("lint", "--strict", folder).exit_code == 1
+
+
+def test_lint_summarizes_advice_by_kind_before_it_lists_it(folder: Path) -> None:
+    for number in range(3):
+        (folder / f"{number}.yml").write_text(
+            RULE.replace("title: Tea made", f"title: Rule {number}").replace(
+                "7b8f2a0e", f"{number}b8f2a0e"
+            )
+        )
+
+    lines = run("lint", folder).stdout.splitlines()
+
+    summary = [line for line in lines if line.startswith("advice: ")]
+    assert summary == ["advice: 3 rules: has no tests"]
+    assert "advice: 'Rule 0' has no tests (0.test.yml)" in lines[-3]
 
 
 def test_lint_of_nothing_is_an_error(tmp_path: Path) -> None:
@@ -243,6 +259,26 @@ def test_a_backtest_lists_the_findings_of_a_log(folder: Path) -> None:
     assert "2020-05-01T00:00:00+00:00  Tea made: user-2 made tea" in result.stdout
     assert "3 events through 1 rule: 2 findings of 1 rule" in result.stderr
     assert "finding_id" not in result.output, "the engine's log is not the answer"
+
+
+def test_backtest_names_staged_rules_and_reports_them_on_request(folder: Path) -> None:
+    staged = RULE.replace("Tea made", "Coffee made").replace("status: test", "status: experimental")
+    staged = re.sub("^id: .", "id: 9", staged, flags=re.M).replace("tea_made", "coffee_made")
+    (folder / "coffee.yml").write_text(staged)
+    log = folder / "log.ndjson"
+    log.write_bytes(events("tea_made", "coffee_made", "coffee_made"))
+
+    result = run("backtest", log, "--rules", folder)
+
+    assert [line.split()[1:3] for line in result.stdout.splitlines()[1:]] == [["Tea", "made"]]
+    assert "3 events through 2 rules: 1 finding of 1 rule" in result.stderr
+    assert "1 staged rule (status: experimental) would have made 2 more findings" in result.stderr
+    assert "  Coffee made: 2 findings" in result.stderr
+
+    result = run("backtest", log, "--rules", folder, "--staged", "--findings")
+
+    assert "Coffee made (staged)" in result.stdout
+    assert result.stdout.count("Coffee made: user-") == 2
 
 
 def test_the_report_as_json_is_all_of_standard_output(folder: Path) -> None:

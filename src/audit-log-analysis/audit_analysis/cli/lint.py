@@ -1,17 +1,23 @@
 """``auditflow rules lint``: prints all faults of rules with their locations."""
 
+import re
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Final
 
 import click
 
 from audit_analysis.cli import catalogue, rule_paths
+from audit_analysis.cli.catalogue import Entry
 from audit_analysis.cli.rule_paths import plural, relative
 from audit_analysis.ruletools import ruletest
 from audit_analysis.sigma import documents
 from audit_analysis.sigma.documents import TESTS
 from audit_analysis.sigma.errors import RuleErrors, RuleFault
 from audit_analysis.sigma.load import load
+
+_DETAILS: Final = re.compile(r":| \(")
 
 
 @click.command("lint", short_help="Print all faults with their locations.")
@@ -35,6 +41,7 @@ def command(paths: Sequence[Path], strict: bool) -> None:
         for entry in entries
         for text in entry.advice
     ]
+    _print_summary(entries)
     for fault in advice:
         _print(fault, click.style("advice", fg="yellow"))
     click.echo(
@@ -44,6 +51,14 @@ def command(paths: Sequence[Path], strict: bool) -> None:
     )
     if errors or (strict and advice):
         raise SystemExit(1)
+
+
+def _print_summary(entries: Sequence[Entry]) -> None:
+    """Print the number of rules for each kind of advice: a public rule set has thousands."""
+    # The details are after a colon or in parentheses: "has no tests (a.test.yml)".
+    kinds = Counter(_DETAILS.split(text)[0] for entry in entries for text in entry.advice)
+    for kind, number in kinds.most_common():
+        click.echo(f"{click.style('advice', fg='yellow')}: {plural(number, 'rule')}: {kind}")
 
 
 def _faults_of_rules(paths: Sequence[Path]) -> list[RuleFault]:

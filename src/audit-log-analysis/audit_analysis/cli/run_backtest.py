@@ -20,7 +20,7 @@ from audit_analysis.cli import rule_paths
 from audit_analysis.cli.list_rules import COLOURS
 from audit_analysis.cli.rule_paths import plural
 from audit_analysis.ruletools import sources
-from audit_analysis.ruletools.backtest import LATENESS, Backtest, Report
+from audit_analysis.ruletools.backtest import LATENESS, Backtest, FiredRule, Report
 from auditflow.contract.event import Event
 from auditflow.errors import ContractError
 from auditflow.http.problem import Fault
@@ -51,6 +51,12 @@ _MAX_PRINTED: Final = 10
     "[default: no event is late]",
 )
 @click.option("--findings", "each", is_flag=True, help="Print the description of every finding.")
+@click.option(
+    "--staged",
+    is_flag=True,
+    help="Report staged rules (status: experimental) like all others. Without this option, they "
+    "are only named with the number of their findings.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 def command(
     files: Sequence[Path],
@@ -60,6 +66,7 @@ def command(
     source: str | None,
     lateness: int | None,
     each: bool,
+    staged: bool,
     as_json: bool,
 ) -> None:
     """Run logs through rules in memory, without a broker, and report which rules would fire.
@@ -75,7 +82,7 @@ def command(
         click.echo(
             f"{plural(len(rules.refused), 'fault')} of foreign rules, which are skipped", err=True
         )
-    backtest = Backtest(rules)
+    backtest = Backtest(rules, run_staged=True)
     with _progress() as progress:
         for path in files:
             body = _read(path)
@@ -87,7 +94,7 @@ def command(
     if as_json:
         click.echo(msgspec.json.format(msgspec.json.encode(report), indent=2))
     else:
-        _print(report, len(rules.rules), each)
+        _print(report, len(rules.rules), each, staged)
     _print_refused(backtest.refused)
     if not report.events and report.refused:
         raise SystemExit(1)
@@ -142,26 +149,41 @@ def _progress() -> Progress:
     )  # fmt: skip
 
 
-def _print(report: Report, rules: int, each: bool) -> None:
+def _print(report: Report, rules: int, each: bool, staged: bool) -> None:
     console = Console() if sys.stdout.isatty() else Console(width=160)
-    if report.rules:
+    fired = [*report.rules, *(report.staged if staged else ())]
+    findings = [*report.findings, *(report.staged_findings if staged else ())]
+    if fired:
         table = Table("level", "rule", "findings", "entities", "example", box=None, pad_edge=False)
         table.columns[2].justify = table.columns[3].justify = "right"
-        for rule in report.rules:
+        for rule in fired:
             table.add_row(
-                f"[{COLOURS.get(rule.level, '')}]{rule.level}[/]", escape(rule.title),
+                f"[{COLOURS.get(rule.level, '')}]{rule.level}[/]", escape(_title(rule, report)),
                 str(rule.findings), str(rule.entities), escape(rule.example),
             )  # fmt: skip
         console.print(table)
-    for found in report.findings if each else ():
+    for found in findings if each else ():
         click.echo(f"{found.first_seen.isoformat()}  {found.rule.title}: {found.description}")
     counts = [plural(report.events, "event")]
     if report.late:
         counts.append(f"{report.late} of them late")
     if report.refused:
         counts.append(f"{report.refused} refused")
-    fired = f"{plural(len(report.findings), 'finding')} of {len(report.rules)} rules"
-    click.echo(f"{', '.join(counts)} through {plural(rules, 'rule')}: {fired}", err=True)
+    result = f"{plural(len(report.findings), 'finding')} of {plural(len(report.rules), 'rule')}"
+    click.echo(f"{', '.join(counts)} through {plural(rules, 'rule')}: {result}", err=True)
+    if report.staged:
+        number = plural(len(report.staged_findings), "more finding")
+        click.echo(
+            f"{plural(len(report.staged), 'staged rule')} (status: experimental) would have made "
+            f"{number}:",
+            err=True,
+        )
+        for rule in report.staged:
+            click.echo(f"  {rule.title}: {plural(rule.findings, 'finding')}", err=True)
+
+
+def _title(rule: FiredRule, report: Report) -> str:
+    return f"{rule.title} (staged)" if rule in report.staged else rule.title
 
 
 def _print_refused(refused: Sequence[Fault]) -> None:

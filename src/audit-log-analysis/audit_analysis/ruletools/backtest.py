@@ -46,19 +46,32 @@ class FiredRule(Struct, frozen=True, kw_only=True):
 
 
 class Report(Struct, frozen=True, kw_only=True):
-    """The result of a backtest. ``refused`` events violate the contract."""
+    """The result of a backtest. ``refused`` events violate the contract.
+
+    ``staged`` and ``staged_findings`` are what staged rules (status: experimental) would have
+    found. In production they make no findings.
+    """
 
     events: int
     late: int
     refused: int
     rules: tuple[FiredRule, ...]
     findings: tuple[Finding, ...]
+    staged: tuple[FiredRule, ...] = ()
+    staged_findings: tuple[Finding, ...] = ()
 
 
 class Backtest:
-    """Runs events through the rules in any number of calls, and reports the findings."""
+    """Runs events through the rules in any number of calls, and reports the findings.
 
-    def __init__(self, rules: RuleSet) -> None:
+    With ``run_staged`` staged rules are run too, and their findings are reported separately.
+    """
+
+    def __init__(self, rules: RuleSet, *, run_staged: bool = False) -> None:
+        self._staged: set[str] = set()
+        if run_staged:
+            self._staged = {rule.ref.id for rule in rules.rules if rule.staged}
+            rules = rules.with_staged_rules_active()
         self._registry = CollectorRegistry()
         self._findings: dict[UUID, Finding] = {}
         self._pipeline = Pipeline(
@@ -102,13 +115,18 @@ class Backtest:
 
     def report(self) -> Report:
         """The result so far."""
-        findings = self.findings()
+        findings: list[Finding] = []
+        staged: list[Finding] = []
+        for found in self.findings():
+            (staged if found.rule.id in self._staged else findings).append(found)
         return Report(
             events=self._count("analysed") + self._count("late"),
             late=self._count("late"),
             refused=len(self.refused),
             rules=_by_rule(findings),
-            findings=findings,
+            findings=tuple(findings),
+            staged=_by_rule(staged),
+            staged_findings=tuple(staged),
         )
 
     def _drain(self, batch: list[bytes]) -> None:

@@ -5,6 +5,7 @@ from math import inf
 from types import MappingProxyType
 from typing import Final, Protocol
 
+import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
@@ -192,6 +193,21 @@ class RuleSet:
             },
         )
 
+    def with_staged_rules_active(self) -> "RuleSet":
+        """The same rules, but staged rules make findings too."""
+        return RuleSet(
+            [
+                msgspec.structs.replace(detector, rule=_active(detector.rule))
+                for detector in self._detectors
+            ],
+            links={
+                rule_id: [msgspec.structs.replace(link, rule=_active(link.rule)) for link in links]
+                for rule_id, links in self._links.items()
+            },
+            refused=self.refused,
+            watchdog=self._watchdog,
+        )
+
     def fed_by(self, rule: Rule) -> Sequence[Link]:
         """The correlations that count the hits of a rule."""
         return self._links.get(rule.ref.id, ())
@@ -233,6 +249,15 @@ class RuleSet:
             # The next event builds matchers without the disabled rule.
             self._by_source.clear()
             self._by_event_type.clear()
+
+
+def _active(rule: Rule) -> Rule:
+    if not rule.staged:
+        return rule
+    window = rule.window
+    if window is not None:
+        window = msgspec.structs.replace(window, reports=not rule.feeds_only)
+    return msgspec.structs.replace(rule, staged=False, window=window)
 
 
 def _default_entity(event: Event) -> dict[str, str]:
