@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 
-from audit_analysis.hunt.engine import ArchivedEvent, Hunt
+from audit_analysis.hunt.engine import Hunt, HuntedEvent, HuntState
 from audit_analysis.service.metrics import Metrics
 from audit_analysis.service.pipeline import Pipeline
 from audit_analysis.sigma.load import load
@@ -118,12 +118,14 @@ def streams(draw: st.DrawFn) -> tuple[list[list[bytes]], list[int]]:
     return [[raw for _, raw in batch] for batch in batches], received
 
 
-def archive(batches: Sequence[Sequence[bytes]], received: Sequence[int]) -> list[ArchivedEvent]:
+def archive(batches: Sequence[Sequence[bytes]], received: Sequence[int]) -> list[HuntedEvent]:
     """The archive of a stream: each event once, in the order of arrival."""
-    archived: dict[bytes, ArchivedEvent] = {}
+    archived: dict[bytes, HuntedEvent] = {}
     for batch, received_ms in zip(batches, received, strict=True):
         for raw in batch:
-            archived.setdefault(raw, ArchivedEvent(raw, received_ms))
+            occurred_ms = event.epoch_ms(event.decode(raw).timestamp)
+            occurred_ms = min(occurred_ms, received_ms + 300_000)
+            archived.setdefault(raw, HuntedEvent(raw, occurred_ms, received_ms))
     return list(archived.values())
 
 
@@ -178,7 +180,14 @@ def test_a_hunt_finds_what_live_detection_finds(
             # when each rule is hunted alone in the archive
             rule_id = str(uuid.uuid5(seed, name))
             hunt = Hunt(rules.select([rule_id]))
-            hunt.process(archive(batches, received))
+            archived = archive(batches, received)
+            middle = len(archived) // 2
+            hunt.process(archived[:middle])
+            # (and continued by another process)
+            state = msgspec.msgpack.encode(hunt.state())
+            hunt = Hunt(rules.select([rule_id]))
+            hunt.restore(msgspec.msgpack.decode(state, type=HuntState))
+            hunt.process(archived[middle:])
             # then the identities of the findings are the same
             found = {found.finding_id for found in hunt.findings()}
             assert found == live.get(name, set()), name
@@ -194,14 +203,16 @@ def test_an_event_that_arrived_too_late_is_not_counted(tmp_path: Path) -> None:
     rules = load([write_rules(tmp_path, seed)], lateness=LATENESS_SECONDS * 1000)
     rule_id = str(uuid.uuid5(seed, "event_count"))
 
-    def failure(number: int, seconds: int) -> ArchivedEvent:
+    def failure(number: int, seconds: int) -> HuntedEvent:
         raw = msgspec.json.encode(
             {
                 "event_id": f"e{number}", "timestamp": START + dt.timedelta(seconds=seconds),
                 "event_type": "user_login", "action_result": "FAILURE", "user_id": "a",
             }
         )  # fmt: skip
-        return ArchivedEvent(raw, event.epoch_ms(START))
+        return HuntedEvent(
+            raw, event.epoch_ms(START + dt.timedelta(seconds=seconds)), event.epoch_ms(START)
+        )
 
     in_time = [failure(1, 0), failure(2, 1), failure(3, 2)]
     too_late = [failure(1, 0), failure(2, 1), failure(4, 63), failure(3, 2)]
@@ -219,7 +230,7 @@ def test_a_staged_rule_makes_findings_in_a_hunt(tmp_path: Path) -> None:
     rules = load([path], lateness=LATENESS_SECONDS * 1000)
     raw = b'{"event_id":"e","timestamp":"2026-03-01T12:00:00Z","event_type":"user_login","action_result":"FAILURE"}'
     hunt = Hunt(rules.select([str(uuid.uuid5(seed, "single"))]))
-    hunt.process([ArchivedEvent(raw, event.epoch_ms(START))])
+    hunt.process([HuntedEvent(raw, event.epoch_ms(START), event.epoch_ms(START))])
     assert len(hunt.findings()) == 1
 
 
@@ -228,8 +239,8 @@ def test_refused_events_are_counted_and_do_not_stop_a_hunt(tmp_path: Path) -> No
     rules = load([write_rules(tmp_path, seed)], lateness=0)
     good = b'{"event_id":"e","timestamp":"2026-03-01T12:00:00Z","event_type":"user_login","action_result":"FAILURE"}'
     hunt = Hunt(rules.select([str(uuid.uuid5(seed, "single"))]))
-    hunt.process([ArchivedEvent(raw, 0) for raw in (b"{", good, b"[]", b'{"event_id":1}')])
-    assert (hunt.events, hunt.refused) == (1, 2)
+    hunt.process([HuntedEvent(raw, 0, 0) for raw in (b"{", good, b"[]", b'{"event_id":1}')])
+    assert (hunt.events, hunt.refused) == (1, 3)
     assert len(hunt.findings()) == 1
 
 
@@ -240,8 +251,8 @@ def test_windows_of_idle_entities_are_removed(name: str, tmp_path: Path) -> None
     hunt = Hunt(rules.select([str(uuid.uuid5(seed, name))]))
     for day in range(5):
         received = START + dt.timedelta(days=day)
-        hunt.process(
-            ArchivedEvent(
+        hunt.process([
+            HuntedEvent(
                 msgspec.json.encode(
                     {
                         "event_id": f"{day}-{number}", "timestamp": received,
@@ -250,7 +261,8 @@ def test_windows_of_idle_entities_are_removed(name: str, tmp_path: Path) -> None
                     }
                 ),
                 event.epoch_ms(received),
+                event.epoch_ms(received),
             )
             for number in range(30)
-        )  # fmt: skip
+        ])  # fmt: skip
     assert hunt.open_windows <= 30

@@ -1,36 +1,45 @@
 """Runs archived events through rules, and collects the findings that live detection would make."""
 
 import datetime as dt
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import groupby
-from typing import Final
+from collections.abc import Iterator, Sequence
 from uuid import UUID
 
+import msgspec
 from msgspec import Struct
 
 from audit_analysis.correlation import cascade, findings
 from audit_analysis.correlation.cascade import RuleObservation
 from audit_analysis.correlation.findings import Context
-from audit_analysis.hunt.expiring_windows import ExpiringWindows
-from audit_analysis.service.pipeline import MAX_AHEAD
+from audit_analysis.hunt.expiring_windows import ExpiringState, ExpiringWindows
 from audit_analysis.sigma.fields import View
 from audit_analysis.sigma.rule import RuleSet
 from audit_analysis.windows import Observation
 from auditflow.contract import event, finding
 from auditflow.contract.event import MAX_MESSAGE_BYTES, Received, Refused
 from auditflow.contract.finding import Finding
+from auditflow.errors import ContractError
 
-_MAX_AHEAD_MS: Final = MAX_AHEAD // dt.timedelta(milliseconds=1)
+_decode_finding = msgspec.json.Decoder(Finding).decode
 
 
-class ArchivedEvent(Struct, frozen=True, gc=False):
-    """An event as it was accepted, and when the analysis received it (ms since 1970).
+class HuntedEvent(Struct, frozen=True, gc=False):
+    """An archived event. Times are in milliseconds since 1970.
 
-    All events of a batch have the same ``received_ms``: the clock that limits their timestamps.
+    ``occurred_ms`` is the timestamp as the analysis used it. ``received_ms`` is its arrival.
     """
 
-    raw: bytes
+    record: bytes
+    occurred_ms: int
     received_ms: int
+
+
+class HuntState(Struct, frozen=True, array_like=True):
+    """Everything that a hunt has found and counted, to continue it later."""
+
+    windows: ExpiringState
+    findings: list[bytes]
+    events: int
+    refused: int
 
 
 class Hunt:
@@ -54,10 +63,43 @@ class Hunt:
         """The number of windows in memory."""
         return len(self._windows)
 
-    def process(self, events: Iterable[ArchivedEvent]) -> None:
+    @property
+    def number_of_findings(self) -> int:
+        """The number of findings so far, at any time."""
+        return len(self._findings)
+
+    def process(self, events: Sequence[HuntedEvent]) -> None:
         """Process the next events. Events that violate the contract are counted and skipped."""
-        for received_ms, batch in groupby(events, key=lambda archived: archived.received_ms):
-            self._process_batch([archived.raw for archived in batch], received_ms)
+        if not events:
+            return
+        self._windows.now_ms = max(self._windows.now_ms, events[0].received_ms)
+        observations: list[RuleObservation[Received]] = []
+        decoded = _decode_together([hunted.record for hunted in events])
+        for hunted, received in zip(events, decoded, strict=True):
+            if isinstance(received, Received):
+                self.events += 1
+                self._match(received, hunted.occurred_ms, observations)
+            else:
+                self.refused += 1
+        for observed, result in cascade.observe(self._windows, self._rules, observations):
+            for summary in result.summaries:
+                self._add(
+                    findings.from_summary(
+                        observed.rule, observed.entity, summary, observed.cause.event, self._context
+                    )
+                )
+
+    def state(self) -> HuntState:
+        """The state of the hunt."""
+        encoded = [msgspec.json.encode(found) for found in self._findings.values()]
+        return HuntState(self._windows.state(), encoded, self.events, self.refused)
+
+    def restore(self, state: HuntState) -> None:
+        """Continue with the state of an earlier hunt with the same rules."""
+        self._windows.restore(state.windows)
+        decoded = (_decode_finding(encoded) for encoded in state.findings)
+        self._findings = {found.finding_id: found for found in decoded}
+        self.events, self.refused = state.events, state.refused
 
     def findings(
         self, since: dt.datetime | None = None, until: dt.datetime | None = None
@@ -75,43 +117,35 @@ class Hunt:
             )
         )
 
-    def _process_batch(self, raws: Sequence[bytes], received_ms: int) -> None:
-        self._windows.now_ms = received_ms
-        latest_ms = received_ms + _MAX_AHEAD_MS
-        observations: list[RuleObservation[Received]] = []
-        for received in self._decode(raws):
-            view = View(received.event)
-            for detector in self._rules.match(view):
-                rule, entity = detector.rule, detector.entity(view)
-                if rule.count_only or entity is None:
-                    continue
-                timestamp_ms = min(event.epoch_ms(received.event.timestamp), latest_ms)
-                if rule.window is None:
-                    self._add(
-                        findings.from_event(rule, entity, received, timestamp_ms, self._context)
-                    )
-                    continue
-                key = findings.window_key(rule, entity)
-                for tag in detector.tags(view):
-                    observation = Observation(
-                        rule.window, key, received.event.event_id, timestamp_ms, received.raw, tag
-                    )
-                    observations.append(RuleObservation(rule, entity, observation, received))
-        for observed, result in cascade.observe(self._windows, self._rules, observations):
-            for summary in result.summaries:
+    def _match(
+        self,
+        received: Received,
+        occurred_ms: int,
+        observations: list[RuleObservation[Received]],
+    ) -> None:
+        view = View(received.event)
+        for detector in self._rules.match(view):
+            rule, entity = detector.rule, detector.entity(view)
+            if rule.count_only or entity is None:
+                continue
+            if rule.window is None:
                 self._add(
-                    findings.from_summary(
-                        observed.rule, observed.entity, summary, observed.cause.event, self._context
+                    findings.from_event(
+                        rule,
+                        entity,
+                        received,
+                        occurred_ms,
+                        self._context,
+                        clamped=event.epoch_ms(received.event.timestamp) > occurred_ms,
                     )
                 )
-
-    def _decode(self, raws: Sequence[bytes]) -> Iterator[Received]:
-        for decoded in _decode_together(raws):
-            if isinstance(decoded, Received):
-                self.events += 1
-                yield decoded
-            else:
-                self.refused += 1
+                continue
+            key = findings.window_key(rule, entity)
+            for tag in detector.tags(view):
+                observation = Observation(
+                    rule.window, key, received.event.event_id, occurred_ms, received.raw, tag
+                )
+                observations.append(RuleObservation(rule, entity, observation, received))
 
     def _add(self, version: Finding) -> None:
         known = self._findings.get(version.finding_id)
@@ -121,7 +155,10 @@ class Hunt:
 
 
 def _decode_together(raws: Sequence[bytes]) -> Iterator[Received | Refused]:
-    """Decode events in messages of many events, because that takes a third of the time."""
+    """Decode events in messages of many events, because that takes a third of the time.
+
+    Yields one result for each event.
+    """
     message: list[bytes] = []
     size = 0
     for raw in raws:
@@ -140,4 +177,7 @@ def _decode_message(raws: Sequence[bytes]) -> Iterator[Received | Refused]:
         yield from decoded
         return
     for raw in raws:
-        yield from event.decode_message(raw)
+        try:
+            yield Received(event.decode(raw), raw)
+        except ContractError as error:
+            yield Refused(raw, str(error))

@@ -3,12 +3,22 @@
 from collections.abc import Sequence
 from typing import Final
 
+from msgspec import Struct
+
 from audit_analysis.windows import BucketSummary, Observation, ObservationResult, WindowSpec
-from audit_analysis.windows.memory import MemoryWindows
+from audit_analysis.windows.memory import MemoryWindows, WindowState
 from audit_analysis.windows.request import idle_seconds
 
 #: Time between two removals of expired windows (ms).
 _INTERVAL: Final = 600_000
+
+
+class ExpiringState(Struct, frozen=True, array_like=True):
+    """The windows with their keys, and the times at which they expire (ms)."""
+
+    windows: list[tuple[str, WindowState]]
+    expiry: dict[str, int]
+    now_ms: int
 
 
 class ExpiringWindows:
@@ -37,6 +47,16 @@ class ExpiringWindows:
 
     def flush(self) -> None:
         """See ``WindowStore``. There is nothing to do."""
+
+    def state(self) -> ExpiringState:
+        """The content of all windows."""
+        return ExpiringState(self._windows.state(), self._expiry, self.now_ms)
+
+    def restore(self, state: ExpiringState) -> None:
+        """Continue with windows of an earlier process."""
+        self._windows = MemoryWindows(state.windows)
+        self._expiry = dict(state.expiry)
+        self.now_ms = state.now_ms
 
     def _remove_expired(self) -> None:
         if self.now_ms < self._removed_at + _INTERVAL:

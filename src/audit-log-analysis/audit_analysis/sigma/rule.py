@@ -156,6 +156,18 @@ class RuleSet:
         rules += [link.rule for links in self._links.values() for link in links]
         return tuple({rule.ref.id: rule for rule in rules if not rule.feeds_only}.values())
 
+    @property
+    def detectors(self) -> tuple[Detector, ...]:
+        """All detectors."""
+        return self._detectors
+
+    @property
+    def all_rules(self) -> tuple[Rule, ...]:
+        """Every rule once, also those that only feed others."""
+        rules = [detector.rule for detector in self._detectors]
+        rules += [link.rule for links in self._links.values() for link in links]
+        return tuple({rule.ref.id: rule for rule in rules}.values())
+
     def select(self, rule_ids: Collection[str]) -> "RuleSet":
         """The rules with these ids, with the correlations whose hits they count.
 

@@ -4,6 +4,8 @@ from bisect import bisect_left, bisect_right, insort
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
+from msgspec import Struct
+
 from audit_analysis.windows.hits import FIND_HITS, Member
 from audit_analysis.windows.sketch import SketchWindow
 from audit_analysis.windows.spec import (
@@ -19,6 +21,21 @@ from auditflow.contract.finding import MAX_EVIDENCE
 MAX_TAGS: Final = 1000
 
 
+class WindowState(Struct, frozen=True, array_like=True):
+    """The content of a window, so that another process can continue with it.
+
+    ``slices`` has, for a sketched window, the number, the tags and the events of each slice.
+    """
+
+    spec: WindowSpec
+    members: list[Member]
+    raws: dict[str, bytes]
+    hits: list[int]
+    lost_until: int | None
+    newest: int | None = None
+    slices: list[tuple[int, list[str], list[tuple[int, str, bytes]]]] = []
+
+
 class _Window:
     """The events of one entity."""
 
@@ -30,6 +47,18 @@ class _Window:
         self.hits: list[int] = []
         self.lost_until: int | None = None
         self.published: dict[int, str] = {}
+
+    @classmethod
+    def restore(cls, state: WindowState) -> "_Window":
+        window = cls(state.spec)
+        window.members = list(state.members)
+        window.timestamps = {(event_id, tag): time for time, event_id, tag in state.members}
+        window.raws, window.hits = dict(state.raws), list(state.hits)
+        window.lost_until = state.lost_until
+        return window
+
+    def state(self) -> WindowState:
+        return WindowState(self.spec, self.members, self.raws, self.hits, self.lost_until)
 
     def observe(self, observation: Observation) -> ObservationResult:
         name = (observation.event_id, observation.tag)
@@ -134,8 +163,11 @@ class _Window:
 class MemoryWindows:
     """A ``WindowStore`` in the memory of this process."""
 
-    def __init__(self) -> None:
-        self._windows: dict[str, _Window | SketchWindow] = {}
+    def __init__(self, states: Iterable[tuple[str, WindowState]] = ()) -> None:
+        self._windows: dict[str, _Window | SketchWindow] = {
+            key: _restore_sketch(state) if state.spec.sketched else _Window.restore(state)
+            for key, state in states
+        }
 
     def observe(self, observations: Sequence[Observation]) -> list[ObservationResult]:
         """See ``WindowStore``."""
@@ -149,6 +181,13 @@ class MemoryWindows:
     def flush(self) -> None:
         """See ``WindowStore``. There is nothing to do."""
 
+    def state(self) -> list[tuple[str, WindowState]]:
+        """The content of all windows, with their keys. Published summaries are not included."""
+        return [
+            (key, _sketch_state(window) if isinstance(window, SketchWindow) else window.state())
+            for key, window in self._windows.items()
+        ]
+
     def remove(self, keys: Iterable[str]) -> None:
         """Remove windows, with all their events."""
         for key in keys:
@@ -161,3 +200,24 @@ class MemoryWindows:
             window = SketchWindow(spec) if spec.sketched else _Window(spec)
             self._windows[observation.key] = window
         return window
+
+
+def _sketch_state(window: SketchWindow) -> WindowState:
+    slices = [
+        (
+            number,
+            sorted(tags),
+            [(*key, raw) for key, raw in window.events.get(number, {}).items()],
+        )
+        for number, tags in window.tags.items()
+    ]
+    return WindowState(window.spec, [], {}, sorted(window.hits), None, window.newest, slices)
+
+
+def _restore_sketch(state: WindowState) -> SketchWindow:
+    window = SketchWindow(state.spec)
+    window.newest, window.hits = state.newest, set(state.hits)
+    for number, tags, events in state.slices:
+        window.tags[number] = set(tags)
+        window.events[number] = {(time, event_id): raw for time, event_id, raw in events}
+    return window
