@@ -50,7 +50,9 @@ def make_platform(
     around = {"rabbitmq": rabbitmq, "redis": redis, "database": database, "start": False}
     analysis = service_process("audit-log-analysis", **around)
     notification = service_process("notification-service", env=notification_env, **around)
-    archive = service_process("audit-event-archive", env={"ARCHIVE_FLUSH_SECONDS": "0.2"}, **around)
+    archive = service_process(
+        "audit-event-archive", env={"ARCHIVE_FLUSH_SECONDS": "0.2"}, api=notification, **around
+    )
     return Platform(
         rabbitmq=rabbitmq,
         redis=redis,

@@ -140,18 +140,18 @@ def _configuration(
     if service.folder:
         folder = _require(service, dependencies.archive_folder, "a folder")
         configured["ARCHIVE_FOLDER"] = str(folder)
-    if service.api:
+    if service.api or service.folder:
         configured |= {
             "NOTIFICATION_SERVICE_HOST": dependencies.api_host,
             "NOTIFICATION_SERVICE_PORT": str(dependencies.api_port),
+            **({"NOTIFICATION_SERVICE_TLS": "true"} if dependencies.tls else {}),
+        }
+    if service.api:
+        configured |= {
             "ANALYSIS_HOST": dependencies.api_host,
             "ANALYSIS_PORT": str(dependencies.analysis_port),
             "DASHBOARD_USER": DASHBOARD_USER,
-            **(
-                {"NOTIFICATION_SERVICE_TLS": "true", "ANALYSIS_TLS": "true"}
-                if dependencies.tls
-                else {}
-            ),
+            **({"ANALYSIS_TLS": "true"} if dependencies.tls else {}),
         }
     if dependencies.tls:
         configured |= {

@@ -1,14 +1,24 @@
 """The entry point ``audit-event-archive``: connects the parts, and runs the archive process."""
 
+import ssl
 from functools import partial
+
+import httpx
+from prometheus_client import CollectorRegistry
+from quart import Quart
 
 from audit_analysis.archive import web
 from audit_analysis.archive.manifest import Manifest
 from audit_analysis.archive.metrics import ArchiveMetrics
 from audit_analysis.archive.parquet import ParquetWriter
 from audit_analysis.archive.settings import Settings
-from audit_analysis.archive.storage import UNFINISHED, open_storage
+from audit_analysis.archive.storage import UNFINISHED, Storage, open_storage
 from audit_analysis.archive.writer import SERVICE, ArchiveWriter
+from audit_analysis.events_api import app as events_app
+from audit_analysis.events_api.archive_search import ArchiveSearch
+from audit_analysis.events_api.callers import RemoteCallers
+from audit_analysis.events_api.database import SearchDatabase, SearchLimits
+from audit_analysis.events_api.manifest_archive import ManifestArchive
 from auditflow import amqp, postgres
 from auditflow.errors import Unavailable
 from auditflow.http import serving
@@ -18,6 +28,10 @@ from auditflow.telemetry.metrics import create_registry
 
 #: Statement time-out for the writer. No person waits for it.
 WRITE_SECONDS = 30.0
+#: Statement time-out for searches.
+READ_SECONDS = 5.0
+#: Maximum time of the notification service to authenticate a caller.
+CALLER_SECONDS = 3.0
 #: Statement time-out for the health check.
 CHECK_SECONDS = 1.0
 
@@ -65,11 +79,17 @@ def run(settings: Settings) -> None:
         },
         alive=lambda: publisher.alive() or writer.alive(),
     )
+    reader = Manifest(
+        partial(
+            postgres.connect, settings, name=f"{SERVICE} searches", statement_seconds=READ_SECONDS
+        )
+    )
+    archive = ManifestArchive(reader, storage.address, writer.pending)
     publisher.start()
     writer.start()
     try:
         serving.serve(
-            web.create(SERVICE, health, registry),
+            _app(settings, archive, storage, health, registry),
             settings,
             mode="asgi",
             probes=Probes(health, registry, service=SERVICE),
@@ -79,8 +99,42 @@ def run(settings: Settings) -> None:
         writer.stop()
         publisher.close()
         probe.close()
+        reader.close()
         manifest.close()
         files.close()
+
+
+def _app(
+    settings: Settings,
+    archive: ManifestArchive,
+    storage: Storage,
+    health: Health,
+    registry: CollectorRegistry,
+) -> Quart:
+    """The HTTP interface: with the API of events if the notification service is known."""
+    if not settings.notification_service_host:
+        return web.create(SERVICE, health, registry)
+    settings.archive_folder.mkdir(parents=True, exist_ok=True)
+    database = SearchDatabase(
+        SearchLimits(
+            memory_mebibytes=settings.archive_search_mebibytes,
+            threads=settings.archive_search_threads,
+            seconds=settings.archive_search_seconds,
+        ),
+        folders=[settings.archive_folder],
+        addresses=[storage.address("")] if settings.archive_bucket else [],
+        register=storage.register,
+    )
+    callers = RemoteCallers(
+        settings.notification_service_url(),
+        client=httpx.AsyncClient(
+            timeout=CALLER_SECONDS,
+            verify=ssl.create_default_context(
+                cafile=str(settings.tls_ca_file) if settings.tls_ca_file else None
+            ),
+        ),
+    )
+    return events_app.create(ArchiveSearch(archive, database), callers, health, registry)
 
 
 def _reason(check: object) -> str | None:

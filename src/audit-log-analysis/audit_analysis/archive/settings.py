@@ -32,7 +32,29 @@ class StorageSettings(Block):
     archive_s3_secret_access_key: Secret | None = None
 
 
-class Settings(ServiceSettings, RabbitMQSettings, PostgresSettings, StorageSettings):
+class SearchSettings(Block):
+    """The API of archived events, and its limits."""
+
+    #: The notification service, which knows the tokens and roles of callers. Empty: no API.
+    notification_service_host: str = ""
+    notification_service_port: Port = 8000
+    notification_service_tls: bool = False
+    #: Maximum memory of all searches together (MiB).
+    archive_search_mebibytes: Annotated[int, Field(ge=32)] = 192
+    #: Maximum number of threads of all searches together.
+    archive_search_threads: Annotated[int, Field(ge=1, le=64)] = 2
+    #: Maximum time of a search (seconds).
+    archive_search_seconds: Annotated[float, Field(gt=0, le=600)] = 20
+
+    def notification_service_url(self) -> str:
+        """The address of the notification service."""
+        scheme = "https" if self.notification_service_tls else "http"
+        return f"{scheme}://{self.notification_service_host}:{self.notification_service_port}"
+
+
+class Settings(
+    ServiceSettings, RabbitMQSettings, PostgresSettings, StorageSettings, SearchSettings
+):
     """All settings of the archive process."""
 
     port: Port = 5003

@@ -19,6 +19,8 @@ from auditflow.contract.event import LogSource
 _COMPUTED: Final = frozenset({"timestamp", "severity", "TargetFilename"})
 #: Maximum number of alternatives of a regular expression.
 _MAX_LITERALS: Final = 500
+#: Maximum number of regular expressions for a detector.
+_MAX_PATTERNS: Final = 2
 _NUMBER: Final = re.compile(r"[0-9.e+-]+")
 _INTEGER: Final = re.compile(r"[0-9]+")
 #: An event with one of these can contain a value in another form: escapes, and the only character
@@ -43,9 +45,9 @@ class EventCondition:
             for requirement in detector.requirements
             if (pattern := _pattern(requirement)) is not None
         ]
-        if patterns:
-            # The longest literals are the rarest in most cases.
-            name = self._add(max(patterns, key=lambda pattern: pattern[0])[1])
+        for _, pattern in sorted(patterns, reverse=True)[:_MAX_PATTERNS]:
+            # Long literals first: they are the rarest in most cases.
+            name = self._add(pattern)
             terms.append(f"coalesce(regexp_matches(try(decode(record)), {name}), true)")
         return " AND ".join(terms) or "true"
 

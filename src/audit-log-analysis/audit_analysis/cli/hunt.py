@@ -1,0 +1,178 @@
+"""``auditflow hunt``: which findings would a rule have made in archived events?"""
+
+import datetime as dt
+import logging
+import re
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, Final
+
+import click
+import msgspec
+import structlog
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from audit_analysis.cli import rule_paths
+from audit_analysis.cli.rule_paths import plural
+from audit_analysis.events_api.database import Cancellation, SearchDatabase, SearchLimits
+from audit_analysis.events_api.query import to_ms
+from audit_analysis.hunt import archive_hunt
+from audit_analysis.hunt.archive_hunt import HuntResult
+from audit_analysis.hunt.file_archive import FileArchive
+from audit_analysis.sigma.rule import RuleSet
+from auditflow.errors import AuditFlowError
+
+_UNITS: Final = {"m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
+_DURATION: Final = re.compile(r"([0-9]{1,5})([mhdw])")
+
+
+@click.command(short_help="Find what a rule would have found in archived events.")
+@click.argument("rule", metavar="RULE")
+@click.option(
+    "--files",
+    metavar="PATH",
+    multiple=True,
+    required=True,
+    type=click.Path(exists=True, path_type=Path),
+    help="Parquet files of an archive or of an export, or a folder of them. Can be repeated.",
+)
+@rule_paths.option
+@click.option("--since", default="90d", show_default=True, help="A duration, or an RFC 3339 time.")
+@click.option("--until", help="A duration, or an RFC 3339 time.  [default: now]")
+@click.option(
+    "--lateness",
+    type=click.IntRange(0, 7 * 86400),
+    default=900,
+    show_default=True,
+    help="The LATENESS_SECONDS of the analysis.",
+)
+@click.option(
+    "--state",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="A file for the state. A hunt that was cancelled or killed continues from it.",
+)
+@click.option("--memory", type=click.IntRange(64), default=1024, show_default=True, help="MiB.")
+@click.option("--threads", type=click.IntRange(1, 64), default=2, show_default=True)
+@click.option("--json", "as_json", is_flag=True, help="Print the findings as NDJSON.")
+def command(
+    rule: str,
+    files: Sequence[Path],
+    paths: Sequence[Path],
+    *,
+    since: str,
+    until: str | None,
+    lateness: int,
+    state: Path | None,
+    memory: int,
+    threads: int,
+    as_json: bool,
+) -> None:
+    """Find what RULE would have found in archived events.
+
+    RULE is the id or the title of a rule, or a file of rules. The findings have the ids that live
+    detection gives them. A staged rule makes findings too.
+    """
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    now = dt.datetime.now(dt.UTC)
+    since_ms, until_ms = to_ms(_time(since, now)), to_ms(_time(until or "0m", now))
+    selected = _select(rule, paths, lateness * 1000)
+    try:
+        archive = FileArchive(files)
+        database = SearchDatabase(
+            SearchLimits(memory_mebibytes=memory, threads=threads, running=1),
+            folders=sorted({path.parent for path in archive.paths}),
+        )
+        result = _run(
+            selected, archive, database, since_ms=since_ms, until_ms=until_ms, state=state
+        )
+    except AuditFlowError as error:
+        raise click.ClickException(str(error)) from None
+    _print(result, as_json=as_json)
+
+
+def _run(
+    rules: RuleSet,
+    archive: FileArchive,
+    database: SearchDatabase,
+    *,
+    since_ms: int,
+    until_ms: int,
+    state: Path | None,
+) -> HuntResult:
+    console, cancellation = Console(stderr=True), Cancellation()
+    with ExitStack() as stack:
+        stack.callback(database.close)
+        progress = stack.enter_context(
+            Progress(
+                TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn(),
+                console=console, transient=True, disable=not console.is_terminal,
+            )
+        )  # fmt: skip
+        task = progress.add_task("hunt", total=None)
+
+        def report(step: archive_hunt.Progress) -> None:
+            progress.update(
+                task,
+                total=max(1, step.total_events),
+                completed=step.events,
+                description=f"{step.candidates} candidates, {plural(step.findings, 'finding')}",
+            )
+
+        try:
+            return archive_hunt.run(
+                rules,
+                archive,
+                database,
+                since_ms=since_ms,
+                until_ms=until_ms,
+                state=state,
+                cancellation=cancellation,
+                report=report,
+            )
+        except KeyboardInterrupt:
+            hint = f" Repeat the command to continue from {state}." if state else ""
+            raise click.ClickException(f"cancelled.{hint}") from None
+
+
+def _select(name: str, paths: Sequence[Path], lateness_ms: int) -> RuleSet:
+    """The rules of a file, or the rule with an id or a title."""
+    path = Path(name)
+    if path.is_file():
+        rules = rule_paths.load_or_exit([path], lateness=lateness_ms)
+        return rules.select([rule.ref.id for rule in rules.rules])
+    rules = rule_paths.load_or_exit(paths, lateness=lateness_ms)
+    found = [rule.ref.id for rule in rules.rules if name in (rule.ref.id, rule.ref.title)]
+    if not found:
+        raise click.ClickException(f"there is no file and no rule with the id or title {name!r}")
+    return rules.select(found)
+
+
+def _time(text: str, now: dt.datetime) -> dt.datetime:
+    duration = _DURATION.fullmatch(text)
+    try:
+        if duration is not None:
+            return now - dt.timedelta(seconds=int(duration[1]) * _UNITS[duration[2]])
+        found: Any = msgspec.convert(text, dt.datetime)
+        if found.tzinfo is not None and found.year < 9000:
+            return found.astimezone(dt.UTC)  # type: ignore[no-any-return]
+    except (msgspec.ValidationError, OverflowError):
+        pass
+    raise click.BadParameter(f"{text!r} is no duration such as 90d and no time with an offset")
+
+
+def _print(result: HuntResult, *, as_json: bool) -> None:
+    for found in result.findings:
+        if as_json:
+            click.echo(msgspec.json.encode(found))
+        else:
+            click.echo(f"{found.first_seen.isoformat()}  {found.rule.title}: {found.description}")
+    counts = [
+        f"{plural(result.total_events, 'event')}",
+        f"{plural(result.candidates, 'candidate')}",
+        f"{plural(len(result.findings), 'finding')}",
+    ]
+    if result.refused:
+        counts.append(f"{result.refused} could not be read")
+    click.echo(", ".join(counts), err=True)

@@ -1,0 +1,77 @@
+"""The archive for searches and hunts: the files of the manifest, and the events of the writer."""
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from audit_analysis.archive.manifest import ArchiveFile
+from audit_analysis.archive.table import ArchivedEvent
+from audit_analysis.events_api.archive_search import SearchedFile, Snapshot
+from audit_analysis.hunt.archive_hunt import HuntedFile
+
+
+class Manifest(Protocol):
+    """The part of the manifest that readers use. Raises Unavailable."""
+
+    def snapshot(
+        self,
+        *,
+        occurred_from_ms: int | None = None,
+        occurred_until_ms: int | None = None,
+        sources: Sequence[str] | None = None,
+    ) -> list[ArchiveFile]:
+        """The files of a time range, both ends included."""
+        ...
+
+
+class ManifestArchive:
+    """An ``Archive`` and a ``HuntedArchive``.
+
+    ``address`` gives the address of a file for DuckDB. ``pending`` gives the events that the writer
+    has not written yet. It is called before the manifest is read, so that no event is missed.
+    """
+
+    def __init__(
+        self,
+        manifest: Manifest,
+        address: Callable[[str], str],
+        pending: Callable[[], Sequence[ArchivedEvent]] = lambda: (),
+    ) -> None:
+        self._manifest = manifest
+        self._address = address
+        self._pending = pending
+
+    def snapshot(
+        self, *, since_ms: int | None, until_ms: int | None, sources: Sequence[str] | None
+    ) -> Snapshot:
+        """See ``Archive``."""
+        pending = self._pending()
+        files = self._manifest.snapshot(
+            occurred_from_ms=since_ms,
+            occurred_until_ms=None if until_ms is None else until_ms - 1,
+            sources=sources,
+        )
+        return Snapshot(
+            [
+                SearchedFile(self._address(file.path), file.min_occurred_ms, file.max_occurred_ms)
+                for file in files
+            ],
+            pending,
+        )
+
+    def pending(self) -> Sequence[ArchivedEvent]:
+        """See ``HuntedArchive``."""
+        return self._pending()
+
+    def files(self, *, since_ms: int, sources: Sequence[str] | None) -> list[HuntedFile]:
+        """See ``HuntedArchive``."""
+        return [
+            HuntedFile(
+                self._address(file.path),
+                file.rows,
+                file.min_occurred_ms,
+                file.max_occurred_ms,
+                file.min_received_ms,
+                file.max_received_ms,
+            )
+            for file in self._manifest.snapshot(occurred_from_ms=since_ms, sources=sources)
+        ]
