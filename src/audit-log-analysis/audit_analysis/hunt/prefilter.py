@@ -45,9 +45,9 @@ class EventCondition:
             for requirement in detector.requirements
             if (pattern := _pattern(requirement)) is not None
         ]
-        for _, pattern in sorted(patterns, reverse=True)[:_MAX_PATTERNS]:
+        for _, expression in sorted(patterns, reverse=True)[:_MAX_PATTERNS]:
             # Long literals first: they are the rarest in most cases.
-            name = self._add(pattern)
+            name = self._add(expression)
             terms.append(f"coalesce(regexp_matches(try(decode(record)), {name}), true)")
         return " AND ".join(terms) or "true"
 
