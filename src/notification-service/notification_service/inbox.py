@@ -39,19 +39,31 @@ class _Message(Struct, frozen=True):
     fingerprint: UUID
 
 
+class DecodedBatch(Struct, frozen=True):
+    """The valid findings of a batch, the messages that violate the contract, and their number."""
+
+    size: int
+    messages: list[_Message]
+    dead_letters: list[DeadLetter]
+
+
 class Inbox:
-    """The handler of an ``auditflow.amqp.Consumer``. A message may be delivered repeatedly."""
+    """The steps of an ``auditflow.amqp.Consumer``. A message may be delivered repeatedly."""
 
     def __init__(self, store: Store, metrics: Metrics) -> None:
         self._store = store
         self._metrics = metrics
 
-    def __call__(self, batch: Sequence[Delivery]) -> list[DeadLetter]:
+    def decode(self, batch: Sequence[Delivery]) -> DecodedBatch:
+        """Decode the findings of a batch. This can be done while another batch is stored."""
+        return _decode(batch)
+
+    def store(self, decoded: DecodedBatch) -> list[DeadLetter]:
         """Store the findings of a batch. Return the messages that violate the contract."""
         started, started_ns = time.perf_counter(), time.time_ns()
-        messages, dead_letters = _decode(batch)
+        dead_letters = list(decoded.dead_letters)
         totals = dict.fromkeys(("new", "updated", "unchanged", "opened"), 0)
-        for part in _split(messages):
+        for part in _split(decoded.messages):
             remaining = part
             while remaining:
                 # Messages that conflict with another message are compared with what it stored.
@@ -66,7 +78,7 @@ class Inbox:
                 ]
                 self._record(changes, consistent, totals, started_ns)
         self._metrics.batch_seconds.observe(time.perf_counter() - started)
-        log.info("findings stored", messages=len(batch), **totals, refused=len(dead_letters))
+        log.info("findings stored", messages=decoded.size, **totals, refused=len(dead_letters))
         return dead_letters
 
     def _record(
@@ -109,7 +121,7 @@ class Inbox:
                     )
 
 
-def _decode(batch: Sequence[Delivery]) -> tuple[list[_Message], list[DeadLetter]]:
+def _decode(batch: Sequence[Delivery]) -> DecodedBatch:
     now = dt.datetime.now(dt.UTC)
     messages: list[_Message] = []
     dead_letters: list[DeadLetter] = []
@@ -120,7 +132,7 @@ def _decode(batch: Sequence[Delivery]) -> tuple[list[_Message], list[DeadLetter]
             dead_letters.append(_dead_letter(delivery, str(error)))
         else:
             messages.append(_Message(delivery, finding, fingerprint_of(finding)))
-    return messages, dead_letters
+    return DecodedBatch(len(batch), messages, dead_letters)
 
 
 def _split(messages: Sequence[_Message]) -> Iterator[list[_Message]]:

@@ -36,7 +36,10 @@ from notification_service.settings import Settings
 
 #: Maximum number of unacknowledged messages, all of which are in memory. A message usually has a
 #: few kilobytes, but it may have 1 MiB.
-PREFETCH: Final = 100
+PREFETCH: Final = 200
+#: A transaction stores up to PREFETCH divided by this number. With 100 findings in a transaction, a
+#: finding costs half as much as with 25.
+BATCHES_PER_PREFETCH: Final = 2
 #: Connections for reads and for actions, and the time that a request waits for a free one.
 READERS: Final = 4
 WRITERS: Final = 4
@@ -79,16 +82,18 @@ def run(settings: Settings) -> None:
     feed = ChangeFeed(open_store, readers)
     probe = Probe(open_reader)
 
+    inbox = Inbox(FindingStore(store).store, metrics)
     parameters = amqp.connection_parameters(settings, name=app.SERVICE)
     publisher = amqp.Publisher(parameters)
     consumer = amqp.Consumer(
         parameters,
         topology.FINDINGS,
-        amqp.Steps(handle=Inbox(FindingStore(store).store, metrics)),
+        amqp.Steps(prepare=inbox.decode, handle=inbox.store),
         publisher=publisher,
         service=app.SERVICE,
         metrics=amqp.ConsumerMetrics(registry),
         prefetch=PREFETCH,
+        batches_per_prefetch=BATCHES_PER_PREFETCH,
     )
     notifications = Notifications(settings, registry, writers, service=app.SERVICE)
     trail_pool = Pool(open_writer, size=1, wait_seconds=0)

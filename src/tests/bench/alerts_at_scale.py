@@ -29,7 +29,7 @@ from auditflow.settings import PostgresSettings, ServiceSettings
 from auditflow.telemetry import logs
 from auditflow_local import packages, ports
 from auditflow_local.servers.postgres import Postgres
-from auditflow_local.servers.postgres_roles import APP, OWNER, SUPERUSER
+from auditflow_local.servers.postgres_roles import APP, ARCHIVE, OWNER, SUPERUSER
 from notification_service.api import app
 from notification_service.database.access_store import AccessStore
 from notification_service.database.alert_reader import AlertReader
@@ -83,7 +83,7 @@ def database(alerts: int) -> Iterator[PostgresSettings]:
     """A private PostgreSQL that writes to the disk, with this number of alerts."""
     packages.ensure(packages.SERVERS)
     with tempfile.TemporaryDirectory() as folder:
-        passwords = {role: secrets.token_hex(8) for role in (SUPERUSER, OWNER, APP)}
+        passwords = {role: secrets.token_hex(8) for role in (SUPERUSER, OWNER, APP, ARCHIVE)}
         server = Postgres(Path(folder) / "postgres", port=ports.pick(), passwords=passwords)
         server.start()
         try:

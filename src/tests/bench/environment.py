@@ -29,7 +29,7 @@ from src.tests.bench.servers import private_rabbitmq, private_redis
 from auditflow.amqp import Message, Publisher, topology
 from auditflow_local import ports
 from auditflow_local.servers.postgres import Postgres
-from auditflow_local.servers.postgres_roles import APP, OWNER, SUPERUSER
+from auditflow_local.servers.postgres_roles import APP, ARCHIVE, OWNER, SUPERUSER
 from auditflow_local.servers.rabbitmq import RabbitMQ
 from auditflow_local.servers.redis import Redis
 from auditflow_local.service_process import ServiceProcess
@@ -204,7 +204,7 @@ def _servers(folder: Path) -> tuple[RabbitMQ, Redis, Postgres]:
         Postgres(
             folder / "postgres",
             port=ports.pick(),
-            passwords={role: secrets.token_hex(8) for role in (SUPERUSER, OWNER, APP)},
+            passwords={role: secrets.token_hex(8) for role in (SUPERUSER, OWNER, APP, ARCHIVE)},
             # The latency is measured with the time of the commit.
             settings={"track_commit_timestamp": "on"},
         ),

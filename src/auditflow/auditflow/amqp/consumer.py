@@ -28,7 +28,7 @@ from auditflow.worker import Worker
 PREFETCH: Final = 500
 #: The maximum number of batches in flight: one is settled, one is handled, one is prepared.
 MAX_IN_FLIGHT: Final = 3
-#: The maximum batch size is the prefetch count divided by this number.
+#: The maximum batch size is the prefetch count divided by this number, by default.
 BATCHES_PER_PREFETCH: Final = 4
 #: A batch that has this number of bytes gets no further message.
 MAX_BATCH_BYTES: Final = 2 * 1024 * 1024
@@ -74,6 +74,7 @@ class Consumer:
         service: str,
         metrics: ConsumerMetrics,
         prefetch: int = PREFETCH,
+        batches_per_prefetch: int = BATCHES_PER_PREFETCH,
         on_poison: Callable[[DeadLetter], None] = lambda dead_letter: None,
         copy_poison: Callable[[Sequence[DeadLetter]], Sequence[Message]] = no_copies,
     ) -> None:
@@ -90,7 +91,7 @@ class Consumer:
         self._publisher = publisher
         self._service = service
         self._prefetch = prefetch
-        self._max_batch = max(1, prefetch // BATCHES_PER_PREFETCH)
+        self._max_batch = max(1, prefetch // batches_per_prefetch)
         self._on_poison = on_poison
         self._copy_poison = copy_poison
         self._stop = threading.Event()
