@@ -157,24 +157,23 @@ def platform() -> Iterator[Platform]:
         rabbitmq, redis, postgres = servers
         _migrate(postgres)
         _declare_bare_queue(rabbitmq)
-        tokens = {
-            name: secrets.token_hex(20)
-            for name in sorted({name for service in SERVICES for name in service.secrets})
-        }
-        api_port = ports.pick()
+        tokens = {name: secrets.token_hex(20) for service in SERVICES for name in service.secrets}
+        numbers = {service: ports.pick() for service in SERVICES}
         dependencies = Dependencies(
             rabbitmq=rabbitmq,
             redis=redis,
             postgres=postgres,
-            api_port=api_port,
+            api_port=numbers[NOTIFICATION],
+            analysis_port=numbers[ANALYSIS],
+            archive_folder=folder / "archive",
             secrets=tokens,
         )
         services = {}
-        for service in (NOTIFICATION, ANALYSIS, GENERATOR, DASHBOARD):
+        for service in SERVICES:
             process = ServiceProcess(
                 service,
                 dependencies,
-                port=api_port if service is NOTIFICATION else ports.pick(),
+                port=numbers[service],
                 log=folder / f"{service.name}.log",
                 record=folder / f"{service.name}.process",
                 secrets_folder=folder / "secrets" / service.name,
