@@ -10,6 +10,8 @@ import pytest
 from moto.server import ThreadedMotoServer
 from pydantic import SecretStr
 
+from audit_analysis.archive.decoding import refused_row
+from audit_analysis.archive.parquet import ParquetWriter
 from audit_analysis.archive.settings import StorageSettings
 from audit_analysis.archive.storage import FolderStorage, Storage, open_storage
 from auditflow.errors import Unavailable
@@ -116,3 +118,25 @@ def test_an_s3_that_does_not_answer_is_unavailable(tmp_path: Path) -> None:
     )
     with pytest.raises(Unavailable, match="storage is unavailable"):
         list(storage.files())
+
+
+def test_a_merge_removes_duplicates_but_hides_no_event(tmp_path: Path) -> None:
+    rows = [
+        refused_row(b"same", "reason", received_ms=received, correlation_id=None)
+        for received in (30, 10, 20)
+    ]
+    other = rows[0]._replace(record=b"another record with the same identifier")
+    accepted = rows[0]._replace(refused=False, reason=None)
+    writer = ParquetWriter(tmp_path / "unfinished", memory_mebibytes=64, threads=1)
+    first, second = writer.write(rows), writer.write([*rows, other, accepted])
+    merged = writer.merge([str(first.local), str(second.local)])
+    found = duckdb.execute(
+        "SELECT received_ms, record, refused FROM read_parquet(?) ORDER BY ALL",
+        [str(merged.local)],
+    ).fetchall()
+    writer.close()
+    assert found == [
+        (10, b"same", True),
+        (30, b"another record with the same identifier", True),
+        (30, b"same", False),
+    ]

@@ -15,6 +15,8 @@ from .engine import Engine
 
 #: Unpacked, of the 120 MB that an image may have: the base's next version may be a bit larger.
 MOST_BYTES = 116_000_000
+#: The image of the analysis also contains the archive, with DuckDB.
+ARCHIVE_BYTES = 220_000_000
 
 every_service = pytest.mark.parametrize("service", SERVICES)
 
@@ -23,7 +25,8 @@ every_service = pytest.mark.parametrize("service", SERVICES)
 def test_it_is_small_and_holds_nothing_to_break_out_with(engine: Engine, service: str) -> None:
     with engine.files(image(service)) as archive:
         files = list(archive)
-    assert sum(file.size for file in files) < MOST_BYTES
+    limit = ARCHIVE_BYTES if service == "audit-log-analysis" else MOST_BYTES
+    assert sum(file.size for file in files) < limit
     programs = {
         PurePosixPath(file.name).name
         for file in files
