@@ -14,6 +14,7 @@ import pytest
 
 from lab import events
 from lab.environment import Environment
+from lab.releases import SERVICES
 from lab.waiting import until
 
 
@@ -133,5 +134,11 @@ def test_a_renewed_certificate_is_used(dev: Environment) -> None:
     until(
         lambda: events.counts(dev.alerts(), actor) == {actor: 1},
         "an alert after the renewal",
+        seconds=90,
+    )
+    # The analysis was not ready while Redis restarted; the next step needs every service.
+    until(
+        lambda: all(dev.ready_images(service) for service in SERVICES),
+        "every service is ready again",
         seconds=90,
     )
