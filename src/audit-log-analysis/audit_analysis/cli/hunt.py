@@ -74,7 +74,9 @@ def command(
     RULE is the id or the title of a rule, or a file of rules. The findings have the ids that live
     detection gives them. A staged rule makes findings too.
     """
+    before = structlog.get_config()
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    click.get_current_context().call_on_close(lambda: structlog.configure(**before))
     now = dt.datetime.now(dt.UTC)
     since_ms, until_ms = to_ms(_time(since, now)), to_ms(_time(until or "0m", now))
     selected = _select(rule, paths, lateness * 1000)
