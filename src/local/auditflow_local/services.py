@@ -74,6 +74,9 @@ class Dependencies:
     api_port: int = 8000
     #: The analysis, which serves the rules to the dashboard.
     analysis_port: int = 5001
+    #: The archive process, which serves events to the dashboard. None: the dashboard has no page of
+    #: events.
+    events_api_port: int | None = None
     #: With certificates, the services serve HTTPS and use TLS for all connections.
     tls: Certificates | None = None
     #: Values by the name of the variable.
@@ -153,6 +156,12 @@ def _configuration(
             "DASHBOARD_USER": DASHBOARD_USER,
             **({"ANALYSIS_TLS": "true"} if dependencies.tls else {}),
         }
+        if dependencies.events_api_port is not None:
+            configured |= {
+                "EVENTS_API_HOST": dependencies.api_host,
+                "EVENTS_API_PORT": str(dependencies.events_api_port),
+                **({"EVENTS_API_TLS": "true"} if dependencies.tls else {}),
+            }
     if dependencies.tls:
         configured |= {
             "TLS_CA_FILE": str(dependencies.tls.ca),

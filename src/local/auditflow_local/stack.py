@@ -58,6 +58,7 @@ class Stack:
             postgres=self.postgres,
             api_port=choices.ports[services.NOTIFICATION.name],
             analysis_port=choices.ports[services.ANALYSIS.name],
+            events_api_port=choices.ports[services.EVENT_ARCHIVE.name],
             archive_folder=layout.archive,
             secrets=self.tokens,
             tls=self.tls,
