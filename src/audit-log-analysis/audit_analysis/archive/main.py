@@ -8,6 +8,8 @@ from prometheus_client import CollectorRegistry
 from quart import Quart
 
 from audit_analysis.archive import web
+from audit_analysis.archive.maintenance import Maintenance
+from audit_analysis.archive.maintenance_manifest import MaintenanceManifest
 from audit_analysis.archive.manifest import Manifest
 from audit_analysis.archive.metrics import ArchiveMetrics
 from audit_analysis.archive.parquet import ParquetWriter
@@ -71,13 +73,35 @@ def run(settings: Settings) -> None:
         flush_seconds=settings.archive_flush_seconds,
         buffer_bytes=settings.archive_buffer_mebibytes * 1024 * 1024,
     )
+    metrics.observe_free_bytes(storage.free_bytes)
+    merger = ParquetWriter(
+        settings.archive_folder / UNFINISHED / "merge",
+        memory_mebibytes=settings.archive_writer_mebibytes,
+        threads=1,
+        storage=storage,
+    )
+    maintenance = Maintenance(
+        MaintenanceManifest(
+            partial(
+                postgres.connect,
+                settings,
+                name=f"{SERVICE} maintenance",
+                statement_seconds=WRITE_SECONDS,
+            )
+        ),
+        storage,
+        merger,
+        retention_days=settings.retention_days(),
+        interval_seconds=settings.archive_maintenance_seconds,
+        metrics=metrics,
+    )
     health = Health(
         {
             "postgresql": partial(_reason, probe.check),
             "rabbitmq": lambda: publisher.check() or writer.check(),
             "writer": writer.pause_reason,
         },
-        alive=lambda: publisher.alive() or writer.alive(),
+        alive=lambda: publisher.alive() or writer.alive() or maintenance.alive(),
     )
     reader = Manifest(
         partial(
@@ -87,6 +111,7 @@ def run(settings: Settings) -> None:
     archive = ManifestArchive(reader, storage.address, writer.pending)
     publisher.start()
     writer.start()
+    maintenance.start()
     try:
         serving.serve(
             _app(settings, archive, storage, health, registry),
@@ -96,12 +121,14 @@ def run(settings: Settings) -> None:
             on_stop=health.stop,
         )
     finally:
+        maintenance.stop()
         writer.stop()
         publisher.close()
         probe.close()
         reader.close()
         manifest.close()
         files.close()
+        merger.close()
 
 
 def _app(

@@ -21,7 +21,8 @@ from auditflow.postgres import Connection, translated
 #: Maximum time of a reader, and minimum time for which a replaced file is kept (seconds).
 REPLACED_SECONDS: Final = 15 * 60.0
 
-_COLUMNS: Final = (
+#: The columns of ``ArchiveFile``, in the order of its fields.
+COLUMNS: Final = (
     "path, tier, hour, source, rows, size, min_occurred_ms, max_occurred_ms, min_received_ms,"
     " max_received_ms, sha256, compacted"
 )
@@ -83,7 +84,7 @@ class Manifest:
         """The files that may contain events of a time range, both ends included, newest first."""
         with self._transaction() as cursor:
             cursor.execute(
-                f"SELECT {_COLUMNS} FROM archive.files WHERE state = 'committed'"
+                f"SELECT {COLUMNS} FROM archive.files WHERE state = 'committed'"
                 " AND (%(from)s IS NULL OR max_occurred_ms >= %(from)s)"
                 " AND (%(until)s IS NULL OR min_occurred_ms <= %(until)s)"
                 " AND (%(sources)s::text[] IS NULL OR source = ANY(%(sources)s))"
@@ -94,7 +95,7 @@ class Manifest:
                     "sources": None if sources is None else list(sources),
                 },
             )
-            return [_file(row) for row in cursor.fetchall()]
+            return [file_of(row) for row in cursor.fetchall()]
 
     def known_batches(self, batch_ids: Sequence[bytes]) -> set[bytes]:
         """Which of these batches are committed."""
@@ -107,7 +108,7 @@ class Manifest:
     def commit(self, files: Sequence[ArchiveFile], batch_ids: Sequence[bytes]) -> None:
         """Add files and the batches that they contain, in one transaction."""
         with self._transaction() as cursor:
-            _insert(cursor, files)
+            insert_files(cursor, files)
             execute_values(
                 cursor,
                 "INSERT INTO archive.batches (batch_id) VALUES %s ON CONFLICT DO NOTHING",
@@ -131,20 +132,22 @@ class Manifest:
                 raise
 
 
-def _insert(cursor: Any, files: Sequence[ArchiveFile]) -> None:
+def insert_files(
+    cursor: Any, files: Sequence[ArchiveFile], *, created_at: dt.datetime | None = None
+) -> None:
+    """Add committed files. ``created_at`` is the time of the transaction if it is None."""
     execute_values(
         cursor,
-        f"INSERT INTO archive.files ({_COLUMNS}, state) VALUES %s",
+        f"INSERT INTO archive.files ({COLUMNS}, state, created_at) VALUES %s",
         [
-            (
-                *(getattr(file, name) for name in ArchiveFile.__struct_fields__),
-                "committed",
-            )
+            (*(getattr(file, name) for name in ArchiveFile.__struct_fields__), created_at)
             for file in files
         ],
+        template=f"({'%s, ' * len(ArchiveFile.__struct_fields__)}'committed', coalesce(%s, now()))",
     )
 
 
-def _file(row: tuple[Any, ...]) -> ArchiveFile:
+def file_of(row: tuple[Any, ...]) -> ArchiveFile:
+    """The file of a row with ``COLUMNS``."""
     values = dict(zip(ArchiveFile.__struct_fields__, row, strict=True))
     return ArchiveFile(**{**values, "sha256": bytes(values["sha256"])})

@@ -42,6 +42,25 @@ _VERSIONS: Final[tuple[str, ...]] = (
     );
     CREATE INDEX batches_by_time ON archive.batches (committed_at);
     """,
+    """
+    -- A removed file whose deletion has started cannot become part of the archive again.
+    ALTER TABLE archive.files ADD COLUMN deletion_started_at timestamptz
+        CHECK (deletion_started_at IS NULL OR removed_at IS NOT NULL);
+    -- Legal holds. No source, no start or no end: no limit. The end is excluded.
+    CREATE TABLE archive.holds (
+        hold_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+        source text,
+        from_time timestamptz,
+        until_time timestamptz,
+        author text NOT NULL CHECK (author <> ''),
+        reason text NOT NULL CHECK (reason <> ''),
+        created_at timestamptz NOT NULL DEFAULT now(),
+        released_at timestamptz,
+        released_by text,
+        CHECK (from_time < until_time),
+        CHECK ((released_at IS NULL) = (released_by IS NULL))
+    );
+    """,
 )
 
 

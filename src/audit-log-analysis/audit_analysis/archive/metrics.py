@@ -1,11 +1,19 @@
 """The metrics of the archive process."""
 
+import math
 from collections.abc import Callable, Sequence
+from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from audit_analysis.archive.manifest import ArchiveFile
 from audit_analysis.archive.table import OTHER, PRODUCTS
+from auditflow.errors import Unavailable
+
+#: Why a file is deleted: a merged file replaced it, its retention ended, no manifest names it.
+DELETION_REASONS: Final = ("replaced", "expired", "orphan")
+#: Outcomes of a run of the maintenance.
+MAINTENANCE_OUTCOMES: Final = ("done", "failed", "skipped")
 
 
 class ArchiveMetrics:
@@ -56,13 +64,47 @@ class ArchiveMetrics:
         )
         self.free_bytes = Gauge(
             "auditflow_archive_free_bytes",
-            "Free space of the volume. Not set if the files are in S3.",
+            "Free space of the volume. NaN if the files are in S3.",
             registry=registry,
         )
+        self.free_bytes.set(math.nan)
+        self.merged = Counter(
+            "auditflow_archive_merged_files_total",
+            "Small files that were replaced by a merged file.",
+            registry=registry,
+        )
+        self.deleted = Counter(
+            "auditflow_archive_deleted_files_total",
+            "Files that were deleted from the storage, by reason.",
+            ["reason"],
+            registry=registry,
+        )
+        for reason in DELETION_REASONS:
+            self.deleted.labels(reason)
+        self.maintenance = Counter(
+            "auditflow_archive_maintenance_runs_total",
+            "Runs of the maintenance. Skipped: another process was running it.",
+            ["outcome"],
+            registry=registry,
+        )
+        for outcome in MAINTENANCE_OUTCOMES:
+            self.maintenance.labels(outcome)
 
     def observe_pending(self, count: Callable[[], int]) -> None:
         """Call ``count`` at each scrape."""
         self.pending.set_function(count)
+
+    def observe_free_bytes(self, free_bytes: Callable[[], int | None]) -> None:
+        """Call ``free_bytes`` at each scrape. It may raise Unavailable."""
+
+        def value() -> float:
+            try:
+                free = free_bytes()
+            except Unavailable:
+                return math.nan
+            return math.nan if free is None else free
+
+        self.free_bytes.set_function(value)
 
     def add_flush(self, files: Sequence[ArchiveFile], *, duplicates: int, seconds: float) -> None:
         """Count the files of a flush that took ``seconds``."""

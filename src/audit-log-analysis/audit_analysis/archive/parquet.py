@@ -21,6 +21,8 @@ ROW_GROUP_ROWS: Final = 50_000
 #: A column whose values fit in a dictionary of this size gets a bloom filter. The identifiers of a
 #: row group fit, and the records do not.
 _DICTIONARY_BYTES: Final = 4 * 1024 * 1024
+#: Maximum size of the temporary files of a merge.
+_SPILL_SIZE: Final = "8GiB"
 _ARROW: Final = {
     "VARCHAR": DataType.utf8(),
     "BIGINT": DataType.int64(),
@@ -34,7 +36,8 @@ _OPTIONS: Final = (
     f" STRING_DICTIONARY_PAGE_SIZE_LIMIT {_DICTIONARY_BYTES}"
 )
 _STATISTICS: Final = (
-    "SELECT count(*), min(occurred_ms), max(occurred_ms), min(received_ms), max(received_ms)"
+    "SELECT count(*), coalesce(min(occurred_ms), 0), coalesce(max(occurred_ms), 0),"
+    " coalesce(min(received_ms), 0), coalesce(max(received_ms), 0)"
 )
 
 
@@ -50,7 +53,9 @@ class UnstoredFile(Struct, frozen=True):
     max_received_ms: int
     sha256: bytes
 
-    def stored(self, path: str, *, tier: str, hour: dt.datetime, source: str) -> ArchiveFile:
+    def stored(
+        self, path: str, *, tier: str, hour: dt.datetime, source: str, compacted: bool = False
+    ) -> ArchiveFile:
         """The entry of the manifest, when the file is in the storage under ``path``."""
         return ArchiveFile(
             path=path,
@@ -64,6 +69,7 @@ class UnstoredFile(Struct, frozen=True):
             min_received_ms=self.min_received_ms,
             max_received_ms=self.max_received_ms,
             sha256=self.sha256,
+            compacted=compacted,
         )
 
 
@@ -85,6 +91,7 @@ class ParquetWriter:
                 "memory_limit": f"{memory_mebibytes}MiB",
                 "threads": threads,
                 "temp_directory": str(folder / "spill"),
+                "max_temp_directory_size": _SPILL_SIZE,
                 "preserve_insertion_order": "false",
                 "autoinstall_known_extensions": "false",
                 "autoload_known_extensions": "false",
@@ -92,6 +99,7 @@ class ParquetWriter:
         )
         if storage is not None:
             storage.register(self._connection)
+        self._running: duckdb.DuckDBPyConnection | None = None
 
     def write(self, rows: Sequence[ArchivedEvent]) -> UnstoredFile:
         """Write rows, sorted by time.
@@ -112,8 +120,11 @@ class ParquetWriter:
         finally:
             cursor.close()
 
-    def merge(self, addresses: Sequence[str]) -> UnstoredFile:
+    def merge(self, addresses: Sequence[str], *, part: int = 0, parts: int = 1) -> UnstoredFile:
         """Merge files, and remove duplicates. Of a duplicate, the earliest row is kept.
+
+        With several ``parts``, the rows of one ``part`` (from 0) are merged, in limited memory. The
+        identifier decides to which part a row belongs. A part may be empty.
 
         A duplicate has the same identifier and the same record. Rows with the same identifier and
         different records are kept, so that nobody can hide an event by sending another one first.
@@ -125,6 +136,7 @@ class ParquetWriter:
         files = ", ".join(f"'{_quoted(address)}'" for address in addresses)
         query = (
             f"SELECT {_NAMES} FROM read_parquet([{files}])"
+            f" WHERE hash(event_id) % {int(parts)} = {int(part)}"
             " QUALIFY row_number() OVER (PARTITION BY event_id, refused, md5(record)"
             " ORDER BY received_ms, late) = 1 ORDER BY occurred_ms"
         )
@@ -134,12 +146,19 @@ class ParquetWriter:
         finally:
             cursor.close()
 
+    def interrupt(self) -> None:
+        """End the current work with Unavailable. Any thread may call it."""
+        running = self._running
+        if running is not None:
+            running.interrupt()
+
     def close(self) -> None:
         """Free the memory."""
         self._connection.close()
 
     def _copy(self, cursor: duckdb.DuckDBPyConnection, query: str) -> UnstoredFile:
         local = self._folder / f"{uuid.uuid4()}.parquet"
+        self._running = cursor
         try:
             cursor.execute(f"COPY ({query}) TO '{_quoted(str(local))}' ({_OPTIONS})")
             statistics: Any = cursor.execute(
@@ -152,9 +171,11 @@ class ParquetWriter:
             return UnstoredFile(
                 local, rows, size, first, last, first_received, last_received, digest
             )
-        except (duckdb.IOException, duckdb.OutOfMemoryException, OSError) as error:
+        except (duckdb.Error, OSError) as error:
             local.unlink(missing_ok=True)
             raise Unavailable("storage", str(error).partition("\n")[0][:300]) from error
+        finally:
+            self._running = None
 
 
 def _quoted(text: str) -> str:

@@ -1,7 +1,7 @@
 """The settings of the archive process, from environment variables."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 from pydantic import Field
 
@@ -13,6 +13,10 @@ from auditflow.settings import (
     Secret,
     ServiceSettings,
 )
+
+#: The default retention in a folder and in a bucket: the periods of PCI DSS 10.5.1.
+RETENTION_DAYS_FOLDER: Final = 90
+RETENTION_DAYS_BUCKET: Final = 365
 
 
 class StorageSettings(Block):
@@ -62,7 +66,17 @@ class Settings(
     archive_flush_seconds: Annotated[float, Field(gt=0, le=3600)] = 60
     #: Rows are written to a file when their records have this size (MiB).
     archive_buffer_mebibytes: Annotated[int, Field(ge=1, le=4096)] = 32
-    #: Maximum memory of DuckDB while it writes and merges files (MiB).
+    #: Maximum memory of DuckDB while it writes files, and again while it merges files (MiB).
     archive_writer_mebibytes: Annotated[int, Field(ge=32)] = 128
-    #: Maximum number of threads of DuckDB while it writes and merges files.
+    #: Maximum number of threads of DuckDB while it writes files.
     archive_writer_threads: Annotated[int, Field(ge=1, le=64)] = 1
+    #: Events are deleted after this time (days). Default: 90 in a folder, 365 in a bucket.
+    archive_retention_days: Annotated[int, Field(ge=1, le=36_500)] | None = None
+    #: Time between two runs of the maintenance (seconds).
+    archive_maintenance_seconds: Annotated[float, Field(gt=0, le=86_400)] = 300
+
+    def retention_days(self) -> int:
+        """After how many days events are deleted."""
+        if self.archive_retention_days is not None:
+            return self.archive_retention_days
+        return RETENTION_DAYS_BUCKET if self.archive_bucket else RETENTION_DAYS_FOLDER
