@@ -4,6 +4,7 @@ import datetime as dt
 import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import duckdb
@@ -187,6 +188,23 @@ def test_a_large_hour_is_merged_in_parts(archive: Archive) -> None:
     assert len(archive.paths()) > 1
     assert archive.records() == sorted(records)
     archive.check_files()
+
+
+def test_a_merge_needs_limited_memory(archive: Archive) -> None:
+    letters = Random(1)
+    for _ in range(8):
+        archive.add(*(letters.randbytes(2000) for _ in range(4000)))
+    before = archive.records()
+
+    archive.run()
+
+    assert len(archive.paths()) > 1  # 64 MB of records did not fit in 64 MiB of memory
+    assert archive.stored() > archive.paths()
+    assert archive.records() == before
+    archive.check_files()
+    archive.now += REMOVED_GRACE + MINUTE
+    archive.run()
+    assert archive.stored() == archive.paths()
 
 
 def test_a_changed_file_is_not_merged(archive: Archive) -> None:

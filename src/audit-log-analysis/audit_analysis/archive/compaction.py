@@ -9,15 +9,17 @@ from typing import Final
 
 from audit_analysis.archive.maintenance_manifest import MaintenanceSession, Partition
 from audit_analysis.archive.manifest import ArchiveFile
-from audit_analysis.archive.parquet import ParquetWriter
+from audit_analysis.archive.parquet import OutOfMemory, ParquetWriter
 from audit_analysis.archive.storage import Storage
 from audit_analysis.archive.writer import path_of
 from auditflow.errors import Unavailable
 
 #: Files are not merged until this time after the end of their hour.
 CLOSED_AFTER: Final = dt.timedelta(minutes=10)
-#: Approximate maximum size of a merged file. It limits memory and temporary files.
+#: Approximate maximum size of a merged file, if the memory is sufficient for it.
 MERGED_BYTES: Final = 64 * 1024 * 1024
+#: Maximum number of files for an hour and a source. Each one needs a pass over all files.
+MAX_PARTS: Final = 256
 #: Free space that a merge needs, as a multiple of its files: for new and temporary files.
 _FREE_FACTOR: Final = 4
 _HOUR: Final = dt.timedelta(hours=1)
@@ -58,14 +60,29 @@ class Compaction:
             if self._storage.sha256(file.path) != file.sha256:
                 raise Unavailable("storage", f"{file.path} differs from the manifest")
         addresses = [self._storage.address(file.path) for file in files]
-        parts = max(1, -(-size // self._merged_bytes))
-        merged = [self._merge_part(addresses, partition, part, parts) for part in range(parts)]
-        session.replace(
-            [file.path for file in files],
-            [file for file in merged if file is not None],
-            now=clock(),
-        )
+        merged = self._merge_in_parts(addresses, partition, max(1, -(-size // self._merged_bytes)))
+        session.replace([file.path for file in files], merged, now=clock())
         return len(files)
+
+    def _merge_in_parts(
+        self, addresses: list[str], partition: Partition, parts: int
+    ) -> list[ArchiveFile]:
+        """The merged files. The number of parts is doubled until the memory is sufficient."""
+        while True:
+            merged: list[ArchiveFile] = []
+            try:
+                for part in range(parts):
+                    file = self._merge_part(addresses, partition, part, parts)
+                    if file is not None:
+                        merged.append(file)
+            except OutOfMemory:
+                for file in merged:
+                    self._storage.delete(file.path)
+                if parts >= MAX_PARTS:
+                    raise
+                parts *= 2
+            else:
+                return merged
 
     def _merge_part(
         self, addresses: list[str], partition: Partition, part: int, parts: int

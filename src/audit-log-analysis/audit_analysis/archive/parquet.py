@@ -16,7 +16,7 @@ from audit_analysis.archive.storage import Storage
 from audit_analysis.archive.table import COLUMNS, ArchivedEvent, columns_of
 from auditflow.errors import Unavailable
 
-#: Rows of a row group: the unit that a search skips.
+#: Maximum rows of a row group: the unit that a search skips. It is smaller if records are large.
 ROW_GROUP_ROWS: Final = 50_000
 #: A column whose values fit in a dictionary of this size gets a bloom filter. The identifiers of a
 #: row group fit, and the records do not.
@@ -32,13 +32,18 @@ _ARROW: Final = {
 _NAMES: Final = ", ".join(f'"{name}"' for name in COLUMNS)
 _OPTIONS: Final = (
     "FORMAT parquet, COMPRESSION zstd, COMPRESSION_LEVEL 3, PARQUET_VERSION v1,"
-    f" ROW_GROUP_SIZE {ROW_GROUP_ROWS}, DICTIONARY_SIZE_LIMIT {ROW_GROUP_ROWS},"
+    f" ROW_GROUP_SIZE {ROW_GROUP_ROWS}, ROW_GROUP_SIZE_BYTES '8MiB',"
+    f" DICTIONARY_SIZE_LIMIT {ROW_GROUP_ROWS},"
     f" STRING_DICTIONARY_PAGE_SIZE_LIMIT {_DICTIONARY_BYTES}"
 )
 _STATISTICS: Final = (
     "SELECT count(*), coalesce(min(occurred_ms), 0), coalesce(max(occurred_ms), 0),"
     " coalesce(min(received_ms), 0), coalesce(max(received_ms), 0)"
 )
+
+
+class OutOfMemory(Unavailable):
+    """The memory limit or the limit of temporary files is too low for the rows."""
 
 
 class UnstoredFile(Struct, frozen=True):
@@ -131,6 +136,7 @@ class ParquetWriter:
         A record that was refused and later accepted is kept twice.
 
         Raises:
+            OutOfMemory: the rows need more memory.
             Unavailable: a file cannot be read or written.
         """
         files = ", ".join(f"'{_quoted(address)}'" for address in addresses)
@@ -173,7 +179,9 @@ class ParquetWriter:
             )
         except (duckdb.Error, OSError) as error:
             local.unlink(missing_ok=True)
-            raise Unavailable("storage", str(error).partition("\n")[0][:300]) from error
+            is_memory = isinstance(error, duckdb.OutOfMemoryException)
+            kind = OutOfMemory if is_memory else Unavailable
+            raise kind("storage", str(error).partition("\n")[0][:300]) from error
         finally:
             self._running = None
 
