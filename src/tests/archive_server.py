@@ -9,7 +9,6 @@ from pathlib import Path
 
 import httpx
 from hypercorn.asyncio import serve
-from hypercorn.config import Config
 from prometheus_client import CollectorRegistry
 
 from audit_analysis.archive.table import ArchivedEvent
@@ -17,6 +16,7 @@ from audit_analysis.events_api import app as events_app
 from audit_analysis.events_api.archive_search import ArchiveSearch
 from audit_analysis.events_api.callers import RemoteCallers
 from audit_analysis.events_api.database import SearchDatabase, SearchLimits
+from auditflow.http.connections import ServerConfig
 from auditflow.http.health import Health
 
 from .archived_events import FolderArchive, write
@@ -35,10 +35,8 @@ def archive_server(
     stop = asyncio.Event()
 
     async def run() -> None:
-        config = Config()
-        config.bind = [f"127.0.0.1:{port}"]
-        config.accesslog = None
-        config.errorlog = None
+        # Other tests of this process may have replaced hypercorn's classes by ours.
+        config = ServerConfig(f"127.0.0.1:{port}", max_connections=100, grace=1)
         async with httpx.AsyncClient(verify=False, trust_env=False) as client:
             callers = RemoteCallers(api_url, client=client)
             app = events_app.create(searches, callers, Health({}), CollectorRegistry())

@@ -86,6 +86,17 @@ def site(
         notification_env=inbox.variables("http://localhost"),
         dashboard_env={"EVENTS_API_HOST": "127.0.0.1", "EVENTS_API_PORT": str(archive_port)},
     )
+    try:
+        yield from _site(platform, archive_port, tmp_path_factory)
+    finally:  # or they would take the messages of the other platform
+        for service in reversed(platform.services):
+            service.stop()
+        inbox.destroy()
+
+
+def _site(
+    platform: Platform, archive_port: int, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Platform]:
     for service in platform.services:
         service.start()
     platform.begin()
@@ -100,9 +111,6 @@ def site(
         api_url=platform.notification.url,
     ):
         yield platform
-    for service in reversed(platform.services):
-        service.stop()
-    inbox.destroy()
 
 
 def _archived_events() -> list[ArchivedEvent]:

@@ -125,7 +125,7 @@ def test_a_replay_into_a_full_queue_keeps_the_dead_letters(
     declare_full(small)
     publisher.publish([message(str(number)) for number in range(CAPACITY - 1)], timeout=20)
     # when three dead letters are replayed
-    with pytest.raises(PublishError, match="does not take"):
+    with pytest.raises(PublishError, match="does not accept"):
         replay(parameters)
     # then one is in the queue, and the others still are dead letters
     assert waiting(small, SMALL.name) == CAPACITY
@@ -136,7 +136,7 @@ def test_a_replay_into_a_full_queue_keeps_the_dead_letters(
 def test_a_replay_into_a_missing_queue_keeps_the_dead_letters(
     parameters: Parameters, small: BlockingChannel
 ) -> None:
-    with pytest.raises(PublishError, match="does not take"):
+    with pytest.raises(PublishError, match="does not accept"):
         replay(parameters)
     eventually(lambda: waiting(small, SMALL.dead_letters) == 3)
 

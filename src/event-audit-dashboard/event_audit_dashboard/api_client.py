@@ -166,6 +166,8 @@ def _identity(caller: Caller) -> dict[str, str]:
     headers = {"X-Correlation-ID": caller.correlation_id}
     if caller.person is not None:
         headers[PERSON_HEADER] = quote(caller.person, safe=" @")
+    if caller.address is not None:
+        headers[ADDRESS_HEADER] = caller.address
     return headers
 
 

@@ -50,7 +50,7 @@ def test_down_when_nothing_runs(layout: Layout) -> None:
 def test_status_reports_a_stopped_stack_with_exit_code_1(layout: Layout) -> None:
     done = call(layout, "status")
     assert done.exit_code == 1
-    assert done.output.count("stopped") == 7
+    assert done.output.count("stopped") == 8
     assert "make up" in done.output
 
 

@@ -15,7 +15,7 @@ from redis.retry import Retry
 from auditflow_local import ports
 from auditflow_local.errors import StartError
 from auditflow_local.servers.postgres import Database, Postgres
-from auditflow_local.servers.postgres_roles import APP, OWNER, SUPERUSER
+from auditflow_local.servers.postgres_roles import APP, ARCHIVE, OWNER, SUPERUSER
 from auditflow_local.servers.rabbitmq import RabbitMQ
 from auditflow_local.servers.redis import Redis
 
@@ -123,7 +123,7 @@ def test_postgres_keeps_data_in_a_folder_that_its_user_cannot_enter(
     server = Postgres(
         closed / "server",
         port=ports.pick(),
-        passwords={SUPERUSER: "one", OWNER: "two", APP: "three"},
+        passwords={SUPERUSER: "one", OWNER: "two", APP: "three", ARCHIVE: "four"},
         durable=False,
         namespaces=namespaces,
     )

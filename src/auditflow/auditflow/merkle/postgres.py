@@ -1,6 +1,6 @@
 """Storage of logs in PostgreSQL, through the cursor of any driver of the DB-API.
 
-The migrations of notification-service create the tables ``merkle_tiles`` and
+The migrations of the service that owns the log create the tables ``merkle_tiles`` and
 ``merkle_checkpoints``. Each log has a name. The caller commits.
 """
 
