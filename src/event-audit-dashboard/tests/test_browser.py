@@ -57,7 +57,7 @@ class MonitoredPage:
 
     def _record(self, message: Any) -> None:
         if message.type in {"error", "warning"}:
-            self.errors.append(message.text)
+            self.errors.append(f"{message.text} {message.location['url']}")
 
     def sign_in(self, site: str, path: str = "/alerts") -> None:
         self.page.goto(site + path)
@@ -286,6 +286,7 @@ def test_hostile_text_has_no_effect(monitored: MonitoredPage, site: str, attacke
         for more in page.locator("main details.more:not([open]) > summary").all():
             if more.is_visible():
                 more.click()
+        page.wait_for_load_state("networkidle")
         monitored.check()
 
 

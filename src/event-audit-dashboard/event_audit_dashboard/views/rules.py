@@ -106,7 +106,9 @@ def _add_detail(pages: Blueprint, rules: RulesApi, runbooks: Runbooks) -> None:
         except ApiError as error:
             problem = str(error)
         activity = _activity(rules.statistics(caller())).get(rule_id)
-        if rule is None and activity is None and problem is None:
+        # The page of an alert loads this page as a part. Its rule may be removed from the files.
+        is_part = "HX-Request" in request.headers
+        if rule is None and activity is None and problem is None and not is_part:
             raise NotFound("there is no rule with this identifier")
         return render_template(
             "rule.html",
