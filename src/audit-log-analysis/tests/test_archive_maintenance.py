@@ -237,7 +237,8 @@ def test_files_expire_after_the_retention(archive: Archive) -> None:
     archive.run()
     assert archive.records() == [b"a", b"old"]
 
-    archive.now = NOW + 90 * DAY + 2 * MINUTE
+    committed = dt.datetime.now(dt.UTC)  # the retention begins at the commit, which is after NOW
+    archive.now = committed + 90 * DAY + 2 * MINUTE
     archive.run()
     assert archive.records() == []
     assert len(archive.stored()) == 2  # a reader with an older snapshot can finish

@@ -71,13 +71,18 @@ class LoginThrottle:
     def reset(self, address: str, user: str) -> None:
         """Reset the failures of the user from this address, after a success.
 
+        The attempt was no failure, so it is also subtracted from the other counts. Otherwise, many
+        people behind one address would lock each other out.
+
         Raises:
             Unavailable: Redis does not respond.
         """
         try:
-            self._limiter.clear(
-                PER_USER_AND_ADDRESS, *self._keys(address, user)[PER_USER_AND_ADDRESS]
-            )
+            for limit, key in self._keys(address, user).items():
+                if limit is PER_USER_AND_ADDRESS:
+                    self._limiter.clear(limit, *key)
+                else:
+                    self._limiter.hit(limit, *key, cost=-1)
         except StorageError as error:
             raise Unavailable("redis", type(error.storage_error).__name__) from error
 

@@ -36,11 +36,17 @@ def test_a_success_resets_the_failures_of_the_user(throttle: LoginThrottle) -> N
 
 
 def test_an_address_is_limited_for_all_names_together(throttle: LoginThrottle) -> None:
-    for _ in range(4):
-        for _ in range(5):
+    for _ in range(5):
+        for _ in range(5):  # four failures and a success
             assert throttle.admit(ADDRESS, "admin") == 0
         throttle.reset(ADDRESS, "admin")
     assert throttle.admit(ADDRESS, "another") > 0
+
+
+def test_successes_of_many_people_do_not_block_their_address(throttle: LoginThrottle) -> None:
+    for _ in range(login_throttle.PER_ADDRESS.amount + 5):
+        assert throttle.admit(ADDRESS, "admin") == 0
+        throttle.reset(ADDRESS, "admin")
 
 
 def test_an_account_is_limited_for_all_addresses_together(throttle: LoginThrottle) -> None:
