@@ -24,12 +24,12 @@ from .forge import ROOT
 from .programs import kustomize
 from .registry import Registry
 
-COMPONENT = ROOT / "apps/components/signed-images"
+FOLDER = ROOT / "apps/platform/image-policies"
 POLICIES = ("known-images", "signed-images")
 
 
 def policy(name: str) -> dict[str, Any]:
-    return yaml.safe_load((COMPONENT / f"{name}.yaml").read_text())
+    return yaml.safe_load((FOLDER / f"{name}.yaml").read_text())
 
 
 def needs(*programs: str) -> pytest.MarkDecorator:
@@ -74,26 +74,6 @@ def test_all_images_of_an_environment_are_on_the_list():
     }
     assert images
     assert [image for image in images if not image.startswith(tuple(prefixes))] == []
-
-
-def test_component_is_added_to_the_namespace(tmp_path: Path):
-    """Follow docs/how-to/verify-an-image.md."""
-    for tree in ("namespace", "components"):
-        shutil.copytree(ROOT / "apps" / tree, tmp_path / "apps" / tree)
-    file = tmp_path / "apps/namespace/envs/prod/kustomization.yaml"
-    line = "components:\n- ../../../components/signed-images\n"
-    assert line in (ROOT / "docs/how-to/verify-an-image.md").read_text()
-    file.write_text(f"{file.read_text()}{line}")
-    process = subprocess.run(
-        (kustomize(), "build", file.parent), capture_output=True, text=True, check=True
-    )
-    found = [
-        document
-        for document in yaml.safe_load_all(process.stdout)
-        if "policies" in document["apiVersion"]
-    ]
-    assert {policy["metadata"]["name"] for policy in found} == set(POLICIES)
-    assert {policy["metadata"]["namespace"] for policy in found} == {"auditflow-prod"}
 
 
 @needs("kyverno")

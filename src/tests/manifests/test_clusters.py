@@ -144,7 +144,7 @@ def test_only_two_manifests_name_the_repository(root: Path) -> None:
     ]
     # The repository that Argo CD reads, and the repository whose workflow signs the images.
     assert sorted(files) == [
-        root / "apps/components/signed-images/signed-images.yaml",
+        root / "apps/platform/image-policies/signed-images.yaml",
         root / "clusters/repository/repository.yaml",
     ]
 

@@ -13,7 +13,8 @@ Object = dict[str, Any]
 @pytest.fixture(scope="module")
 def operators(root: Path) -> dict[str, Object]:
     """The Applications of all operators by name."""
-    files = sorted((root / "clusters/operators").glob("*.yaml"))
+    folder = root / "clusters/operators"
+    files = [*sorted(folder.glob("*.yaml")), folder / "kyverno/kyverno.yaml"]
     objects = [yaml.safe_load(file.read_text("utf-8")) for file in files]
     return {item["metadata"]["name"]: item for item in objects if item.get("kind") == "Application"}
 
@@ -22,11 +23,58 @@ def test_each_operator_is_offered_and_none_is_installed_by_default(
     operators: dict[str, Object], root: Path, kit: Any
 ) -> None:
     folder = root / "clusters/operators"
-    offered = re.findall(r"^# - (\S+)\.yaml$", (folder / "kustomization.yaml").read_text(), re.M)
+    listed = re.findall(r"^# - (\S+)", (folder / "kustomization.yaml").read_text(), re.M)
+    offered = [name.removesuffix(".yaml") for name in listed]
     assert sorted(offered) == sorted(operators)
     assert [kit.name(item) for item in kit.render(folder)] == ["AppProject/operators"]
     readme = (folder / "README.md").read_text("utf-8")
-    assert all(f"| `{name}.yaml` |" in readme for name in operators)
+    assert all(f"| `{name}` |" in readme for name in listed)
+
+
+def test_image_policies_are_enforced_in_staging_and_prod_where_kyverno_is_installed(
+    operators: dict[str, Object], root: Path, kit: Any
+) -> None:
+    """One line installs Kyverno, and after it the policies. No other change is needed."""
+    applications = {
+        item["metadata"]["name"]: item for item in kit.render(root / "clusters/operators/kyverno")
+    }
+    assert applications.keys() == {"kyverno", "image-policies"}
+    policies = applications["image-policies"]
+    repository = yaml.safe_load((root / "clusters/repository/repository.yaml").read_text("utf-8"))
+    assert policies["spec"]["source"] == repository["data"] | {
+        "path": "apps/platform/image-policies"
+    }
+    waves = {
+        name: int(item["metadata"]["annotations"]["argocd.argoproj.io/sync-wave"])
+        for name, item in applications.items()
+    }
+    assert waves["kyverno"] < waves["image-policies"]
+    assert policies["spec"]["syncPolicy"]["automated"] == {"prune": True, "selfHeal": True}
+    platform = yaml.safe_load((root / "clusters/platform/project.yaml").read_text("utf-8"))
+    permitted = platform["spec"]["clusterResourceWhitelist"]
+    for policy in kit.render(root / policies["spec"]["source"]["path"]):
+        group = policy["apiVersion"].partition("/")[0]
+        assert {"group": group, "kind": policy["kind"]} in permitted
+        spec = policy["spec"]
+        assert (spec["validationActions"], spec["failurePolicy"]) == (["Deny"], "Fail")
+        (selector,) = spec["matchConstraints"]["namespaceSelector"]["matchExpressions"]
+        assert selector == {
+            "key": "kubernetes.io/metadata.name",
+            "operator": "In",
+            "values": ["auditflow-staging", "auditflow-prod"],
+        }
+
+
+@pytest.mark.parametrize("environment", ["dev", "staging", "prod"])
+def test_no_environment_can_change_the_image_policies(
+    environment: str, manifests: Any, kit: Any
+) -> None:
+    (project,) = kit.of_kind(manifests.cluster(environment), "AppProject")
+    lists = (
+        project["spec"]["clusterResourceWhitelist"],
+        project["spec"]["namespaceResourceWhitelist"],
+    )
+    assert not [item for items in lists for item in items if "kyverno" in item["group"]]
 
 
 def test_the_project_of_the_operators_permits_exactly_their_sources_and_namespaces(

@@ -33,7 +33,6 @@ OPTIONAL = {
     "backup-s3": ("data/postgres",),
     "redis-sentinel": ("audit-log-analysis",),
     "external-secrets": ("secrets",),
-    "signed-images": ("namespace",),
     "traces": (
         "audit-event-generator",
         "audit-log-analysis",
@@ -52,6 +51,7 @@ FOLDERS = (
     "monitoring/logs",
     "monitoring/rules/objects",
     "monitoring/traces",
+    "apps/platform/image-policies",
     "apps/platform/storage",
     "bootstrap/argocd/own",
     "bootstrap/argocd/settings",
