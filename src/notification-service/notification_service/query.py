@@ -1,20 +1,28 @@
 """The parameters of the alert list. All errors in them are reported together."""
 
 import datetime as dt
-from collections.abc import Callable, Iterable, Mapping
-from enum import StrEnum
+from collections.abc import Iterable, Mapping
 from functools import partial
-from typing import Annotated, Any, Final, TypeVar, get_args
+from typing import Any, Final, TypeVar, get_args
 
-import msgspec
-from msgspec import Meta, Struct
+from msgspec import Struct
 
 from auditflow.contract.alert import Status, Verdict
 from auditflow.contract.audit import MAX_TRAIL_TEXT, Outcome
 from auditflow.contract.event import Severity
 from auditflow.contract.level import Level
-from auditflow.errors import AuditFlowError
+from auditflow.http import query_parameters
 from auditflow.http.problem import Fault
+from auditflow.http.query_parameters import (
+    InvalidValue,
+    Reader,
+    boolean,
+    integer,
+    member_of,
+    members_of,
+    text,
+    timestamp,
+)
 from notification_service.alert import MAX_TEXT
 from notification_service.cursor import Cursors, InvalidCursor, Position
 from notification_service.export import Format
@@ -27,7 +35,6 @@ MAX_OFFSET: Final = 10_000
 MAX_SEARCH: Final = 200
 _NO_CURSOR: Final = "must be a next_cursor of this API; start again without a cursor"
 S = TypeVar("S", bound=Struct)
-_TIMESTAMP: Final[Any] = Annotated[dt.datetime, Meta(tz=True)]
 
 
 class AlertFilter(Struct, frozen=True, kw_only=True):
@@ -63,33 +70,18 @@ class AlertQuery(AlertFilter, frozen=True, kw_only=True):
     after: Position | None = None
 
 
-class InvalidQuery(AuditFlowError):
-    """Parameters that are unknown or wrong."""
-
-    def __init__(self, faults: tuple[Fault, ...]) -> None:
-        super().__init__("; ".join(f"{fault.where}: {fault.what}" for fault in faults))
-        self.faults = faults
-
-
-class _InvalidValue(Exception):
-    """What is wrong with one value."""
-
-
 def parse(parameters: Iterable[tuple[str, str]], cursors: Cursors) -> AlertQuery:
     """Read the parameters of a list.
 
     Raises:
-        InvalidQuery: a fault for each parameter that is unknown, repeated, or wrong.
+        InvalidParameters: a fault for each parameter that is unknown, repeated, or wrong.
     """
-    readers: dict[str, Callable[[str], Any]] = {
+    readers: dict[str, Reader] = {
         **_FILTERS,
         **_PAGING,
         "cursor": partial(_cursor, cursors),
     }
-    values, faults = _read(parameters, readers)
-    faults += _contradictions(values)
-    if faults:
-        raise InvalidQuery(tuple(faults))
+    values = query_parameters.parse(parameters, readers, check=_contradictions)
     if "cursor" in values:
         values["after"] = values.pop("cursor")
         values["sort"] = values["after"].sort
@@ -100,12 +92,9 @@ def parse_filter(parameters: Iterable[tuple[str, str]]) -> AlertFilter:
     """Read the parameters that select alerts, without those of paging.
 
     Raises:
-        InvalidQuery: a fault for each parameter that is unknown, repeated, or wrong.
+        InvalidParameters: a fault for each parameter that is unknown, repeated, or wrong.
     """
-    values, faults = _read(parameters, _FILTERS)
-    faults += _contradictions(values)
-    if faults:
-        raise InvalidQuery(tuple(faults))
+    values = query_parameters.parse(parameters, _FILTERS, check=_contradictions)
     return AlertFilter(**values)
 
 
@@ -113,12 +102,11 @@ def parse_export(parameters: Iterable[tuple[str, str]]) -> tuple[AlertFilter, Fo
     """Read the parameters of an export.
 
     Raises:
-        InvalidQuery: a fault for each parameter that is unknown, repeated, or wrong.
+        InvalidParameters: a fault for each parameter that is unknown, repeated, or wrong.
     """
-    values, faults = _read(parameters, {**_FILTERS, "format": _member_of(Format)})
-    faults += _contradictions(values)
-    if faults:
-        raise InvalidQuery(tuple(faults))
+    values = query_parameters.parse(
+        parameters, {**_FILTERS, "format": member_of(Format)}, check=_contradictions
+    )
     form = values.pop("format", Format.NDJSON)
     return AlertFilter(**values), form
 
@@ -127,11 +115,9 @@ def parse_after(parameters: Iterable[tuple[str, str]]) -> int | None:
     """Read the number that changes are read from.
 
     Raises:
-        InvalidQuery: a fault for each parameter that is unknown, repeated, or wrong.
+        InvalidParameters: a fault for each parameter that is unknown, repeated, or wrong.
     """
-    values, faults = _read(parameters, {"after": _integer(0, 10**18 - 1)})
-    if faults:
-        raise InvalidQuery(tuple(faults))
+    values = query_parameters.parse(parameters, {"after": integer(0, 10**18 - 1)})
     return values.get("after")
 
 
@@ -139,9 +125,10 @@ def parse_entity(parameters: Iterable[tuple[str, str]]) -> tuple[Kind, str]:
     """Read the kind and the value of an entity.
 
     Raises:
-        InvalidQuery: a fault for each parameter that is missing, unknown, repeated, or wrong.
+        InvalidParameters: a fault for each parameter that is missing, unknown, repeated, or wrong.
     """
-    values = _required(parameters, {"kind": _kind, "value": _text(MAX_TEXT)})
+    readers = {"kind": member_of(get_args(Kind)), "value": text(MAX_TEXT)}
+    values = query_parameters.parse(parameters, readers, required=readers)
     return values["kind"], values["value"]
 
 
@@ -149,9 +136,10 @@ def parse_event_id(parameters: Iterable[tuple[str, str]]) -> str:
     """Read the identifier of an event.
 
     Raises:
-        InvalidQuery: a fault for each parameter that is missing, unknown, repeated, or wrong.
+        InvalidParameters: a fault for each parameter that is missing, unknown, repeated, or wrong.
     """
-    return str(_required(parameters, {"event_id": _text(256)})["event_id"])
+    readers = {"event_id": text(256)}
+    return str(query_parameters.parse(parameters, readers, required=readers)["event_id"])
 
 
 def parse_event_cursor(
@@ -160,18 +148,16 @@ def parse_event_cursor(
     """Read the cursor of a list of events.
 
     Raises:
-        InvalidQuery: a fault for each parameter that is unknown, repeated, or wrong.
+        InvalidParameters: a fault for each parameter that is unknown, repeated, or wrong.
     """
 
     def read(text: str) -> S:
         try:
             return cursors.verify(text, kind)
         except InvalidCursor:
-            raise _InvalidValue(_NO_CURSOR) from None
+            raise InvalidValue(_NO_CURSOR) from None
 
-    values, faults = _read(parameters, {"cursor": read})
-    if faults:
-        raise InvalidQuery(tuple(faults))
+    values = query_parameters.parse(parameters, {"cursor": read})
     return values.get("cursor")
 
 
@@ -184,25 +170,19 @@ def parse_numbers(
     """Read parameters that are numbers from 1.
 
     Raises:
-        InvalidQuery: a fault for each parameter that is missing, unknown, repeated, or wrong.
+        InvalidParameters: a fault for each parameter that is missing, unknown, repeated, or wrong.
     """
-    values, faults = _read(parameters, dict.fromkeys(names, _integer(1, largest)))
-    faults += [Fault(name, "is required") for name in required if name not in values]
-    if faults:
-        raise InvalidQuery(tuple(faults))
-    return values
+    readers = dict.fromkeys(names, integer(1, largest))
+    return query_parameters.parse(parameters, readers, required=required)
 
 
 def parse_trail(parameters: Iterable[tuple[str, str]], kind: type[S]) -> S:
     """Read the parameters of the audit trail.
 
     Raises:
-        InvalidQuery: a fault for each parameter that is unknown, repeated, or wrong.
+        InvalidParameters: a fault for each parameter that is unknown, repeated, or wrong.
     """
-    values, faults = _read(parameters, _TRAIL)
-    faults += _contradictions(values)
-    if faults:
-        raise InvalidQuery(tuple(faults))
+    values = query_parameters.parse(parameters, _TRAIL, check=_contradictions)
     return kind(**values)
 
 
@@ -210,42 +190,10 @@ def parse_before(parameters: Iterable[tuple[str, str]]) -> int | None:
     """Read the parameter of a history.
 
     Raises:
-        InvalidQuery: a fault for each parameter that is unknown, repeated, or wrong.
+        InvalidParameters: a fault for each parameter that is unknown, repeated, or wrong.
     """
-    values, faults = _read(parameters, {"before": _integer(1, 999_999_999)})
-    if faults:
-        raise InvalidQuery(tuple(faults))
+    values = query_parameters.parse(parameters, {"before": integer(1, 999_999_999)})
     return values.get("before")
-
-
-def _required(
-    parameters: Iterable[tuple[str, str]], readers: Mapping[str, Callable[[str], Any]]
-) -> dict[str, Any]:
-    values, faults = _read(parameters, readers)
-    faults += [Fault(name, "is required") for name in readers if name not in values]
-    if faults:
-        raise InvalidQuery(tuple(faults))
-    return values
-
-
-def _read(
-    parameters: Iterable[tuple[str, str]], readers: Mapping[str, Callable[[str], Any]]
-) -> tuple[dict[str, Any], list[Fault]]:
-    faults: list[Fault] = []
-    values: dict[str, Any] = {}
-    for name, text in parameters:
-        if name not in readers:
-            allowed = ", ".join(readers)
-            faults.append(Fault(_printable(name), f"unknown parameter; allowed are {allowed}"))
-        elif name in values:
-            faults.append(Fault(name, "is given more than once"))
-        else:
-            values[name] = None
-            try:
-                values[name] = readers[name](text)
-            except _InvalidValue as error:
-                faults.append(Fault(name, str(error)))
-    return values, faults
 
 
 def _contradictions(values: Mapping[str, Any]) -> list[Fault]:
@@ -261,119 +209,45 @@ def _contradictions(values: Mapping[str, Any]) -> list[Fault]:
     return faults
 
 
-def _values_of(kind: type[StrEnum]) -> Callable[[str], tuple[Any, ...]]:
-    allowed = ", ".join(kind)
-
-    def read(text: str) -> tuple[Any, ...]:
-        parts = text.split(",")
-        if len(parts) > len(kind) or not all(part in list(kind) for part in parts):
-            raise _InvalidValue(f"must be one or more of {allowed}, separated by commas")
-        return tuple(dict.fromkeys(kind(part) for part in parts))
-
-    return read
-
-
-def _integer(lowest: int, highest: int) -> Callable[[str], int]:
-    def read(text: str) -> int:
-        if text.isascii() and text.isdigit() and len(text) <= 18 and lowest <= int(text) <= highest:
-            return int(text)
-        raise _InvalidValue(f"must be an integer from {lowest} to {highest}")
-
-    return read
-
-
-def _text(longest: int, *, shortest: int = 1) -> Callable[[str], str]:
-    def read(text: str) -> str:
-        if not shortest <= len(text) <= longest or "\0" in text:
-            raise _InvalidValue(f"must be {shortest} to {longest} characters, without NUL")
-        return text
-
-    return read
-
-
-def _boolean(text: str) -> bool:
-    if text not in ("true", "false"):
-        raise _InvalidValue("must be true or false")
-    return text == "true"
-
-
-def _timestamp(text: str) -> Any:
-    try:
-        return msgspec.convert(text, _TIMESTAMP).astimezone(dt.UTC)
-    except (msgspec.ValidationError, OverflowError):
-        raise _InvalidValue(
-            "must be a time with an offset by RFC 3339, such as 2026-01-31T08:00:00Z"
-            " (in a URL, write + as %2B)"
-        ) from None
-
-
-def _member_of(kind: type[StrEnum]) -> Callable[[str], Any]:
-    def read(text: str) -> Any:
-        try:
-            return kind(text)
-        except ValueError:
-            raise _InvalidValue(f"must be one of {', '.join(kind)}") from None
-
-    return read
-
-
 def _cursor(cursors: Cursors, text: str) -> Position:
     try:
         return cursors.read(text)
     except InvalidCursor:
-        raise _InvalidValue(_NO_CURSOR) from None
+        raise InvalidValue(_NO_CURSOR) from None
 
 
-def _kind(text: str) -> Kind:
-    for kind in get_args(Kind):
-        if text == kind:
-            return kind  # type: ignore[no-any-return]
-    raise _InvalidValue(f"must be one of {', '.join(get_args(Kind))}")
-
-
-def _outcome(text: str) -> str:
-    if text not in get_args(Outcome):
-        raise _InvalidValue(f"must be one of {', '.join(get_args(Outcome))}")
-    return text
-
-
-def _printable(name: str) -> str:
-    # A name may have any length and any characters. The answer shows a readable part of it.
-    return "".join(letter if letter.isprintable() else "?" for letter in name[:64])
-
-
-_FILTERS: Final[Mapping[str, Callable[[str], Any]]] = {
-    "status": _values_of(Status),
-    "level": _values_of(Level),
-    "severity": _values_of(Severity),
-    "verdict": _values_of(Verdict),
-    "rule": _text(256),
-    "actor": _text(MAX_TEXT),
-    "host": _text(MAX_TEXT),
-    "ip": _text(MAX_TEXT),
-    "resource": _text(MAX_TEXT),
-    "environment": _text(MAX_TEXT),
-    "assignee": _text(MAX_TEXT, shortest=0),
-    "active_again": _boolean,
-    "snoozed": _boolean,
-    "since": _timestamp,
-    "until": _timestamp,
-    "updated_since": _timestamp,
-    "opened_since": _timestamp,
-    "q": _text(MAX_SEARCH),
+_FILTERS: Final[Mapping[str, Reader]] = {
+    "status": members_of(Status),
+    "level": members_of(Level),
+    "severity": members_of(Severity),
+    "verdict": members_of(Verdict),
+    "rule": text(256),
+    "actor": text(MAX_TEXT),
+    "host": text(MAX_TEXT),
+    "ip": text(MAX_TEXT),
+    "resource": text(MAX_TEXT),
+    "environment": text(MAX_TEXT),
+    "assignee": text(MAX_TEXT, shortest=0),
+    "active_again": boolean,
+    "snoozed": boolean,
+    "since": timestamp,
+    "until": timestamp,
+    "updated_since": timestamp,
+    "opened_since": timestamp,
+    "q": text(MAX_SEARCH),
 }
-_TRAIL: Final[Mapping[str, Callable[[str], Any]]] = {
-    "actor": _text(MAX_TRAIL_TEXT),
-    "action": _text(MAX_TRAIL_TEXT),
-    "outcome": _outcome,
-    "address": _text(MAX_TRAIL_TEXT),
-    "target": _text(MAX_TRAIL_TEXT),
-    "since": _timestamp,
-    "until": _timestamp,
-    "before": _integer(1, 999_999_999),
+_TRAIL: Final[Mapping[str, Reader]] = {
+    "actor": text(MAX_TRAIL_TEXT),
+    "action": text(MAX_TRAIL_TEXT),
+    "outcome": member_of(get_args(Outcome)),
+    "address": text(MAX_TRAIL_TEXT),
+    "target": text(MAX_TRAIL_TEXT),
+    "since": timestamp,
+    "until": timestamp,
+    "before": integer(1, 999_999_999),
 }
-_PAGING: Final[Mapping[str, Callable[[str], Any]]] = {
-    "sort": _member_of(Sort),
-    "limit": _integer(1, MAX_LIMIT),
-    "offset": _integer(0, MAX_OFFSET),
+_PAGING: Final[Mapping[str, Reader]] = {
+    "sort": member_of(Sort),
+    "limit": integer(1, MAX_LIMIT),
+    "offset": integer(0, MAX_OFFSET),
 }

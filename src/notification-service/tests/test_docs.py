@@ -10,6 +10,7 @@ from prometheus_client import CollectorRegistry
 from pydantic import SecretStr
 
 from auditflow.http.health import Health
+from auditflow.http.query_parameters import InvalidParameters
 from auditflow.http.tokens import Tokens
 from notification_service.api import app as application
 from notification_service.audit.trail import Trail, TrailMetrics
@@ -22,7 +23,7 @@ from notification_service.database.trail_store import TrailStore
 from notification_service.database.triage_store import TriageStore
 from notification_service.metrics import Metrics
 from notification_service.outbox.service import Notifications
-from notification_service.query import InvalidQuery, parse
+from notification_service.query import parse
 from notification_service.settings import Settings
 
 
@@ -128,7 +129,7 @@ def test_examples_have_the_fields_of_their_schemas(document: dict[str, Any]) -> 
 def test_the_documented_parameters_are_those_that_are_taken(document: dict[str, Any]) -> None:
     documented = [it["name"] for it in document["paths"]["/alerts"]["get"]["parameters"]]
 
-    with pytest.raises(InvalidQuery, match="unknown parameter; allowed are") as refused:
+    with pytest.raises(InvalidParameters, match="unknown parameter; allowed are") as refused:
         parse([("?", "")], Cursors("t"))
 
     taken = refused.value.faults[0].what.partition("allowed are ")[2].split(", ")

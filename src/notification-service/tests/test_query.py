@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from auditflow.http.query_parameters import InvalidParameters
 from notification_service.cursor import Cursors, InvalidCursor, Position
 from notification_service.order import Sort
-from notification_service.query import AlertQuery, InvalidQuery, parse
+from notification_service.query import AlertQuery, parse
 
 CURSORS = Cursors("token")
 
@@ -47,7 +48,7 @@ CURSORS = Cursors("token")
 def test_a_wrong_parameter_is_named_with_what_is_allowed(
     name: str, value: str, message: str
 ) -> None:
-    with pytest.raises(InvalidQuery) as refused:
+    with pytest.raises(InvalidParameters) as refused:
         parse([(name, value)], CURSORS)
 
     (fault,) = refused.value.faults
@@ -58,7 +59,7 @@ def test_a_wrong_parameter_is_named_with_what_is_allowed(
 def test_all_errors_are_reported_together() -> None:
     asked = [("limit", "0"), ("statsu", "open"), ("q", "a"), ("q", "b")]
 
-    with pytest.raises(InvalidQuery) as refused:
+    with pytest.raises(InvalidParameters) as refused:
         parse(asked, CURSORS)
 
     assert [fault.where for fault in refused.value.faults] == ["limit", "statsu", "q"]
@@ -70,7 +71,7 @@ POSITION = Position(Sort.ACTIVITY, ("2026-01-31 00:00:00+00",), uuid.UUID(int=1)
 def test_a_cursor_and_an_offset_contradict_each_other() -> None:
     cursor = CURSORS.write(POSITION)
 
-    with pytest.raises(InvalidQuery, match="either cursor or offset, not both"):
+    with pytest.raises(InvalidParameters, match="either cursor or offset, not both"):
         parse([("cursor", cursor), ("offset", "0")], CURSORS)
 
 
@@ -78,7 +79,7 @@ def test_a_cursor_keeps_its_order() -> None:
     cursor = CURSORS.write(Position(Sort.COUNT, ("7",), uuid.UUID(int=1)))
 
     assert parse([("cursor", cursor)], CURSORS).sort is Sort.COUNT
-    with pytest.raises(InvalidQuery, match="cursor: belongs to a list with sort=count"):
+    with pytest.raises(InvalidParameters, match="cursor: belongs to a list with sort=count"):
         parse([("cursor", cursor), ("sort", "opened")], CURSORS)
 
 
@@ -92,12 +93,12 @@ def test_every_legal_offset_is_accepted(offset: str) -> None:
 
 @pytest.mark.parametrize("text", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00"])
 def test_a_time_beyond_the_calendar_is_an_error(text: str) -> None:
-    with pytest.raises(InvalidQuery, match="since: must be a time"):
+    with pytest.raises(InvalidParameters, match="since: must be a time"):
         parse([("since", text)], CURSORS)
 
 
 def test_since_after_until_is_a_fault() -> None:
-    with pytest.raises(InvalidQuery, match="since: is later than until"):
+    with pytest.raises(InvalidParameters, match="since: is later than until"):
         parse([("since", "2026-02-01T00:00:00Z"), ("until", "2026-01-01T00:00:00Z")], CURSORS)
 
 

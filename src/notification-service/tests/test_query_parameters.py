@@ -8,13 +8,14 @@ from typing import Any, get_args
 import pytest
 
 from auditflow.contract.audit import Outcome
+from auditflow.http.query_parameters import InvalidParameters
 from notification_service import query
 from notification_service.cursor import Cursors, InvalidCursor, Position
 from notification_service.database.alert_events import EventPosition
 from notification_service.database.trail_store import TrailFilter
 from notification_service.export import Format
 from notification_service.order import Sort
-from notification_service.query import AlertFilter, AlertQuery, InvalidQuery
+from notification_service.query import AlertFilter, AlertQuery
 
 CURSORS = Cursors("token")
 Pairs = list[tuple[str, str]]
@@ -59,7 +60,7 @@ def test_the_limits_of_parameters_are_exact(
     for text in accepted:
         read([(name, text)])
     for text in refused:
-        with pytest.raises(InvalidQuery) as raised:
+        with pytest.raises(InvalidParameters) as raised:
             read([(name, text)])
         assert [fault.where for fault in raised.value.faults] == [name], text
 
@@ -117,7 +118,7 @@ def test_the_defaults_of_a_list() -> None:
 def test_all_errors_are_reported(
     read: Callable[[Pairs], Any], pairs: Pairs, faults: list[str]
 ) -> None:
-    with pytest.raises(InvalidQuery) as raised:
+    with pytest.raises(InvalidParameters) as raised:
         read(pairs)
     assert [fault.where for fault in raised.value.faults] == faults
 
@@ -147,7 +148,7 @@ def test_a_cursor_with_another_number_of_keys_is_refused() -> None:
 def test_a_cursor_of_another_list_is_refused() -> None:
     with pytest.raises(InvalidCursor):
         CURSORS.verify(CURSORS.write(POSITION), EventPosition)
-    with pytest.raises(InvalidQuery, match="cursor: must be a next_cursor"):
+    with pytest.raises(InvalidParameters, match="cursor: must be a next_cursor"):
         event_cursor([("cursor", CURSORS.write(POSITION))])
 
 
@@ -198,7 +199,7 @@ def test_numbers_of_a_log() -> None:
 def test_all_errors_of_logs_are_reported(
     read: Callable[[Pairs], Any], pairs: Pairs, faults: list[str]
 ) -> None:
-    with pytest.raises(InvalidQuery) as raised:
+    with pytest.raises(InvalidParameters) as raised:
         read(pairs)
     assert [fault.where for fault in raised.value.faults] == faults
 

@@ -13,9 +13,9 @@ from audit_analysis.events_api.database import (
     SearchTooLarge,
     TooManySearches,
 )
-from audit_analysis.events_api.parameters import InvalidParameters
 from auditflow.errors import Unavailable
 from auditflow.http.problem import Problem
+from auditflow.http.query_parameters import InvalidParameters
 from auditflow.telemetry import logs
 
 Answer = tuple[bytes, int, dict[str, str]]

@@ -3,12 +3,12 @@
 import base64
 import binascii
 import datetime as dt
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from enum import StrEnum
-from typing import Annotated, Any, Final
+from typing import Any, Final
 
 import msgspec
-from msgspec import Meta, Struct
+from msgspec import Struct
 
 from audit_analysis.events_api import query
 from audit_analysis.events_api.archive_search import FACETS
@@ -21,8 +21,18 @@ from audit_analysis.events_api.query import (
     Order,
     Position,
 )
-from auditflow.errors import AuditFlowError
+from auditflow.http import query_parameters
 from auditflow.http.problem import Fault
+from auditflow.http.query_parameters import (
+    InvalidParameters,
+    InvalidValue,
+    Reader,
+    Repeatable,
+    boolean,
+    integer,
+    member_of,
+    members_of,
+)
 
 DEFAULT_LIMIT: Final = 100
 MAX_LIMIT: Final = 500
@@ -31,7 +41,6 @@ MAX_BUCKETS: Final = 1_000
 DEFAULT_RANGE: Final = dt.timedelta(days=1)
 #: Events may be ahead of the clock by five minutes, and their newest ones must be found.
 _AHEAD: Final = dt.timedelta(minutes=10)
-_TIMESTAMP: Final[Any] = Annotated[dt.datetime, Meta(tz=True)]
 #: Parameters that test one column, and the column.
 _COLUMNS: Final = {
     "user": "user", "host": "host", "ip": "address", "resource": "resource",
@@ -46,18 +55,6 @@ class ExportFormat(StrEnum):
 
     NDJSON = "ndjson"
     PARQUET = "parquet"
-
-
-class InvalidParameters(AuditFlowError):
-    """Parameters that are unknown or wrong."""
-
-    def __init__(self, faults: Iterable[Fault]) -> None:
-        self.faults = tuple(faults)
-        super().__init__("; ".join(f"{fault.where}: {fault.what}" for fault in self.faults))
-
-
-class _InvalidValue(ValueError):
-    """What is wrong with one value."""
 
 
 class HistogramQuery(Struct, frozen=True):
@@ -83,7 +80,11 @@ def parse_page(parameters: Iterable[tuple[str, str]], *, now: dt.datetime) -> Ev
     """
     values = _read(
         parameters,
-        {"order": _member_of(Order), "limit": _integer(1, MAX_LIMIT), "cursor": read_cursor},
+        {
+            "order": member_of(Order),
+            "limit": integer(1, MAX_LIMIT),
+            "cursor": read_cursor,
+        },
     )
     after = values.get("cursor")
     order = values.get("order") or (after.order if after else Order.NEWEST)
@@ -99,7 +100,7 @@ def parse_page(parameters: Iterable[tuple[str, str]], *, now: dt.datetime) -> Ev
 
 def parse_histogram(parameters: Iterable[tuple[str, str]], *, now: dt.datetime) -> HistogramQuery:
     """Read the parameters of a histogram. Raises as ``parse_page``."""
-    values = _read(parameters, {"interval_seconds": _integer(1, 366 * 86400)})
+    values = _read(parameters, {"interval_seconds": integer(1, 366 * 86400)})
     asked = _filter(values, now)
     duration_ms = asked.until_ms - asked.since_ms
     interval_ms = values.get("interval_seconds", _interval_seconds(duration_ms)) * 1000
@@ -112,7 +113,10 @@ def parse_histogram(parameters: Iterable[tuple[str, str]], *, now: dt.datetime) 
 
 def parse_facets(parameters: Iterable[tuple[str, str]], *, now: dt.datetime) -> FacetQuery:
     """Read the parameters of facets. Raises as ``parse_page``."""
-    values = _read(parameters, {"fields": _fields, "limit": _integer(1, 100)})
+    values = _read(
+        parameters,
+        {"fields": members_of(FACETS), "limit": integer(1, 100)},
+    )
     return FacetQuery(
         _filter(values, now),
         values.get("fields", ("event_type", "user", "host", "address")),
@@ -124,7 +128,7 @@ def parse_export(
     parameters: Iterable[tuple[str, str]], *, now: dt.datetime
 ) -> tuple[EventFilter, ExportFormat]:
     """Read the parameters of an export. Raises as ``parse_page``."""
-    values = _read(parameters, {"format": _member_of(ExportFormat)})
+    values = _read(parameters, {"format": member_of(ExportFormat)})
     return _filter(values, now), values.get("format", ExportFormat.NDJSON)
 
 
@@ -143,11 +147,11 @@ def read_cursor(text: str) -> Position:
         raw = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
         position = msgspec.json.decode(raw, type=Position)
     except (ValueError, binascii.Error):
-        raise _InvalidValue(
+        raise InvalidValue(
             "must be a next_cursor of this API; start again without a cursor"
         ) from None
     if not 0 <= position.occurred_ms < 2**53:
-        raise _InvalidValue("must be a next_cursor of this API; start again without a cursor")
+        raise InvalidValue("must be a next_cursor of this API; start again without a cursor")
     return position
 
 
@@ -166,42 +170,18 @@ def _filter(values: Mapping[str, Any], now: dt.datetime) -> EventFilter:
     return EventFilter(
         since_ms=query.to_ms(since),
         until_ms=query.to_ms(until),
-        conditions=(*conditions, *values.get("where", ())),
+        conditions=(*conditions, *values["where"]),
         text=values.get("q"),
         refused=values.get("refused"),
         late=values.get("late"),
     )
 
 
-def _read(
-    parameters: Iterable[tuple[str, str]], more: Mapping[str, Callable[[str], Any]]
-) -> dict[str, Any]:
-    readers = {**_FILTERS, **more}
-    faults: list[Fault] = []
-    values: dict[str, Any] = {}
-    where: list[Condition] = []
-    for name, value in parameters:
-        if name == "where":
-            try:
-                where.append(query.parse_condition(value))
-            except InvalidCondition as error:
-                faults.append(Fault("where", str(error)))
-        elif name not in readers:
-            allowed = ", ".join([*readers, "where"])
-            faults.append(Fault(_printable(name), f"unknown parameter; allowed are {allowed}"))
-        elif name in values:
-            faults.append(Fault(name, "is given more than once"))
-        else:
-            values[name] = None
-            try:
-                values[name] = readers[name](value)
-            except _InvalidValue as error:
-                faults.append(Fault(name, str(error)))
-    if len(where) > query.MAX_CONDITIONS:
-        faults.append(Fault("where", f"is given more than {query.MAX_CONDITIONS} times"))
-    if faults:
-        raise InvalidParameters(faults)
-    return {**values, "where": tuple(where)}
+def _read(parameters: Iterable[tuple[str, str]], more: Mapping[str, Reader]) -> dict[str, Any]:
+    return query_parameters.parse(
+        parameters,
+        {**_FILTERS, **more, "where": Repeatable(_condition, query.MAX_CONDITIONS)},
+    )
 
 
 def _interval_seconds(duration_ms: int) -> int:
@@ -210,70 +190,37 @@ def _interval_seconds(duration_ms: int) -> int:
     return next((length for length in lengths if duration_ms / (length * 1000) <= 120), 7 * 86400)
 
 
-def _fields(value: str) -> tuple[str, ...]:
-    names = tuple(dict.fromkeys(value.split(",")))
-    if not set(names) <= set(FACETS):
-        raise _InvalidValue(f"must be one or more of {', '.join(FACETS)}, separated by commas")
-    return names
+def _condition(text: str) -> Condition:
+    try:
+        return query.parse_condition(text)
+    except InvalidCondition as error:
+        raise InvalidValue(str(error)) from None
 
 
-def _text(longest: int) -> Callable[[str], str]:
-    def read(value: str) -> str:
-        if not 1 <= len(value) <= longest or "\0" in value or value.strip("*") == "":
-            raise _InvalidValue(f"must have 1 to {longest} characters, without NUL")
+def _pattern(longest: int) -> Reader:
+    read_text = query_parameters.text(longest)
+
+    def read(text: str) -> str:
+        value: str = read_text(text)
+        if not value.strip("*"):
+            raise InvalidValue("must contain a character other than `*`")
         return value
 
     return read
 
 
-def _integer(lowest: int, highest: int) -> Callable[[str], int]:
-    def read(value: str) -> int:
-        is_number = value.isascii() and value.isdigit() and len(value) <= 18
-        if is_number and lowest <= int(value) <= highest:
-            return int(value)
-        raise _InvalidValue(f"must be an integer from {lowest} to {highest}")
-
-    return read
+def _timestamp(text: str) -> dt.datetime:
+    time = query_parameters.timestamp(text)
+    if not 1970 <= time.year < 9000:
+        raise InvalidValue("must be a time from the year 1970 to the year 8999")
+    return time
 
 
-def _boolean(value: str) -> bool:
-    if value not in ("true", "false"):
-        raise _InvalidValue("must be true or false")
-    return value == "true"
-
-
-def _timestamp(value: str) -> Any:
-    try:
-        parsed = msgspec.convert(value, _TIMESTAMP).astimezone(dt.UTC)
-    except (msgspec.ValidationError, OverflowError):
-        parsed = None
-    if parsed is None or not 1970 <= parsed.year < 9000:
-        raise _InvalidValue(
-            "must be a time with an offset by RFC 3339, such as 2026-01-31T08:00:00Z"
-            " (in a URL, write + as %2B)"
-        )
-    return parsed
-
-
-def _member_of(kind: type[StrEnum]) -> Callable[[str], Any]:
-    def read(value: str) -> Any:
-        try:
-            return kind(value)
-        except ValueError:
-            raise _InvalidValue(f"must be one of {', '.join(kind)}") from None
-
-    return read
-
-
-def _printable(name: str) -> str:
-    return "".join(letter if letter.isprintable() else "?" for letter in name[:64])
-
-
-_FILTERS: Final[Mapping[str, Callable[[str], Any]]] = {
+_FILTERS: Final[Mapping[str, Reader]] = {
     "since": _timestamp,
     "until": _timestamp,
-    **{name: _text(query.MAX_VALUE) for name in _COLUMNS},
-    "q": _text(MAX_TEXT),
-    "refused": _boolean,
-    "late": _boolean,
+    **{name: _pattern(query.MAX_VALUE) for name in _COLUMNS},
+    "q": _pattern(MAX_TEXT),
+    "refused": boolean,
+    "late": boolean,
 }

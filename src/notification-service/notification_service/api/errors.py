@@ -9,11 +9,11 @@ from werkzeug.exceptions import HTTPException
 from auditflow.contract.alert import TransitionProblem
 from auditflow.errors import Unavailable
 from auditflow.http.problem import Fault, Problem
+from auditflow.http.query_parameters import InvalidParameters
 from auditflow.telemetry import logs
 from notification_service.api.callers import Forbidden, TooManyRequests, Unauthorized
 from notification_service.api.requests import InvalidBody, PreconditionRequired
 from notification_service.database.triage_store import UnknownAlert, VersionMismatch
-from notification_service.query import InvalidQuery
 from notification_service.triage import IllegalTransition, InvalidAction
 
 log = logs.get(__name__)
@@ -30,7 +30,7 @@ def problem(status: HTTPStatus, detail: str | None = None, **headers: str) -> An
 
 def add(app: Quart) -> None:
     """Answer every error of an application with a problem."""
-    app.register_error_handler(InvalidQuery, _invalid_query)
+    app.register_error_handler(InvalidParameters, _invalid_parameters)
     app.register_error_handler(InvalidBody, _invalid_body)
     app.register_error_handler(InvalidAction, _invalid_action)
     app.register_error_handler(PreconditionRequired, _precondition_required)
@@ -45,7 +45,7 @@ def add(app: Quart) -> None:
     app.register_error_handler(Exception, _unexpected)
 
 
-async def _invalid_query(error: InvalidQuery) -> Answer:
+async def _invalid_parameters(error: InvalidParameters) -> Answer:
     return Problem(
         status=HTTPStatus.BAD_REQUEST,
         title="Invalid parameters",

@@ -18,7 +18,8 @@ from auditflow.contract.notification import (
     RetryRequest,
     SendTestRequest,
 )
-from auditflow.http.problem import Fault
+from auditflow.http import query_parameters
+from auditflow.http.query_parameters import InvalidValue
 from notification_service.api.callers import require
 from notification_service.api.errors import problem
 from notification_service.api.requests import (
@@ -31,7 +32,6 @@ from notification_service.api.requests import (
 )
 from notification_service.api.route_documentation import document_problems
 from notification_service.outbox.reading import NotDead, NotificationReader
-from notification_service.query import InvalidQuery
 from notification_service.routing.tree_file import TreeFile
 
 DEFAULT_LIMIT: Final = 50
@@ -135,63 +135,24 @@ def parameters(*allowed: str) -> dict[str, Any]:
     """The query parameters of the request.
 
     Raises:
-        InvalidQuery: a fault for each parameter that is unknown, repeated or wrong.
+        InvalidParameters: a fault for each parameter that is unknown, repeated or wrong.
     """
-    values: dict[str, Any] = {}
-    faults: list[Fault] = []
-    for name, text in request.args.items(multi=True):
-        shown = "".join(letter if letter.isprintable() else "?" for letter in name[:64])
-        if name not in allowed:
-            faults.append(Fault(shown, f"unknown parameter; allowed are {', '.join(allowed)}"))
-        elif name in values:
-            faults.append(Fault(shown, "given more than once"))
-        else:
-            try:
-                values[name] = _READERS[name](text)
-            except ValueError as error:
-                faults.append(Fault(shown, str(error)))
-                values[name] = None
-    if faults:
-        raise InvalidQuery(tuple(faults))
-    return values
-
-
-def _limit(text: str) -> int:
-    if text.isascii() and text.isdigit() and len(text) < 6 and 1 <= int(text) <= MAX_LIMIT:
-        return int(text)
-    raise ValueError(f"must be a whole number from 1 to {MAX_LIMIT}")
+    readers = {name: _READERS[name] for name in allowed}
+    return query_parameters.parse(request.args.items(multi=True), readers)
 
 
 def _uuid(text: str) -> UUID:
     parsed = identifier(text)
     if parsed is None:
-        raise ValueError("must be an identifier of this API")
+        raise InvalidValue("must be an identifier of this API")
     return parsed
 
 
-def _status(text: str) -> str:
-    if text not in _STATUSES:
-        raise ValueError(f"must be one of {', '.join(_STATUSES)}")
-    return text
-
-
-def _receiver(text: str) -> str:
-    if not 1 <= len(text) <= 63 or "\0" in text:
-        raise ValueError("must have 1 to 63 characters, without NUL")
-    return text
-
-
-def _state(text: str) -> str:
-    if text not in SILENCE_STATES:
-        raise ValueError(f"must be one of {', '.join(SILENCE_STATES)}")
-    return text
-
-
 _READERS: Final = {
-    "state": _state,
-    "limit": _limit,
+    "state": query_parameters.member_of(SILENCE_STATES),
+    "limit": query_parameters.integer(1, MAX_LIMIT),
     "after": _uuid,
     "alert_id": _uuid,
-    "status": _status,
-    "receiver": _receiver,
+    "status": query_parameters.member_of(_STATUSES),
+    "receiver": query_parameters.text(63),
 }

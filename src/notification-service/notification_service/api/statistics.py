@@ -9,12 +9,11 @@ from quart import Blueprint, request
 from quart_schema import document_querystring, document_response
 
 from auditflow.contract.statistics import Overview, RuleStatistics
-from auditflow.http.problem import Fault
+from auditflow.http import query_parameters
 from notification_service.api.requests import Answer, in_thread, ok
 from notification_service.api.route_documentation import document_problems
 from notification_service.database import statistics
 from notification_service.database.pool import Pool
-from notification_service.query import InvalidQuery
 
 DEFAULT_DAYS: Final = 30
 MAX_DAYS: Final = 90
@@ -52,14 +51,6 @@ def add(routes: Blueprint, pool: Pool) -> None:
 
 
 def _days() -> int:
-    faults = [
-        Fault(name[:64], "unknown parameter; allowed are days")
-        for name in request.args
-        if name != "days"
-    ]
-    text = request.args.get("days", str(DEFAULT_DAYS))
-    if not (text.isascii() and text.isdigit() and len(text) < 4 and 1 <= int(text) <= MAX_DAYS):
-        faults.append(Fault("days", f"must be a whole number from 1 to {MAX_DAYS}"))
-    if faults:
-        raise InvalidQuery(tuple(faults))
-    return int(text)
+    readers = {"days": query_parameters.integer(1, MAX_DAYS)}
+    values = query_parameters.parse(request.args.items(multi=True), readers)
+    return int(values.get("days", DEFAULT_DAYS))
