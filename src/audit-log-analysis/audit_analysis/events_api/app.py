@@ -8,11 +8,12 @@ from prometheus_client import CollectorRegistry
 from quart import Blueprint, Quart, Response, g, request
 from quart_schema import hide
 
-from audit_analysis.events_api import errors, openapi, routes
+from audit_analysis.events_api import errors, routes
 from audit_analysis.events_api.archive_search import ArchiveSearch
 from audit_analysis.events_api.callers import HEADERS, Callers, require
+from audit_analysis.events_api.openapi import DOCUMENTATION
 from auditflow.contract.alert import Role
-from auditflow.http import middleware, probes
+from auditflow.http import middleware, openapi, probes
 from auditflow.http.health import Health
 from auditflow.telemetry.metrics import HttpMetrics
 
@@ -35,7 +36,7 @@ def create(
     app.config["PROPAGATE_EXCEPTIONS"] = False
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
     middleware.instrument(app, HttpMetrics(registry), request=request)
-    openapi.add(app)
+    openapi.add(app, DOCUMENTATION)
     errors.add(app)
     probes.add_routes(app, health, registry, service=SERVICE, request=request)
     for name in ("healthz", "readyz", "metrics"):

@@ -1,24 +1,9 @@
-"""The OpenAPI document at ``/openapi.json``: quart-schema with nested models and problems."""
+"""The OpenAPI document of the API: its parameters, and what it adds to the models."""
 
 import datetime as dt
-import inspect
-import re
-from collections.abc import Callable
-from http import HTTPStatus
-from typing import Annotated, Any, Final, TypeVar
+from typing import Annotated, Final
 
-import msgspec
 from msgspec import Meta, Struct
-from quart import Quart
-from quart_schema import (
-    HttpSecurityScheme,
-    Info,
-    OpenAPIProvider,
-    QuartSchema,
-    document_response,
-    security_scheme,
-)
-from quart_schema.openapi import BaseConverter, Rule  # type: ignore[attr-defined]
 
 from audit_analysis.events_api import query
 from audit_analysis.events_api.archive_search import FACETS
@@ -29,19 +14,7 @@ from audit_analysis.events_api.parameters import (
     ExportFormat,
 )
 from audit_analysis.events_api.query import Order
-from auditflow.http.problem import CONTENT_TYPE, Problem
-
-F = TypeVar("F", bound=Callable[..., Any])
-
-_INFO: Final = Info(
-    title="AuditFlow event archive",
-    version="1",
-    summary="Archived events: search, lookup, counts and export.",
-    description="Errors are problem details (RFC 9457). Times are RFC 3339 in UTC. Tokens and "
-    "roles are those of the notification service. Operators also use `/healthz`, `/readyz` and "
-    "`/metrics`.",
-)
-_REFERENCE: Final = "#/components/schemas/{name}"
+from auditflow.http.openapi import Documentation, PathParameter
 
 
 def _text(description: str, example: str | None = None, longest: int = query.MAX_VALUE) -> Meta:
@@ -161,115 +134,18 @@ class ExportFile(Struct):
     """The events, as NDJSON or Parquet."""
 
 
-def document_problems(*statuses: int) -> Callable[[F], F]:
-    """Document that a route requires the token and answers a problem with these status codes."""
-
-    def decorate(route: F) -> F:
-        for status in (*reversed(statuses), 429):
-            route = document_response(Problem, status)(route)
-        documented: F = security_scheme([{"token": []}])(route)
-        return documented
-
-    return decorate
-
-
-def add(app: Quart) -> None:
-    """Serve the document."""
-    QuartSchema(
-        app,
-        openapi_path="/openapi.json",
-        swagger_ui_path=None,
-        redoc_ui_path=None,
-        scalar_ui_path=None,
-        info=_INFO,
-        security_schemes={"token": HttpSecurityScheme(scheme="bearer")},
-        conversion_preference="msgspec",
-        openapi_provider_class=_Provider,
-    )
-
-
-class _Provider(OpenAPIProvider):
-    """The provider of quart-schema, with support for nested models."""
-
-    def build_paths(self, rule: Rule) -> tuple[dict[str, Any], dict[str, Any]]:
-        paths, components = super().build_paths(rule)
-        for path in paths.values():
-            for operation in path.values():
-                operation["responses"] = {
-                    str(code): {**answer, "description": _describe(code, answer)}
-                    for code, answer in sorted(operation["responses"].items())
-                }
-                operation["description"] = operation.get("description", "").strip()
-        return paths, components
-
-    def build_path_parameter(self, name: str, converter: BaseConverter) -> dict[str, Any]:
-        parameter = super().build_path_parameter(name, converter)
-        parameter.update(
-            schema={"type": "string", "minLength": 1, "maxLength": 256},
-            description="The identifier of the event.",
-            example="4b1f",
+DOCUMENTATION: Final = Documentation(
+    title="AuditFlow event archive",
+    summary="Archived events: search, lookup, counts and export.",
+    description="Errors are problem details (RFC 9457). Times are RFC 3339 in UTC. Tokens and "
+    "roles are those of the notification service. Operators also use `/healthz`, `/readyz` and "
+    "`/metrics`.",
+    path_parameters={
+        "event_id": PathParameter(
+            {"type": "string", "minLength": 1, "maxLength": 256},
+            "The identifier of the event.",
+            "4b1f",
         )
-        return parameter
-
-    def build_querystring_parameters(
-        self, model: Any
-    ) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-        root, components = _schema(model)
-        properties = components.pop(_name(root))
-        parameters = []
-        for name, schema in properties["properties"].items():
-            optional = _optional(schema)
-            parameter = {
-                "name": name, "in": "query", "required": name in properties.get("required", []),
-                "schema": optional, "description": optional.pop("description", ""),
-            }  # fmt: skip
-            if "examples" in optional:
-                parameter["example"] = optional.pop("examples")[0]
-            parameters.append(parameter)
-        return parameters, components
-
-    def build_response_object(
-        self, model: Any, headers_model: Any
-    ) -> tuple[dict[str, Any], dict[str, Any]]:
-        del headers_model
-        if model is ExportFile:
-            kinds = ("application/x-ndjson", "application/vnd.apache.parquet")
-            content: dict[str, Any] = {kind: {"schema": {"type": "string"}} for kind in kinds}
-            return {"content": content, "description": inspect.getdoc(model)}, {}
-        root, components = _schema(model)
-        kind = CONTENT_TYPE if issubclass(model, Problem) else "application/json"
-        return {
-            "content": {kind: {"schema": root}}, "description": inspect.getdoc(model)
-        }, components  # fmt: skip
-
-
-def _schema(model: type[Struct]) -> tuple[dict[str, Any], dict[str, Any]]:
-    (root,), components = msgspec.json.schema_components([model], ref_template=_REFERENCE)
-    for schema in components.values():
-        if "description" in schema:
-            schema["description"] = _plain(schema["description"])
-    return root, components
-
-
-def _name(reference: dict[str, Any]) -> str:
-    return str(reference["$ref"]).rpartition("/")[2]
-
-
-def _optional(schema: dict[str, Any]) -> dict[str, Any]:
-    """The schema of a parameter. A parameter is optional, but never null."""
-    schema = dict(schema)
-    if "anyOf" in schema:
-        (only,) = [option for option in schema.pop("anyOf") if option != {"type": "null"}]
-        schema = {**schema, **only}
-        schema.pop("default", None)
-    return schema
-
-
-def _describe(code: int, answer: dict[str, Any]) -> str:
-    if CONTENT_TYPE in answer["content"]:
-        return HTTPStatus(int(code)).phrase
-    return _plain(answer["description"])
-
-
-def _plain(docstring: str) -> str:
-    return re.sub(r"\s+", " ", docstring.replace("``", "`")).strip()
+    },
+    content_types={ExportFile: ("application/x-ndjson", "application/vnd.apache.parquet")},
+)

@@ -22,7 +22,6 @@ from audit_analysis.events_api.openapi import (
     FacetParameters,
     HistogramParameters,
     PageParameters,
-    document_problems,
 )
 from auditflow.contract.alert import Role
 from auditflow.contract.event_search import (
@@ -33,6 +32,7 @@ from auditflow.contract.event_search import (
     EventFacetValue,
     EventHistogram,
 )
+from auditflow.http.openapi import document_problems
 from auditflow.telemetry import logs
 
 Answer = tuple[bytes, int, dict[str, str]]

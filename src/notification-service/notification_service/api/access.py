@@ -18,11 +18,11 @@ from auditflow.contract.alert import (
     UserList,
     UserRequest,
 )
+from auditflow.http.openapi import document_problems
 from notification_service.api import trail_recording
 from notification_service.api.callers import Caller, require
 from notification_service.api.errors import problem
 from notification_service.api.requests import Answer, body_of, identifier, in_thread, ok
-from notification_service.api.route_documentation import document_problems
 from notification_service.database.access_store import AccessStore
 
 

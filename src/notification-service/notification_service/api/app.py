@@ -6,7 +6,7 @@ from quart import Blueprint, Quart, Response, g, request
 from quart_schema import hide
 
 from auditflow.contract.alert import Role
-from auditflow.http import middleware, probes
+from auditflow.http import middleware, openapi, probes
 from auditflow.http.health import Health
 from auditflow.http.tokens import Tokens
 from notification_service.api import (
@@ -19,7 +19,6 @@ from notification_service.api import (
     feeds,
     insights,
     notifications,
-    openapi,
     routes,
     silences,
     statistics,
@@ -27,6 +26,7 @@ from notification_service.api import (
     triage,
 )
 from notification_service.api.callers import Callers, require
+from notification_service.api.openapi import DOCUMENTATION
 from notification_service.api.requests import MAX_BODY_BYTES
 from notification_service.audit.reading import AuditLogReader
 from notification_service.audit.trail import Trail
@@ -77,7 +77,7 @@ def create(
     app.config["PROPAGATE_EXCEPTIONS"] = False
     middleware.instrument(app, metrics.http, request=request)
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
-    openapi.add(app)
+    openapi.add(app, DOCUMENTATION)
     errors.add(app)
     probes.add_routes(app, health, registry, service=SERVICE, request=request)
     for name in ("healthz", "readyz", "metrics"):

@@ -10,13 +10,13 @@ from quart_schema import document_querystring, document_response
 
 from auditflow.contract.alert import Role
 from auditflow.contract.audit import AuditLogList, ConsistencyProof, InclusionProof
+from auditflow.http.openapi import document_problems
 from auditflow.merkle import tiles
 from notification_service import query
 from notification_service.api.callers import require
 from notification_service.api.errors import problem
 from notification_service.api.examples import AuditTile, SignedCheckpoint
 from notification_service.api.requests import Answer, in_thread, ok
-from notification_service.api.route_documentation import document_problems
 from notification_service.audit.logs import LOGS
 from notification_service.audit.reading import AuditLogReader
 

@@ -16,12 +16,12 @@ from auditflow.contract.audit import (
     StoredReports,
     TrailReports,
 )
+from auditflow.http.openapi import document_problems
 from notification_service import query
 from notification_service.api.audit_logs import require_auditor
 from notification_service.api.callers import Caller, Forbidden, require
 from notification_service.api.parameters import HistoryParameters
 from notification_service.api.requests import Answer, body_of, in_thread, ok
-from notification_service.api.route_documentation import document_problems
 from notification_service.audit.trail import Record, Trail, clean
 from notification_service.database.trail_store import PAGE, TrailFilter, TrailStore
 

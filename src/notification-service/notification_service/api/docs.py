@@ -13,7 +13,7 @@ from msgspec import Struct
 from quart import Quart
 from quart_schema import hide
 
-from notification_service.api import openapi
+from auditflow.http import openapi
 
 _PAGES: Final = Environment(
     loader=PackageLoader("notification_service.api"),

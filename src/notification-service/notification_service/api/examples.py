@@ -68,6 +68,7 @@ from auditflow.contract.statistics import (
     RuleActivity,
     RuleStatistics,
 )
+from auditflow.http.openapi import PathParameter
 from auditflow.http.problem import Fault, Problem
 from notification_service import export
 from notification_service.api import notification_examples
@@ -169,30 +170,30 @@ CONTENT_TYPES: Final[dict[type, tuple[str, ...]]] = {
     AuditTile: ("application/octet-stream",),
 }
 
-#: Path parameters: schema, description and example.
-PATH_PARAMETERS: Final[dict[str, tuple[dict[str, Any], str, str]]] = {
+#: Path parameters by name.
+PATH_PARAMETERS: Final[dict[str, PathParameter]] = {
     **notification_examples.PATH_PARAMETERS,
-    "alert_id": (
+    "alert_id": PathParameter(
         {"type": "string", "format": "uuid"},
         "The alert_id of a list.",
         str(SUMMARY.alert_id),
     ),
-    "name": (
+    "name": PathParameter(
         {"type": "string", "minLength": 1, "maxLength": 200},
         "The name of a person.",
         "alice",
     ),
-    "token_id": (
+    "token_id": PathParameter(
         {"type": "string", "format": "uuid"},
         "The token_id of a list.",
         "7a0d5f2c-3c0e-4c3f-9b57-0c1f3a5c2d11",
     ),
-    "log": (
+    "log": PathParameter(
         {"type": "string", "pattern": "^[a-z]{1,20}$"},
         "The name of an audit log.",
         "history",
     ),
-    "tile": (
+    "tile": PathParameter(
         {
             "type": "string",
             "pattern": "^(entries|[0-9]{1,2})/(x[0-9]{3}/)*[0-9]{3}(\\.p/[0-9]{1,3})?$",
@@ -200,12 +201,12 @@ PATH_PARAMETERS: Final[dict[str, tuple[dict[str, Any], str, str]]] = {
         "The level or `entries`, and the number of the tile in groups of three digits.",
         "entries/000.p/1",
     ),
-    "number": (
+    "number": PathParameter(
         {"type": "integer", "minimum": 1, "maximum": 10**15},
         "The number of an entry.",
         "1",
     ),
-    "bulk_id": (
+    "bulk_id": PathParameter(
         {"type": "string", "format": "uuid"},
         "The bulk_id of a result.",
         "5f3a1c6e-9f7a-4a43-8f4c-2b8f0a7f6b11",

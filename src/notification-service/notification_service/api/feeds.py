@@ -11,6 +11,7 @@ from quart_schema import document_headers, document_querystring, document_respon
 
 from auditflow.contract.alert import AlertChanges
 from auditflow.errors import Unavailable
+from auditflow.http.openapi import document_problems
 from auditflow.telemetry import logs
 from notification_service import export, query
 from notification_service.api.errors import RETRY_AFTER, problem
@@ -21,7 +22,6 @@ from notification_service.api.parameters import (
     StreamHeaders,
 )
 from notification_service.api.requests import Answer, in_thread, ok
-from notification_service.api.route_documentation import document_problems
 from notification_service.database.alert_export import export_alerts
 from notification_service.database.change_feed import (
     ChangeFeed,

@@ -28,6 +28,7 @@ from auditflow.contract.notification import (
     SilenceRequest,
     SilenceView,
 )
+from auditflow.http.openapi import PathParameter
 
 _ALERT: Final = UUID("0c9d2c11-2f4e-5b63-9a53-6f1e2d9b7a10")
 NOTIFICATION: Final = UUID("2a6f5c1e-1c55-4d0f-9f8a-5f4a3d2c1b00")
@@ -68,13 +69,13 @@ _SILENCE: Final = SilenceView(
     cancelled_by=None,
 )
 
-PATH_PARAMETERS: Final[dict[str, tuple[dict[str, Any], str, str]]] = {
-    "notification_id": (
+PATH_PARAMETERS: Final[dict[str, PathParameter]] = {
+    "notification_id": PathParameter(
         {"type": "string", "format": "uuid"},
         "The notification_id of a list.",
         str(NOTIFICATION),
     ),
-    "silence_id": (
+    "silence_id": PathParameter(
         {"type": "string", "format": "uuid"},
         "The silence_id of a list.",
         str(SILENCE),

@@ -19,6 +19,7 @@ from auditflow.contract.notification import (
     SendTestRequest,
 )
 from auditflow.http import query_parameters
+from auditflow.http.openapi import document_problems
 from auditflow.http.query_parameters import InvalidValue
 from notification_service.api.callers import require
 from notification_service.api.errors import problem
@@ -30,7 +31,6 @@ from notification_service.api.requests import (
     in_thread,
     ok,
 )
-from notification_service.api.route_documentation import document_problems
 from notification_service.outbox.reading import NotDead, NotificationReader
 from notification_service.routing.tree_file import TreeFile
 

@@ -21,6 +21,7 @@ from auditflow.contract.notification import (
     SilenceRequest,
     SilenceView,
 )
+from auditflow.http.openapi import document_problems
 from notification_service.alert import Alert
 from notification_service.api.alerts import not_found as no_alert
 from notification_service.api.callers import require
@@ -40,7 +41,6 @@ from notification_service.api.requests import (
     in_thread,
     ok,
 )
-from notification_service.api.route_documentation import document_problems
 from notification_service.database.pool import Pool
 from notification_service.outbox import sql
 from notification_service.routing import durations, labels, matchers

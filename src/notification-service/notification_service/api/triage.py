@@ -29,6 +29,7 @@ from auditflow.contract.alert import (
     TransitionProblem,
     UnsnoozeRequest,
 )
+from auditflow.http.openapi import document_problems
 from notification_service import query
 from notification_service.api import trail_recording
 from notification_service.api.alerts import not_found
@@ -44,7 +45,6 @@ from notification_service.api.requests import (
     in_thread,
     ok,
 )
-from notification_service.api.route_documentation import document_problems
 from notification_service.database.alert_reader import AlertReader
 from notification_service.database.triage_store import TriageStore
 from notification_service.triage import Command
