@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from src.devtools.mutation import configuration, operators, run
-from src.devtools.mutation.__main__ import ENOUGH, MINIMUM, report, sample
+from src.devtools.mutation.__main__ import MINIMUM, REQUIRED, main, report, sample
 from src.devtools.mutation.operators import Mutation
 from src.devtools.mutation.run import Outcome, Runner, Target, UnusableTestsError
 
@@ -137,10 +137,37 @@ def test_a_low_share_of_killed_mutations_fails(
     assert result(killed=round(100 * MINIMUM), survived=100 - round(100 * MINIMUM)) == 0
     assert "numbers_module.py:" in capsys.readouterr().out
     assert result(killed=round(100 * MINIMUM) - 1, survived=101 - round(100 * MINIMUM)) == 1
-    # mutations after the time limit are not counted, and a small sample does not decide
-    assert result(killed=20, survived=0, unchecked=80) == 0
-    assert result(killed=0, survived=ENOUGH - 1) == 0
-    assert result(killed=0, survived=ENOUGH) == 1
+
+
+def test_a_run_that_checks_too_few_mutations_fails(
+    target: Target, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pair = (target, operators.mutations(target.source)[0])
+
+    def result(killed: int, unchecked: int) -> int:
+        outcomes = [Outcome.KILLED] * killed + [None] * unchecked
+        return report([pair] * len(outcomes), outcomes)
+
+    assert result(killed=REQUIRED, unchecked=100) == 0
+    assert capsys.readouterr().out.endswith("minimum 90%)\n")
+    assert result(killed=REQUIRED - 1, unchecked=1) == 1
+    assert "Only 39 mutations were checked, and 40 are required." in capsys.readouterr().out
+    # a module can have fewer mutations
+    assert result(killed=5, unchecked=0) == 0
+    assert result(killed=5, unchecked=1) == 1
+
+
+def test_the_time_limit_does_not_apply_to_the_required_mutations(
+    target: Target, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(configuration, "targets", lambda: [target])
+    monkeypatch.setattr("src.devtools.mutation.__main__.MAX_EXTENSION", 1e9)
+    monkeypatch.setattr("src.devtools.mutation.__main__.REQUIRED", 2)
+    assert len(operators.mutations(target.source)) > 2
+
+    main(["--seconds", "1e-6", "--jobs", "1", "--seed", "a"])
+
+    assert "of 2 mutations killed" in capsys.readouterr().out
 
 
 def test_configured_targets_exist_and_accepted_survivors_are_current() -> None:

@@ -18,8 +18,10 @@ from src.devtools.mutation.run import Outcome, Runner, Target
 
 #: The share of mutations that the tests must kill. Accepted survivors do not count.
 MINIMUM: Final = 0.9
-#: The number of checked mutations from which the share decides. A slow machine checks few.
-ENOUGH: Final = 40
+#: The number of mutations that a run must check, if there are as many. Otherwise it fails.
+REQUIRED: Final = 40
+#: On a slow machine, the run continues up to this multiple of its time limit to check them.
+MAX_EXTENSION: Final = 8
 
 
 def sample(
@@ -62,7 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--seconds",
         type=float,
         default=120,
-        help="start no mutation after this time (default: 120)",
+        help="start no mutation after this time, except the required number (default: 120)",
     )
     parser.add_argument("--module", help="only modules whose path contains this text")
     parser.add_argument("--jobs", type=int, default=2, help="parallel test runs (default: 2)")
@@ -74,7 +76,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     chosen = list(itertools.islice(sample(targets, options.seed, options.modules), options.count))
     used = {target.module: target for target, _ in chosen}
     sys.stdout.write(f"seed {options.seed}, {len(chosen)} mutations of {len(used)} modules\n")
-    deadline = time.monotonic() + options.seconds
+    start = time.monotonic()
+    required = min(REQUIRED, len(chosen))
 
     with ExitStack() as stack:
         runners: SimpleQueue[Runner] = SimpleQueue()
@@ -86,8 +89,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             with _borrowed(runners) as runner:
                 return runner.baseline_seconds(target)
 
-        def check(pair: tuple[Target, Mutation]) -> Outcome | None:
-            if time.monotonic() > deadline:
+        def check(number: int, pair: tuple[Target, Mutation]) -> Outcome | None:
+            extension = MAX_EXTENSION if number < required else 1
+            if time.monotonic() > start + options.seconds * extension:
                 return None
             target, mutation = pair
             with _borrowed(runners) as runner:
@@ -97,7 +101,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return outcome
 
         baselines = dict(zip(used, pool.map(baseline, used.values()), strict=True))
-        outcomes = list(pool.map(check, chosen))
+        outcomes = list(pool.map(check, itertools.count(), chosen))
     return report(chosen, outcomes)
 
 
@@ -111,7 +115,10 @@ def _borrowed(runners: "SimpleQueue[Runner]") -> Iterator[Runner]:
 
 
 def report(chosen: Sequence[tuple[Target, Mutation]], outcomes: Sequence[Outcome | None]) -> int:
-    """Print the result. Returns 1 if too many mutations survived, else 0."""
+    """Print the result. Returns 1 if too many mutations survived or too few were checked, else 0.
+
+    An outcome is None if the time ended before the mutation was checked.
+    """
     checked = [outcome for outcome in outcomes if outcome]
     for (target, mutation), outcome in zip(chosen, outcomes, strict=True):
         if outcome is Outcome.SURVIVED:
@@ -130,7 +137,13 @@ def report(chosen: Sequence[tuple[Target, Mutation]], outcomes: Sequence[Outcome
             "Write a test for each survivor. If no test can detect it, add it with the reason to"
             " src/devtools/mutation/survivors.toml.\n"
         )
-    return 1 if share < MINIMUM and len(checked) >= ENOUGH else 0
+    required = min(REQUIRED, len(chosen))
+    if len(checked) < required:
+        sys.stdout.write(
+            f"Only {len(checked)} mutations were checked, and {required} are required. Increase"
+            " --seconds or use a faster machine.\n"
+        )
+    return 1 if share < MINIMUM or len(checked) < required else 0
 
 
 if __name__ == "__main__":

@@ -21,7 +21,6 @@ from gitops import inspection
 
 from . import registry as registries
 from .forge import ROOT
-from .programs import kustomize
 from .registry import Registry
 
 FOLDER = ROOT / "apps/platform/image-policies"

@@ -1,4 +1,4 @@
-"""The event: what sources send and the analysis reads (JSON on the queue ``audit_events``)."""
+"""The event that sources send and the analysis reads (JSON on the queue ``audit_events``)."""
 
 import datetime as dt
 from collections.abc import Sequence
@@ -11,11 +11,11 @@ from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 from auditflow.contract import bounds
 from auditflow.errors import ContractError
 
-#: The largest message: a batch of events, in bytes of JSON. A consumer holds hundreds of messages.
+#: Maximum size of a message (bytes of JSON). A consumer holds hundreds of messages in memory.
 MAX_MESSAGE_BYTES: Final = 1024 * 1024
-#: A good size of a batch, in events: more gains little.
+#: Recommended number of events in a message. Larger batches are hardly faster.
 BATCH_EVENTS: Final = 100
-#: Older than any audit log, and what a clock that was never set says.
+#: Earliest timestamp of an event. Clocks that were never set have it too.
 EARLIEST: Final = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 
 Identifier = Annotated[str, Meta(min_length=1, max_length=256)]
@@ -23,7 +23,7 @@ Timestamp = Annotated[dt.datetime, Meta(tz=True)]
 
 
 class Severity(StrEnum):
-    """How grave the source thinks an event is, or a rule thinks a finding is."""
+    """The severity of an event as its source states it, or of a finding."""
 
     INFO = "INFO"
     WARNING = "WARNING"
@@ -31,7 +31,7 @@ class Severity(StrEnum):
 
     @property
     def rank(self) -> int:
-        """0 for INFO up to 2 for CRITICAL."""
+        """An integer from 0 (INFO) to 2 (CRITICAL)."""
         return _RANK[self]
 
 
@@ -39,7 +39,7 @@ _RANK: Final = {Severity.INFO: 0, Severity.WARNING: 1, Severity.CRITICAL: 2}
 
 
 class LogSource(Struct, frozen=True, omit_defaults=True, gc=False):
-    """Which rules an event meets, in Sigma's terms."""
+    """Sigma's log source. It selects the rules that are evaluated for an event."""
 
     product: str | None = None
     service: str | None = None
@@ -47,12 +47,12 @@ class LogSource(Struct, frozen=True, omit_defaults=True, gc=False):
 
 
 class Event(Struct, frozen=True, omit_defaults=True, kw_only=True, gc=False):
-    """One audit event. Only ``event_id``, ``timestamp`` and ``event_type`` are required.
+    """An audit event. Only ``event_id``, ``timestamp`` and ``event_type`` are required.
 
-    ``event_id`` is the source's own identifier where it has one, so that the same event sent
-    twice is one event. ``timestamp`` is when it happened, RFC 3339 with an offset. ``record`` is
-    the source's own record, unchanged. ``resource`` and ``client_ip`` may stand under ``details``
-    (there also as ``path`` and ``ip_address``).
+    ``event_id`` is the source's own identifier if it has one. An event that is sent twice has the
+    same identifier and counts once. ``timestamp`` is the time of the event, in RFC 3339 with an
+    offset. ``record`` is the source's own record, unchanged. ``resource`` and ``client_ip`` can
+    also be in ``details``, where they can be named ``path`` and ``ip_address``.
     """
 
     event_id: Identifier
@@ -71,12 +71,12 @@ class Event(Struct, frozen=True, omit_defaults=True, kw_only=True, gc=False):
 
     @property
     def address(self) -> str | None:
-        """Where the actor came from, wherever the event carries it."""
+        """The address of the actor, from the first field that contains it."""
         return self.client_ip or self._detail("client_ip") or self._detail("ip_address")
 
     @property
     def object(self) -> str | None:
-        """What was acted upon, wherever the event carries it."""
+        """The object of the action, from the first field that contains it."""
         return self.resource or self._detail("resource") or self._detail("path")
 
     def _detail(self, name: str) -> str | None:
@@ -85,14 +85,14 @@ class Event(Struct, frozen=True, omit_defaults=True, kw_only=True, gc=False):
 
 
 class Received(Struct, frozen=True, gc=False):
-    """An event that fits the contract, with its bytes as they came."""
+    """A valid event, and its bytes as received."""
 
     event: Event
     raw: bytes
 
 
 class Refused(Struct, frozen=True, gc=False):
-    """Bytes that do not fit the contract, and why."""
+    """Bytes that violate the contract, and the reason."""
 
     raw: bytes
     reason: str
@@ -105,10 +105,10 @@ _decode_anything = msgspec.json.Decoder().decode
 
 
 def decode(raw: bytes) -> Event:
-    """Read one event.
+    """Decode an event.
 
     Raises:
-        ContractError: what does not fit, and where.
+        ContractError: the bytes violate the contract. The text states what is wrong and where.
     """
     bounds.check(raw)
     try:
@@ -125,9 +125,9 @@ def decode(raw: bytes) -> Event:
 
 
 def decode_message(body: bytes) -> list[Received | Refused]:
-    """Read a message: one event, or an array of them of which each stands for itself.
+    """Decode a message: an event, or an array of events that are accepted or refused separately.
 
-    Never raises: what cannot be read is returned as ``Refused``.
+    It raises no errors. Bytes that violate the contract are returned as ``Refused``.
     """
     if body[:1] != b"[":
         return [_decode_or_refuse(body)]
@@ -148,17 +148,17 @@ def decode_message(body: bytes) -> list[Received | Refused]:
 
 
 def encode(event: Event) -> bytes:
-    """The event as it travels."""
+    """The JSON of an event."""
     return msgspec.json.encode(event)
 
 
 def epoch_ms(timestamp: dt.datetime) -> int:
-    """Milliseconds since 1970: the score of an event in a window."""
+    """Milliseconds since 1970. They are the score of an event in a window."""
     return (timestamp - EARLIEST) // _MILLISECOND
 
 
 def from_epoch_ms(value: int) -> dt.datetime:
-    """The moment that ``epoch_ms`` measured."""
+    """The time of a number of milliseconds since 1970."""
     return EARLIEST + value * _MILLISECOND
 
 
@@ -166,7 +166,10 @@ _MILLISECOND: Final = dt.timedelta(milliseconds=1)
 
 
 def _decode_all(body: bytes, raws: Sequence[bytes]) -> list[Event] | None:
-    """The events of an array, if it is plain that each fits the contract: three times as fast."""
+    """Decode all events of an array together, which is three times as fast as one by one.
+
+    Returns None if an event may violate the contract.
+    """
     if not bounds.surely_within(body, raws):
         return None
     try:
@@ -189,8 +192,8 @@ def _decode_or_refuse(raw: bytes) -> Received | Refused:
 
 
 def _explain(error: Exception) -> str:
-    # What msgspec says names the field ("Expected `str`, got `int` - at `$.user_id`"); the other
-    # errors come out of its decoding of strings and numbers.
+    # Errors of msgspec name the field ("Expected `str`, got `int` - at `$.user_id`"). The other
+    # errors come from the decoding of strings and numbers.
     if isinstance(error, msgspec.MsgspecError):
         return str(error)
     return f"malformed JSON: {error}"
