@@ -2,12 +2,13 @@
 
 import datetime as dt
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from audit_analysis.archive.table import OTHER, ArchivedEvent, source_of
+from audit_analysis.ledger.outcomes import MessageOutcome, outcome_of
 from auditflow.amqp import dead_letter
 from auditflow.amqp.delivery import Delivery
-from auditflow.contract import acceptance, archive, event, identity
+from auditflow.contract import acceptance, archive, event, identity, ledger
 from auditflow.contract.archive import ArchiveBatch, Note
 from auditflow.contract.event import Event
 
@@ -16,20 +17,28 @@ MAX_TEXT: Final = 4096
 _NO_NOTE: Final = Note(message=0, event=0)
 
 
-def rows_of_batch(batch: ArchiveBatch) -> list[ArchivedEvent]:
-    """The events and refused records of a batch, in their order.
+class DecodedMessage(NamedTuple):
+    """The rows of a message, and what became of its events."""
+
+    rows: list[ArchivedEvent]
+    outcome: MessageOutcome
+
+
+def messages_of_batch(batch: ArchiveBatch) -> list[DecodedMessage]:
+    """The messages of a batch, with their events and refused records in their order.
 
     Raises:
         ContractError: the batch is damaged.
     """
     notes = {(note.message, note.event): note for note in batch.notes}
-    rows: list[ArchivedEvent] = []
+    messages: list[DecodedMessage] = []
     for index, message in enumerate(archive.messages_of(batch)):
         delivery = Delivery(message.body, properties=message.properties)
         accepted_ms = acceptance.copied_header(delivery.headers).get(acceptance.HEADER)
         received_ms = batch.processed_ms if accepted_ms is None else accepted_ms
         is_estimated = accepted_ms is None
         correlation_id = _text(delivery.correlation_id)
+        rows: list[ArchivedEvent] = []
         for position, decoded in enumerate(event.decode_message(message.body)):
             note = notes.get((index, position)) or notes.get((index, archive.ALL_EVENTS), _NO_NOTE)
             if isinstance(decoded, event.Refused) or note.refused is not None:
@@ -42,17 +51,24 @@ def rows_of_batch(batch: ArchiveBatch) -> list[ArchivedEvent]:
                     # A redelivery has another time of analysis, but must be in the same hour.
                     row = row._replace(received_ms=min(received_ms, row.occurred_ms))
                 rows.append(row)
-    return rows
+        outcome = outcome_of(rows, failed=(index, archive.ALL_EVENTS) in notes)
+        label = ledger.label_of(delivery.headers)
+        messages.append(DecodedMessage(rows, MessageOutcome(label, received_ms, outcome)))
+    return messages
 
 
-def row_of_dead_letter(delivery: Delivery) -> ArchivedEvent:
-    """The row of a record that the ingest refused. Its reason and its time are headers."""
+def message_of_dead_letter(delivery: Delivery) -> DecodedMessage:
+    """A record that the ingest refused. Its reason and its time are headers."""
     headers = delivery.headers
-    return refused_row(
+    received_ms = _dead_ms(headers)
+    row = refused_row(
         delivery.body[: archive.MAX_BODY_BYTES],
         dead_letter.reason_of(headers),
-        _dead_ms(headers),
+        received_ms,
         _text(delivery.correlation_id),
+    )
+    return DecodedMessage(
+        [row], MessageOutcome(ledger.label_of(headers), received_ms, outcome_of([row]))
     )
 
 

@@ -21,6 +21,7 @@ from audit_analysis.events_api.archive_search import ArchiveSearch
 from audit_analysis.events_api.callers import RemoteCallers
 from audit_analysis.events_api.database import SearchDatabase, SearchLimits
 from audit_analysis.events_api.manifest_archive import ManifestArchive
+from audit_analysis.ledger.reading import LedgerReader
 from auditflow import amqp, postgres
 from auditflow.errors import Unavailable
 from auditflow.http import serving
@@ -109,12 +110,17 @@ def run(settings: Settings) -> None:
         )
     )
     archive = ManifestArchive(reader, storage.address, writer.pending)
+    ledger = LedgerReader(
+        partial(
+            postgres.connect, settings, name=f"{SERVICE} ledger", statement_seconds=READ_SECONDS
+        )
+    )
     publisher.start()
     writer.start()
     maintenance.start()
     try:
         serving.serve(
-            _app(settings, archive, storage, health, registry),
+            _app(settings, archive, storage, health, registry, ledger=ledger),
             settings,
             mode="asgi",
             probes=Probes(health, registry, service=SERVICE),
@@ -137,6 +143,8 @@ def _app(
     storage: Storage,
     health: Health,
     registry: CollectorRegistry,
+    *,
+    ledger: LedgerReader,
 ) -> Quart:
     """The HTTP interface: with the API of events if the notification service is known."""
     if not settings.notification_service_host:
@@ -161,7 +169,9 @@ def _app(
             ),
         ),
     )
-    return events_app.create(ArchiveSearch(archive, database), callers, health, registry)
+    return events_app.create(
+        ArchiveSearch(archive, database), callers, health, registry, ledger=ledger
+    )
 
 
 def _reason(check: object) -> str | None:

@@ -15,6 +15,7 @@ from psycopg2.extensions import cursor as Cursor  # noqa: N812 - it is a class
 
 from audit_analysis.archive import manifest_schema
 from audit_analysis.archive.manifest import COLUMNS, ArchiveFile, file_of, insert_files
+from audit_analysis.ledger import store as ledger_store
 from auditflow.errors import Unavailable
 from auditflow.postgres import Connection, translated
 
@@ -181,9 +182,10 @@ class MaintenanceSession:
             return set(paths) - {path for (path,) in cursor.fetchall()}
 
     def forget_batches(self, *, before: dt.datetime) -> None:
-        """Delete the ids of batches that were committed before a time."""
+        """Delete the ids of batches that were committed before a time, and the ledger before it."""
         with self._transaction() as cursor:
             cursor.execute("DELETE FROM archive.batches WHERE committed_at < %s", (before,))
+            ledger_store.forget(cursor, before=before)
 
     @contextmanager
     def _transaction(self) -> Iterator[Cursor]:

@@ -16,6 +16,8 @@ from psycopg2.extensions import cursor as Cursor  # noqa: N812 - it is a class
 from psycopg2.extras import execute_values
 
 from audit_analysis.archive import manifest_schema
+from audit_analysis.ledger import store as ledger_store
+from auditflow.errors import Unavailable
 from auditflow.postgres import Connection, translated
 
 #: Maximum time of a reader, and minimum time for which a replaced file is kept (seconds).
@@ -26,6 +28,9 @@ COLUMNS: Final = (
     "path, tier, hour, source, rows, size, min_occurred_ms, max_occurred_ms, min_received_ms,"
     " max_received_ms, sha256, compacted"
 )
+
+
+_NO_ENTRIES: Final = ledger_store.Entries()
 
 
 class ArchiveFile(Struct, frozen=True):
@@ -105,15 +110,31 @@ class Manifest:
             )
             return {bytes(batch_id) for (batch_id,) in cursor.fetchall()}
 
-    def commit(self, files: Sequence[ArchiveFile], batch_ids: Sequence[bytes]) -> None:
-        """Add files and the batches that they contain, in one transaction."""
+    def commit(
+        self,
+        files: Sequence[ArchiveFile],
+        batch_ids: Sequence[bytes],
+        entries: ledger_store.Entries = _NO_ENTRIES,
+    ) -> None:
+        """Add files, the new batches that they contain, and ledger entries, in one transaction.
+
+        Raises:
+            Unavailable: another process committed one of the batches meanwhile. Nothing changed.
+        """
         with self._transaction() as cursor:
             insert_files(cursor, files)
-            execute_values(
+            added = execute_values(
                 cursor,
-                "INSERT INTO archive.batches (batch_id) VALUES %s ON CONFLICT DO NOTHING",
+                "INSERT INTO archive.batches (batch_id) VALUES %s ON CONFLICT DO NOTHING"
+                " RETURNING batch_id",
                 [(batch_id,) for batch_id in batch_ids],
+                fetch=True,
             )
+            if len(added) != len(batch_ids):
+                known = set(batch_ids) - {bytes(batch_id) for (batch_id,) in added}
+                names = ", ".join(sorted(batch_id.hex() for batch_id in known)[:3])
+                raise Unavailable("postgresql", f"another process committed the batches {names}")
+            ledger_store.add(cursor, entries)
 
     @contextmanager
     def _transaction(self) -> Iterator[Cursor]:

@@ -61,6 +61,47 @@ _VERSIONS: Final[tuple[str, ...]] = (
         CHECK ((released_at IS NULL) = (released_by IS NULL))
     );
     """,
+    """
+    -- The ledger: up to 1024 messages of a producer, a source of the ingest and an hour. accepted
+    -- and archived have a byte for each message, compressed. They are null for messages that did
+    -- not come from the ingest, which have the empty producer. All other numbers are events.
+    CREATE TABLE archive.ledger_blocks (
+        hour timestamptz NOT NULL,
+        source text NOT NULL,
+        producer text NOT NULL,
+        block integer NOT NULL,
+        accepted bytea,
+        archived bytea,
+        confirmed_ms bigint NOT NULL DEFAULT 0,
+        accepted_events bigint NOT NULL,
+        outstanding bigint NOT NULL,
+        altered bigint NOT NULL,
+        unconfirmed bigint NOT NULL,
+        repeated bigint NOT NULL,
+        analysed bigint NOT NULL,
+        late bigint NOT NULL,
+        staged bigint NOT NULL,
+        clamped bigint NOT NULL,
+        refused bigint NOT NULL,
+        dead_lettered bigint NOT NULL,
+        PRIMARY KEY (hour, source, producer, block)
+    );
+    CREATE INDEX ledger_different ON archive.ledger_blocks (confirmed_ms)
+        WHERE outstanding > 0 OR altered > 0;
+    -- The acceptance of the newest archived event of the ingest.
+    CREATE TABLE archive.ledger_progress (
+        is_only boolean PRIMARY KEY DEFAULT true CHECK (is_only),
+        archived_until_ms bigint NOT NULL
+    );
+    -- Batches of which the analysis and the archive count another number of events.
+    CREATE TABLE archive.ledger_differences (
+        batch_id bytea PRIMARY KEY,
+        hour timestamptz NOT NULL,
+        analysed bigint NOT NULL,
+        archived bigint NOT NULL,
+        found_at timestamptz NOT NULL DEFAULT now()
+    );
+    """,
 )
 
 

@@ -25,12 +25,15 @@ from audit_analysis.archive.metrics import ArchiveMetrics
 from audit_analysis.archive.parquet import ParquetWriter, UnstoredFile
 from audit_analysis.archive.storage import Storage
 from audit_analysis.archive.table import HOUR_MS, ArchivedEvent, hour_of
+from audit_analysis.ledger.outcomes import MessageOutcome
+from audit_analysis.ledger.store import DifferentBatch, Entries
 from auditflow.amqp import Delivery, topology
 from auditflow.amqp.connection import retry_until_stopped
 from auditflow.amqp.dead_letter import DeadLetter
 from auditflow.amqp.publisher import Publisher
 from auditflow.amqp.subscription import Subscription
-from auditflow.contract import archive
+from auditflow.contract import archive, ledger
+from auditflow.contract.ledger import Receipt
 from auditflow.errors import ContractError, Unavailable
 from auditflow.telemetry import logs
 from auditflow.worker import Worker
@@ -46,11 +49,14 @@ _STOP_SECONDS: Final = 8.0
 log = logs.get(__name__)
 
 
-class PendingBatch(Struct, frozen=True):
-    """A received batch. ``rows`` is empty if the batch violates the contract."""
+class PendingBatch(Struct, frozen=True, kw_only=True):
+    """A received batch or receipt. ``different`` is given if the analysis counted other events."""
 
     batch_id: bytes
-    rows: list[ArchivedEvent]
+    rows: Sequence[ArchivedEvent] = ()
+    messages: Sequence[MessageOutcome] = ()
+    receipt: Receipt | None = None
+    different: DifferentBatch | None = None
 
 
 class Buffer(Struct):
@@ -298,12 +304,8 @@ class ArchiveWriter:
         batch_ids = list(buffer.batches)
         # Known: a batch that was published or delivered twice.
         known = self._manifest.known_batches(batch_ids)
-        rows = [
-            row
-            for batch in buffer.batches.values()
-            if batch.batch_id not in known
-            for row in batch.rows
-        ]
+        new = [batch for batch in buffer.batches.values() if batch.batch_id not in known]
+        rows = [row for batch in new for row in batch.rows]
         files = [
             self._store(self._files.write(part), hour_ms, source)
             for (hour_ms, source), part in _partitions(rows).items()
@@ -316,7 +318,7 @@ class ArchiveWriter:
                 ],
                 timeout=_CONFIRM_SECONDS,
             )
-        self._manifest.commit(files, batch_ids)
+        self._manifest.commit(files, [batch.batch_id for batch in new], _ledger_entries(new))
         self._metrics.add_flush(files, duplicates=len(known), seconds=time.perf_counter() - started)
 
     def _store(self, written: UnstoredFile, hour_ms: int, source: str) -> ArchiveFile:
@@ -335,9 +337,33 @@ def _read(delivery: Delivery) -> PendingBatch:
     if decoding.is_dead_letter(delivery):
         content = delivery.properties + delivery.body
         batch_id = hashlib.blake2b(content, digest_size=16).digest()
-        return PendingBatch(batch_id, [decoding.row_of_dead_letter(delivery)])
+        message = decoding.message_of_dead_letter(delivery)
+        return PendingBatch(batch_id=batch_id, rows=message.rows, messages=[message.outcome])
+    if delivery.content_type == ledger.CONTENT_TYPE:
+        receipt = ledger.decode_receipt(delivery.body)
+        return PendingBatch(batch_id=ledger.receipt_id(delivery.body), receipt=receipt)
     batch = archive.decode(delivery.body)
-    return PendingBatch(batch.batch_id, decoding.rows_of_batch(batch))
+    messages = decoding.messages_of_batch(batch)
+    rows = [row for message in messages for row in message.rows]
+    different = None
+    if batch.events is not None and batch.events != len(rows):
+        hour = hour_of(batch.processed_ms)
+        different = DifferentBatch(batch.batch_id, hour, batch.events, len(rows))
+    return PendingBatch(
+        batch_id=batch.batch_id,
+        rows=rows,
+        messages=[message.outcome for message in messages],
+        different=different,
+    )
+
+
+def _ledger_entries(batches: Iterable[PendingBatch]) -> Entries:
+    batches = tuple(batches)
+    return Entries(
+        receipts=[batch.receipt for batch in batches if batch.receipt is not None],
+        messages=[message for batch in batches for message in batch.messages],
+        different=[batch.different for batch in batches if batch.different is not None],
+    )
 
 
 def _partitions(

@@ -2,11 +2,9 @@
 
 import datetime as dt
 import logging
-import re
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, Final
 
 import click
 import msgspec
@@ -16,6 +14,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from audit_analysis.cli import rule_paths
 from audit_analysis.cli.rule_paths import plural
+from audit_analysis.cli.times import read_time
 from audit_analysis.events_api.database import Cancellation, SearchDatabase, SearchLimits
 from audit_analysis.events_api.query import to_ms
 from audit_analysis.hunt import archive_hunt
@@ -23,9 +22,6 @@ from audit_analysis.hunt.archive_hunt import HuntResult
 from audit_analysis.hunt.file_archive import FileArchive
 from audit_analysis.sigma.rule import RuleSet
 from auditflow.errors import AuditFlowError
-
-_UNITS: Final = {"m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
-_DURATION: Final = re.compile(r"([0-9]{1,5})([mhdw])")
 
 
 @click.command(short_help="Find what a rule would have found in archived events.")
@@ -78,7 +74,7 @@ def command(
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     click.get_current_context().call_on_close(lambda: structlog.configure(**before))
     now = dt.datetime.now(dt.UTC)
-    since_ms, until_ms = to_ms(_time(since, now)), to_ms(_time(until or "0m", now))
+    since_ms, until_ms = to_ms(read_time(since, now)), to_ms(read_time(until or "0m", now))
     selected = _select(rule, paths, lateness * 1000)
     try:
         archive = FileArchive(files)
@@ -149,19 +145,6 @@ def _select(name: str, paths: Sequence[Path], lateness_ms: int) -> RuleSet:
     if not found:
         raise click.ClickException(f"there is no file and no rule with the id or title {name!r}")
     return rules.select(found)
-
-
-def _time(text: str, now: dt.datetime) -> dt.datetime:
-    duration = _DURATION.fullmatch(text)
-    try:
-        if duration is not None:
-            return now - dt.timedelta(seconds=int(duration[1]) * _UNITS[duration[2]])
-        found: Any = msgspec.convert(text, dt.datetime)
-        if found.tzinfo is not None and found.year < 9000:
-            return found.astimezone(dt.UTC)  # type: ignore[no-any-return]
-    except (msgspec.ValidationError, OverflowError):
-        pass
-    raise click.BadParameter(f"{text!r} is no duration such as 90d and no time with an offset")
 
 
 def _print(result: HuntResult, *, as_json: bool) -> None:

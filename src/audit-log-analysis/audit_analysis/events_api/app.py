@@ -8,10 +8,11 @@ from prometheus_client import CollectorRegistry
 from quart import Blueprint, Quart, Response, g, request
 from quart_schema import hide
 
-from audit_analysis.events_api import errors, routes
+from audit_analysis.events_api import errors, ledger_routes, routes
 from audit_analysis.events_api.archive_search import ArchiveSearch
 from audit_analysis.events_api.callers import HEADERS, Callers, require
 from audit_analysis.events_api.openapi import DOCUMENTATION
+from audit_analysis.ledger.reading import LedgerReader
 from auditflow.contract.alert import Role
 from auditflow.http import middleware, openapi, probes
 from auditflow.http.health import Health
@@ -29,9 +30,10 @@ def create(
     health: Health,
     registry: CollectorRegistry,
     *,
+    ledger: LedgerReader | None = None,
     now: Callable[[], dt.datetime] = lambda: dt.datetime.now(dt.UTC),
 ) -> Quart:
-    """Create the application."""
+    """Create the application. Without ``ledger``, it has no routes of the ledger."""
     app = Quart(SERVICE, static_folder=None)
     app.config["PROPAGATE_EXCEPTIONS"] = False
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
@@ -50,6 +52,8 @@ def create(
         require(g.caller, Role.VIEWER, "alerts:read")
 
     routes.add(events, searches, now)
+    if ledger is not None:
+        ledger_routes.add(events, ledger, now)
     app.register_blueprint(events, url_prefix=PREFIX)
 
     @app.after_request

@@ -119,7 +119,7 @@ class FacetParameters(FilterParameters):
 
 
 class ExportParameters(FilterParameters):
-    """The parameters of an export."""
+    """The parameters of an export and the ledger."""
 
     format: Annotated[ExportFormat, Meta(description="The format.")] = ExportFormat.NDJSON
 
@@ -128,6 +128,23 @@ class EventParameters(Struct):
     """The parameter of one event."""
 
     event_id: Annotated[str, _text("The identifier of the event.", "4b1f", 256)]
+
+
+class LedgerParameters(Struct):
+    """The parameters of the ledger."""
+
+    since: (
+        Annotated[
+            dt.datetime,
+            Meta(description="Hours that begin at this time or later. Default: one day.", tz=True),
+        ]
+        | None
+    ) = None
+    until: (
+        Annotated[dt.datetime, Meta(description="Hours that begin before this time.", tz=True)]
+        | None
+    ) = None
+    source: Annotated[str, _text("A source of the ingest.", "okta", 64)] | None = None
 
 
 class ExportFile(Struct):

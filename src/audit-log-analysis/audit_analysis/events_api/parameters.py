@@ -39,6 +39,7 @@ MAX_LIMIT: Final = 500
 MAX_TEXT: Final = 200
 MAX_BUCKETS: Final = 1_000
 DEFAULT_RANGE: Final = dt.timedelta(days=1)
+MAX_LEDGER_RANGE: Final = dt.timedelta(days=31)
 #: Events may be ahead of the clock by five minutes, and their newest ones must be found.
 _AHEAD: Final = dt.timedelta(minutes=10)
 #: Parameters that test one column, and the column.
@@ -55,6 +56,14 @@ class ExportFormat(StrEnum):
 
     NDJSON = "ndjson"
     PARQUET = "parquet"
+
+
+class LedgerQuery(Struct, frozen=True):
+    """The hours of the ledger; ``until`` is not included. ``source`` None: all sources."""
+
+    since: dt.datetime
+    until: dt.datetime
+    source: str | None
 
 
 class HistogramQuery(Struct, frozen=True):
@@ -130,6 +139,24 @@ def parse_export(
     """Read the parameters of an export. Raises as ``parse_page``."""
     values = _read(parameters, {"format": member_of(ExportFormat)})
     return _filter(values, now), values.get("format", ExportFormat.NDJSON)
+
+
+def parse_ledger(parameters: Iterable[tuple[str, str]], *, now: dt.datetime) -> LedgerQuery:
+    """Read the parameters of the ledger. Raises as ``parse_page``."""
+    values = query_parameters.parse(
+        parameters,
+        {"since": _timestamp, "until": _timestamp, "source": query_parameters.text(64)},
+    )
+    until = values.get("until") or now + dt.timedelta(hours=1)
+    since = values.get("since") or until - DEFAULT_RANGE
+    if since > until:
+        raise InvalidParameters([Fault("since", "is later than until")])
+    if until - since > MAX_LEDGER_RANGE:
+        raise InvalidParameters(
+            [Fault("since", f"is more than {MAX_LEDGER_RANGE.days} days before until")]
+        )
+    start_of_hour = since.replace(minute=0, second=0, microsecond=0)
+    return LedgerQuery(start_of_hour, until, values.get("source"))
 
 
 def write_cursor(position: Position) -> str:

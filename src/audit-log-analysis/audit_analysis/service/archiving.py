@@ -12,7 +12,7 @@ import msgspec
 
 from auditflow.amqp import DeadLetter, Delivery, Message, topology
 from auditflow.amqp.delivery import encode_properties
-from auditflow.contract import acceptance, archive
+from auditflow.contract import acceptance, archive, ledger
 from auditflow.contract.archive import ArchivedMessage, CompressedMessages, Note
 
 #: Maximum size of the properties of a message that are archived unchanged, in bytes.
@@ -64,15 +64,21 @@ class ArchivedBatch:
         """A staged rule matched the event."""
         self._notes[position] = msgspec.structs.replace(self._note(position), staged=True)
 
-    def messages(self, late: set[Position], *, processed_ms: int) -> Sequence[Message]:
-        """The messages to publish. ``late`` events were too late for a window."""
+    def messages(self, late: set[Position], *, processed_ms: int, events: int) -> Sequence[Message]:
+        """The messages to publish.
+
+        ``late`` events were too late for a window. ``events`` is the number of events and refused
+        records of the batch.
+        """
         if self._compressed is None:
             return ()
         notes = dict(self._notes)
         for position in late:
             notes[position] = msgspec.structs.replace(self._note(position), late=True)
         body = self._compressed.with_notes(
-            [notes[position] for position in sorted(notes)], processed_ms=processed_ms
+            [notes[position] for position in sorted(notes)],
+            processed_ms=processed_ms,
+            events=events,
         )
         return (_message(self._compressed.batch_id, body),)
 
@@ -107,7 +113,8 @@ def _properties(delivery: Delivery) -> bytes:
 
 def _essential_properties(correlation_id: str | None, headers: Mapping[str, Any]) -> bytes:
     return encode_properties(
-        correlation_id=correlation_id, headers=acceptance.copied_header(headers)
+        correlation_id=correlation_id,
+        headers={**acceptance.copied_header(headers), **ledger.copied_header(headers)},
     )
 
 

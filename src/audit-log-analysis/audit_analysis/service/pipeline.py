@@ -253,7 +253,11 @@ class Pipeline:
         archive: Sequence[Message] = ()
         if is_last:
             processed_ms = matched.started_ns // 1_000_000
-            archive = matched.archived.messages(late, processed_ms=processed_ms)
+            archive = matched.archived.messages(
+                late,
+                processed_ms=processed_ms,
+                events=matched.counts.events + matched.counts.rejected,
+            )
         return self._publisher.publish(delivered, summaries, archive)
 
     def _wait(self, published: PublishedBatch, matched: MatchedBatch) -> None:

@@ -19,6 +19,7 @@ from pika.exceptions import NackError, UnroutableError
 
 from auditflow.amqp import dead_letter, limits
 from auditflow.amqp.topology import Queue
+from auditflow.contract import ledger
 from auditflow.errors import PublishError
 from auditflow.printable import printable
 
@@ -154,7 +155,11 @@ def _publish(channel: BlockingChannel, queue: Queue, entry: Entry) -> None:
         delivery_mode=pika.DeliveryMode.Persistent.value,
         message_id=entry.message_id,
         correlation_id=_short_string(entry.properties.correlation_id),
-        headers=limits.fit_headers(kept, limit=limits.DEAD_LETTER_HEADER_BYTES) or None,
+        # The ledger counts a message once, also if it is replayed.
+        headers=limits.fit_headers(
+            kept | ledger.copied_header(entry.headers), limit=limits.DEAD_LETTER_HEADER_BYTES
+        )
+        or None,
     )
     try:
         channel.basic_publish("", queue.name, entry.body, properties, mandatory=True)

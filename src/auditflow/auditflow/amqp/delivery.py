@@ -36,6 +36,11 @@ class Delivery(Struct, frozen=True, dict=True):
         return _text(self._decoded.correlation_id)
 
     @property
+    def content_type(self) -> str | None:
+        """The type of the body that the publisher states."""
+        return _text(self._decoded.content_type)
+
+    @property
     def headers(self) -> Mapping[str, Any]:
         """The headers; empty if there are none. Values have any type that AMQP allows."""
         return self._decoded.headers or {}

@@ -70,7 +70,8 @@ class ArchiveBatch(Struct, frozen=True, array_like=True, kw_only=True):
     """A batch, as it travels. ``content`` is the compressed list of its messages.
 
     ``batch_id`` is the hash of the messages, so that a batch that is published again has the same
-    identifier. ``processed_ms`` is the time of the analysis, in milliseconds since 1970.
+    identifier. ``processed_ms`` is the time of the analysis, in milliseconds since 1970. ``events``
+    is the number of events and refused records that the analysis counted, if it counted them.
     """
 
     version: int = 1
@@ -78,6 +79,7 @@ class ArchiveBatch(Struct, frozen=True, array_like=True, kw_only=True):
     processed_ms: int
     content: bytes
     notes: tuple[Note, ...] = ()
+    events: int | None = None
 
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -91,14 +93,17 @@ class CompressedMessages(Struct, frozen=True):
     batch_id: bytes
     content: bytes
 
-    def with_notes(self, notes: Sequence[Note], *, processed_ms: int) -> bytes:
-        """The batch as it travels."""
+    def with_notes(
+        self, notes: Sequence[Note], *, processed_ms: int, events: int | None = None
+    ) -> bytes:
+        """The batch as it travels. ``events``: see ``ArchiveBatch``."""
         return _encode(
             ArchiveBatch(
                 batch_id=self.batch_id,
                 processed_ms=processed_ms,
                 content=self.content,
                 notes=tuple(notes),
+                events=events,
             )
         )
 

@@ -14,9 +14,14 @@ import msgspec
 from auditflow.amqp import topology
 from auditflow.contract.event import Event
 from auditflow.contract.finding import Finding
+from auditflow.contract.ledger_report import LedgerReport
 
 _SCHEMA: Final = "https://json-schema.org/draft/2020-12/schema"
-_KINDS: Final[Mapping[str, type[msgspec.Struct]]] = {"event": Event, "finding": Finding}
+_KINDS: Final[Mapping[str, type[msgspec.Struct]]] = {
+    "event": Event,
+    "finding": Finding,
+    "ledger": LedgerReport,
+}
 
 
 def documents() -> dict[str, str]:
@@ -29,7 +34,7 @@ def documents() -> dict[str, str]:
 
 
 def schema(name: str) -> dict[str, Any]:
-    """The JSON Schema (2020-12) of ``event`` or ``finding``, with all its definitions."""
+    """The JSON Schema (2020-12) of a message, with all its definitions."""
     kind = _KINDS[name]
     (root,), parts = msgspec.json.schema_components([kind], ref_template="#/$defs/{name}")
     own = parts.pop(kind.__name__)

@@ -1,0 +1,38 @@
+"""The routes of the ledger."""
+
+import asyncio
+import datetime as dt
+from collections.abc import Callable
+from typing import Final
+
+import msgspec
+from quart import Blueprint, request
+from quart_schema import document_querystring, document_response
+
+from audit_analysis.events_api import parameters
+from audit_analysis.events_api.openapi import LedgerParameters
+from audit_analysis.ledger.reading import LedgerReader
+from auditflow.contract.ledger_report import LedgerReport
+from auditflow.http.openapi import document_problems
+
+Answer = tuple[bytes, int, dict[str, str]]
+_JSON: Final = {"Content-Type": "application/json", "Cache-Control": "no-store"}
+
+
+def add(routes: Blueprint, ledger: LedgerReader, now: Callable[[], dt.datetime]) -> None:
+    """Add the routes."""
+
+    @routes.get("/ledger")
+    @document_querystring(LedgerParameters)
+    @document_response(LedgerReport)
+    @document_problems(400, 401, 403, 503)
+    async def get_ledger() -> Answer:
+        """Compare accepted and archived events, by hour and source.
+
+        Without `since` and `until`, the hours of the last day.
+        """
+        asked = parameters.parse_ledger(request.args.items(multi=True), now=now())
+        report = await asyncio.to_thread(
+            ledger.report, since=asked.since, until=asked.until, source=asked.source
+        )
+        return msgspec.json.encode(report), 200, dict(_JSON)

@@ -1,0 +1,69 @@
+"""Labels and receipts of the ledger."""
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from auditflow.contract import ledger
+from auditflow.contract.ledger import Entry, Label, Receipt, Run
+from auditflow.errors import ContractError
+
+PRODUCER = "0123456789abcdef"
+
+
+def test_a_label_is_read_back() -> None:
+    label = Label(PRODUCER, "cloud_trail-1", 493_200, 7, 100)
+    assert ledger.label_of({ledger.HEADER: label.header()}) == label
+    assert ledger.copied_header({ledger.HEADER: label.header(), "other": 1}) == {
+        ledger.HEADER: label.header()
+    }
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        None, 7, b"x", "", f"{PRODUCER}:okta:1:1", f"{PRODUCER}:okta:1:1:0",
+        f"{PRODUCER}:okta:1:1:255", f"{PRODUCER}:OKTA:1:1:1", f"{PRODUCER}:okta:1139521:1:1",
+        f"{PRODUCER}:okta:1:-1:1", f"{PRODUCER}:okta:1:1:1\n", f"{PRODUCER}:okta:\u0661:1:1",
+        f"x{PRODUCER}:okta:1:1:1", f"{PRODUCER}:{'a' * 41}:1:1:1",
+    ],
+)  # fmt: skip
+def test_an_invalid_label_is_no_label(value: object) -> None:
+    assert ledger.label_of({ledger.HEADER: value}) is None
+
+
+@given(st.dictionaries(st.integers(0, 50), st.integers(1, 3), max_size=30))
+def test_runs_contain_each_message_once(messages: dict[int, int]) -> None:
+    runs = ledger.runs_of(messages.items())
+    assert {n: run.events for run in runs for n in range(run.start, run.stop)} == messages
+    assert len(runs) <= len(messages)
+
+
+def test_a_receipt_is_read_back() -> None:
+    receipt = Receipt(PRODUCER, 1_780_000_000_000, (Entry("okta", 494_444, (Run(0, 4, 100),)),))
+    assert ledger.decode_receipt(ledger.encode_receipt(receipt)) == receipt
+
+
+@pytest.mark.parametrize(
+    "receipt",
+    [
+        Receipt("not hexadecimal", 0, (Entry("okta", 1, (Run(0, 1, 1),)),)),
+        Receipt(PRODUCER, -1, ()),
+        Receipt(PRODUCER, 0, (), 2),
+        Receipt(PRODUCER, 0, (Entry("okta", 1, (Run(1, 1, 1),)),)),
+        Receipt(PRODUCER, 0, (Entry("okta", 1, (Run(0, 2**40, 1),)),)),
+        Receipt(PRODUCER, 0, (Entry("okta", 1, (Run(0, 1_000_001, 1),)),)),
+        Receipt(PRODUCER, 0, (Entry("okta", 1, (Run(0, 1, 255),)),)),
+        Receipt(PRODUCER, 0, (Entry("Okta", 1, (Run(0, 1, 1),)),)),
+    ],
+)
+def test_an_invalid_receipt_is_refused(receipt: Receipt) -> None:
+    with pytest.raises(ContractError):
+        ledger.decode_receipt(ledger.encode_receipt(receipt))
+
+
+@pytest.mark.parametrize("body", [b"", b"\xff", b"\x93", msgspec.msgpack.encode({"a": 1})])
+def test_bytes_that_are_no_receipt_are_refused(body: bytes) -> None:
+    with pytest.raises(ContractError, match="not a receipt"):
+        ledger.decode_receipt(body)
