@@ -16,9 +16,11 @@ from event_audit_dashboard.assets import Assets
 from event_audit_dashboard.audit_reports import NoReports, Reports
 from event_audit_dashboard.csrf import MaskedCSRFProtect
 from event_audit_dashboard.events_api import EventsApi
+from event_audit_dashboard.health_of_parts import PartsHealth
 from event_audit_dashboard.login_throttle import LoginThrottle
 from event_audit_dashboard.metrics import Metrics
 from event_audit_dashboard.notifications_api import NotificationsApi
+from event_audit_dashboard.pipeline_api import PipelineApi
 from event_audit_dashboard.roles import Roles
 from event_audit_dashboard.rows import RowRenderer
 from event_audit_dashboard.rules_api import RulesApi
@@ -36,6 +38,7 @@ from event_audit_dashboard.views import (
     home,
     notifications,
     overview,
+    pipeline,
     rules,
     sign_in,
     silences,
@@ -105,7 +108,16 @@ def create(
     app.register_blueprint(
         rules.blueprint(RulesApi(analysis, api), api, Runbooks(settings.runbooks_dir))
     )
-    app.register_blueprint(overview.blueprint(api, notification_routes, analysis))
+    queues = PipelineApi(api)
+    parts = PartsHealth(
+        {
+            "Notification service": api,
+            "Analysis": analysis,
+            **({"Archive of events": events} if events is not None else {}),
+        }
+    )
+    app.register_blueprint(overview.blueprint(api, notification_routes, queues, parts))
+    app.register_blueprint(pipeline.blueprint(queues, parts))
     app.register_blueprint(entity.blueprint(api))
     administrators = AdminApi(api)
     app.register_blueprint(administration.blueprint(administrators))

@@ -22,6 +22,7 @@ PAGES: Final = (
     ("Events", "events.listing", "e"),
     ("Rules", "rules.listing", "r"),
     ("Notifications", "notifications.routes", "n"),
+    ("Pipeline", "pipeline.show", "p"),
     ("Settings", "settings.show", "s"),
 )
 

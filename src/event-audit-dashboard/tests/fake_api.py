@@ -251,6 +251,19 @@ def hostile(now: dt.datetime) -> list[dict[str, Any]]:
     ]
 
 
+def dead_letter(number: int) -> dict[str, Any]:
+    """A message with hostile text that could not be processed."""
+    return {
+        "key": f"{number:032x}",
+        "kind": "contract",
+        "reason": "not JSON",
+        "at": "2026-01-31T08:00:42.113+00:00",
+        "message_id": f"<b>{number}</b>",
+        "size": 30,
+        "beginning": "<script>alert(1)</script>",
+    }
+
+
 def stamp(timestamp: dt.datetime) -> str:
     """RFC 3339."""
     return timestamp.isoformat().replace("+00:00", "Z")
@@ -276,6 +289,10 @@ class FakeApi:
             ("GET", "/api/v1/notifications", self._notifications),
             ("POST", "/api/v1/audit", self._audit),
             ("GET", "/rules/catalogue", lambda: {"rules": [], "exclusions": [], "matrix": []}),
+            ("GET", "/api/v1/queues", self._queues),
+            ("GET", "/api/v1/dead-letters/<queue>", self._dead_letters),
+            ("GET", "/api/v1/dead-letters/<queue>/<key>", self._dead_letter),
+            ("POST", "/api/v1/dead-letters/<queue>/<action>", self._change_dead_letters),
             ("GET", "/api/v1/rules/statistics", self._rule_statistics),
             ("POST", "/api/v1/alerts/bulk", self._bulk),
             ("POST", "/api/v1/alerts/bulk/<bulk_id>/undo", self._undo_bulk),
@@ -297,6 +314,8 @@ class FakeApi:
         self.role = "admin"
         self.reports: list[dict[str, Any]] = []
         self.requests: list[tuple[str, dict[str, str], dict[str, str]]] = []
+        self.letters: list[dict[str, Any]] | None = [dead_letter(0), dead_letter(1)]
+        self.dead_letter_requests: list[tuple[str, dict[str, Any]]] = []
         self.released = threading.Event()
         if self._server is None:
             self.start()
@@ -443,6 +462,34 @@ class FakeApi:
         ]
         first_day = stamp(dt.datetime.now(dt.UTC))
         return {"days": 1, "first_day": first_day, "rules": activity}
+
+    def _queues(self) -> Any:
+        if self.letters is None:
+            return {"title": "Not Found", "status": 404, "detail": "RABBITMQ_OPERATOR_PASS"}, 404
+        return {
+            "queues": [
+                {"name": "audit_events", "messages": 7, "consumers": 1, "dead_letters": 2},
+                {"name": "audit_alerts", "messages": 0, "consumers": 0, "dead_letters": 0},
+            ]
+        }
+
+    def _dead_letters(self, queue: str) -> Any:
+        found = self.letters or []
+        return {
+            "queue": queue,
+            "total": len(found),
+            "examined": len(found),
+            "reasons": [{"reason": "not JSON", "count": len(found)}],
+            "letters": found,
+        }
+
+    def _dead_letter(self, queue: str, key: str) -> Any:
+        letter = next(item for item in self.letters or [] if item["key"] == key)
+        return {"queue": queue, "letter": letter, "headers": {}, "body": letter["beginning"]}
+
+    def _change_dead_letters(self, queue: str, action: str) -> Any:
+        self.dead_letter_requests.append((action, flask.request.get_json()))
+        return {"changed": 1, "left": 1, "complete": True}
 
     def _notifications(self) -> Any:
         return {"notifications": [], "next_after": None}

@@ -17,6 +17,8 @@ from auditflow_local.servers.redis import Redis
 T = TypeVar("T")
 
 DASHBOARD_USER: Final = "admin"
+#: The account of the broker that reads and replays dead letters.
+OPERATOR: Final = "auditflow-operator"
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,8 @@ class Service:
     api: bool = False
     #: The service stores files in a folder (ARCHIVE_FOLDER).
     folder: bool = False
+    #: The service also gets the password of the account that replays dead letters.
+    operator: bool = False
     #: Tokens and passwords, without those of the servers.
     secrets: tuple[str, ...] = ()
 
@@ -42,6 +46,7 @@ NOTIFICATION: Final = Service(
     "notification-service",
     rabbitmq=True,
     postgres=APP,
+    operator=True,
     secrets=("API_TOKEN", "AUDIT_LOG_KEY"),
 )
 EVENT_ARCHIVE: Final = Service("audit-event-archive", rabbitmq=True, postgres=ARCHIVE, folder=True)
@@ -121,6 +126,8 @@ def _configuration(
         broker = _require(service, dependencies.rabbitmq, "rabbitmq")
         configured |= broker_variables(broker, service.name)
         secret_values["RABBITMQ_PASS"] = broker.password_of(service.name)
+        if service.operator:
+            secret_values["RABBITMQ_OPERATOR_PASS"] = broker.password_of(OPERATOR)
     if service.redis and not (service.redis_is_optional and dependencies.redis is None):
         redis = _require(service, dependencies.redis, "redis")
         configured |= {

@@ -34,7 +34,6 @@ C = TypeVar("C", bound=Component)
 #: The runbooks of rules in a checkout of the repository.
 RUNBOOKS: Final = Path(__file__).resolve().parents[3] / "docs/runbooks/rules"
 _MIGRATION_SECONDS: Final = 300.0
-OPERATOR: Final = "auditflow-operator"
 _ADMIN: Final = "auditflow-admin"
 _TOKENS: Final = (
     "INGEST_TOKEN", "API_TOKEN", "AUDIT_LOG_KEY", "DASHBOARD_PASSWORD", "SESSION_SECRET"
@@ -308,8 +307,8 @@ class Stack:
         scheme = "https" if self.tls else "http"
         values = {
             **({"TLS_CA_FILE": str(self.tls.ca)} if self.tls else {}),
-            **services.broker_variables(self.rabbitmq, OPERATOR),
-            "RABBITMQ_PASS": self.rabbitmq.password_of(OPERATOR),
+            **services.broker_variables(self.rabbitmq, services.OPERATOR),
+            "RABBITMQ_PASS": self.rabbitmq.password_of(services.OPERATOR),
             "INGEST_URL": f"{scheme}://localhost:{self.choices.ports[services.GENERATOR.name]}",
             "INGEST_TOKEN": self.tokens["INGEST_TOKEN"],
             "API_URL": f"{scheme}://localhost:{self.choices.ports[services.NOTIFICATION.name]}",

@@ -28,6 +28,7 @@ from notification_service.database.retention import Retention
 from notification_service.database.risk import update_risks
 from notification_service.database.trail_store import TrailStore
 from notification_service.database.triage_store import TriageStore
+from notification_service.dead_letters import DeadLetters
 from notification_service.inbox import Inbox
 from notification_service.maintenance import Maintenance, Task
 from notification_service.metrics import AuditLogMetrics, Metrics, RetentionMetrics
@@ -133,6 +134,7 @@ def run(settings: Settings) -> None:
             notifications,
             AuditLogReader(readers, signer) if signer else None,
             trail,
+            DeadLetters.create(settings),
         ),
         health,
         registry,

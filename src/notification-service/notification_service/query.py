@@ -186,6 +186,17 @@ def parse_trail(parameters: Iterable[tuple[str, str]], kind: type[S]) -> S:
     return kind(**values)
 
 
+def parse_dead_letters(parameters: Iterable[tuple[str, str]]) -> tuple[str | None, int]:
+    """Read the parameters of a list of dead letters: the reason, and the limit.
+
+    Raises:
+        InvalidParameters: a fault for each parameter that is unknown, repeated, or wrong.
+    """
+    readers = {"reason": text(MAX_TEXT, shortest=0), "limit": integer(1, MAX_LIMIT)}
+    values = query_parameters.parse(parameters, readers)
+    return values.get("reason"), values.get("limit", DEFAULT_LIMIT)
+
+
 def parse_before(parameters: Iterable[tuple[str, str]]) -> int | None:
     """Read the parameter of a history.
 

@@ -66,6 +66,10 @@ class Settings(RabbitMQSettings, PostgresSettings, ServiceSettings):
     audit_log_key: Annotated[SecretStr | None, BeforeValidator(_path), AfterValidator(_signer)] = (
         None
     )
+    #: The account that reads, replays and discards dead letters. Without the password, the API does
+    #: not offer them.
+    rabbitmq_operator_user: str = "auditflow-operator"
+    rabbitmq_operator_pass: Secret | None = None
     #: The routing file. Without it, nothing is sent.
     routes_file: Annotated[Path | None, BeforeValidator(_path)] = None
     #: A file for each secret that the routing file names.

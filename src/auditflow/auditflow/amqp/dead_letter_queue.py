@@ -7,10 +7,11 @@ the message changes nothing.
 """
 
 import datetime as dt
+import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping
 from fnmatch import fnmatchcase
-from typing import Any
+from typing import Any, Final
 
 import pika
 from msgspec import Struct
@@ -22,6 +23,9 @@ from auditflow.amqp.topology import Queue
 from auditflow.contract import ledger
 from auditflow.errors import PublishError
 from auditflow.printable import printable
+
+#: The length of a reason that people see, in characters.
+MAX_SHOWN_REASON: Final = 500
 
 
 class Entry(Struct, frozen=True):
@@ -41,6 +45,19 @@ class Entry(Struct, frozen=True):
     def reason(self) -> str:
         """Why the message was dead-lettered."""
         return dead_letter.reason_of(self.headers)
+
+    @property
+    def shown_reason(self) -> str:
+        """The reason without characters that a terminal or page would interpret."""
+        return printable(self.reason)[:MAX_SHOWN_REASON]
+
+    @property
+    def key(self) -> str:
+        """Identifies the message at each read. Equal messages have the same key."""
+        digest = hashlib.blake2b(self.body, digest_size=16)
+        for text in (self.message_id or "", self.reason, self.died):
+            digest.update(f"\0{text}".encode("utf-8", "replace"))
+        return digest.hexdigest()
 
     @property
     def kind(self) -> str:
@@ -70,17 +87,24 @@ class Entry(Struct, frozen=True):
 class Selection(Struct, frozen=True):
     """Selects dead letters. Without any condition: all."""
 
+    #: A pattern with ``*``.
     reason: str | None = None
     message_id: str | None = None
+    #: The exact reason, in its printable form.
+    exact_reason: str | None = None
+    keys: frozenset[str] | None = None
 
     def __contains__(self, entry: Entry) -> bool:
-        return (self.reason is None or fnmatchcase(entry.reason, self.reason)) and (
-            self.message_id is None or entry.message_id == self.message_id
+        return (
+            (self.reason is None or fnmatchcase(entry.reason, self.reason))
+            and (self.message_id is None or entry.message_id == self.message_id)
+            and (self.exact_reason is None or entry.shown_reason == self.exact_reason)
+            and (self.keys is None or entry.key in self.keys)
         )
 
 
 class Replayed(Struct, frozen=True):
-    """The result of a replay."""
+    """The result of a replay, or of a deletion: ``replayed`` messages left the dead letters."""
 
     replayed: int
     left: int
@@ -93,9 +117,21 @@ def depth(channel: BlockingChannel, queue: Queue) -> int:
     return int(answer.method.message_count)
 
 
-def peek(channel: BlockingChannel, queue: Queue, *, limit: int) -> list[Entry]:
-    """The first ``limit`` dead letters. They go back to the queue when the channel closes."""
-    return list(_take(channel, queue, limit))
+def peek(
+    channel: BlockingChannel, queue: Queue, *, limit: int, max_bytes: int | None = None
+) -> list[Entry]:
+    """The first ``limit`` dead letters, up to ``max_bytes`` in total but at least one.
+
+    They go back to the queue when the channel closes.
+    """
+    entries: list[Entry] = []
+    size = 0
+    for entry in _take(channel, queue, limit):
+        entries.append(entry)
+        size += len(entry.body)
+        if max_bytes is not None and size >= max_bytes:
+            break
+    return entries
 
 
 def replay(
@@ -123,6 +159,30 @@ def replay(
             channel.basic_ack(entry.tag)
             done += 1
             progress(entry)
+        if interrupted():
+            return Replayed(done, total - done, interrupted=True)
+    return Replayed(done, total - done)
+
+
+def discard(
+    channel: BlockingChannel,
+    queue: Queue,
+    *,
+    selection: Selection,
+    interrupted: Callable[[], bool] = lambda: False,
+    progress: Callable[[Entry], None] = lambda entry: None,
+) -> Replayed:
+    """Delete the selected dead letters. They cannot be restored.
+
+    ``progress`` is called before a message is deleted. ``interrupted`` is called between two
+    messages.
+    """
+    total, done = depth(channel, queue), 0
+    for entry in _take(channel, queue, total):
+        if entry in selection:
+            progress(entry)
+            channel.basic_ack(entry.tag)
+            done += 1
         if interrupted():
             return Replayed(done, total - done, interrupted=True)
     return Replayed(done, total - done)

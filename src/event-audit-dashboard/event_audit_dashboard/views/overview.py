@@ -5,16 +5,17 @@ from typing import Final
 
 from flask import Blueprint, render_template, session
 from flask.typing import ResponseReturnValue
-from msgspec import Struct
 
 from auditflow.contract.alert import Facets
 from auditflow.contract.notification import SilenceView
+from auditflow.contract.pipeline import QueueView
 from auditflow.contract.statistics import Overview
 from event_audit_dashboard.api import NotificationService
-from event_audit_dashboard.api_client import ApiClient
 from event_audit_dashboard.caching import TimedCache
 from event_audit_dashboard.errors import ApiError
+from event_audit_dashboard.health_of_parts import PartsHealth
 from event_audit_dashboard.notifications_api import NotificationsApi
+from event_audit_dashboard.pipeline_api import PipelineApi
 from event_audit_dashboard.presentation import chart
 from event_audit_dashboard.query import Query
 from event_audit_dashboard.views.alerts import link
@@ -28,21 +29,17 @@ HOUR, DAY = dt.timedelta(hours=1), dt.timedelta(days=1)
 UNRESOLVED: Final = "open,acknowledged"
 
 
-class Part(Struct, frozen=True):
-    """A part of the pipeline. ``problem`` is None if it works."""
-
-    name: str
-    problem: str | None
-
-
 def blueprint(
-    api: NotificationService, notifications: NotificationsApi, analysis: ApiClient
+    api: NotificationService,
+    notifications: NotificationsApi,
+    pipeline: PipelineApi,
+    parts: PartsHealth,
 ) -> Blueprint:
     """``/overview``."""
     pages = Blueprint("overview", __name__)
     overviews: TimedCache[Overview] = TimedCache(seconds=SHARED_SECONDS)
     facets: TimedCache[Facets] = TimedCache(seconds=SHARED_SECONDS)
-    parts: TimedCache[list[Part]] = TimedCache(seconds=SHARED_SECONDS)
+    queues: TimedCache[tuple[QueueView, ...] | None] = TimedCache(seconds=SHARED_SECONDS)
 
     @pages.get("/overview")
     def show() -> ResponseReturnValue:
@@ -67,7 +64,8 @@ def blueprint(
             hours=chart.draw(found.hours, last=hour, step=HOUR, number=24),
             days=chart.draw(found.days, last=hour.replace(hour=0), step=DAY, number=14),
             chart=chart,
-            parts=parts.get("", lambda: _parts(api, analysis)),
+            parts=parts.parts(),
+            queues=queues.get("", lambda: _queues(pipeline)),
             dead=_dead(notifications),
             ending=_ending(notifications, now),
             duration=duration,
@@ -105,11 +103,12 @@ def _last_visit(now: dt.datetime) -> dt.datetime:
     return dt.datetime.fromtimestamp(last, dt.UTC)
 
 
-def _parts(api: NotificationService, analysis: ApiClient) -> list[Part]:
-    return [
-        Part("Notification service", api.readiness()),
-        Part("Analysis", analysis.readiness()),
-    ]
+def _queues(api: PipelineApi) -> tuple[QueueView, ...] | None:
+    """The queues, or None if they cannot be read."""
+    try:
+        return api.queues(caller())
+    except ApiError:
+        return None
 
 
 def _dead(api: NotificationsApi) -> int | None:

@@ -19,6 +19,7 @@ from notification_service.api import (
     feeds,
     insights,
     notifications,
+    pipeline,
     routes,
     silences,
     statistics,
@@ -37,6 +38,7 @@ from notification_service.database.change_feed import ChangeFeed
 from notification_service.database.pool import Pool
 from notification_service.database.trail_store import TrailStore
 from notification_service.database.triage_store import TriageStore
+from notification_service.dead_letters import DeadLetters
 from notification_service.metrics import Metrics
 from notification_service.outbox.reading import NotificationReader
 from notification_service.outbox.service import Notifications
@@ -62,6 +64,8 @@ class Stores(Struct, frozen=True):
     audit_logs: AuditLogReader | None = None
     #: Where requests are recorded. Without it there is no audit trail.
     trail: Trail | None = None
+    #: Queues and dead letters. None if the service has no account to read them.
+    dead_letters: DeadLetters | None = None
 
 
 def create(
@@ -94,6 +98,7 @@ def create(
     triage.add(current, stores.triage, stores.alerts)
     access.add(current, stores.access)
     audit_logs.add(current, stores.audit_logs)
+    pipeline.add(current, stores.dead_letters)
     if stores.trail is not None:
         audit_trail.add(current, TrailStore(stores.alerts.pool), stores.trail)
         for recorded in (previous, current):

@@ -109,11 +109,12 @@ async def _too_many_requests(error: TooManyRequests) -> Answer:
 
 async def _unavailable(error: Unavailable) -> Answer:
     log.warning("request failed: dependency unavailable", path=request.path, error=str(error))
-    return problem(
-        HTTPStatus.SERVICE_UNAVAILABLE,
-        "The database is unavailable. The state of the alerts is unknown until it answers.",
-        Retry_After=RETRY_AFTER,
+    detail = (
+        "The broker is unavailable. The state of the queues is unknown until it answers."
+        if error.dependency == "rabbitmq"
+        else "The database is unavailable. The state of the alerts is unknown until it answers."
     )
+    return problem(HTTPStatus.SERVICE_UNAVAILABLE, detail, Retry_After=RETRY_AFTER)
 
 
 async def _http_error(error: HTTPException) -> Answer:

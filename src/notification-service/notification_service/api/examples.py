@@ -60,6 +60,16 @@ from auditflow.contract.audit import (
 from auditflow.contract.event import Event, Severity
 from auditflow.contract.finding import EventRef
 from auditflow.contract.level import Level
+from auditflow.contract.pipeline import (
+    DeadLetterDetail,
+    DeadLetterList,
+    DeadLetterRequest,
+    DeadLetterResult,
+    DeadLetterView,
+    QueueList,
+    QueueView,
+    ReasonCount,
+)
 from auditflow.contract.statistics import (
     Opened,
     Overview,
@@ -136,6 +146,15 @@ _FINDING: Final = FindingView(
     ),
 )
 
+_DEAD_LETTER: Final = DeadLetterView(
+    key="0f1e2d3c4b5a69788796a5b4c3d2e1f0",
+    kind="contract",
+    reason="timestamp: is required",
+    at="2026-01-31T08:00:42.113+00:00",
+    message_id="web-1/4711",
+    size=24,
+    beginning='{"event_type": "login"}',
+)
 _TOKEN: Final = Token(
     token_id=UUID("7a0d5f2c-3c0e-4c3f-9b57-0c1f3a5c2d11"),
     name="SIEM export",
@@ -187,6 +206,16 @@ PATH_PARAMETERS: Final[dict[str, PathParameter]] = {
         {"type": "string", "format": "uuid"},
         "The token_id of a list.",
         "7a0d5f2c-3c0e-4c3f-9b57-0c1f3a5c2d11",
+    ),
+    "queue": PathParameter(
+        {"type": "string", "enum": ["audit_events", "audit_alerts", "audit_archive"]},
+        "The name of a work queue.",
+        "audit_events",
+    ),
+    "key": PathParameter(
+        {"type": "string", "pattern": "^[0-9a-f]{32}$"},
+        "The key of a dead letter.",
+        _DEAD_LETTER.key,
     ),
     "log": PathParameter(
         {"type": "string", "pattern": "^[a-z]{1,20}$"},
@@ -256,6 +285,24 @@ OF: Final[dict[type, Any]] = {
         ),
         None,
     ),
+    QueueList: QueueList(
+        (QueueView(name="audit_events", messages=12, consumers=2, dead_letters=1),)
+    ),
+    DeadLetterList: DeadLetterList(
+        queue="audit_events",
+        total=1,
+        examined=1,
+        reasons=(ReasonCount(_DEAD_LETTER.reason, 1),),
+        letters=(_DEAD_LETTER,),
+    ),
+    DeadLetterDetail: DeadLetterDetail(
+        queue="audit_events",
+        letter=_DEAD_LETTER,
+        headers={"x-auditflow-service": "audit-log-analysis"},
+        body='{\n  "event_type": "login"\n}',
+    ),
+    DeadLetterRequest: DeadLetterRequest(keys=(_DEAD_LETTER.key,), comment="Fixed the source."),
+    DeadLetterResult: DeadLetterResult(1, 0, complete=True),
     StoredReports: StoredReports(1),
     TrailReports: TrailReports(
         (

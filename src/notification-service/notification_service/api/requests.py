@@ -31,8 +31,13 @@ class PreconditionRequired(AuditFlowError):
     """The request changes an alert without ``If-Match``, or with an invalid one."""
 
 
-async def in_thread(function: Callable[[], T], *, seconds: float | None = ANSWER_SECONDS) -> T:
-    """Run a function of the database in a thread, for a limited time.
+async def in_thread(
+    function: Callable[[], T],
+    *,
+    seconds: float | None = ANSWER_SECONDS,
+    dependency: str = "postgresql",
+) -> T:
+    """Run a function of the database, or of another dependency, in a thread for a limited time.
 
     Raises:
         Unavailable: it takes too long.
@@ -41,7 +46,7 @@ async def in_thread(function: Callable[[], T], *, seconds: float | None = ANSWER
         async with asyncio.timeout(seconds):
             return await asyncio.to_thread(function)
     except TimeoutError:
-        raise Unavailable("postgresql", f"no answer within {seconds:g} s") from None
+        raise Unavailable(dependency, f"no answer within {seconds:g} s") from None
 
 
 async def body_of(request: Request, kind: type[S]) -> S:

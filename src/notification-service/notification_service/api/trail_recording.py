@@ -65,6 +65,11 @@ ACTIONS: Final[Mapping[str, str]] = {
     "get_audit_entry": "audit entry shown",
     "get_audit_consistency": "audit log read",
     "list_audit_trail": "audit trail read",
+    "get_queues": "queues shown",
+    "list_dead_letters": "dead letters listed",
+    "get_dead_letter": "dead letter shown",
+    "replay_dead_letters": "dead letters replayed",
+    "discard_dead_letters": "dead letters discarded",
 }
 #: Routes that a client reads along with another route, or that record something themselves.
 NOT_RECORDED: Final = frozenset({"get_me", "get_total", "get_facets", "report_audit_trail"})

@@ -1,0 +1,118 @@
+"""The pipeline: lag of the queues, and dead letters, which can be replayed or discarded."""
+
+from typing import Final
+
+from flask import Blueprint, Response, redirect, render_template, request, url_for
+from flask.typing import ResponseReturnValue
+
+from auditflow.contract.alert import Role
+from auditflow.contract.pipeline import DeadLetterResult
+from auditflow.telemetry import logs
+from event_audit_dashboard.errors import Conflict, FilterRejected, NotAllowed, NotFound
+from event_audit_dashboard.health_of_parts import PartsHealth
+from event_audit_dashboard.pipeline_api import Action, PipelineApi
+from event_audit_dashboard.presentation.text import plural, sentence, shorten
+from event_audit_dashboard.views.common import caller, notify, person
+
+#: What the messages of a queue are.
+CONTENTS: Final = {
+    "audit_events": "Events, for the analysis",
+    "audit_alerts": "Findings, for the notification service",
+    "audit_archive": "Events and their outcome, for the archive",
+}
+#: The role that an action requires. The API checks it; the pages hide what it would reject.
+REQUIRED: Final[dict[Action, Role]] = {"replay": Role.LEAD, "discard": Role.ADMIN}
+MAX_COMMENT: Final = 400
+#: Longer bodies are shown in part. Copy and download are complete.
+MAX_SHOWN: Final = 20_000
+MAX_REASON: Final = 500
+_REJECTED: Final = (Conflict, FilterRejected, NotAllowed, NotFound)
+_log = logs.get(__name__)
+
+
+def blueprint(api: PipelineApi, parts: PartsHealth) -> Blueprint:
+    """``/pipeline`` and the pages about dead letters."""
+    pages = Blueprint("pipeline", __name__)
+
+    @pages.get("/pipeline")
+    def show() -> ResponseReturnValue:
+        try:
+            queues, problem = api.queues(caller()), ""
+        except NotFound as error:
+            queues, problem = (), sentence(error)
+        return render_template(
+            "pipeline.html", queues=queues, problem=problem, contents=CONTENTS, parts=parts.parts()
+        )
+
+    @pages.get("/pipeline/dead-letters/<queue>")
+    def letters(queue: str) -> ResponseReturnValue:
+        reason = request.args.get("reason", "")[:MAX_REASON]
+        try:
+            found = api.letters(queue, caller(), reason=reason)
+        except NotAllowed as error:
+            return _not_allowed(error)
+        return render_template("dead_letters.html", found=found, reason=reason, required=REQUIRED)
+
+    @pages.get("/pipeline/dead-letters/<queue>/<key>")
+    def letter(queue: str, key: str) -> ResponseReturnValue:
+        try:
+            found = api.letter(queue, key, caller())
+        except NotAllowed as error:
+            return _not_allowed(error)
+        if request.args.get("format") == "text":
+            # Never as HTML: the body is what an attacker may have sent.
+            headers = {"Content-Disposition": f'attachment; filename="dead-letter-{key[:32]}.txt"'}
+            return Response(found.body, 200, headers, content_type="text/plain; charset=utf-8")
+        return render_template(
+            "dead_letter.html",
+            found=found,
+            body=found.body[:MAX_SHOWN],
+            left_out=max(0, len(found.body) - MAX_SHOWN),
+            raw_url=url_for("pipeline.letter", queue=queue, key=key, format="text"),
+            required=REQUIRED,
+        )
+
+    @pages.post("/pipeline/dead-letters/<queue>")
+    def act(queue: str) -> ResponseReturnValue:
+        """Show what an action would do; with ``confirmed``, do it."""
+        back = redirect(url_for("pipeline.letters", queue=queue), 303)
+        action = request.form.get("do", "")
+        keys = request.form.getlist("key")
+        reason = request.form.get("reason") if request.form.get("scope") == "reason" else None
+        if action not in REQUIRED or not (keys or reason is not None):
+            notify("Select at least one dead letter.", error=True)
+            return back
+        if reason is not None:
+            keys = []
+        if request.form.get("confirmed") != "yes":
+            return render_template(
+                "dead_letters_confirm.html", queue=queue, action=action, keys=keys, reason=reason
+            )
+        comment = request.form.get("comment", "").strip()[:MAX_COMMENT]
+        try:
+            result = api.change(action, queue, caller(), keys=keys, reason=reason, comment=comment)
+        except _REJECTED as error:
+            notify(sentence(error), error=True)
+            return back
+        _log.warning(
+            "dead letters changed", action=action, queue=queue, changed=result.changed,
+            reason=reason, user=person(),
+        )  # fmt: skip
+        notify(_text(action, result), error=not result.changed)
+        return back
+
+    return pages
+
+
+def _text(action: str, result: DeadLetterResult) -> str:
+    number = plural(result.changed, "dead letter")
+    done = f"{number} replayed" if action == "replay" else f"{number} discarded"
+    rest = "" if result.complete else ". The time was not sufficient for all: repeat the action"
+    return f"{done}; {result.left:,} remain{rest}"
+
+
+def _not_allowed(error: NotAllowed) -> ResponseReturnValue:
+    return render_template(
+        "error.html", code=403, title="Not permitted", message=shorten(sentence(error), 300),
+        reference="",
+    ), 403  # fmt: skip
