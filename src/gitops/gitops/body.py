@@ -31,7 +31,7 @@ def promotion(promoted: Promotion, evidence: Evidence) -> str:
     """The body of a promotion pull request: the most important facts first."""
     head = (
         f"Merging this deploys to **{promoted.target}** the images that **{promoted.source}** runs,"
-        " pinned by digest."
+        " pinned by digest, and the bases that it uses."
     )
     if promoted.target == "prod":
         head += " A person must then sync prod in Argo CD."
@@ -42,7 +42,12 @@ def promotion(promoted: Promotion, evidence: Evidence) -> str:
             f"> {promoted.target} already ran this version of {', '.join(promoted.rolled_back)} and"
             " was rolled back. Auto-merge is off for this pull request."
         )
-    parts += [_moves(promoted.moves), _signatures(promoted.moves, evidence)]
+    if promoted.moves:
+        parts += [_moves(promoted.moves)]
+    if apps := promoted.configuration.apps:
+        count = len(promoted.configuration.files)
+        parts.append(f"**Bases:** {count} files of {', '.join(apps)} change.")
+    parts += [_signatures(promoted.moves, evidence)]
     parts += [_scans(promoted.moves, evidence), _commits(evidence), _rendered(evidence)]
     return _bounded(parts)
 

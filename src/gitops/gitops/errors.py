@@ -54,6 +54,14 @@ class InvalidPinError(GitOpsError):
         self.path = path
 
 
+class SnapshotError(GitOpsError):
+    """The copy of an environment's bases cannot be made."""
+
+    def __init__(self, path: str, reason: str) -> None:
+        super().__init__(f"{path}: {reason}")
+        self.path = path
+
+
 class UnrelatedCommitsError(GitOpsError):
     """Neither of two commits is an ancestor of the other, so the pin must not change."""
 

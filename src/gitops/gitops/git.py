@@ -108,6 +108,10 @@ class Repository:
         """The files that ``head`` changed since the merge base. A rename counts as two files."""
         return _lines(self._run("diff", "--name-only", "-z", "--no-renames", f"{base}...{head}"))
 
+    def changed_by(self, commit: str) -> tuple[str, ...]:
+        """The files in which a commit differs from its first parent. A rename counts as two."""
+        return _lines(self._run("diff", "--name-only", "-z", "--no-renames", f"{commit}^1", commit))
+
     def subject(self, commit: str) -> str:
         """The first line of a commit's message."""
         return self._text("log", "-1", "--format=%s", commit)
@@ -165,12 +169,18 @@ class Repository:
         return commit
 
     def commit(
-        self, parent: str, files: Mapping[str, bytes], *, message: str, identity: Identity
+        self, parent: str, files: Mapping[str, bytes | None], *, message: str, identity: Identity
     ) -> str:
-        """Create a commit on top of ``parent`` that writes these files. No branch points to it."""
+        """Create a commit on top of ``parent`` that writes these files. No branch points to it.
+
+        None deletes a file.
+        """
         with self._temporary_index() as environment:
             self._run("read-tree", parent, environment=environment)
             for path, content in files.items():
+                if content is None:
+                    self._run("update-index", "--force-remove", "--", path, environment=environment)
+                    continue
                 blob = self._run("hash-object", "-w", "--stdin", text=content).decode().strip()
                 self._run(
                     "update-index",

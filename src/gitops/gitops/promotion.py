@@ -1,9 +1,10 @@
-"""Create the branch that promotes images from one environment to the next."""
+"""Create the branch that promotes images and bases from one environment to the next."""
 
 from dataclasses import dataclass, replace
 from typing import Final
 
-from gitops import layout, order, pin, pins
+from gitops import configuration, layout, order, pin, pins, snapshot
+from gitops.configuration import Configuration
 from gitops.errors import (
     DowngradeError,
     GitOpsError,
@@ -48,8 +49,18 @@ class Promotion:
     base: str
     commit: str | None
     moves: tuple[Move, ...]
+    #: The bases that move together with the images.
+    configuration: Configuration = Configuration()  # noqa: RUF009 -- it is frozen
     #: The branch already contains a newer promotion, which was not changed.
     superseded: bool = False
+
+    @property
+    def files(self) -> dict[str, bytes | None]:
+        """The files that the commit writes. None deletes a file."""
+        releases: dict[str, bytes | None] = {
+            layout.release(move.service, self.target): pin.write(move.after) for move in self.moves
+        }
+        return {**self.configuration.files, **releases}
 
     @property
     def rolled_back(self) -> tuple[str, ...]:
@@ -137,7 +148,8 @@ def promote(
         if not repository.is_ancestor(deployed, base):
             raise GitOpsError(f"{deployed[:12]} is not on {main}, so it cannot be promoted")
         moves = plan(repository, source=source, target=target, base=base, at=deployed)
-        wanted = Promotion(source, target, branch, base, None, moves)
+        files = configuration.plan(repository, source=source, target=target, base=base, at=deployed)
+        wanted = Promotion(source, target, branch, base, None, moves, files)
         try:
             return _update_branch(repository, wanted, deployed=deployed, identity=identity)
         except LostRaceError:
@@ -151,20 +163,17 @@ def _update_branch(
     existing = repository.fetch(wanted.branch)
     if existing and _is_newer(repository, existing, deployed):
         return replace(wanted, commit=existing, superseded=True)
-    if not wanted.moves:
+    if not wanted.files:
         if existing:
-            # The branch would promote images that the source no longer runs.
+            # The branch would promote what the source no longer runs.
             repository.replace(None, wanted.branch, expected=existing)
         return wanted
-    if existing and _has_same_pins(repository, existing, wanted):
+    if existing and _has_same_files(repository, existing, wanted):
         # Keep the commit, so that its reviews stay valid.
         return replace(wanted, commit=existing)
     commit = repository.commit(
         wanted.base,
-        {
-            layout.release(move.service, wanted.target): pin.write(move.after)
-            for move in wanted.moves
-        },
+        wanted.files,
         message=_message(wanted, deployed),
         identity=identity,
     )
@@ -180,13 +189,18 @@ def _is_newer(repository: Repository, existing: str, deployed: str) -> bool:
     return repository.is_ancestor(deployed, existing_source)
 
 
-def _has_same_pins(repository: Repository, existing: str, wanted: Promotion) -> bool:
-    """Whether merging the existing promotion now gives exactly the wanted pins."""
-    after = {move.service: move.after for move in wanted.moves}
-    current = pins.of(repository, wanted.base, wanted.target)
-    existing_pins = pins.of(repository, existing, wanted.target)
-    parent_pins = pins.of(repository, f"{existing}^", wanted.target)
-    return existing_pins == {**current, **after} and parent_pins == current
+def _has_same_files(repository: Repository, existing: str, wanted: Promotion) -> bool:
+    """Whether merging the existing promotion now gives exactly the wanted files.
+
+    The revision of a snapshot does not count: the same files can be copied from a later commit.
+    """
+    return all(
+        repository.read(existing, path)
+        == wanted.files.get(path, repository.read(wanted.base, path))
+        and repository.read(f"{existing}^", path) == repository.read(wanted.base, path)
+        for path in {*repository.changed_by(existing), *wanted.files}
+        if not path.endswith(f"/snapshot/{snapshot.REVISION}")
+    )
 
 
 def _previously_deployed(repository: Repository, base: str, offered: Pin, target: str) -> bool:
@@ -205,13 +219,18 @@ def _same_pin(content: bytes, offered: Pin, path: str) -> bool:
 
 
 def _message(promotion: Promotion, deployed: str) -> str:
-    lines = "\n".join(
-        f"{move.service}: {move.after.tag} {move.after.digest}" for move in promotion.moves
-    )
-    return f"{title(promotion)}\n\n{lines}\n\n{_SOURCE_TRAILER}: {deployed}\n"
+    lines = [f"{move.service}: {move.after.tag} {move.after.digest}" for move in promotion.moves]
+    lines += [f"{app}: configuration" for app in promotion.configuration.apps]
+    text = "\n".join(lines)
+    return f"{title(promotion)}\n\n{text}\n\n{_SOURCE_TRAILER}: {deployed}\n"
 
 
 def title(promotion: Promotion) -> str:
     """The title of the pull request and of the commit."""
     names = ", ".join(move.service for move in promotion.moves)
+    apps = ", ".join(promotion.configuration.apps)
+    if not names:
+        names = f"the configuration of {apps}"
+    elif apps:
+        names += " with configuration"
     return f"Promote {names} from {promotion.source} to {promotion.target}"

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import yaml
 
+from gitops import working_tree
+
 from . import argocd, offline, releases, traefik
 from .cluster import Cluster
 from .errors import LabError
@@ -83,7 +85,8 @@ def seed(cluster: Cluster, published: dict[tuple[str, Version], Release]) -> Del
     """Serve the checkout as a git repository, with the changes that the lab needs.
 
     The changes are the repository's address, the digests of images that are built here, prod's
-    sync window, and the hour of the backups. The last two allow a run at any time of the day.
+    sync window, and the hour of the backups. The last two allow a run at any time of the day. All
+    environments start with the current bases.
     """
     repository = Repository(cluster.git_root)
     repository.seed()
@@ -99,6 +102,8 @@ def seed(cluster: Cluster, published: dict[tuple[str, Version], Release]) -> Del
     backups.write_text(yaml.safe_dump(job, sort_keys=False))
     for environment in releases.ENVIRONMENTS:
         delivery.pin(environment, Version.BUILT)
+    for environment in releases.ENVIRONMENTS[1:]:
+        working_tree.write_snapshots(repository.work, environment)
     if cluster.created_here:
         _remove_internet_references(delivery)
     repository.commit("Set the address and the images of the lab")

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterable
@@ -14,6 +15,7 @@ import pytest
 import yaml
 
 from auditflow_local import programs
+from gitops import working_tree
 
 from .databases import Database
 
@@ -128,8 +130,24 @@ def root() -> Path:
 
 
 @pytest.fixture(scope="session")
-def manifests() -> Manifests:
-    return Manifests()
+def promoted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the manifests in which staging and prod have the current bases.
+
+    The tests check what is written now. staging and prod get it by a promotion.
+    """
+    copy = tmp_path_factory.mktemp("promoted")
+    for folder in ("apps", "clusters", "src/auditflow", "src/provisioning"):
+        shutil.copytree(
+            ROOT / folder, copy / folder, ignore=shutil.ignore_patterns("__pycache__", "tests")
+        )
+    for environment in ("staging", "prod"):
+        working_tree.write_snapshots(copy, environment)
+    return copy
+
+
+@pytest.fixture(scope="session")
+def manifests(promoted: Path) -> Manifests:
+    return Manifests(promoted)
 
 
 @pytest.fixture(scope="session", params=["dev", "staging", "prod"])
@@ -143,15 +161,15 @@ def objects(manifests: Manifests, environment: str) -> list[Object]:
 
 
 @pytest.fixture
-def opted_in(root: Path, tmp_path: Path, kit: Any) -> Callable[..., list[Object]]:
+def opted_in(promoted: Path, tmp_path: Path, kit: Any) -> Callable[..., list[Object]]:
     """Renders an application of production with a component, and what else goes with it."""
 
     def render(app: str, component: str, **more: Any) -> list[Object]:
-        base = root / f"apps/{app}/envs/prod"
+        base = promoted / f"apps/{app}/envs/prod"
         kustomization = yaml.safe_load((base / "kustomization.yaml").read_text())
         overlay = {
             "resources": [os.path.relpath(base, tmp_path)],
-            "components": [os.path.relpath(root / f"apps/components/{component}", tmp_path)],
+            "components": [os.path.relpath(promoted / f"apps/components/{component}", tmp_path)],
             **{name: kustomization[name] for name in ("namespace", "labels")},
             **more,
         }

@@ -17,7 +17,7 @@ def blocks(root: Path) -> list[str]:
 
 @pytest.fixture
 def checkout(root: Path, tmp_path: Path, blocks: list[str]) -> Path:
-    for top in ("apps", "clusters", "src/auditflow", "src/provisioning"):
+    for top in ("apps", "clusters"):
         shutil.copytree(root / top, tmp_path / top)
     environment, application, line = blocks
     (tmp_path / "clusters/qa").mkdir()

@@ -27,12 +27,12 @@ GONE = {
 
 
 @pytest.fixture(scope="module")
-def moved(root: Path, manifests: Any, kit: Any, tmp_path_factory: Any) -> list[Object]:
+def moved(promoted: Path, manifests: Any, kit: Any, tmp_path_factory: Any) -> list[Object]:
     """Production with Redis and the analysis as docs/how-to/move-to-ha.md leaves them."""
     folder = tmp_path_factory.mktemp("moved")
 
     def at(path: str) -> str:
-        return os.path.relpath(root / path, folder)
+        return os.path.relpath(promoted / path, folder)
 
     overlay = {
         "namespace": "auditflow-prod",

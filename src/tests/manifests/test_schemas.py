@@ -151,12 +151,12 @@ def test_what_no_environment_has(root: Path, folder: str, kit: Any) -> None:
     ("components", "app"), [(names, app) for names, apps in OPTIONAL.items() for app in apps]
 )
 def test_components_that_are_opted_into(
-    root: Path, tmp_path: Path, components: str, app: str, kit: Any
+    promoted: Path, tmp_path: Path, components: str, app: str, kit: Any
 ) -> None:
     overlay = {
-        "resources": [os.path.relpath(root / f"apps/{app}/envs/prod", tmp_path)],
+        "resources": [os.path.relpath(promoted / f"apps/{app}/envs/prod", tmp_path)],
         "components": [
-            os.path.relpath(root / f"apps/components/{word}", tmp_path)
+            os.path.relpath(promoted / f"apps/components/{word}", tmp_path)
             for word in components.split()
         ],
         "namespace": "auditflow-prod",

@@ -13,6 +13,7 @@ from gitops.cli.init import init
 from gitops.cli.inspect import diff, inspect, pins, render_
 from gitops.cli.promote import promote, rollback
 from gitops.cli.pull_request import pr
+from gitops.cli.snapshot import snapshot
 from gitops.errors import GitOpsError
 from gitops.git import Repository
 
@@ -51,7 +52,7 @@ def main(context: click.Context, directory: Path, remote: str) -> None:
 for _command in (
     *(changed, touched, tags),
     *(images, record, gate, inspect),
-    *(bump, promote, rollback),
+    *(bump, promote, rollback, snapshot),
     *(pins, diff, render_, pr, annotate),
     init,
 ):

@@ -185,7 +185,7 @@ def rollback(
 def _nothing_to_do(promoted: Promotion) -> str:
     if promoted.superseded:
         return f"{promoted.branch} already contains a newer promotion; not changed"
-    return f"{promoted.target} already runs the images of {promoted.source}; nothing to promote"
+    return f"{promoted.target} already runs what {promoted.source} runs; nothing to promote"
 
 
 def _tip(repository: Repository, branch: str) -> str:
