@@ -55,14 +55,21 @@ def promotion(promoted: Promotion, evidence: Evidence) -> str:
 def rollback(reverted: Rollback, evidence: Evidence) -> str:
     """The body of a rollback pull request."""
     head = (
-        f"Merging this returns **{reverted.environment}** to the versions that it ran before"
-        f" {reverted.reverted} ({markdown.code(reverted.subject)})."
+        f"Merging this returns **{reverted.environment}** to the state before"
+        f" {reverted.reverted} ({markdown.code(reverted.subject)}): images, configuration and bases"
+        " together."
     )
+    parts = [head]
+    if reverted.moves:
+        parts.append(_moves(reverted.moves))
+    if reverted.configuration:
+        parts.append(f"**Configuration and bases:** {', '.join(reverted.configuration)}.")
+    if reverted.migration:
+        parts.append(f"**Database:** {reverted.migration}")
     after = (
-        "The older version works on the newer schema: migrations only expand. The next promotion"
-        " offers the newer version again, with a warning that it was rolled back."
+        "The next promotion offers the newer version again, with a warning that it was rolled back."
     )
-    return _bounded([head, _moves(reverted.moves), _rendered(evidence), after])
+    return _bounded([*parts, _rendered(evidence), after])
 
 
 def _moves(moves: Sequence[Move]) -> str:

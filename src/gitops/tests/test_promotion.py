@@ -250,7 +250,7 @@ def run(clone: Clone, *arguments: str, expect: int = 0) -> str:
     from gitops.cli import main
 
     result = CliRunner().invoke(
-        main, ["-C", str(clone.directory), *arguments, "--kustomize", "/bin/false"],
+        main, ["-C", str(clone.directory), *arguments, "--kustomize", "/bin/true"],
         catch_exceptions=False,
     )  # fmt: skip
     assert result.exit_code == expect, result.output

@@ -132,8 +132,21 @@ def promote(
 
 
 @click.command()
-@options.environment("The environment to roll back.")
-@click.option("--revert", metavar="REV", help="The commit to revert (default: the last change).")
+@click.argument("where", metavar="[ENV]", type=click.Choice(layout.ENVIRONMENTS), required=False)
+@click.argument("service", type=click.Choice(layout.SERVICES), required=False)
+@click.option("--env", type=click.Choice(layout.ENVIRONMENTS), help="Instead of the argument ENV.")
+@click.option(
+    "--to",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Go back N changes (default: 1, the state before the last change).",
+)
+@click.option("--revert", metavar="REV", help="Revert only this commit, and keep later changes.")
+@click.option(
+    "--accept-migration",
+    is_flag=True,
+    help="The older version works on the current schema, although a migration did not only expand.",
+)
 @options.branch
 @click.option(
     "--pull-request", is_flag=True, help="Also create or update the pull request with gh."
@@ -145,8 +158,12 @@ def promote(
 def rollback(
     repository: Repository,
     *,
-    environment: str,
+    where: str | None,
+    service: str | None,
+    env: str | None,
+    to: int | None,
     revert: str | None,
+    accept_migration: bool,
     branch: str,
     pull_request: bool,
     kustomize: str | None,
@@ -154,18 +171,27 @@ def rollback(
     name: str | None,
     email: str | None,
 ) -> None:
-    """Revert the last change of an environment's pins.
+    """Return an environment, or a service of it, to an earlier state.
 
-    Creates or replaces the branch rollback/ENV, which restores the earlier values of these pins.
-    Merging it is the rollback. The command refuses to revert a commit if a later commit changed the
-    same pins.
+    Creates or replaces the branch rollback/ENV, which restores images, configuration and bases
+    together. Merging it is the rollback; auto-sync stays on. The command is refused if the older
+    version of the notification service may fail on the current schema, and if --revert names a
+    commit whose files a later commit changed.
     """
+    environment = where or env
+    if environment is None:
+        raise click.UsageError("give the environment, for example: gitops rollback prod")
+    if to and revert:
+        raise click.UsageError("give --to or --revert, not both")
     gh = GitHub(repository.directory) if pull_request else None
     reverted = reverting.rollback(
         repository,
         environment=environment,
         main=branch,
+        service=service,
+        to=to or 1,
         revert=revert or None,
+        accept_migration=accept_migration,
         identity=options.committer(repository, name, email),
     )
     title = reverting.title(reverted)
