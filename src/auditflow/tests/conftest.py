@@ -66,6 +66,7 @@ class Running:
         publisher: Publisher,
         *,
         prefetch: int = 500,
+        busy_wait_seconds: float = 0.0,
         on_poison: Callable[[DeadLetter], None] = lambda dead_letter: None,
         **steps: Any,
     ) -> None:
@@ -78,6 +79,7 @@ class Running:
             service="test",
             metrics=ConsumerMetrics(self.registry),
             prefetch=prefetch,
+            busy_wait_seconds=busy_wait_seconds,
             on_poison=on_poison,
         )
         self.consumer.start()

@@ -161,6 +161,76 @@ def test_the_next_batch_is_prepared_while_one_waits_and_none_is_acknowledged_bef
     assert waiting(admin, topology.EVENTS) == 0
 
 
+def test_messages_that_arrive_while_a_batch_is_handled_are_one_batch(
+    publisher: Publisher, parameters: Parameters
+) -> None:
+    # Given a handler that waits in its first batch
+    batches: list[list[str | None]] = []
+    started, answered = threading.Event(), threading.Event()
+
+    def handler(batch: Sequence[Delivery]) -> list[DeadLetter]:
+        batches.append([delivery.message_id for delivery in batch])
+        started.set()
+        assert answered.wait(60)
+        return []
+
+    running = Running(parameters("auditflow-admin"), handler, publisher)
+    publisher.publish([message("first")], timeout=10)
+    assert started.wait(60)
+    # when others arrive one by one
+    for number in range(3):
+        publisher.publish([message(str(number))], timeout=10)
+    eventually(lambda: in_hand(running) == 4)
+    answered.set()
+    # then they are handled together
+    eventually(lambda: running.acknowledged == 4)
+    running.consumer.stop()
+    assert batches == [["first"], ["0", "1", "2"]]
+
+
+def test_a_batch_waits_under_load_until_it_is_full(
+    publisher: Publisher, parameters: Parameters, admin: BlockingChannel
+) -> None:
+    # Given batches of up to 10 messages, and a first batch that is full
+    batches: list[int] = []
+
+    def handler(batch: Sequence[Delivery]) -> list[DeadLetter]:
+        batches.append(len(batch))
+        return []
+
+    publisher.publish([message(str(number)) for number in range(10)], timeout=10)
+    running = Running(
+        parameters("auditflow-admin"), handler, publisher, prefetch=40, busy_wait_seconds=600
+    )
+    eventually(lambda: running.acknowledged == 10)
+    # when the next messages arrive in two parts
+    publisher.publish([message(str(number)) for number in range(6)], timeout=10)
+    eventually(lambda: waiting(admin, topology.EVENTS) == 0)
+    publisher.publish([message(str(number)) for number in range(4)], timeout=10)
+    # then they are one batch
+    eventually(lambda: running.acknowledged == 20)
+    running.consumer.stop()
+    assert batches == [10, 10]
+
+
+def test_an_incomplete_batch_does_not_delay_the_end(
+    publisher: Publisher, parameters: Parameters, admin: BlockingChannel
+) -> None:
+    publisher.publish([message(str(number)) for number in range(13)], timeout=10)
+    running = Running(
+        parameters("auditflow-admin"),
+        lambda batch: [],
+        publisher,
+        prefetch=40,
+        busy_wait_seconds=600,
+    )
+    eventually(lambda: running.acknowledged == 10)
+
+    running.consumer.stop()
+
+    eventually(lambda: waiting(admin, topology.EVENTS) + running.acknowledged == 13)
+
+
 class Two:
     """Steps that say in what order they are done, for batches of 25; the first settling fails."""
 

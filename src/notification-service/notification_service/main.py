@@ -41,6 +41,8 @@ PREFETCH: Final = 200
 #: A transaction stores up to PREFETCH divided by this number. With 100 findings in a transaction, a
 #: finding costs half as much as with 25.
 BATCHES_PER_PREFETCH: Final = 2
+#: While many findings arrive, a transaction waits for more of them for this time.
+BUSY_WAIT_SECONDS: Final = 0.05
 #: Connections for reads and for actions, and the time that a request waits for a free one.
 READERS: Final = 4
 WRITERS: Final = 4
@@ -95,6 +97,7 @@ def run(settings: Settings) -> None:
         metrics=amqp.ConsumerMetrics(registry),
         prefetch=PREFETCH,
         batches_per_prefetch=BATCHES_PER_PREFETCH,
+        busy_wait_seconds=BUSY_WAIT_SECONDS,
     )
     notifications = Notifications(settings, registry, writers, service=app.SERVICE)
     trail_pool = Pool(open_writer, size=1, wait_seconds=0)

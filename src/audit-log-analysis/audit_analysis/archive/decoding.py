@@ -10,7 +10,7 @@ from auditflow.amqp import dead_letter
 from auditflow.amqp.delivery import Delivery
 from auditflow.contract import acceptance, archive, event, identity, ledger
 from auditflow.contract.archive import ArchiveBatch, Note
-from auditflow.contract.event import Event
+from auditflow.contract.event import Received
 
 #: Text that is longer is cut in its column. The record is complete.
 MAX_TEXT: Final = 4096
@@ -46,11 +46,11 @@ def messages_of_batch(batch: ArchiveBatch) -> list[DecodedMessage]:
                 reason = note.refused or own or "unknown"
                 rows.append(refused_row(decoded.raw, reason, received_ms, correlation_id))
             else:
-                row = _row(decoded.event, decoded.raw, note, received_ms, correlation_id)
-                if is_estimated:
-                    # A redelivery has another time of analysis, but must be in the same hour.
-                    row = row._replace(received_ms=min(received_ms, row.occurred_ms))
-                rows.append(row)
+                own_ms = note.clamped_ms
+                occurred_ms = event.epoch_ms(decoded.event.timestamp) if own_ms is None else own_ms
+                # A redelivery has another time of analysis, but must be in the same hour.
+                in_hour_ms = min(received_ms, occurred_ms) if is_estimated else received_ms
+                rows.append(_row(decoded, note, in_hour_ms, occurred_ms, correlation_id))
         outcome = outcome_of(rows, failed=(index, archive.ALL_EVENTS) in notes)
         label = ledger.label_of(delivery.headers)
         messages.append(DecodedMessage(rows, MessageOutcome(label, received_ms, outcome)))
@@ -101,14 +101,18 @@ def refused_row(
 
 
 def _row(
-    decoded: Event, raw: bytes, note: Note, received_ms: int, correlation_id: str | None
+    received: Received,
+    note: Note,
+    received_ms: int,
+    occurred_ms: int,
+    correlation_id: str | None,
 ) -> ArchivedEvent:
-    clamped_ms = note.clamped_ms
+    decoded = received.event
     logsource = decoded.logsource
     return ArchivedEvent(
         decoded.event_id,
         received_ms,
-        event.epoch_ms(decoded.timestamp) if clamped_ms is None else clamped_ms,
+        occurred_ms,
         source_of(logsource),
         decoded.event_type,
         decoded.severity.value,
@@ -123,17 +127,17 @@ def _row(
         _text(logsource.category) if logsource else None,
         correlation_id,
         note.late,
-        clamped_ms is not None,
+        note.clamped_ms is not None,
         note.staged,
         False,
         None,
-        raw,
+        received.raw,
     )
 
 
 def _text(value: str | None) -> str | None:
-    if value is None:
-        return None
+    if value is None or (value.isascii() and len(value) <= MAX_TEXT):
+        return value
     try:
         value.encode()
     except UnicodeEncodeError:  # a lone surrogate

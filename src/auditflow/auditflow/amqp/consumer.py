@@ -14,7 +14,7 @@ from typing import Any, Final
 import pika
 from pika.exceptions import AMQPError
 
-from auditflow.amqp.batch_executor import Abandoned, BatchExecutor, InFlightBatch, Steps
+from auditflow.amqp.batch_executor import Abandoned, BatchExecutor, InFlightBatch, Steps, never
 from auditflow.amqp.connection import retry_until_stopped
 from auditflow.amqp.dead_letter import DeadLetter
 from auditflow.amqp.delivery import Delivery
@@ -36,6 +36,9 @@ MAX_BATCH_BYTES: Final = 2 * 1024 * 1024
 BATCH_IDLE_SECONDS: Final = 0.002
 #: The maximum time that a batch waits for further messages.
 MAX_BATCH_WAIT_SECONDS: Final = 0.01
+#: After a batch of at least this number of messages, the next batch may wait longer: see
+#: ``busy_wait_seconds``.
+BUSY_MESSAGES: Final = 8
 #: The timeout for the broker's confirms of dead letters.
 CONFIRM_SECONDS: Final = 10.0
 #: The maximum time that a stopping consumer waits for batches in flight.
@@ -75,6 +78,7 @@ class Consumer:
         metrics: ConsumerMetrics,
         prefetch: int = PREFETCH,
         batches_per_prefetch: int = BATCHES_PER_PREFETCH,
+        busy_wait_seconds: float = 0.0,
         on_poison: Callable[[DeadLetter], None] = lambda dead_letter: None,
         copy_poison: Callable[[Sequence[DeadLetter]], Sequence[Message]] = no_copies,
     ) -> None:
@@ -83,15 +87,20 @@ class Consumer:
         A step that raises Unavailable is retried. On any other exception, each message of the
         batch is processed alone. ``publisher`` publishes dead letters. ``on_poison`` is called for
         each message that failed alone, after it was dead-lettered. ``copy_poison`` returns further
-        messages that are published together with these dead letters.
+        messages that are published together with these dead letters. Under load, a batch waits up
+        to ``busy_wait_seconds`` until it is full, if the cost per batch is high.
         """
         self._parameters = parameters
         self._queue = queue
         self._prepare = steps.prepare
+        #: The number of batches that the executor can work on at the same time.
+        self._executable = 1 if steps.may_overlap is never else 2
         self._publisher = publisher
         self._service = service
         self._prefetch = prefetch
         self._max_batch = max(1, prefetch // batches_per_prefetch)
+        self._busy_wait_seconds = busy_wait_seconds
+        self._last_size = 0
         self._on_poison = on_poison
         self._copy_poison = copy_poison
         self._stop = threading.Event()
@@ -196,9 +205,12 @@ class Consumer:
         self._acknowledge()
 
     def _can_submit(self) -> bool:
-        return (
-            bool(self._buffer) and len(self._in_flight) < MAX_IN_FLIGHT and not self._stop.is_set()
-        )
+        if not self._buffer or len(self._in_flight) >= MAX_IN_FLIGHT or self._stop.is_set():
+            return False
+        # While the executor is busy, a small batch would only wait. More messages join it instead,
+        # because a transaction or a round trip costs nearly the same for many messages as for one.
+        unfinished = sum(not item.completed for item in self._in_flight)
+        return unfinished < self._executable or len(self._buffer) >= self._max_batch
 
     def _poll(self, seconds: float) -> None:
         """Read deliveries into the buffer, and send heartbeats."""
@@ -216,15 +228,29 @@ class Consumer:
         """
         batch: list[Delivery] = []
         size = 0
-        deadline = time.monotonic() + MAX_BATCH_WAIT_SECONDS
+        started = time.monotonic()
         while len(batch) < self._max_batch and size < MAX_BATCH_BYTES:
-            if not self._buffer and time.monotonic() < deadline:
-                self._poll(BATCH_IDLE_SECONDS)
-            if not self._buffer:
+            if not self._buffer and not self._await_more(started, len(batch)):
                 break
             batch.append(self._buffer.popleft())
             size += len(batch[-1].body)
+        self._last_size = len(batch)
         return batch
+
+    def _await_more(self, started: float, size: int) -> bool:
+        """Wait for a message that joins a batch of this size. Returns whether one has arrived."""
+        if time.monotonic() < started + MAX_BATCH_WAIT_SECONDS:
+            self._poll(BATCH_IDLE_SECONDS)
+        if self._last_size >= BUSY_MESSAGES:
+            while (
+                not self._buffer
+                and (seconds := started + self._busy_wait_seconds - time.monotonic()) > 0
+                and self._count_unacknowledged() + size < self._prefetch
+                and not self._stop.is_set()
+            ):
+                self._poll(seconds)
+                self._acknowledge()
+        return bool(self._buffer)
 
     def _submit(self, batch: list[Delivery]) -> None:
         try:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from functools import cached_property
-from typing import Any
+from typing import Any, Final
 
 from msgspec import Struct
 from pika import BasicProperties
@@ -10,7 +10,10 @@ from pika import BasicProperties
 from auditflow.amqp.limits import short_string
 
 #: The encoded properties of a message without properties.
-_NO_PROPERTIES = b"\0\0"
+_NO_PROPERTIES: Final = b"\0\0"
+#: Bits of the first two bytes of encoded properties: headers and correlation id are present.
+_HEADERS_FLAG: Final = BasicProperties.FLAG_HEADERS >> 8
+_CORRELATION_ID_FLAG: Final = BasicProperties.FLAG_CORRELATION_ID >> 8
 
 
 class Delivery(Struct, frozen=True, dict=True):
@@ -33,6 +36,8 @@ class Delivery(Struct, frozen=True, dict=True):
     @property
     def correlation_id(self) -> str | None:
         """The correlation id, at most 255 bytes."""
+        if not self._has(_CORRELATION_ID_FLAG):
+            return None
         return _text(self._decoded.correlation_id)
 
     @property
@@ -43,7 +48,13 @@ class Delivery(Struct, frozen=True, dict=True):
     @property
     def headers(self) -> Mapping[str, Any]:
         """The headers; empty if there are none. Values have any type that AMQP allows."""
+        if not self._has(_HEADERS_FLAG):
+            return {}
         return self._decoded.headers or {}
+
+    def _has(self, flag: int) -> bool:
+        """Whether a property can be present. Decoding the properties takes ten times as long."""
+        return bool(self.properties[:1]) and bool(self.properties[0] & flag)
 
     @cached_property
     def _decoded(self) -> BasicProperties:

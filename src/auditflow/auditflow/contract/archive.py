@@ -24,7 +24,7 @@ else:
     from backports import zstd
 
 CONTENT_TYPE: Final = "application/x-auditflow-archive"
-#: zstd's fastest level that compresses well. The writer compresses again, with a higher level.
+#: zstd's fastest level that compresses well. The writer compresses again, by columns.
 LEVEL: Final = 1
 #: A batch has about 2 MiB of message bodies. A decompressed content above this limit is invalid.
 MAX_CONTENT_BYTES: Final = 64 * 1024 * 1024
