@@ -17,6 +17,7 @@ SHARED: Final = (
     "pyproject.toml",
     "uv.lock",
     "src/Dockerfile",
+    "src/npm_build_hook.py",
     "src/rootfs.sh",
     "src/auditflow/*",
 )
@@ -50,6 +51,7 @@ _EVERYTHING: Final = (
     "pyproject.toml",
     "uv.lock",
     "src/auditflow/*",
+    "src/npm_build_hook.py",
     "src/provisioning/*",
     "src/local/*",
 )

