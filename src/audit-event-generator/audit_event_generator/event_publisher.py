@@ -1,7 +1,7 @@
 """Publish encoded events and refused records to the broker, and count them."""
 
 import datetime as dt
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from typing import Final, Protocol
@@ -14,9 +14,11 @@ from audit_event_generator.ingest import refusal
 from audit_event_generator.ingest.batch import RefusedRecord
 from audit_event_generator.ingest.encoding import EncodedEvent, encode
 from audit_event_generator.metrics import Metrics
+from audit_event_generator.receipts import AcceptedMessages
 from auditflow.amqp import Message, topology
 from auditflow.amqp.dead_letter import DeadLetter
-from auditflow.contract import acceptance, identity
+from auditflow.contract import acceptance, identity, ledger
+from auditflow.contract.ledger import Label
 from auditflow.errors import PublishError
 from auditflow.telemetry import tracing
 
@@ -48,8 +50,12 @@ class Broker(Protocol):
 class EventPublisher:
     """Publishes events. Counts them as accepted only after the broker has confirmed them."""
 
-    def __init__(self, broker: Broker, metrics: Metrics) -> None:
+    def __init__(
+        self, broker: Broker, metrics: Metrics, accepted: AcceptedMessages | None = None
+    ) -> None:
+        """``accepted`` labels messages and collects the confirmed ones, for the ledger."""
         self._broker = broker
+        self._accepted = accepted or AcceptedMessages()
         self._metrics = metrics
         self._grouped = GroupedPublisher(broker)
 
@@ -64,8 +70,9 @@ class EventPublisher:
             return
         self._check()
         with self._accounting(source, events):
-            messages = list(to_messages(source, events, None))
+            messages, labels = self._to_messages(source, events, (), None)
             self._broker.publish(messages, timeout=CONFIRM_SECONDS)
+        self._accepted.confirm(labels)
 
     async def publish_async(
         self,
@@ -88,12 +95,38 @@ class EventPublisher:
         self._check()
         all_events = [*events, *_refusals(source, refused)] if refused else events
         with self._accounting(source, all_events):
-            messages = [
-                *to_messages(source, all_events, correlation_id),
-                *(_to_dead_letter(source, record, correlation_id) for record in refused),
-            ]
+            messages, labels = self._to_messages(source, all_events, refused, correlation_id)
             await self._grouped.publish(messages)
+        self._accepted.confirm(labels)
         self._metrics.refused.labels(source).inc(len(refused))
+
+    def _to_messages(
+        self,
+        source: str,
+        events: Sequence[EncodedEvent],
+        refused: Sequence[RefusedRecord],
+        correlation_id: str | None,
+    ) -> tuple[list[Message], list[Label]]:
+        """The messages, and the label that each one has."""
+        groups = list(_groups(events))
+        accepted = acceptance.new_header()
+        labels = self._accepted.labels(
+            source,
+            [*map(len, groups), *(1 for _ in refused)],
+            accepted_ms=accepted[acceptance.HEADER],
+        )
+        context = {**tracing.headers(), **accepted}
+        messages = [
+            _message(source, group, correlation_id, {**context, ledger.HEADER: label.header()})
+            for group, label in zip(groups, labels, strict=False)
+        ]
+        messages += [
+            _to_dead_letter(
+                source, record, correlation_id, {**accepted, ledger.HEADER: label.header()}
+            )
+            for record, label in zip(refused, labels[len(groups) :], strict=True)
+        ]
+        return messages, labels
 
     def _check(self) -> None:
         unavailable = self._broker.check()
@@ -116,17 +149,22 @@ def _refusals(source: str, refused: Sequence[RefusedRecord]) -> list[EncodedEven
     return [encode(refusal.to_event(item, source=source, received=received)) for item in refused]
 
 
-def _to_dead_letter(source: str, refused: RefusedRecord, correlation_id: str | None) -> Message:
-    headers: dict[str, str | int] = {SOURCE_HEADER: source}
+def _to_dead_letter(
+    source: str,
+    refused: RefusedRecord,
+    correlation_id: str | None,
+    headers: Mapping[str, object],
+) -> Message:
+    own: dict[str, object] = {**headers, SOURCE_HEADER: source}
     if len(refused.record) > MAX_QUARANTINED_BYTES:
-        headers[SIZE_HEADER] = len(refused.record)
+        own[SIZE_HEADER] = len(refused.record)
     message = DeadLetter(
         body=refused.record[:MAX_QUARANTINED_BYTES],
         reason=f"{refused.where}: {refused.reason}",
         kind="contract",
         message_id=identity.record_id(refused.record),
         correlation_id=correlation_id,
-        headers=headers,
+        headers=own,
     ).message(topology.EVENTS, service=SERVICE)
     return msgspec.structs.replace(
         message, exchange=topology.EXCHANGE, routing_key=topology.QUARANTINE_KEY
@@ -139,16 +177,25 @@ def to_messages(
     """Group events into messages. A message is one event or an array of events."""
     headers = {**tracing.headers(), **acceptance.new_header()}
     for group in _groups(events):
-        single = len(group) == 1
-        body = group[0].body if single else b"[" + b",".join(item.body for item in group) + b"]"
-        yield Message(
-            exchange=topology.EXCHANGE,
-            routing_key=f"event.{source}",
-            body=body,
-            message_id=_message_id(group[0]) if single else identity.record_id(body),
-            correlation_id=correlation_id,
-            headers=headers,
-        )
+        yield _message(source, group, correlation_id, headers)
+
+
+def _message(
+    source: str,
+    group: Sequence[EncodedEvent],
+    correlation_id: str | None,
+    headers: Mapping[str, object],
+) -> Message:
+    is_single = len(group) == 1
+    body = group[0].body if is_single else b"[" + b",".join(item.body for item in group) + b"]"
+    return Message(
+        exchange=topology.EXCHANGE,
+        routing_key=f"event.{source}",
+        body=body,
+        message_id=_message_id(group[0]) if is_single else identity.record_id(body),
+        correlation_id=correlation_id,
+        headers=headers,
+    )
 
 
 def _message_id(encoded: EncodedEvent) -> str:

@@ -5,6 +5,7 @@ import sys
 
 from audit_event_generator.event_publisher import EventPublisher
 from audit_event_generator.metrics import Metrics
+from audit_event_generator.receipts import AcceptedMessages, ReceiptSender
 from audit_event_generator.settings import Settings
 from audit_event_generator.synthetic_stream import SyntheticStream
 from audit_event_generator.token_registry import TokenRegistry
@@ -47,7 +48,9 @@ def run(settings: Settings) -> None:
     metrics = Metrics(registry)
     metrics.tokens_stale.set_function(lambda: float(tokens.is_stale))
     publisher = Publisher(connection_parameters(settings, name=app.SERVICE))
-    event_publisher = EventPublisher(publisher, metrics)
+    accepted = AcceptedMessages()
+    event_publisher = EventPublisher(publisher, metrics, accepted)
+    receipts = ReceiptSender(accepted, publisher) if settings.ledger else None
     seed = settings.generator_seed
     stream = SyntheticStream(
         event_publisher,
@@ -57,7 +60,10 @@ def run(settings: Settings) -> None:
     )
 
     health = Health(
-        {"rabbitmq": publisher.check}, alive=lambda: publisher.alive() or stream.alive()
+        {"rabbitmq": publisher.check},
+        alive=lambda: (
+            publisher.alive() or stream.alive() or (receipts.alive() if receipts else None)
+        ),
     )
     web = app.create(
         event_publisher=event_publisher,
@@ -78,6 +84,8 @@ def run(settings: Settings) -> None:
 
     publisher.start()
     stream.start()
+    if receipts is not None:
+        receipts.start()
     try:
         serving.serve(
             web,
@@ -88,4 +96,6 @@ def run(settings: Settings) -> None:
         )
     finally:
         stream.stop()
+        if receipts is not None:
+            receipts.stop()
         publisher.close()

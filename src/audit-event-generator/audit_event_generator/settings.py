@@ -30,6 +30,8 @@ class Settings(ServiceSettings, RabbitMQSettings):
     ingest_tokens_file: Path | None = None
     #: The secret that GitHub signs its webhooks with. The signature then replaces the token.
     github_webhook_secret: Secret | None = None
+    #: Send receipts for the ledger. Set to false if no archive process consumes them.
+    ledger: bool = True
     #: Synthetic events per second. 0.0167 is one per minute.
     generator_rate: Annotated[float | None, Field(ge=0, le=MAX_RATE, allow_inf_nan=False)] = None
     #: Seed of the synthetic stream. The default is a random seed at each start.

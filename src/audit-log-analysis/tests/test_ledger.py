@@ -2,6 +2,7 @@
 
 import asyncio
 import datetime as dt
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import pytest
 from click.testing import CliRunner
 from prometheus_client import CollectorRegistry
 from src.tests.archived_events import FolderArchive
+from structlog.testing import capture_logs
 
 from audit_analysis.archive.manifest import Manifest
 from audit_analysis.cli import archive_api
@@ -21,6 +23,7 @@ from audit_analysis.events_api import app as events_app
 from audit_analysis.events_api.archive_search import ArchiveSearch
 from audit_analysis.events_api.database import SearchDatabase, SearchLimits
 from audit_analysis.ledger import store
+from audit_analysis.ledger.monitor import LedgerMetrics, LedgerMonitor
 from audit_analysis.ledger.outcomes import MessageOutcome, Outcome
 from audit_analysis.ledger.reading import GRACE, LedgerReader
 from audit_analysis.ledger.store import Entries
@@ -73,7 +76,7 @@ class LedgerArchive(Archive):
             for body in bodies:
                 channel.basic_publish(
                     topology.EXCHANGE,
-                    ledger.RECEIPT_KEY,
+                    topology.RECEIPT_KEY,
                     body,
                     pika.BasicProperties(content_type=ledger.CONTENT_TYPE),
                     mandatory=True,
@@ -253,3 +256,31 @@ def test_the_api_and_the_command_show_the_ledger(
     printed = CliRunner().invoke(ledger_cli.command, arguments)
     assert printed.exit_code == 1
     assert "the analysis counted 9 events, and the archive 1" in printed.output
+
+
+def test_the_monitor_shows_and_logs_differences(stored: LedgerArchive, eventually: Any) -> None:
+    # Given a missing message of 4 events, and a batch with another number of events
+    later_ms = ACCEPTED_MS + GRACE // dt.timedelta(milliseconds=1) + 1
+    stored.publish_receipt(receipt({0: 4}))
+    stored.publish(batch(labelled(1, event("a"), accepted_ms=later_ms), events=3))
+    stored.start()
+    eventually(lambda: stored.acknowledged() == 2, what="acknowledged")
+    registry = CollectorRegistry()
+    monitor = LedgerMonitor(
+        stored.reader(), LedgerMetrics(registry), interval_seconds=3600, now=lambda: UNTIL
+    )
+
+    def value(name: str, **labels: str) -> float | None:
+        return registry.get_sample_value(f"auditflow_ledger_{name}", labels)
+
+    assert math.isnan(value("waiting_events") or 0)
+    # when it checks twice
+    with capture_logs() as logged:
+        monitor.check()
+        monitor.check()
+    # then each difference is logged once
+    assert value("different_events", kind="missing") == 4
+    assert value("different_events", kind="altered") == 0
+    assert value("different_events", kind="batch") == 2
+    assert value("waiting_events") == 0
+    assert [entry["kind"] for entry in logged] == ["missing", "batch"]

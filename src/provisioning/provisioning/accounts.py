@@ -9,7 +9,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from auditflow.amqp.topology import ARCHIVE, ARCHIVE_KEY, EXCHANGE, QUARANTINE_KEY
+from auditflow.amqp.topology import (
+    ARCHIVE,
+    ARCHIVE_KEY,
+    EXCHANGE,
+    QUARANTINE_KEY,
+    RECEIPT_KEY,
+)
 
 #: A regular expression that matches no name.
 NOTHING: Final = "^$"
@@ -61,7 +67,9 @@ ACCOUNTS: Final = (
         name="audit-event-generator",
         rabbitmq=BrokerPermissions(
             write=f"^{EXCHANGE}$",
-            topics=TopicPermissions(write=rf"^(event\.|{re.escape(QUARANTINE_KEY)}$)"),
+            topics=TopicPermissions(
+                write=rf"^(event\.|({re.escape(QUARANTINE_KEY)}|{re.escape(RECEIPT_KEY)})$)"
+            ),
         ),
     ),
     Account(

@@ -45,6 +45,8 @@ def open_channel(rabbitmq: Any, parameters: Parameters) -> Iterator[Open]:
     [
         (GENERATOR, topology.EXCHANGE, "event.linux", topology.EVENTS),
         (GENERATOR, topology.EXCHANGE, topology.QUARANTINE_KEY, "audit_events.dlq"),
+        (GENERATOR, topology.EXCHANGE, topology.QUARANTINE_KEY, topology.ARCHIVE),
+        (GENERATOR, topology.EXCHANGE, topology.RECEIPT_KEY, topology.ARCHIVE),
         (ANALYSIS, topology.EXCHANGE, "finding.critical", topology.FINDINGS),
         (ANALYSIS, topology.DEAD_LETTER_EXCHANGE, "audit_events.dlq", "audit_events.dlq"),
         (ANALYSIS, topology.EXCHANGE, "archive.batch", topology.ARCHIVE),
@@ -76,6 +78,8 @@ def test_a_user_may_publish_what_it_must(
         (ANALYSIS, topology.EXCHANGE, "event.linux"),
         (ANALYSIS, "", topology.EVENTS),
         (GENERATOR, topology.EXCHANGE, "archive.batch"),
+        (GENERATOR, topology.EXCHANGE, "archive.receipt.x"),
+        (ANALYSIS, topology.EXCHANGE, topology.RECEIPT_KEY),
         (ANALYSIS, topology.EXCHANGE, "archive.batch.x"),
         (ARCHIVE, topology.EXCHANGE, "archive.batch"),
         (NOTIFICATION, topology.EXCHANGE, "archive.batch"),

@@ -21,6 +21,7 @@ from audit_analysis.events_api.archive_search import ArchiveSearch
 from audit_analysis.events_api.callers import RemoteCallers
 from audit_analysis.events_api.database import SearchDatabase, SearchLimits
 from audit_analysis.events_api.manifest_archive import ManifestArchive
+from audit_analysis.ledger.monitor import LedgerMetrics, LedgerMonitor
 from audit_analysis.ledger.reading import LedgerReader
 from auditflow import amqp, postgres
 from auditflow.errors import Unavailable
@@ -96,13 +97,21 @@ def run(settings: Settings) -> None:
         interval_seconds=settings.archive_maintenance_seconds,
         metrics=metrics,
     )
+    ledger = LedgerReader(
+        partial(
+            postgres.connect, settings, name=f"{SERVICE} ledger", statement_seconds=READ_SECONDS
+        )
+    )
+    monitor = LedgerMonitor(
+        ledger, LedgerMetrics(registry), interval_seconds=settings.ledger_check_seconds
+    )
     health = Health(
         {
             "postgresql": partial(_reason, probe.check),
             "rabbitmq": lambda: publisher.check() or writer.check(),
             "writer": writer.pause_reason,
         },
-        alive=lambda: publisher.alive() or writer.alive() or maintenance.alive(),
+        alive=lambda: publisher.alive() or writer.alive() or maintenance.alive() or monitor.alive(),
     )
     reader = Manifest(
         partial(
@@ -110,13 +119,9 @@ def run(settings: Settings) -> None:
         )
     )
     archive = ManifestArchive(reader, storage.address, writer.pending)
-    ledger = LedgerReader(
-        partial(
-            postgres.connect, settings, name=f"{SERVICE} ledger", statement_seconds=READ_SECONDS
-        )
-    )
     publisher.start()
     writer.start()
+    monitor.start()
     maintenance.start()
     try:
         serving.serve(
@@ -128,6 +133,7 @@ def run(settings: Settings) -> None:
         )
     finally:
         maintenance.stop()
+        monitor.stop()
         writer.stop()
         publisher.close()
         probe.close()

@@ -75,6 +75,9 @@ class Settings(
     #: Time between two runs of the maintenance (seconds).
     archive_maintenance_seconds: Annotated[float, Field(gt=0, le=86_400)] = 300
 
+    #: Time between two checks of the ledger (seconds).
+    ledger_check_seconds: Annotated[float, Field(gt=0, le=3600)] = 30
+
     def retention_days(self) -> int:
         """After how many days events are deleted."""
         if self.archive_retention_days is not None:

@@ -20,9 +20,11 @@ FINDINGS: Final = "audit_alerts"
 ARCHIVE: Final = "audit_archive"
 #: The routing key of batches for the archive.
 ARCHIVE_KEY: Final = "archive.batch"
+#: The routing key of receipts of the ingest, for the ledger of the archive.
+RECEIPT_KEY: Final = "archive.receipt"
 #: The routing key of records that a producer cannot convert to an event. The exchange ``audit``
-#: routes them to the dead-letter queue of the events, so that a producer needs no permission for
-#: the exchange of dead letters, whose routing keys RabbitMQ cannot restrict.
+#: routes them to the dead-letter queue of the events and to the archive. So a producer needs no
+#: permission for the exchange of dead letters, whose routing keys RabbitMQ cannot restrict.
 QUARANTINE_KEY: Final = "quarantine.event"
 
 #: The maximum number of deliveries without an acknowledgement. The broker then dead-letters the
@@ -141,4 +143,5 @@ def _bindings() -> list[tuple[str, str, str]]:
         *((DEAD_LETTER_EXCHANGE, queue.dead_letters, queue.dead_letters) for queue in QUEUES),
         *((EXCHANGE, queue.name, queue.routing_key) for queue in QUEUES),
         (EXCHANGE, f"{EVENTS}.dlq", QUARANTINE_KEY),
+        (EXCHANGE, ARCHIVE, QUARANTINE_KEY),
     ]
