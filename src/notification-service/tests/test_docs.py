@@ -107,6 +107,16 @@ def _operations(document: dict[str, Any]) -> Any:
             yield f"{method} {path}", operation
 
 
+def test_identifiers_of_operations_are_unique(document: dict[str, Any]) -> None:
+    operations = dict(_operations(document))
+    identifiers = [operation["operationId"] for operation in operations.values()]
+
+    assert len(set(identifiers)) == len(identifiers)
+    assert operations["get /api/v1/alerts"]["operationId"] == "get_list_alerts"
+    assert operations["get /alerts"]["deprecated"] is True
+    assert "deprecated" not in operations["get /api/v1/alerts"]
+
+
 def test_each_route_documents_its_security_and_answers(document: dict[str, Any]) -> None:
     for name, operation in _operations(document):
         assert operation["security"] == [{"token": []}], name

@@ -47,6 +47,7 @@ class Documentation(Struct, frozen=True, kw_only=True):
         path_parameters: the parameters in paths, by name.
         examples: an example of a model, as an instance of it.
         content_types: the content types of models that are not sent as JSON.
+        previous: the blueprint of a previous version of the API, whose routes are deprecated.
     """
 
     title: str
@@ -55,6 +56,7 @@ class Documentation(Struct, frozen=True, kw_only=True):
     path_parameters: Mapping[str, PathParameter]
     examples: Mapping[type, Any] = {}
     content_types: Mapping[type, tuple[str, ...]] = {}
+    previous: str | None = None
 
 
 def document_problems(*statuses: int) -> Callable[[F], F]:
@@ -120,6 +122,10 @@ class _Provider(OpenAPIProvider):
                     limited = operation["responses"]["401"]
                     operation["responses"]["429"] = {**limited, "description": "Too Many Requests"}
                 operation["description"] = operation.get("description", "").strip()
+                if rule.endpoint.rpartition(".")[0] == self.documentation.previous:
+                    operation["deprecated"] = True
+                    # Both versions have functions with the same name, and identifiers are unique.
+                    operation["operationId"] = f"previous_{operation['operationId']}"
         return paths, components
 
     def build_path_parameter(self, name: str, converter: BaseConverter) -> dict[str, Any]:

@@ -13,4 +13,5 @@ DOCUMENTATION: Final = Documentation(
     path_parameters=examples.PATH_PARAMETERS,
     examples=examples.OF,
     content_types=examples.CONTENT_TYPES,
+    previous="previous",
 )
