@@ -156,7 +156,7 @@ def test_the_command_lists_shows_and_replays(
     assert "KeyError: 5" in shown.output
     assert "1 shown of 5" in shown.output
     eventually(lambda: dead_letter_queue.depth(admin, EVENTS) == 5)
-    replayed = run(parameters, "dlq", "replay", "audit_events", "--yes")
+    replayed = run(parameters, "dlq", "replay", "audit_events", "--yes", "--unrecorded")
     assert "5 replayed into audit_events, 0 left" in replayed.output
 
 
@@ -170,7 +170,7 @@ def test_a_letter_with_any_properties_is_shown_and_replayed(
         shown = run(parameters, "dlq", *arguments)
         assert shown.exit_code == 0, shown.output
         eventually(lambda: dead_letter_queue.depth(admin, EVENTS) == 1)
-    replayed = run(parameters, "dlq", "replay", "audit_events", "--yes")
+    replayed = run(parameters, "dlq", "replay", "audit_events", "--yes", "--unrecorded")
     assert "1 replayed into audit_events, 0 left" in replayed.output
     _, _, body = admin.basic_get(EVENTS.name, auto_ack=True)
     assert body == b"{}"
@@ -205,6 +205,41 @@ def test_control_characters_are_shown_as_escape_sequences(
         assert shown.exit_code == 0, shown.output
         assert "\\x1b]0;title\\x07\\x9b2J\\u202e" in shown.output
         assert all(line.isprintable() for line in shown.output.splitlines())
+
+
+@pytest.mark.usefixtures("five_dead")
+def test_an_action_that_cannot_be_recorded_is_refused(
+    parameters: Parameters, admin: BlockingChannel
+) -> None:
+    for command in (["replay", "audit_events"], ["discard", "audit_events", "--all"]):
+        refused = run(parameters, "dlq", *command, "--yes")
+        assert refused.exit_code == 1
+        assert "the audit trail cannot record this action: set API_URL and API_TOKEN" in (
+            refused.output
+        )
+    eventually(lambda: dead_letter_queue.depth(admin, EVENTS) == 5)
+    listed = run(parameters, "dlq", "list")
+    assert listed.exit_code == 0
+    assert "not recorded in the audit trail" in listed.output
+
+
+@pytest.mark.usefixtures("five_dead")
+def test_discard_deletes_the_selected_ones_only(
+    parameters: Parameters, admin: BlockingChannel
+) -> None:
+    everything = run(parameters, "dlq", "discard", "audit_events", "--yes", "--unrecorded")
+    assert everything.exit_code == 2
+    assert "--all" in everything.output
+    some = run(
+        parameters, "dlq", "discard", "audit_events", "--reason", "KeyError*", "--yes",
+        "--unrecorded",
+    )  # fmt: skip
+    assert "2 deleted, 3 left in audit_events.dlq" in some.output
+    eventually(lambda: dead_letter_queue.depth(admin, EVENTS) == 3)
+    assert dead_letter_queue.depth(admin, topology.QUEUES[1]) == 0
+    remaining = run(parameters, "dlq", "discard", "audit_events", "--all", "--yes", "--unrecorded")
+    assert "3 deleted, 0 left" in remaining.output
+    assert drain(admin, EVENTS.name) == []
 
 
 def test_the_command_prints_its_target(parameters: Parameters) -> None:

@@ -207,6 +207,10 @@ def test_only_leads_read_the_trail_and_only_the_service_reports(
     token = call("POST", "/tokens", admin, user=None)[1]["secret"]
     assert call("POST", "/audit", report, user=None, token=token)[0] == 403
 
+    own = {"reports": report["reports"][1:]}
+    narrow = call("POST", "/tokens", {"name": "n", "scopes": ["audit:read"]}, user=None)[1]
+    assert call("POST", "/audit", own, user=None, token=narrow["secret"])[0] == 403
+
     assert call("POST", "/audit", report, user=None) == (200, {"stored": 2})
 
     assert [_facts(it) for it in rows("action=sign-in+refused")] == [
@@ -220,6 +224,23 @@ def test_only_leads_read_the_trail_and_only_the_service_reports(
         [{"actor": "\0", "action": "signed out"}],
     ):
         assert call("POST", "/audit", {"reports": wrong}, user=None)[0] == 400
+
+
+def test_an_api_token_reports_its_own_actions_in_its_own_name(
+    call: Callable[..., Answer], rows: Any
+) -> None:
+    token = call("POST", "/tokens", {"name": "ops", "scopes": ["admin"]}, user=None)[1]["secret"]
+    report = {
+        "reports": [
+            {"actor": "alice", "action": "dlq deleted", "address": "laptop",
+             "target": "audit_events.dlq", "detail": {"deleted": "3"}},
+        ]
+    }  # fmt: skip
+    assert call("POST", "/audit", report, user=None, token=token) == (200, {"stored": 1})
+    (deletion,) = rows("action=dlq+deleted")
+    assert (deletion["actor"], deletion["actor_kind"]) == ("ops", "token")
+    assert deletion["address"] != "laptop"
+    assert deletion["detail"] == {"deleted": "3", "account": "alice", "host": "laptop"}
 
 
 def test_every_route_is_recorded_or_excepted(app: Quart) -> None:

@@ -1,4 +1,4 @@
-"""Reads a dead-letter queue without removing messages, and replays messages without losing any.
+"""Reads a dead-letter queue without removing messages, and replays or deletes selected messages.
 
 A replay processes one message at a time: it publishes the message to its original queue, waits for
 the broker's confirm, and then removes it from the dead letters. If the process ends in between,

@@ -1,7 +1,10 @@
-"""``auditflow dlq``: list, show and replay dead letters."""
+"""``auditflow dlq``: list, show, replay and discard dead letters."""
 
 import signal
 from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
 
 import click
 from rich.console import Console
@@ -10,7 +13,9 @@ from rich.table import Table
 
 from auditflow.amqp import dead_letter_queue as letters
 from auditflow.amqp import topology
-from auditflow.cli import broker
+from auditflow.cli import audit_report, broker
+from auditflow.cli.audit_report import NotRecorded
+from auditflow.contract.audit import ReportedAction
 from auditflow.errors import PublishError
 from auditflow.printable import printable
 
@@ -27,6 +32,12 @@ _reason = click.option("--reason", metavar="GLOB", help="Only those whose reason
 _message_id = click.option(
     "--id", "message_id", metavar="ID", help="Only the message with this id."
 )
+_yes = click.option("--yes", is_flag=True, help="Do not ask.")
+_unrecorded = click.option(
+    "--unrecorded",
+    is_flag=True,
+    help="Continue if the audit trail cannot store this action, for example during an outage.",
+)
 
 
 @click.group()
@@ -34,7 +45,9 @@ def dlq() -> None:
     """Dead letters: messages that could not be processed, each with the reason.
 
     QUEUE is the original queue: audit_events or audit_alerts. The broker and the user come from
-    RABBITMQ_HOST, RABBITMQ_PORT, RABBITMQ_USER and RABBITMQ_PASS.
+    RABBITMQ_HOST, RABBITMQ_PORT, RABBITMQ_USER and RABBITMQ_PASS. Each command is recorded in the
+    audit trail of the API at API_URL with API_TOKEN, the service token or a token with the scope
+    admin.
     """
 
 
@@ -56,6 +69,7 @@ def list_() -> None:
         console.print(table)
         if waiting > len(entries):
             console.print(f"(the reasons of the first {len(entries)} messages)")
+    _record_read("dlq listed", "")
 
 
 @dlq.command()
@@ -78,6 +92,13 @@ def show(
         waiting = letters.depth(channel, queue)
         entries = letters.peek(channel, queue, limit=max(limit, _SUMMED_UP))
     chosen = [entry for entry in entries if entry in selection][:limit]
+    _record_read(
+        "dlq shown",
+        queue.dead_letters,
+        reason=reason,
+        message_id=message_id,
+        messages=len(chosen),
+    )
     for entry in chosen:
         title = f"{entry.died or 'at an unknown time'}  {entry.message_id}"
         click.secho(printable(title), bold=True)
@@ -92,8 +113,16 @@ def show(
 @_queue
 @_reason
 @_message_id
-@click.option("--yes", is_flag=True, help="Do not ask.")
-def replay(queue: topology.Queue, reason: str | None, message_id: str | None, yes: bool) -> None:
+@_yes
+@_unrecorded
+def replay(
+    queue: topology.Queue,
+    reason: str | None,
+    message_id: str | None,
+    *,
+    yes: bool,
+    unrecorded: bool,
+) -> None:
     """Publish dead letters to QUEUE again, after the cause is fixed.
 
     Only messages that are in the dead-letter queue at the start are replayed. Ctrl-C stops after
@@ -107,30 +136,131 @@ def replay(queue: topology.Queue, reason: str | None, message_id: str | None, ye
         if not yes:
             which = "the selected ones of " if reason or message_id else ""
             click.confirm(f"Put {which}{waiting} dead letters back into {queue.name}?", abort=True)
-        asked_to_stop = False
-
-        def stop(*_: object) -> None:
-            nonlocal asked_to_stop
-            asked_to_stop = True
-
-        before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
-        try:
-            with click.progressbar(length=waiting, label="replaying") as bar:
+        facts: dict[str, Any] = {"reason": reason, "message_id": message_id}
+        _record_start("dlq replayed", queue, unrecorded=unrecorded, waiting=waiting, **facts)
+        with (
+            _stop_after_the_present_message() as interrupted,
+            click.progressbar(length=waiting, label="replaying") as bar,
+        ):
+            try:
                 result = letters.replay(
                     channel,
                     queue,
                     selection=letters.Selection(reason, message_id),
-                    interrupted=lambda: asked_to_stop,
+                    interrupted=interrupted,
                     progress=lambda entry: bar.update(1),
                 )
-        except PublishError as error:
-            raise click.ClickException(str(error)) from None
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
+            except PublishError as error:
+                _record_end("dlq replayed", queue, error=error, replayed=bar.pos, **facts)
+                raise click.ClickException(str(error)) from None
+    _record_end("dlq replayed", queue, replayed=result.replayed, left=result.left, **facts)
     click.echo(
         f"{result.replayed} replayed into {queue.name}, {result.left} left in the dead letters"
     )
-    if result.interrupted:
+    _exit_if_interrupted(result.interrupted)
+
+
+@dlq.command()
+@_queue
+@_reason
+@_message_id
+@click.option("--all", "everything", is_flag=True, help="All dead letters of the queue.")
+@_yes
+@_unrecorded
+def discard(
+    queue: topology.Queue,
+    reason: str | None,
+    message_id: str | None,
+    *,
+    everything: bool,
+    yes: bool,
+    unrecorded: bool,
+) -> None:
+    """Delete dead letters that are of no use, for example malformed messages of a test.
+
+    Requires --reason, --id or --all. Deleted messages cannot be restored: look at them with `show`
+    first.
+    """
+    if everything == bool(reason or message_id):
+        raise click.UsageError("select messages by --reason or --id, or use --all")
+    with broker.channel() as channel:
+        waiting = letters.depth(channel, queue)
+        if not yes:
+            which = "ALL" if everything else "the selected ones of"
+            click.confirm(f"Delete {which} {waiting} dead letters for good?", abort=True)
+        facts: dict[str, Any] = {"reason": reason, "message_id": message_id}
+        _record_start("dlq deleted", queue, unrecorded=unrecorded, waiting=waiting, **facts)
+        with _stop_after_the_present_message() as interrupted:
+            result = letters.discard(
+                channel,
+                queue,
+                selection=letters.Selection(reason, message_id),
+                interrupted=interrupted,
+            )
+    _record_end("dlq deleted", queue, deleted=result.replayed, left=result.left, **facts)
+    click.echo(f"{result.replayed} deleted, {result.left} left in {queue.dead_letters}")
+    _exit_if_interrupted(result.interrupted)
+
+
+@contextmanager
+def _stop_after_the_present_message() -> Iterator[Callable[[], bool]]:
+    """Signals do not end the program, but make the result return True."""
+    asked_to_stop = False
+
+    def stop(*_: object) -> None:
+        nonlocal asked_to_stop
+        asked_to_stop = True
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield lambda: asked_to_stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _exit_if_interrupted(interrupted: bool) -> None:
+    if interrupted:
         click.echo("interrupted: run it again to continue", err=True)
         raise SystemExit(130)
+
+
+def _record_read(action: ReportedAction, target: str, **facts: object) -> None:
+    """Record that messages were read. An outage of the API does not prevent an operator's look."""
+    try:
+        audit_report.report(action, target, facts)
+    except NotRecorded as error:
+        click.echo(f"not recorded in the audit trail: {error}", err=True)
+
+
+def _record_start(
+    action: ReportedAction, queue: topology.Queue, *, unrecorded: bool, **facts: object
+) -> None:
+    """Record an action before it begins, so that a program that is killed leaves a row too."""
+    try:
+        audit_report.report(action, queue.dead_letters, {"step": "started", **facts})
+    except NotRecorded as error:
+        if not unrecorded:
+            raise click.ClickException(
+                f"the audit trail cannot record this action: {error}\n"
+                "With --unrecorded, the command continues without a record."
+            ) from None
+        click.echo(f"not recorded in the audit trail: {error}", err=True)
+
+
+def _record_end(
+    action: ReportedAction,
+    queue: topology.Queue,
+    *,
+    error: Exception | None = None,
+    **facts: object,
+) -> None:
+    try:
+        audit_report.report(
+            action,
+            queue.dead_letters,
+            {"step": "ended", "error": error, **facts},
+            "failed" if error else "done",
+        )
+    except NotRecorded as problem:
+        click.echo(f"the end is not recorded in the audit trail: {problem}", err=True)

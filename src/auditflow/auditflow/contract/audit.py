@@ -67,15 +67,22 @@ ReportedAction = Literal[
     "sessions ended",
     "page shown",
     "dlq listed",
+    "dlq shown",
     "dlq replayed",
     "dlq deleted",
 ]
 
 
 class TrailReport(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a person did at another part of the platform. Only the service token may report it."""
+    """What a person did at another part of the platform.
 
-    actor: Annotated[TrailText, Meta(description="The name that the person gave.")]
+    The service token may report everything, an API token with the scope admin what it did itself.
+    """
+
+    actor: Annotated[
+        TrailText,
+        Meta(description="The name that the person gave. The name of an API token replaces it."),
+    ]
     action: ReportedAction
     outcome: Outcome = "done"
     address: Annotated[TrailText, Meta(description="The client's address.")] = ""

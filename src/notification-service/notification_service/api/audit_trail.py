@@ -13,7 +13,9 @@ from auditflow.contract.audit import (
     MAX_TRAIL_TEXT,
     AuditTrail,
     Outcome,
+    ReportedAction,
     StoredReports,
+    TrailReport,
     TrailReports,
 )
 from auditflow.http.openapi import document_problems
@@ -28,6 +30,10 @@ from notification_service.database.trail_store import PAGE, TrailFilter, TrailSt
 _Text = Annotated[str, Meta(min_length=1, max_length=MAX_TRAIL_TEXT, pattern="^[^\\x00]*$")]
 _Time = Annotated[dt.datetime, Meta(tz=True)]
 _STORE_SECONDS: Final = 2.0
+#: What an API token may report. The others are actions of people that only the dashboard can see.
+_OWN_ACTIONS: Final[frozenset[ReportedAction]] = frozenset(
+    {"dlq listed", "dlq shown", "dlq replayed", "dlq deleted"}
+)
 
 
 class TrailParameters(HistoryParameters):
@@ -68,28 +74,36 @@ def add(routes: Blueprint, store: TrailStore, trail: Trail) -> None:
     async def report_audit_trail() -> Answer:
         """Report what people did at another part of the platform.
 
-        For example the sign-ins at the dashboard. Only the service token may do this.
+        For example the sign-ins at the dashboard. Only the service token may do this. An API token
+        with the scope admin may report its own actions on dead letters.
         """
         caller: Caller = g.caller
         require(caller, Role.ADMIN, "admin")
-        if not caller.is_service:
-            raise Forbidden("This requires the service token, without a person.")
+        if not caller.is_service and caller.actor.kind != "token":
+            raise Forbidden("This requires a token, without a person.")
         body = await body_of(request, TrailReports)
+        if not caller.is_service and not {it.action for it in body.reports} <= _OWN_ACTIONS:
+            raise Forbidden("An API token may report only its own actions on dead letters.")
         now = dt.datetime.now(dt.UTC)
-        futures = [
-            trail.record(
-                Record(
-                    at=now,
-                    actor=clean(report.actor),
-                    actor_kind="person",
-                    action=report.action,
-                    outcome=report.outcome,
-                    address=clean(report.address),
-                    target=clean(report.target),
-                    detail={clean(key): clean(fact) for key, fact in report.detail.items()},
-                )
-            )
-            for report in body.reports
-        ]
+        futures = [trail.record(_record(report, caller, now)) for report in body.reports]
         await in_thread(lambda: [future.result(_STORE_SECONDS) for future in futures])
         return ok(StoredReports(len(futures)))
+
+
+def _record(report: TrailReport, caller: Caller, at: dt.datetime) -> Record:
+    """The row of a report. An API token cannot act in the name of another."""
+    detail = {clean(key): clean(fact) for key, fact in report.detail.items()}
+    actor, address = clean(report.actor), clean(report.address)
+    if not caller.is_service:
+        detail |= {"account": actor, "host": address}
+        actor, address = caller.actor.name, caller.address
+    return Record(
+        at=at,
+        actor=actor,
+        actor_kind="person" if caller.is_service else "token",
+        action=report.action,
+        outcome=report.outcome,
+        address=address,
+        target=clean(report.target),
+        detail=detail,
+    )
