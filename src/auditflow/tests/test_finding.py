@@ -1,4 +1,4 @@
-"""Versions of a finding merge into the same whatever their order, number and grouping."""
+"""Merging versions of a finding gives the same result for any order, number and grouping."""
 
 import datetime as dt
 import uuid
@@ -29,7 +29,7 @@ NAME = uuid.UUID(int=7)
 
 @st.composite
 def versions(draw: st.DrawFn) -> Finding:
-    """A version of one and the same finding, as some worker may have seen it."""
+    """A version of the same finding, as a worker may have published it."""
     events = draw(st.lists(st.integers(0, 200), min_size=1, max_size=120, unique=True))
     refs = sorted(EventRef(NOON + dt.timedelta(seconds=at), f"e{at}") for at in events)
     documents: dict[str, Raw | UnsetType] = {
@@ -179,3 +179,32 @@ def test_a_merge_takes_the_earliest_start_the_latest_end_and_the_largest_count()
         assert merged.first_seen == NOON + 1 * second
         assert merged.last_seen == NOON + 6 * second
         assert merged.count == 5
+
+
+@given(versions())
+def test_a_merged_finding_is_clamped_if_one_version_is(version: Finding) -> None:
+    at_limit = msgspec.structs.replace(version, clamped=True, count=version.count + 1)
+    before_limit = msgspec.structs.replace(version, clamped=False)
+
+    assert merge(before_limit, at_limit).clamped
+    assert merge(at_limit, before_limit).clamped
+    older = msgspec.structs.replace(at_limit, count=before_limit.count - 1 or 1)
+    assert merge(before_limit, older).clamped
+
+
+def test_a_finding_is_not_clamped_by_default() -> None:
+    made = Finding(
+        finding_id=NAME,
+        rule=RuleRef(id="r", title="Rule", revision="a", level="high"),
+        severity=Severity.INFO,
+        entity={},
+        bucket_start=NOON,
+        first_seen=NOON,
+        last_seen=NOON,
+        count=1,
+        description="1 event",
+        evidence=Evidence(()),
+    )
+
+    assert not made.clamped
+    assert not made.approximate
