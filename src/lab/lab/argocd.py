@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -30,6 +31,7 @@ class Application:
     #: Phase and message of the last sync.
     phase: str
     message: str
+    compared_at: str = ""
 
     @classmethod
     def of(cls, found: Object) -> Application:
@@ -43,6 +45,7 @@ class Application:
             health=status.get("health", {}).get("status", "Unknown"),
             revision=status.get("sync", {}).get("revision", ""),
             phase=operation.get("phase", ""),
+            compared_at=status.get("reconciledAt", ""),
             message=problems or operation.get("message", ""),
         )
 
@@ -119,6 +122,30 @@ class Api:
     def rollback(self, name: str, to: int) -> None:
         """Roll back, like the button ROLLBACK of a history entry."""
         self._post(f"/api/v1/applications/{name}/rollback", {"id": to, "prune": False})
+
+    def pause(self, name: str, *, automated: bool) -> None:
+        """Switch auto-sync, like the button in the details of an Application."""
+        policy: Object = {"spec": {"syncPolicy": {"automated": {} if automated else None}}}
+        self._patch(name, policy)
+
+    def confirm_deletion(self, name: str, at: str) -> None:
+        """Confirm the deletion of objects that need it, like the button CONFIRM."""
+        approved = {"argocd.argoproj.io/deletion-approved": at}
+        self._patch(name, {"metadata": {"annotations": approved}})
+
+    def delete(self, name: str) -> None:
+        """Delete an Application, like the button DELETE."""
+        self._read(self._http.delete(f"/api/v1/applications/{name}"))
+
+    def role(self, project: str, role: str) -> None:
+        """Use a token of a project's role for all later requests."""
+        path = f"/api/v1/projects/{project}/roles/{role}/token"
+        answer = self._post(path, {"expiresIn": 3600})
+        self._http.headers["Authorization"] = f"Bearer {answer['token']}"
+
+    def _patch(self, name: str, patch: Object) -> None:
+        body = {"patch": json.dumps(patch), "patchType": "merge"}
+        self._read(self._http.patch(f"/api/v1/applications/{name}", json=body))
 
     def sign_in(self, user: str, password: str) -> None:
         """Get a token and send it with all later requests."""

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import yaml
 
-from gitops import working_tree
+from gitops import git, promotion, rollback, working_tree
 
 from . import argocd, offline, releases, traefik
 from .cluster import Cluster
 from .errors import LabError
 from .releases import Release, Version
-from .repository import Repository
+from .repository import BRANCH, Repository
 from .waiting import until
 
 #: The file with the address of the repository.
@@ -22,6 +22,9 @@ _WINDOW = Path("clusters/prod/sync-window.yaml")
 _BACKUPS = Path("apps/data/postgres/base/backup-cron-job.yaml")
 _ARGO_CD = Path("bootstrap/argocd")
 ROOT = Path("clusters/single")
+#: An annotation that shows which base an environment runs.
+BASE = "auditflow.io/e2e-base"
+_BOT = git.Identity("e2e", "e2e@auditflow.invalid")
 
 
 @dataclass
@@ -73,6 +76,38 @@ class Delivery:
         """Return a Delivery with its own clone, for a background task that commits."""
         return replace(self, repository=self.repository.clone(name))
 
+    def annotate_base(self, app: str, value: str) -> None:
+        """Set the annotation BASE on the Deployment in the base of an app."""
+        file = self.repository.work / "apps" / app / "base" / "deployment.yaml"
+        deployment = yaml.safe_load(file.read_text())
+        deployment["metadata"].setdefault("annotations", {})[BASE] = value
+        file.write_text(yaml.safe_dump(deployment, sort_keys=False))
+
+    def promote(self, *, source: str, target: str) -> str:
+        """Promote what the source runs at the clone's head, and merge. Returns the merge commit."""
+        promoted = promotion.promote(
+            git.Repository(self.repository.work),
+            source=source,
+            target=target,
+            main=BRANCH,
+            at=self.repository.head(),
+            identity=_BOT,
+        )
+        if promoted.commit is None:
+            raise LabError(f"there is nothing to promote from {source} to {target}")
+        return self.repository.merge(promoted.branch)
+
+    def roll_back(self, environment: str, service: str) -> str:
+        """Roll back a service by a commit, and merge it. Returns the merge commit."""
+        reverted = rollback.rollback(
+            git.Repository(self.repository.work),
+            environment=environment,
+            service=service,
+            main=BRANCH,
+            identity=_BOT,
+        )
+        return self.repository.merge(reverted.branch)
+
     def set_sync_window(self, *, schedule: str, duration: str) -> None:
         """Set the times at which prod may be synced."""
         file = self.repository.work / _WINDOW
@@ -90,7 +125,7 @@ def seed(cluster: Cluster, published: dict[tuple[str, Version], Release]) -> Del
     """
     repository = Repository(cluster.git_root)
     repository.seed()
-    delivery = Delivery(cluster, repository, published)
+    delivery = Delivery(cluster, repository, releases.at_commits(repository, published))
     address = repository.work / _ADDRESS
     document = yaml.safe_load(address.read_text())
     document["data"]["repoURL"] = f"{cluster.git_url}/{repository.bare.name}"

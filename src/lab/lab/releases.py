@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path
 
@@ -30,7 +30,7 @@ REPOSITORY = "docker.io/jojees/auditflow-{service}"
 
 
 class Version(Enum):
-    """The versions that the tests deploy. The value is the image's tag."""
+    """The versions that the tests deploy. The value is the image's tag in the registry."""
 
     BUILT = "e2e-1"
     NEXT = "e2e-2"
@@ -90,6 +90,20 @@ def publish(builder: Builder, address: str) -> dict[tuple[str, Version], Release
     return releases
 
 
+def at_commits(
+    repository: Repository, releases: dict[tuple[str, Version], Release]
+) -> dict[tuple[str, Version], Release]:
+    """Return the releases with a commit as their tag, as CI records them.
+
+    Each version has an empty commit, a later version a later one. Missing commits are created.
+    """
+    commits = repository.marked_commits([version.value for version in Version])
+    return {
+        (service, version): replace(release, tag=commits[version.value])
+        for (service, version), release in releases.items()
+    }
+
+
 def component(repository: Repository, service: str, environment: str) -> Path:
     """Return the file with the version of a service in an environment."""
     return (
@@ -102,12 +116,6 @@ def pin(repository: Repository, service: str, environment: str, release: Release
     file = component(repository, service, environment)
     text = re.sub(r"(newTag:).*", rf"\1 {release.tag}", file.read_text())
     file.write_text(re.sub(r"(digest:).*", rf"\1 {release.digest}", text))
-
-
-def promote(repository: Repository, service: str, *, source: str, target: str) -> None:
-    """Copy a release component to the next environment, like the pull request of a promotion."""
-    text = component(repository, service, source).read_text()
-    component(repository, service, target).write_text(text)
 
 
 def _name(service: str, version: Version) -> str:

@@ -64,6 +64,16 @@ class Repository:
         self.git("commit", "-q", "-m", message)
         return self.push()
 
+    def marked_commits(self, names: list[str]) -> dict[str, str]:
+        """Return an empty commit for each name, in this order. Missing commits are created."""
+        log = self.git("log", "--format=%s %H", "--grep=^Version ")
+        found = dict(line.removeprefix("Version ").split() for line in log.splitlines())
+        for name in names:
+            if name not in found:
+                self.git("commit", "-q", "--allow-empty", "-m", f"Version {name}")
+                found[name] = self.push()
+        return found
+
     def push(self) -> str:
         """Rebase on the served branch and push. Returns the head."""
         for _ in range(_PUSH_ATTEMPTS):
@@ -90,10 +100,10 @@ class Repository:
         return bool(revision) and commit in shell.run(*known).split()
 
     def merge(self, branch: str) -> str:
-        """Merge a branch as a pull request is merged; return the merge commit."""
-        self.git("checkout", "-q", BRANCH)
-        self.git("merge", "-q", "--no-ff", "--no-edit", branch)
-        self.git("branch", "-q", "-D", branch)
+        """Merge a served branch like a pull request. Returns the merge commit."""
+        self.git("fetch", "-q", "origin")
+        self.git("merge", "-q", "--ff-only", f"origin/{BRANCH}")
+        self.git("merge", "-q", "--no-ff", "--no-edit", f"origin/{branch}")
         return self.push()
 
     def git(self, *words: str) -> str:

@@ -14,6 +14,7 @@ from lab.waiting import until
 #: From the commit to ready pods: under a minute on two idle cores. The figures are for people.
 _PATIENCE = 600
 _PREFIX = "roll-out"
+_BASE_CHANGES = "notification-service"
 
 
 def test_a_commit_rolls_out_and_loses_no_event(delivery: Delivery, dev: Environment) -> None:
@@ -24,7 +25,8 @@ def test_a_commit_rolls_out_and_loses_no_event(delivery: Delivery, dev: Environm
     with events.streaming(dev, _PREFIX) as stream:
         until(lambda: len(stream.accepted) > 5, "events flow", seconds=30)
 
-        # When CI commits the new version of all four services
+        # When CI commits the new version of all four services, and a base changes
+        delivery.annotate_base(_BASE_CHANGES, "2")
         start = time.monotonic()
         delivery.pin("dev", Version.NEXT)
         commit = delivery.deliver("dev: e2e-2", *dev.services.values())

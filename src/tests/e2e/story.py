@@ -58,7 +58,8 @@ def delivery(cluster: Cluster) -> Delivery:
     """The repository, served; nothing of it has been applied."""
     published = releases.publish(cluster.builder, cluster.registry)
     if os.environ.get(clusters.AGAIN):
-        return Delivery(cluster, Repository(cluster.git_root), published)
+        repository = Repository(cluster.git_root)
+        return Delivery(cluster, repository, releases.at_commits(repository, published))
     return bootstrap.seed(cluster, published)
 
 

@@ -131,7 +131,20 @@ def test_prod_has_sync_windows_and_only_prod(manifests: Any, environment: str, k
     (project,) = kit.of_kind(manifests.cluster(environment), "AppProject")
     windows = project["spec"].get("syncWindows", [])
     assert bool(windows) is (environment == "prod")
-    assert all(window["kind"] == "allow" and not window.get("manualSync") for window in windows)
+    # Without manualSync, Argo CD queues a rollback at night until the morning.
+    assert all(window["kind"] == "allow" and window["manualSync"] for window in windows)
+
+
+def test_roles_may_use_the_buttons_of_the_web_interface(
+    manifests: Any, environment: str, kit: Any
+) -> None:
+    """Pause and the confirmation of a deletion change the Application."""
+    (project,) = kit.of_kind(manifests.cluster(environment), "AppProject")
+    roles = {role["name"]: role["policies"] for role in project["spec"]["roles"]}
+    acting = roles["operator" if environment == "prod" else "developer"]
+    actions = {policy.split(", ")[3] for policy in acting if ", applications, " in policy}
+    assert actions == {"get", "sync", "update", "action/*"}
+    assert {policy.split(", ")[3] for policy in roles["reader"]} == {"get"}
 
 
 def test_only_two_manifests_name_the_repository(root: Path) -> None:
