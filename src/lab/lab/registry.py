@@ -55,8 +55,12 @@ def local(reference: str, address: str = ADDRESS) -> str:
 
 
 def digest(reference: str, address: str = ADDRESS) -> str | None:
-    """The digest of an image's tag as a registry has it, or None where it has none."""
-    repository, _, tag = local(reference, address).removeprefix(f"{address}/").rpartition(":")
+    """The digest of an image as a registry has it, or None if the registry does not have it.
+
+    A digest in the reference selects the image; otherwise its tag does.
+    """
+    name, _, pinned = reference.partition("@")
+    repository, _, tag = local(name, address).removeprefix(f"{address}/").rpartition(":")
     # Lists too: docker pushes one where it attests what it builds.
     types = (
         "application/vnd.docker.distribution.manifest.v2+json",
@@ -65,7 +69,8 @@ def digest(reference: str, address: str = ADDRESS) -> str | None:
         "application/vnd.oci.image.index.v1+json",
     )
     answer = httpx.head(
-        f"http://{address}/v2/{repository}/manifests/{tag}", headers={"Accept": ", ".join(types)}
+        f"http://{address}/v2/{repository}/manifests/{pinned or tag}",
+        headers={"Accept": ", ".join(types)},
     )
     return answer.headers["docker-content-digest"] if answer.is_success else None
 
