@@ -53,10 +53,9 @@ def normalize(value: str) -> str:
 
 def of_finding(finding: Finding) -> set[Observable]:
     """All observables of a finding: its fields, its entity, its events and those that it lists."""
+    distinct = set(_values(finding))
     return {
-        Observable(kind, normalize(value))
-        for kind, value in _values(finding)
-        if value and value.strip()
+        Observable(kind, normalize(value)) for kind, value in distinct if value and value.strip()
     }
 
 
@@ -102,8 +101,10 @@ def _values(finding: Finding) -> Iterator[tuple[Kind, str | None]]:
     )
     for kind, values in by_kind:
         yield from ((kind, value) for value in values)
-    for raw in (finding.evidence.first_event, finding.evidence.last_event):
-        yield from _of_event(raw)
+    evidence = finding.evidence
+    yield from _of_event(evidence.first_event)
+    if evidence.last_event != evidence.first_event:
+        yield from _of_event(evidence.last_event)
 
 
 def _of_event(raw: Raw | UnsetType) -> Iterator[tuple[Kind, str | None]]:

@@ -56,3 +56,15 @@ def test_a_statement_survives_a_transaction_that_is_rolled_back(pool: Pool) -> N
         prepared.execute(cursor, statement, {"number": 1})
         connection.rollback()
     assert _run(pool, statement, number=2) == [(2,)]
+
+
+def test_several_statements_return_the_rows_of_the_last_one(pool: Pool) -> None:
+    text = "'; SELECT 'wrong"
+    statements: list[tuple[str, dict[str, Any]]] = [
+        ("SELECT %(number)s::integer", {"number": 1}),
+        ("SELECT %(text)s::text", {"text": text}),
+    ]
+    for _ in range(2):
+        with pool.cursor() as cursor:
+            prepared.execute_all(cursor, statements)
+            assert cursor.fetchall() == [(text,)]

@@ -97,6 +97,10 @@ def merge_counts(pool: Pool) -> None:
 
 def _read(pool: Pool, query: AlertFilter) -> Sequence[tuple[Any, ...]]:
     matching = conditions(query)
+    if query.since is not None and not query.status:
+        # The index by activity begins with the status. With a condition on it, PostgreSQL reads
+        # the alerts since a time from the index instead of all alerts.
+        matching.add("alerts.status = ANY(%(status)s)", status=[str(status) for status in Status])
     from_counts = all(getattr(query, name) is None for name in _OTHERS)
     statement = (_FROM_COUNTS if from_counts else _FROM_ALERTS).format(
         dimensions=", ".join(_DIMENSIONS), where=matching.where

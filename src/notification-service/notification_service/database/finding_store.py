@@ -1,11 +1,10 @@
 """The transaction that stores findings and aggregates them into alerts."""
 
 import datetime as dt
-from collections.abc import Callable, Iterable, Sequence
-from typing import Final
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Final
 from uuid import UUID
 
-import msgspec
 from psycopg2.extensions import cursor as Cursor  # noqa: N812 - it is a class
 
 from auditflow.contract.alert import Action
@@ -13,7 +12,7 @@ from auditflow.contract.finding import Finding
 from notification_service import history, observables
 from notification_service.aggregation import Changes, StoredFinding, aggregate, fingerprint_of
 from notification_service.alert import Alert
-from notification_service.database import history_writer, prepared, rows
+from notification_service.database import arrays, history_writer, prepared, rows
 from notification_service.database.pool import Pool
 from notification_service.triage import Command
 
@@ -55,10 +54,14 @@ _ALERTS = (
     FOR UPDATE OF t
 """
 )
-_WRITE_FINDINGS = rows.upsert(
+# No other transaction can insert the same rows, because of the locks. A plain insert is cheaper
+# than one that looks for a conflict, and it runs no triggers for updates.
+_INSERT_FINDINGS = rows.insert("findings", rows.FINDING_COLUMNS)
+_UPDATE_FINDINGS = rows.upsert(
     "findings", rows.FINDING_COLUMNS, ("bucket_start", "finding_id"), ("alert_id", "fingerprint")
 )
-_WRITE_ALERTS = rows.upsert(
+_INSERT_ALERTS = rows.insert("alerts", rows.ALERT_COLUMNS)
+_UPDATE_ALERTS = rows.upsert(
     "alerts",
     rows.ALERT_COLUMNS,
     ("alert_id",),
@@ -66,8 +69,7 @@ _WRITE_ALERTS = rows.upsert(
 )
 _WRITE_OBSERVABLES = """
     INSERT INTO alert_observables (kind, value, alert_id)
-    SELECT kind, value, alert_id
-    FROM json_populate_recordset(NULL::alert_observables, %(rows)s::json)
+    SELECT * FROM unnest(%(kinds)s::text[], %(values)s::text[], %(alerts)s::uuid[])
     ON CONFLICT DO NOTHING
 """
 
@@ -90,8 +92,7 @@ class FindingStore:
         self._prepare_partitions(findings)
         with self._pool.connection() as connection, connection.cursor() as cursor:
             fingerprints = {finding.finding_id: fingerprint_of(finding) for finding in findings}
-            _lock(cursor, [*fingerprints.keys(), *fingerprints.values()])
-            stored = _read_stored(cursor, fingerprints.keys())
+            stored = _lock_and_read_stored(cursor, fingerprints)
             existing = _read_alerts(cursor, stored.values(), fingerprints.values())
             now = dt.datetime.now(dt.UTC)
             changes = aggregate(findings, stored=stored, existing=existing, now=now)
@@ -116,15 +117,20 @@ class FindingStore:
             self._months.add(month)
 
 
-def _lock(cursor: Cursor, identifiers: Iterable[UUID]) -> None:
-    keys = [int.from_bytes(identifier.bytes[:8], signed=True) for identifier in identifiers]
-    prepared.execute(cursor, _LOCK, {"keys": keys})
-
-
-def _read_stored(cursor: Cursor, ids: Iterable[UUID]) -> dict[UUID, StoredFinding]:
+def _lock_and_read_stored(
+    cursor: Cursor, fingerprints: Mapping[UUID, UUID]
+) -> dict[UUID, StoredFinding]:
+    identifiers = (*fingerprints.keys(), *fingerprints.values())
+    keys = (int.from_bytes(identifier.bytes[:8], signed=True) for identifier in identifiers)
     # By identifier only: the bucket of a finding with a clamped timestamp may differ between
     # versions.
-    prepared.execute(cursor, _STORED, {"ids": _texts(ids)})
+    prepared.execute_all(
+        cursor,
+        [
+            (_LOCK, {"keys": arrays.literal(keys)}),
+            (_STORED, {"ids": arrays.literal(fingerprints)}),
+        ],
+    )
     found = (rows.read_finding(text) for (text,) in cursor.fetchall())
     return {stored.finding.finding_id: stored for stored in found}
 
@@ -133,7 +139,7 @@ def _read_alerts(
     cursor: Cursor, stored: Iterable[StoredFinding], fingerprints: Iterable[UUID]
 ) -> list[Alert]:
     ids = {finding.alert_id for finding in stored}
-    values = {"ids": _texts(ids), "fingerprints": _texts(set(fingerprints))}
+    values = {"ids": arrays.literal(ids), "fingerprints": arrays.literal(set(fingerprints))}
     prepared.execute(cursor, _ALERTS, values)
     return [rows.read_alert(text) for (text,) in cursor.fetchall()]
 
@@ -148,29 +154,37 @@ def _write(
                 "UPDATE findings SET bucket_start = %s WHERE bucket_start = %s AND finding_id = %s",
                 (updated.finding.bucket_start, before, str(updated.finding.finding_id)),
             )
-    written = [*changes.new, *changes.updated]
-    if written:
-        encoded = rows.encode_findings(rows.finding_row(finding, now=now) for finding in written)
-        prepared.execute(cursor, _WRITE_FINDINGS, {"rows": encoded})
-        prepared.execute(cursor, _WRITE_OBSERVABLES, {"rows": _observable_rows(written)})
-    if alerts := [*changes.opened, *changes.changed]:
-        prepared.execute(cursor, _WRITE_ALERTS, {"rows": rows.encode_alerts(alerts)})
+    statements: list[tuple[str, Mapping[str, Any]]] = []
+    for statement, findings in (
+        (_INSERT_FINDINGS, changes.new),
+        (_UPDATE_FINDINGS, changes.updated),
+    ):
+        if findings:
+            encoded = rows.encode_findings(rows.finding_row(it, now=now) for it in findings)
+            statements.append((statement, {"rows": encoded}))
+    if written := [*changes.new, *changes.updated]:
+        statements.append((_WRITE_OBSERVABLES, _observable_columns(written)))
+    for statement, alerts in ((_INSERT_ALERTS, changes.opened), (_UPDATE_ALERTS, changes.changed)):
+        if alerts:
+            statements.append((statement, {"rows": rows.encode_alerts(alerts)}))
+    prepared.execute_all(cursor, statements)
     if changes.escalated:
         _record_escalations(cursor, changes, now)
 
 
-def _observable_rows(findings: Iterable[StoredFinding]) -> str:
-    found = {
-        (observable, stored.alert_id)
-        for stored in findings
-        for observable in observables.of_finding(stored.finding)
+def _observable_columns(findings: Iterable[StoredFinding]) -> dict[str, str]:
+    found = sorted(
+        {
+            (observable.kind, observable.value, str(stored.alert_id))
+            for stored in findings
+            for observable in observables.of_finding(stored.finding)
+        }
+    )
+    return {
+        "kinds": arrays.literal(kind for kind, _, _ in found),
+        "values": arrays.quoted(value for _, value, _ in found),
+        "alerts": arrays.literal(alert_id for _, _, alert_id in found),
     }
-    return msgspec.json.encode(
-        [
-            {"kind": observable.kind, "value": observable.value, "alert_id": alert_id}
-            for observable, alert_id in sorted(found)
-        ]
-    ).decode()
 
 
 def _record_escalations(cursor: Cursor, changes: Changes, now: dt.datetime) -> None:
@@ -188,7 +202,3 @@ def _record_escalations(cursor: Cursor, changes: Changes, now: dt.datetime) -> N
         actor=history.SYSTEM,
         at=now,
     )
-
-
-def _texts(ids: Iterable[UUID]) -> list[str]:
-    return [str(identifier) for identifier in ids]

@@ -6,7 +6,7 @@ partitioned table has many partitions, and a list has a branch for each status.
 
 import re
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from hashlib import blake2b
 from typing import Any, Final
 
@@ -35,16 +35,29 @@ def execute(cursor: Cursor, statement: str, values: Mapping[str, Any]) -> None:
     PostgreSQL must be able to infer the type of each parameter from the statement. The plan may
     not depend on the values, so that a generic plan is as good as a plan for the values.
     """
+    cursor.execute(_text(cursor, statement), values)
+
+
+def execute_all(cursor: Cursor, statements: Sequence[tuple[str, Mapping[str, Any]]]) -> None:
+    """Execute statements with one request to the server. The cursor has the rows of the last one.
+
+    Each statement sees what was committed before it began, as if it was sent alone.
+    """
+    texts = [cursor.mogrify(_text(cursor, text), values) for text, values in statements]
+    if texts:
+        cursor.execute(b";".join(texts))
+
+
+def _text(cursor: Cursor, statement: str) -> str:
+    """The text that executes the prepared statement. It has the same parameters."""
     connection = cursor.connection
     if not isinstance(connection, PreparingConnection):
-        cursor.execute(statement, values)
-        return
+        return statement
     text = connection.prepared.get(statement)
     if text is None:
-        text = _prepare(cursor, connection, statement)
-    else:
-        connection.prepared.move_to_end(statement)
-    cursor.execute(text, values)
+        return _prepare(cursor, connection, statement)
+    connection.prepared.move_to_end(statement)
+    return text
 
 
 def _prepare(cursor: Cursor, connection: PreparingConnection, statement: str) -> str:

@@ -81,6 +81,15 @@ def select(table: str, columns: Sequence[str]) -> str:
     )
 
 
+def insert(table: str, columns: Sequence[str]) -> str:
+    """A statement that inserts rows from a JSON array, its parameter ``rows``."""
+    listed = ", ".join(columns)
+    return (
+        f"INSERT INTO {table} ({listed})"
+        f" SELECT {listed} FROM json_populate_recordset(NULL::{table}, %(rows)s::json)"
+    )
+
+
 def upsert(table: str, columns: Sequence[str], key: Sequence[str], keep: Iterable[str] = ()) -> str:
     """A statement that writes rows from a JSON array, its parameter ``rows``.
 
@@ -88,12 +97,10 @@ def upsert(table: str, columns: Sequence[str], key: Sequence[str], keep: Iterabl
     """
     kept = {*key, *keep}
     changing = [name for name in columns if name not in kept]
-    listed = ", ".join(columns)
     values = ", ".join(f"excluded.{name}" for name in changing)
     return (
-        f"INSERT INTO {table} ({listed})"
-        f" SELECT {listed} FROM json_populate_recordset(NULL::{table}, %(rows)s::json)"
-        f" ON CONFLICT ({', '.join(key)}) DO UPDATE SET ({', '.join(changing)}) = ROW ({values})"
+        f"{insert(table, columns)} ON CONFLICT ({', '.join(key)})"
+        f" DO UPDATE SET ({', '.join(changing)}) = ROW ({values})"
     )
 
 
@@ -187,12 +194,12 @@ def read_alert(text: str) -> Alert:
 
 
 def encode_findings(rows: Iterable[FindingRow]) -> str:
-    """The parameter of ``upsert`` for these findings."""
+    """The parameter of ``insert`` and ``upsert`` for these findings."""
     return msgspec.json.encode(list(rows)).decode()
 
 
 def encode_alerts(alerts: Iterable[Alert]) -> str:
-    """The parameter of ``upsert`` for these alerts."""
+    """The parameter of ``insert`` and ``upsert`` for these alerts."""
     return msgspec.json.encode(
         [msgspec.structs.replace(alert, event_hashes=_HEX + alert.event_hashes) for alert in alerts]
     ).decode()
