@@ -239,7 +239,8 @@ class Consumer:
 
     def _await_more(self, started: float, size: int) -> bool:
         """Wait for a message that joins a batch of this size. Returns whether one has arrived."""
-        if time.monotonic() < started + MAX_BATCH_WAIT_SECONDS:
+        # At a low rate, no other message would arrive, and the wait would only delay this one.
+        if self._last_size > 1 and time.monotonic() < started + MAX_BATCH_WAIT_SECONDS:
             self._poll(BATCH_IDLE_SECONDS)
         if self._last_size >= BUSY_MESSAGES:
             while (
