@@ -29,6 +29,21 @@ _LIST_WITH_COUNTS: Final = "/alerts?limit=50"
 #: Page of the list that counts as deep, with 200 alerts per page.
 _DEEP_PAGES: Final = 30
 CLIENTS: Final = 8
+_UNFINISHED: Final = """
+    SELECT EXISTS (SELECT FROM alert_outbox) OR EXISTS (
+        SELECT FROM alerts JOIN maintenance_progress ON task = 'risk'
+        WHERE alerts.change_seq > maintenance_progress.change_seq
+    )
+"""
+_COUNT_COPIES: Final = """
+    INSERT INTO alert_counts
+    SELECT status, level, rule_id, environment, assignee, verdict, count(*) FROM alerts
+    WHERE change_seq > %s GROUP BY status, level, rule_id, environment, assignee, verdict
+"""
+_MARK_RISKS: Final = """
+    UPDATE maintenance_progress SET change_seq = (SELECT max(change_seq) FROM alerts)
+    WHERE task = 'risk'
+"""
 
 Measure = Callable[[float], float]
 
@@ -117,7 +132,12 @@ def minimal_applications(platform: Platform) -> Iterator[dict[str, int]]:
 
 
 def grow(platform: Platform, size: int) -> None:
-    """Copy alerts with new identities until there are ``size``. Needs some alerts to begin with."""
+    """Copy alerts with new identities until there are ``size``. Needs some alerts to begin with.
+
+    The copies need no work of the service: no routing, and no update of risks. Otherwise this work
+    would run in the service during the measurements.
+    """
+    wait_for(lambda: not platform.query(_UNFINISHED)[0][0], "routing and risks of all alerts")
     existing = platform.alerts()
     source = min(existing, 1000)
     copies = -(-(size - existing) // source)
@@ -134,7 +154,9 @@ def grow(platform: Platform, size: int) -> None:
     )
     names = sql.SQL(", ").join(sql.Identifier(name) for name, _, _ in columns)
     values = sql.SQL(", ").join(_value(*column) for column in columns)
+    (last,) = platform.query("SELECT max(change_seq) FROM alerts")[0]
     with platform.session().cursor() as cursor:
+        cursor.execute("SET session_replication_role = replica")  # no triggers
         cursor.execute(
             sql.SQL(
                 "INSERT INTO alerts ({}) SELECT {} FROM (SELECT * FROM alerts LIMIT {}) source,"
@@ -147,7 +169,11 @@ def grow(platform: Platform, size: int) -> None:
                 sql.Literal(size - existing),
             )
         )
-    platform.query("ANALYZE")
+        cursor.execute(_COUNT_COPIES, (last,))
+        cursor.execute(_MARK_RISKS)
+        cursor.execute("RESET session_replication_role")
+    platform.query("VACUUM ANALYZE")
+    platform.query("CHECKPOINT")
 
 
 def _value(name: str, kind: str, unique: bool) -> sql.Composable:
