@@ -18,7 +18,7 @@ from audit_analysis.service.pipeline import Pipeline
 from audit_analysis.sigma.load import load
 from audit_analysis.windows.memory import MemoryWindows
 from auditflow.amqp import DeadLetter, Delivery, Message
-from auditflow.contract import acceptance, archive, finding
+from auditflow.contract import acceptance, archive, event_hashes, finding
 from auditflow.contract.finding import Finding
 from auditflow.errors import PublishError
 
@@ -135,6 +135,24 @@ def test_a_burst_becomes_one_finding_that_explains_itself(bench: Bench) -> None:
 def test_a_batch_publishes_a_finding_once(bench: Bench) -> None:
     bench.send(msgspec.json.encode([failed_login(number) for number in range(100)]))
     assert len(bench.published) == 1
+
+
+def test_versions_of_a_large_finding_list_all_events(bench: Bench) -> None:
+    # Given a burst of 1,500 events in batches, of which one is delivered again after a failure
+    events = [failed_login(number, seconds=number / 20) for number in range(1500)]
+    for start in range(0, 1500, 300):
+        body = msgspec.json.encode(events[start : start + 300])
+        bench.fails = (bench.calls + 1, "it is waited for") if start == 600 else None
+        if bench.fails:
+            with pytest.raises(PublishError):
+                bench.send(body)
+        bench.send(body)
+    # Then the versions have the hashes of all events, and each lists few events again
+    (found,) = bench.findings
+    names = event_hashes.of_events(event["event_id"] for event in events)
+    assert (found.count, finding.event_set(found.evidence)) == (1500, names)
+    last = finding.decode(bench.published[-1].body, now=NOW)
+    assert event_hashes.size(last.evidence.event_hashes) <= 401
 
 
 def test_a_published_version_is_not_published_again(bench: Bench) -> None:

@@ -8,8 +8,8 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
+from auditflow.contract import event_hashes, identity
 from auditflow.contract import finding as findings
-from auditflow.contract import identity
 from auditflow.contract.alert import Status
 from auditflow.contract.event import Severity
 from auditflow.contract.finding import EventRef, Evidence, Finding, RuleRef
@@ -167,6 +167,58 @@ def test_an_alert_is_the_sum_of_its_findings(stream: list[Finding], data: st.Dat
         assert all(alert.status is Status.RESOLVED for alert in chain[:-1])
         before = [None, *(alert.alert_id for alert in chain)]
         assert [alert.previous_alert_id for alert in chain] == before[:-1]
+
+
+@st.composite
+def overlapping(draw: st.DrawFn) -> tuple[int, list[Finding]]:
+    """Versions of findings with up to 600 events, which overlap, and the number of all events.
+
+    Each version names the first 100 events and lists the events that earlier versions do not have,
+    as the analysis does.
+    """
+    versions: list[Finding] = []
+    events: set[int] = set()
+    for bucket in range(draw(st.integers(1, 3))):
+        first = bucket * 150
+        listed, last = first, first
+        for size in draw(st.lists(st.integers(1, 250), min_size=1, max_size=3)):
+            last = min(last + size, first + 600)
+            names = [f"event-{number}" for number in range(first, last)]
+            hashes = "" if len(names) <= 100 else event_hashes.of_events(names[listed - first :])
+            refs = tuple(EventRef(NOW, name) for name in sorted(names[:100]))
+            versions.append(
+                Finding(
+                    finding_id=identity.finding_id("rule", {"user": "a"}, bucket),
+                    rule=RuleRef("rule", "Rule", "1", "high"),
+                    severity=Severity.WARNING,
+                    entity={"user": "a"},
+                    bucket_start=NOW,
+                    first_seen=NOW,
+                    last_seen=NOW,
+                    count=len(names),
+                    description=f"{len(names)} logins",
+                    evidence=Evidence(refs, event_hashes=hashes),
+                )
+            )
+            listed = last
+        events.update(range(first, last))
+    return len(events), versions
+
+
+@given(overlapping(), st.data())
+def test_the_count_is_the_number_of_distinct_events_of_large_findings(
+    stream: tuple[int, list[Finding]], data: st.DataObject
+) -> None:
+    # given overlapping findings with more events than a version can name
+    number, versions = stream
+    # when their versions arrive in any order, some twice
+    again = data.draw(st.lists(st.sampled_from(versions), max_size=4))
+    memory = Memory()
+    for version in data.draw(st.permutations([*versions, *again])):
+        memory.take([version])
+    # then the alert counts each event once
+    (alert,) = memory.alerts.values()
+    assert (alert.count, alert.count_is_estimate) == (number, False)
 
 
 @given(streams)

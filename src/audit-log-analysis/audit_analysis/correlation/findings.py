@@ -14,7 +14,7 @@ from msgspec import UNSET, Raw, Struct
 from audit_analysis.sigma.rule import Rule
 from audit_analysis.windows import BucketSummary, WindowSpec
 from audit_analysis.windows.layout import HASHED_TAG
-from auditflow.contract import event, identity
+from auditflow.contract import event, event_hashes, identity
 from auditflow.contract.event import Event, Received
 from auditflow.contract.finding import EventRef, Evidence, Finding, Observables
 
@@ -106,6 +106,7 @@ def from_summary(
             ),
             UNSET if summary.first is None else _complete_event(summary.first),
             UNSET if summary.last is None else _complete_event(summary.last),
+            event_hashes.of_events(summary.unnamed) if summary.unnamed else "",
         ),
         last=last,
         approximate=summary.approximate,

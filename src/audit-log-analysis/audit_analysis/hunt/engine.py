@@ -88,6 +88,10 @@ class Hunt:
                         observed.rule, observed.entity, summary, observed.cause.event, self._context
                     )
                 )
+            window = observed.observation
+            self._windows.mark_published(
+                [(window.key, window.spec, summary) for summary in result.summaries]
+            )
 
     def state(self) -> HuntState:
         """The state of the hunt."""

@@ -36,6 +36,14 @@ class WindowState(Struct, frozen=True, array_like=True):
     slices: list[tuple[int, list[str], list[tuple[int, str, bytes]]]] = []
 
 
+class _Published(Struct, frozen=True):
+    """What is kept of a published summary: its signature, and the time that it covers (ms)."""
+
+    signature: str
+    first_event: int
+    last_hit: int
+
+
 class _Window:
     """The events of one entity."""
 
@@ -46,7 +54,7 @@ class _Window:
         self.raws: dict[str, bytes] = {}
         self.hits: list[int] = []
         self.lost_until: int | None = None
-        self.published: dict[int, str] = {}
+        self.published: dict[int, _Published] = {}
 
     @classmethod
     def restore(cls, state: WindowState) -> "_Window":
@@ -63,6 +71,7 @@ class _Window:
     def observe(self, observation: Observation) -> ObservationResult:
         name = (observation.event_id, observation.tag)
         timestamp_ms = self.timestamps.get(name)
+        is_known = timestamp_ms is not None
         if timestamp_ms is None:
             if self.members and (
                 observation.timestamp_ms < self.members[-1][0] - self.spec.lateness
@@ -79,15 +88,12 @@ class _Window:
         if observation.approximate:
             self._record_loss(timestamp_ms)
         found = self._find_hits((timestamp_ms, *name))
-        summaries = (self._summary(bucket) for bucket in self.spec.buckets(timestamp_ms))
+        buckets = self.spec.buckets(timestamp_ms) if self.spec.reports else ()
+        summaries = (self._summary(bucket, observation.event_id) for bucket in buckets)
         return ObservationResult(
             summaries=tuple(
-                summary
-                for summary in summaries
-                if summary and self.published.get(summary.bucket) != summary.signature
-            )
-            if self.spec.reports
-            else (),
+                summary for summary in summaries if summary and self._is_due(summary, is_known)
+            ),
             hits=tuple(self._events_at(found)) if self.spec.feeds else (),
         )
 
@@ -131,7 +137,21 @@ class _Window:
     def _reaches_loss(self, hit: int) -> bool:
         return self.lost_until is not None and hit - self.spec.timespan < self.lost_until
 
-    def _summary(self, bucket: int) -> BucketSummary | None:
+    def mark_published(self, summary: BucketSummary) -> None:
+        self.published[summary.bucket] = _Published(
+            summary.signature, summary.events[0][0], summary.last_hit
+        )
+
+    def _is_due(self, summary: BucketSummary, is_known: bool) -> bool:
+        # The worker that added a known event may have failed before it listed the event.
+        published = self.published.get(summary.bucket)
+        return (
+            published is None
+            or published.signature != summary.signature
+            or (is_known and summary.count > MAX_EVIDENCE)
+        )
+
+    def _summary(self, bucket: int, observed_id: str) -> BucketSummary | None:
         first = bisect_left(self.hits, bucket * self.spec.dedup)
         end = bisect_left(self.hits, (bucket + 1) * self.spec.dedup)
         if first == end:
@@ -141,7 +161,8 @@ class _Window:
         members = self.members[self._position(opening + 1) : stop]
         if not members:
             return None
-        events = [(timestamp_ms, event_id) for timestamp_ms, event_id, _ in members]
+        # An event may have several tags. Its members are next to each other.
+        events = list(dict.fromkeys((time, event_id) for time, event_id, _ in members))
         tags = dict.fromkeys(tag for _, _, tag in members)
         return BucketSummary(
             bucket=bucket,
@@ -153,6 +174,22 @@ class _Window:
             last=self.raws.get(events[-1][1]),
             approximate=self._reaches_loss(self.hits[first]),
             tags=tuple(tags)[:MAX_TAGS] if self.spec.kind == "value_count" else (),
+            unnamed=self._unnamed(bucket, events, observed_id),
+        )
+
+    def _unnamed(
+        self, bucket: int, events: Sequence[tuple[int, str]], observed_id: str
+    ) -> tuple[str, ...]:
+        """The ids that a summary must list in addition to the first events: see large.lua."""
+        if len(events) <= MAX_EVIDENCE:
+            return ()
+        published = self.published.get(bucket)
+        return tuple(
+            event_id
+            for timestamp_ms, event_id in events
+            if published is None
+            or not published.first_event < timestamp_ms <= published.last_hit
+            or event_id == observed_id
         )
 
     def _position(self, timestamp_ms: int) -> int:
@@ -176,7 +213,8 @@ class MemoryWindows:
     def mark_published(self, summaries: Sequence[tuple[str, WindowSpec, BucketSummary]]) -> None:
         """See ``WindowStore``."""
         for key, _, summary in summaries:
-            self._windows[key].published[summary.bucket] = summary.signature
+            if (window := self._windows.get(key)) is not None:
+                window.mark_published(summary)
 
     def flush(self) -> None:
         """See ``WindowStore``. There is nothing to do."""

@@ -174,6 +174,7 @@ def results(
 def _summary(fields: list[Any]) -> BucketSummary:
     (
         bucket, last_hit, count, named, last_id, last_timestamp_ms, first, last, approximate, tags,
+        unnamed,
     ) = fields  # fmt: skip
     return BucketSummary(
         bucket=bucket,
@@ -188,6 +189,7 @@ def _summary(fields: list[Any]) -> BucketSummary:
         last=last or None,
         approximate=bool(approximate),
         tags=tuple(tag.decode() for tag in tags),
+        unnamed=tuple(event_id.decode() for event_id in unnamed),
     )
 
 

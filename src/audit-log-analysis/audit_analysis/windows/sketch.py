@@ -54,6 +54,10 @@ class SketchWindow:
             else ()
         )
 
+    def mark_published(self, summary: BucketSummary) -> None:
+        """Do not report this summary again unless it changes."""
+        self.published[summary.bucket] = summary.signature
+
     def _existing(self, first: int, last: int) -> Iterator[int]:
         return (number for number in range(first, last + 1) if number in self.tags)
 

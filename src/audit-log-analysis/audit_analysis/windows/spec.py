@@ -137,9 +137,12 @@ class Observation(Struct, frozen=True, gc=False):
 class BucketSummary(Struct, frozen=True, kw_only=True, gc=False):
     """The hits of a window in one bucket. Times are in milliseconds.
 
-    ``events`` are the times and ids of the first 100 events, in order. ``first`` and ``last`` are
-    the bytes of the first and the last event; None if they are not stored. ``tags`` are
-    different values of a value_count; a version has at least those of the newest events.
+    ``count`` is the number of different events. ``events`` are the times and ids of the first 100
+    events, in order. If there are more, ``unnamed`` has the ids of all events that no published
+    version can have, in any order and with some others: all versions together have all ids, unless
+    the window is sketched. ``first`` and ``last`` are the bytes of the first and the last event;
+    None if they are not stored. ``tags`` are different values of a value_count; a version has at
+    least those of the newest events.
     """
 
     bucket: int
@@ -151,6 +154,7 @@ class BucketSummary(Struct, frozen=True, kw_only=True, gc=False):
     last: bytes | None = None
     approximate: bool = False
     tags: tuple[str, ...] = ()
+    unnamed: tuple[str, ...] = ()
 
     @property
     def signature(self) -> str:

@@ -70,8 +70,9 @@ class EventRef(Struct, frozen=True, order=True):
 class Evidence(Struct, frozen=True, omit_defaults=True):
     """Up to 100 event references, the earliest first, and the first and the last complete event.
 
-    ``event_hashes`` is the set of all events of the finding (see ``contract.event_hashes``). A
-    producer sends it if the finding has more events than ``events`` can name.
+    ``event_hashes`` is a set of events of the finding (see ``contract.event_hashes``). A producer
+    sends it if the finding has more events than ``events`` can name. One version need not contain
+    the events of earlier versions: the union over all versions is the set of all events.
     """
 
     events: Annotated[tuple[EventRef, ...], Meta(min_length=1, max_length=MAX_EVIDENCE)]

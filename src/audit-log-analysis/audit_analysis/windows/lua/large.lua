@@ -8,6 +8,8 @@
 
 local events, hits, references, published, tag_last_seen
 local size, is_new, newest, oldest, stored, has_hits, expiry_due, is_full
+-- The ids and times of the current observations of the window, in turn.
+local observed
 
 local function id_of(member)
   return sub(member, 1, find(member, '\0', 1, true) - 1)
@@ -30,7 +32,7 @@ end
 local function open_large()
   open_keys()
   size = call('ZCARD', events)
-  is_new, expiry_due, is_full = size == 0, false, false
+  is_new, expiry_due, is_full, observed = size == 0, false, false, {}
   newest, oldest, stored, has_hits = nil, nil, 0, false
   if not is_new then
     newest, oldest = time_at(-1), time_at(0)
@@ -77,6 +79,48 @@ local function newest_tags(last_hit, opening)
   return tags
 end
 
+-- The number of different events. An event may have several tags. Its members are next to each other.
+local function count_events(opening, last_hit)
+  if not tagged then
+    return call('ZCOUNT', events, opening, last_hit)
+  end
+  local count, previous = 0, nil
+  for _, member in ipairs(call('ZRANGEBYSCORE', events, opening, last_hit)) do
+    local name = id_of(member)
+    if name ~= previous then
+      count, previous = count + 1, name
+    end
+  end
+  return count
+end
+
+-- The ids of the events that this version of the summary must list, because it cannot name all events
+-- and no earlier version may have them: the events of the current observations, and the events that
+-- the last published version did not cover. All versions together list all events: an event that
+-- arrives when a version covers its time is listed with its own observation, and its message is not
+-- acknowledged before that version is published.
+local function events_to_list(mark, first_hit, last_hit, opening)
+  local listed = {}
+  local function list(from, to)
+    for _, member in ipairs(call('ZRANGEBYSCORE', events, from, to)) do
+      listed[#listed + 1] = id_of(member)
+    end
+  end
+  if not mark then
+    list(opening, last_hit)
+    return listed
+  end
+  local covered_to, covered_from = string.match(mark, '^%d+:(%-?%d+):(%-?%d+):')
+  list(opening, covered_from)
+  list('(' .. covered_to, last_hit)
+  for i = 1, #observed, 2 do
+    if observed[i + 1] > first_hit - timespan and observed[i + 1] <= tonumber(last_hit) then
+      listed[#listed + 1] = observed[i]
+    end
+  end
+  return listed
+end
+
 local function summarize_large(bucket, last_number)
   local low, high = integer(bucket * dedup), '(' .. integer((bucket + 1) * dedup)
   local first_hit = tonumber(call('ZRANGEBYSCORE', hits, low, high, 'LIMIT', 0, 1)[1])
@@ -85,7 +129,7 @@ local function summarize_large(bucket, last_number)
   end
   local last_hit = call('ZREVRANGEBYSCORE', hits, high, low, 'LIMIT', 0, 1)[1]
   local opening = '(' .. integer(first_hit - timespan)
-  local count = call('ZCOUNT', events, opening, last_hit)
+  local count = count_events(opening, last_hit)
   if count == 0 then
     return
   end
@@ -94,18 +138,24 @@ local function summarize_large(bucket, last_number)
   local first_id, last_id = id_of(first[1]), id_of(last[1])
   local text = signature(count, tonumber(last_hit), tonumber(first[2]), first_id,
     tonumber(last[2]), last_id)
-  if call('HGET', published, integer(bucket)) == text then
+  local mark = call('HGET', published, integer(bucket))
+  -- The worker that added a redelivered event may have failed before it listed the event.
+  if mark == text and not (redelivered[bucket] and count > MAX_EVIDENCE) then
     return
   end
-  local named = call('ZRANGEBYSCORE', events, opening, last_hit, 'WITHSCORES', 'LIMIT', 0,
-    MAX_EVIDENCE)
-  for i = 1, #named, 2 do
-    named[i], named[i + 1] = id_of(named[i]), tonumber(named[i + 1])
+  local earliest, named = call('ZRANGEBYSCORE', events, opening, last_hit, 'WITHSCORES', 'LIMIT', 0,
+    MAX_EVIDENCE), {}
+  for i = 1, #earliest, 2 do
+    local name = id_of(earliest[i])
+    if name ~= named[#named - 1] then
+      named[#named + 1], named[#named + 2] = name, tonumber(earliest[i + 1])
+    end
   end
+  local unnamed = count > #named / 2 and events_to_list(mark, first_hit, last_hit, opening) or {}
   local kept = call('HMGET', references, first_id, last_id)
   summaries[#summaries + 1] = {last_number, bucket, tonumber(last_hit), count, named, last_id,
     tonumber(last[2]), kept[1] or '', kept[2] or '', doubtful_large(first_hit),
-    kind == 'value_count' and newest_tags(last_hit, opening) or {}}
+    kind == 'value_count' and newest_tags(last_hit, opening) or {}, unnamed}
 end
 
 -- Report the buckets that the observations belong to.
@@ -114,7 +164,7 @@ local function report_large()
     for bucket, last_number in pairs(touched) do
       summarize_large(bucket, last_number)
     end
-    touched = {}
+    touched, redelivered = {}, {}
   end
 end
 
@@ -189,23 +239,24 @@ local function add_and_forget(member, limit)
   return true
 end
 
--- Add the event if it is new; otherwise `time` is its known time. Returns whether it is kept.
+-- Add the event if it is new; otherwise `time` is its known time. Returns whether it is kept, and
+-- whether it was known.
 local function add(member)
   local limit = room(member)
   if fits(time, limit) then
     if call('ZADD', events, 'NX', integer(time), member) == 1 then
       after_add()
-    else
-      time = tonumber(call('ZSCORE', events, member))
+      return true, false
     end
-    return true
+    time = tonumber(call('ZSCORE', events, member))
+    return true, true
   end
   local known = tonumber(call('ZSCORE', events, member) or nil)
   if known then
     time = known
-    return true
+    return true, true
   end
-  return add_and_forget(member, limit)
+  return add_and_forget(member, limit), false
 end
 
 -- The times of hits that the observation belongs to, and the hits that were known before.
@@ -383,7 +434,8 @@ end
 
 local function observe_large()
   local member = id .. '\0' .. tag
-  if not add(member) then
+  local is_kept, is_known = add(member)
+  if not is_kept then
     late[#late + 1] = number
     return
   end
@@ -395,8 +447,11 @@ local function observe_large()
   if feeds then
     report_hits_large()
   end
-  if reports and has_hits then
-    touch()
+  if reports then
+    observed[#observed + 1], observed[#observed + 2] = id, time
+    if has_hits then
+      touch(is_known)
+    end
   end
 end
 

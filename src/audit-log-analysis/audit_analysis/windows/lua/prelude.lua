@@ -39,18 +39,20 @@ local shard, field
 -- The results: numbers (from 1) of observations that are late; summaries of buckets
 -- {number of the last observation in the bucket, bucket, last hit, count, {id, time, ...},
 -- last id, last time, reference of the first event, reference of the last event, approximate,
--- {tag, ...}}; hits {number of the observation, event id, time, reference, approximate};
+-- {tag, ...}, {id of an event that is not named, ...}}; hits {number of the observation, event id, time, reference, approximate};
 -- the number of windows that were evicted.
 local late, summaries, hits_found, evicted = {}, {}, {}, 0
 
 -- The current observation.
 local number, id, tag, time, reference, approximate
 
--- The number of the last observation for each bucket that observations of the window belong to.
-local touched = {}
-local function touch()
+-- The number of the last observation for each bucket that observations of the window belong to, and
+-- the buckets to which a redelivered event belongs.
+local touched, redelivered = {}, {}
+local function touch(is_known)
   for bucket = floor(time / dedup), floor((time + timespan - 1) / dedup) do
     touched[bucket] = number
+    redelivered[bucket] = redelivered[bucket] or is_known
   end
 end
 

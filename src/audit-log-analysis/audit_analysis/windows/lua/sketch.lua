@@ -106,7 +106,7 @@ local function summarize_sketch(bucket, last_number)
   if call('HGET', published, integer(bucket)) ~= text then
     summaries[#summaries + 1] = {last_number, bucket, last * width, count, named, last_id,
       last_time, call('HGET', references, 'f' .. slices[1]) or '',
-      call('HGET', references, final) or '', 1, {}}
+      call('HGET', references, final) or '', 1, {}, {}}
   end
 end
 

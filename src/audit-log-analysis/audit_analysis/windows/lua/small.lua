@@ -151,20 +151,23 @@ local function summarize_small(window, hits, bucket, last_number)
   while window[last] > last_hit do
     last = last - SIZE
   end
-  local count = (last - first) / SIZE + 1
+  -- An event may have several tags. Its members are next to each other.
+  local named = {}
+  for i = first, last, SIZE do
+    if window[i + 1] ~= named[#named - 1] then
+      named[#named + 1], named[#named + 2] = window[i + 1], window[i]
+    end
+  end
+  local count = #named / 2
   local text = signature(count, last_hit, window[first], window[first + 1], window[last],
     window[last + 1])
   if published_signature(window, bucket) == text then
     return
   end
-  local named = {}
-  for i = first, last, SIZE do
-    named[#named + 1], named[#named + 2] = window[i + 1], window[i]
-  end
   local doubtful = reaches(window[1], first_hit) or reaches(shard_lost(), first_hit)
   summaries[#summaries + 1] = {last_number, bucket, last_hit, count, named, window[last + 1],
     window[last], window[first + 3], window[last + 3], doubtful and 1 or 0,
-    kind == 'value_count' and tags_between(window, first, last) or {}}
+    kind == 'value_count' and tags_between(window, first, last) or {}, {}}
 end
 
 local function report_small(window)
