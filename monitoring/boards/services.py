@@ -35,6 +35,17 @@ BOARD = Board(
                 link=runbook("dependency-down", "If a dependency is down"),
             ),
             Panel(
+                title="Circuit breakers",
+                description="1 while a service does not call the dependency, because several calls failed in a row; the maximum over its pods. Refused are the calls per second that were not made, also because too many were in progress.",
+                unit=units.Short, width=8,
+                queries={
+                    "{{job}} → {{dependency}}": f"max by (job, dependency) (auditflow_circuit_open{{{_OURS}}})",
+                    "{{job}} → postgresql ({{pool}})": f"max by (job, pool) (auditflow_database_circuit_open{{{_OURS}}})",
+                    "{{job}} → {{dependency}}: refused": f"sum by (job, dependency) (rate(auditflow_circuit_refused_total{{{_OURS}}}[5m]))",
+                },
+                link=runbook("circuit-open", "If a circuit breaker is open"),
+            ),
+            Panel(
                 title="Versions",
                 description="The release and the commit of each service. Two commits at the same time mean that a rollout is in progress.",
                 kind="table", unit=units.Short, width=8,

@@ -64,7 +64,7 @@ class ApiClient:
         reach the dashboard, which reports the outage.
         """
         try:
-            reply = self._transport.send("GET", "/healthz", timeout=0.8)
+            reply = self._transport.send("GET", "/healthz", timeout=0.8, is_probe=True)
         except errors.ApiError as error:
             return str(error)
         return None if reply.status == 200 else f"status {reply.status}"
@@ -72,7 +72,7 @@ class ApiClient:
     def readiness(self) -> str | None:
         """Return None if the service and its dependencies work, otherwise the problem."""
         try:
-            reply = self._transport.send("GET", "/readyz", timeout=1.0)
+            reply = self._transport.send("GET", "/readyz", timeout=1.0, is_probe=True)
             if reply.status == 200:
                 return None
             state = msgspec.json.decode(reply.body, type=_Readiness)

@@ -22,6 +22,13 @@ class Unreachable(ApiError):
     reason = "unreachable"
 
 
+class Suspended(ApiError):
+    """No request was sent: the last requests failed, or too many are in progress."""
+
+    status = 503
+    reason = "suspended"
+
+
 class NotReady(ApiError):
     """The service responds that it cannot serve requests now."""
 
@@ -70,6 +77,6 @@ class Conflict(ApiError):
 
 
 ALL: tuple[type[ApiError], ...] = (
-    Unreachable, NotReady, BadResponse, TokenRejected, FilterRejected, NotAllowed, NotFound,
-    Conflict,
+    Unreachable, Suspended, NotReady, BadResponse, TokenRejected, FilterRejected, NotAllowed,
+    NotFound, Conflict,
 )  # fmt: skip

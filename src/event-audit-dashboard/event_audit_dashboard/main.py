@@ -34,6 +34,7 @@ def run(settings: DashboardSettings) -> None:
         settings.notification_service_port,
         token=settings.api_token.get_secret_value(),
         tls=tls.client_context(settings) if settings.notification_service_tls else None,
+        metrics=metrics.circuits,
     )
     api = NotificationService(transport, metrics=metrics)
     reports = AuditReports(api)
@@ -44,6 +45,7 @@ def run(settings: DashboardSettings) -> None:
             settings.analysis_port,
             tls=tls.client_context(settings) if settings.analysis_tls else None,
             service=ANALYSIS,
+            metrics=metrics.circuits,
         ),
         metrics=metrics,
     )
@@ -56,6 +58,7 @@ def run(settings: DashboardSettings) -> None:
                 token=settings.api_token.get_secret_value(),
                 tls=tls.client_context(settings) if settings.events_api_tls else None,
                 service=EVENTS,
+                metrics=metrics.circuits,
             ),
             metrics=metrics,
         )
@@ -67,7 +70,7 @@ def run(settings: DashboardSettings) -> None:
         health=health,
         registry=registry,
         metrics=metrics,
-        client=redis_client.connect(settings),
+        client=redis_client.connect(settings, metrics.circuits),
         reports=reports,
     )
     reports.start()

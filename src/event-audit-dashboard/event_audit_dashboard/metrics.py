@@ -4,6 +4,7 @@ from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter
 
+from auditflow.circuit import CircuitMetrics
 from auditflow.telemetry.metrics import HttpMetrics
 from event_audit_dashboard import errors
 
@@ -15,6 +16,7 @@ class Metrics:
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self.http = HttpMetrics(registry)
+        self.circuits = CircuitMetrics(registry)
         self.upstream_errors = Counter(
             "auditflow_dashboard_upstream_errors_total",
             "Failed requests to the notification service, by reason.",

@@ -3,11 +3,13 @@
 import ssl
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Final
 
 import urllib3
 from msgspec import Struct
 
+from auditflow.circuit import OPEN, CallRefused, Circuit, CircuitMetrics
 from event_audit_dashboard import errors
 
 #: Limit for the complete request, in seconds.
@@ -49,9 +51,11 @@ class Transport:
         token: str | None = None,
         tls: ssl.SSLContext | None = None,
         service: Service = NOTIFICATION_SERVICE,
+        metrics: CircuitMetrics | None = None,
     ) -> None:
         """With ``tls``, requests use HTTPS, and the context verifies the server."""
         self.service = service
+        self._circuit = Circuit(service.slug, counts=(errors.Unreachable,), metrics=metrics)
         host = host.strip("[]")
         headers = {"Accept": "application/json"}
         if token is not None:
@@ -72,13 +76,39 @@ class Transport:
         headers: Mapping[str, str] | None = None,
         body: bytes | None = None,
         timeout: float = TIMEOUT_SECONDS,
+        is_probe: bool = False,
     ) -> Reply:
         """Send a request and read the complete response.
+
+        A request fails at once if the last requests failed, or if too many are in progress. This
+        does not apply to probes.
 
         Raises:
             Unreachable: no connection, or no complete response within ``timeout`` seconds.
             BadResponse: the response is larger than MAX_RESPONSE_BYTES.
         """
+        if is_probe:
+            return self._send(method, path, headers, body, timeout)
+        with self._attempt():
+            return self._send(method, path, headers, body, timeout)
+
+    @contextmanager
+    def _attempt(self) -> Iterator[None]:
+        try:
+            with self._circuit.attempt():
+                yield
+        except CallRefused as error:
+            state = "does not respond" if error.cause == OPEN else "has too many requests"
+            raise errors.Suspended(f"the {self.service.name} {state}; try again soon") from None
+
+    def _send(
+        self,
+        method: str,
+        path: str,
+        headers: Mapping[str, str] | None,
+        body: bytes | None,
+        timeout: float,
+    ) -> Reply:
         sent = {**self._pool.headers, **(headers or {})}
         try:
             try:
@@ -105,6 +135,10 @@ class Transport:
         Raises:
             Unreachable: no connection, or no response within ``STREAM_SECONDS``.
         """
+        with self._attempt():
+            return self._stream(path, headers)
+
+    def _stream(self, path: str, headers: Mapping[str, str]) -> tuple[Reply, Iterator[bytes]]:
         try:
             response = self._pool.urlopen(
                 "GET",

@@ -1,15 +1,14 @@
 """A circuit breaker for connecting to the database.
 
-While the database is away, each request would wait for a connection attempt. After some failed
-attempts in a row, further ones fail at once, except for one attempt after each pause.
+While the database is unavailable, each request would wait for a connection attempt.
 """
 
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Final
 
 import psycopg2
-import pybreaker
 
+from auditflow.circuit import CallRefused, Circuit
 from notification_service.database.connection import Connection
 
 #: Failed attempts in a row that open the circuit, and the pause until the next attempt.
@@ -17,20 +16,20 @@ FAILURES: Final = 3
 PAUSE_SECONDS: Final = 1.0
 
 
-class GuardedConnect(pybreaker.CircuitBreakerListener):
+class GuardedConnect:
     """Opens connections through a circuit breaker. Connections that are open are not affected."""
 
     def __init__(
         self, open_connection: Callable[[], Connection], *, on_change: Callable[[bool], None]
     ) -> None:
-        """``on_change`` is told whether the circuit is open, when that changes."""
+        """``on_change`` is called with whether the circuit is open, when that changes."""
         self._open_connection = open_connection
-        self._on_change = on_change
-        self._breaker = pybreaker.CircuitBreaker(
-            fail_max=FAILURES,
-            reset_timeout=PAUSE_SECONDS,
-            throw_new_error_on_trip=False,
-            listeners=[self],
+        self._circuit = Circuit(
+            "postgresql",
+            counts=(psycopg2.Error,),
+            on_change=on_change,
+            failures=FAILURES,
+            pause_seconds=PAUSE_SECONDS,
         )
 
     def __call__(self) -> Connection:
@@ -40,15 +39,9 @@ class GuardedConnect(pybreaker.CircuitBreakerListener):
             psycopg2.OperationalError: the attempt failed, or the circuit is open.
         """
         try:
-            connection: Connection = self._breaker.call(self._open_connection)
-        except pybreaker.CircuitBreakerError:
+            with self._circuit.attempt():
+                return self._open_connection()
+        except CallRefused:
             raise psycopg2.OperationalError(
                 f"the last {FAILURES} attempts to connect failed; the next one is made soon"
             ) from None
-        return connection
-
-    def state_change(self, cb: Any, old_state: Any, new_state: Any) -> None:
-        """Called by the circuit breaker."""
-        del cb, old_state
-        if new_state.name != pybreaker.STATE_HALF_OPEN:
-            self._on_change(new_state.name == pybreaker.STATE_OPEN)
