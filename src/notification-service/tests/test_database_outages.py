@@ -1,8 +1,13 @@
-"""A database that is killed, read-only or slow: findings wait, reads continue, all is exact."""
+"""A database that is killed, read-only, full or slow: findings wait, reads continue, all is exact."""
 
 import datetime as dt
+import secrets
+import shutil
+import subprocess
+import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -133,6 +138,84 @@ def test_slow(
     # the action that was answered with 503 may have been completed, but once at most
     answer = eventually(lambda: (a := _acknowledge(api, first)).status_code in (200, 409) and a)
     assert query("SELECT count(*) FROM alert_history") == [(1,)], answer.text
+
+
+@contextmanager
+def _small_disk(database: Database) -> Iterator[Path]:
+    """Move the tables of the database to a file system of 24 MiB, mounted at the given folder."""
+    folder = Path(tempfile.mkdtemp(prefix="auditflow-small-disk-"))
+    with _superuser(database) as cursor:
+        cursor.execute("SHOW data_directory")
+        owner = Path(cursor.fetchone()[0]).stat().st_uid
+    options = f"size=24m,mode=0700,uid={owner}"
+    mount = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)]
+    try:
+        if subprocess.run(mount, check=False, capture_output=True).returncode:
+            pytest.skip("this user may not mount a file system")
+        try:
+            with _superuser(database) as cursor:
+                cursor.execute("CREATE TABLESPACE small LOCATION %s", (str(folder),))
+                cursor.execute(f"ALTER DATABASE {database.name} SET default_tablespace = small")
+                for kind in ("TABLE", "INDEX"):
+                    cursor.execute(
+                        f"ALTER {kind} ALL IN TABLESPACE pg_default SET TABLESPACE small"
+                    )
+            yield folder
+        finally:
+            with _superuser(database) as cursor:
+                cursor.execute(f"ALTER DATABASE {database.name} RESET default_tablespace")
+                for kind in ("TABLE", "INDEX"):
+                    cursor.execute(
+                        f"ALTER {kind} ALL IN TABLESPACE small SET TABLESPACE pg_default"
+                    )
+                cursor.execute("DROP TABLESPACE small")
+            subprocess.run(["umount", str(folder)], check=True)
+    finally:
+        folder.rmdir()
+
+
+@contextmanager
+def _filled(folder: Path) -> Iterator[None]:
+    """Fill the file system with a file."""
+    filler = folder / "filler"
+    with filler.open("wb", buffering=0) as file, suppress(OSError):
+        while file.write(bytes(4096)) == 4096:
+            pass
+    try:
+        assert shutil.disk_usage(folder).free == 0
+        yield
+    finally:
+        filler.unlink()
+
+
+def test_full(
+    broker: Any, api: httpx.Client, database: Database, first: str, make_finding: Any,
+    check_complete: Any, eventually: Any,
+) -> None:  # fmt: skip
+    # Given a database on a full disk
+    findings = [
+        make_finding(user=f"user-{n}", bucket=n, description=secrets.token_hex(2000))
+        for n in range(200)
+    ]
+    with _small_disk(database) as folder:
+        with _filled(folder):
+            # When findings arrive and people act
+            broker.send(*findings)
+
+            headers = {**PERSON, "If-Match": "*"}
+
+            def comment() -> bool:
+                path, text = f"/api/v1/alerts/{first}/comment", secrets.token_hex(4000)
+                return _is_unavailable(api.post(path, json={"comment": text}, headers=headers))
+
+            # Then writes are refused, reads continue, and findings wait in the broker
+            eventually(comment)
+            read = api.get("/api/v1/alerts", headers=PERSON)
+            assert (read.status_code, len(read.json()["alerts"])) == (200, 1)
+            assert _total(api) == 1
+        # And nothing is lost when there is space again
+        check_complete(201)
+        eventually(lambda: not comment())
 
 
 def test_only_dead_notifications_are_retried_and_silences_have_states(
