@@ -1,11 +1,13 @@
 """`make bench`: measure the platform, and print each figure with its limit and target."""
 
+import datetime as dt
 import json
 import logging
 import os
 import platform as machine
 import sys
 import time
+from pathlib import Path
 
 import click
 import structlog
@@ -14,8 +16,8 @@ from rich.table import Table
 
 from auditflow_local import packages
 
-from . import beside_rsigma, environment, matching, measurements, through_the_broker
-from .targets import FIGURES
+from . import beside_rsigma, environment, markdown, matching, measurements, through_the_broker
+from .targets import CPU_PROCESSES, FIGURES, cpu_rows
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
@@ -29,8 +31,20 @@ from .targets import FIGURES
 @click.option("--rules", "only_rules", is_flag=True, help="Measure rule matching only.")
 @click.option("--replicas", is_flag=True, help="Measure one and two replicas of the analysis only.")
 @click.option("--json", "as_json", is_flag=True, help="Print all medians as JSON.")
+@click.option(
+    "--markdown",
+    "markdown_file",
+    type=click.Path(exists=True, dir_okay=False, writable=True, path_type=Path),
+    help="Also write the tables into this file (docs/benchmarks.md).",
+)
 def main(
-    rounds: int, quick: bool, full: bool, only_rules: bool, replicas: bool, as_json: bool
+    rounds: int,
+    quick: bool,
+    full: bool,
+    only_rules: bool,
+    replicas: bool,
+    as_json: bool,
+    markdown_file: Path | None,
 ) -> None:
     """Measure the platform in its production configuration.
 
@@ -48,6 +62,11 @@ def main(
     if replicas:
         _measure_replicas(console, divisor=10 if quick else 1, rounds=rounds)
         return
+    if markdown_file is not None:
+        try:
+            markdown.check(markdown_file)
+        except markdown.NoSectionError as error:
+            raise click.ClickException(str(error)) from None
     start = time.monotonic()
     load = os.getloadavg()[0]
     with environment.platform() as running:
@@ -58,15 +77,18 @@ def main(
             full=full,
             report=lambda text: console.print(f" • {text}"),
         )
+    summary = (
+        f"{dt.datetime.now(dt.UTC):%Y-%m-%d}, {(time.monotonic() - start) / 60:.1f} min, Python"
+        f" {machine.python_version()}, load average {load:.1f} before and"
+        f" {os.getloadavg()[0]:.1f} after. Medians of {1 if quick else rounds} rounds."
+    )
+    if markdown_file is not None:
+        markdown.write(markdown_file, found.medians, found.failures, summary=summary)
     if as_json:
         click.echo(json.dumps({"medians": found.medians, "failures": found.failures}, indent=2))
         return
     _print(console, found)
-    console.print(
-        f"{(time.monotonic() - start) / 60:.1f} min, Python {machine.python_version()},"
-        f" load average {load:.1f} before and {os.getloadavg()[0]:.1f} after. Medians of"
-        f" {1 if quick else rounds} rounds. Other programs on the machine change the figures."
-    )
+    console.print(f"{summary} Other programs on the machine change the figures.")
 
 
 def _print(console: Console, found: measurements.Measurements) -> None:
@@ -79,6 +101,12 @@ def _print(console: Console, found: measurements.Measurements) -> None:
         style = None if figure.meets_target(medians) else "yellow"
         table.add_row(figure.title, figure.unit, *figure.cells(medians), style=style)
     console.print(table)
+    cpu = Table("stream", *CPU_PROCESSES, title="CPU time, µs per event")
+    for column in cpu.columns[1:]:
+        column.justify = "right"
+    for row in cpu_rows(medians):
+        cpu.add_row(*row)
+    console.print(cpu)
     missed = [figure for figure in figures if not figure.meets_target(medians)]
     with_target = [figure for figure in figures if figure.target is not None]
     console.print(f"{len(with_target) - len(missed)} of {len(with_target)} targets are met.")

@@ -13,7 +13,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -28,6 +28,7 @@ from src.tests.bench.servers import private_rabbitmq, private_redis
 
 from auditflow.amqp import Message, Publisher, topology
 from auditflow_local import ports
+from auditflow_local.servers.base import Server
 from auditflow_local.servers.postgres import Postgres
 from auditflow_local.servers.postgres_roles import APP, ARCHIVE, OWNER, SUPERUSER
 from auditflow_local.servers.rabbitmq import RabbitMQ
@@ -36,6 +37,7 @@ from auditflow_local.service_process import ServiceProcess
 from auditflow_local.services import (
     ANALYSIS,
     DASHBOARD,
+    EVENT_ARCHIVE,
     GENERATOR,
     NOTIFICATION,
     SERVICES,
@@ -65,6 +67,7 @@ class Platform:
     postgres: Postgres
     analysis: ServiceProcess
     notification: ServiceProcess
+    archive: ServiceProcess
     generator: ServiceProcess
     dashboard: ServiceProcess
     secrets: dict[str, str]
@@ -123,16 +126,44 @@ class Platform:
         finally:
             os.kill(service.pid, signal.SIGCONT)
 
+    @contextmanager
+    def without_archive(self) -> Iterator[None]:
+        """Let the analysis publish nothing for the archive meanwhile. Restarts the analysis."""
+        self.analysis.variables["ARCHIVE"] = "false"
+        self.analysis.restart()
+        try:
+            yield
+        finally:
+            del self.analysis.variables["ARCHIVE"]
+            self.analysis.restart()
+
+    def cpu(self) -> dict[str, float]:
+        """Return the CPU time of each process and its children in seconds."""
+        processes: dict[str, ServiceProcess | Server] = {
+            "analysis": self.analysis,
+            "redis": self.redis,
+            "rabbitmq": self.rabbitmq,
+            "archive": self.archive,
+            "notification": self.notification,
+            "postgresql": self.postgres,
+        }
+        return {name: cpu_seconds(process) for name, process in processes.items()}
+
     def close(self) -> None:
         """Close the connection of this process."""
         if self._session is not None:
             self._session.close()
 
 
-def cpu_seconds(process: ServiceProcess | Redis) -> float:
-    """Return the CPU time of a process in seconds, user and system."""
+def cpu_seconds(process: ServiceProcess | Server) -> float:
+    """Return the CPU time of a process and its children in seconds, user and system."""
     assert process.pid is not None
-    return sum(psutil.Process(process.pid).cpu_times()[:2])
+    seconds = 0.0
+    parent = psutil.Process(process.pid)
+    for member in (parent, *parent.children(recursive=True)):
+        with suppress(psutil.NoSuchProcess):  # it has ended meanwhile
+            seconds += sum(member.cpu_times()[:2])
+    return seconds
 
 
 def wait_for(condition: Callable[[], bool], what: str, *, every: float = 0.02) -> None:
@@ -188,6 +219,7 @@ def platform() -> Iterator[Platform]:
             postgres=postgres,
             analysis=services[ANALYSIS.name],
             notification=services[NOTIFICATION.name],
+            archive=services[EVENT_ARCHIVE.name],
             generator=services[GENERATOR.name],
             dashboard=services[DASHBOARD.name],
             secrets=tokens,

@@ -85,16 +85,24 @@ def _measure_stream(
 ) -> None:
     slug = "".join(letter for letter in stream.name if letter.isalnum())
     batch = stream.generate(events, f"{slug}round{number}")
-    result = throughput.measure(platform, stream, batch)
-    found.add(f"{stream.name} rate", result.rate)
-    found.add(f"{stream.name} analysis", result.analysis_cpu)
-    found.add(f"{stream.name} redis", result.redis_cpu)
-    found.add(f"{stream.name} notification", result.notification_cpu)
+    _add_throughput(found, stream.name, throughput.measure(platform, stream, batch))
     if stream in (streams.LOGINS, streams.LOGINS_BATCHES):
         name = "bare" if stream is streams.LOGINS else "bare in batches"
         bare = throughput.measure_bare(platform, stream, batch)
         found.add(f"{name} rate", bare.rate)
         found.add(f"{name} cpu", bare.cpu)
+    if stream is streams.LOGINS:
+        batch = stream.generate(events, f"{slug}unarchived{number}")
+        with platform.without_archive():
+            result = throughput.measure(platform, stream, batch)
+        _add_throughput(found, f"{stream.name} without archive", result)
+
+
+def _add_throughput(found: Measurements, name: str, result: throughput.Throughput) -> None:
+    found.add(f"{name} rate", result.rate)
+    for process, cpu in result.cpu.items():
+        found.add(f"{name} {process}", cpu)
+    found.add(f"{name} sum", sum(result.cpu.values()))
 
 
 def _measure_latency(platform: Platform, found: Measurements, divisor: int, number: int) -> None:

@@ -86,6 +86,10 @@ FIGURES: Final = (
     Figure("analysis CPU, logins, in batches", "µs/event", "logins in batches analysis", 18,
            at_most=True),
     Figure("analysis CPU, no logins", "µs/event", "no logins analysis", 40, at_most=True),
+    Figure("analysis CPU with the archive (limit: without)", "µs/event", "logins analysis", 1.1,
+           "logins without archive analysis", at_most=True),
+    Figure("logins with the archive (limit: without)", "events/s", "logins rate", None,
+           "logins without archive rate"),
     Figure("Redis CPU, logins, single", "µs/event", "logins redis", 12, at_most=True),
     Figure("findings to rows from a backlog", "/s", "findings rate", 0.5, "copy rate"),
     Figure("publish to readable at 50/s, p50", "ms", "latency p50", 1.5, "bare latency p50",
@@ -105,3 +109,21 @@ FIGURES: Final = (
     Figure("dashboard list, 10,000 alerts", "/s", "dashboard list", 0.25, "flask"),
     Figure("dashboard detail", "/s", "dashboard detail", 0.3, "flask"),
 )  # fmt: skip
+
+#: Streams and processes of the table of CPU times: the names of measurements are "stream process".
+CPU_STREAMS: Final = (
+    "logins", "logins without archive", "logins in batches", "logins, 40 % alerting", "no logins",
+    "quiet", "kubernetes",
+)  # fmt: skip
+CPU_PROCESSES: Final = (
+    "analysis", "redis", "rabbitmq", "archive", "notification", "postgresql", "sum",
+)  # fmt: skip
+
+
+def cpu_rows(medians: Medians) -> list[tuple[str, ...]]:
+    """The rows of the table of CPU times: a stream, and the microseconds per event of each process."""
+    return [
+        (stream, *(f"{medians[f'{stream} {process}']:.1f}" for process in CPU_PROCESSES))
+        for stream in CPU_STREAMS
+        if f"{stream} sum" in medians
+    ]

@@ -10,7 +10,7 @@ import pika
 
 from auditflow.contract.event import Event
 
-from .environment import ADMIN, BARE_QUEUE, Platform, cpu_seconds, wait_for
+from .environment import ADMIN, BARE_QUEUE, Platform, wait_for
 from .streams import Batch, Stream
 
 _PREFETCH: Final = 1000
@@ -23,12 +23,8 @@ class Throughput(NamedTuple):
 
     #: Events per second, from a full queue until all alerts are readable.
     rate: float
-    #: CPU time of the analysis per event, in microseconds.
-    analysis_cpu: float
-    #: CPU time of Redis per event, in microseconds.
-    redis_cpu: float
-    #: CPU time of the notification service per event, in microseconds.
-    notification_cpu: float
+    #: CPU time per event in microseconds, by the process (see ``Platform.cpu``).
+    cpu: dict[str, float]
 
 
 class BareThroughput(NamedTuple):
@@ -48,8 +44,7 @@ def measure(platform: Platform, stream: Stream, batch: Batch) -> Throughput:
     consumed = platform.consumed(platform.analysis)
     with platform.stopped(platform.analysis):
         platform.publish(messages)
-        processes = (platform.analysis, platform.redis, platform.notification)
-        before = [cpu_seconds(process) for process in processes]
+        before = platform.cpu()
         start = time.perf_counter()
     wait_for(
         lambda: platform.alerts() - alerts >= batch.alerts,
@@ -62,17 +57,15 @@ def measure(platform: Platform, stream: Stream, batch: Batch) -> Throughput:
         "all messages are acknowledged",
         every=0.2,
     )
-    after = [cpu_seconds(process) for process in processes]
+    after = platform.cpu()
     found = platform.alerts() - alerts
     if found != batch.alerts:
         raise AssertionError(
             f"the stream {stream.name!r} caused {found} alerts instead of {batch.alerts}"
         )
     events = len(batch.bodies)
-    analysis, redis, notification = (
-        (later - earlier) / events * 1e6 for earlier, later in zip(before, after, strict=True)
-    )
-    return Throughput(events / seconds, analysis, redis, notification)
+    cpu = {name: (after[name] - before[name]) / events * 1e6 for name in before}
+    return Throughput(events / seconds, cpu)
 
 
 def measure_bare(platform: Platform, stream: Stream, batch: Batch) -> BareThroughput:

@@ -44,17 +44,25 @@ def fit_headers(headers: Mapping[Any, Any], *, limit: int) -> dict[str, Any]:
     return fitting
 
 
-def encoding_error(properties: BasicProperties, routing_key: str, *, frame_max: int) -> str | None:
-    """Why a message cannot be published; None if it can be published."""
+def encode(properties: BasicProperties, routing_key: str, *, frame_max: int) -> bytes:
+    """The encoded properties of a message.
+
+    Raises:
+        ValueError: why the message cannot be published.
+    """
     if len(routing_key.encode("utf-8", "replace")) > SHORT_STRING_BYTES:
-        return f"the routing key has more than {SHORT_STRING_BYTES} bytes"
+        raise ValueError(f"the routing key has more than {SHORT_STRING_BYTES} bytes")
     try:
-        size = sum(map(len, properties.encode()))
+        encoded = b"".join(properties.encode())
     except Exception as error:  # noqa: BLE001 - pika raises different types for bad values
-        return f"the properties cannot be encoded: {type(error).__name__}"
+        name = type(error).__name__
+        raise ValueError(f"the properties cannot be encoded: {name}") from None
+    size = len(encoded)
     if size + _HEADER_FRAME_OVERHEAD > frame_max:
-        return f"the properties have {size} bytes, more than a frame of {frame_max} bytes holds"
-    return None
+        raise ValueError(
+            f"the properties have {size} bytes, more than a frame of {frame_max} bytes holds"
+        )
+    return encoded
 
 
 def _encoded_length(name: Any, value: Any) -> int | None:

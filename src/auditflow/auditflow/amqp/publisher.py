@@ -4,14 +4,15 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import pika
 from msgspec import Struct
 from pika.exceptions import AMQPError
 
-from auditflow.amqp import limits
+from auditflow.amqp import limits, publish_frames
 from auditflow.amqp.connection import retry_until_stopped
+from auditflow.amqp.publisher_connection import PublisherConnection
 from auditflow.errors import InvalidMessage, PublishError, Unavailable
 from auditflow.telemetry import logs
 from auditflow.worker import Worker
@@ -50,10 +51,17 @@ class Message(Struct, frozen=True, kw_only=True):
         )
 
 
+class EncodedMessage(NamedTuple):
+    """A message as frames in pieces. ``message_id`` is the identifier that was sent."""
+
+    message_id: str
+    frames: list[bytes]
+
+
 class PendingPublish:
     """The messages of one window that the broker has not confirmed completely."""
 
-    def __init__(self, messages: Sequence[Message]) -> None:
+    def __init__(self, messages: Sequence[EncodedMessage]) -> None:
         self.messages = messages
         self.unconfirmed = len(messages)
         self.completed: Future[None] = Future()
@@ -104,7 +112,7 @@ class Publisher:
         self._stop = threading.Event()
         self._lock = threading.Lock()
         self._unavailable_reason: str | None = "not connected yet"
-        self._connection: pika.SelectConnection | None = None
+        self._connection: PublisherConnection | None = None
         self._channel: Any = None
         self._pending: set[PendingPublish] = set()
         #: By delivery tag, in the order of sending: the call and the message's identifier.
@@ -166,8 +174,9 @@ class Publisher:
 
         Raises:
             PublishError: the broker is unavailable. No message was sent.
+            InvalidMessage: a message exceeds a limit of AMQP. No message was sent.
         """
-        submitted = [PendingPublish(messages) for messages in groups]
+        submitted = [PendingPublish(self._encode(messages)) for messages in groups]
         with self._lock:
             if self._unavailable_reason is not None or self._connection is None:
                 raise PublishError(self._unavailable_reason or "not connected")
@@ -176,19 +185,31 @@ class Publisher:
         return [pending.completed for pending in submitted]
 
     def _submit_window(self, messages: Sequence[Message]) -> PendingPublish:
-        for message in messages:
-            error = limits.encoding_error(
-                message.properties(), message.routing_key, frame_max=self._frame_max
-            )
-            if error is not None:
-                raise InvalidMessage(f"message {message.message_id[:64]!r}: {error}")
-        pending = PendingPublish(messages)
+        pending = PendingPublish(self._encode(messages))
         with self._lock:
             if self._unavailable_reason is not None or self._connection is None:
                 raise PublishError(self._unavailable_reason or "not connected")
             self._pending.add(pending)
             self._connection.ioloop.add_callback_threadsafe(partial(self._send, pending))
         return pending
+
+    def _encode(self, messages: Sequence[Message]) -> list[EncodedMessage]:
+        """Encode messages. Raises InvalidMessage if a message exceeds a limit of AMQP."""
+        encoded: list[EncodedMessage] = []
+        for message in messages:
+            properties = message.properties()
+            try:
+                frames = publish_frames.encode(
+                    message.exchange,
+                    message.routing_key,
+                    limits.encode(properties, message.routing_key, frame_max=self._frame_max),
+                    message.body,
+                    frame_max=self._frame_max,
+                )
+            except ValueError as error:
+                raise InvalidMessage(f"message {message.message_id[:64]!r}: {error}") from None
+            encoded.append(EncodedMessage(properties.message_id or "", frames))
+        return encoded
 
     def _wait(self, pending: PendingPublish, timeout: float) -> None:
         try:
@@ -217,8 +238,10 @@ class Publisher:
             _ConnectionFailed: the connection was never opened.
         """
         self._close_reason = None
-        connection = pika.SelectConnection(
+        connection = PublisherConnection(
             self._parameters,
+            on_ack=partial(self._confirm, is_ack=True),
+            expects_acks=lambda: bool(self._unconfirmed),
             on_open_callback=lambda opened: opened.channel(on_open_callback=self._on_channel),
             on_open_error_callback=self._on_connection_closed,
             on_close_callback=self._on_connection_closed,
@@ -257,12 +280,11 @@ class Publisher:
             pending.fail("the connection ended")
             return
         for message in pending.messages:
-            properties = message.properties()
-            self._unconfirmed[self._next_tag] = (pending, properties.message_id)
+            self._unconfirmed[self._next_tag] = (pending, message.message_id)
             self._next_tag += 1
-            self._channel.basic_publish(
-                message.exchange, message.routing_key, message.body, properties, mandatory=True
-            )
+        self._channel.connection.write(
+            piece for message in pending.messages for piece in message.frames
+        )
 
     def _send_each(self, submitted: Sequence[PendingPublish]) -> None:
         for pending in submitted:
@@ -274,9 +296,13 @@ class Publisher:
             self._pending.discard(pending)
 
     def _on_confirm(self, frame: Any) -> None:
+        """A confirm that the connection did not read itself: refused messages, in most cases."""
         method = frame.method
         is_ack = isinstance(method, pika.spec.Basic.Ack)
-        for tag in self._tags(method.delivery_tag, multiple=method.multiple):
+        self._confirm(method.delivery_tag, method.multiple, is_ack=is_ack)
+
+    def _confirm(self, last: int, multiple: bool, *, is_ack: bool) -> None:
+        for tag in self._tags(last, multiple=multiple):
             pending, _ = self._unconfirmed.pop(tag)
             if is_ack:
                 pending.confirm()
