@@ -20,11 +20,13 @@ from event_audit_dashboard.health_of_parts import PartsHealth
 from event_audit_dashboard.login_throttle import LoginThrottle
 from event_audit_dashboard.metrics import Metrics
 from event_audit_dashboard.notifications_api import NotificationsApi
+from event_audit_dashboard.oidc import OidcProvider
 from event_audit_dashboard.pipeline_api import PipelineApi
 from event_audit_dashboard.roles import Roles
 from event_audit_dashboard.rows import RowRenderer
 from event_audit_dashboard.rules_api import RulesApi
 from event_audit_dashboard.runbooks import Runbooks
+from event_audit_dashboard.saved_views import SavedViews
 from event_audit_dashboard.sessions import MemorySessions, RedisSessions
 from event_audit_dashboard.settings import DashboardSettings
 from event_audit_dashboard.views import (
@@ -37,9 +39,11 @@ from event_audit_dashboard.views import (
     event_search,
     home,
     notifications,
+    oidc,
     overview,
     pipeline,
     rules,
+    saved_views,
     sign_in,
     silences,
     triage,
@@ -84,7 +88,7 @@ def create(
     roles = Roles(api)
     store = MemorySessions() if client is None else RedisSessions(client)
     sessions = auth.Sessions(app, store, roles)
-    MaskedCSRFProtect(app)  # after the sessions: the error page depends on who is signed in
+    csrf = MaskedCSRFProtect(app)  # after the sessions: the error page depends on who is signed in
     assets = Assets()
     templating.configure(app, assets=assets, environment=settings.environment)
     app.jinja_env.globals["entity_url"] = entity.url
@@ -101,8 +105,21 @@ def create(
             reports=reports or NoReports(),
         )
     )
+    app.jinja_env.globals["sso_name"] = settings.oidc_name if settings.oidc_issuer else None
+    if settings.oidc_issuer:
+        provider_pages = oidc.blueprint(
+            OidcProvider(app, settings),
+            metrics,
+            sessions=sessions,
+            roles=roles,
+            reports=reports or NoReports(),
+        )
+        csrf.exempt(provider_pages)  # its only form comes from the provider, with a signature
+        app.register_blueprint(provider_pages)
     app.register_blueprint(home.blueprint())
-    app.register_blueprint(alerts.blueprint(api, alert_rows))
+    views = SavedViews(api)
+    app.register_blueprint(alerts.blueprint(api, alert_rows, views))
+    app.register_blueprint(saved_views.blueprint(views))
     notification_routes = NotificationsApi(api)
     app.register_blueprint(alert.blueprint(api, notification_routes))
     app.register_blueprint(

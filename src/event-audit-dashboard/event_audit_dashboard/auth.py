@@ -13,12 +13,13 @@ from werkzeug.wrappers import Response as BaseResponse
 
 from auditflow.contract.alert import Role
 from event_audit_dashboard.roles import Roles
-from event_audit_dashboard.sessions import SESSION_SECONDS, Session, SessionStore
+from event_audit_dashboard.sessions import SESSION_SECONDS, Session, SessionStore, identity_key
 
 #: Endpoints that need no session.
 OPEN_ENDPOINTS: Final = frozenset(
     {
         "sign_in.form", "sign_in.submit", "assets.file",
+        "oidc.start", "oidc.callback", "oidc.logout",
         "operations.healthz", "operations.readyz", "operations.metrics",
     }
 )  # fmt: skip
@@ -73,12 +74,15 @@ class Sessions:
         self._roles = roles
         app.before_request(self._require_session)
 
-    def start(self, user: str, role: Role) -> None:
-        """Start a new session. All data of the previous session are removed."""
+    def start(self, user: str, role: Role, *, subject: str = "", sid: str = "") -> None:
+        """Start a new session. All data of the previous session are removed.
+
+        ``subject`` and ``sid`` identify the user and the session at the identity provider.
+        """
         self._end_current()
         session.clear()
         session.permanent = True
-        session["id"] = self._store.start(Session(user, role, time.time()))
+        session["id"] = self._store.start(Session(user, role, time.time(), subject, sid))
         session["until"] = int(time.time()) + SESSION_SECONDS
 
     def end(self) -> None:
@@ -89,6 +93,14 @@ class Sessions:
     def end_all(self, user: str | None = None) -> int:
         """End all sessions, or those of one user, in all browsers. Return their number."""
         return self._store.end_all(user)
+
+    def end_of_identity(self, *, subject: str, sid: str) -> int:
+        """End the sessions of a user, or of one session, of the identity provider."""
+        return self._store.end_identity(identity_key(subject=subject, sid=sid))
+
+    def first_use(self, value: str, seconds: int) -> bool:
+        """Store a value for some seconds. False if it is stored already."""
+        return self._store.first_use(value, seconds)
 
     def _end_current(self) -> None:
         identifier = session.get("id")

@@ -3,6 +3,7 @@
 import contextlib
 
 from auditflow.contract.alert import Role
+from auditflow.errors import AuditFlowError
 from event_audit_dashboard.api import NotificationService
 from event_audit_dashboard.api_client import Caller
 from event_audit_dashboard.caching import TimedCache
@@ -12,6 +13,10 @@ from event_audit_dashboard.sessions import Session
 #: A changed role takes effect in the pages after at most this time, in seconds. The API itself
 #: checks the role of every action.
 ROLE_SECONDS = 5.0
+
+
+class Disabled(AuditFlowError):
+    """An administrator has disabled the person."""
 
 
 class Roles:
@@ -32,6 +37,22 @@ class Roles:
             return Role.VIEWER
         except ApiError:
             return session.role
+
+    def of_identity(self, user: str, role: Role | None) -> Role:
+        """The role of a person of the identity provider. A ``role`` from groups replaces it.
+
+        Raises:
+            Disabled: an administrator has disabled the person.
+            ApiError: the API does not respond. The sign-in fails, because the role is not known.
+        """
+        try:
+            stored = self._api.me(Caller(person=user, correlation_id="sign-in")).role
+        except NotAllowed:
+            raise Disabled("An administrator has disabled your access.") from None
+        if role is None or role == stored:
+            return stored
+        self._api.put_user(user, role)
+        return role
 
     def make_admin(self, user: str) -> Role:
         """Give the built-in account the role admin, which others get from an administrator."""

@@ -10,6 +10,7 @@ import time
 from typing import Any, Final, Protocol
 
 import msgspec
+from cachetools import TTLCache
 from msgspec import Struct
 from redis import Redis
 from redis.exceptions import RedisError
@@ -23,16 +24,39 @@ SESSION_SECONDS: Final = 12 * 60 * 60
 MAX_PER_USER: Final = 50
 #: Maximum number of sessions in the memory of a process.
 MAX_IN_MEMORY: Final = 10_000
+#: Time for which the memory of a process stores used values, in seconds.
+MAX_USED_SECONDS: Final = 900
 _PREFIX: Final = "dashboard:"
 _ALL: Final = f"{_PREFIX}sessions"
 
 
 class Session(Struct, frozen=True):
-    """A signed-in user. ``started_at`` is in seconds since 1970."""
+    """A signed-in user. ``started_at`` is in seconds since 1970.
+
+    ``subject`` and ``sid`` are the user and the session of the identity provider, if it signed the
+    user in.
+    """
 
     user: str
     role: Role
     started_at: float
+    subject: str = ""
+    sid: str = ""
+
+    @property
+    def identity_keys(self) -> tuple[str, ...]:
+        """The keys by which the identity provider ends this session."""
+        keys = []
+        if self.subject:
+            keys.append(identity_key(subject=self.subject, sid=""))
+        if self.sid:
+            keys.append(identity_key(subject="", sid=self.sid))
+        return tuple(keys)
+
+
+def identity_key(*, subject: str, sid: str) -> str:
+    """The key of a session of the identity provider, or of all sessions of its user."""
+    return _hash(f"sid {sid}" if sid else f"sub {subject}")
 
 
 class SessionStore(Protocol):
@@ -54,12 +78,21 @@ class SessionStore(Protocol):
         """End all sessions, or those of one user. Return their number."""
         ...
 
+    def end_identity(self, key: str) -> int:
+        """End the sessions with this key of the identity provider. Return their number."""
+        ...
+
+    def first_use(self, value: str, seconds: int) -> bool:
+        """Store a value for some seconds. False if it is stored already."""
+        ...
+
 
 class MemorySessions:
     """Sessions in the memory of one process without Redis. A restart ends them."""
 
     def __init__(self) -> None:
         self._sessions: dict[str, Session] = {}
+        self._used: TTLCache[str, bool] = TTLCache(MAX_IN_MEMORY, MAX_USED_SECONDS)
         self._lock = threading.Lock()
 
     def start(self, session: Session) -> str:
@@ -99,6 +132,22 @@ class MemorySessions:
                 del self._sessions[key]
         return len(ended)
 
+    def end_identity(self, key: str) -> int:
+        """See ``SessionStore``."""
+        with self._lock:
+            ended = [name for name, item in self._sessions.items() if key in item.identity_keys]
+            for name in ended:
+                del self._sessions[name]
+        return len(ended)
+
+    def first_use(self, value: str, seconds: int) -> bool:
+        """See ``SessionStore``. All values are stored for the maximum time."""
+        with self._lock:
+            if value in self._used:
+                return False
+            self._used[value] = True
+            return True
+
 
 class RedisSessions:
     """Sessions in Redis, shared by all replicas.
@@ -117,7 +166,7 @@ class RedisSessions:
         try:
             with self._redis.pipeline() as pipeline:
                 pipeline.set(_key(key), msgspec.json.encode(session), ex=SESSION_SECONDS)
-                for index in (_ALL, own):
+                for index in (_ALL, own, *map(_identity_index, session.identity_keys)):
                     pipeline.zremrangebyscore(index, 0, session.started_at - SESSION_SECONDS)
                     pipeline.zadd(index, {key: session.started_at})
                     pipeline.expire(index, SESSION_SECONDS)
@@ -161,6 +210,23 @@ class RedisSessions:
             raise Unavailable("redis", type(error).__name__) from error
         return len(keys)
 
+    def end_identity(self, key: str) -> int:
+        """See ``SessionStore``."""
+        index = _identity_index(key)
+        try:
+            keys: Any = self._redis.zrange(index, 0, -1)
+            self._delete(keys, (index,))
+        except RedisError as error:
+            raise Unavailable("redis", type(error).__name__) from error
+        return len(keys)
+
+    def first_use(self, value: str, seconds: int) -> bool:
+        """See ``SessionStore``."""
+        try:
+            return bool(self._redis.set(f"{_PREFIX}used:{_hash(value)}", b"1", nx=True, ex=seconds))
+        except RedisError as error:
+            raise Unavailable("redis", type(error).__name__) from error
+
     def _delete(self, keys: list[bytes], indexes: tuple[str, ...]) -> None:
         if not keys:
             return
@@ -182,6 +248,10 @@ def _hash(identifier: str) -> str:
 
 def _key(hashed: str) -> str:
     return f"{_PREFIX}session:{hashed}"
+
+
+def _identity_index(key: str) -> str:
+    return f"{_PREFIX}sessions-of-identity:{key}"
 
 
 def _index(user: str) -> str:

@@ -32,6 +32,7 @@ _SECTIONS: Final = {
     "alert": "alerts",
     "audit": "settings",
     "entity": "overview",
+    "saved_views": "alerts",
     "silences": "notifications",
     "triage": "alerts",
 }

@@ -290,6 +290,9 @@ class FakeApi:
             ("POST", "/api/v1/audit", self._audit),
             ("GET", "/rules/catalogue", lambda: {"rules": [], "exclusions": [], "matrix": []}),
             ("GET", "/api/v1/queues", self._queues),
+            ("GET", "/api/v1/views", lambda: {"views": self.views}),
+            ("POST", "/api/v1/views", self._save_view),
+            ("DELETE", "/api/v1/views/<view_id>", self._delete_view),
             ("GET", "/api/v1/dead-letters/<queue>", self._dead_letters),
             ("GET", "/api/v1/dead-letters/<queue>/<key>", self._dead_letter),
             ("POST", "/api/v1/dead-letters/<queue>/<action>", self._change_dead_letters),
@@ -315,6 +318,9 @@ class FakeApi:
         self.reports: list[dict[str, Any]] = []
         self.requests: list[tuple[str, dict[str, str], dict[str, str]]] = []
         self.letters: list[dict[str, Any]] | None = [dead_letter(0), dead_letter(1)]
+        self.disabled: set[str] = set()
+        self.roles_set: list[tuple[str, dict[str, Any]]] = []
+        self.views: list[dict[str, Any]] = []
         self.dead_letter_requests: list[tuple[str, dict[str, Any]]] = []
         self.released = threading.Event()
         if self._server is None:
@@ -391,6 +397,8 @@ class FakeApi:
 
     def _me(self) -> Any:
         name = unquote(flask.request.headers["X-AuditFlow-User"])
+        if name in self.disabled:
+            return {"title": "Forbidden", "status": 403, "detail": "This person is disabled."}, 403
         return {"name": name, "kind": "person", "role": self.role}
 
     def _audit(self) -> Any:
@@ -399,6 +407,7 @@ class FakeApi:
         return {"stored": len(reports)}
 
     def _put_user(self, name: str) -> Any:
+        self.roles_set.append((name, flask.request.get_json()))
         return {"name": name, "role": flask.request.get_json()["role"]}
 
     def _facets(self) -> Any:
@@ -462,6 +471,22 @@ class FakeApi:
         ]
         first_day = stamp(dt.datetime.now(dt.UTC))
         return {"days": 1, "first_day": first_day, "rules": activity}
+
+    def _save_view(self) -> Any:
+        self.views.append(
+            {
+                "view_id": str(uuid.uuid4()),
+                "owner": unquote(flask.request.headers["X-AuditFlow-User"]),
+                "created_at": stamp(dt.datetime.now(dt.UTC)),
+                **flask.request.get_json(),
+            }
+        )
+        return self.views[-1]
+
+    def _delete_view(self, view_id: str) -> Any:
+        view = next(view for view in self.views if view["view_id"] == view_id)
+        self.views.remove(view)
+        return view
 
     def _queues(self) -> Any:
         if self.letters is None:

@@ -76,3 +76,25 @@ def test_the_dashboard_cannot_read_the_windows(redis_server: Any) -> None:
         for command in (("GET", "window"), ("KEYS", "*"), ("FLUSHALL",), ("SCAN", "0")):
             with pytest.raises(NoPermissionError):
                 client.execute_command(*command)
+
+
+def test_the_identity_provider_ends_one_session_or_all_of_a_user(store: SessionStore) -> None:
+    now = time.time()
+    first = store.start(Session("dana", Role.ANALYST, now, "d-1", "sid-1"))
+    second = store.start(Session("dana", Role.ANALYST, now, "d-1", "sid-2"))
+    other = store.start(Session("kim", Role.ANALYST, now, "k-1", "sid-3"))
+    local = store.start(session("dana"))
+
+    assert store.end_identity(sessions.identity_key(subject="d-1", sid="sid-2")) == 1
+    assert [store.get(item) is not None for item in (first, second, other)] == [True, False, True]
+
+    assert store.end_identity(sessions.identity_key(subject="d-1", sid="")) >= 1
+    assert store.get(first) is None
+    assert store.get(other) is not None
+    assert store.get(local) is not None
+    assert store.end_identity(sessions.identity_key(subject="x", sid="")) == 0
+
+
+def test_a_value_is_used_once(store: SessionStore) -> None:
+    assert [store.first_use("logout 1", 60) for _ in range(3)] == [True, False, False]
+    assert store.first_use("logout 2", 60)

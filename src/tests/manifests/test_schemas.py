@@ -26,6 +26,7 @@ CATALOGUE = os.environ.get(
 )
 #: Components that no environment has by default, and where each would be added.
 OPTIONAL = {
+    "oidc": ("event-audit-dashboard",),
     "canary": ("event-audit-dashboard", "notification-service"),
     "keda": ("audit-log-analysis",),
     "cert-manager": ("secrets",),

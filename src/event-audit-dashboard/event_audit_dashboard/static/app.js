@@ -113,10 +113,21 @@ function commands() {
       text: button.firstChild.textContent.trim(), keys: button.dataset.key ?? "", run: () => button.click(),
     }));
   const others = [...shortcuts].map(([key, { description, run }]) => ({ text: description, keys: key, run }));
-  const views = [...document.querySelectorAll(".tabs a")].map((link) => ({
+  const views = [...document.querySelectorAll(".tabs a:not([data-saved])")].map((link) => ({
     text: `View: ${link.textContent.trim()}`, keys: "", run: () => link.click(),
   }));
   return [...pages, ...views, ...buttons, ...others];
+}
+
+// The saved views, from the server. Without them, the palette has the other commands.
+async function savedViews() {
+  try {
+    const response = await fetch(document.getElementById("palette").dataset.views, { credentials: "same-origin" });
+    const views = response.ok ? await response.json() : [];
+    return views.map(({ name, url }) => ({ text: `Saved view: ${name}`, keys: "", run: () => window.location.assign(url) }));
+  } catch {
+    return [];
+  }
 }
 
 function palette() {
@@ -126,6 +137,10 @@ function palette() {
   const all = commands();
   let selected = 0;
   let shown = [];
+  savedViews().then((views) => {
+    all.push(...views);
+    if (dialog.open) render();
+  });
 
   function render() {
     const words = input.value.toLowerCase().split(/\s+/).filter(Boolean);

@@ -16,6 +16,7 @@ from event_audit_dashboard.caching import TimedCache
 from event_audit_dashboard.errors import ApiError
 from event_audit_dashboard.query import Query
 from event_audit_dashboard.rows import RowRenderer
+from event_audit_dashboard.saved_views import SavedViews, query_of
 from event_audit_dashboard.views.common import caller, person
 
 #: All viewers of the same filter share the API's response for this time, in seconds.
@@ -23,7 +24,7 @@ LIVE_SECONDS = 0.9
 FACET_SECONDS = 3.0
 
 
-def blueprint(api: NotificationService, rows: RowRenderer) -> Blueprint:
+def blueprint(api: NotificationService, rows: RowRenderer, views: SavedViews) -> Blueprint:
     """``/alerts``, ``/alerts/facets`` and ``/alerts/live``."""
     pages = Blueprint("alerts", __name__)
     live_pages: TimedCache[RawPage] = TimedCache(seconds=LIVE_SECONDS)
@@ -34,7 +35,8 @@ def blueprint(api: NotificationService, rows: RowRenderer) -> Blueprint:
         parsed = queries.parse(request.args)
         if parsed.problems:
             context = _context(parsed.query, problems=parsed.problems)
-            return render_template("alerts.html", **context, rows="", version=""), 400
+            content = render_template("alerts.html", **context, rows="", version="", saved=())
+            return content, 400
         query = parsed.query
         if not queries.is_canonical(request.args, query):
             return redirect(link(query))
@@ -45,6 +47,7 @@ def blueprint(api: NotificationService, rows: RowRenderer) -> Blueprint:
             **_context(query, page=page),
             rows=rows.render(page.alerts, now=now),
             version=_version(page.alerts),
+            saved=_saved(views),
         )
 
     @pages.get("/alerts/facets")
@@ -86,6 +89,15 @@ def blueprint(api: NotificationService, rows: RowRenderer) -> Blueprint:
         return response
 
     return pages
+
+
+def _saved(views: SavedViews) -> list[tuple[str, Query, bool]]:
+    """Name and filter of the saved views, and whether they are shared. The list needs no views."""
+    try:
+        found = views.visible(caller())
+    except ApiError:
+        return []
+    return [(view.name, query_of(view), view.shared) for view in found]
 
 
 def link(query: Query) -> str:

@@ -108,9 +108,13 @@ def _act_on_list(api: NotificationService, command: Command) -> None:
     notify(text, undo=undo, error=not result.changed)
 
 
+def list_query(text: str) -> queries.Parsed:
+    """The filter in the query of a list's URL."""
+    return queries.parse(MultiDict(parse_qsl(text)))
+
+
 def _list_query() -> queries.Query:
-    parameters = MultiDict(parse_qsl(request.form.get("query", "")))
-    parsed = queries.parse(parameters)
+    parsed = list_query(request.form.get("query", ""))
     if parsed.problems:
         raise InvalidForm("The filter is invalid. Nothing was changed.")
     return parsed.query

@@ -21,6 +21,7 @@ from notification_service.api import (
     notifications,
     pipeline,
     routes,
+    saved_views,
     silences,
     statistics,
     trail_recording,
@@ -38,6 +39,7 @@ from notification_service.database.change_feed import ChangeFeed
 from notification_service.database.pool import Pool
 from notification_service.database.trail_store import TrailStore
 from notification_service.database.triage_store import TriageStore
+from notification_service.database.view_store import ViewStore
 from notification_service.dead_letters import DeadLetters
 from notification_service.metrics import Metrics
 from notification_service.outbox.reading import NotificationReader
@@ -98,6 +100,7 @@ def create(
     triage.add(current, stores.triage, stores.alerts)
     access.add(current, stores.access)
     audit_logs.add(current, stores.audit_logs)
+    saved_views.add(current, ViewStore(stores.access.pool))
     pipeline.add(current, stores.dead_letters)
     if stores.trail is not None:
         audit_trail.add(current, TrailStore(stores.alerts.pool), stores.trail)

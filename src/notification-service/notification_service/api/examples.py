@@ -70,6 +70,7 @@ from auditflow.contract.pipeline import (
     QueueView,
     ReasonCount,
 )
+from auditflow.contract.saved_view import SavedView, SavedViewList, SavedViewRequest
 from auditflow.contract.statistics import (
     Opened,
     Overview,
@@ -146,6 +147,14 @@ _FINDING: Final = FindingView(
     ),
 )
 
+_VIEW: Final = SavedView(
+    view_id=UUID("3f0c8a52-6c56-4a0f-9a57-0e5b7c1d2e3f"),
+    name="Critical in prod",
+    query="status=open&level=critical&environment=prod",
+    shared=True,
+    owner="alice",
+    created_at=_STORED,
+)
 _DEAD_LETTER: Final = DeadLetterView(
     key="0f1e2d3c4b5a69788796a5b4c3d2e1f0",
     kind="contract",
@@ -201,6 +210,11 @@ PATH_PARAMETERS: Final[dict[str, PathParameter]] = {
         {"type": "string", "minLength": 1, "maxLength": 200},
         "The name of a person.",
         "alice",
+    ),
+    "view_id": PathParameter(
+        {"type": "string", "format": "uuid"},
+        "The view_id of a list.",
+        str(_VIEW.view_id),
     ),
     "token_id": PathParameter(
         {"type": "string", "format": "uuid"},
@@ -285,6 +299,9 @@ OF: Final[dict[type, Any]] = {
         ),
         None,
     ),
+    SavedView: _VIEW,
+    SavedViewList: SavedViewList((_VIEW,)),
+    SavedViewRequest: SavedViewRequest(name=_VIEW.name, query=_VIEW.query, shared=True),
     QueueList: QueueList(
         (QueueView(name="audit_events", messages=12, consumers=2, dead_letters=1),)
     ),

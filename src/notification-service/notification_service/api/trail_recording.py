@@ -65,6 +65,8 @@ ACTIONS: Final[Mapping[str, str]] = {
     "get_audit_entry": "audit entry shown",
     "get_audit_consistency": "audit log read",
     "list_audit_trail": "audit trail read",
+    "save_view": "view saved",
+    "delete_view": "view deleted",
     "get_queues": "queues shown",
     "list_dead_letters": "dead letters listed",
     "get_dead_letter": "dead letter shown",
@@ -72,7 +74,9 @@ ACTIONS: Final[Mapping[str, str]] = {
     "discard_dead_letters": "dead letters discarded",
 }
 #: Routes that a client reads along with another route, or that record something themselves.
-NOT_RECORDED: Final = frozenset({"get_me", "get_total", "get_facets", "report_audit_trail"})
+NOT_RECORDED: Final = frozenset(
+    {"get_me", "get_total", "get_facets", "list_views", "report_audit_trail"}
+)
 
 #: Parameters that are the position in a list.
 _PAGING: Final = frozenset({"after", "before", "cursor", "offset", "limit"})

@@ -58,7 +58,7 @@ class AccessStore:
     """Reads and changes users and API tokens."""
 
     def __init__(self, pool: Pool) -> None:
-        self._pool = pool
+        self.pool = pool
 
     def see_user(self, name: str, default_role: Role) -> User:
         """The person with this name, who is added with the default role if unknown.
@@ -83,13 +83,13 @@ class AccessStore:
 
     def valid_token(self, secret: str) -> Token | None:
         """The token with this secret, unless it is revoked or has expired."""
-        with self._pool.cursor() as cursor:
+        with self.pool.cursor() as cursor:
             cursor.execute(_VALID, (_hash(secret),))
             row = cursor.fetchone()
         if row is None:
             return None
         token = _token(row)
-        with suppress(Unavailable), self._pool.cursor() as cursor:
+        with suppress(Unavailable), self.pool.cursor() as cursor:
             cursor.execute(_USED, (str(token.token_id),))
         return token
 
@@ -111,7 +111,7 @@ class AccessStore:
         return _token(rows[0]) if rows else None
 
     def _rows(self, statement: str, values: Any) -> list[tuple[Any, ...]]:
-        with self._pool.cursor() as cursor:
+        with self.pool.cursor() as cursor:
             cursor.execute(statement, values)
             return cursor.fetchall()
 
