@@ -135,7 +135,8 @@ class Api:
 
     def delete(self, name: str) -> None:
         """Delete an Application, like the button DELETE."""
-        self._read(self._http.delete(f"/api/v1/applications/{name}"))
+        headers = {"Content-Type": "application/json"}  # the API refuses other content types
+        self._read(self._http.delete(f"/api/v1/applications/{name}", headers=headers))
 
     def role(self, project: str, role: str) -> None:
         """Use a token of a project's role for all later requests."""
