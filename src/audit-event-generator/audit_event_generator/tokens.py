@@ -11,6 +11,7 @@ from typing import Final, Literal
 
 import limits
 import msgspec
+import yaml
 from msgspec import Struct
 
 from audit_event_generator.ingest.batch import Adapter
@@ -24,6 +25,10 @@ ROUTES: Final = (API, *SOURCES)
 NATIVE_ROUTES: Final = frozenset({API, "ndjson"})
 #: Minimum length of a token, in characters.
 MIN_TOKEN: Final = 16
+#: Limits of a document. A thousand sources with ten tokens each have 800 KB.
+MAX_DOCUMENT_BYTES: Final = 1024 * 1024
+MAX_DEPTH: Final = 16
+MAX_VALUES: Final = 100_000
 
 
 class TokenError(AuditFlowError):
@@ -132,8 +137,11 @@ def parse(document: bytes) -> TokenTable:
     Raises:
         TokenError: the document is invalid. The text contains no token.
     """
+    if len(document) > MAX_DOCUMENT_BYTES:
+        raise TokenError(f"invalid document: more than {MAX_DOCUMENT_BYTES} bytes")
     if not document.strip():
         return TokenTable({})
+    _check_structure(document)
     try:
         decoded = msgspec.yaml.decode(document, type=_Document)
     except (msgspec.MsgspecError, RecursionError, ValueError) as error:
@@ -146,6 +154,27 @@ def parse(document: bytes) -> TokenTable:
                 raise TokenError(f"{name}: the same token belongs to {table[digest].name}")
             table[digest] = source
     return TokenTable(table)
+
+
+def _check_structure(document: bytes) -> None:
+    """Refuse a document that is small, but deep or, by aliases, large. It builds no values."""
+    depth = values = 0
+    try:
+        for event in yaml.parse(document, yaml.CSafeLoader):
+            if isinstance(event, yaml.AliasEvent):
+                raise TokenError("invalid document: aliases are not supported")
+            if isinstance(event, yaml.NodeEvent):
+                values += 1
+            if isinstance(event, yaml.CollectionStartEvent):
+                depth += 1
+            elif isinstance(event, yaml.CollectionEndEvent):
+                depth -= 1
+            if depth > MAX_DEPTH:
+                raise TokenError(f"invalid document: nested deeper than {MAX_DEPTH} levels")
+            if values > MAX_VALUES:
+                raise TokenError(f"invalid document: more than {MAX_VALUES} values")
+    except (yaml.YAMLError, UnicodeDecodeError):
+        raise TokenError("invalid document: not YAML or JSON") from None
 
 
 def _without_content(error: Exception) -> str:

@@ -228,6 +228,28 @@ def test_error_of_a_document_does_not_quote_it(document: bytes) -> None:
     assert CLUSTER not in str(error.value)
 
 
+BOMB = "a: &a [x, x]\n" + "".join(
+    f"{new}: &{new} [{', '.join([f'*{old}'] * 20)}]\n"
+    for old, new in zip("abcdef", "bcdefg", strict=True)
+)
+
+
+@pytest.mark.parametrize(
+    ("document", "reason"),
+    [
+        (b"#" * (tokens.MAX_DOCUMENT_BYTES + 1), "more than 1048576 bytes"),
+        (b"[" * 500_000, "nested deeper than 16 levels"),
+        (b'{"a":' * 100_000, "nested deeper than 16 levels"),
+        (b"- x\n" * 200_000, "more than 100000 values"),
+        (BOMB.encode(), "aliases are not supported"),
+    ],
+    ids=["size", "lists", "objects", "values", "aliases"],
+)
+def test_a_document_that_would_exhaust_memory_is_refused(document: bytes, reason: str) -> None:
+    with pytest.raises(TokenError, match=reason):
+        tokens.parse(document)
+
+
 def test_registry_needs_a_token() -> None:
     with pytest.raises(TokenError, match="there is no token"):
         TokenRegistry(TokenTable({}))

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ import structlog
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pika.adapters.blocking_connection import BlockingChannel
+from pika.exceptions import ChannelClosedByBroker
 
 from auditflow.amqp import DeadLetter, Delivery, Publisher, dead_letter, limits, topology
 from auditflow.contract import acceptance
@@ -171,3 +173,19 @@ def test_a_failed_thread_is_reported_by_liveness_and_readiness(
     assert running.consumer.check() == running.consumer.alive()
     running.consumer.stop()
     assert running.consumer.alive() is not None
+
+
+def test_the_broker_refuses_a_message_over_its_maximum(admin: BlockingChannel) -> None:
+    """Without a maximum, a few messages of 128 MiB would fill the memory of a consumer."""
+    admin.confirm_delivery()
+    events = topology.QUEUES[0].name
+    admin.basic_publish("", events, bytes(topology.MAX_MESSAGE_BYTES))
+    with pytest.raises(ChannelClosedByBroker, match="larger than configured max size"):
+        admin.basic_publish("", events, bytes(topology.MAX_MESSAGE_BYTES + 1))
+
+
+def test_all_configurations_have_the_maximum() -> None:
+    root = Path(__file__).parents[3]
+    line = f"max_message_size = {topology.MAX_MESSAGE_BYTES}"
+    for file in ("apps/data/rabbitmq/base/rabbitmq.conf", "apps/data/rabbitmq/ha/cluster.yaml"):
+        assert line in [text.strip() for text in (root / file).read_text("utf-8").splitlines()]

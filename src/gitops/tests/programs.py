@@ -19,6 +19,16 @@ def actionlint() -> str:
     return str(programs.build(programs.ACTIONLINT))
 
 
+def kyverno() -> str:
+    """The pinned command line of Kyverno."""
+    return str(programs.build(programs.KYVERNO))
+
+
+def cosign() -> str:
+    """The pinned cosign."""
+    return str(programs.build(programs.COSIGN))
+
+
 def installed(name: str) -> str:
     """A program of the dev dependencies. Without it, the test is skipped."""
     in_venv = Path(sys.executable).with_name(name)

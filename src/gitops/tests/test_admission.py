@@ -1,8 +1,7 @@
-"""The image policies, tested with the kyverno command line.
+"""The image policies, tested with the command line of Kyverno and images signed by cosign.
 
-The tests are skipped if kyverno (1.19), cosign or a registry are not on PATH. Both programs can be
-built from the Go module proxy: go install github.com/sigstore/cosign/v3/cmd/cosign@v3.1.2; kyverno
-from the folder cmd/cli/kubectl-kyverno of its module.
+Both programs are built from the Go module proxy (admission/tools/go.mod). The test with images needs
+Debian's packages buildah and docker-registry.
 """
 
 import json
@@ -21,6 +20,7 @@ from gitops import inspection
 
 from . import registry as registries
 from .forge import ROOT
+from .programs import cosign, kyverno
 from .registry import Registry
 
 FOLDER = ROOT / "apps/platform/image-policies"
@@ -75,17 +75,16 @@ def test_all_images_of_an_environment_are_on_the_list():
     assert [image for image in images if not image.startswith(tuple(prefixes))] == []
 
 
-@needs("kyverno")
 def test_unknown_images_are_denied():
     process = subprocess.run(
-        ("kyverno", "test", Path(__file__).parent / "admission"),
+        (kyverno(), "test", Path(__file__).parent / "admission"),
         capture_output=True,
         text=True,
         check=False,
         timeout=120,
     )
     assert process.returncode == 0, process.stdout + process.stderr
-    assert "7 tests passed and 0 tests failed" in process.stdout
+    assert "9 tests passed and 0 tests failed" in process.stdout
 
 
 @pytest.fixture
@@ -94,15 +93,18 @@ def registry(tmp_path: Path) -> Iterator[Registry]:
         yield running
 
 
-@needs("kyverno", "cosign", *registries.PROGRAMS)
-def test_only_signed_images_are_admitted(registry: Registry, tmp_path: Path):
+@needs(*registries.PROGRAMS)
+def test_only_images_of_the_right_signer_are_admitted(registry: Registry, tmp_path: Path):
     """The policy with a local key, because a signature of GitHub is not available offline."""
     signed, unsigned = registry.push("signed"), registry.push("unsigned")
-    registry.run("cosign", "generate-key-pair")
-    registry.run(
-        "cosign", "sign", "--yes", "--key=cosign.key", "--tlog-upload=false",
-        "--new-bundle-format=false", "--use-signing-config=false", "--allow-insecure-registry", signed,
-    )  # fmt: skip
+    of_another = registry.push("of-another")
+    for key, image in (("cosign", signed), ("another", of_another)):
+        registry.run(cosign(), "generate-key-pair", f"--output-key-prefix={key}")
+        registry.run(
+            cosign(), "sign", "--yes", f"--key={key}.key", "--tlog-upload=false",
+            "--new-bundle-format=false", "--use-signing-config=false",
+            "--allow-insecure-registry", image,
+        )  # fmt: skip
     local_policy = policy("signed-images")
     key = (tmp_path / "cosign.pub").read_text()
     without_log = {"insecureIgnoreTlog": True, "insecureIgnoreSCT": True}
@@ -117,6 +119,7 @@ def test_only_signed_images_are_admitted(registry: Registry, tmp_path: Path):
     for name, images, first in (
         ("signed", [signed], []),
         ("unsigned", [unsigned], []),
+        ("of-another", [of_another], []),
         ("beside", [signed, unsigned], []),
         ("before", [signed], [unsigned]),
         ("by-tag", [signed.split("@")[0]], []),
@@ -138,7 +141,7 @@ def test_only_signed_images_are_admitted(registry: Registry, tmp_path: Path):
         }
         (tmp_path / "pod.yaml").write_text(yaml.safe_dump(pod))
         process = subprocess.run(
-            ("kyverno", "apply", "policy.yaml", "--resource", "pod.yaml", "--registry"),
+            (kyverno(), "apply", "policy.yaml", "--resource", "pod.yaml", "--registry"),
             cwd=tmp_path,
             capture_output=True,
             text=True,
@@ -148,5 +151,5 @@ def test_only_signed_images_are_admitted(registry: Registry, tmp_path: Path):
         assert "error: 0" in process.stdout, process.stdout + process.stderr
         results[name] = "pass: 1, fail: 0" in process.stdout
     assert results == {
-        "signed": True, "unsigned": False, "beside": False, "before": False, "by-tag": False,
+        "signed": True, "unsigned": False, "of-another": False, "beside": False, "before": False, "by-tag": False,
     }  # fmt: skip

