@@ -135,6 +135,20 @@ def test_prod_has_sync_windows_and_only_prod(manifests: Any, environment: str, k
     assert all(window["kind"] == "allow" and window["manualSync"] for window in windows)
 
 
+def test_terraform_gives_each_environment_a_cluster_of_its_own(
+    manifests: Any, root: Path, environment: str
+) -> None:
+    main = (root / f"infra/terraform/environments/{environment}/main.tf").read_text()
+    (folder,) = re.findall(r'argocd_bootstrap_cluster = "([\w-]+)"', main)
+    applications = manifests.applications(folder)
+    assert applications["cluster"]["spec"]["source"]["path"] == f"clusters/{folder}"
+    everything = manifests.applications("single")
+    others = {"dev", "staging", "prod"} - {environment}
+    assert applications.keys() == everything.keys() - others
+    for name in applications.keys() - {"cluster"}:
+        assert applications[name] == everything[name]
+
+
 def test_roles_may_use_the_buttons_of_the_web_interface(
     manifests: Any, environment: str, kit: Any
 ) -> None:

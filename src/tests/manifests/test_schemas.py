@@ -138,7 +138,18 @@ def test_environments(objects: list[dict[str, Any]], kit: Any) -> None:
     check(objects, kit)
 
 
-@pytest.mark.parametrize("folder", ["dev", "staging", "prod", "single"])
+@pytest.mark.parametrize(
+    "folder",
+    [
+        "dev",
+        "staging",
+        "prod",
+        "single",
+        "cluster-dev",
+        "cluster-staging",
+        "cluster-prod",
+    ],
+)
 def test_clusters(manifests: Any, folder: str, kit: Any) -> None:
     check(manifests.cluster(folder), kit)
 

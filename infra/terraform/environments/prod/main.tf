@@ -17,6 +17,6 @@ module "inventory" {
   nodes = module.nodes.nodes
   settings = {
     base_admin_networks      = var.admin_networks
-    argocd_bootstrap_cluster = "single"
+    argocd_bootstrap_cluster = "cluster-prod"
   }
 }
