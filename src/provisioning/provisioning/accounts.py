@@ -13,6 +13,7 @@ from auditflow.amqp.topology import (
     ARCHIVE,
     ARCHIVE_KEY,
     EXCHANGE,
+    LEDGER_KEY,
     QUARANTINE_KEY,
     RECEIPT_KEY,
 )
@@ -85,7 +86,11 @@ ACCOUNTS: Final = (
     # The writer of the archive, which runs in the image of audit-log-analysis.
     Account(
         name="audit-event-archive",
-        rabbitmq=BrokerPermissions(write=rf"^{EXCHANGE}\.dlx$", read=f"^{ARCHIVE}$"),
+        rabbitmq=BrokerPermissions(
+            write=rf"^{EXCHANGE}(\.dlx)?$",
+            read=f"^{ARCHIVE}$",
+            topics=TopicPermissions(write=rf"^{re.escape(LEDGER_KEY)}$"),
+        ),
     ),
     Account(
         name="notification-service",

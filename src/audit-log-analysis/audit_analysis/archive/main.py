@@ -1,6 +1,7 @@
 """The entry point ``audit-event-archive``: connects the parts, and runs the archive process."""
 
 import ssl
+from collections.abc import Callable
 from functools import partial
 
 import httpx
@@ -21,9 +22,13 @@ from audit_analysis.events_api.archive_search import ArchiveSearch
 from audit_analysis.events_api.callers import RemoteCallers
 from audit_analysis.events_api.database import SearchDatabase, SearchLimits
 from audit_analysis.events_api.manifest_archive import ManifestArchive
+from audit_analysis.ledger import silence
 from audit_analysis.ledger.monitor import LedgerMetrics, LedgerMonitor
 from audit_analysis.ledger.reading import LedgerReader
+from audit_analysis.ledger.sender_store import SenderStore
+from audit_analysis.ledger.silence import SilenceReporter
 from auditflow import amqp, postgres
+from auditflow.contract.ledger_report import LedgerSenders
 from auditflow.errors import Unavailable
 from auditflow.http import serving
 from auditflow.http.health import Health
@@ -74,6 +79,7 @@ def run(settings: Settings) -> None:
         metrics=metrics,
         flush_seconds=settings.archive_flush_seconds,
         buffer_bytes=settings.archive_buffer_mebibytes * 1024 * 1024,
+        silence_seconds=settings.ledger_silence_minutes * 60,
     )
     metrics.observe_free_bytes(storage.free_bytes)
     merger = ParquetWriter(
@@ -102,8 +108,22 @@ def run(settings: Settings) -> None:
             postgres.connect, settings, name=f"{SERVICE} ledger", statement_seconds=READ_SECONDS
         )
     )
+    silence_ms = int(settings.ledger_silence_minutes * 60_000)
+    senders = SenderStore(
+        partial(
+            postgres.connect, settings, name=f"{SERVICE} senders", statement_seconds=READ_SECONDS
+        )
+    )
+    reporter = SilenceReporter(
+        senders,
+        lambda messages, seconds: publisher.publish(messages, timeout=seconds),
+        minimum_ms=silence_ms,
+    )
     monitor = LedgerMonitor(
-        ledger, LedgerMetrics(registry), interval_seconds=settings.ledger_check_seconds
+        ledger,
+        LedgerMetrics(registry),
+        interval_seconds=settings.ledger_check_seconds,
+        report_silence=reporter.run,
     )
     health = Health(
         {
@@ -125,7 +145,15 @@ def run(settings: Settings) -> None:
     maintenance.start()
     try:
         serving.serve(
-            _app(settings, archive, storage, health, registry, ledger=ledger),
+            _app(
+                settings,
+                archive,
+                storage,
+                health,
+                registry,
+                ledger=ledger,
+                senders=partial(silence.report, senders, minimum_ms=silence_ms),
+            ),
             settings,
             mode="asgi",
             probes=Probes(health, registry, service=SERVICE),
@@ -151,6 +179,7 @@ def _app(
     registry: CollectorRegistry,
     *,
     ledger: LedgerReader,
+    senders: Callable[[], LedgerSenders],
 ) -> Quart:
     """The HTTP interface: with the API of events if the notification service is known."""
     if not settings.notification_service_host:
@@ -176,7 +205,7 @@ def _app(
         ),
     )
     return events_app.create(
-        ArchiveSearch(archive, database), callers, health, registry, ledger=ledger
+        ArchiveSearch(archive, database), callers, health, registry, ledger=ledger, senders=senders
     )
 
 

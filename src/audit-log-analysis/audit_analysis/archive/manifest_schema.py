@@ -102,6 +102,19 @@ _VERSIONS: Final[tuple[str, ...]] = (
         found_at timestamptz NOT NULL DEFAULT now()
     );
     """,
+    """
+    -- Hosts that send events. usual_ms: the longest usual time without events. reported_ms: the
+    -- last event when the host was reported as silent.
+    CREATE TABLE archive.senders (
+        source text NOT NULL,
+        host text NOT NULL,
+        first_ms bigint NOT NULL,
+        last_ms bigint NOT NULL,
+        usual_ms bigint NOT NULL,
+        reported_ms bigint,
+        PRIMARY KEY (source, host)
+    );
+    """,
 )
 
 

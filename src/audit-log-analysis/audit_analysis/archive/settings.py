@@ -75,6 +75,8 @@ class Settings(
     #: Time between two runs of the maintenance (seconds).
     archive_maintenance_seconds: Annotated[float, Field(gt=0, le=86_400)] = 300
 
+    #: A host is reported as silent after this time without events at the earliest (minutes).
+    ledger_silence_minutes: Annotated[float, Field(ge=1, le=100_000)] = 30
     #: Time between two checks of the ledger (seconds).
     ledger_check_seconds: Annotated[float, Field(gt=0, le=3600)] = 30
 

@@ -26,6 +26,7 @@ from audit_analysis.archive.parquet import ParquetWriter, UnstoredFile
 from audit_analysis.archive.storage import Storage
 from audit_analysis.archive.table import HOUR_MS, ArchivedEvent, hour_of
 from audit_analysis.ledger.outcomes import MessageOutcome
+from audit_analysis.ledger.senders import activity_of
 from audit_analysis.ledger.store import DifferentBatch, Entries
 from auditflow.amqp import Delivery, topology
 from auditflow.amqp.connection import retry_until_stopped
@@ -42,6 +43,8 @@ from auditflow.worker import Worker
 SERVICE: Final = "audit-event-archive"
 #: Maximum number of unacknowledged batches. Half of them are written at once.
 PREFETCH: Final = 400
+#: The default of the minimum time after which a host is silent (seconds).
+SILENCE_SECONDS: Final = 30 * 60.0
 _POLL_SECONDS: Final = 0.5
 _CONFIRM_SECONDS: Final = 10.0
 _STOP_SECONDS: Final = 8.0
@@ -90,9 +93,13 @@ class ArchiveWriter:
         flush_seconds: float,
         buffer_bytes: int,
         prefetch: int = PREFETCH,
+        silence_seconds: float = SILENCE_SECONDS,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """``publisher`` publishes the dead letters of this queue."""
+        """``publisher`` publishes the dead letters of this queue.
+
+        ``silence_seconds`` is the minimum time after which a host is silent.
+        """
         self._parameters = parameters
         self._manifest = manifest
         self._storage = storage
@@ -102,6 +109,7 @@ class ArchiveWriter:
         self._flush_seconds = flush_seconds
         self._buffer_bytes = buffer_bytes
         self._prefetch = prefetch
+        self._silence_seconds = silence_seconds
         self._clock = clock
         self._stop = threading.Event()
         self._disconnect_reason: str | None = "not connected yet"
@@ -318,8 +326,21 @@ class ArchiveWriter:
                 ],
                 timeout=_CONFIRM_SECONDS,
             )
-        self._manifest.commit(files, [batch.batch_id for batch in new], _ledger_entries(new))
+        self._manifest.commit(
+            files, [batch.batch_id for batch in new], self._ledger_entries(new, rows)
+        )
         self._metrics.add_flush(files, duplicates=len(known), seconds=time.perf_counter() - started)
+
+    def _ledger_entries(
+        self, batches: Sequence[PendingBatch], rows: Sequence[ArchivedEvent]
+    ) -> Entries:
+        return Entries(
+            receipts=[batch.receipt for batch in batches if batch.receipt is not None],
+            messages=[message for batch in batches for message in batch.messages],
+            different=[batch.different for batch in batches if batch.different is not None],
+            activity=activity_of(rows),
+            silence_ms=int(self._silence_seconds * 1000),
+        )
 
     def _store(self, written: UnstoredFile, hour_ms: int, source: str) -> ArchiveFile:
         hour = hour_of(hour_ms)
@@ -354,15 +375,6 @@ def _read(delivery: Delivery) -> PendingBatch:
         rows=rows,
         messages=[message.outcome for message in messages],
         different=different,
-    )
-
-
-def _ledger_entries(batches: Iterable[PendingBatch]) -> Entries:
-    batches = tuple(batches)
-    return Entries(
-        receipts=[batch.receipt for batch in batches if batch.receipt is not None],
-        messages=[message for batch in batches for message in batch.messages],
-        different=[batch.different for batch in batches if batch.different is not None],
     )
 
 

@@ -14,6 +14,7 @@ from audit_analysis.events_api.callers import HEADERS, Callers, require
 from audit_analysis.events_api.openapi import DOCUMENTATION
 from audit_analysis.ledger.reading import LedgerReader
 from auditflow.contract.alert import Role
+from auditflow.contract.ledger_report import LedgerSenders
 from auditflow.http import middleware, openapi, probes
 from auditflow.http.health import Health
 from auditflow.telemetry.metrics import HttpMetrics
@@ -31,9 +32,10 @@ def create(
     registry: CollectorRegistry,
     *,
     ledger: LedgerReader | None = None,
+    senders: Callable[[], LedgerSenders] | None = None,
     now: Callable[[], dt.datetime] = lambda: dt.datetime.now(dt.UTC),
 ) -> Quart:
-    """Create the application. Without ``ledger``, it has no routes of the ledger."""
+    """Create the application. Without ``ledger`` and ``senders``, it has no such routes."""
     app = Quart(SERVICE, static_folder=None)
     app.config["PROPAGATE_EXCEPTIONS"] = False
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
@@ -54,6 +56,8 @@ def create(
     routes.add(events, searches, now)
     if ledger is not None:
         ledger_routes.add(events, ledger, now)
+    if senders is not None:
+        ledger_routes.add_senders(events, senders)
     app.register_blueprint(events, url_prefix=PREFIX)
 
     @app.after_request

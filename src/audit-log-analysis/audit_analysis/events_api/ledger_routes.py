@@ -12,7 +12,7 @@ from quart_schema import document_querystring, document_response
 from audit_analysis.events_api import parameters
 from audit_analysis.events_api.openapi import LedgerParameters
 from audit_analysis.ledger.reading import LedgerReader
-from auditflow.contract.ledger_report import LedgerReport
+from auditflow.contract.ledger_report import LedgerReport, LedgerSenders
 from auditflow.http.openapi import document_problems
 
 Answer = tuple[bytes, int, dict[str, str]]
@@ -36,3 +36,15 @@ def add(routes: Blueprint, ledger: LedgerReader, now: Callable[[], dt.datetime])
             ledger.report, since=asked.since, until=asked.until, source=asked.source
         )
         return msgspec.json.encode(report), 200, dict(_JSON)
+
+
+def add_senders(routes: Blueprint, senders: Callable[[], LedgerSenders]) -> None:
+    """Add the route of the hosts that send events."""
+
+    @routes.get("/ledger/senders")
+    @document_response(LedgerSenders)
+    @document_problems(401, 403, 503)
+    async def get_senders() -> Answer:
+        """List the hosts that send events: those that are silent for longer than usual first."""
+        found = await asyncio.to_thread(senders)
+        return msgspec.json.encode(found), 200, dict(_JSON)

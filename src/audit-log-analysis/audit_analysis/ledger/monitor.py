@@ -61,9 +61,12 @@ class LedgerMonitor:
         metrics: LedgerMetrics,
         *,
         interval_seconds: float,
+        report_silence: Callable[[dt.datetime], None] = lambda now: None,
         now: Callable[[], dt.datetime] = lambda: dt.datetime.now(dt.UTC),
     ) -> None:
+        """``report_silence`` is called after each check."""
         self._reader = reader
+        self._report_silence = report_silence
         self._metrics = metrics
         self._interval_seconds = interval_seconds
         self._now = now
@@ -111,3 +114,4 @@ class LedgerMonitor:
     def _run(self) -> None:
         while not self._stop.wait(self._interval_seconds):
             self.check()
+            self._report_silence(self._now())

@@ -4,13 +4,15 @@ import datetime as dt
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+import msgspec
 from msgspec import Struct
 from psycopg2.extras import execute_values
 
 from audit_analysis.archive.table import HOUR_MS
-from audit_analysis.ledger import blocks
+from audit_analysis.ledger import blocks, sender_store
 from audit_analysis.ledger.blocks import Block, BlockKey
 from audit_analysis.ledger.outcomes import MessageOutcome, Outcome
+from audit_analysis.ledger.senders import Activity, SenderKey
 from auditflow.contract.ledger import Receipt
 
 _KEY: Final = "hour, source, producer, block"
@@ -29,11 +31,17 @@ class DifferentBatch(Struct, frozen=True):
 
 
 class Entries(Struct, frozen=True, kw_only=True):
-    """What new batches and receipts add to the ledger."""
+    """What new batches and receipts add to the ledger.
+
+    ``activity`` are the hosts of the events, and ``silence_ms`` is the minimum time after which a
+    host is silent.
+    """
 
     receipts: Sequence[Receipt] = ()
     messages: Sequence[MessageOutcome] = ()
     different: Sequence[DifferentBatch] = ()
+    activity: Mapping[SenderKey, Activity] = msgspec.field(default_factory=dict)
+    silence_ms: int = 0
 
 
 def add(cursor: Any, entries: Entries) -> None:
@@ -51,6 +59,7 @@ def add(cursor: Any, entries: Entries) -> None:
             " greatest(ledger_progress.archived_until_ms, EXCLUDED.archived_until_ms)",
             (archived_until_ms,),
         )
+    sender_store.add(cursor, entries.activity, minimum_ms=entries.silence_ms)
     if entries.different:
         execute_values(
             cursor,

@@ -22,6 +22,8 @@ ARCHIVE: Final = "audit_archive"
 ARCHIVE_KEY: Final = "archive.batch"
 #: The routing key of receipts of the ingest, for the ledger of the archive.
 RECEIPT_KEY: Final = "archive.receipt"
+#: The routing key of events of the archive, which report silent hosts.
+LEDGER_KEY: Final = "event.ledger"
 #: The routing key of records that a producer cannot convert to an event. The exchange ``audit``
 #: routes them to the dead-letter queue of the events and to the archive. So a producer needs no
 #: permission for the exchange of dead letters, whose routing keys RabbitMQ cannot restrict.
