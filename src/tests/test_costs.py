@@ -1,191 +1,124 @@
-"""CPU time of hot paths, as ratios to minimal work in the same process.
+"""The cost of hot paths. A cost that is 10 % higher than the measured one fails.
 
-A limit is about 1.5 times the measured ratio: clear regressions fail, and a busy machine does not.
+The cost is the number of executed instructions, as a ratio to minimal work in the same process.
+If a change makes a path cheaper, enter the new figure, so that the next regression is found.
 """
 
-import asyncio
-import itertools
 import logging
-import secrets
-import time
-from collections.abc import Callable, Iterator
-from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, NamedTuple
 
 import msgspec
 import pytest
-import redis
-import structlog
-from prometheus_client import CollectorRegistry
 from pydantic import SecretStr
-from quart import Quart
 
-import audit_analysis
-from audit_analysis.service.metrics import Metrics as AnalysisMetrics
-from audit_analysis.service.pipeline import Pipeline
-from audit_analysis.sigma.load import load
-from audit_analysis.windows.redis_windows import RedisWindows
-from auditflow.amqp import Delivery
-from auditflow.contract.event import Event
-from auditflow.contract.finding import Finding
-from auditflow.http.health import Health
-from auditflow.http.tokens import Tokens
-from auditflow.settings import PostgresSettings
-from auditflow_local import cpu_cost
+from auditflow_local import cost, packages
 from auditflow_local.servers.postgres_roles import APP, OWNER
-from notification_service.api import app as application
-from notification_service.database.access_store import AccessStore
-from notification_service.database.alert_reader import AlertReader
-from notification_service.database.connection import connect
-from notification_service.database.finding_store import FindingStore
-from notification_service.database.pool import Pool
-from notification_service.database.triage_store import TriageStore
-from notification_service.inbox import Inbox
-from notification_service.metrics import Metrics
 from notification_service.migrate import MigrateSettings, migrate
 
-from .bench import storage, streams
+from . import costs
 
-pytestmark = pytest.mark.soak
-_RULES = Path(audit_analysis.__file__).parent / "rules"
-_EVENTS = 5_000
-_TOKEN = "t0ken"
+#: A program that counts instructions is much slower than normal.
+pytestmark = [pytest.mark.soak, pytest.mark.timeout(600)]
+_PROGRAM: Final = "src.tests.costs"
+#: The permitted increase of a cost.
+_INSTRUCTIONS: Final = 1.1
+_CPU_TIME: Final = 1.5
 
 
-@pytest.fixture(autouse=True)
-def quiet_log() -> Iterator[None]:
-    """A log without the lines of each request."""
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
-    yield
-    structlog.reset_defaults()
+class Figures(NamedTuple):
+    """Measured ratios, in instructions and in CPU time."""
+
+    instructions: float
+    #: None if it was not measured.
+    cpu_time: float | None = None
+
+
+def check(figures: Figures, *arguments: str) -> None:
+    packages.ensure(packages.VALGRIND)
+    measured = cost.run(_PROGRAM, *arguments)
+    logging.getLogger(__name__).info("%s: %.3f", " ".join(arguments[:2]), measured.ratio)
+    if measured.counts_instructions:
+        assert measured.ratio < figures.instructions * _INSTRUCTIONS
+    elif figures.cpu_time is None:
+        pytest.skip("without Valgrind, this cost has no figure to compare with")
+    else:
+        assert measured.ratio < figures.cpu_time * _CPU_TIME
 
 
 @pytest.mark.parametrize(
-    ("name", "limit"),
+    ("name", "figures"),
     [
-        ("logins", 36),
-        ("logins in batches", 36),
-        ("no logins", 17),
-        ("quiet", 28),
-        ("kubernetes", 54),
+        ("logins", Figures(11.2, 25)),
+        ("logins in batches", Figures(11.2, 25)),
+        ("no logins", Figures(6.6, 12)),
+        ("quiet", Figures(8.0, 19)),
+        ("kubernetes", Figures(28.0, 36)),
     ],
 )
-def test_an_event(make_redis: Any, tmp_path: Path, name: str, limit: float) -> None:
-    # Given the shipped rules and real windows
-    stream = streams.STREAMS[name]
-    server = make_redis(tmp_path)
-    server.start()
-    with redis.Redis.from_url(server.url) as client:
-        rules = load([_RULES], lateness=900_000)
-        analyse = Pipeline(
-            lambda: rules,
-            RedisWindows(client),
-            lambda messages: lambda: None,
-            environment="test",
-            metrics=AnalysisMetrics(CollectorRegistry()),
-        )
-        numbers = itertools.count()
-        kind = Event if stream.events_per_message == 1 else list[Event]
-        decode = msgspec.json.Decoder(kind).decode
-        messages: list[bytes] = []
-
-        def generate() -> None:
-            batch = stream.generate(_EVENTS, f"{secrets.token_hex(3)}{next(numbers)}")
-            messages[:] = batch.messages(stream.events_per_message)
-
-        def work() -> None:
-            size = max(1, 250 // stream.events_per_message)
-            for start in range(0, len(messages), size):
-                analyse([Delivery(body) for body in messages[start : start + size]])
-
-        def bare() -> None:
-            for _ in range(5):
-                for body in messages:
-                    decode(body)
-
-        # when each round analyses new events, then the cost is near the measured one
-        assert 5 * cpu_cost.ratio(work, bare, before_each=generate) < limit
+def test_an_event(make_redis: Any, tmp_path: Path, name: str, figures: Figures) -> None:
+    check(figures, "event", name, make_redis(tmp_path).url)
 
 
 @pytest.fixture
-def pool(postgres: Any) -> Any:
-    """Connections to an empty, migrated database."""
-    database = postgres.fresh_database()
-
-    def settings(kind: Any, role: str) -> Any:
-        return kind(
+def database(postgres: Any) -> Any:
+    """An empty, migrated database."""
+    fresh = postgres.fresh_database()
+    migrate(
+        MigrateSettings(
             pg_host=postgres.host,
             pg_port=postgres.port,
-            pg_db=database.name,
-            pg_user=role,
-            pg_password=SecretStr(postgres.password_of(role)),
-        )
-
-    migrate(settings(MigrateSettings, OWNER), report=lambda _: None)
-    open_connection = partial(
-        connect, settings(PostgresSettings, APP), name="test", statement_seconds=30
+            pg_db=fresh.name,
+            pg_user=OWNER,
+            pg_password=SecretStr(postgres.password_of(OWNER)),
+        ),
+        report=lambda _: None,
     )
-    made = Pool(open_connection, size=2, wait_seconds=5)
-    yield made
-    made.close()
+    return fresh
 
 
-def test_a_finding(pool: Pool) -> None:
-    inbox = Inbox(FindingStore(pool).store, Metrics(CollectorRegistry()))
-    decode = msgspec.json.Decoder(Finding).decode
-    bodies: list[bytes] = []
-
-    def generate() -> None:
-        bodies[:] = storage.findings(500, secrets.token_hex(4))
-
-    def work() -> None:
-        for start in range(0, len(bodies), 100):
-            inbox.store(inbox.decode([Delivery(body) for body in bodies[start : start + 100]]))
-
-    def bare() -> None:
-        for _ in range(5):
-            for body in bodies:
-                decode(body)
-
-    # The work of PostgreSQL is not in this figure.
-    assert 5 * cpu_cost.ratio(work, bare, before_each=generate) < 70
+@pytest.fixture
+def settings(postgres: Any, database: Any) -> str:
+    """The ``PostgresSettings`` of the service as JSON."""
+    fields = {
+        "pg_host": postgres.host,
+        "pg_port": postgres.port,
+        "pg_db": database.name,
+        "pg_user": APP,
+        "pg_password": postgres.password_of(APP),
+    }
+    return msgspec.json.encode(fields).decode()
 
 
-@pytest.mark.parametrize(("path", "limit"), [("alerts?limit=50", 6.5), ("alerts/{}", 5.6)])
-def test_a_request(pool: Pool, path: str, limit: float) -> None:
-    # Given an API with 500 alerts, and a minimal Quart application
-    inbox = Inbox(FindingStore(pool).store, Metrics(CollectorRegistry()))
-    inbox.store(inbox.decode([Delivery(body) for body in storage.findings(500, "request")]))
-    registry, none = CollectorRegistry(), None
-    reader = AlertReader(pool)
-    stores = application.Stores(reader, TriageStore(pool), AccessStore(pool), none, none)  # type: ignore[arg-type]
-    api = application.create(
-        stores,
-        Health({}),
-        registry,
-        Metrics(registry),
-        tokens=Tokens(SecretStr(_TOKEN), None),
-    )
-    bare = Quart("bare")
-
-    @bare.get("/")
-    async def hello() -> str:
-        return "Hello"
-
-    with pool.cursor() as cursor:
-        cursor.execute("SELECT alert_id FROM alerts LIMIT 1")
-        (alert_id,) = cursor.fetchone() or ("",)
-    work = _requests(api, f"/api/v1/{path.format(alert_id)}")
-    # when both answer requests, then the cost is near the measured one
-    assert cpu_cost.ratio(work, _requests(bare, "/"), clock=time.process_time) < limit
+def test_a_finding(settings: str) -> None:
+    check(Figures(24.4, 48), "finding", settings)
 
 
-def _requests(app: Quart, path: str) -> Callable[[], None]:
-    async def send() -> None:
-        client: Any = app.test_client()
-        for _ in range(100):
-            answer = await client.get(path, headers={"Authorization": f"Bearer {_TOKEN}"})
-            assert answer.status_code == 200
+@pytest.mark.parametrize(
+    ("path", "figures"),
+    [
+        ("/api/v1/alerts?limit=50", Figures(3.33, 5.4)),
+        ("/api/v1/alerts/{}", Figures(2.46, 4.2)),
+    ],
+)
+def test_a_request(settings: str, path: str, figures: Figures) -> None:
+    check(figures, "request", path, settings)
 
-    return lambda: asyncio.run(send())
+
+@pytest.mark.parametrize(
+    ("path", "figures"),
+    [("/alerts", Figures(13.3)), ("/alerts/{}", Figures(16.0))],
+)
+def test_a_page(
+    service_process: Any,
+    service_secrets: dict[str, str],
+    database: Any,
+    settings: str,
+    rabbitmq: Any,
+    path: str,
+    figures: Figures,
+) -> None:
+    costs.store_alerts(settings)
+    service = service_process("notification-service", rabbitmq=rabbitmq, database=database)
+    token = service_secrets["API_TOKEN"]
+    check(figures, "page", path, service.host, str(service.port), token)

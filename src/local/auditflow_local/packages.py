@@ -72,8 +72,10 @@ SYSLOG_NG: Final = (
         ("syslog-ng.service",),
     ),
 )
+#: For the tests of costs: they count instructions, with a library that is compiled from C.
+VALGRIND: Final = (Package("valgrind", _program("valgrind")), Package("gcc", _program("cc")))
 #: All packages that only tests need.
-TESTS: Final = (*BROWSER, *PROMETHEUS, *ALERTMANAGER, *RCLONE, *SYSLOG_NG)
+TESTS: Final = (*BROWSER, *PROMETHEUS, *ALERTMANAGER, *RCLONE, *SYSLOG_NG, *VALGRIND)
 
 _POLICY: Final = Path("/usr/sbin/policy-rc.d")
 #: Marks the policy file of this program, so that the next run removes it after a killed run.

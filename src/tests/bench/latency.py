@@ -36,7 +36,7 @@ class Latency(NamedTuple):
 
 def measure(platform: Platform, number: int, prefix: str) -> Latency:
     """Publish events that alert at ``RATE``. The end is the commit of the finding's transaction."""
-    events = [_alerting_event(f"{prefix}-{index}") for index in range(number)]
+    events = [alerting_event(f"{prefix}-{index}") for index in range(number)]
     before = platform.alerts()
     published = _publish_at_rate(platform, topology.EXCHANGE, "event.bench", events)
     wait_for(lambda: platform.alerts() - before >= number, f"{number} alerts")
@@ -51,7 +51,7 @@ def measure(platform: Platform, number: int, prefix: str) -> Latency:
 
 def measure_bare(platform: Platform, number: int) -> Latency:
     """Publish messages of the same size at the same rate through the bare path."""
-    bodies = [_alerting_event(f"bare-{index}") for index in range(number)]
+    bodies = [alerting_event(f"bare-{index}") for index in range(number)]
     committed: list[float] = []
     with _bare_path(platform, committed):
         published = _publish_at_rate(platform, "", _QUEUES[0], bodies)
@@ -67,7 +67,8 @@ def _quantiles(seconds: Sequence[float]) -> Latency:
     )
 
 
-def _alerting_event(user: str) -> bytes:
+def alerting_event(user: str) -> bytes:
+    """Return an encoded event that alerts alone, of a user."""
     return msgspec.json.encode(
         {
             "event_id": f"event-{user}",
@@ -85,7 +86,7 @@ def _publish_at_rate(
 ) -> list[float]:
     """Publish at ``RATE`` with confirms. Returns the time before each publication."""
     times = []
-    with closing(pika.BlockingConnection(_parameters(platform))) as connection:
+    with closing(pika.BlockingConnection(parameters(platform))) as connection:
         channel = connection.channel()
         channel.confirm_delivery()
         start = time.monotonic()
@@ -101,7 +102,7 @@ def _publish_at_rate(
 @contextmanager
 def _bare_path(platform: Platform, committed: list[float]) -> Iterator[None]:
     platform.query("CREATE TABLE IF NOT EXISTS bench (id bigserial PRIMARY KEY, body text)")
-    with closing(pika.BlockingConnection(_parameters(platform))) as connection:
+    with closing(pika.BlockingConnection(parameters(platform))) as connection:
         for queue in _QUEUES:
             connection.channel().queue_declare(
                 queue, durable=True, arguments={"x-queue-type": "quorum"}
@@ -134,7 +135,7 @@ class _Consumer:
     """A pika consumer on its own thread."""
 
     def __init__(self, platform: Platform, queue: str, callback: Any) -> None:
-        self._connection = pika.BlockingConnection(_parameters(platform))
+        self._connection = pika.BlockingConnection(parameters(platform))
         self._channel = self._connection.channel()
         self._channel.basic_qos(prefetch_count=100)
         self._channel.basic_consume(queue, callback)
@@ -149,5 +150,6 @@ class _Consumer:
             self._connection.close()
 
 
-def _parameters(platform: Platform) -> pika.URLParameters:
+def parameters(platform: Platform) -> pika.URLParameters:
+    """Return the parameters of connections to the broker, as administrator."""
     return pika.URLParameters(platform.rabbitmq.url(ADMIN))
