@@ -2,7 +2,7 @@
 
 import datetime as dt
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, Protocol
 from uuid import UUID
 
@@ -15,13 +15,16 @@ from notification_service.alert import Alert
 from notification_service.database.pool import Pool
 from notification_service.outbox import sql
 from notification_service.outbox.content import Summary
-from notification_service.routing.grouping import Examined, Flush, Group, Member, due_at
+from notification_service.outbox.flush_writes import Writes
+from notification_service.routing.grouping import Flush, Group, Member, due_at
 from notification_service.routing.tree import Receiver, Route, Tree
 
 #: Groups, and about how many alerts, that one transaction flushes.
 MAX_GROUPS: Final = 200
 MAX_ALERTS: Final = 20_000
-#: Alerts of a group that are in memory at once.
+#: Groups with up to this number of alerts are flushed together, with few statements for all.
+MAX_SMALL: Final = 5
+#: Alerts of a larger group that are in memory at once.
 _CHUNK: Final = 500
 
 _DUE: Final = """
@@ -32,55 +35,35 @@ _DUE: Final = """
 """
 # Only the alerts about which something may have to be done.
 _MEMBERS: Final = """
-    SELECT alert_id, a.status, a.level, notified_status, notified_rank, notified_at, escalated,
-        acknowledged_at, reminded_at, next_due_at
-    FROM notification_group_alerts m JOIN alerts a USING (alert_id)
-    WHERE m.group_key = %(group)s AND m.alert_id > %(after)s AND (
-        %(repeats)s OR m.notified_status IS DISTINCT FROM a.status OR m.next_due_at <= %(now)s
-        OR m.hidden_by IS NOT NULL
-        OR m.notified_rank < array_position(%(levels)s::text[], a.level) - 1
-    )
-    ORDER BY m.alert_id LIMIT %(limit)s
+    SELECT g.group_key, found.*
+    FROM unnest(%(groups)s::uuid[], %(repeats)s::boolean[]) AS g (group_key, repeats)
+    CROSS JOIN LATERAL (
+        SELECT alert_id, a.status, a.level, notified_status, notified_rank, notified_at, escalated,
+            acknowledged_at, reminded_at
+        FROM notification_group_alerts m JOIN alerts a USING (alert_id)
+        WHERE m.group_key = g.group_key AND m.alert_id > %(after)s AND (
+            g.repeats OR m.notified_status IS DISTINCT FROM a.status OR m.next_due_at <= %(now)s
+            OR m.hidden_by IS NOT NULL
+            OR m.notified_rank < array_position(%(levels)s::text[], a.level) - 1
+        )
+        ORDER BY m.alert_id LIMIT %(limit)s
+    ) AS found
+    ORDER BY g.group_key, alert_id
 """
-_WRITE_MEMBERS: Final = """
-    UPDATE notification_group_alerts m SET notified_status = v.notified_status,
-        notified_rank = v.notified_rank, notified_at = v.notified_at, escalated = v.escalated,
-        acknowledged_at = v.acknowledged_at, reminded_at = v.reminded_at,
-        next_due_at = v.next_due_at, hidden_by = v.hidden_by
-    FROM (VALUES %s) AS v (group_key, alert_id, notified_status, notified_rank, notified_at,
-        escalated, acknowledged_at, reminded_at, next_due_at, hidden_by)
-    WHERE m.group_key = v.group_key AND m.alert_id = v.alert_id
-"""
-_MEMBER_TYPES: Final = (
-    "(%s::uuid, %s::uuid, %s, %s::smallint, %s::timestamptz, %s::smallint, %s::timestamptz,"
-    " %s::timestamptz, %s::timestamptz, %s)"
-)
-_REMOVE_MEMBERS: Final = (
-    "DELETE FROM notification_group_alerts WHERE group_key = %s AND alert_id = ANY(%s::uuid[])"
-)
 _REST: Final = """
-    SELECT min(next_due_at) FILTER (WHERE hidden_by IS NULL),
-        bool_or(a.status = 'open' AND notified_status = 'open' AND hidden_by IS NULL), count(*)
-    FROM notification_group_alerts m JOIN alerts a USING (alert_id) WHERE m.group_key = %s
+    SELECT m.group_key, min(next_due_at) FILTER (WHERE hidden_by IS NULL),
+        bool_or(a.status = 'open' AND notified_status = 'open' AND hidden_by IS NULL)
+    FROM notification_group_alerts m JOIN alerts a USING (alert_id)
+    WHERE m.group_key = ANY(%s::uuid[]) GROUP BY m.group_key
 """
-_WRITE_GROUP: Final = """
-    UPDATE notification_groups SET pending_since = %s, last_notified_at = %s, next_flush_at = %s
-    WHERE group_key = %s
+_WRITE_GROUPS: Final = """
+    UPDATE notification_groups g SET pending_since = v.pending_since,
+        last_notified_at = v.last_notified_at, next_flush_at = v.next_flush_at
+    FROM (VALUES %s) AS v (group_key, pending_since, last_notified_at, next_flush_at)
+    WHERE g.group_key = v.group_key
 """
-# The row comes first, since the alerts of a notification refer to it.
-_ADD_NOTIFICATION: Final = """
-    INSERT INTO notifications (notification_id, receiver, kind, group_key, content, alert_count,
-        oldest_at, created_at, next_attempt_at)
-    VALUES (%s, %s, %s, %s, '{}', 0, NULL, %s, %s)
-"""
-_FILL_NOTIFICATION: Final = """
-    UPDATE notifications SET content = %s::jsonb, alert_count = %s, oldest_at = %s
-    WHERE notification_id = %s
-"""
-_ADD_ALERTS: Final = (
-    "INSERT INTO notification_alerts (notification_id, alert_id, reason) VALUES %s"
-    " ON CONFLICT DO NOTHING"
-)
+_GROUP_TYPES: Final = "(%s::uuid, %s::timestamptz, %s::timestamptz, %s::timestamptz)"
+_REMOVE_GROUPS: Final = "DELETE FROM notification_groups WHERE group_key = ANY(%s::uuid[])"
 _LOWEST: Final = str(UUID(int=0))
 
 
@@ -127,63 +110,136 @@ class Flusher:
             if not sql.try_lock_routing(cursor):
                 return done
             cursor.execute(_DUE, (now, list(routes), MAX_GROUPS))
-            alerts = 0
-            for key, route_key, labels, pending_since, last_notified_at in cursor.fetchall():
-                flush = _GroupFlush(
-                    cursor,
+            groups = [
+                _GroupFlush(
                     key=UUID(key),
                     labels=msgspec.json.decode(labels),
                     group=Group(pending_since=pending_since, last_notified_at=last_notified_at),
                     route=routes[route_key],
                     receivers=tree.receivers,
-                    hiding=hiding,
                     now=now,
                 )
-                alerts += flush.run()
-                done.groups += 1
-                done.notifications += flush.notifications
-                if alerts >= MAX_ALERTS:
-                    break
+                for key, route_key, labels, pending_since, last_notified_at in cursor.fetchall()
+            ]
+            transaction = _Transaction(cursor, hiding, now)
+            first = transaction.members(groups, after=_LOWEST, limit=MAX_SMALL + 1)
+            small = [group for group in groups if len(first.get(group.key, ())) <= MAX_SMALL]
+            transaction.flush(small, first)
+            alerts, flushed = sum(len(first.get(group.key, ())) for group in small), small
+            for group in groups:
+                if len(first.get(group.key, ())) > MAX_SMALL and alerts < MAX_ALERTS:
+                    alerts += transaction.flush_large(group)
+                    flushed.append(group)
+        done.groups = len(flushed)
+        done.notifications = sum(group.notifications for group in flushed)
         return done
+
+
+class _Transaction:
+    """Reads and writes of one transaction."""
+
+    def __init__(self, cursor: Cursor, hiding: Hiding, now: dt.datetime) -> None:
+        self._cursor = cursor
+        self._hiding = hiding
+        self._now = now
+
+    def members(
+        self, groups: Sequence["_GroupFlush"], *, after: str, limit: int
+    ) -> dict[UUID, list[Member]]:
+        """Up to ``limit`` members of each group about which something may have to be done."""
+        values = {
+            "groups": [str(group.key) for group in groups],
+            "repeats": [group.repeats for group in groups],
+            "after": after,
+            "now": self._now,
+            "limit": limit,
+            "levels": list(sql.RANKS),
+        }
+        found: dict[UUID, list[Member]] = {}
+        if groups:
+            self._cursor.execute(_MEMBERS, values)
+            for key, *row in self._cursor.fetchall():
+                found.setdefault(UUID(key), []).append(_member_of(row))
+        return found
+
+    def flush(
+        self, groups: Sequence["_GroupFlush"], members: Mapping[UUID, Sequence[Member]]
+    ) -> None:
+        """Flush groups together. ``members`` are all of their members with something to do."""
+        writes = Writes()
+        alerts, hidden = self._read([it for group in groups for it in members.get(group.key, ())])
+        for group in groups:
+            group.examine(members.get(group.key, ()), alerts, hidden, writes)
+            group.finish(writes)
+        writes.execute(self._cursor)
+        self._conclude(groups)
+
+    def flush_large(self, group: "_GroupFlush") -> int:
+        """Flush a group in parts. Returns how many alerts were examined."""
+        examined, after = 0, _LOWEST
+        while True:
+            found = self.members([group], after=after, limit=_CHUNK).get(group.key, [])
+            if found:
+                writes = Writes()
+                alerts, hidden = self._read(found)
+                group.examine(found, alerts, hidden, writes)
+                writes.execute(self._cursor)
+                after = str(found[-1].alert_id)
+                examined += len(found)
+            if len(found) < _CHUNK:
+                break
+        writes = Writes()
+        group.finish(writes)
+        writes.execute(self._cursor)
+        self._conclude([group])
+        return examined
+
+    def _read(
+        self, members: Sequence[Member]
+    ) -> tuple[Mapping[UUID, Alert], Mapping[UUID, Hidden]]:
+        """The alerts of members, and which of them are hidden."""
+        alerts = sql.read_alerts(self._cursor, {member.alert_id for member in members})
+        unresolved = {m.alert_id for m in members if m.status is not Status.RESOLVED}
+        visible = [alerts[alert_id] for alert_id in sorted(unresolved)]
+        return alerts, self._hiding.check(self._cursor, visible, now=self._now)
+
+    def _conclude(self, groups: Sequence["_GroupFlush"]) -> None:
+        """Write when each group is due again, and remove empty groups."""
+        if not groups:
+            return
+        self._cursor.execute(_REST, ([str(group.key) for group in groups],))
+        rest = {UUID(key): (any_open, next_due) for key, next_due, any_open in self._cursor}
+        changed = [group.conclude(*rest[group.key]) for group in groups if group.key in rest]
+        sql.execute_many(self._cursor, _WRITE_GROUPS, changed, _GROUP_TYPES)
+        if empty := [str(group.key) for group in groups if group.key not in rest]:
+            self._cursor.execute(_REMOVE_GROUPS, (empty,))
 
 
 class _Draft:
     """A notification while its alerts are collected. Its row exists from the first alert on."""
 
-    def __init__(self, cursor: Cursor, *, kind: str, receiver: str, now: dt.datetime) -> None:
-        self._cursor = cursor
+    def __init__(self, *, kind: str, receiver: str, now: dt.datetime) -> None:
         self._kind = kind
         self._receiver = receiver
         self._now = now
         self._id = str(uuid.uuid4())
         self.summary = Summary()
 
-    def add(self, key: UUID, alerts: Sequence[tuple[Alert, str]]) -> None:
+    def add(self, key: UUID, alerts: Sequence[tuple[Alert, str]], writes: Writes) -> None:
         if not alerts:
             return
         if self.summary.total == 0:
-            self._cursor.execute(
-                _ADD_NOTIFICATION,
-                (self._id, self._receiver, self._kind, str(key), self._now, self._now),
-            )
+            writes.add_notification(self._id, self._receiver, self._kind, key, self._now)
         for alert, reason in alerts:
             self.summary.add(alert, reason)
-        rows = [(self._id, str(alert.alert_id), reason) for alert, reason in alerts]
-        sql.execute_many(self._cursor, _ADD_ALERTS, rows, "(%s::uuid, %s::uuid, %s)")
+            writes.add_alert(self._id, alert.alert_id, reason)
 
-    def finish(self, labels: Mapping[str, str], step: int | None) -> bool:
+    def finish(self, labels: Mapping[str, str], step: int | None, writes: Writes) -> bool:
         if self.summary.total == 0:
             return False
         content = self.summary.content(kind=self._kind, group=labels, step=step)
-        self._cursor.execute(
-            _FILL_NOTIFICATION,
-            (
-                msgspec.json.encode(content).decode(),
-                self.summary.total,
-                self.summary.oldest_at,
-                self._id,
-            ),
-        )
+        encoded = msgspec.json.encode(content).decode()
+        writes.fill_notification(self._id, encoded, self.summary.total, self.summary.oldest_at)
         return True
 
 
@@ -192,21 +248,17 @@ class _GroupFlush:
 
     def __init__(
         self,
-        cursor: Cursor,
         *,
         key: UUID,
         labels: Mapping[str, str],
         group: Group,
         route: Route,
         receivers: Mapping[str, Receiver],
-        hiding: Hiding,
         now: dt.datetime,
     ) -> None:
-        self._cursor = cursor
-        self._key = key
+        self.key = key
         self._labels = labels
         self._route = route
-        self._hiding = hiding
         self._now = now
         send_resolved = receivers[route.receiver].send_resolved
         self._flush = Flush(group, route, send_resolved=send_resolved, now=now)
@@ -216,103 +268,59 @@ class _GroupFlush:
         self._hidden_until: dt.datetime | None = None
         self.notifications = 0
 
-    def run(self) -> int:
-        """Flush the group. Returns how many alerts were examined."""
-        examined, after = 0, _LOWEST
-        while True:
-            self._cursor.execute(
-                _MEMBERS,
-                {
-                    "group": str(self._key),
-                    "after": after,
-                    "now": self._now,
-                    "repeats": self._flush.repeats,
-                    "limit": _CHUNK,
-                    "levels": list(sql.RANKS),
-                },
-            )
-            found = self._cursor.fetchall()
-            if found:
-                self._examine([_member_of(row) for row in found])
-                after = found[-1][0]
-                examined += len(found)
-            if len(found) < _CHUNK:
-                break
-        self.notifications += self._main.finish(self._labels, None)
-        self.notifications += self._reminder.finish(self._labels, None)
-        for number, draft in enumerate(self._steps):
-            self.notifications += draft.finish(self._labels, number + 1)
-        self._conclude()
-        return examined
+    @property
+    def repeats(self) -> bool:
+        """Whether alerts that did not change are notified again."""
+        return self._flush.repeats
 
-    def _draft(self, kind: str, receiver: str) -> _Draft:
-        return _Draft(self._cursor, kind=kind, receiver=receiver, now=self._now)
-
-    def _examine(self, members: Sequence[Member]) -> None:
-        alerts = sql.read_alerts(self._cursor, [member.alert_id for member in members])
-        visible = [alerts[m.alert_id] for m in members if m.status is not Status.RESOLVED]
-        hidden = self._hiding.check(self._cursor, visible, now=self._now)
-        for cover in hidden.values():
-            until = max(cover.until, self._now + dt.timedelta(seconds=1))
-            self._hidden_until = min(self._hidden_until or until, until)
+    def examine(
+        self,
+        members: Sequence[Member],
+        alerts: Mapping[UUID, Alert],
+        hidden: Mapping[UUID, Hidden],
+        writes: Writes,
+    ) -> None:
+        """Decide about some members of the group."""
+        for member in members:
+            if (cover := hidden.get(member.alert_id)) is not None:
+                until = max(cover.until, self._now + dt.timedelta(seconds=1))
+                self._hidden_until = min(self._hidden_until or until, until)
         outcomes = [
             (alerts[m.alert_id], self._flush.examine(m, hidden=m.alert_id in hidden))
             for m in members
         ]
-        self._write(outcomes, hidden)
-        self._main.add(self._key, [(a, e.reason.value) for a, e in outcomes if e.reason])
-        self._reminder.add(self._key, [(a, "reminder") for a, e in outcomes if e.reminder])
-        for number, draft in enumerate(self._steps):
-            due = [(a, "escalation") for a, e in outcomes if number in e.escalations]
-            draft.add(self._key, due)
-
-    def _write(
-        self, outcomes: Iterable[tuple[Alert, Examined]], hidden: Mapping[UUID, Hidden]
-    ) -> None:
-        kept: list[tuple[Any, ...]] = []
-        gone: list[str] = []
         for alert, examined in outcomes:
-            after = examined.after
+            after, cover = examined.after, hidden.get(alert.alert_id)
             if after is None:
-                gone.append(str(alert.alert_id))
-                continue
-            cover = hidden.get(alert.alert_id)
-            kept.append(
-                (
-                    str(self._key),
-                    str(after.alert_id),
-                    after.notified_status.value if after.notified_status else None,
-                    after.notified_rank,
-                    after.notified_at,
-                    after.escalated,
-                    after.acknowledged_at,
-                    after.reminded_at,
-                    due_at(after, self._route),
-                    cover.by if cover else None,
-                )
-            )
-        sql.execute_many(self._cursor, _WRITE_MEMBERS, kept, _MEMBER_TYPES)
-        if gone:
-            self._cursor.execute(_REMOVE_MEMBERS, (str(self._key), gone))
+                writes.remove_member(self.key, alert.alert_id)
+            else:
+                due = due_at(after, self._route)
+                writes.write_member(self.key, after, due, cover.by if cover else None)
+        self._main.add(self.key, [(a, e.reason.value) for a, e in outcomes if e.reason], writes)
+        self._reminder.add(self.key, [(a, "reminder") for a, e in outcomes if e.reminder], writes)
+        for number, draft in enumerate(self._steps):
+            due_alerts = [(a, "escalation") for a, e in outcomes if number in e.escalations]
+            draft.add(self.key, due_alerts, writes)
 
-    def _conclude(self) -> None:
-        self._cursor.execute(_REST, (str(self._key),))
-        next_due, any_open, count = self._cursor.fetchone() or (None, False, 0)
-        if not count:
-            self._cursor.execute(
-                "DELETE FROM notification_groups WHERE group_key = %s", (str(self._key),)
-            )
-            return
-        self._flush.take_rest(any_open=bool(any_open), next_due=next_due)
+    def finish(self, writes: Writes) -> None:
+        """Complete the notifications."""
+        self.notifications += self._main.finish(self._labels, None, writes)
+        self.notifications += self._reminder.finish(self._labels, None, writes)
+        for number, draft in enumerate(self._steps):
+            self.notifications += draft.finish(self._labels, number + 1, writes)
+
+    def conclude(self, any_open: bool, next_due: dt.datetime | None) -> tuple[Any, ...]:
+        """The row of the group, from the state of all its members."""
+        self._flush.take_rest(any_open=any_open, next_due=next_due)
         group, again = self._flush.conclude(hidden_until=self._hidden_until)
-        self._cursor.execute(
-            _WRITE_GROUP,
-            (group.pending_since, group.last_notified_at, again, str(self._key)),
-        )
+        return str(self.key), group.pending_since, group.last_notified_at, again
+
+    def _draft(self, kind: str, receiver: str) -> _Draft:
+        return _Draft(kind=kind, receiver=receiver, now=self._now)
 
 
 def _member_of(row: Sequence[Any]) -> Member:
-    alert_id, status, level, notified, rank, notified_at, escalated, acknowledged, reminded, _ = row
+    alert_id, status, level, notified, rank, notified_at, escalated, acknowledged, reminded = row
     return Member(
         alert_id=UUID(alert_id),
         status=Status(status),
