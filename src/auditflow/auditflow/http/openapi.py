@@ -160,7 +160,7 @@ class _Provider(OpenAPIProvider):
         description = inspect.getdoc(model)
         if model in self.documentation.content_types:
             kinds = self.documentation.content_types[model]
-            content = {kind: {"schema": {"type": "string"}} for kind in kinds}
+            content = {kind: {"schema": {"type": _type_of(kind)}} for kind in kinds}
             return {"content": content, "description": description}, {}
         root, components = _schema(model)
         kind = CONTENT_TYPE if issubclass(model, Problem) else "application/json"
@@ -172,6 +172,11 @@ class _Provider(OpenAPIProvider):
         if example is None:
             return {"schema": root}
         return {"schema": root, "example": msgspec.json.decode(msgspec.json.encode(example))}
+
+
+def _type_of(content_type: str) -> str:
+    """The type of a body in a schema. A body in a format of JSON is an object, not text."""
+    return "object" if content_type.partition(";")[0].endswith("+json") else "string"
 
 
 def _parameters(model: Any, location: str) -> tuple[list[dict[str, Any]], dict[str, Any]]:
