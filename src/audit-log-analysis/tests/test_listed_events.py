@@ -135,19 +135,25 @@ def test_a_version_does_not_list_published_events_again(store: Callable[[], Wind
     assert (again.count, len(again.events)) == (1003, MAX_EVIDENCE)
 
 
-def test_an_event_with_several_tags_is_counted_once(store: Callable[[], WindowStore]) -> None:
-    # Given 300 events that match both rules of a correlation
+@pytest.mark.parametrize("kind", ["temporal", "value_count"])
+@pytest.mark.parametrize("size", [1, 6, 500])
+def test_an_event_with_several_tags_is_counted_once(
+    store: Callable[[], WindowStore], kind: Kind, size: int
+) -> None:
+    # Given 300 events with two tags each, for example because they match two rules
     windows = store()
-    spec = WindowSpec(kind="temporal", threshold=2, timespan=10_000, dedup=20_000, lateness=0)
+    spec = WindowSpec(kind=kind, threshold=2, timespan=10_000, dedup=20_000, lateness=0)
+    key = str(uuid.uuid4())
     observations = [
-        Observation(spec, "several tags", f"e{n}", n, b"", tag)
-        for n in range(300)
-        for tag in ("1", "2")
+        Observation(spec, key, f"e{n}", n, b"", tag) for n in range(300) for tag in ("1", "2")
     ]
-    # when they are counted, a few at first
-    few = [summary for result in windows.observe(observations[:6]) for summary in result.summaries]
-    all_ = [summary for result in windows.observe(observations) for summary in result.summaries]
-    # then each event counts once
-    assert max(summary.count for summary in few) == 3
-    assert max(summary.count for summary in all_) == 300
-    assert listed(all_) == {f"e{n}" for n in range(300)}
+    # When they are counted in batches
+    summaries = [
+        summary
+        for start in range(0, 600, 2 * size)
+        for result in windows.observe(observations[start : start + 2 * size])
+        for summary in result.summaries
+    ]
+    # Then each event counts once
+    assert max(summary.count for summary in summaries) == 300
+    assert listed(summaries) == {f"e{n}" for n in range(300)}

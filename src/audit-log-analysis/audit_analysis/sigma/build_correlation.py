@@ -90,6 +90,7 @@ def correlation(
         dedup=dedup,
         lateness=lateness,
         feeds=feeds,
+        counts_hits=bool(inner_rules),
         reports=parsed._output and parsed.status is not SigmaStatus.EXPERIMENTAL,
         pool=pool_of(
             str(parsed.id), kind=window_kind, threshold=threshold, timespan=timespan, dedup=dedup

@@ -197,5 +197,5 @@ def _spec_fields(spec: WindowSpec) -> tuple[object, ...]:
     return (
         spec.kind, spec.threshold, spec.timespan, spec.dedup, spec.lateness, spec.capacity,
         idle_seconds(spec), spec.reports, spec.feeds, f"{SHARD_PREFIX}{spec.pool}:{{",
-        spec.sketched,
+        spec.sketched, spec.counts_hits,
     )  # fmt: skip

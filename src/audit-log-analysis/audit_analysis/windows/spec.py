@@ -57,6 +57,7 @@ class WindowSpec(Struct, frozen=True, kw_only=True):
     ``capacity`` is the maximum number of events of a window: above it the oldest events are
     removed, and summaries that would include them are approximate. ``feeds`` states that hits are
     reported, because other windows count them; without ``reports`` summaries are not reported.
+    ``counts_hits`` states that the observations are hits of other windows.
     Windows with the same ``pool`` share a limit on their number; ``source`` is the log source whose
     budget for complete events they use.
     """
@@ -69,6 +70,7 @@ class WindowSpec(Struct, frozen=True, kw_only=True):
     capacity: int = 10_000
     feeds: bool = False
     reports: bool = True
+    counts_hits: bool = False
     pool: str = ""
     source: str = ""
 

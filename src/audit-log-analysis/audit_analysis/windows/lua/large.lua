@@ -2,8 +2,8 @@
 --   events         sorted set of "id NUL tag", by time (ms)
 --   hits           sorted set, time by time
 --   references     hash, event id to the reference of the stored event
---   published      hash, published signatures by bucket, and "lost": the time up to which events may
---                  be missing
+--   published      hash, published signatures by bucket; "lost": the time up to which events may be
+--                  missing; "several": an event has several tags
 --   tag_last_seen  sorted set, tag by its newest time
 
 local events, hits, references, published, tag_last_seen
@@ -79,9 +79,15 @@ local function newest_tags(last_hit, opening)
   return tags
 end
 
+local function record_several_tags()
+  call('HSET', published, 'several', 1)
+  call('EXPIRE', published, idle)
+end
+
 -- The number of different events. An event may have several tags. Its members are next to each other.
 local function count_events(opening, last_hit)
-  if not tagged then
+  if not tagged or (kind == 'value_count' and not counts_hits
+      and call('HEXISTS', published, 'several') == 0) then
     return call('ZCOUNT', events, opening, last_hit)
   end
   local count, previous = 0, nil
@@ -447,6 +453,9 @@ local function observe_large()
   if feeds then
     report_hits_large()
   end
+  if tagged and id == observed[#observed - 1] then
+    record_several_tags()
+  end
   if reports then
     observed[#observed + 1], observed[#observed + 2] = id, time
     if has_hits then
@@ -465,6 +474,9 @@ local function convert_to_large(window)
     end
     if window[i + 3] ~= '' then
       call('HSET', references, window[i + 1], window[i + 3])
+    end
+    if window[i + 1] == window[i + 1 - SIZE] then
+      record_several_tags()
     end
   end
   for _, hit in ipairs(hits_of(window)) do

@@ -17,7 +17,7 @@ local specs, published_marks, windows = request[3], request[4], request[5]
 
 -- The specification of the current window. Times are in milliseconds, `idle` is in seconds.
 local kind, threshold, timespan, dedup, lateness, capacity, idle, reports, feeds, prefix
-local retention, tagged, current_spec
+local counts_hits, retention, tagged, current_spec
 local function select_spec(number)
   if number == current_spec then
     return
@@ -26,6 +26,7 @@ local function select_spec(number)
   local spec = specs[number]
   kind, threshold, timespan, dedup, lateness = spec[1], spec[2], spec[3], spec[4], spec[5]
   capacity, idle, reports, feeds, prefix = spec[6], spec[7], spec[8], spec[9], spec[10]
+  counts_hits = spec[12]
   retention = lateness + timespan + dedup
   tagged = kind ~= 'event_count'
   if capacity > max_members then
