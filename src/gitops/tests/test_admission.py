@@ -24,6 +24,8 @@ from .programs import cosign, kyverno
 from .registry import Registry
 
 FOLDER = ROOT / "apps/platform/image-policies"
+#: Includes the time to build Kyverno for the first time.
+pytestmark = pytest.mark.timeout(2400)
 POLICIES = ("known-images", "signed-images")
 
 

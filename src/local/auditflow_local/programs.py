@@ -50,7 +50,8 @@ KUSTOMIZE: Final = GoProgram(
 ACTIONLINT: Final = GoProgram(
     "actionlint", "github.com/rhysd/actionlint/cmd/actionlint", "src/gitops/tests/tools"
 )
-#: Kyverno and cosign check the policies of images. Six minutes of CPU time the first time.
+#: Kyverno and cosign check the policies of images. Only the test that needs them
+#: builds them, because that takes six minutes of CPU time the first time.
 KYVERNO: Final = GoProgram(
     "kyverno",
     "github.com/kyverno/kyverno/cmd/cli/kubectl-kyverno",
@@ -59,7 +60,6 @@ KYVERNO: Final = GoProgram(
 COSIGN: Final = GoProgram(
     "cosign", "github.com/sigstore/cosign/v3/cmd/cosign", "src/gitops/tests/admission/tools"
 )
-_PROGRAM_LIST: Final = (KUSTOMIZE, ACTIONLINT, KYVERNO, COSIGN)
 #: The same as of the cluster lab, so that both use the same entries of Go's build cache.
 _FLAGS: Final = ("-trimpath", "-buildvcs=false", "-ldflags=-s -w")
 _CHECKOV: Final = "checkov==3.3.30"
@@ -98,8 +98,8 @@ def download_checkov() -> None:
 
 
 def missing() -> tuple[GoProgram, ...]:
-    """Return the programs that are not built yet."""
-    return tuple(program for program in _PROGRAM_LIST if not program.path.exists())
+    """Return the programs of many tests that are not built yet."""
+    return tuple(program for program in (KUSTOMIZE, ACTIONLINT) if not program.path.exists())
 
 
 def _run(command: tuple[str, ...], *, cwd: Path, what: str) -> None:

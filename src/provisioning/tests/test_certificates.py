@@ -2,6 +2,7 @@
 
 import datetime as dt
 import json
+import re
 import ssl
 import subprocess
 from pathlib import Path
@@ -12,7 +13,7 @@ from cryptography import x509
 from provisioning import certificates
 from provisioning.__main__ import create_certificates, renew_certificates, restart_servers
 from provisioning.kubernetes import Namespace
-from provisioning.plan import ProvisioningError
+from provisioning.plan import ProvisioningError, plan
 
 NAMESPACE = "auditflow-dev"
 Secrets = dict[str, dict[str, str]]
@@ -123,3 +124,21 @@ def test_only_servers_that_started_before_a_renewal_are_restarted(
     pods["postgres-0"] = f"{issued + dt.timedelta(hours=1):%Y-%m-%dT%H:%M:%SZ}"
     restart_servers(namespace)
     assert pods.keys() == {"postgres-0"}
+
+
+def test_an_environment_from_before_tls_keeps_its_passwords_and_gets_certificates() -> None:
+    """Follow docs/how-to/upgrade-to-tls.md."""
+    before = plan({})
+    before["redis-exporter"] = {"exporter.json": '{"redis://127.0.0.1:6379": "old"}'}
+    page = (Path(__file__).parents[3] / "docs/how-to/upgrade-to-tls.md").read_text("utf-8")
+    deleted = re.findall(r"delete secret (\S+)", page)
+    existing = {name: data for name, data in before.items() if name not in deleted}
+
+    created = plan(existing) | certificates.renew(existing, NAMESPACE)
+
+    assert created.keys() == {"redis-exporter", *certificates.SECRETS}
+    passwords = json.loads(created["redis-exporter"]["exporter.json"])
+    assert passwords["rediss://127.0.0.1:6379"] == before["redis-people"]["auditflow-monitor"]
+    after = existing | created
+    assert plan(after) == {}
+    assert certificates.renew(after, NAMESPACE) == {}
