@@ -6,8 +6,10 @@ orchestrator starts a process that ended again.
 
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final
 
 from auditflow.telemetry import logs
@@ -26,9 +28,11 @@ _on_failure: list[Callable[[], None]] = []
 class Worker:
     """A named daemon thread that runs one function."""
 
-    def __init__(self, name: str, run: Callable[[], None]) -> None:
+    def __init__(self, name: str, run: Callable[[], None], *, niceness: int = 0) -> None:
+        """``niceness`` lowers the thread's CPU priority, as that of the command nice (0 to 19)."""
         self.name = name
         self._run = run
+        self._niceness = niceness
         self._failure: str | None = None
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._guard, name=name, daemon=True)
@@ -53,6 +57,8 @@ class Worker:
 
     def _guard(self) -> None:
         try:
+            if self._niceness:
+                lower_priority(self._niceness)
             self._run()
         except BaseException as error:  # the reason must be logged, whatever it is
             self._failure = f"the thread {self.name} failed: {type(error).__name__}: {error}"
@@ -60,6 +66,13 @@ class Worker:
             log.critical("thread failed, the process ends", thread=self.name, exc_info=True)
             for end in _on_failure:
                 end()
+
+
+def lower_priority(niceness: int) -> None:
+    """Set the niceness of the calling thread. Only Linux has a niceness for each thread."""
+    if sys.platform == "linux":
+        with suppress(OSError):  # the process may have a lower priority already
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), niceness)
 
 
 def failure() -> str | None:

@@ -1,6 +1,7 @@
 """An exception that escapes a worker thread is reported, and ends the process of a service."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -99,3 +100,18 @@ def test_a_failure_ends_the_process_with_a_logged_reason(when: str) -> None:
     (failed,) = [line for line in lines if line.get("thread") == "reader"]
     assert failed["level"] == "critical"
     assert "KeyError: 'missing'" in failed["exception"]
+
+
+def test_a_worker_can_have_a_lower_priority_than_the_process() -> None:
+    found: dict[str, int] = {}
+    own = os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+
+    def record(name: str) -> None:
+        found[name] = os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+
+    nice = Worker("nice", lambda: record("nice"), niceness=7)
+    nice.start()
+    nice.stop(timeout=10)
+    record("main")
+
+    assert found == {"nice": 7, "main": own}

@@ -45,6 +45,9 @@ SERVICE: Final = "audit-event-archive"
 PREFETCH: Final = 400
 #: The default of the minimum time after which a host is silent (seconds).
 SILENCE_SECONDS: Final = 30 * 60.0
+#: The writer's threads have a lower CPU priority than searches and, on the same machine, than the
+#: path of the alerts: batches can wait in the queue.
+NICENESS: Final = 5
 _POLL_SECONDS: Final = 0.5
 _CONFIRM_SECONDS: Final = 10.0
 _STOP_SECONDS: Final = 8.0
@@ -120,8 +123,8 @@ class ArchiveWriter:
         self._flushing: Buffer | None = None
         self._flush_requested = threading.Event()
         self._flushed = threading.Event()
-        self._receiver = Worker("archive-receiver", self._receive)
-        self._flusher = Worker("archive-flusher", self._flush_buffers)
+        self._receiver = Worker("archive-receiver", self._receive, niceness=NICENESS)
+        self._flusher = Worker("archive-flusher", self._flush_buffers, niceness=NICENESS)
         metrics.observe_pending(self.pending_count)
 
     def start(self) -> None:

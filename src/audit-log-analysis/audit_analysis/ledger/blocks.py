@@ -6,7 +6,7 @@ of batches.
 """
 
 import zlib
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Final, NamedTuple
 
@@ -160,11 +160,15 @@ def changes_of(
 
 def direct_outcomes(messages: Iterable[MessageOutcome]) -> dict[int, Outcome]:
     """The outcomes of messages without a label, by hour."""
+    # Most messages have the same outcome, and counting is faster than adding.
+    numbers = Counter(
+        (received_ms // HOUR_MS, outcome)
+        for label, received_ms, outcome in messages
+        if label is None
+    )
     outcomes: dict[int, Outcome] = defaultdict(Outcome)
-    for label, received_ms, outcome in messages:
-        if label is None:
-            hour = received_ms // HOUR_MS
-            outcomes[hour] = outcomes[hour].plus(outcome)
+    for (hour, outcome), number in numbers.items():
+        outcomes[hour] = outcomes[hour].plus(outcome.times(number))
     return outcomes
 
 

@@ -26,6 +26,10 @@ class Outcome(NamedTuple):
         """The sums."""
         return Outcome(*(own + more for own, more in zip(self, other, strict=True)))
 
+    def times(self, number: int) -> "Outcome":
+        """The sums of this many equal outcomes."""
+        return Outcome(*(own * number for own in self))
+
 
 class MessageOutcome(NamedTuple):
     """The outcome of a message. ``received_ms`` is the time of its acceptance (ms since 1970).

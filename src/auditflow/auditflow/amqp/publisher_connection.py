@@ -10,7 +10,7 @@ from auditflow.amqp import publish_frames
 
 #: The broker sends the confirms of many messages one by one. After some of them, the connection
 #: waits for this time, so that it reads the others together (seconds).
-CONFIRM_PAUSE_SECONDS: Final = 0.0003
+CONFIRM_PAUSE_SECONDS: Final = 0.001
 
 
 class PublisherConnection(pika.SelectConnection):  # type: ignore[misc] # pika has no types here
