@@ -22,6 +22,7 @@ from sigma.types import (
 from audit_analysis.sigma import values
 from audit_analysis.sigma.errors import Unsupported
 from audit_analysis.sigma.fields import View
+from audit_analysis.sigma.text_sets import Kind, TextSet
 from auditflow.contract import event
 
 pieces = st.lists(st.sampled_from(["a", "B", "*", "?", "."]), max_size=5).map("".join)
@@ -136,3 +137,23 @@ def test_a_value_without_support_is_an_error(value: SigmaType, message: str) -> 
 def test_a_keyword_without_support_is_an_error(value: SigmaType) -> None:
     with pytest.raises(Unsupported, match=f"keywords of the kind {type(value).__name__}"):
         values.keyword(value)
+
+
+@pytest.mark.parametrize(
+    ("kind", "matching", "other"),
+    [
+        ("equals", "ALICE", "alice2"),
+        ("contains", "x-Alice-y", "x-alic-y"),
+        ("startswith", "alice2", "2alice"),
+        ("endswith", "2alice", "alice2"),
+    ],
+)
+def test_a_set_of_texts_matches_in_any_letter_case(kind: Kind, matching: str, other: str) -> None:
+    matches = values.predicate("user_id", TextSet(kind, frozenset({"alice", "bob"})))
+
+    def view(user: str) -> View:
+        document = {"event_id": "1", "timestamp": "2026-01-01T00:00:00Z", "event_type": "t"}
+        return View(event.decode(msgspec.json.encode({**document, "user_id": user})))
+
+    assert matches(view(matching))
+    assert not matches(view(other))

@@ -289,3 +289,9 @@ def test_properties_that_cannot_be_decoded_are_ignored() -> None:
     assert (broken.message_id, broken.correlation_id, broken.headers) == (None, None, {})
     latin = Delivery(b"x", properties=(0x0080).to_bytes(2, "big") + b"\x01\xe9")
     assert latin.message_id == "\N{REPLACEMENT CHARACTER}"
+
+
+@pytest.mark.parametrize("size", [6, 5, 3, 2, 1])
+def test_a_body_of_one_or_several_frames(size: int) -> None:
+    (delivery,) = deliveries(read(message(b"abcdef", size=size)))
+    assert delivery.body == b"abcdef"
