@@ -116,6 +116,11 @@ class Repository:
         """The first line of a commit's message."""
         return self._text("log", "-1", "--format=%s", commit)
 
+    def committed_at(self, commit: str) -> float | None:
+        """When a commit was committed, in seconds since 1970. None: it is not in this clone."""
+        process = self._try("log", "-1", "--format=%ct", "--end-of-options", commit)
+        return float(process.stdout) if process.returncode == 0 else None
+
     def parents(self, commit: str) -> tuple[str, ...]:
         """The ids of the parent commits."""
         return tuple(self._text("log", "-1", "--format=%P", commit).split())

@@ -176,6 +176,7 @@ def test_help_describes_each_command_and_option():
             assert described or option.name in {
                 "service",
                 "services",
+                "where",
                 "number",
                 "report",
                 "head",

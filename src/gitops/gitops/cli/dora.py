@@ -1,0 +1,76 @@
+"""``gitops dora``: the four DORA metrics of an environment by month."""
+
+from datetime import UTC, datetime
+
+import click
+
+from gitops import dora as measuring
+from gitops import layout, pin
+from gitops.cli import options
+from gitops.dora import Deployment, PinChange
+from gitops.errors import GitOpsError, InvalidPinError
+from gitops.git import Repository
+
+
+@click.command()
+@options.environment("The environment to report.")
+@click.option(
+    "--months", type=click.IntRange(1, 36), default=6, show_default=True, help="How many."
+)
+@options.branch
+@click.pass_obj
+def dora(repository: Repository, *, environment: str, months: int, branch: str) -> None:
+    """Print deployments, lead time, failed deployments and time to restore as a Markdown table.
+
+    A deployment counts when its commit is merged. A commit that restores an earlier image is a
+    rollback, and the deployment before it counts as failed.
+    """
+    tip = repository.fetch(branch)
+    if tip is None:
+        raise GitOpsError(f"{repository.remote} has no branch {branch}")
+    history = deployments(repository, tip, environment)
+    periods = _months(datetime.now(UTC), months)
+    measured = [
+        (f"{start:%Y-%m}", measuring.measure(history, start=start.timestamp(), end=end.timestamp()))
+        for start, end in periods
+    ]
+    click.echo(measuring.report(environment, measured), nl=False)
+
+
+def deployments(repository: Repository, tip: str, environment: str) -> list[Deployment]:
+    """The deployments of an environment, oldest first."""
+    paths = {layout.release(service, environment): service for service in layout.SERVICES}
+    current: dict[str, str] = {}
+    found = []
+    for entry in reversed(repository.log(None, tip, *paths, limit=10_000, first_parent=True)):
+        changes = []
+        for path, service in paths.items():
+            content = repository.read(entry.commit, path)
+            try:
+                pinned = pin.read(content, path=path) if content else None
+            except InvalidPinError:
+                continue
+            if pinned and pinned.released and current.get(service) != pinned.digest:
+                current[service] = pinned.digest
+                written_at = repository.committed_at(pinned.tag)
+                changes.append(PinChange(service, pinned.digest, written_at))
+        committed_at = repository.committed_at(entry.commit)
+        if changes and committed_at is not None:
+            found.append(Deployment(committed_at, tuple(changes)))
+    return found
+
+
+def _months(now: datetime, count: int) -> list[tuple[datetime, datetime]]:
+    """The start and the end of the last months, oldest first. The last one is the current month."""
+    end = _following(now.replace(day=1, hour=0, minute=0, second=0, microsecond=0))
+    found = []
+    for _ in range(count):
+        month = end.month - 1 or 12
+        start = end.replace(year=end.year - (end.month == 1), month=month)
+        found.append((start, end))
+        end = start
+    return found[::-1]
+
+
+def _following(month: datetime) -> datetime:
+    return month.replace(year=month.year + (month.month == 12), month=month.month % 12 + 1)
