@@ -29,6 +29,7 @@ PAGES: Final = {
     "rules": "/rules",
     "rule": f"/rules/detail?id={RULE}",
     "notifications": "/notifications?level=critical",
+    "pipeline": "/pipeline",
 }
 _WAIT_SECONDS: Final = 60
 

@@ -406,11 +406,11 @@ def test_events_are_exported(site: Platform, plain: Page) -> None:
 
 def test_an_admin_adds_a_user_whose_role_limits_the_pages(site: Platform, page: Page) -> None:
     page.goto(f"{site.dashboard.url}/settings/users")
-    page.get_by_label("Name, as the identity provider sends it").fill("Eve <i>Adams")
+    page.get_by_label("Name, as the identity provider sends it").fill("Eve/.. <i>Adams")
     page.get_by_label("Role", exact=True).select_option("viewer")
     page.get_by_role("button", name="Add").click()
-    expect(page.locator("#notices")).to_contain_text("Eve <i>Adams has the role viewer.")
-    row = page.locator(".grid tbody tr").filter(has_text="Eve <i>Adams")
+    expect(page.locator("#notices")).to_contain_text("Eve/.. <i>Adams has the role viewer.")
+    row = page.locator(".grid tbody tr").filter(has_text="Eve/.. <i>Adams")
     expect(row.locator("td").nth(1)).to_have_text("viewer")
     row.get_by_label("Role of Eve").select_option("lead")
     row.get_by_role("button", name="Save").click()
@@ -449,6 +449,24 @@ def test_the_audit_trail_has_the_sign_in_and_its_proof(site: Platform, plain: Pa
     assert wrong.status == 400
 
 
+def test_a_view_is_saved_and_opened_from_the_command_palette(site: Platform, page: Page) -> None:
+    page.goto(f"{site.dashboard.url}/alerts?level=high")
+    page.locator("summary").filter(has_text="Save view").click()
+    page.get_by_label("Name of this filter").fill("Loud <b>ones</b>")
+    page.get_by_label("Share it with everybody").check()
+    page.get_by_role("button", name="Save", exact=True).click()
+    expect(page.locator(".tabs [aria-current]")).to_have_text("Loud <b>ones</b>")
+    page.goto(f"{site.dashboard.url}/rules")
+    page.keyboard.press("Control+k")
+    page.get_by_label("Command", exact=True).fill("loud")
+    expect(page.get_by_role("option", name="Saved view: Loud")).to_be_visible()
+    page.keyboard.press("Enter")
+    expect(page).to_have_url(f"{site.dashboard.url}/alerts?level=high")
+    page.goto(f"{site.dashboard.url}/alerts/views")
+    page.get_by_role("button", name="Delete the view Loud").click()
+    expect(page.get_by_role("heading", name="No saved views")).to_be_visible()
+
+
 def test_a_dead_letter_is_replayed_and_another_is_discarded(site: Platform, plain: Page) -> None:
     with site.broker() as channel:
         for body in (b'{"event_id": "<script>alert(1)</script>"}', b"\xff not JSON"):
@@ -480,6 +498,8 @@ def test_a_dead_letter_is_replayed_and_another_is_discarded(site: Platform, plai
 
 PAGES = [
     "/pipeline",
+    "/alerts",
+    "/alerts/views",
     "/pipeline/dead-letters/audit_events",
     "/settings/users",
     "/settings/tokens",

@@ -1,6 +1,7 @@
 """The routes of the notification service's API about users, tokens and the audit trail."""
 
 from collections.abc import Mapping, Sequence
+from urllib.parse import urlencode
 
 from auditflow.contract import alert as contract
 from auditflow.contract import audit
@@ -21,7 +22,7 @@ class AdminApi:
     def put_user(self, name: str, role: Role, caller: Caller, *, disabled: bool) -> None:
         """Set the role of a person. A person who is not known yet is added."""
         body = {"role": role, "disabled": disabled}
-        self._client.send("PUT", f"/api/v1/users/{segment(name)}", caller, body=body)
+        self._client.send("PUT", f"/api/v1/users?{urlencode({'name': name})}", caller, body=body)
 
     def tokens(self, caller: Caller) -> contract.TokenList:
         """All API tokens, without their secrets."""

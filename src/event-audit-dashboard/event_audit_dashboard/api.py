@@ -123,7 +123,7 @@ class NotificationService(ApiClient):
     def put_user(self, name: str, role: contract.Role) -> None:
         """Set the role of a person, on behalf of the dashboard itself."""
         caller = Caller(person=None, correlation_id="sign-in")
-        path = f"/api/v1/users/{segment(name)}"
+        path = f"/api/v1/users?{urlencode({'name': name})}"
         self.send("PUT", path, caller, body={"role": role, "disabled": False})
 
     def _bulk(self, caller: Caller, body: Mapping[str, Any]) -> contract.BulkResult:

@@ -17,6 +17,7 @@ from event_audit_dashboard.audit_reports import NoReports, Reports
 from event_audit_dashboard.csrf import MaskedCSRFProtect
 from event_audit_dashboard.events_api import EventsApi
 from event_audit_dashboard.health_of_parts import PartsHealth
+from event_audit_dashboard.ledgers import Ledgers
 from event_audit_dashboard.login_throttle import LoginThrottle
 from event_audit_dashboard.metrics import Metrics
 from event_audit_dashboard.notifications_api import NotificationsApi
@@ -125,16 +126,7 @@ def create(
     app.register_blueprint(
         rules.blueprint(RulesApi(analysis, api), api, Runbooks(settings.runbooks_dir))
     )
-    queues = PipelineApi(api)
-    parts = PartsHealth(
-        {
-            "Notification service": api,
-            "Analysis": analysis,
-            **({"Archive of events": events} if events is not None else {}),
-        }
-    )
-    app.register_blueprint(overview.blueprint(api, notification_routes, queues, parts))
-    app.register_blueprint(pipeline.blueprint(queues, parts))
+    _add_pipeline(app, api, analysis, events)
     app.register_blueprint(entity.blueprint(api))
     administrators = AdminApi(api)
     app.register_blueprint(administration.blueprint(administrators))
@@ -148,6 +140,21 @@ def create(
     app.register_blueprint(settings_views.blueprint(cookie_secure=settings.cookie_secure))
     probes.add_routes(app, health, registry, service=SERVICE, request=request)
     return app
+
+
+def _add_pipeline(
+    app: Flask, api: NotificationService, analysis: ApiClient, events: ApiClient | None
+) -> None:
+    """The overview and the page of the pipeline."""
+    services: dict[str, ApiClient] = {"Notification service": api, "Analysis": analysis}
+    if events is not None:
+        services["Archive of events"] = events
+    parts = PartsHealth(services)
+    ledgers = Ledgers(None if events is None else EventsApi(events))
+    queues = PipelineApi(api)
+    pages = overview.blueprint(api, NotificationsApi(api), queues, parts, ledgers)
+    app.register_blueprint(pages)
+    app.register_blueprint(pipeline.blueprint(queues, parts, ledgers))
 
 
 def _configure_sign_in(app: Flask, settings: DashboardSettings) -> auth.Account:

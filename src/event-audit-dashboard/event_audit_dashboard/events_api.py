@@ -5,6 +5,7 @@ from typing import Final
 from urllib.parse import urlencode
 
 from auditflow.contract import event_search as contract
+from auditflow.contract.ledger_report import LedgerReport
 from event_audit_dashboard.api_client import ApiClient, Caller
 from event_audit_dashboard.transport import Service
 
@@ -54,6 +55,14 @@ class EventsApi:
         return self._client.get(
             path, caller, contract.ArchivedEventDetail, query, timeout=SEARCH_SECONDS
         )
+
+    def ledger(self, caller: Caller) -> LedgerReport:
+        """The accepted and archived events of the last day, by hour and source.
+
+        Raises:
+            NotFound: the archive has no ledger.
+        """
+        return self._client.get("/api/v1/ledger", caller, LedgerReport, timeout=SEARCH_SECONDS)
 
     def export(self, parameters: Mapping[str, str], caller: Caller) -> Iterator[bytes]:
         """All events that match with their records, as NDJSON, in parts."""

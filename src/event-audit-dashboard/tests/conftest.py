@@ -23,6 +23,7 @@ from auditflow.http.health import Health
 from event_audit_dashboard import app as application
 from event_audit_dashboard.api import NotificationService
 from event_audit_dashboard.api_client import ApiClient
+from event_audit_dashboard.events_api import EVENTS
 from event_audit_dashboard.metrics import Metrics
 from event_audit_dashboard.rules_api import ANALYSIS
 from event_audit_dashboard.settings import DashboardSettings
@@ -104,7 +105,9 @@ def make(api: FakeApi) -> Iterator[Any]:
     """Creates applications with changed settings."""
     clients: list[ApiClient] = []
 
-    def build(redis: Any = None, reports: Any = None, **changes: Any) -> Flask:
+    def build(
+        redis: Any = None, reports: Any = None, with_archive: bool = False, **changes: Any
+    ) -> Flask:
         given = {name.lower(): value for name, value in environment(api.port).items()}
         settings = DashboardSettings(**{**given, **changes})
         registry = CollectorRegistry()
@@ -120,6 +123,11 @@ def make(api: FakeApi) -> Iterator[Any]:
             metrics=metrics,
         )
         clients.extend((client, analysis))
+        events = None
+        if with_archive:
+            where = Transport("127.0.0.1", api.port, token=TOKEN, service=EVENTS)
+            events = ApiClient(where, metrics=metrics)
+            clients.append(events)
         health = Health({"notification-service": client.check})
         return application.create(
             settings,
@@ -128,6 +136,7 @@ def make(api: FakeApi) -> Iterator[Any]:
             health=health,
             registry=registry,
             metrics=metrics,
+            events=events,
             client=redis,
             reports=reports,
         )

@@ -280,7 +280,7 @@ class FakeApi:
             ("GET", "/api/v1/alerts", self._list),
             ("GET", "/api/v1/alerts/facets", self._facets),
             ("GET", "/api/v1/me", self._me),
-            ("PUT", "/api/v1/users/<name>", self._put_user),
+            ("PUT", "/api/v1/users", self._put_user),
             ("GET", "/api/v1/alerts/<alert_id>", self._get),
             ("GET", "/api/v1/alerts/<alert_id>/events", self._events),
             ("GET", "/api/v1/alerts/<alert_id>/event", self._event),
@@ -290,6 +290,7 @@ class FakeApi:
             ("POST", "/api/v1/audit", self._audit),
             ("GET", "/rules/catalogue", lambda: {"rules": [], "exclusions": [], "matrix": []}),
             ("GET", "/api/v1/queues", self._queues),
+            ("GET", "/api/v1/ledger", self._ledger),
             ("GET", "/api/v1/views", lambda: {"views": self.views}),
             ("POST", "/api/v1/views", self._save_view),
             ("DELETE", "/api/v1/views/<view_id>", self._delete_view),
@@ -318,6 +319,7 @@ class FakeApi:
         self.reports: list[dict[str, Any]] = []
         self.requests: list[tuple[str, dict[str, str], dict[str, str]]] = []
         self.letters: list[dict[str, Any]] | None = [dead_letter(0), dead_letter(1)]
+        self.ledger: dict[str, Any] | None = None
         self.disabled: set[str] = set()
         self.roles_set: list[tuple[str, dict[str, Any]]] = []
         self.views: list[dict[str, Any]] = []
@@ -406,7 +408,8 @@ class FakeApi:
         self.reports.extend(reports)
         return {"stored": len(reports)}
 
-    def _put_user(self, name: str) -> Any:
+    def _put_user(self) -> Any:
+        name = flask.request.args["name"]
         self.roles_set.append((name, flask.request.get_json()))
         return {"name": name, "role": flask.request.get_json()["role"]}
 
@@ -487,6 +490,11 @@ class FakeApi:
         view = next(view for view in self.views if view["view_id"] == view_id)
         self.views.remove(view)
         return view
+
+    def _ledger(self) -> Any:
+        if self.ledger is None:
+            return {"title": "Not Found", "status": 404}, 404
+        return self.ledger
 
     def _queues(self) -> Any:
         if self.letters is None:

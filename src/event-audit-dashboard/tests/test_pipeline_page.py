@@ -92,3 +92,50 @@ def test_an_action_without_a_selection_does_nothing(analyst: Any, api: Any) -> N
 
     assert "Select at least one dead letter." in page.text
     assert api.dead_letter_requests == []
+
+
+HOUR = {"hour": "2026-01-31T08:00:00Z", "source": "<b>web</b>", "accepted": 5, "missing": 2}
+
+
+def test_the_ledger_shows_missing_events(make: Any, user: Any, api: Any) -> None:
+    api.ledger = {
+        "since": "2026-01-30T09:00:00Z",
+        "until": "2026-01-31T09:00:00Z",
+        "state": "different",
+        "archived_until": None,
+        "total": {"accepted": 5, "archived": 3, "missing": 2},
+        "hours": [{**HOUR, "state": "different"}],
+        "differences": [
+            {
+                "kind": "missing", "hour": HOUR["hour"], "source": HOUR["source"],
+                "batch": "<i>b1</i>", "events": 2, "detail": "not archived",
+            }
+        ],
+    }  # fmt: skip
+    person = user(make(with_archive=True))
+    person.sign_in()
+
+    page = person.get("/pipeline").text
+
+    assert "Events are missing or altered." in page
+    assert "5 accepted = 3 archived + 0 waiting + 2 missing" in page
+    assert "&lt;b&gt;web&lt;/b&gt;" in page
+    assert "2 events of" in page
+
+
+@pytest.mark.parametrize(
+    ("ledger", "text"),
+    [(None, "has no ledger"), ({"state": 7}, "The ledger cannot be read")],
+)
+def test_the_page_works_without_the_ledger(
+    make: Any, user: Any, api: Any, ledger: Any, text: str
+) -> None:
+    api.ledger = ledger
+    person = user(make(with_archive=True))
+    person.sign_in()
+
+    page = person.get("/pipeline")
+
+    assert page.status_code == 200
+    assert text in page.text
+    assert "audit_events" in page.text

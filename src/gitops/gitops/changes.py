@@ -22,7 +22,11 @@ SHARED: Final = (
     "src/auditflow/*",
 )
 #: By service: other folders that its image contains. The Job that creates Secrets runs this image.
-ALSO_IN_IMAGE: Final = {"notification-service": ("src/provisioning/*",)}
+#: The dashboard shows the runbooks of rules.
+ALSO_IN_IMAGE: Final = {
+    "notification-service": ("src/provisioning/*",),
+    "event-audit-dashboard": ("docs/runbooks/rules/*",),
+}
 #: Files below ``src`` that are never part of an image.
 NEVER_BUILT: Final = (
     "src/devtools/*",

@@ -7,7 +7,7 @@ from typing import Any, Final, TypeVar, get_args
 
 from msgspec import Struct
 
-from auditflow.contract.alert import Status, Verdict
+from auditflow.contract.alert import MAX_NAME, Status, Verdict
 from auditflow.contract.audit import MAX_TRAIL_TEXT, Outcome
 from auditflow.contract.event import Severity
 from auditflow.contract.level import Level
@@ -184,6 +184,16 @@ def parse_trail(parameters: Iterable[tuple[str, str]], kind: type[S]) -> S:
     """
     values = query_parameters.parse(parameters, _TRAIL, check=_contradictions)
     return kind(**values)
+
+
+def parse_name(parameters: Iterable[tuple[str, str]]) -> str:
+    """Read the name of a person.
+
+    Raises:
+        InvalidParameters: a fault if it is missing, or for each parameter that is unknown.
+    """
+    values = query_parameters.parse(parameters, {"name": text(MAX_NAME)}, required=("name",))
+    return str(values["name"])
 
 
 def parse_dead_letters(parameters: Iterable[tuple[str, str]]) -> tuple[str | None, int]:

@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 from prometheus_client import CollectorRegistry
@@ -187,3 +188,15 @@ def test_rates_are_limited(call: Callable[..., Answer], monkeypatch: Any) -> Non
     code, _, headers = call("GET", "/me", token="aft_guess")
     assert (code, int(headers["Retry-After"]) > 0) == (429, True)
     assert call("GET", "/me")[0] == 200
+
+
+@pytest.mark.parametrize("name", ["team/eve", "..", "a//b", "ä?&=%2F"])
+def test_a_name_may_contain_any_printable_character(call: Any, name: str) -> None:
+    status, body, _ = call("PUT", f"/users?{urlencode({'name': name})}", {"role": "viewer"})
+
+    assert (status, body["name"]) == (200, name)
+
+
+@pytest.mark.parametrize("query", ["", "?name=", "?name=%20a", "?name=a&x=1", "?name=a%0A"])
+def test_an_invalid_name_is_rejected(call: Any, query: str) -> None:
+    assert call("PUT", f"/users{query}", {"role": "viewer"})[0] in {400, 404}

@@ -227,6 +227,9 @@ document.addEventListener("click", async (event) => {
   setTimeout(() => { button.textContent = "Copy"; }, 2500);
 });
 
+// On a phone, the navigation scrolls: show the current page in it.
+document.querySelector(".top nav [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
+
 const dated = document.querySelector("[data-now]");
 if (dated) setServerTime(dated.dataset.now);
 setInterval(refreshAll, 1000);

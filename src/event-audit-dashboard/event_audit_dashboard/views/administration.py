@@ -37,9 +37,6 @@ def blueprint(api: AdminApi) -> Blueprint:
         if not name or role not in list(Role):
             notify("Enter a name and select a role.", error=True)
             return redirect(url_for("administration.users"), 303)
-        if "/" in name:
-            notify("A name cannot contain a slash.", error=True)
-            return redirect(url_for("administration.users"), 303)
         disabled = request.form.get("disabled") == "yes"
         if name == person() and (disabled or role != Role.ADMIN):
             notify("You cannot remove your own role of admin.", error=True)

@@ -14,6 +14,7 @@ from event_audit_dashboard.api import NotificationService
 from event_audit_dashboard.caching import TimedCache
 from event_audit_dashboard.errors import ApiError
 from event_audit_dashboard.health_of_parts import PartsHealth
+from event_audit_dashboard.ledgers import STATES, Ledgers
 from event_audit_dashboard.notifications_api import NotificationsApi
 from event_audit_dashboard.pipeline_api import PipelineApi
 from event_audit_dashboard.presentation import chart
@@ -34,6 +35,7 @@ def blueprint(
     notifications: NotificationsApi,
     pipeline: PipelineApi,
     parts: PartsHealth,
+    ledgers: Ledgers,
 ) -> Blueprint:
     """``/overview``."""
     pages = Blueprint("overview", __name__)
@@ -66,6 +68,8 @@ def blueprint(
             chart=chart,
             parts=parts.parts(),
             queues=queues.get("", lambda: _queues(pipeline)),
+            ledger=ledgers.read(caller()).report,
+            ledger_states=STATES,
             dead=_dead(notifications),
             ending=_ending(notifications, now),
             duration=duration,

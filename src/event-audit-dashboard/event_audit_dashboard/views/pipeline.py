@@ -10,6 +10,7 @@ from auditflow.contract.pipeline import DeadLetterResult
 from auditflow.telemetry import logs
 from event_audit_dashboard.errors import Conflict, FilterRejected, NotAllowed, NotFound
 from event_audit_dashboard.health_of_parts import PartsHealth
+from event_audit_dashboard.ledgers import STATES, Ledgers
 from event_audit_dashboard.pipeline_api import Action, PipelineApi
 from event_audit_dashboard.presentation.text import plural, sentence, shorten
 from event_audit_dashboard.views.common import caller, notify, person
@@ -22,6 +23,8 @@ CONTENTS: Final = {
 }
 #: The role that an action requires. The API checks it; the pages hide what it would reject.
 REQUIRED: Final[dict[Action, Role]] = {"replay": Role.LEAD, "discard": Role.ADMIN}
+#: Rows of the ledger, and differences, on the page.
+MAX_ROWS: Final = 72
 MAX_COMMENT: Final = 400
 #: Longer bodies are shown in part. Copy and download are complete.
 MAX_SHOWN: Final = 20_000
@@ -30,7 +33,7 @@ _REJECTED: Final = (Conflict, FilterRejected, NotAllowed, NotFound)
 _log = logs.get(__name__)
 
 
-def blueprint(api: PipelineApi, parts: PartsHealth) -> Blueprint:
+def blueprint(api: PipelineApi, parts: PartsHealth, ledgers: Ledgers) -> Blueprint:
     """``/pipeline`` and the pages about dead letters."""
     pages = Blueprint("pipeline", __name__)
 
@@ -41,7 +44,14 @@ def blueprint(api: PipelineApi, parts: PartsHealth) -> Blueprint:
         except NotFound as error:
             queues, problem = (), sentence(error)
         return render_template(
-            "pipeline.html", queues=queues, problem=problem, contents=CONTENTS, parts=parts.parts()
+            "pipeline.html",
+            queues=queues,
+            problem=problem,
+            contents=CONTENTS,
+            parts=parts.parts(),
+            ledger=ledgers.read(caller()),
+            states=STATES,
+            max_rows=MAX_ROWS,
         )
 
     @pages.get("/pipeline/dead-letters/<queue>")

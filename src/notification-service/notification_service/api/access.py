@@ -2,9 +2,11 @@
 
 from functools import partial
 from http import HTTPStatus
+from typing import Annotated
 
+from msgspec import Meta, Struct
 from quart import Blueprint, g, request
-from quart_schema import document_request, document_response
+from quart_schema import document_querystring, document_request, document_response
 
 from auditflow.contract.alert import (
     MAX_NAME,
@@ -19,11 +21,20 @@ from auditflow.contract.alert import (
     UserRequest,
 )
 from auditflow.http.openapi import document_problems
+from notification_service import query
 from notification_service.api import trail_recording
 from notification_service.api.callers import Caller, require
 from notification_service.api.errors import problem
 from notification_service.api.requests import Answer, body_of, identifier, in_thread, ok
 from notification_service.database.access_store import AccessStore
+
+
+class UserParameters(Struct):
+    """The person whose role is set."""
+
+    name: Annotated[
+        str, Meta(min_length=1, max_length=MAX_NAME, pattern="^[^\\x00]*$", examples=["alice"])
+    ]
 
 
 def add(routes: Blueprint, store: AccessStore) -> None:
@@ -49,6 +60,19 @@ def _add_users(routes: Blueprint, store: AccessStore) -> None:
         require(g.caller, Role.VIEWER, "alerts:read")
         return ok(UserList(tuple(await in_thread(store.users))))
 
+    @routes.put("/users")
+    @document_querystring(UserParameters)
+    @document_request(UserRequest)
+    @document_response(User)
+    @document_problems(400, 401, 403, 404, 503)
+    async def put_named_user() -> Answer:
+        """Set the role of a person, whose name may contain any printable character.
+
+        A person who is not known yet is added. A disabled person cannot use the API.
+        """
+        require(g.caller, Role.ADMIN, "admin")
+        return await _put(store, query.parse_name(request.args.items(multi=True)))
+
     @routes.put("/users/<name>")
     @document_request(UserRequest)
     @document_response(User)
@@ -59,12 +83,16 @@ def _add_users(routes: Blueprint, store: AccessStore) -> None:
         A person who is not known yet is added. A disabled person cannot use the API.
         """
         require(g.caller, Role.ADMIN, "admin")
-        body = await body_of(request, UserRequest)
-        if name != name.strip() or not 0 < len(name) <= MAX_NAME or not name.isprintable():
-            return problem(HTTPStatus.NOT_FOUND, "No person can have this name.")
-        trail_recording.add_detail(role=body.role, disabled=str(body.disabled).lower())
-        change = partial(store.put_user, name, body.role, disabled=body.disabled)
-        return ok(await in_thread(change))
+        return await _put(store, name)
+
+
+async def _put(store: AccessStore, name: str) -> Answer:
+    body = await body_of(request, UserRequest)
+    if name != name.strip() or not 0 < len(name) <= MAX_NAME or not name.isprintable():
+        return problem(HTTPStatus.NOT_FOUND, "No person can have this name.")
+    trail_recording.add_detail(role=body.role, disabled=str(body.disabled).lower())
+    change = partial(store.put_user, name, body.role, disabled=body.disabled)
+    return ok(await in_thread(change))
 
 
 def _add_tokens(routes: Blueprint, store: AccessStore) -> None:

@@ -19,6 +19,7 @@ from notification_service.audit.trail import Record, Trail, clean
 ACTIONS: Final[Mapping[str, str]] = {
     "list_users": "users listed",
     "put_user": "role set",
+    "put_named_user": "role set",
     "list_tokens": "tokens listed",
     "issue_token": "token created",
     "revoke_token": "token revoked",
