@@ -9,7 +9,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from auditflow.amqp.topology import ARCHIVE, ARCHIVE_KEY, EXCHANGE, QUARANTINE_KEY
+from auditflow.amqp.topology import (
+    ARCHIVE,
+    ARCHIVE_KEY,
+    EXCHANGE,
+    LEDGER_KEY,
+    QUARANTINE_KEY,
+    RECEIPT_KEY,
+)
 
 #: A regular expression that matches no name.
 NOTHING: Final = "^$"
@@ -61,7 +68,9 @@ ACCOUNTS: Final = (
         name="audit-event-generator",
         rabbitmq=BrokerPermissions(
             write=f"^{EXCHANGE}$",
-            topics=TopicPermissions(write=rf"^(event\.|{re.escape(QUARANTINE_KEY)}$)"),
+            topics=TopicPermissions(
+                write=rf"^(event\.|({re.escape(QUARANTINE_KEY)}|{re.escape(RECEIPT_KEY)})$)"
+            ),
         ),
     ),
     Account(
@@ -77,7 +86,11 @@ ACCOUNTS: Final = (
     # The writer of the archive, which runs in the image of audit-log-analysis.
     Account(
         name="audit-event-archive",
-        rabbitmq=BrokerPermissions(write=rf"^{EXCHANGE}\.dlx$", read=f"^{ARCHIVE}$"),
+        rabbitmq=BrokerPermissions(
+            write=rf"^{EXCHANGE}(\.dlx)?$",
+            read=f"^{ARCHIVE}$",
+            topics=TopicPermissions(write=rf"^{re.escape(LEDGER_KEY)}$"),
+        ),
     ),
     Account(
         name="notification-service",

@@ -87,7 +87,8 @@ SECRETS: Final[Catalogue] = {
     },
     "postgres": {role: Value(f"postgres/{role}") for role in POSTGRES_ROLES},
     "postgres-backup": {"PGPASSWORD": Value("postgres/auditflow_reader")},
-    # No pod mounts the Secrets "...-people". People read them with kubectl.
+    # People read the Secrets "...-people" with kubectl. Only the notification service mounts a part
+    # of them: the password of auditflow-operator, for the pages about dead letters.
     "rabbitmq-people": {
         user: Value(f"rabbitmq/{user}") for user in ("auditflow-operator", "auditflow-admin")
     },

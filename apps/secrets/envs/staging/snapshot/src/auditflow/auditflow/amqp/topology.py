@@ -20,9 +20,13 @@ FINDINGS: Final = "audit_alerts"
 ARCHIVE: Final = "audit_archive"
 #: The routing key of batches for the archive.
 ARCHIVE_KEY: Final = "archive.batch"
+#: The routing key of receipts of the ingest, for the ledger of the archive.
+RECEIPT_KEY: Final = "archive.receipt"
+#: The routing key of events of the archive, which report silent hosts.
+LEDGER_KEY: Final = "event.ledger"
 #: The routing key of records that a producer cannot convert to an event. The exchange ``audit``
-#: routes them to the dead-letter queue of the events, so that a producer needs no permission for
-#: the exchange of dead letters, whose routing keys RabbitMQ cannot restrict.
+#: routes them to the dead-letter queue of the events and to the archive. So a producer needs no
+#: permission for the exchange of dead letters, whose routing keys RabbitMQ cannot restrict.
 QUARANTINE_KEY: Final = "quarantine.event"
 
 #: The maximum number of deliveries without an acknowledgement. The broker then dead-letters the
@@ -31,6 +35,10 @@ DELIVERY_LIMIT: Final = 50
 #: Dead letters wait for a person, who may inspect them any number of times. RabbitMQ 4 would drop
 #: them after 20 inspections, and 3.10 has no value for "unlimited".
 DEAD_LETTER_DELIVERY_LIMIT: Final = 1_000_000
+#: The broker's ``max_message_size``. It closes the channel of a publisher that exceeds it. Our
+#: largest messages have 1 MiB (events, findings, archive); larger ones up to this size become dead
+#: letters with a reason.
+MAX_MESSAGE_BYTES: Final = 4 * 1024**2
 #: A queue of this size rejects new messages, and the publisher reports it to its client.
 MAX_QUEUE_BYTES: Final = 8 * 1024**3
 
@@ -141,4 +149,5 @@ def _bindings() -> list[tuple[str, str, str]]:
         *((DEAD_LETTER_EXCHANGE, queue.dead_letters, queue.dead_letters) for queue in QUEUES),
         *((EXCHANGE, queue.name, queue.routing_key) for queue in QUEUES),
         (EXCHANGE, f"{EVENTS}.dlq", QUARANTINE_KEY),
+        (EXCHANGE, ARCHIVE, QUARANTINE_KEY),
     ]
