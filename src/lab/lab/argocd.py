@@ -31,7 +31,8 @@ class Application:
     #: Phase and message of the last sync.
     phase: str
     message: str
-    compared_at: str = ""
+    #: A requested refresh is not completed yet. Argo CD then removes the annotation.
+    refreshing: bool = False
 
     @classmethod
     def of(cls, found: Object) -> Application:
@@ -45,7 +46,7 @@ class Application:
             health=status.get("health", {}).get("status", "Unknown"),
             revision=status.get("sync", {}).get("revision", ""),
             phase=operation.get("phase", ""),
-            compared_at=status.get("reconciledAt", ""),
+            refreshing=_REFRESH in found["metadata"].get("annotations", {}),
             message=problems or operation.get("message", ""),
         )
 

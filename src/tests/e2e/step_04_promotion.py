@@ -151,10 +151,9 @@ def _wait_until_it_runs(
 def _compare_again(delivery: Delivery, name: str) -> None:
     """Wait until Argo CD has compared the Application once more."""
     kube = delivery.cluster.kube
-    before = argocd.application(kube, name).compared_at
     argocd.refresh(kube, name)
     until(
-        lambda: argocd.application(kube, name).compared_at != before,
+        lambda: not argocd.application(kube, name).refreshing,
         f"Argo CD has compared {name}",
         seconds=60,
     )
