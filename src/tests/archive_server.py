@@ -10,12 +10,14 @@ from pathlib import Path
 import httpx
 from hypercorn.asyncio import serve
 from prometheus_client import CollectorRegistry
+from quart import Quart
 
 from audit_analysis.archive.table import ArchivedEvent
 from audit_analysis.events_api import app as events_app
 from audit_analysis.events_api.archive_search import ArchiveSearch
-from audit_analysis.events_api.callers import RemoteCallers
+from audit_analysis.events_api.callers import Refusal, RemoteCallers
 from audit_analysis.events_api.database import SearchDatabase, SearchLimits
+from auditflow.contract.alert import Me, Role
 from auditflow.http.connections import ServerConfig
 from auditflow.http.health import Health
 
@@ -31,26 +33,45 @@ def archive_server(
     file = write(folder / "1.parquet", events[:half])
     database = SearchDatabase(SearchLimits(), folders=[folder])
     searches = ArchiveSearch(FolderArchive([file], events[half:]), database)
+    client = httpx.AsyncClient(verify=False, trust_env=False)
+    callers = RemoteCallers(api_url, client=client)
+    app = events_app.create(searches, callers, Health({}), CollectorRegistry())
+    app.after_serving(client.aclose)
+    with served(app, port=port):
+        yield
+
+
+@contextmanager
+def served(app: Quart, *, port: int) -> Iterator[str]:
+    """Serve an application on a port of 127.0.0.1, while the block runs. Gives its address."""
     loop = asyncio.new_event_loop()
     stop = asyncio.Event()
 
     async def run() -> None:
         # Other tests of this process may have replaced hypercorn's classes by ours.
         config = ServerConfig(f"127.0.0.1:{port}", max_connections=100, grace=1)
-        async with httpx.AsyncClient(verify=False, trust_env=False) as client:
-            callers = RemoteCallers(api_url, client=client)
-            app = events_app.create(searches, callers, Health({}), CollectorRegistry())
-            await serve(app, config, shutdown_trigger=stop.wait)
+        await serve(app, config, shutdown_trigger=stop.wait)
 
     thread = threading.Thread(target=loop.run_until_complete, args=(run(),))
     thread.start()
     try:
         _wait(port)
-        yield
+        yield f"http://127.0.0.1:{port}"
     finally:
         loop.call_soon_threadsafe(stop.set)
         thread.join()
         loop.close()
+
+
+class RoleCallers:
+    """Callers whose token is the name of their role."""
+
+    async def authenticate(self, headers: dict[str, str]) -> Me:
+        token = headers.get("Authorization", "").removeprefix("Bearer ")
+        if token not in list(Role):
+            raise Refusal(401, "Send a valid API token: Authorization: Bearer <token>")
+        scopes = ("alerts:read", "alerts:write")
+        return Me(name=f"the {token}", kind="token", role=Role(token), scopes=scopes)
 
 
 def _wait(port: int) -> None:
