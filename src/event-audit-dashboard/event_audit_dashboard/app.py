@@ -17,6 +17,7 @@ from event_audit_dashboard.audit_reports import NoReports, Reports
 from event_audit_dashboard.csrf import MaskedCSRFProtect
 from event_audit_dashboard.events_api import EventsApi
 from event_audit_dashboard.health_of_parts import PartsHealth
+from event_audit_dashboard.last_pages import LastPages
 from event_audit_dashboard.ledgers import Ledgers
 from event_audit_dashboard.login_throttle import LoginThrottle
 from event_audit_dashboard.metrics import Metrics
@@ -47,6 +48,7 @@ from event_audit_dashboard.views import (
     saved_views,
     sign_in,
     silences,
+    status,
     triage,
 )
 from event_audit_dashboard.views import assets as asset_views
@@ -83,7 +85,9 @@ def create(
         app.wsgi_app = ProxyFix(  # type: ignore[method-assign]
             app.wsgi_app, x_for=count, x_proto=count, x_host=count
         )
-    compression.add(app)  # first: Flask calls these functions in reverse order
+    # Flask calls these functions in reverse order: a page is kept after its compression.
+    last_pages = LastPages(app)
+    compression.add(app)
     headers.add(app)
     account = _configure_sign_in(app, settings)
     roles = Roles(api)
@@ -94,7 +98,7 @@ def create(
     templating.configure(app, assets=assets, environment=settings.environment)
     app.jinja_env.globals["entity_url"] = entity.url
     alert_rows = RowRenderer(app.jinja_env.get_template("_row.html"), decode=api.decode_alert)
-    errors.add(app)
+    errors.add(app, last_pages)
     app.register_blueprint(asset_views.blueprint(assets))
     app.register_blueprint(
         sign_in.blueprint(
@@ -145,7 +149,9 @@ def create(
 def _add_pipeline(
     app: Flask, api: NotificationService, analysis: ApiClient, events: ApiClient | None
 ) -> None:
-    """The overview and the page of the pipeline."""
+    """The overview, the page of the pipeline, and the status for open pages."""
+    others = {"rules": analysis} | ({} if events is None else {"events": events})
+    app.register_blueprint(status.blueprint(api, others))
     services: dict[str, ApiClient] = {"Notification service": api, "Analysis": analysis}
     if events is not None:
         services["Archive of events"] = events

@@ -33,7 +33,7 @@ ENDED: Final = {
     "signed-out": "You have signed out.",
 }
 #: Endpoints that scripts request. They get 401, because they cannot follow a redirect to a form.
-SCRIPT_ENDPOINTS: Final = frozenset({"alerts.live", "alert.live"})
+SCRIPT_ENDPOINTS: Final = frozenset({"alerts.live", "alert.live", "status.show"})
 #: 19 MiB and two passes: the OWASP recommendation for little memory.
 _HASHER: Final = argon2.PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1)
 

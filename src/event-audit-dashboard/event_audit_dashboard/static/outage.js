@@ -1,4 +1,4 @@
-// Tries again until the page can be loaded, then reloads it.
+// Tries again until the page can be loaded, then reloads it. The browser keeps the position.
 const retryMs = Number(document.getElementById("outage").dataset.retry) * 1000;
 
 async function retry() {

@@ -41,12 +41,18 @@ def take_notices() -> list[dict[str, Any]]:
 
 def list_url_of_referrer(list_path: str) -> str | None:
     """The URL of the alert list that the user came from, if there is one on this site."""
+    page = referrer()
+    return page if page is not None and page.partition("?")[0] == list_path else None
+
+
+def referrer() -> str | None:
+    """Path and query of the page of this site that the user came from, if there is one."""
     if not request.referrer:
         return None
     try:
         parts = urlsplit(request.referrer)
     except ValueError:
         return None
-    if parts.netloc != request.host or parts.path != list_path:
+    if parts.netloc != request.host or not parts.path.startswith("/") or parts.path[1:2] == "/":
         return None
     return f"{parts.path}?{parts.query}" if parts.query else parts.path

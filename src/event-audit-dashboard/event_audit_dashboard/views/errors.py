@@ -9,8 +9,10 @@ from auditflow.errors import Unavailable
 from auditflow.http.middleware import correlation_id
 from auditflow.telemetry import logs
 from event_audit_dashboard.errors import ApiError, FilterRejected, NotFound
+from event_audit_dashboard.last_pages import LastPage, LastPages
 from event_audit_dashboard.presentation.text import shorten
 from event_audit_dashboard.views import sign_in
+from event_audit_dashboard.views.common import notify, referrer
 
 #: Interval at which the outage page tries again, in seconds.
 RETRY_SECONDS = 5
@@ -22,8 +24,8 @@ _MESSAGES = {
 }
 
 
-def add(app: Flask) -> None:
-    """Register the error pages."""
+def add(app: Flask, last_pages: LastPages) -> None:
+    """Register the error pages. During an outage of an API, they contain the last data."""
     log = logs.get(__name__)
 
     @app.errorhandler(CSRFError)
@@ -46,24 +48,12 @@ def add(app: Flask) -> None:
         if isinstance(error, FilterRejected):
             return _page(400, "Invalid filter", shorten(str(error), 300))
         log.warning("alerts cannot be loaded", reason=error.reason, detail=str(error))
-        page = render_template(
-            "outage.html",
-            reason=str(error),
-            retry_seconds=RETRY_SECONDS,
-            reference=correlation_id(request.environ),
-        )
-        return page, error.status, {"Retry-After": str(RETRY_SECONDS)}
+        return _outage(str(error), error.status, last_pages.of_request())
 
     @app.errorhandler(Unavailable)
     def unavailable(error: Unavailable) -> ResponseReturnValue:
         log.warning("a server is unavailable", detail=str(error))
-        page = render_template(
-            "outage.html",
-            reason="sessions cannot be checked, because Redis does not respond",
-            retry_seconds=RETRY_SECONDS,
-            reference=correlation_id(request.environ),
-        )
-        return page, 503, {"Retry-After": str(RETRY_SECONDS)}
+        return _outage("sessions cannot be checked, because Redis does not respond", 503, None)
 
     @app.errorhandler(HTTPException)
     def http(error: HTTPException) -> ResponseReturnValue:
@@ -84,6 +74,24 @@ def add(app: Flask) -> None:
             "Internal error",
             "The dashboard could not create this page. Its log contains the reason.",
         )
+
+
+def _outage(reason: str, status: int, last: LastPage | None) -> ResponseReturnValue:
+    is_action = request.method not in {"GET", "HEAD"}
+    if is_action:
+        # htmx shows this notice and keeps the page.
+        notify(f"The action failed, because {reason}. Check it after the outage.", error=True)
+    page = render_template(
+        "outage.html",
+        reason=reason,
+        retry_seconds=RETRY_SECONDS,
+        reference=correlation_id(request.environ),
+        loaded_at=last.loaded_at if last else None,
+        last_data=last.main() if last else None,
+        is_action=is_action,
+        back=referrer() if is_action else "",
+    )
+    return page, status, {"Retry-After": str(RETRY_SECONDS), "HX-Reswap": "none"}
 
 
 def _page(code: int, title: str, message: str) -> tuple[str, int]:
