@@ -66,6 +66,8 @@ def make_platform(
             api=notification,
             env={
                 "ANALYSIS_PORT": str(analysis.port),
+                "EVENTS_API_HOST": "127.0.0.1",
+                "EVENTS_API_PORT": str(archive.port),
                 "RUNBOOKS_DIR": str(RUNBOOKS),
                 **(dashboard_env or {}),
             },

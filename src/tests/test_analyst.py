@@ -1,13 +1,15 @@
 """Events are posted, and the alert appears in the browser with its reasons."""
 
+import datetime as dt
 import shutil
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from playwright.sync_api import Page, expect, sync_playwright
 
 from .events import START, failed_login
-from .platform import Platform, eventually
+from .platform import Platform, client, eventually
 
 CHROMIUM = "/usr/bin/chromium"
 FLAGS = (
@@ -37,6 +39,15 @@ def sign_in(page: Page, platform: Platform) -> None:
     expect(page.get_by_role("heading", level=1)).to_contain_text("Alerts")
 
 
+def archived(platform: Platform, user: str) -> list[Any]:
+    """The archived events of a user at the time of the test events."""
+    headers = {"Authorization": f"Bearer {platform.secrets['API_TOKEN']}"}
+    with client(base_url=platform.archive.url, headers=headers) as archive:
+        parameters = {"user": user, "since": (START - dt.timedelta(hours=1)).isoformat()}
+        found: list[Any] = archive.get("/api/v1/events", params=parameters).json()["events"]
+    return found
+
+
 @pytest.mark.browser
 def test_an_alert_arrives_and_explains_itself(platform: Platform, page: Page) -> None:
     # Given an analyst who has signed in and sees an empty list
@@ -52,6 +63,27 @@ def test_an_alert_arrives_and_explains_itself(platform: Platform, page: Page) ->
     expect(page.get_by_text("4 failed logins of alice on web-01").first).to_be_visible()
     expect(page.locator(".events tbody > tr[id]")).to_have_count(4)
     expect(page.get_by_text(START.strftime("%H:%M:%S")).first).to_be_visible()
+
+
+@pytest.mark.browser
+def test_the_archive_completes_the_events_of_an_alert(platform: Platform, page: Page) -> None:
+    # Given an alert, of whose events the notification service stores only the first and the last
+    platform.send([failed_login(f"missing-{number}", "dora", at=number) for number in range(4)])
+    eventually(platform.alerts)
+    eventually(lambda: len(archived(platform, "dora")) == 4, what="the events in the archive")
+    sign_in(page, platform)
+    # when its page is opened, then all events have their fields, and each record can be read
+    page.get_by_role("link", name="Burst of failed logins", exact=True).click()
+    rows = page.locator("#event-table tbody > tr[id]")
+    expect(rows.filter(has=page.get_by_role("cell", name="dora", exact=True))).to_have_count(4)
+    rows.nth(1).get_by_role("link", name="Record").click()
+    expect(page.locator("#record-1 pre")).to_contain_text('"event_id": "missing-2"')
+    # and a browser without JavaScript reaches the same table
+    assert page.context.browser
+    plain = page.context.browser.new_context(java_script_enabled=False).new_page()
+    sign_in(plain, platform)
+    plain.goto(f"{page.url.partition('#')[0]}/events")
+    expect(plain.get_by_role("cell", name="dora", exact=True)).to_have_count(4)
 
 
 @pytest.mark.browser

@@ -119,6 +119,17 @@ async def test_conditions_select_events(api: Quart) -> None:
 
 
 @run_async
+async def test_events_are_selected_by_identifiers(api: Quart) -> None:
+    wanted = ["e00003", "a/b", "e00204", "unknown", "e00003"]
+    _, body, _ = await get(api, "/api/v1/events", order="oldest", event_id=wanted)
+    page = msgspec.json.decode(body, type=ArchivedEventList)
+    assert [event.event_id for event in page.events] == ["e00003", "e00204", "a/b"]
+    _, body, _ = await get(api, "/api/v1/events", user="bob", event_id=["e00003", "e00204"])
+    page = msgspec.json.decode(body, type=ArchivedEventList)
+    assert [event.event_id for event in page.events] == ["e00003"]
+
+
+@run_async
 async def test_an_event_is_shown_with_its_record(api: Quart) -> None:
     status, body, _ = await get(api, "/api/v1/events/e00042")
     event = msgspec.json.decode(body, type=ArchivedEventDetail)
@@ -169,6 +180,7 @@ async def test_exports_have_all_events(api: Quart, tmp_path: Path) -> None:
         {"where": "user|like=a"}, {"user": "*"}, {"q": "\0"}, {"order": "random"},
         {"since": "2026-03-02T00:00:00Z", "until": "2026-03-01T00:00:00Z"},
         {"cursor": "WyJuZXdlc3QiLDEsImUiXQ", "order": "oldest"},
+        {"event_id": ["e"] * 101}, {"event_id": ""}, {"event_id": "e" * 257},
         {"since": "0001-01-01T00:00:00Z"}, {"until": "9999-12-31T23:59:59-14:00"},
     ],
 )  # fmt: skip

@@ -12,6 +12,7 @@ from event_audit_dashboard import auth, compression, headers, templating
 from event_audit_dashboard.admin_api import AdminApi
 from event_audit_dashboard.api import NotificationService
 from event_audit_dashboard.api_client import ApiClient
+from event_audit_dashboard.archived_rows import ArchivedRows
 from event_audit_dashboard.assets import Assets
 from event_audit_dashboard.audit_reports import NoReports, Reports
 from event_audit_dashboard.csrf import MaskedCSRFProtect
@@ -126,7 +127,11 @@ def create(
     app.register_blueprint(alerts.blueprint(api, alert_rows, views))
     app.register_blueprint(saved_views.blueprint(views))
     notification_routes = NotificationsApi(api)
-    app.register_blueprint(alert.blueprint(api, notification_routes))
+    app.register_blueprint(
+        alert.blueprint(
+            api, notification_routes, ArchivedRows(None if events is None else EventsApi(events))
+        )
+    )
     app.register_blueprint(
         rules.blueprint(RulesApi(analysis, api), api, Runbooks(settings.runbooks_dir))
     )

@@ -1,6 +1,7 @@
 """Client of the API of archived events."""
 
-from collections.abc import Iterator, Mapping
+import datetime as dt
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 from urllib.parse import urlencode
 
@@ -13,6 +14,8 @@ EVENTS: Final = Service("archive of events", "audit-event-archive", "the events"
 #: A search may read many files. Limit for its response, in seconds.
 SEARCH_SECONDS: Final = 15.0
 PAGE_SIZE: Final = 50
+#: Maximum number of identifiers of a search.
+MAX_EVENT_IDS: Final = 100
 _PATH: Final = "/api/v1/events"
 
 
@@ -28,6 +31,27 @@ class EventsApi:
         return self._client.get(
             _PATH, caller, contract.ArchivedEventList, query, timeout=SEARCH_SECONDS
         )
+
+    def of_identifiers(
+        self, event_ids: Sequence[str], caller: Caller, *, since: dt.datetime, until: dt.datetime
+    ) -> tuple[contract.ArchivedEventSummary, ...]:
+        """The events with some identifiers, up to ``MAX_EVENT_IDS``, in a range of times.
+
+        An identifier can have several events.
+        """
+        query = [
+            ("since", since.isoformat()),
+            ("until", until.isoformat()),
+            ("limit", str(5 * MAX_EVENT_IDS)),
+            *(("event_id", event_id) for event_id in event_ids),
+        ]
+        found = self._client.get(
+            f"{_PATH}?{urlencode(query)}",
+            caller,
+            contract.ArchivedEventList,
+            timeout=SEARCH_SECONDS,
+        )
+        return found.events
 
     def histogram(self, parameters: Mapping[str, str], caller: Caller) -> contract.EventHistogram:
         """The number of events over time."""

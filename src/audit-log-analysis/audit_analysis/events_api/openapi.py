@@ -80,6 +80,17 @@ class FilterParameters(Struct):
         ]
         | None
     ) = None
+    event_id: (
+        Annotated[
+            list[str],
+            Meta(
+                description="Only events with these identifiers. Can be repeated.",
+                examples=[["0b6a2c1e-1f5c-4d0e-9d0a-3f4a6f6f8a11"]],
+                max_length=query.MAX_EVENT_IDS,
+            ),
+        ]
+        | None
+    ) = None
     refused: Annotated[bool, Meta(description="Whether the event was refused.")] | None = None
     late: Annotated[bool, Meta(description="Whether the event was late for a window.")] | None = (
         None

@@ -201,13 +201,19 @@ def _filter(values: Mapping[str, Any], now: dt.datetime) -> EventFilter:
         text=values.get("q"),
         refused=values.get("refused"),
         late=values.get("late"),
+        event_ids=tuple(dict.fromkeys(values["event_id"])),
     )
 
 
 def _read(parameters: Iterable[tuple[str, str]], more: Mapping[str, Reader]) -> dict[str, Any]:
     return query_parameters.parse(
         parameters,
-        {**_FILTERS, **more, "where": Repeatable(_condition, query.MAX_CONDITIONS)},
+        {
+            **_FILTERS,
+            **more,
+            "where": Repeatable(_condition, query.MAX_CONDITIONS),
+            "event_id": Repeatable(query_parameters.text(256), query.MAX_EVENT_IDS),
+        },
     )
 
 

@@ -27,6 +27,8 @@ MAX_PATH: Final = 200
 MAX_PATH_DEPTH: Final = 16
 #: Maximum number of conditions of a search.
 MAX_CONDITIONS: Final = 20
+#: Maximum number of identifiers of a search.
+MAX_EVENT_IDS: Final = 100
 
 
 class Modifier(StrEnum):
@@ -67,7 +69,8 @@ class EventFilter(Struct, frozen=True, kw_only=True):
     """Which events. Times are in milliseconds since 1970; ``until_ms`` is not included.
 
     ``text`` is searched in the complete record, without regard to the letter case. ``refused`` and
-    ``late`` select events with this flag, if they are given.
+    ``late`` select events with this flag, if they are given. ``event_ids`` selects the events with
+    these identifiers, if it is not empty.
     """
 
     since_ms: int
@@ -76,6 +79,7 @@ class EventFilter(Struct, frozen=True, kw_only=True):
     text: str | None = None
     refused: bool | None = None
     late: bool | None = None
+    event_ids: tuple[str, ...] = ()
 
 
 class EventQuery(Struct, frozen=True, kw_only=True):

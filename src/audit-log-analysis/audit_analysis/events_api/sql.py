@@ -33,6 +33,10 @@ def where(asked: EventFilter) -> tuple[str, Parameters]:
         terms.append("refused" if asked.refused else "NOT refused")
     if asked.late is not None:
         terms.append("late" if asked.late else "NOT late")
+    if asked.event_ids:
+        names = [f"event_id{number}" for number in range(len(asked.event_ids))]
+        terms.append(f"event_id IN ({', '.join(f'${name}' for name in names)})")
+        parameters |= dict(zip(names, asked.event_ids, strict=True))
     on_columns = [condition for condition in asked.conditions if condition.field in FIELDS]
     on_records = [condition for condition in asked.conditions if condition.field not in FIELDS]
     for number, condition in enumerate([*on_columns, *on_records]):

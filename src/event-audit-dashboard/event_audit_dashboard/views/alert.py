@@ -10,6 +10,7 @@ from msgspec import Struct
 from auditflow.contract.alert import AlertDetail
 from auditflow.telemetry import logs
 from event_audit_dashboard.api import NotificationService
+from event_audit_dashboard.archived_rows import ArchivedRows
 from event_audit_dashboard.caching import TimedCache
 from event_audit_dashboard.errors import ApiError, NotFound
 from event_audit_dashboard.notifications_api import NotificationsApi
@@ -33,8 +34,10 @@ class Observable(Struct, frozen=True):
     query: Query
 
 
-def blueprint(api: NotificationService, routes: NotificationsApi) -> Blueprint:
-    """``/alerts/<id>`` and ``/alerts/<id>/events/<event_id>``."""
+def blueprint(
+    api: NotificationService, routes: NotificationsApi, archive: ArchivedRows
+) -> Blueprint:
+    """``/alerts/<id>``, ``/alerts/<id>/events`` and ``/alerts/<id>/events/<event_id>``."""
     pages = Blueprint("alert", __name__)
     versions: TimedCache[int] = TimedCache(seconds=LIVE_SECONDS)
 
@@ -42,7 +45,9 @@ def blueprint(api: NotificationService, routes: NotificationsApi) -> Blueprint:
     def detail(alert_id: object) -> ResponseReturnValue:
         identifier = str(alert_id)
         alert = api.alert(identifier, caller())
-        events = api.events(identifier, caller(), cursor=request.args.get("events", ""))
+        cursor = request.args.get("events", "")
+        events = api.events(identifier, caller(), cursor=cursor)
+        shown = archive.cached(events.events)
         history = api.history(identifier, caller())
         if "HX-Request" not in request.headers:
             # The correlation ids connect the view with the requests that sent the events.
@@ -53,12 +58,15 @@ def blueprint(api: NotificationService, routes: NotificationsApi) -> Blueprint:
         return render_template(
             "alert.html",
             alert=alert,
-            events=events.events,
+            alert_id=identifier,
+            events=shown,
+            cursor=cursor,
+            can_complete=archive.can_complete(shown),
             next_events=events.next_cursor,
             is_first_events="events" not in request.args,
             history=history,
             observables=_observables(alert),
-            timeline=timeline.draw(alert.findings, events.events),
+            timeline=timeline.draw(alert.findings, [event.row for event in shown]),
             back=list_url_of_referrer(url_for("alerts.listing")),
             link=link,
             Query=Query,
@@ -74,6 +82,18 @@ def blueprint(api: NotificationService, routes: NotificationsApi) -> Blueprint:
         response = Response(str(version), content_type="text/plain")
         response.set_etag(str(version))
         return response.make_conditional(request)
+
+    @pages.get("/alerts/<uuid:alert_id>/events")
+    def all_events(alert_id: object) -> ResponseReturnValue:
+        cursor = request.args.get("events", "")
+        events = api.events(str(alert_id), caller(), cursor=cursor)
+        return render_template(
+            "alert_events.html",
+            alert_id=str(alert_id),
+            events=archive.load(events.events, caller()),
+            cursor=cursor,
+            can_complete=False,
+        )
 
     @pages.get("/alerts/<uuid:alert_id>/events/<path:event_id>")
     def event(alert_id: object, event_id: str) -> ResponseReturnValue:
