@@ -107,6 +107,28 @@ def platform(shared_platform: Platform) -> Platform:
 
 
 @pytest.fixture
+def fresh_platform(
+    other_servers: Servers,
+    shared_platform: Platform,
+    service_process: Any,
+    service_secrets: dict[str, str],
+) -> Iterator[Platform]:
+    """A running platform of the test's own, with an empty database and empty queues."""
+    for service in shared_platform.services:
+        service.stop()  # or they would take what is meant for this one
+    for queue in topology.QUEUES:
+        other_servers.rabbitmq.empty(queue.name, queue.dead_letters)
+    other_servers.redis.flush()
+    platform = make_platform(service_process, service_secrets, other_servers)
+    for service in platform.services:
+        service.start()
+    platform.begin()
+    yield platform
+    for service in reversed(platform.services):
+        service.stop()
+
+
+@pytest.fixture
 def late_platform(
     other_servers: Servers,
     shared_platform: Platform,

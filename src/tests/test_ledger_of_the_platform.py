@@ -31,11 +31,11 @@ def total_of(archive: httpx.Client) -> dict[str, int]:
 
 
 @pytest.mark.parametrize("killed", ["archive", "analysis"])
-def test_the_ledger_is_balanced_after_a_kill(platform: Platform, killed: str) -> None:
+def test_the_ledger_is_balanced_after_a_kill(fresh_platform: Platform, killed: str) -> None:
+    platform = fresh_platform
     headers = {"Authorization": f"Bearer {platform.secrets['API_TOKEN']}"}
     names = [f"ledger-{killed}-{number}" for number in range(COUNT)]
     with client(base_url=platform.archive.url, headers=headers) as archive:
-        before = total_of(archive)
         # Given events of which one is refused, and a process that is killed between them
         for start in range(0, COUNT, 60):
             platform.send([event(name) for name in names[start : start + 60]], chunk=7)
@@ -54,14 +54,14 @@ def test_the_ledger_is_balanced_after_a_kill(platform: Platform, killed: str) ->
             return (
                 total["accepted"] == total["archived"]
                 and total["waiting"] == total["missing"] == total["unconfirmed"] == 0
-                and total["archived"] - before["archived"] >= COUNT
+                and total["archived"] >= COUNT
             )
 
         eventually(balanced, what="a balanced ledger")
         # then each event was counted once, and is in the archive once
         total = total_of(archive)
-        assert total["analysed"] - before["analysed"] == COUNT + REPORTS
-        assert total["refused"] - before["refused"] == 1
+        assert total["analysed"] == COUNT + REPORTS
+        assert total["refused"] == 1
         assert total["archived"] == total["analysed"] + total["refused"] + total["dead_lettered"]
         since = (dt.datetime.now(dt.UTC) - dt.timedelta(minutes=10)).isoformat()
         exported = archive.get(

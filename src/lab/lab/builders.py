@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from . import buildah, shell, stand_ins
 
 #: The registry of a given cluster, as this machine reaches it; nodes ask it before Docker Hub.
 REGISTRY = "E2E_REGISTRY"
+_DIGEST = re.compile("@sha256:[0-9a-f]+")
 
 
 class Builder(Protocol):
@@ -46,14 +48,19 @@ class StandAlone:
         arguments: Mapping[str, str] | None = None,
     ) -> None:
         """Build with the machine's certificate authorities, where it is behind a proxy."""
-        buildah.build(
-            context,
-            tag,
-            dockerfile=dockerfile,
-            arguments=arguments,
-            stand_ins=_bases(dockerfile),
-            trust=True,
-        )
+        # buildah takes no stand-in for a name with a digest.
+        text = _DIGEST.sub("", dockerfile.read_text("utf-8"))
+        with tempfile.TemporaryDirectory() as folder:
+            unpinned = Path(folder, "Dockerfile")
+            unpinned.write_text(text, "utf-8")
+            buildah.build(
+                context,
+                tag,
+                dockerfile=unpinned,
+                arguments=arguments,
+                stand_ins=_bases(text),
+                trust=True,
+            )
 
     def push(self, tag: str, destination: str) -> None:
         """Copy an image to a registry on this machine."""
@@ -94,10 +101,8 @@ def published() -> Published:
     return Published(images.choose().tool)
 
 
-def _bases(dockerfile: Path) -> dict[str, str]:
+def _bases(dockerfile: str) -> dict[str, str]:
     """The stand-ins for the images that a Dockerfile starts from, by the names that it uses."""
-    names = re.findall(
-        r"[\w.-]+(?:/[\w.-]+)+:[\w.-]+(?:@sha256:[0-9a-f]+)?", dockerfile.read_text()
-    )
+    names = re.findall(r"[\w.-]+(?:/[\w.-]+)+:[\w.-]+", dockerfile)
     found = {name: stand_ins.find(name) for name in names}
     return {name: stand_in.image for name, stand_in in found.items() if stand_in is not None}

@@ -127,6 +127,7 @@ def test_the_stack_starts_restarts_killed_components_and_stops(stack: Stack) -> 
             "API_TOKEN",
             "AUDIT_LOG_KEY",
             "PG_PASSWORD",
+            "RABBITMQ_OPERATOR_PASS",
             "RABBITMQ_PASS",
         ],
         "event-audit-dashboard": [

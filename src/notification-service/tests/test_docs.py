@@ -11,12 +11,12 @@ from typing import Any, cast
 
 import pytest
 from hypercorn.asyncio import serve
-from hypercorn.config import Config
 from playwright.sync_api import expect, sync_playwright
 from prometheus_client import CollectorRegistry
 from pydantic import SecretStr
 from quart import Quart
 
+from auditflow.http.connections import ServerConfig
 from auditflow.http.health import Health
 from auditflow.http.query_parameters import InvalidParameters
 from auditflow.http.tokens import Tokens
@@ -161,8 +161,8 @@ def _served(app: Quart) -> Iterator[str]:
     """The URL of an application, served in a thread."""
     listening = socket.create_server(("127.0.0.1", 0))
     url = f"http://127.0.0.1:{listening.getsockname()[1]}"
-    config = Config()
-    config.bind = [f"fd://{listening.detach()}"]  # the server closes it
+    address = f"fd://{listening.detach()}"  # the server closes it
+    config = ServerConfig(address, max_connections=100, grace=1)
     loop, stop = asyncio.new_event_loop(), asyncio.Event()
     thread = threading.Thread(
         target=loop.run_until_complete, args=[serve(app, config, shutdown_trigger=stop.wait)]

@@ -57,7 +57,11 @@ def text(medians: Medians, failures: Mapping[str, str], *, summary: str) -> str:
         ),
         "CPU time of all processes on the two cores, in µs per event:\n",
         _table(("stream", *CPU_PROCESSES), cpu_rows(medians)),
-        *(f"- {name} failed: {reason.splitlines()[0]}\n" for name, reason in failures.items() if reason),
+        *(
+            f"- {name} failed: {reason.splitlines()[0]}\n"
+            for name, reason in failures.items()
+            if reason
+        ),
     ]
     return "\n".join(parts)
 
