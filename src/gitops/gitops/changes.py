@@ -95,6 +95,12 @@ _CLUSTER: Final = (
 )
 #: Files of `make images` and of the image tests, in addition to the contents of images.
 _IMAGES: Final = ("Makefile", "src/gitops/gitops/images.py", "src/tests/images/*")
+_CHARTS: Final = (
+    "clusters/*",
+    "monitoring/values/*",
+    "src/gitops/gitops/*chart*",
+    "src/gitops/gitops/helm.py",
+)
 _INFRA: Final = ("infra/*", "src/tests/infra/*")
 
 
@@ -107,6 +113,7 @@ class Touched:
     manifests: bool
     cluster: bool
     infra: bool
+    charts: bool = False
 
 
 def touched(paths: Iterable[str]) -> Touched:
@@ -118,6 +125,7 @@ def touched(paths: Iterable[str]) -> Touched:
         manifests=_any(files, _MANIFESTS),
         cluster=_any(files, _CLUSTER),
         infra=_any(files, _INFRA),
+        charts=_any(files, _CHARTS),
     )
 
 

@@ -87,6 +87,19 @@ def test_checks_to_run(path, suites, images, manifests, cluster, infra):
     assert changes.touched([path]) == changes.Touched(suites, images, manifests, cluster, infra)
 
 
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        ("clusters/operators/dex.yaml", True),
+        ("monitoring/values/prometheus-stack.yaml", True),
+        ("src/gitops/gitops/cli/charts.py", True),
+        ("apps/data/redis/base/service.yaml", False),
+    ],
+)
+def test_charts_are_rendered_if_a_version_or_a_value_can_change(path, expected):
+    assert changes.touched([path]).charts is expected
+
+
 def test_suites_are_the_folders_with_tests():
     folders = {file.parent.name for file in (ROOT / "src").glob("*/tests")} | {"tests"}
     assert folders == set(layout.SUITES)
@@ -111,7 +124,7 @@ def test_base_compares_only_the_changes_of_the_branch(ada: Clone, forge: Forge):
     assert base != other.head
     assert run(ada, "changed", "--base", "origin/main", "--json") == '["audit-log-analysis"]\n'
     assert run(ada, "touched", "--base", "origin/main") == (
-        f'suites=["audit-log-analysis", "tests"]\nimages=true\nmanifests=false\ncluster=false\ninfra=false\nbase={base}\n'
+        f'suites=["audit-log-analysis", "tests"]\nimages=true\nmanifests=false\ncluster=false\ninfra=false\ncharts=false\nbase={base}\n'
     )
 
 

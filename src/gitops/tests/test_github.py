@@ -77,6 +77,21 @@ def test_comment_is_updated_in_place(github: FakeGitHub, ada: Clone, tmp_path: P
     assert sorted(github.pull(1)["labels"]) == ["bug", "env/dev", "env/staging"]
 
 
+def test_difference_of_charts_is_a_second_comment(github: FakeGitHub, ada: Clone, tmp_path: Path):
+    github.add("feature")
+    (tmp_path / "difference.md").write_text("text\n")
+    (tmp_path / "environments.json").write_text("[]")
+    (tmp_path / "charts.md").write_text("### stack: 1.0.0 → 1.1.0\n")
+    result = CliRunner().invoke(
+        main, ["-C", str(ada.directory), "annotate", "1", "--from", str(tmp_path)]
+    )
+    assert result.exit_code == 0, result.output
+    assert [comment["body"] for comment in github.read()["comments"]] == [
+        "<!-- gitops: rendered-difference -->\n## Rendered difference\n\ntext\n",
+        "<!-- gitops: chart-difference -->\n## Difference of charts\n\n### stack: 1.0.0 → 1.1.0\n",
+    ]
+
+
 def test_only_known_labels_are_set(github: FakeGitHub, ada: Clone, tmp_path: Path):
     """A pull request wrote the input, and the command runs with a token that may write."""
     github.add("feature")

@@ -8,6 +8,7 @@ from gitops.cli.annotate import annotate
 from gitops.cli.build import images, record
 from gitops.cli.bump import bump
 from gitops.cli.change import changed, tags, touched
+from gitops.cli.charts import charts
 from gitops.cli.dora import dora
 from gitops.cli.gate import gate
 from gitops.cli.init import init
@@ -54,7 +55,7 @@ for _command in (
     *(changed, touched, tags),
     *(images, record, gate, inspect),
     *(bump, promote, rollback, snapshot),
-    *(pins, dora, diff, render_, pr, annotate),
+    *(pins, dora, diff, charts, render_, pr, annotate),
     init,
 ):
     main.add_command(_command)

@@ -20,7 +20,7 @@ _LABELS = tuple(f"env/{environment}" for environment in layout.ENVIRONMENTS)
     "folder",
     type=click.Path(path_type=Path, exists=True, file_okay=False),
     required=True,
-    help="The folder that `gitops diff --out` wrote.",
+    help="The folder that `gitops diff --out` and `gitops charts --out` wrote.",
 )
 @click.pass_obj
 def annotate(repository: Repository, number: int, folder: Path) -> None:
@@ -34,6 +34,11 @@ def annotate(repository: Repository, number: int, folder: Path) -> None:
     gh = GitHub(repository.directory)
     body = text if len(text) <= markdown.LIMIT + 4000 else "The rendered difference is too long."
     gh.comment(number, key="rendered-difference", body=f"## Rendered difference\n\n{body}")
+    charts = folder / "charts.md"
+    if charts.is_file():
+        text = charts.read_text(encoding="utf-8", errors="replace")
+        body = text if len(text) <= markdown.LIMIT + 4000 else "The difference is too long."
+        gh.comment(number, key="chart-difference", body=f"## Difference of charts\n\n{body}")
     gh.label(number, wanted=[f"env/{name}" for name in environments], known=_LABELS)
 
 

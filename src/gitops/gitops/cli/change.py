@@ -72,8 +72,8 @@ def touched(repository: Repository, base: str, head: str) -> None:
     """Print which checks CI must run, as outputs of a workflow step (NAME=VALUE).
 
     suites: the folders of src whose tests can fail because of the change. images, manifests,
-    cluster, infra: true if the images, the rendered manifests, the cluster tests or the machine
-    setup can change. base: the merge base.
+    cluster, infra, charts: true if the images, the rendered manifests, the cluster tests, the
+    machine setup or the Helm charts can change. base: the merge base.
     """
     start = repository.merge_base(base, head)
     checks = changes.touched(repository.changed(start, repository.resolve(head)))
@@ -82,6 +82,7 @@ def touched(repository: Repository, base: str, head: str) -> None:
     click.echo(f"manifests={json.dumps(checks.manifests)}")
     click.echo(f"cluster={json.dumps(checks.cluster)}")
     click.echo(f"infra={json.dumps(checks.infra)}")
+    click.echo(f"charts={json.dumps(checks.charts)}")
     click.echo(f"base={start}")
 
 
