@@ -10,6 +10,7 @@ from gitops.cli.bump import bump
 from gitops.cli.change import changed, tags, touched
 from gitops.cli.charts import charts
 from gitops.cli.dora import dora
+from gitops.cli.drift import drift
 from gitops.cli.gate import gate
 from gitops.cli.init import init
 from gitops.cli.inspect import diff, inspect, pins, render_
@@ -55,7 +56,7 @@ for _command in (
     *(changed, touched, tags),
     *(images, record, gate, inspect),
     *(bump, promote, rollback, snapshot),
-    *(pins, dora, diff, charts, render_, pr, annotate),
+    *(pins, dora, drift, diff, charts, render_, pr, annotate),
     init,
 ):
     main.add_command(_command)

@@ -1,0 +1,26 @@
+"""``gitops drift``: the resources of a cluster that differ from git."""
+
+import json
+from typing import TextIO
+
+import click
+
+from gitops import drift as reporting
+from gitops.errors import GitOpsError
+
+
+@click.command()
+@click.argument("applications", type=click.File(encoding="utf-8"))
+@click.option("--metrics", "as_metrics", is_flag=True, help="Print Prometheus metrics.")
+def drift(applications: TextIO, *, as_metrics: bool) -> None:
+    """Print the resources that differ from git as a Markdown table.
+
+    APPLICATIONS is the output of `kubectl -n argocd get applications -o json`, or - for the
+    standard input.
+    """
+    try:
+        document = json.load(applications)
+    except (ValueError, RecursionError) as error:
+        raise GitOpsError(f"{applications.name} is not valid JSON: {error}") from None
+    found = reporting.read(document)
+    click.echo(reporting.metrics(found) if as_metrics else reporting.report(found), nl=False)

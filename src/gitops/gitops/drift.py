@@ -1,0 +1,151 @@
+"""Resources of a cluster that differ from git, as Argo CD reports them. Pure."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from gitops import markdown
+from gitops.errors import GitOpsError
+
+_PROJECT: Final = "auditflow-"
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A resource that differs from its commit.
+
+    Attributes:
+        reason: ``OutOfSync``, or ``Extra``: it is in the cluster only, and a sync would delete it.
+        self_heal: whether Argo CD corrects the resource without a person.
+    """
+
+    environment: str
+    application: str
+    resource: str
+    reason: str
+    self_heal: bool
+
+
+@dataclass(frozen=True)
+class Application:
+    """The state of an Application, and its differences from git."""
+
+    name: str
+    environment: str
+    status: str
+    self_heals: int
+    differences: tuple[Difference, ...]
+
+
+def read(document: object) -> tuple[Application, ...]:
+    """The Applications of a list object, as kubectl or the API of Argo CD returns it.
+
+    Raises:
+        GitOpsError: the document is not a list of Applications.
+    """
+    items = document.get("items") if isinstance(document, dict) else None
+    if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
+        raise GitOpsError(
+            "this is not a list of Applications."
+            " Create it with: kubectl -n argocd get applications -o json"
+        )
+    return tuple(sorted((_application(item) for item in items), key=lambda app: app.name))
+
+
+def _application(item: Mapping[str, Any]) -> Application:
+    metadata, spec = _map(item, "metadata"), _map(item, "spec")
+    status = _map(item, "status")
+    name = str(metadata.get("name", ""))
+    project = str(spec.get("project", ""))
+    environment = project.removeprefix(_PROJECT) if project.startswith(_PROJECT) else "platform"
+    self_heal = bool(_map(_map(spec, "syncPolicy"), "automated").get("selfHeal"))
+    resources = status.get("resources")
+    operation = _map(status, "operationState")
+    return Application(
+        name=name,
+        environment=environment,
+        status=str(_map(status, "sync").get("status") or "Unknown"),
+        self_heals=int(_map(_map(operation, "operation"), "sync").get("autoHealAttemptsCount", 0)),
+        differences=tuple(
+            Difference(
+                environment=environment,
+                application=name,
+                resource=_resource(resource),
+                reason="Extra" if resource.get("requiresPruning") else "OutOfSync",
+                self_heal=self_heal,
+            )
+            for resource in (resources if isinstance(resources, list) else ())
+            if isinstance(resource, dict) and resource.get("status") == "OutOfSync"
+        ),
+    )
+
+
+def _map(item: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    value = item.get(key)
+    return value if isinstance(value, dict) else {}
+
+
+def _resource(resource: Mapping[str, Any]) -> str:
+    names = (resource.get("namespace"), resource.get("name"))
+    return f"{resource.get('kind')} {'/'.join(str(name) for name in names if name)}"
+
+
+def report(applications: Sequence[Application]) -> str:
+    """A Markdown table with a line for each resource that differs."""
+    differences = [each for application in applications for each in application.differences]
+    unknown = [each.name for each in applications if each.status == "Unknown"]
+    lines = [f"{len(applications)} Applications, {len(differences)} resources differ from git.\n"]
+    if unknown:
+        names = ", ".join(markdown.code(name) for name in unknown)
+        lines.append(f"Argo CD could not compare: {names}\n")
+    if differences:
+        rows = [
+            (
+                each.environment,
+                markdown.code(each.application),
+                markdown.code(each.resource),
+                each.reason,
+                "yes" if each.self_heal else "no",
+            )
+            for each in differences
+        ]
+        head = ("environment", "Application", "resource", "status", "corrected by Argo CD")
+        lines.append(markdown.table(head, rows) + "\n")
+    return "\n".join(lines)
+
+
+def metrics(applications: Iterable[Application]) -> str:
+    """The same as Prometheus metrics, for the textfile collector of node_exporter."""
+    resources: Counter[tuple[str, str, str]] = Counter()
+    heals: dict[tuple[str, str], int] = {}
+    for application in applications:
+        key = (application.environment, application.name)
+        heals[key] = application.self_heals
+        for reason in ("OutOfSync", "Extra"):
+            resources[(*key, reason)] = sum(
+                each.reason == reason for each in application.differences
+            )
+    lines = [
+        "# HELP auditflow_drift_resources Resources that differ from git.",
+        "# TYPE auditflow_drift_resources gauge",
+        *(
+            f"auditflow_drift_resources{_labels(environment=e, application=a, status=s)} {count}"
+            for (e, a, s), count in sorted(resources.items())
+        ),
+        "# HELP auditflow_drift_self_heals Attempts of the last sync to correct a difference.",
+        "# TYPE auditflow_drift_self_heals gauge",
+        *(
+            f"auditflow_drift_self_heals{_labels(environment=e, application=a)} {count}"
+            for (e, a), count in sorted(heals.items())
+        ),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _labels(**labels: str) -> str:
+    escaped = {
+        name: value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+        for name, value in labels.items()
+    }
+    return "{" + ",".join(f'{name}="{value}"' for name, value in escaped.items()) + "}"
