@@ -10,6 +10,7 @@ from typing import Any
 import jinja2
 import pytest
 import yaml
+from prometheus_client.parser import text_string_to_metric_families
 
 from .conftest import ROOT
 
@@ -101,6 +102,64 @@ def test_sqlite_has_no_snapshots() -> None:
     config = server("server-1", k3s_server_datastore="sqlite")
 
     assert not [key for key in config if key.startswith(("etcd", "cluster-init"))]
+
+
+SNAPSHOTS = ANSIBLE / "roles/k3s_server/files/snapshots"
+
+
+def snapshot_metrics(snapshots: Path, output: Path) -> dict[str, float]:
+    """The metrics that the program writes."""
+    program = SNAPSHOTS / "etcd-snapshot-metrics"
+    done = subprocess.run(
+        ("sh", program, snapshots, output), capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert [file.name for file in output.iterdir()] == ["etcd-snapshots.prom"]
+    file = output / "etcd-snapshots.prom"
+    assert file.stat().st_mode & 0o777 == 0o644
+    return {
+        sample.name: sample.value
+        for family in text_string_to_metric_families(file.read_text())
+        for sample in family.samples
+    }
+
+
+def test_the_newest_snapshot_is_measured(tmp_path: Path) -> None:
+    snapshots, output = tmp_path / "snapshots", tmp_path / "textfile"
+    output.mkdir()
+    none = {
+        "auditflow_etcd_snapshots": 0,
+        "auditflow_etcd_snapshot_timestamp_seconds": 0,
+        "auditflow_etcd_snapshot_bytes": 0,
+    }
+    # before the first snapshot, the folder does not exist
+    assert snapshot_metrics(snapshots, output) == none
+
+    snapshots.mkdir()
+    (snapshots / "unfinished").touch()
+    assert snapshot_metrics(snapshots, output) == none
+
+    for name, size, at in (
+        ("newest of server 1", 20, 2_000_000_000),
+        ("oldest", 10, 1_999_999_999),
+    ):
+        (snapshots / name).write_bytes(b"x" * size)
+        os.utime(snapshots / name, (at, at))
+    assert snapshot_metrics(snapshots, output) == {
+        "auditflow_etcd_snapshots": 2,
+        "auditflow_etcd_snapshot_timestamp_seconds": 2_000_000_000,
+        "auditflow_etcd_snapshot_bytes": 20,
+    }
+
+
+def test_node_exporter_reads_the_folder_that_the_servers_write() -> None:
+    values = yaml.safe_load((ROOT / "monitoring/values/prometheus-stack.yaml").read_text())
+    exporter = values["prometheus-node-exporter"]
+    (mount,) = exporter["extraHostVolumeMounts"]
+    assert f"--collector.textfile.directory={mount['mountPath']}" in exporter["extraArgs"]
+    unit = (SNAPSHOTS / "etcd-snapshot-metrics.service").read_text()
+    assert f"ReadWritePaths={mount['hostPath']}\n" in unit
+    assert unit.split("ExecStart=")[1].splitlines()[0].split()[-1] == mount["hostPath"]
 
 
 def test_labels_and_taints_are_lists() -> None:
