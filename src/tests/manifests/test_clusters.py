@@ -6,7 +6,9 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import kubernetes_validate
 import pytest
+import yaml
 
 Object = dict[str, Any]
 #: What says all by itself, since its source is a chart or another repository.
@@ -179,18 +181,7 @@ def test_only_two_manifests_name_the_repository(root: Path) -> None:
 def test_the_settings_of_argo_cd_fit_upstreams_manifest(
     root: Path, tmp_path: Path, kit: Any
 ) -> None:
-    """With the manifest of the Go module, where Go has it, in the place of the remote one."""
-    module = _argo_cd()
-    if module is None:
-        pytest.skip("Go has no copy of Argo CD's module, and the manifest is on the internet")
-    shutil.copytree(module / "manifests", tmp_path / "manifests")
-    shutil.copytree(root / "bootstrap/argocd", tmp_path / "argocd")
-    subprocess.run(("chmod", "-R", "u+w", str(tmp_path)), check=True)
-    upstream = tmp_path / "argocd/upstream/kustomization.yaml"
-    text = upstream.read_text()
-    remote = next(line for line in text.splitlines() if line.startswith("- https://"))
-    upstream.write_text(text.replace(remote, "- ../../manifests/cluster-install"))
-    objects = kit.render(tmp_path / "argocd")
+    objects = kit.render(_with_local_manifests(root, tmp_path))
     names = {kit.name(item): item for item in objects}
     assert "resource.exclusions" in names["ConfigMap/argocd-cm"]["data"], "upstream's own stays"
     assert "timeout.reconciliation" in names["ConfigMap/argocd-cm"]["data"]
@@ -198,8 +189,64 @@ def test_the_settings_of_argo_cd_fit_upstreams_manifest(
     for workload in kit.of_kind(objects, "Deployment", "StatefulSet"):
         if workload["spec"].get("replicas") != 0:
             assert workload["spec"]["template"]["spec"]["containers"][0]["resources"]["limits"]
-    manifest = (root / "bootstrap/argocd/upstream/kustomization.yaml").read_text()
-    assert f"ref={module.name.partition('@')[2]}" in manifest
+
+
+def test_argo_cd_with_high_availability(root: Path, tmp_path: Path, kit: Any) -> None:
+    """It contains all objects of upstream's HA manifest, and two pods of a part never share a node."""
+    folder = _with_local_manifests(root, tmp_path)
+    upstream = kit.render(tmp_path / "manifests/ha/cluster-install")
+    with (folder / "kustomization.yaml").open("a") as file:
+        file.write("components: [ha]\n")
+
+    objects = {kit.name(item): item for item in kit.render(folder)}
+
+    assert {kit.name(item) for item in upstream} <= objects.keys()
+    assert "Deployment/argocd-redis" not in objects
+    assert "Service/argocd-redis" not in objects
+    settings = objects["ConfigMap/argocd-cmd-params-cm"]["data"]
+    assert settings["redis.server"] == "argocd-redis-ha-haproxy:6379"
+    assert settings["controller.operation.processors"] == "2", "our settings stay"
+    for name, replicas in (
+        ("Deployment/argocd-server", 2), ("Deployment/argocd-repo-server", 2),
+        ("Deployment/argocd-redis-ha-haproxy", 3), ("StatefulSet/argocd-redis-ha-server", 3),
+    ):  # fmt: skip
+        spec = objects[name]["spec"]
+        assert spec["replicas"] == replicas, name
+        affinity = spec["template"]["spec"]["affinity"]["podAntiAffinity"]
+        (rule,) = affinity["requiredDuringSchedulingIgnoredDuringExecution"]
+        assert rule["topologyKey"] == "kubernetes.io/hostname", name
+        for container in spec["template"]["spec"]["containers"]:
+            assert container["resources"]["limits"], f"{name}: {container['name']}"
+    project = yaml.safe_load((root / "clusters/platform/project.yaml").read_text())["spec"]
+    permitted = {
+        (entry["group"], entry["kind"])
+        for key in ("clusterResourceWhitelist", "namespaceResourceWhitelist")
+        for entry in project[key]
+    }
+    for item in objects.values():
+        group = item["apiVersion"].rpartition("/")[0]
+        assert (group, item["kind"]) in permitted
+        if "argoproj.io" not in group:
+            kubernetes_validate.validate(item, "1.37", strict=True)
+
+
+def _with_local_manifests(root: Path, temporary: Path) -> Path:
+    """A copy of bootstrap/argocd that reads upstream's manifests from the Go module."""
+    module = _argo_cd()
+    if module is None:
+        pytest.skip("Go has no copy of Argo CD's module, and the manifest is on the internet")
+    shutil.copytree(module / "manifests", temporary / "manifests")
+    shutil.copytree(root / "bootstrap/argocd", temporary / "argocd")
+    subprocess.run(("chmod", "-R", "u+w", str(temporary)), check=True)
+    version = module.name.partition("@")[2]
+    for name in ("upstream", "ha"):
+        file = temporary / "argocd" / name / "kustomization.yaml"
+        text = file.read_text()
+        remote = "https://github.com/argoproj/argo-cd//manifests/"
+        (found,) = re.findall(rf"^- {remote}(.+)\?ref={re.escape(version)}$", text, re.M)
+        address = f"{remote}{found}?ref={version}"
+        file.write_text(text.replace(address, f"../../manifests/{found}"))
+    return temporary / "argocd"
 
 
 def _argo_cd() -> Path | None:

@@ -14,7 +14,12 @@ SERVICES = (
 )
 ENVIRONMENTS = ("dev", "staging", "prod")
 #: Parts of these are other projects' files, fetched when Argo CD renders them.
-REMOTE = ("bootstrap/argocd", "bootstrap/argocd/upstream", "apps/platform/argo-rollouts")
+REMOTE = (
+    "bootstrap/argocd",
+    "bootstrap/argocd/ha",
+    "bootstrap/argocd/upstream",
+    "apps/platform/argo-rollouts",
+)
 
 
 def folders(root: Path) -> list[Path]:
