@@ -21,6 +21,9 @@ from gitops.pin import Pin
 REGISTRIES: Final = ("ghcr.io", "docker.io")
 #: Files that keep the names of the original project.
 KEPT: Final = ("CHANGELOG.md", "LICENSE")
+#: Folders whose host names are reached, and the hosts other than ``auditflow.<domain>``.
+_DEPLOYED: Final = ("apps/", "bootstrap/", "clusters/", "monitoring/")
+_HOSTS: Final = ("argocd", "dex", "grafana")
 _ORIGIN: Final = "src/gitops/gitops/origin.py"
 _NAME: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")
 _DOMAIN: Final = re.compile(r"(?:[a-z0-9](?:[a-z0-9-]*[a-z0-9])?\.)+[a-z]{2,}")
@@ -108,6 +111,13 @@ def _patterns(path: str, new: Names, old: Names) -> list[tuple[str, str]]:
         (rf"\bcd {repository}{end}", f"cd {new.repository}"),
         (rf"\bauditflow\.{re.escape(old.domain)}{end}", f"auditflow.{new.domain}"),
     ]
+    if path.startswith(_DEPLOYED):
+        for host in _HOSTS:
+            patterns.append(
+                (rf"(?<![\w-]){host}\.{re.escape(old.domain)}{end}", f"{host}.{new.domain}")
+            )
+        domain = re.escape(old.domain)
+        patterns.append((rf"domainFilters: \[{domain}\]", f"domainFilters: [{new.domain}]"))
     if path == ".github/CODEOWNERS":
         patterns.append((rf"@{owner}{end}", f"@{new.owner}"))
     return patterns

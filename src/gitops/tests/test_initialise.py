@@ -29,7 +29,12 @@ ORDINARY = {"auditflow", "audit", "platform"}
         ("a.yaml", "docker.io/old-owner/auditflow-a:x", "docker.io/new-owner/auditflow-a:x"),
         ("a.yaml", "host: auditflow.old.example", "host: auditflow.new.example"),
         (".github/CODEOWNERS", "* @Old-Owner\n", "* @New-Owner\n"),
+        ("clusters/a.yaml", "issuer: https://dex.old.example", "issuer: https://dex.new.example"),
+        ("bootstrap/a.yaml", "url: https://argocd.old.example/", "url: https://argocd.new.example/"),
+        ("clusters/a.yaml", "domainFilters: [old.example]", "domainFilters: [new.example]"),
         # unrelated text
+        ("src/a.py", "https://dex.old.example", "https://dex.old.example"),
+        ("clusters/a.yaml", "mail@old.example, index.old.example", "mail@old.example, index.old.example"),
         ("a.md", "not-Old-Owner/old-repo, Old-Owner/old-repo-2", "not-Old-Owner/old-repo, Old-Owner/old-repo-2"),
         ("a.md", "@Old-Owner wrote", "@Old-Owner wrote"),
         ("CHANGELOG.md", "Old-Owner/old-repo", "Old-Owner/old-repo"),
@@ -124,6 +129,17 @@ def test_no_occurrence_of_the_old_names_remains_in_this_repository(copy: Clone) 
         if (match := forbidden.search((copy.directory / name).read_text("utf-8", "replace")))
     ]
     assert remaining == [], "add a pattern to gitops/initialise.py, or use gitops.origin"
+
+    # and no sign-in leads to a host of the old domain
+    hosts = rf"(argocd|dex|grafana)\.{re.escape(origin.DOMAIN)}|domainFilters: \[{re.escape(origin.DOMAIN)}"
+    folders = [copy.directory / name for name in ("apps", "bootstrap", "clusters", "monitoring")]
+    old = [
+        str(file.relative_to(copy.directory))
+        for folder in folders
+        for file in folder.rglob("*.yaml")
+        if re.search(hosts, file.read_text("utf-8"))
+    ]
+    assert old == []
 
     # and generated files match their sources
     for command in (("-m", "monitoring.boards"), ("monitoring/make_rules.py", "--refresh")):
