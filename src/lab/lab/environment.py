@@ -16,12 +16,13 @@ from .releases import SERVICES
 
 #: Name and port of each service's Service.
 _SERVICES = {
+    "audit-event-archive": ("audit-event-archive-service", 5003),
     "audit-event-generator": ("audit-event-generator-service", 5000),
     "notification-service": ("notification-service", 8000),
     "event-audit-dashboard": ("event-audit-dashboard-service", 8080),
 }
 #: Services whose port uses TLS.
-_TLS = {"notification-service"}
+_TLS = {"audit-event-archive", "notification-service"}
 Event = dict[str, Any]
 
 
@@ -45,6 +46,14 @@ class Environment:
     def api(self) -> Iterator[httpx.Client]:
         """A client that may read alerts, with the token of now."""
         with self._client("notification-service", "API_TOKEN") as client:
+            yield client
+
+    @contextmanager
+    def archive(self) -> Iterator[httpx.Client]:
+        """A client that may search archived events, with the token of the time of this call."""
+        token = self.secret("notification-service")["API_TOKEN"]
+        with self._client("audit-event-archive") as client:
+            client.headers["Authorization"] = f"Bearer {token}"
             yield client
 
     @contextmanager

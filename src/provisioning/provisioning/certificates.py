@@ -18,6 +18,8 @@ from provisioning.plan import Data, ProvisioningError
 AUTHORITY: Final = "environment-ca"
 #: By Secret: the Services of the server, whose names the certificate contains.
 SERVERS: Final[Mapping[str, tuple[str, ...]]] = {
+    "audit-event-archive-tls": ("audit-event-archive-service",),
+    "audit-log-analysis-tls": ("audit-log-analysis-service",),
     "notification-service-tls": ("notification-service",),
     "postgres-tls": ("postgres-service",),
     "rabbitmq-tls": ("rabbitmq-service",),

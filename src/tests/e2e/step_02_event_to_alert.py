@@ -41,6 +41,42 @@ def test_an_event_posted_in_dev_is_an_alert_on_its_dashboard(dev: Environment) -
     assert actor in page
 
 
+def test_the_archive_finds_the_event_and_the_dashboard_shows_it(dev: Environment) -> None:
+    # Given the event of the first test
+    actor = "mallory-of-step-2"
+
+    # Then a search with a token of the notification service finds it, over TLS
+    def found() -> list[Any]:
+        with dev.archive() as client:
+            try:
+                answer = client.get("/api/v1/events", params={"user": actor})
+            except httpx.TransportError as error:
+                raise AssertionError(error) from None
+        assert answer.status_code == httpx.codes.OK, answer.text
+        listed: list[Any] = answer.json()["events"]
+        return listed
+
+    (event, *_) = until(found, "the archive finds the event", seconds=60)
+    assert event["event_type"] == "file_modified"
+    with dev.archive() as client:
+        refused = client.get("/api/v1/events", headers={"Authorization": "Bearer wrong"})
+    assert refused.status_code == httpx.codes.UNAUTHORIZED
+
+    # And the dashboard shows it, and the rules of the analysis
+    with dev.dashboard() as browser:
+        for path, text in (
+            (f"/events?user={actor}", event["event_id"]),
+            ("/rules", "Burst of failed logins"),
+        ):
+
+            def shown(path: str = path, text: str = text) -> bool:
+                answer = browser.get(path)
+                assert answer.status_code == httpx.codes.OK, f"{path}: {answer.status_code}"
+                return text in answer.text
+
+            until(shown, f"{path} shows {text}", seconds=30)
+
+
 def test_a_service_does_not_serve_its_metrics_to_users(dev: Environment) -> None:
     # The port 9464 serves them, which no Service has.
     for client in (dev.generator, dev.api, dev.dashboard):
@@ -63,6 +99,8 @@ def test_servers_accept_only_tls_with_a_certificate_of_the_environment(
     for name, port in (
         ("rabbitmq-service", 5671),
         ("redis-service", 6379),
+        ("audit-event-archive-service", 5003),
+        ("audit-log-analysis-service", 5001),
         ("notification-service", 8000),
     ):
         with dev.cluster.service(dev.namespace, name, port) as address:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
+
+import psycopg2
 
 from lab import events
 from lab.bootstrap import Delivery
@@ -53,6 +56,34 @@ def test_a_commit_rolls_out_and_loses_no_event(delivery: Delivery, dev: Environm
         seconds=120,
         every=1,
     )
+    # And is in the archive, with the same number of events for each message
+    until(lambda: _is_balanced(dev), "each accepted event is archived", seconds=120, every=1)
+
+
+def _is_balanced(dev: Environment) -> bool:
+    """Whether no accepted event is missing in the archive, and none differs.
+
+    The synthetic stream of dev continues, so an event can be missing for a short time.
+    """
+    password = dev.secret("audit-event-archive")["PG_PASSWORD"]
+    with dev.cluster.service(dev.namespace, "postgres-service", 5432) as address:
+        host, _, port = address.rpartition(":")
+        try:
+            connection = psycopg2.connect(
+                host=host,
+                port=int(port),
+                user="auditflow_archive",
+                password=password,
+                dbname="auditflow",
+                sslmode="require",
+            )
+        except psycopg2.OperationalError as error:
+            raise AssertionError(error) from None
+        with contextlib.closing(connection), connection.cursor() as cursor:
+            cursor.execute("SELECT sum(outstanding), sum(altered) FROM archive.ledger_blocks")
+            row = cursor.fetchone()
+    assert row == (0, 0), f"not archived and altered: {row}"
+    return True
 
 
 def _wait(rolled_out: object, *, seconds: float) -> None:

@@ -9,6 +9,8 @@ Object = dict[str, Any]
 FLOW = {
     ("audit-event-archive", "rabbitmq", 5671),
     ("audit-event-archive", "postgres", 5432),
+    ("audit-event-archive", "notification-service", 8000),
+    ("event-audit-dashboard", "audit-event-archive", 5003),
     ("prometheus", "audit-event-archive", 9464),
     ("audit-event-generator", "rabbitmq", 5671),
     ("audit-log-analysis", "rabbitmq", 5671),

@@ -341,6 +341,8 @@ def test_clients_of_the_data_services_and_of_the_api_use_tls(
         "PG_HOST": {"PG_SSLMODE": "verify-full"},
         "PGHOST": {"PGSSLMODE": "verify-full", "PGSSLROOTCERT": "/run/secrets/ca/ca.crt"},
         "NOTIFICATION_SERVICE_HOST": {"NOTIFICATION_SERVICE_TLS": "true"},
+        "ANALYSIS_HOST": {"ANALYSIS_TLS": "true"},
+        "EVENTS_API_HOST": {"EVENTS_API_PORT": "5003", "EVENTS_API_TLS": "true"},
     }
     checked = set()
     for workload in workloads(objects, kit):
