@@ -6,8 +6,8 @@ replaces. Pure.
 """
 
 import statistics
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Final
 
 _SECONDS_PER_HOUR: Final = 3600.0
@@ -29,6 +29,30 @@ class Deployment:
 
     at: float
     changes: tuple[PinChange, ...]
+    commit: str = ""
+
+
+@dataclass(frozen=True)
+class Sync:
+    """A completed sync in the history of an Application, in seconds since 1970."""
+
+    revision: str
+    at: float
+
+
+@dataclass(frozen=True)
+class Service:
+    """What Argo CD reports about the Application of a service.
+
+    Attributes:
+        syncs: oldest first. Argo CD keeps the last ten.
+        complete: whether ``syncs`` starts with the first sync of the Application.
+        healthy: whether the newest sync is Healthy.
+    """
+
+    syncs: tuple[Sync, ...]
+    complete: bool
+    healthy: bool
 
 
 @dataclass(frozen=True)
@@ -82,6 +106,66 @@ def measure(history: Sequence[Deployment], *, start: float, end: float) -> Metri
         restore_hours=_median_hours(restore_times),
         rollbacks=rollbacks,
     )
+
+
+def completed(
+    history: Sequence[Deployment],
+    services: Mapping[str, Service],
+    contains: Callable[[str, str], bool],
+) -> tuple[Deployment, ...]:
+    """The deployments that run and are Healthy, at the time when Argo CD completed them.
+
+    A deployment that is older than Argo CD's history keeps the time of its commit. A deployment
+    that is not synced, or whose newest sync is not Healthy, is left out.
+
+    Args:
+        contains: whether the second commit contains the first one.
+    """
+    found = []
+    for deployment in history:
+        times = [
+            _completed_at(deployment, services.get(change.service), contains)
+            for change in deployment.changes
+        ]
+        known = [at for at in times if at is not None]
+        if len(known) == len(times):
+            found.append(replace(deployment, at=max(deployment.at, *known)))
+    return tuple(sorted(found, key=lambda deployment: deployment.at))
+
+
+def _completed_at(
+    deployment: Deployment, service: Service | None, contains: Callable[[str, str], bool]
+) -> float | None:
+    syncs = service.syncs if service else ()
+    for number, sync in enumerate(syncs):
+        if contains(deployment.commit, sync.revision):
+            if number == 0 and not (service and service.complete):
+                return deployment.at
+            is_newest = number == len(syncs) - 1
+            return sync.at if not is_newest or (service and service.healthy) else None
+    return None
+
+
+def metrics(environment: str, measured: Metrics) -> str:
+    """The metrics of the last 30 days for the textfile collector of node_exporter."""
+    hours = _SECONDS_PER_HOUR
+    values = (
+        ("deployments", "Deployments", measured.deployments),
+        ("rollbacks", "Deployments that were rolled back", measured.rollbacks),
+        ("lead_time_seconds", "Median time from the commit of an image to its deployment",
+         None if measured.lead_time_hours is None else measured.lead_time_hours * hours),
+        ("restore_seconds", "Median time from a failed deployment to its rollback",
+         None if measured.restore_hours is None else measured.restore_hours * hours),
+    )  # fmt: skip
+    lines = []
+    for name, meaning, value in values:
+        if value is not None:
+            lines += [
+                f"# HELP auditflow_dora_{name} {meaning}, in the last 30 days.",
+                f"# TYPE auditflow_dora_{name} gauge",
+                f'auditflow_dora_{name}{{environment="{environment}"}} {value}',
+            ]
+    return "\n".join(lines) + "\n"
 
 
 def _median_hours(seconds: Sequence[float]) -> float | None:

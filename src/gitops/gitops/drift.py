@@ -1,11 +1,14 @@
 """Resources of a cluster that differ from git, as Argo CD reports them. Pure."""
 
+import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Final
 
-from gitops import markdown
+from gitops import layout, markdown
+from gitops.dora import Service, Sync
 from gitops.errors import GitOpsError
 
 _PROJECT: Final = "auditflow-"
@@ -44,13 +47,62 @@ def read(document: object) -> tuple[Application, ...]:
     Raises:
         GitOpsError: the document is not a list of Applications.
     """
+    found = (_application(item) for item in _items(document))
+    return tuple(sorted(found, key=lambda app: app.name))
+
+
+def load(name: str, text: str) -> object:
+    """The JSON document of a file.
+
+    Raises:
+        GitOpsError: the text is not valid JSON.
+    """
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise GitOpsError(f"{name} is not valid JSON: {error}") from None
+
+
+def services(document: object, environment: str) -> dict[str, Service]:
+    """The history of the Applications of an environment, by service.
+
+    Raises:
+        GitOpsError: the document is not a list of Applications, or a time is not valid.
+    """
+    found = {}
+    for item in _items(document):
+        name = str(_map(item, "metadata").get("name", ""))
+        service = name.removeprefix(f"{environment}-")
+        project = _map(item, "spec").get("project")
+        if project != f"{_PROJECT}{environment}" or service not in layout.SERVICES:
+            continue
+        status = _map(item, "status")
+        history = [entry for entry in status.get("history") or () if isinstance(entry, dict)]
+        try:
+            syncs = tuple(
+                Sync(
+                    str(entry["revision"]), datetime.fromisoformat(entry["deployedAt"]).timestamp()
+                )
+                for entry in history
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise GitOpsError(f"the history of Application {name} is not valid: {error}") from None
+        found[service] = Service(
+            syncs=syncs,
+            complete=bool(history) and history[0].get("id", 0) == 0,
+            healthy=_map(status, "health").get("status") == "Healthy",
+        )
+    return found
+
+
+def _items(document: object) -> list[dict[str, Any]]:
     items = document.get("items") if isinstance(document, dict) else None
     if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
         raise GitOpsError(
             "this is not a list of Applications."
             " Create it with: kubectl -n argocd get applications -o json"
         )
-    return tuple(sorted((_application(item) for item in items), key=lambda app: app.name))
+    return items
 
 
 def _application(item: Mapping[str, Any]) -> Application:

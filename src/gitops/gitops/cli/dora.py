@@ -1,14 +1,17 @@
 """``gitops dora``: the four DORA metrics of an environment by month."""
 
-from datetime import UTC, datetime
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from typing import TextIO
 
 import click
 
 from gitops import dora as measuring
-from gitops import layout, pin
+from gitops import drift, layout, pin
 from gitops.cli import options
 from gitops.dora import Deployment, PinChange
-from gitops.errors import GitOpsError, InvalidPinError
+from gitops.errors import GitOpsError, InvalidPinError, UnknownRevisionError
 from gitops.git import Repository
 
 
@@ -17,19 +20,43 @@ from gitops.git import Repository
 @click.option(
     "--months", type=click.IntRange(1, 36), default=6, show_default=True, help="How many."
 )
+@click.option(
+    "--applications",
+    type=click.File(encoding="utf-8"),
+    help="The output of `kubectl -n argocd get applications -o json`, or -.",
+)
+@click.option("--metrics", "as_metrics", is_flag=True, help="Print Prometheus metrics of 30 days.")
 @options.branch
 @click.pass_obj
-def dora(repository: Repository, *, environment: str, months: int, branch: str) -> None:
+def dora(
+    repository: Repository,
+    *,
+    environment: str,
+    months: int,
+    applications: TextIO | None,
+    as_metrics: bool,
+    branch: str,
+) -> None:
     """Print deployments, lead time, failed deployments and time to restore as a Markdown table.
 
-    A deployment counts when its commit is merged. A commit that restores an earlier image is a
-    rollback, and the deployment before it counts as failed.
+    A deployment counts when its commit is merged; with --applications, when Argo CD completed it
+    and it is Healthy. A commit that restores an earlier image is a rollback, and the deployment
+    before it counts as failed.
     """
     tip = repository.fetch(branch)
     if tip is None:
         raise GitOpsError(f"{repository.remote} has no branch {branch}")
     history = deployments(repository, tip, environment)
-    periods = _months(datetime.now(UTC), months)
+    if applications:
+        services = drift.services(drift.load(applications.name, applications.read()), environment)
+        history = list(measuring.completed(history, services, _contains(repository)))
+    now = datetime.now(UTC)
+    if as_metrics:
+        end, start = now.timestamp(), (now - timedelta(days=30)).timestamp()
+        measured_now = measuring.measure(history, start=start, end=end)
+        click.echo(measuring.metrics(environment, measured_now), nl=False)
+        return
+    periods = _months(now, months)
     measured = [
         (f"{start:%Y-%m}", measuring.measure(history, start=start.timestamp(), end=end.timestamp()))
         for start, end in periods
@@ -56,8 +83,19 @@ def deployments(repository: Repository, tip: str, environment: str) -> list[Depl
                 changes.append(PinChange(service, pinned.digest, written_at))
         committed_at = repository.committed_at(entry.commit)
         if changes and committed_at is not None:
-            found.append(Deployment(committed_at, tuple(changes)))
+            found.append(Deployment(committed_at, tuple(changes), entry.commit))
     return found
+
+
+def _contains(repository: Repository) -> Callable[[str, str], bool]:
+    @cache
+    def contains(older: str, newer: str) -> bool:
+        try:
+            return repository.is_ancestor(older, newer)
+        except UnknownRevisionError:
+            return False  # the history was rewritten
+
+    return contains
 
 
 def _months(now: datetime, count: int) -> list[tuple[datetime, datetime]]:

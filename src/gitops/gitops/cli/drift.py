@@ -1,12 +1,10 @@
 """``gitops drift``: the resources of a cluster that differ from git."""
 
-import json
 from typing import TextIO
 
 import click
 
 from gitops import drift as reporting
-from gitops.errors import GitOpsError
 
 
 @click.command()
@@ -18,9 +16,6 @@ def drift(applications: TextIO, *, as_metrics: bool) -> None:
     APPLICATIONS is the output of `kubectl -n argocd get applications -o json`, or - for the
     standard input.
     """
-    try:
-        document = json.load(applications)
-    except (ValueError, RecursionError) as error:
-        raise GitOpsError(f"{applications.name} is not valid JSON: {error}") from None
+    document = reporting.load(applications.name, applications.read())
     found = reporting.read(document)
     click.echo(reporting.metrics(found) if as_metrics else reporting.report(found), nl=False)
