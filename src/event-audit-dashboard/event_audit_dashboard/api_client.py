@@ -192,7 +192,11 @@ def _raise_for(reply: Reply, service: Service) -> None:
             raise errors.NotFound(_detail(reply) or "it does not exist")
         case 409 | 412:
             raise errors.Conflict(_detail(reply) or "somebody has changed the alert")
-        case 429 | 502 | 503 | 504:
+        case 429:
+            raise errors.TooManyRequests(
+                f"you send more requests in a minute than the {service.name} allows"
+            )
+        case 502 | 503 | 504:
             raise errors.NotReady(
                 f"the {service.name} is running, but it cannot read {service.data}"
             )

@@ -36,6 +36,13 @@ class NotReady(ApiError):
     reason = "not_ready"
 
 
+class TooManyRequests(ApiError):
+    """The person sends more requests in a minute than the service allows."""
+
+    status = 429
+    reason = "rate_limited"
+
+
 class BadResponse(ApiError):
     """The response violates the API contract."""
 
@@ -77,6 +84,6 @@ class Conflict(ApiError):
 
 
 ALL: tuple[type[ApiError], ...] = (
-    Unreachable, Suspended, NotReady, BadResponse, TokenRejected, FilterRejected, NotAllowed,
-    NotFound, Conflict,
+    Unreachable, Suspended, NotReady, TooManyRequests, BadResponse, TokenRejected, FilterRejected,
+    NotAllowed, NotFound, Conflict,
 )  # fmt: skip

@@ -270,7 +270,7 @@ def stamp(timestamp: dt.datetime) -> str:
 
 
 class FakeApi:
-    """The server. ``mode`` is ok, down (503), garbage, html, slow, denied or broken."""
+    """The server. ``mode`` is ok, down (503), limited (429), garbage, html, slow, denied or broken."""
 
     def __init__(self) -> None:
         self._app = flask.Flask("fake API")
@@ -359,6 +359,8 @@ class FakeApi:
         match self.mode:
             case "down":
                 return {"title": "Unavailable", "status": 503, "detail": "postgres is down"}, 503
+            case "limited":
+                return {"title": "Too Many Requests", "status": 429}, 429
             case "broken":
                 return "Traceback (most recent call last)", 500
             case "garbage":

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from auditflow.circuit import FAILURES
 from event_audit_dashboard.last_pages import MAX_BYTES, MAX_SESSIONS, LastPage, LastPages
 
 
@@ -105,3 +106,19 @@ def test_the_memory_is_limited() -> None:
     assert kept == [7, 8, 9]
     pages.put("reader", page("/large", MAX_BYTES + 1))
     assert pages.get("reader", "/large") is None
+
+
+def test_too_many_requests_are_reported_and_do_not_open_the_circuit(
+    analyst: Any, many: Any
+) -> None:
+    many.mode = "limited"
+    for _ in range(FAILURES + 1):
+        page = analyst.get("/alerts?level=high")
+        assert (page.status_code, page.headers["Retry-After"]) == (429, "60")
+        assert "You send more requests in a minute than the notification service" in page.text
+    action = analyst.act([many.alerts[0]["alert_id"]], "acknowledge")
+    assert action.status_code == 429
+    assert "The action was not done." in action.text
+
+    many.mode = "ok"
+    assert analyst.get("/alerts?level=high").status_code == 200

@@ -143,6 +143,7 @@ def run(settings: Settings) -> None:
         registry,
         metrics,
         tokens=Tokens(settings.api_token, settings.api_token_before),
+        per_minute=settings.requests_per_minute,
     )
 
     def stop() -> None:

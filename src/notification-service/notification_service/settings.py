@@ -4,11 +4,12 @@ import ipaddress
 from pathlib import Path
 from typing import Annotated, Final
 
-from pydantic import AfterValidator, BeforeValidator, SecretStr
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 from pydantic_settings import NoDecode
 
 from auditflow.merkle.note import NoteError, Signer
 from auditflow.settings import Port, PostgresSettings, RabbitMQSettings, Secret, ServiceSettings
+from notification_service.api.callers import REQUESTS_PER_MINUTE
 from notification_service.database.retention import MIN_RETENTION_DAYS
 from notification_service.receivers.network import Network
 
@@ -61,6 +62,8 @@ class Settings(RabbitMQSettings, PostgresSettings, ServiceSettings):
     api_token: Secret
     #: The previous token, valid during a rotation.
     api_token_before: Secret | None = None
+    #: Requests that a person or an API token may send in a minute to one replica.
+    requests_per_minute: Annotated[int, Field(ge=1, le=10_000_000)] = REQUESTS_PER_MINUTE
     #: The key that signs the audit logs: a random secret, or PRIVATE+KEY+name+hash+key from
     #: `auditflow audit new-key`. Without it, nothing is signed.
     audit_log_key: Annotated[SecretStr | None, BeforeValidator(_path), AfterValidator(_signer)] = (

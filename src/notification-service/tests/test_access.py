@@ -22,7 +22,13 @@ SERVICE = "t0ken"
 
 
 @pytest.fixture
-def call(make_stores: Any, monkeypatch: Any) -> Callable[..., Answer]:
+def per_minute() -> int:
+    """Requests that a person or an API token may send in a minute."""
+    return callers.REQUESTS_PER_MINUTE
+
+
+@pytest.fixture
+def call(make_stores: Any, monkeypatch: Any, per_minute: int) -> Callable[..., Answer]:
     """Sends a request with a token, and a person if the token is the service token."""
     monkeypatch.setattr(callers, "_USER_SECONDS", 0.0)
     registry = CollectorRegistry()
@@ -32,6 +38,7 @@ def call(make_stores: Any, monkeypatch: Any) -> Callable[..., Answer]:
         registry,
         Metrics(registry),
         tokens=Tokens(SecretStr(SERVICE)),
+        per_minute=per_minute,
     )
 
     def call(
@@ -176,10 +183,10 @@ def test_an_invalid_token_request_is_refused(call: Callable[..., Answer], body: 
     assert call("POST", "/tokens", body)[0] == 400
 
 
+@pytest.mark.parametrize("per_minute", [3])
 def test_rates_are_limited(call: Callable[..., Answer], monkeypatch: Any) -> None:
     import limits
 
-    monkeypatch.setattr(callers, "CALLER_LIMIT", limits.parse("3/minute"))
     monkeypatch.setattr(callers, "FAILURE_LIMIT", limits.parse("2/minute"))
 
     assert [call("GET", "/me", user="alice")[0] for _ in range(4)] == [200, 200, 200, 429]

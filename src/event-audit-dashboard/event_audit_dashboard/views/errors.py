@@ -8,7 +8,7 @@ from werkzeug.exceptions import HTTPException, InternalServerError
 from auditflow.errors import Unavailable
 from auditflow.http.middleware import correlation_id
 from auditflow.telemetry import logs
-from event_audit_dashboard.errors import ApiError, FilterRejected, NotFound
+from event_audit_dashboard.errors import ApiError, FilterRejected, NotFound, TooManyRequests
 from event_audit_dashboard.last_pages import LastPage, LastPages
 from event_audit_dashboard.presentation.text import shorten
 from event_audit_dashboard.views import sign_in
@@ -16,6 +16,8 @@ from event_audit_dashboard.views.common import notify, referrer
 
 #: Interval at which the outage page tries again, in seconds.
 RETRY_SECONDS = 5
+#: The API counts the requests of a person by the minute.
+LIMIT_SECONDS = 60
 _MESSAGES = {
     400: ("Invalid request", "The server could not process this request."),
     404: ("Page not found", "Check the address. The page may have moved."),
@@ -48,7 +50,10 @@ def add(app: Flask, last_pages: LastPages) -> None:
         if isinstance(error, FilterRejected):
             return _page(400, "Invalid filter", shorten(str(error), 300))
         log.warning("alerts cannot be loaded", reason=error.reason, detail=str(error))
-        return _outage(str(error), error.status, last_pages.of_request())
+        last = last_pages.of_request()
+        if isinstance(error, TooManyRequests) and last is None:
+            return _too_many_requests(str(error))
+        return _outage(str(error), error.status, last)
 
     @app.errorhandler(Unavailable)
     def unavailable(error: Unavailable) -> ResponseReturnValue:
@@ -92,6 +97,17 @@ def _outage(reason: str, status: int, last: LastPage | None) -> ResponseReturnVa
         back=referrer() if is_action else "",
     )
     return page, status, {"Retry-After": str(RETRY_SECONDS), "HX-Reswap": "none"}
+
+
+def _too_many_requests(reason: str) -> ResponseReturnValue:
+    """The API did nothing, so it is certain that an action was not done."""
+    is_action = request.method not in {"GET", "HEAD"}
+    if is_action:
+        notify(f"The action was not done, because {reason}. Wait a minute.", error=True)
+    done = "The action was not done. " if is_action else ""
+    text = f"{reason[0].upper()}{reason[1:]}. {done}Wait a minute and try again."
+    page, status = _page(TooManyRequests.status, "Too many requests", text)
+    return page, status, {"Retry-After": str(LIMIT_SECONDS), "HX-Reswap": "none"}
 
 
 def _page(code: int, title: str, message: str) -> tuple[str, int]:

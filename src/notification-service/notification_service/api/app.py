@@ -27,7 +27,7 @@ from notification_service.api import (
     trail_recording,
     triage,
 )
-from notification_service.api.callers import Callers, require
+from notification_service.api.callers import REQUESTS_PER_MINUTE, Callers, require
 from notification_service.api.openapi import DOCUMENTATION
 from notification_service.api.requests import MAX_BODY_BYTES
 from notification_service.audit.reading import AuditLogReader
@@ -77,8 +77,13 @@ def create(
     metrics: Metrics,
     *,
     tokens: Tokens,
+    per_minute: int = REQUESTS_PER_MINUTE,
 ) -> Quart:
-    """Create the Quart application. ``tokens`` are the service tokens of the API's clients."""
+    """Create the Quart application.
+
+    ``tokens`` are the service tokens of the API's clients. ``per_minute`` is the number of requests
+    that a person or an API token may send in a minute.
+    """
     app = Quart("notification_service", static_folder=None)
     app.config["PROPAGATE_EXCEPTIONS"] = False
     middleware.instrument(app, metrics.http, request=request)
@@ -88,7 +93,8 @@ def create(
     probes.add_routes(app, health, registry, service=SERVICE, request=request)
     for name in ("healthz", "readyz", "metrics"):
         hide(app.view_functions[f"operations.{name}"])
-    callers, cursors = Callers(tokens, stores.access), Cursors(*tokens.values)
+    callers = Callers(tokens, stores.access, per_minute=per_minute)
+    cursors = Cursors(*tokens.values)
     previous = _blueprint("previous", callers)
     alerts.add(previous, stores.alerts, cursors, with_counts=True)
     current = _blueprint("v1", callers)

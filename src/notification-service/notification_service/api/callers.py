@@ -26,8 +26,9 @@ ADDRESS_HEADER: Final = "X-AuditFlow-Address"
 SERVICE_NAME: Final = "service"
 #: The role of a person that is not in the table of users yet.
 DEFAULT_ROLE: Final = Role.ANALYST
-#: Requests that a person or an API token may send. The service token itself has no limit.
-CALLER_LIMIT: Final = limits.parse("3000/minute")
+#: Requests that a person or an API token may send in a minute. The service token itself has no
+#: limit.
+REQUESTS_PER_MINUTE: Final = 3000
 #: Requests without a valid token that an address may send.
 FAILURE_LIMIT: Final = limits.parse("60/minute")
 #: Time for which the role of a person is reused, in seconds.
@@ -84,9 +85,13 @@ class TooManyRequests(AuditFlowError):
 class Callers:
     """Authenticates requests by their token and limits their rate."""
 
-    def __init__(self, tokens: Tokens, store: AccessStore) -> None:
+    def __init__(
+        self, tokens: Tokens, store: AccessStore, *, per_minute: int = REQUESTS_PER_MINUTE
+    ) -> None:
+        """``per_minute`` is the number of requests of a person or an API token."""
         self._tokens = tokens
         self._store = store
+        self._caller_limit = limits.RateLimitItemPerMinute(per_minute)
         self._limiter = FixedWindowRateLimiter(MemoryStorage())
         self._users: dict[str, tuple[float, User]] = {}
 
@@ -106,7 +111,7 @@ class Callers:
                 self._check_failures(request)
                 token = await in_thread(lambda: self._store.valid_token(secret))
                 if token is not None:
-                    self._limit(CALLER_LIMIT, "token", str(token.token_id))
+                    self._limit(self._caller_limit, "token", str(token.token_id))
                     role = max((_ROLE_OF_SCOPE[it] for it in token.scopes), key=lambda r: r.rank)
                     return Caller(
                         Actor(token.name, "token"), role, token.scopes, request.remote_addr or ""
@@ -124,7 +129,7 @@ class Callers:
                 is_service=True,
             )
         name = _name(encoded)
-        self._limit(CALLER_LIMIT, "person", name)
+        self._limit(self._caller_limit, "person", name)
         user = await self._user(name)
         if user.disabled:
             raise Forbidden("This person is disabled.")
