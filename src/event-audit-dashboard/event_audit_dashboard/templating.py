@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 from urllib.parse import urlencode
 
-from flask import Flask, current_app, g, request, url_for
+from flask import Flask, current_app, g, request
 
 from auditflow.contract.alert import AlertSummary, FacetValue, Role
 from event_audit_dashboard import zones
@@ -13,6 +13,7 @@ from event_audit_dashboard.assets import Assets
 from event_audit_dashboard.headers import nonce
 from event_audit_dashboard.presentation import attack, badges, history, text, times
 from event_audit_dashboard.query import CHOICES, UNASSIGNED, UNRESOLVED
+from event_audit_dashboard.urls import cached_url_for
 from event_audit_dashboard.views.common import take_notices
 
 #: Label, endpoint and key after ``g`` of the pages in the navigation.
@@ -25,6 +26,9 @@ PAGES: Final = (
     ("Pipeline", "pipeline.show", "p"),
     ("Settings", "settings.show", "s"),
 )
+
+#: The filter of the list that the navigation opens.
+_UNRESOLVED: Final = urlencode(UNRESOLVED.pairs())
 
 #: Blueprints that belong to a page of the navigation.
 _SECTIONS: Final = {
@@ -54,6 +58,7 @@ def configure(app: Flask, *, assets: Assets, environment: str) -> None:
     )
 
     env.globals.update(
+        url_for=cached_url_for,
         asset=assets.url,
         plural=text.plural,
         span=times.span,
@@ -119,6 +124,5 @@ def _navigation() -> list[tuple[str, str, str, bool]]:
 
 def _start(endpoint: str) -> str:
     """The URL that the navigation opens for a page."""
-    if endpoint == "alerts.listing":
-        return f"{url_for(endpoint)}?{urlencode(UNRESOLVED.pairs())}"
-    return url_for(endpoint)
+    url = cached_url_for(endpoint)
+    return f"{url}?{_UNRESOLVED}" if endpoint == "alerts.listing" else url

@@ -4,7 +4,7 @@ import datetime as dt
 from typing import Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
-from flask import request
+from flask import g, request
 
 #: The time zone of the browser. A script sets the cookie; users without scripts see UTC.
 BROWSER_COOKIE: Final = "auditflow-zone"
@@ -27,7 +27,14 @@ def name() -> str:
 
 def current() -> dt.tzinfo:
     """The time zone of this request."""
+    if "zone" not in g:
+        g.zone = _zone(name())
+    zone: dt.tzinfo = g.zone
+    return zone
+
+
+def _zone(name: str) -> dt.tzinfo:
     try:
-        return ZoneInfo(name())
+        return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError):
         return dt.UTC

@@ -13,9 +13,11 @@ from functools import lru_cache
 from typing import Any, Final
 
 import structlog
-from opentelemetry import trace
+from opentelemetry import context, trace
+from opentelemetry.context import Context
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 from opentelemetry.trace import Span, SpanKind, Tracer
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
@@ -50,7 +52,8 @@ def configure(service: str, *, environment: str = "local") -> None:
         }
     )
     if not exported:
-        trace.set_tracer_provider(TracerProvider(sampler=ALWAYS_OFF, resource=resource))
+        _unrecorded.provider = TracerProvider(sampler=ALWAYS_OFF, resource=resource)
+        trace.set_tracer_provider(_unrecorded.provider)
         return
     # Imported here: most processes export nothing, and the exporter needs a tenth of their memory.
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import (  # noqa: PLC0415
@@ -123,17 +126,49 @@ def span(
     ``began`` is the start time in nanoseconds since 1970, if the work started before this call.
     Log lines inside the span have its trace id, and ``correlation_id`` if it is given.
     """
-    context = _propagator.extract(carrier) if carrier else None
+    parent = _propagator.extract(carrier) if carrier else None
     bound = {"correlation_id": correlation_id} if correlation_id else {}
+    provider = trace.get_tracer_provider()
+    if provider is _unrecorded.provider:
+        token = context.attach(trace.set_span_in_context(_unrecorded.span(parent), parent))
+        try:
+            with structlog.contextvars.bound_contextvars(**bound):
+                yield trace.get_current_span()
+        finally:
+            context.detach(token)
+        return
     with (
-        _tracer(trace.get_tracer_provider()).start_as_current_span(
-            name, context=context, kind=kind, start_time=began, attributes=attributes
+        _tracer(provider).start_as_current_span(
+            name, context=parent, kind=kind, start_time=began, attributes=attributes
         ) as current,
         structlog.contextvars.bound_contextvars(**bound),
     ):
         if correlation_id:
             current.set_attribute("auditflow.correlation_id", correlation_id)
         yield current
+
+
+class _Unrecorded:
+    """Spans that are only propagated, as a provider with ALWAYS_OFF makes them, at a lower cost."""
+
+    def __init__(self) -> None:
+        #: The provider that ``configure`` made if nothing is exported.
+        self.provider: TracerProvider | None = None
+        self._ids = RandomIdGenerator()
+
+    def span(self, parent: Context | None) -> Span:
+        before = trace.get_current_span(parent).get_span_context()
+        return trace.NonRecordingSpan(
+            trace.SpanContext(
+                before.trace_id if before.is_valid else self._ids.generate_trace_id(),
+                self._ids.generate_span_id(),
+                is_remote=False,
+                trace_state=before.trace_state,
+            )
+        )
+
+
+_unrecorded = _Unrecorded()
 
 
 @lru_cache(1)

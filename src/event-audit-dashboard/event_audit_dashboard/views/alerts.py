@@ -3,9 +3,10 @@
 import datetime as dt
 import hashlib
 from collections.abc import Sequence
+from functools import lru_cache
 from urllib.parse import urlencode
 
-from flask import Blueprint, Response, redirect, render_template, request, url_for
+from flask import Blueprint, Response, redirect, render_template, request
 from flask.typing import ResponseReturnValue
 from msgspec import Raw
 
@@ -17,6 +18,7 @@ from event_audit_dashboard.errors import ApiError
 from event_audit_dashboard.query import Query
 from event_audit_dashboard.rows import RowRenderer
 from event_audit_dashboard.saved_views import SavedViews, query_of
+from event_audit_dashboard.urls import cached_url_for
 from event_audit_dashboard.views.common import caller, person
 
 #: All viewers of the same filter share the API's response for this time, in seconds.
@@ -102,9 +104,15 @@ def _saved(views: SavedViews) -> list[tuple[str, Query, bool]]:
 
 def link(query: Query) -> str:
     """The URL of a list."""
-    pairs = query.pairs()
-    path = url_for("alerts.listing")
-    return f"{path}?{urlencode(pairs)}" if pairs else path
+    path = cached_url_for("alerts.listing")
+    encoded = _encoded(query)
+    return f"{path}?{encoded}" if encoded else path
+
+
+@lru_cache(256)
+def _encoded(query: Query) -> str:
+    """The parameters of the URL of a list."""
+    return urlencode(query.pairs())
 
 
 def _context(
@@ -118,7 +126,7 @@ def _context(
         "queries": queries,
         "link": link,
         "tabs": _tabs(person()),
-        "query_string": urlencode(query.pairs()),
+        "query_string": _encoded(query),
     }
 
 

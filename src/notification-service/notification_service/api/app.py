@@ -14,6 +14,7 @@ from notification_service.api import (
     alerts,
     audit_logs,
     audit_trail,
+    direct_reads,
     docs,
     errors,
     feeds,
@@ -28,6 +29,7 @@ from notification_service.api import (
     triage,
 )
 from notification_service.api.callers import REQUESTS_PER_MINUTE, Callers, require
+from notification_service.api.direct_reads import DirectReads
 from notification_service.api.openapi import DOCUMENTATION
 from notification_service.api.requests import MAX_BODY_BYTES
 from notification_service.audit.reading import AuditLogReader
@@ -86,6 +88,16 @@ def create(
     """
     app = Quart("notification_service", static_folder=None)
     app.config["PROPAGATE_EXCEPTIONS"] = False
+    callers = Callers(tokens, stores.access, per_minute=per_minute)
+    cursors = Cursors(*tokens.values)
+    app.asgi_app = DirectReads(  # type: ignore[method-assign]
+        app.asgi_app,
+        prefix=PREFIX,
+        callers=callers,
+        reader=stores.alerts,
+        cursors=cursors,
+        trail=stores.trail,
+    )
     middleware.instrument(app, metrics.http, request=request)
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
     openapi.add(app, DOCUMENTATION)
@@ -93,8 +105,6 @@ def create(
     probes.add_routes(app, health, registry, service=SERVICE, request=request)
     for name in ("healthz", "readyz", "metrics"):
         hide(app.view_functions[f"operations.{name}"])
-    callers = Callers(tokens, stores.access, per_minute=per_minute)
-    cursors = Cursors(*tokens.values)
     previous = _blueprint("previous", callers)
     alerts.add(previous, stores.alerts, cursors, with_counts=True)
     current = _blueprint("v1", callers)
@@ -130,7 +140,13 @@ def _blueprint(name: str, callers: Callers) -> Blueprint:
 
     @routes.before_request
     async def authenticate() -> None:
-        g.caller = await callers.authenticate(request)
+        scope = request.scope
+        if direct_reads.CALLER in scope:
+            g.caller = scope[direct_reads.CALLER]
+        if direct_reads.FAILURE in scope:
+            raise scope[direct_reads.FAILURE]
+        if "caller" not in g:
+            g.caller = await callers.authenticate(request)
         if request.method == "GET" and not _checks_itself(str(request.endpoint)):
             require(g.caller, Role.VIEWER, "alerts:read")
 

@@ -1,14 +1,13 @@
 """Who calls the API, what the caller may do, and how often."""
 
 import time
-from typing import Final
+from typing import Any, Final, Protocol
 from urllib.parse import unquote_to_bytes
 
 import limits
 from limits.storage import MemoryStorage
 from limits.strategies import FixedWindowRateLimiter
 from msgspec import Struct
-from quart import Request
 
 from auditflow.contract.alert import MAX_NAME, Me, Role, Scope, User
 from auditflow.errors import AuditFlowError
@@ -66,6 +65,24 @@ class Caller(Struct, frozen=True):
         )
 
 
+class _Headers(Protocol):
+    def get(self, name: str, default: Any = None, /) -> Any: ...
+
+
+class AuthenticatedRequest(Protocol):
+    """The parts of a request that authentication reads."""
+
+    @property
+    def headers(self) -> _Headers:
+        """The headers. The case of a name does not matter."""
+        ...
+
+    @property
+    def remote_addr(self) -> str | None:
+        """The address of the client."""
+        ...
+
+
 class Unauthorized(AuditFlowError):
     """The request has no valid token."""
 
@@ -95,7 +112,7 @@ class Callers:
         self._limiter = FixedWindowRateLimiter(MemoryStorage())
         self._users: dict[str, tuple[float, User]] = {}
 
-    async def authenticate(self, request: Request) -> Caller:
+    async def authenticate(self, request: AuthenticatedRequest) -> Caller:
         """The caller of a request.
 
         Raises:
@@ -119,7 +136,7 @@ class Callers:
         self._limit(FAILURE_LIMIT, "failure", request.remote_addr or "")
         raise Unauthorized("Send a valid API token: Authorization: Bearer <token>")
 
-    async def _of_service(self, request: Request) -> Caller:
+    async def _of_service(self, request: AuthenticatedRequest) -> Caller:
         encoded = request.headers.get(USER_HEADER)
         if encoded is None:
             return Caller(
@@ -147,7 +164,7 @@ class Callers:
         self._users[name] = (now, user)
         return user
 
-    def _check_failures(self, request: Request) -> None:
+    def _check_failures(self, request: AuthenticatedRequest) -> None:
         address = request.remote_addr or ""
         if not self._limiter.test(FAILURE_LIMIT, "failure", address):
             raise TooManyRequests(60)

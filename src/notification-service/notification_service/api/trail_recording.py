@@ -2,7 +2,7 @@
 
 import asyncio
 import datetime as dt
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -128,8 +128,29 @@ def _record(asked: Request, name: str, caller: Caller | None, status: int) -> Re
             address=clean(asked.remote_addr or ""),
             status=status,
         )
-    detail = {clean(key): clean(value) for key, value in asked.args.items() if key not in _PAGING}
-    targets = [] if name in _WITHOUT_TARGET else list((asked.view_args or {}).values())
+    return record_of(
+        name,
+        caller,
+        status,
+        parameters=asked.args.items(),
+        targets=() if name in _WITHOUT_TARGET else (asked.view_args or {}).values(),
+        correlation_id=correlation_id(asked.scope),
+        detail=g.get("trail_detail", {}),
+    )
+
+
+def record_of(
+    name: str,
+    caller: Caller,
+    status: int,
+    *,
+    parameters: Iterable[tuple[str, str]],
+    targets: Iterable[object],
+    correlation_id: str,
+    detail: Mapping[str, str] = {},
+) -> Record:
+    """The record of a request to the route with the function ``name``."""
+    shown = {clean(key): clean(value) for key, value in parameters if key not in _PAGING}
     return Record(
         at=dt.datetime.now(dt.UTC),
         actor=caller.actor.name,
@@ -138,9 +159,9 @@ def _record(asked: Request, name: str, caller: Caller | None, status: int) -> Re
         outcome=_outcome(status),
         address=clean(caller.address),
         target=clean(" ".join(map(str, targets))),
-        detail={**dict(list(detail.items())[:20]), **g.get("trail_detail", {})},
+        detail={**dict(list(shown.items())[:20]), **detail},
         status=status,
-        correlation_id=_correlation_id(asked),
+        correlation_id=correlation_id,
     )
 
 
@@ -150,8 +171,8 @@ def _outcome(status: int) -> Outcome:
     return "refused" if status < HTTPStatus.INTERNAL_SERVER_ERROR else "failed"
 
 
-def _correlation_id(asked: Request) -> str:
-    scope: Any = asked.scope
+def correlation_id(scope: Any) -> str:
+    """The correlation id of a request."""
     try:
         return middleware.correlation_id(scope)
     except KeyError:  # without the middleware, in tests

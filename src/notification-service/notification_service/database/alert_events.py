@@ -8,6 +8,7 @@ import msgspec
 from msgspec import Struct
 
 from auditflow.contract.alert import EventRow
+from notification_service.database import prepared
 from notification_service.database.pool import Pool
 
 #: Events on a page.
@@ -70,7 +71,8 @@ def read_events(pool: Pool, alert_id: UUID, after: EventPosition | None) -> list
     """A page of events, the latest first. Fewer than ``PAGE`` events are the last page."""
     position = after or EventPosition(_LAST_TIME, "")
     with pool.cursor() as cursor:
-        cursor.execute(
+        prepared.execute(
+            cursor,
             _REFERENCES,
             {
                 "alert": str(alert_id),
@@ -82,7 +84,8 @@ def read_events(pool: Pool, alert_id: UUID, after: EventPosition | None) -> list
         named = cursor.fetchall()
         if not named:
             return []
-        cursor.execute(
+        prepared.execute(
+            cursor,
             _COMPLETE,
             {
                 "alert": str(alert_id),
@@ -98,7 +101,7 @@ def read_events(pool: Pool, alert_id: UUID, after: EventPosition | None) -> list
 def read_record(pool: Pool, alert_id: UUID, event_id: str) -> str | None:
     """A complete event as it was sent, or None if only its identifier is stored."""
     with pool.cursor() as cursor:
-        cursor.execute(_RECORD, {"alert": str(alert_id), "event": event_id})
+        prepared.execute(cursor, _RECORD, {"alert": str(alert_id), "event": event_id})
         row = cursor.fetchone()
         return str(row[0]) if row else None
 

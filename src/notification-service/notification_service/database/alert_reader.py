@@ -1,6 +1,7 @@
 """The queries of the API. Each answer comes from one statement, so from one snapshot."""
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any, Final
 from uuid import UUID
 
@@ -137,13 +138,12 @@ class AlertReader:
         ]
 
     def _rows(self, query: AlertQuery) -> Sequence[tuple[Any, ...]]:
+        if plan := _plan(query):
+            return self._fetch_prepared(*plan)
         alert_ids = self._alerts_of_observables(query)
         if query.sort is not Sort.RISK:
             statement, values = _page_statement(query, alert_ids)
-            # Only with other conditions can the best plan depend on the values.
-            if conditions(query, with_status_and_level=False).values:
-                return self._fetch(statement, values)
-            return self._fetch_prepared(statement, values)
+            return self._fetch(statement, values)
         # Alerts of entities with a risk come first. Only if they do not fill the page, the others
         # follow, in the order of their last activity.
         rows: list[tuple[Any, ...]] = []
@@ -172,6 +172,18 @@ class AlertReader:
         with self.pool.cursor() as cursor:
             prepared.execute(cursor, statement, values)
             return cursor.fetchall()
+
+
+@lru_cache(256)
+def _plan(query: AlertQuery) -> tuple[str, dict[str, Any]] | None:
+    """The statement of a page that can be prepared, with its values.
+
+    None if the best plan can depend on the values, which is so with conditions on other columns
+    than status and level, or if the order needs several statements.
+    """
+    if query.sort is Sort.RISK or conditions(query, with_status_and_level=False).values:
+        return None
+    return _page_statement(query, {})
 
 
 def _page_statement(

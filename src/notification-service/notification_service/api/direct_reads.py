@@ -1,0 +1,168 @@
+"""Answers the two most frequent requests without Quart: a list of alerts, and one alert.
+
+Quart's request, contexts and hooks cost more than these reads. Only the successful answer is made
+here, with the same functions as the routes in ``alerts``. Every other request goes to Quart. A
+caller that is authenticated, or an error, goes along, so that no request counts twice against a
+limit and no statement that failed is repeated.
+"""
+
+from collections.abc import Awaitable, Callable, Sequence
+from functools import lru_cache, partial
+from typing import Any, Final
+from urllib.parse import parse_qsl
+
+from auditflow.contract.alert import Role
+from auditflow.http import middleware
+from notification_service import query
+from notification_service.api import trail_recording
+from notification_service.api.alerts import encode_detail, encode_list
+from notification_service.api.callers import Caller, Callers, require
+from notification_service.api.requests import identifier, in_thread
+from notification_service.audit.trail import Trail
+from notification_service.cursor import Cursors
+from notification_service.database.alert_reader import AlertReader
+from notification_service.query import AlertQuery
+
+#: Keys of an ASGI scope: the caller of the request, and the error that Quart answers.
+CALLER: Final = "auditflow.caller"
+FAILURE: Final = "auditflow.failure"
+#: Parsed queries that are kept, and the longest of them in bytes.
+_MAX_QUERIES: Final = 256
+_MAX_QUERY_BYTES: Final = 1_000
+_HEADERS: Final = (
+    (b"content-type", b"application/json"),
+    (b"cache-control", b"no-store"),
+    (b"x-content-type-options", b"nosniff"),
+)
+
+AsgiApp = Callable[[Any, Any, Any], Awaitable[None]]
+Parameters = Sequence[tuple[str, str]]
+
+
+class DirectReads:
+    """An ASGI application in front of Quart's."""
+
+    def __init__(
+        self,
+        app: AsgiApp,
+        *,
+        prefix: str,
+        callers: Callers,
+        reader: AlertReader,
+        cursors: Cursors,
+        trail: Trail | None,
+    ) -> None:
+        self._app = app
+        self._list = f"{prefix}/alerts"
+        self._details = f"{prefix}/alerts/"
+        self._callers = callers
+        self._reader = reader
+        self._cursors = cursors
+        self._trail = trail
+        self._parsed = lru_cache(_MAX_QUERIES)(self._parse)
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "http" and scope["method"] == "GET" and not scope.get("root_path"):
+            path = scope["path"]
+            answer = None
+            if path == self._list:
+                if len(scope["query_string"]) <= _MAX_QUERY_BYTES:
+                    answer = await self._try(scope, self._alerts)
+            elif (
+                path.startswith(self._details)
+                and not scope["query_string"]
+                and identifier(path[len(self._details) :]) is not None
+            ):
+                answer = await self._try(scope, self._alert)
+            if answer is not None:
+                body, headers = answer
+                length = (b"content-length", str(len(body)).encode())
+                sent = [*_HEADERS, *headers, length]
+                await send({"type": "http.response.start", "status": 200, "headers": sent})
+                await send({"type": "http.response.body", "body": body, "more_body": False})
+                return
+        await self._app(scope, receive, send)
+
+    async def _try(
+        self, scope: Any, read: Callable[[Any, Caller], Awaitable["_Answer | None"]]
+    ) -> "_Answer | None":
+        """The answer of ``read``. None if Quart makes the answer."""
+        request = _Request(scope)
+        if request.has_body:
+            return None
+        try:
+            caller = scope[CALLER] = await self._callers.authenticate(request)
+            require(caller, Role.VIEWER, "alerts:read")
+            return await read(scope, caller)
+        except Exception as error:  # noqa: BLE001 - Quart's error handlers answer it
+            scope[FAILURE] = error
+            return None
+
+    async def _alerts(self, scope: Any, caller: Caller) -> "_Answer | None":
+        try:
+            parameters, asked = self._parsed(scope["query_string"])
+        except UnicodeDecodeError:
+            return None
+        page = await in_thread(partial(self._reader.page, asked))
+        body = encode_list(page, self._cursors, None)
+        middleware.set_route(scope, self._list)
+        self._record(scope, caller, "list_alerts", parameters=parameters)
+        return body, ()
+
+    async def _alert(self, scope: Any, caller: Caller) -> "_Answer | None":
+        alert_id = scope["path"][len(self._details) :]
+        parsed = identifier(alert_id)
+        found = await in_thread(partial(self._reader.detail, parsed)) if parsed else None
+        if found is None:
+            return None
+        body, version = encode_detail(found)
+        middleware.set_route(scope, f"{self._details}<alert_id>")
+        self._record(scope, caller, "get_alert", targets=(alert_id,))
+        return body, ((b"etag", f'"{version}"'.encode()),)
+
+    def _parse(self, encoded: bytes) -> tuple[Parameters, AlertQuery]:
+        parameters = parse_qsl(encoded.decode("ascii"), keep_blank_values=True, errors="strict")
+        return parameters, query.parse(parameters, self._cursors)
+
+    def _record(
+        self,
+        scope: Any,
+        caller: Caller,
+        name: str,
+        *,
+        parameters: Parameters = (),
+        targets: Sequence[str] = (),
+    ) -> None:
+        if self._trail is not None:
+            made = trail_recording.record_of(
+                name,
+                caller,
+                200,
+                parameters=parameters,
+                targets=targets,
+                correlation_id=trail_recording.correlation_id(scope),
+            )
+            self._trail.record_read(made)
+
+
+_Answer = tuple[bytes, tuple[tuple[bytes, bytes], ...]]
+
+
+class _Request:
+    """The parts of a request that authentication reads."""
+
+    def __init__(self, scope: Any) -> None:
+        client = scope.get("client")
+        self.remote_addr = client[0] if client else "<local>"
+        self.headers = _Headers()
+        for name, value in scope["headers"]:
+            self.headers.setdefault(name, value)
+        self.has_body = b"transfer-encoding" in self.headers or b"content-length" in self.headers
+
+
+class _Headers(dict[bytes, bytes]):
+    """The headers of an ASGI scope, whose names have lower-case letters. The first value counts."""
+
+    def get(self, name: Any, default: Any = None) -> Any:
+        value = super().get(name.lower().encode())
+        return default if value is None else value.decode("latin-1")

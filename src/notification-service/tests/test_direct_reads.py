@@ -1,0 +1,136 @@
+"""Lists and alerts are answered without Quart. The answers are the same as Quart's."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from prometheus_client import CollectorRegistry
+from pydantic import SecretStr
+from quart import Quart
+
+from auditflow.http.health import Health
+from auditflow.http.tokens import Tokens
+from notification_service.api import app as application
+from notification_service.audit.trail import Record
+from notification_service.database.finding_store import FindingStore
+from notification_service.metrics import Metrics
+
+TOKEN = "t0ken"
+Answer = tuple[int, bytes, dict[str, str]]
+
+
+class Recorded:
+    """An audit trail that keeps the records."""
+
+    def __init__(self) -> None:
+        self.records: list[Record] = []
+
+    def record_read(self, record: Record) -> None:
+        self.records.append(record)
+
+
+@pytest.fixture
+def recorded() -> Recorded:
+    return Recorded()
+
+
+@pytest.fixture
+def registry() -> CollectorRegistry:
+    return CollectorRegistry()
+
+
+@pytest.fixture
+def app(make_stores: Any, recorded: Any, registry: CollectorRegistry) -> Quart:
+    stores = make_stores()
+    stores = application.Stores(
+        stores.alerts, stores.triage, stores.access, stores.feed, stores.exports, trail=recorded
+    )
+    return application.create(
+        stores,
+        Health({}),
+        registry,
+        Metrics(registry),
+        tokens=Tokens(SecretStr(TOKEN)),
+        per_minute=6,
+    )
+
+
+@pytest.fixture
+def get(app: Quart) -> Callable[..., Answer]:
+    """Sends a request. ``through_quart`` sends a header with which it goes to Quart."""
+
+    def get(
+        path: str, *, token: str = TOKEN, user: str | None = None, through_quart: bool = False
+    ) -> Answer:
+        async def ask() -> Answer:
+            headers = {"Authorization": f"Bearer {token}", "X-Correlation-ID": "7"}
+            if user is not None:
+                headers["X-AuditFlow-User"] = user
+            if through_quart:
+                headers["Content-Length"] = "0"
+            client: Any = app.test_client()
+            answer = await client.get(f"/api/v1{path}", headers=headers)
+            return answer.status_code, await answer.get_data(), dict(answer.headers)
+
+        return asyncio.run(ask())
+
+    return get
+
+
+def count(registry: CollectorRegistry, route: str, code: str = "2xx") -> float | None:
+    name = "auditflow_http_request_duration_seconds_count"
+    return registry.get_sample_value(name, {"route": f"/api/v1{route}", "code": code})
+
+
+def test_an_answer_is_the_same_as_quarts(
+    get: Any, recorded: Recorded, registry: CollectorRegistry, store: FindingStore, query: Any,
+    make_finding: Any,
+) -> None:  # fmt: skip
+    store.store([make_finding(user=name) for name in ("alice", "bob", "carol")])
+    ((alert_id,), *_) = query("SELECT alert_id FROM alerts")
+    routes = {
+        "/alerts": "/alerts",
+        "/alerts?limit=2&status=open&actor=%61li*": "/alerts",
+        "/alerts?limit=2": "/alerts",
+        f"/alerts/{alert_id}": "/alerts/<alert_id>",
+        f"/alerts/{str(alert_id).upper()}": "/alerts/<alert_id>",
+    }
+    for path, route in routes.items():
+        before = count(registry, route) or 0
+        direct, quart = get(path), get(path, through_quart=True)
+        assert direct == quart
+        assert direct[0] == 200
+        assert count(registry, route) == before + 2
+        first, second = recorded.records[-2:]
+        assert first.key() == second.key()
+        assert (first.status, first.correlation_id) == (200, second.correlation_id)
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        ("/alerts?limit=0", 400),
+        ("/alerts?limit=1&limit=2", 400),
+        ("/alerts?cursor=invalid", 400),
+        ("/alerts?q=%FF", 200),
+        ("/alerts/00000000-0000-4000-8000-000000000000", 404),
+        ("/alerts/unknown", 404),
+    ],
+)
+def test_errors_are_quarts_and_count_once_against_the_limit(
+    get: Any, recorded: Recorded, path: str, status: int
+) -> None:
+    answers = [get(path, user="alice", through_quart=it % 2 == 1) for it in range(6)]
+    assert {answer[0] for answer in answers} == {status}
+    assert answers[0][1:] == answers[1][1:]
+    assert len({record.key() for record in recorded.records}) == 1
+    assert get(path, user="alice")[0] == 429
+    assert len(recorded.records) == 6
+
+
+def test_a_caller_without_the_right_to_read_is_refused(get: Any, query: Any) -> None:
+    assert get("/alerts", token="wrong")[0] == get("/alerts", token="")[0] == 401
+    assert get("/alerts", user="alice")[0] == 200
+    query("INSERT INTO users (name, role, disabled) VALUES ('eve', 'viewer', true)")
+    assert get("/alerts", user="eve")[0] == 403
