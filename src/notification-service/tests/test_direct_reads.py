@@ -1,6 +1,7 @@
 """Lists and alerts are answered without Quart. The answers are the same as Quart's."""
 
 import asyncio
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -13,6 +14,7 @@ from auditflow.http.health import Health
 from auditflow.http.tokens import Tokens
 from notification_service.api import app as application
 from notification_service.audit.trail import Record
+from notification_service.database import alert_reader
 from notification_service.database.finding_store import FindingStore
 from notification_service.metrics import Metrics
 
@@ -134,3 +136,29 @@ def test_a_caller_without_the_right_to_read_is_refused(get: Any, query: Any) -> 
     assert get("/alerts", user="alice")[0] == 200
     query("INSERT INTO users (name, role, disabled) VALUES ('eve', 'viewer', true)")
     assert get("/alerts", user="eve")[0] == 403
+
+
+def test_a_list_shows_each_change_at_once(
+    get: Any, store: FindingStore, query: Any, make_finding: Any, monkeypatch: Any
+) -> None:
+    monkeypatch.setattr(alert_reader, "MAX_ENCODED", 2)
+    store.store([make_finding(user=name) for name in ("alice", "bob", "carol")])
+
+    def listed() -> list[dict[str, Any]]:
+        first, second, fresh = (
+            get("/alerts"),
+            get("/alerts"),
+            get("/alerts?since=2000-01-01T00:00:00Z"),
+        )
+        assert first == second
+        assert fresh[1] == first[1]
+        alerts: list[dict[str, Any]] = json.loads(first[1])["alerts"]
+        return alerts
+
+    assert [it["description"] for it in listed()] != ["new"] * 3
+    query("UPDATE alerts SET description = 'new'")
+    assert [it["description"] for it in listed()] == ["new"] * 3
+    query("INSERT INTO entity_risk SELECT entity_kind, entity_value, 77, now() FROM alerts LIMIT 1")
+    assert {it["risk"] for it in listed()} == {0, 77}
+    query("UPDATE alerts SET status = 'acknowledged' WHERE actor = 'bob'")
+    assert {it["actor"]: it["status"] for it in listed()}["bob"] == "acknowledged"

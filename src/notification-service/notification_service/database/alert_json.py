@@ -12,12 +12,20 @@ MAX_FINDINGS: Final = 50
 #: Total size of the complete events in a detail, in bytes. Older findings come without events.
 MAX_EVENT_BYTES: Final = 2 * 1024 * 1024
 
+_RISK: Final = (
+    "coalesce((SELECT risk FROM entity_risk WHERE entity_kind = t.entity_kind"
+    " AND entity_value = t.entity_value), 0)"
+)
+#: A text that is the same only if the summary is the same: each change of an alert gets a new
+#: number from a sequence, and the risk is not part of the alert. With the time, it is different
+#: also after a backup is restored, which resets the sequence.
+VERSION: Final = f"t.change_seq || ' ' || t.updated_at || ' ' || {_RISK}"
+
 #: Fields of a summary that are not a column of the same name.
 _COMPUTED: Final = {
     "rule": "json_build_object('id', t.rule_id, 'title', t.rule_title, 'level', t.rule_level,"
     " 'tags', t.rule_tags, 'runbook', t.rule_runbook)",
-    "risk": "coalesce((SELECT risk FROM entity_risk WHERE entity_kind = t.entity_kind"
-    " AND entity_value = t.entity_value), 0)",
+    "risk": _RISK,
 }
 _FINDING_COMPUTED: Final = {
     "evidence": "json_build_object('events', f.evidence,"

@@ -17,6 +17,7 @@ from notification_service.database.alert_json import (
     MAX_EVENT_BYTES,
     MAX_FINDINGS,
     SUMMARY,
+    VERSION,
 )
 from notification_service.database.facets import read_counts
 from notification_service.database.pool import Pool
@@ -25,6 +26,10 @@ from notification_service.query import AlertFilter, AlertQuery
 
 #: Entries on a page of the history.
 HISTORY_PAGE: Final = 100
+
+#: Maximum number of encoded alerts that are kept between two pages, about 1 KiB each.
+MAX_ENCODED: Final = 2_000
+_ENCODED: Final = "row_to_json(r)::text"
 
 #: The alerts of an observable with at most this many are read first and sorted. Others are searched
 #: in the order of the list, because the page is full before all their alerts are read.
@@ -37,7 +42,7 @@ _OF_OBSERVABLE: Final = (
 # One branch for each status and, where the filter selects levels, for each level. Each branch reads
 # an index in the order of the list and stops at the limit.
 _PAGE = """
-    SELECT {keys}, t.alert_id, row_to_json(r)::text
+    SELECT {keys}, t.alert_id, {content}
     FROM ({branches}) AS t {summary}
     ORDER BY {order} LIMIT {limit} OFFSET {offset}
 """
@@ -95,6 +100,8 @@ class AlertReader:
 
     def __init__(self, pool: Pool) -> None:
         self.pool = pool
+        #: Encoded ``AlertSummary`` messages by identifier and version.
+        self._encoded: dict[tuple[str, str], str] = {}
 
     def page(self, query: AlertQuery) -> Page:
         """One page of the alerts that match.
@@ -139,7 +146,7 @@ class AlertReader:
 
     def _rows(self, query: AlertQuery) -> Sequence[tuple[Any, ...]]:
         if plan := _plan(query):
-            return self._fetch_prepared(*plan)
+            return self._rows_of_plan(plan)
         alert_ids = self._alerts_of_observables(query)
         if query.sort is not Sort.RISK:
             statement, values = _page_statement(query, alert_ids)
@@ -152,6 +159,26 @@ class AlertReader:
         if len(rows) <= query.limit:
             rows += self._fetch(*_page_statement(query, alert_ids, branch=_WITHOUT_RISK))
         return rows[: query.limit + 1]
+
+    def _rows_of_plan(self, plan: "_Plan") -> Sequence[tuple[Any, ...]]:
+        """The rows of a page. Encoding alerts is the largest part of the work of PostgreSQL.
+
+        If all alerts of the page are kept in their current version, PostgreSQL encodes nothing.
+        Otherwise it reads the page again, so that all rows come from one snapshot.
+        """
+        with self.pool.cursor() as cursor:
+            prepared.execute(cursor, plan.versions, plan.values)
+            rows = cursor.fetchall()
+            texts = [self._encoded.get((alert_id, version)) for *_, alert_id, version in rows]
+            if None not in texts:
+                return [(*row[:-1], text) for row, text in zip(rows, texts, strict=True)]
+            prepared.execute(cursor, plan.page, plan.values)
+            rows = cursor.fetchall()
+        if len(self._encoded) > MAX_ENCODED:
+            self._encoded.clear()
+        for *_, alert_id, version, text in rows:
+            self._encoded[alert_id, version] = text
+        return [(*row[:-2], row[-1]) for row in rows]
 
     def _alerts_of_observables(self, query: AlertFilter) -> dict[str, list[str]]:
         """The alerts of each searched observable that has few of them."""
@@ -174,20 +201,35 @@ class AlertReader:
             return cursor.fetchall()
 
 
+class _Plan(Struct, frozen=True):
+    """The statements of a page: one for the encoded alerts, and one for their versions only."""
+
+    page: str
+    versions: str
+    values: dict[str, Any]
+
+
 @lru_cache(256)
-def _plan(query: AlertQuery) -> tuple[str, dict[str, Any]] | None:
-    """The statement of a page that can be prepared, with its values.
+def _plan(query: AlertQuery) -> _Plan | None:
+    """The statements of a page if they can be prepared.
 
     None if the best plan can depend on the values, which is so with conditions on other columns
     than status and level, or if the order needs several statements.
     """
     if query.sort is Sort.RISK or conditions(query, with_status_and_level=False).values:
         return None
-    return _page_statement(query, {})
+    page, values = _page_statement(query, {}, content=f"{VERSION}, {_ENCODED}")
+    versions, _ = _page_statement(query, {}, content=VERSION, summary="")
+    return _Plan(page, versions, values)
 
 
 def _page_statement(
-    query: AlertQuery, alert_ids: dict[str, list[str]], branch: str = _BRANCH
+    query: AlertQuery,
+    alert_ids: dict[str, list[str]],
+    *,
+    branch: str = _BRANCH,
+    content: str = _ENCODED,
+    summary: str = SUMMARY,
 ) -> tuple[str, dict[str, Any]]:
     keys = KEYS[query.sort]
     matching = conditions(query, with_status_and_level=False, alert_ids=alert_ids)
@@ -206,6 +248,7 @@ def _page_statement(
         values["after_id"] = str(query.after.alert_id)
     statement = _PAGE.format(
         keys=_listed(keys, "t.", "::text"),
+        content=content,
         branches=" UNION ALL ".join(
             branch.format(
                 status=_status(statuses),
@@ -218,7 +261,7 @@ def _page_statement(
             for statuses in _status_branches(query, together=together)
             for level in _level_branches(query, together=together)
         ),
-        summary=SUMMARY,
+        summary=summary,
         order=_order(keys, "t."),
         limit=query.limit + 1,
         offset=query.offset,
