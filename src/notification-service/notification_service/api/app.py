@@ -1,5 +1,7 @@
 """The application: routes, authentication, errors, request metrics."""
 
+from typing import Any
+
 from msgspec import Struct
 from prometheus_client import CollectorRegistry
 from quart import Blueprint, Quart, Response, g, request
@@ -140,7 +142,7 @@ def _blueprint(name: str, callers: Callers) -> Blueprint:
 
     @routes.before_request
     async def authenticate() -> None:
-        scope = request.scope
+        scope: Any = request.scope
         if direct_reads.CALLER in scope:
             g.caller = scope[direct_reads.CALLER]
         if direct_reads.FAILURE in scope:

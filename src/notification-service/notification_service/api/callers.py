@@ -65,16 +65,12 @@ class Caller(Struct, frozen=True):
         )
 
 
-class _Headers(Protocol):
-    def get(self, name: str, default: Any = None, /) -> Any: ...
-
-
 class AuthenticatedRequest(Protocol):
     """The parts of a request that authentication reads."""
 
     @property
-    def headers(self) -> _Headers:
-        """The headers. The case of a name does not matter."""
+    def headers(self) -> Any:
+        """A mapping with the method ``get``. The case of a name does not matter."""
         ...
 
     @property
