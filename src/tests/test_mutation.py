@@ -105,6 +105,39 @@ def test_a_hanging_mutation_is_killed(
     assert runner.check(target, _equivalent(target), baseline=0.0) is Outcome.SURVIVED
 
 
+#: Ends the server process, of which the tests run in a child, until the file "ended" has enough characters.
+END_THE_SERVER = """
+import os, pathlib, signal
+ended = pathlib.Path("ended")
+count = len(ended.read_text()) if ended.exists() else 0
+if count < {times}:
+    ended.write_text("x" * (count + 1))
+    os.kill(os.getppid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.parametrize(("times", "outcome"), [(1, Outcome.SURVIVED), (9, Outcome.KILLED)])
+def test_a_mutation_that_ends_the_server_does_not_end_the_run(
+    target: Target, runner: Runner, times: int, outcome: Outcome
+) -> None:
+    # given tests that end the process that runs them, once or every time
+    test_file = run.ROOT / "test_it.py"
+    strict = test_file.read_text("utf-8")
+    test_file.write_text(END_THE_SERVER.format(times=times) + strict, "utf-8")
+
+    # then a second process decides, and the next mutation is checked as usual
+    assert runner.check(target, _equivalent(target), baseline=0.0) is outcome
+    test_file.write_text(strict, "utf-8")
+    assert runner.check(target, _equivalent(target), baseline=0.0) is Outcome.SURVIVED
+
+
+def test_tests_that_end_the_server_cannot_judge(target: Target, runner: Runner) -> None:
+    test_file = run.ROOT / "test_it.py"
+    test_file.write_text(END_THE_SERVER.format(times=9) + test_file.read_text("utf-8"), "utf-8")
+    with pytest.raises(UnusableTestsError, match="ended with exit code -9"):
+        runner.baseline_seconds(target)
+
+
 def _equivalent(target: Target) -> Mutation:
     return Mutation(0, 3, 1, "def", "def", target.source.splitlines()[0])
 

@@ -40,9 +40,9 @@ def writable(service: ServiceProcess) -> set[str]:
     """Where something is mounted that can be written to, beside what the kernel itself has there."""
     mounts = [line.split() for line in process(service, "mountinfo").splitlines()]
     return {
-        place
-        for _, _, _, _, place, options, *_ in mounts
-        if "ro" not in options.split(",") and not place.startswith(("/proc", "/sys", "/dev"))
+        mount_point
+        for _, _, _, _, mount_point, options, *_ in mounts
+        if "ro" not in options.split(",") and not mount_point.startswith(("/proc", "/sys", "/dev"))
     }
 
 

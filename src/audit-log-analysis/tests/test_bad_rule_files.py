@@ -299,7 +299,11 @@ TEST = "tests: [{name: n, events: [{at: 0, event_type: a}], fires: {}}]"
         (TEST.replace("at: 0", "at: .nan"), "`at` must be a number of seconds"),
         (TEST.replace("at: 0, ", ""), "has no `at`"),
         (TEST.replace("fires: {}", "fires: 5"), "`fires` must be a mapping"),
-        (TEST.replace("fires: {}", "fires: {}, says: 5"), "`says` must be a list"),
+        (TEST.replace("fires: {}", "fires: {}, descriptions: 5"), "`descriptions` must be a list"),
+        (
+            TEST.replace("fires: {}", "fires: {}, descriptions: [], says: []"),
+            "`descriptions` or its old name `says`, not both",
+        ),
         (TEST.replace("[{at: 0, event_type: a}]", "5"), "`events` must be a list"),
         ("tests: 5", "`tests` must be a list"),
         (TEST + "\ndefaults: 5", "`defaults` must be a mapping"),

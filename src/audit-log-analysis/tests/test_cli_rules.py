@@ -32,7 +32,7 @@ tests:
   - name: tea
     events: [{at: 0}]
     fires: {Tea made: 1}
-    says: [alice made tea]
+    descriptions: [alice made tea]
   - name: coffee
     events: [{at: 0, event_type: coffee_made}]
     fires: {}
@@ -100,11 +100,13 @@ def test_lint_names_all_errors_with_their_places(folder: Path) -> None:
     result = run("lint", folder)
 
     assert result.exit_code == 1
-    places = [line.split(": error: ")[0] for line in result.stdout.splitlines() if "error:" in line]
-    assert {Path(place.rpartition(":")[0]).name for place in places} == {
+    locations = [
+        line.split(": error: ")[0] for line in result.stdout.splitlines() if "error:" in line
+    ]
+    assert {Path(location.rpartition(":")[0]).name for location in locations} == {
         "a.yml", "b.yml", "c.yml", "tea.yml", "tea.test.yml",
     }  # fmt: skip
-    assert all(place.rpartition(":")[2].isdigit() for place in places)
+    assert all(location.rpartition(":")[2].isdigit() for location in locations)
     assert "unknown key: when" in result.stdout
 
 

@@ -44,9 +44,9 @@ class Checkout:
         wanted: int = 1,
     ) -> None:
         """A rule with its test events, of which ``wanted`` match."""
-        place = self.root / "rules" / "windows" / f"{rule['id']}.yml"
-        place.parent.mkdir(parents=True, exist_ok=True)
-        place.write_text(yaml.safe_dump(rule))
+        rule_file = self.root / "rules" / "windows" / f"{rule['id']}.yml"
+        rule_file.parent.mkdir(parents=True, exist_ok=True)
+        rule_file.write_text(yaml.safe_dump(rule))
         data = self.root / "regression_data" / "rules" / "windows" / rule["id"]
         data.mkdir(parents=True)
         name = f"{rule['id']}.{'evtx' if binary else kind}"

@@ -121,7 +121,7 @@ def test_a_sentence_names_the_actor_and_the_action(path: Path, rules: RuleSet) -
         test for test in ruletest.read(path.with_name(path.stem + documents.TESTS)) if test.fires
     )
 
-    for sentence in first.run(rules).says:
+    for sentence in first.run(rules).descriptions:
         assert "unknown" not in sentence, "it names a field that such events do not have"
         assert "{" not in sentence
 

@@ -157,3 +157,11 @@ def test_a_set_of_texts_matches_in_any_letter_case(kind: Kind, matching: str, ot
 
     assert matches(view(matching))
     assert not matches(view(other))
+
+
+def test_a_pattern_that_re2_refuses_is_an_error_without_other_output(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(Unsupported, match="a text with too many wildcards"):
+        values.string_test(SigmaString("a?" * 100_000))
+    assert capfd.readouterr() == ("", "")  # RE2 writes to stderr by default

@@ -201,8 +201,8 @@ SPEC = WindowSpec(threshold=3, timespan=60_000, dedup=300_000, lateness=900_000)
 NOON = 1_800_000_000_000
 
 
-def tell(store: WindowStore, *timestamps: int, spec: WindowSpec = SPEC) -> list[BucketSummary]:
-    """Report events at these seconds after noon, one by one; what was sighted, in order."""
+def observe(store: WindowStore, *timestamps: int, spec: WindowSpec = SPEC) -> list[BucketSummary]:
+    """Report events at these seconds after noon, one by one; returns the summaries in order."""
     key = str(uuid.uuid4())
     return [
         summary
@@ -215,22 +215,22 @@ def tell(store: WindowStore, *timestamps: int, spec: WindowSpec = SPEC) -> list[
 
 
 def test_ten_in_a_second_are_one_bucket(store: WindowStore) -> None:
-    summaries = tell(store, *[1] * 10)
+    summaries = observe(store, *[1] * 10)
     assert {summary.bucket for summary in summaries} == {NOON // SPEC.dedup}
     assert max(summary.count for summary in summaries) == 10
 
 
 def test_three_that_are_ten_minutes_apart_are_nothing(store: WindowStore) -> None:
-    assert tell(store, 0, 600, 1200) == []
+    assert observe(store, 0, 600, 1200) == []
 
 
 def test_exactly_the_timespan_apart_is_not_within_it(store: WindowStore) -> None:
-    assert tell(store, 0, 30, 60) == []
-    assert len(tell(store, 0, 30, 59)) == 1
+    assert observe(store, 0, 30, 60) == []
+    assert len(observe(store, 0, 30, 59)) == 1
 
 
 def test_the_earliest_may_arrive_last(store: WindowStore) -> None:
-    (summary,) = tell(store, 50, 30, 10)
+    (summary,) = observe(store, 50, 30, 10)
     assert [timestamp_ms - NOON for timestamp_ms, _ in summary.events] == [10_000, 30_000, 50_000]
 
 
@@ -249,7 +249,7 @@ def test_a_late_event_is_reported_and_not_counted(store: WindowStore) -> None:
 
 def test_a_summary_above_capacity_is_marked_as_approximate(store: WindowStore) -> None:
     spec = WindowSpec(threshold=3, timespan=60_000, dedup=300_000, lateness=0, capacity=5)
-    summaries = tell(store, *range(20), spec=spec)
+    summaries = observe(store, *range(20), spec=spec)
     assert not summaries[0].approximate
     assert summaries[-1].approximate
     assert max(summary.count for summary in summaries) >= 5

@@ -241,7 +241,7 @@ class Two:
         self.steps: dict[str, Any] = {
             "prepare": self.prepare,
             "settle": self.settle,
-            "may_overlap": lambda begun, prepared: overlap,
+            "may_overlap": lambda handled, prepared: overlap,
             "on_idle": self.on_idle,
         }
 

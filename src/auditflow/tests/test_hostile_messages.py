@@ -158,15 +158,15 @@ def test_an_exception_in_the_overlap_step_loses_only_the_overlap(
     running.consumer.stop()
 
 
-@pytest.mark.parametrize("place", ["on_idle", "on_poison"])
+@pytest.mark.parametrize("step", ["on_idle", "on_poison"])
 def test_a_failed_thread_is_reported_by_liveness_and_readiness(
-    publisher: Publisher, parameters: Parameters, admin: BlockingChannel, place: str
+    publisher: Publisher, parameters: Parameters, admin: BlockingChannel, step: str
 ) -> None:
     def end(*_: Any) -> None:
         raise SystemExit("out of memory")
 
-    options: dict[str, Any] = {place: end}
-    if place == "on_poison":
+    options: dict[str, Any] = {step: end}
+    if step == "on_poison":
         admin.basic_publish("", topology.EVENTS, b"{}")
     running = Running(parameters("auditflow-admin"), fail, publisher, **options)
     eventually(lambda: "SystemExit: out of memory" in (running.consumer.alive() or ""))

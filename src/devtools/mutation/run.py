@@ -1,5 +1,6 @@
 """Run the unit tests of a module against one mutation of it."""
 
+import contextlib
 import json
 import os
 import subprocess
@@ -34,6 +35,10 @@ class UnusableTestsError(Exception):
     """The tests fail without a mutation, so they cannot judge one."""
 
 
+class ServerEndedError(Exception):
+    """The process that runs the tests ended without an answer. A new process was started."""
+
+
 @dataclass(frozen=True)
 class Target:
     """A module and the test files that must detect its mutations. Paths are relative to ROOT."""
@@ -58,13 +63,7 @@ class Runner:
     def __init__(self) -> None:
         # The temporary folders of the tests may contain sockets, so the path must be short.
         self._folder = tempfile.TemporaryDirectory(prefix="mutant-", ignore_cleanup_errors=True)
-        self._process = subprocess.Popen(
-            (sys.executable, "-m", "src.devtools.mutation.server", str(ROOT), self._folder.name),
-            cwd=Path(__file__).parents[3],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
+        self._process = self._start()
 
     def __enter__(self) -> Self:
         return self
@@ -75,18 +74,20 @@ class Runner:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        with self._process:  # closes the input, which ends the server
-            pass
+        self._stop()
         self._folder.cleanup()
 
     def baseline_seconds(self, target: Target) -> float:
         """Run the tests on the unchanged module. Returns the duration.
 
         Raises:
-            UnusableTestsError: the tests fail.
+            UnusableTestsError: the tests fail, or they end the server process.
         """
         start = time.monotonic()
-        answer = self._run(target, target.source, seconds=_MAX_BASELINE_SECONDS)
+        try:
+            answer = self._run(target, target.source, seconds=_MAX_BASELINE_SECONDS)
+        except ServerEndedError as error:
+            raise UnusableTestsError(f"{target.module}: {error}") from None
         if answer["code"] != 0:
             raise UnusableTestsError(
                 f"{target.module}: its tests fail without a mutation:\n{answer['output']}"
@@ -94,10 +95,36 @@ class Runner:
         return time.monotonic() - start
 
     def check(self, target: Target, mutation: Mutation, *, baseline: float) -> Outcome:
-        """Run the tests against a mutation. A failure, a crash or a hang of the tests kills it."""
+        """Run the tests against a mutation. A failure, a crash or a hang of the tests kills it.
+
+        If the server process ends, the tests run again in a new one. The mutation is killed if that
+        process ends too.
+        """
         seconds = max(_MIN_TIMEOUT_SECONDS, baseline * _TIMEOUT_FACTOR)
-        answer = self._run(target, mutation.apply(target.source), seconds=seconds)
+        source = mutation.apply(target.source)
+        try:
+            answer = self._run(target, source, seconds=seconds)
+        except ServerEndedError:
+            try:
+                answer = self._run(target, source, seconds=seconds)
+            except ServerEndedError:
+                return Outcome.KILLED
         return Outcome.SURVIVED if answer["code"] == 0 else Outcome.KILLED
+
+    def _start(self) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            (sys.executable, "-m", "src.devtools.mutation.server", str(ROOT), self._folder.name),
+            cwd=Path(__file__).parents[3],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def _stop(self) -> int:
+        """Close the input, which ends the server. Returns its exit code."""
+        with contextlib.suppress(BrokenPipeError), self._process:
+            pass
+        return self._process.wait()
 
     def _run(self, target: Target, source: str, *, seconds: float) -> Answer:
         mutant = Path(self._folder.name, "mutant.py")
@@ -110,11 +137,15 @@ class Runner:
         )
         assert self._process.stdin
         assert self._process.stdout
-        self._process.stdin.write(json.dumps(request) + "\n")
-        self._process.stdin.flush()
-        line = self._process.stdout.readline()
-        if not line:
-            raise RuntimeError("the process that runs the tests ended")
+        line = ""
+        with contextlib.suppress(BrokenPipeError):
+            self._process.stdin.write(json.dumps(request) + "\n")
+            self._process.stdin.flush()
+            line = self._process.stdout.readline()
+        if not line.endswith("\n"):
+            code = self._stop()
+            self._process = self._start()
+            raise ServerEndedError(f"the process that runs the tests ended with exit code {code}")
         answer: Answer = json.loads(line)
         return answer
 

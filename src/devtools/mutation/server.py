@@ -129,7 +129,7 @@ def _third_party_modules() -> set[str]:
 def _import(names: list[str]) -> None:
     for name in names:
         if name not in sys.modules:
-            with contextlib.suppress(Exception):
+            with contextlib.suppress(Exception, SystemExit):  # a program that ends at its import
                 importlib.import_module(name)
 
 

@@ -82,18 +82,18 @@ def _serves(kube: Kube, path: str) -> bool:
 
 
 def _metrics_api() -> tuple[Object, ...]:
-    place = {"name": "metrics-server", "namespace": "kube-system"}
+    reference = {"name": "metrics-server", "namespace": "kube-system"}
     service = {
         "apiVersion": "v1",
         "kind": "Service",
-        "metadata": place,
+        "metadata": reference,
         "spec": {"ports": [{"name": "https", "port": 443, "targetPort": _METRICS_PORT}]},
     }
     endpoints = {
         "apiVersion": "discovery.k8s.io/v1",
         "kind": "EndpointSlice",
         "metadata": {
-            **place,
+            **reference,
             "labels": {"kubernetes.io/service-name": "metrics-server"},
         },
         "addressType": "IPv4",
@@ -105,7 +105,7 @@ def _metrics_api() -> tuple[Object, ...]:
         "kind": "APIService",
         "metadata": {"name": "v1beta1.metrics.k8s.io"},
         "spec": {
-            "service": place,
+            "service": reference,
             "group": "metrics.k8s.io",
             "version": "v1beta1",
             "insecureSkipTLSVerify": True,

@@ -43,7 +43,7 @@ def to_webhook(run: Run, *, address: str, token: str) -> list[str]:
 
 def _flags(name: str, run: Run) -> list[str]:
     configuration = yaml.safe_load((_ROLE / "files" / "config.yaml.d" / name).read_text())
-    places = {
+    local_paths = {
         str(_ON_A_NODE / "policy.yaml"): str(_ROLE / "files" / "audit" / "policy.yaml"),
         str(_ON_A_NODE / "webhook.yaml"): str(_webhook(run)),
         _LOG_ON_A_NODE: str(run.logs / "audit.log"),
@@ -51,7 +51,7 @@ def _flags(name: str, run: Run) -> list[str]:
     flags = []
     for flag in configuration["kube-apiserver-arg+"]:
         key, _, value = flag.partition("=")
-        flags.append(f"--{key}={places.get(value, value)}")
+        flags.append(f"--{key}={local_paths.get(value, value)}")
     return flags
 
 

@@ -52,6 +52,8 @@ def trail(pairs: Pairs) -> TrailFilter:
         (query.parse_before, "before", ["1", "999999999"], ["0", "1000000000"]),
         (query.parse_event_id, "event_id", ["e", "e" * 256], ["", "e" * 257]),
         (trail, "actor", ["a", "a" * 500], ["", "a" * 501]),
+        (query.parse_dead_letters, "reason", ["", "a" * 500], ["a" * 501]),
+        (query.parse_dead_letters, "limit", ["1", "200"], ["0", "201"]),
     ],
 )  # fmt: skip
 def test_the_limits_of_parameters_are_exact(
@@ -209,3 +211,14 @@ def test_the_filter_of_the_audit_trail(outcome: str) -> None:
     found = trail([("outcome", outcome), ("before", "999999999"), ("actor", "alice")])
     assert (found.outcome, found.before, found.actor) == (outcome, 999_999_999, "alice")
     assert trail([("before", "1")]).before == 1
+
+
+def test_the_name_of_a_person_is_required() -> None:
+    assert query.parse_name([("name", "alice")]) == "alice"
+    with pytest.raises(InvalidParameters):
+        query.parse_name([])
+
+
+def test_the_parameters_of_dead_letters_have_defaults() -> None:
+    assert query.parse_dead_letters([]) == (None, query.DEFAULT_LIMIT)
+    assert query.parse_dead_letters([("reason", "late"), ("limit", "3")]) == ("late", 3)

@@ -47,21 +47,23 @@ def test_it_is_formatted() -> None:
 
 
 @needs_terraform
-@pytest.mark.parametrize("place", ALONE)
-def test_what_needs_no_provider_passes_its_tests(copy: Path, place: str) -> None:
-    run(copy / place, "init", "-backend=false")
-    run(copy / place, "validate")
+@pytest.mark.parametrize("configuration", ALONE)
+def test_what_needs_no_provider_passes_its_tests(copy: Path, configuration: str) -> None:
+    run(copy / configuration, "init", "-backend=false")
+    run(copy / configuration, "validate")
 
-    assert "0 failed" in run(copy / place, "test", "-no-color")
+    assert "0 failed" in run(copy / configuration, "test", "-no-color")
 
 
 @needs_terraform
 def test_ansible_reads_the_inventory_as_it_is_meant(copy: Path) -> None:
-    place = copy / "environments/existing"
-    run(place, "init", "-backend=false")
-    run(place, "apply", "-auto-approve", "-var-file=terraform.example.tfvars")
+    configuration = copy / "environments/existing"
+    run(configuration, "init", "-backend=false")
+    run(configuration, "apply", "-auto-approve", "-var-file=terraform.example.tfvars")
 
-    inventory = yaml.safe_load(json.loads(run(place, "output", "-json"))["inventory"]["value"])
+    inventory = yaml.safe_load(
+        json.loads(run(configuration, "output", "-json"))["inventory"]["value"]
+    )
 
     ours = yaml.safe_load((ROOT / "infra/ansible/inventory/hosts.yaml").read_text())
     assert inventory["k3s_cluster"]["children"] == ours["k3s_cluster"]["children"]

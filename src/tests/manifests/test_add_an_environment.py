@@ -47,10 +47,10 @@ def test_it_is_complete_and_shares_nothing_with_its_predecessor(checkout: Path, 
     ours, theirs = manifests.environment("qa"), manifests.environment("staging")
     assert len(ours) == len(theirs)
     assert "staging" not in str(ours)
-    places = {
+    namespaces = {
         manifest["metadata"].get("namespace", manifest["metadata"]["name"]) for manifest in ours
     }
-    assert places == {"auditflow-qa"}
+    assert namespaces == {"auditflow-qa"}
     assert {entry["metadata"]["labels"]["environment"] for entry in ours} == {"qa"}
     (service,) = [
         item for item in kit.of_kind(ours, "Service") if item["spec"].get("type") == "NodePort"

@@ -88,8 +88,8 @@ def is_peer(peer: Object, pod: Pod, namespace: str) -> bool:
         return False  # these are addresses of nodes; test_only_nodes_are_let_in_by_address
     assert peer.keys() <= {"podSelector", "namespaceSelector"}
     if "namespaceSelector" in peer:
-        place = {"kubernetes.io/metadata.name": pod.namespace}
-        if not matches(peer["namespaceSelector"], place):
+        labels = {"kubernetes.io/metadata.name": pod.namespace}
+        if not matches(peer["namespaceSelector"], labels):
             return False
     elif pod.namespace != namespace:
         return False

@@ -36,10 +36,10 @@ def test_everything_is_labelled_and_so_are_its_pods(
 ) -> None:
     lacking = []
     for thing in objects:
-        places = [thing["metadata"].get("labels", {})]
+        label_sets = [thing["metadata"].get("labels", {})]
         if thing["kind"] in kit.workloads:
-            places.append(kit.pod_template(thing)["metadata"]["labels"])
-        for labels in places:
+            label_sets.append(kit.pod_template(thing)["metadata"]["labels"])
+        for labels in label_sets:
             lacking += [f"{kit.name(thing)}: {item}" for item in LABELS if item not in labels]
             assert labels.get("environment") == environment, kit.name(thing)
     assert not lacking

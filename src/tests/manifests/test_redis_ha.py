@@ -19,7 +19,7 @@ ADDED = {
     ("event-audit-dashboard", "redis-ha", 26379),
     ("prometheus", "redis-ha", 9121),
 }
-GONE = {
+REMOVED = {
     ("audit-log-analysis", "redis", 6379),
     ("event-audit-dashboard", "redis", 6379),
     ("prometheus", "redis", 9121),
@@ -62,7 +62,7 @@ def moved(promoted: Path, manifests: Any, kit: Any, tmp_path_factory: Any) -> li
 
 
 def test_who_may_talk_to_whom(moved: list[Object], kit: Any) -> None:
-    test_network.FLOW, before = (test_network.FLOW - GONE) | ADDED, test_network.FLOW
+    test_network.FLOW, before = (test_network.FLOW - REMOVED) | ADDED, test_network.FLOW
     try:
         test_network.test_the_policies_allow_the_data_flow_and_nothing_else(moved, "prod", kit)
     finally:

@@ -89,21 +89,21 @@ _away: list[str] = []
 
 @cache
 def custom_schema(group: str, kind: str, version: str) -> Any:
-    place = CATALOGUE.format(group=group, kind=kind, version=version)
+    location = CATALOGUE.format(group=group, kind=kind, version=version)
     if _away:
         raise NotReachable(_away[0])
     try:
-        if "://" in place:
-            with urllib.request.urlopen(place, timeout=10) as answer:
+        if "://" in location:
+            with urllib.request.urlopen(location, timeout=10) as answer:
                 return json.load(answer)
-        return json.loads(Path(place).read_text())
+        return json.loads(Path(location).read_text())
     except urllib.error.HTTPError as error:
         pytest.fail(f"the catalogue has no schema of {kind} of {group}/{version}: {error}")
     except OSError as error:
-        if "://" in place:
-            _away.append(f"{place}: {error}")
+        if "://" in location:
+            _away.append(f"{location}: {error}")
             raise NotReachable(_away[0]) from None
-        pytest.fail(f"there is no {place}")
+        pytest.fail(f"there is no {location}")
 
 
 def problems(thing: dict[str, Any], name: str) -> list[str]:
@@ -116,8 +116,8 @@ def problems(thing: dict[str, Any], name: str) -> list[str]:
             schema = custom_schema(group, thing["kind"].lower(), version)
             Validator(schema).validate(thing)
     except (jsonschema.ValidationError, kubernetes_validate.ValidationError) as error:
-        place = ".".join(str(part) for part in error.path)
-        return [f"{name}: {place}: {error.message[:200]}"]
+        location = ".".join(str(part) for part in error.path)
+        return [f"{name}: {location}: {error.message[:200]}"]
     return []
 
 

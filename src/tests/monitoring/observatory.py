@@ -90,7 +90,7 @@ class Observatory:
 
     def unanswered(self, queries: dict[str, str]) -> dict[str, str]:
         """Those of some queries that give nothing now."""
-        return {place: expr for place, expr in queries.items() if not self.ask(expr)}
+        return {panel: expr for panel, expr in queries.items() if not self.ask(expr)}
 
     def alerts(self, state: str) -> set[str]:
         """Alerts about this machine by their names."""

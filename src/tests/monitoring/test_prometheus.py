@@ -129,7 +129,7 @@ def test_every_query_and_every_recording_rule_has_an_answer(
     platform: Platform, observatory: Observatory
 ) -> None:
     # Given the platform at work
-    left = {place: expr for place, expr in board_queries().items() if not empty_when_well(place)}
+    left = {panel: expr for panel, expr in board_queries().items() if not empty_when_well(panel)}
     assert len(left) > 90
     # and many events: a service that starts again then counts less than it had, which shows
     platform.send(harmless("well", 3000), chunk=100)
@@ -152,10 +152,10 @@ def test_every_query_and_every_recording_rule_has_an_answer(
     assert observatory.value('ALERTS{alertname="Watchdog", alertstate="firing"}') == 1
 
 
-def empty_when_well(place: str) -> bool:
+def empty_when_well(panel: str) -> bool:
     """Panels that show only what is wrong. Those of alerts are asked below; a rule that is slow
     enough for the watchdog is nothing that a test can bring about for sure."""
-    return any(title in place for title in ("Objectives at risk", "Other alerts", "Slow rules"))
+    return any(title in panel for title in ("Objectives at risk", "Other alerts", "Slow rules"))
 
 
 @dataclass(frozen=True)
@@ -273,9 +273,9 @@ def test_a_fault_burns_what_it_should_and_nothing_else(
     # and the board of objectives says so
     wanted = ["Objectives at risk"] + ["Other alerts"] * (name == "rubbish")
     boards = {
-        place: expr
-        for place, expr in board_queries().items()
-        if any(title in place for title in wanted)
+        panel: expr
+        for panel, expr in board_queries().items()
+        if any(title in panel for title in wanted)
     }
     assert len(boards) == len(wanted)
     assert observatory.unanswered(boards) == {}

@@ -57,15 +57,15 @@ def test_a_budget_of_thirty_days_can_be_computed(values: dict[str, Any]) -> None
 
 
 def test_everything_is_bounded(values: dict[str, Any]) -> None:
-    places = (
+    containers = (
         values["prometheusOperator"], values["prometheus"]["prometheusSpec"],
         values["alertmanager"]["alertmanagerSpec"], values["grafana"],
         values["grafana"]["sidecar"], values["kube-state-metrics"],
         values["prometheus-node-exporter"],
     )  # fmt: skip
-    for place in places:
-        assert place["resources"]["requests"]["memory"]
-        assert place["resources"]["limits"]["memory"]
+    for container in containers:
+        assert container["resources"]["requests"]["memory"]
+        assert container["resources"]["limits"]["memory"]
 
 
 def test_grafana_asks_who_is_there_and_has_no_password_of_its_own(

@@ -7,7 +7,7 @@ tests:
       - {at: 0, user_id: alice}         # seconds after the start, in the order of arrival
       - {at: 1, times: 10}              # ten events at that time
     fires: {Burst of failed logins: 1}  # number of findings by rule title; no others are allowed
-    says: [...]                         # optional: the descriptions of all findings
+    descriptions: [...]                 # optional: the descriptions of all findings
 
 Records of other sources are read by the adapter that reads them in production:
 
@@ -49,16 +49,16 @@ from auditflow.printable import printable
 
 _START: Final = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
 _FILE_KEYS: Final = ("defaults", "tests")
-_TEST_KEYS: Final = ("name", "events", "fires", "says")
-#: A line of auditd in a test: "node=db-02 SYSCALL syscall=59", without timestamp and serial.
+_TEST_KEYS: Final = ("name", "events", "fires", "descriptions")
+#: The old name of ``descriptions``, which the next release no longer accepts.
+_OLD_KEY: Final = "says"
 #: Maximum number of events of a test, and of its file.
 MAX_EVENTS: Final = 10_000
 #: Maximum offset of an event from the start (seconds): a year.
 MAX_OFFSET: Final = 366 * 86400
+#: A line of auditd in a test: "node=db-02 SYSCALL syscall=59", without timestamp and serial.
 _LINE: Final = re.compile(r"^(node=\S+ )?([A-Z0-9_]+) ?")
 _AUDIT: Final = r"\1type=\2 msg=audit(1767225600.000:1): "
-
-
 #: Sources that send records in an array only, and the name of the array.
 _WRAPPED: Final = {"cloudtrail": "Records"}
 
@@ -75,17 +75,17 @@ class TestResult(Struct, frozen=True):
     __test__: ClassVar[bool] = False
 
     fires: dict[str, int]
-    says: tuple[str, ...]
+    descriptions: tuple[str, ...]
 
 
 class RuleTest(Struct, frozen=True):
-    """One test of a file. ``says`` is None if the test does not check descriptions."""
+    """One test of a file. ``descriptions`` is None if the test does not check descriptions."""
 
     path: Path
     name: str
     events: tuple[bytes, ...]
     fires: dict[str, int]
-    says: tuple[str, ...] | None = None
+    descriptions: tuple[str, ...] | None = None
 
     def run(self, rules: RuleSet) -> TestResult:
         """Process the events one after the other.
@@ -105,8 +105,9 @@ class RuleTest(Struct, frozen=True):
         got = self.run(rules)
         if got.fires != self.fires:
             return f"expected {_counts(self.fires)}, got {_counts(got.fires)}"
-        if self.says is not None and got.says != tuple(sorted(self.says)):
-            return f"expected the descriptions {list(self.says)}, got {list(got.says)}"
+        expected = self.descriptions
+        if expected is not None and got.descriptions != tuple(sorted(expected)):
+            return f"expected the descriptions {list(expected)}, got {list(got.descriptions)}"
         return None
 
 
@@ -158,16 +159,21 @@ def read(path: Path) -> list[RuleTest]:
 
 
 def _test(path: Path, defaults: Mapping[str, Any], test: Any, max_events: int) -> RuleTest:
+    if isinstance(test, dict) and _OLD_KEY in test:
+        if "descriptions" in test:
+            raise TestFault(f"{path}: a test has `descriptions` or its old name `says`, not both")
+        test = {**test, "descriptions": test[_OLD_KEY]}
+        del test[_OLD_KEY]
     _check_keys(test, _TEST_KEYS, f"{path}: a test")
     location = f"{path}: {printable(str(test.get('name')))}"
     for key in _TEST_KEYS[:3]:
         if key not in test:
             raise TestFault(f"{location}: has no `{key}`")
-    fires, descriptions = test["fires"], test.get("says")
+    fires, descriptions = test["fires"], test.get("descriptions")
     if not isinstance(fires, dict):
         raise TestFault(f"{location}: `fires` must be a mapping of rule titles to numbers")
     if descriptions is not None and not isinstance(descriptions, list):
-        raise TestFault(f"{location}: `says` must be a list of descriptions")
+        raise TestFault(f"{location}: `descriptions` must be a list of texts")
     try:
         events = tuple(_events(defaults, test["events"], max_events))
     except KeyError as error:

@@ -1,7 +1,7 @@
 """Grouping against a simple model.
 
-The model looks at the group every second and remembers, in plain lists, what it has sent. The code
-under test runs only at the times that it asked for. Both must send the same, at the same times.
+The model evaluates the group every second and remembers, in plain lists, what it has sent. The code
+under test runs only at the times that it requested. Both must send the same, at the same times.
 """
 
 import datetime as dt
@@ -45,7 +45,7 @@ class Model:
             self.alerts[alert] |= {"status": status, "rank": rank}
         elif status is not Status.RESOLVED:
             self.alerts[alert] = {
-                "status": status, "rank": rank, "told": None, "told_rank": -1, "notified": None,
+                "status": status, "rank": rank, "sent_status": None, "sent_rank": -1, "notified": None,
                 "steps": set(), "acknowledged": None, "reminded": None,
             }  # fmt: skip
         else:
@@ -53,13 +53,13 @@ class Model:
         if self.pending_since is None:
             self.pending_since = at
 
-    def look(self, at: int, hidden: set[int]) -> None:
+    def evaluate(self, at: int, hidden: set[int]) -> None:
         route = self.route
         ready = False
         if self.pending_since is not None:
             waited = at >= self.pending_since + route.group_wait.seconds
-            apart = self.last is None or at >= self.last + route.group_interval.seconds
-            ready = waited and apart
+            interval_over = self.last is None or at >= self.last + route.group_interval.seconds
+            ready = waited and interval_over
         # a repeat waits for changes that are about to be sent
         repeats = self.last is not None and at >= self.last + route.repeat_interval.seconds
         repeats = repeats and (ready or self.pending_since is None)
@@ -75,7 +75,7 @@ class Model:
                 reason = None
             elif reason is not None and (ready or reason == "repeat"):
                 main.append((number, reason))
-                self._tell(alert, at, reason)
+                self._record_sent(alert, at, reason)
             elif reason is not None:
                 waits = True
             if alert["status"] is Status.ACKNOWLEDGED:
@@ -92,31 +92,31 @@ class Model:
             self.pending_since = None
 
     def _reason(self, alert: dict[str, Any], repeats: bool) -> str | None:
-        raised = alert["rank"] > alert["told_rank"]
+        raised = alert["rank"] > alert["sent_rank"]
         match alert["status"]:
             case Status.OPEN:
-                if alert["told"] is None:
+                if alert["sent_status"] is None:
                     return "new"
-                if alert["told"] is Status.ACKNOWLEDGED:
+                if alert["sent_status"] is Status.ACKNOWLEDGED:
                     return "new" if alert["notified"] is None else "reopened"
                 return "raised" if raised else "repeat" if repeats else None
             case Status.ACKNOWLEDGED:
-                return "raised" if alert["told_rank"] >= 0 and raised else None
+                return "raised" if alert["sent_rank"] >= 0 and raised else None
             case _:
                 notified = alert["notified"] is not None
                 return "resolved" if self.send_resolved and notified else None
 
-    def _tell(self, alert: dict[str, Any], at: int, reason: str) -> None:
-        alert["told_rank"] = alert["rank"]
+    def _record_sent(self, alert: dict[str, Any], at: int, reason: str) -> None:
+        alert["sent_rank"] = alert["rank"]
         if alert["status"] is Status.OPEN:
             if reason in ("new", "reopened"):
                 alert |= {"notified": at, "steps": set(), "acknowledged": None, "reminded": None}
-            alert["told"] = Status.OPEN
+            alert["sent_status"] = Status.OPEN
 
     def _acknowledged(self, at: int, number: int, alert: dict[str, Any], hidden: bool) -> None:
-        alert["told"] = Status.ACKNOWLEDGED
-        if alert["told_rank"] < 0:
-            alert["told_rank"] = alert["rank"]
+        alert["sent_status"] = Status.ACKNOWLEDGED
+        if alert["sent_rank"] < 0:
+            alert["sent_rank"] = alert["rank"]
         if alert["acknowledged"] is None:
             alert["acknowledged"] = at
         every = self.route.remind_after
@@ -126,7 +126,7 @@ class Model:
             self.sent.add((at, "reminder", number, ""))
 
     def _escalate(self, at: int, number: int, alert: dict[str, Any]) -> None:
-        if alert["status"] is not Status.OPEN or alert["told"] is not Status.OPEN:
+        if alert["status"] is not Status.OPEN or alert["sent_status"] is not Status.OPEN:
             return
         for step, escalation in enumerate(self.route.escalate):
             if step not in alert["steps"] and at >= alert["notified"] + escalation.after.seconds:
@@ -135,7 +135,7 @@ class Model:
 
 
 class Scheduled:
-    """The code under test, run only when it asked for it."""
+    """The code under test. It runs only at the times that it requested."""
 
     def __init__(self, route: Route, send_resolved: bool) -> None:
         self.route = route
@@ -163,7 +163,7 @@ class Scheduled:
         assert ready is not None
         self.next = ready if self.next is None else min(self.next, ready)
 
-    def look(self, at: int, hidden: set[int]) -> None:
+    def evaluate(self, at: int, hidden: set[int]) -> None:
         now = BEGIN + seconds(at)
         if self.next is None or now < self.next:
             return
@@ -231,8 +231,8 @@ def test_the_schedule_sends_what_the_model_sends(
                 implementation.change(at, alert, status, ranks[alert])
         hidden = {alert for alert, begin, length in hides if begin <= at < begin + length}
         # the code under test learns of a silence with the next flush, as the service does
-        model.look(at, hidden)
-        scheduled.look(at, hidden)
+        model.evaluate(at, hidden)
+        scheduled.evaluate(at, hidden)
         assert scheduled.sent == model.sent, at
 
 
@@ -243,7 +243,7 @@ def test_a_quiet_group_is_not_flushed(send_resolved: bool) -> None:
     scheduled.change(0, 0, Status.OPEN, 1)
 
     for at in range(3600):
-        scheduled.look(at, set())
+        scheduled.evaluate(at, set())
 
     assert scheduled.flushes == 1
     assert scheduled.sent == {(30, "alerts", 0, Reason.NEW.value)}
@@ -263,7 +263,7 @@ def test_a_reopened_alert_is_escalated_again() -> None:
     for at in range(40):
         if at in changes:
             scheduled.change(at, 0, changes[at], 1)
-        scheduled.look(at, set())
+        scheduled.evaluate(at, set())
 
     assert {entry for entry in scheduled.sent if entry[1] == "escalation"} == {
         (5, "escalation", 0, "0"),
