@@ -24,7 +24,7 @@ from audit_analysis.events_api import running
 from audit_analysis.events_api.archive_search import ArchiveSearch
 from audit_analysis.events_api.callers import Refusal, RemoteCallers
 from audit_analysis.events_api.database import Cancellation, SearchDatabase, SearchLimits
-from auditflow.contract.alert import Me, Role
+from auditflow.contract.access import Me, Role
 from auditflow.contract.event_search import (
     ArchivedEventDetail,
     ArchivedEventList,

@@ -9,7 +9,9 @@ from typing import Any, Final
 
 from msgspec import Struct
 
-from auditflow.contract.alert import MAX_COMMENT, MAX_NAME, Verdict
+from auditflow.contract.access import MAX_NAME
+from auditflow.contract.alert import Verdict
+from auditflow.contract.triage import MAX_COMMENT
 from event_audit_dashboard.presentation.text import plural
 
 SNOOZES: Final = {

@@ -3,9 +3,7 @@
 from collections.abc import Mapping, Sequence
 from urllib.parse import urlencode
 
-from auditflow.contract import alert as contract
-from auditflow.contract import audit
-from auditflow.contract.alert import Role
+from auditflow.contract import access, audit
 from event_audit_dashboard.api_client import ApiClient, Caller, segment
 
 
@@ -15,25 +13,25 @@ class AdminApi:
     def __init__(self, client: ApiClient) -> None:
         self._client = client
 
-    def users(self, caller: Caller) -> contract.UserList:
+    def users(self, caller: Caller) -> access.UserList:
         """All people and their roles."""
-        return self._client.get("/api/v1/users", caller, contract.UserList)
+        return self._client.get("/api/v1/users", caller, access.UserList)
 
-    def put_user(self, name: str, role: Role, caller: Caller, *, disabled: bool) -> None:
+    def put_user(self, name: str, role: access.Role, caller: Caller, *, disabled: bool) -> None:
         """Set the role of a person. A person who is not known yet is added."""
         body = {"role": role, "disabled": disabled}
         self._client.send("PUT", f"/api/v1/users?{urlencode({'name': name})}", caller, body=body)
 
-    def tokens(self, caller: Caller) -> contract.TokenList:
+    def tokens(self, caller: Caller) -> access.TokenList:
         """All API tokens, without their secrets."""
-        return self._client.get("/api/v1/tokens", caller, contract.TokenList)
+        return self._client.get("/api/v1/tokens", caller, access.TokenList)
 
     def issue_token(
         self, name: str, scopes: Sequence[str], days: int, caller: Caller
-    ) -> contract.IssuedToken:
+    ) -> access.IssuedToken:
         """Issue an API token. Only this answer contains the secret."""
         body = {"name": name, "scopes": list(scopes), "expires_in_days": days}
-        return self._client.post("/api/v1/tokens", caller, contract.IssuedToken, body)
+        return self._client.post("/api/v1/tokens", caller, access.IssuedToken, body)
 
     def revoke_token(self, token_id: str, caller: Caller) -> None:
         """Revoke an API token."""

@@ -1,4 +1,4 @@
-"""Client of the notification service's API, with the messages of ``auditflow.contract.alert``."""
+"""Client of the notification service's API, with the messages of ``auditflow.contract``."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
@@ -6,8 +6,8 @@ from urllib.parse import urlencode
 
 from msgspec import Raw, Struct
 
+from auditflow.contract import access, statistics, triage
 from auditflow.contract import alert as contract
-from auditflow.contract import statistics
 from event_audit_dashboard.api_client import ApiClient, Caller, segment
 
 PAGE_SIZE: Final = 50
@@ -60,9 +60,9 @@ class NotificationService(ApiClient):
         query = urlencode({"event_id": event_id})
         return self.send("GET", f"{_alert(alert_id)}/event?{query}", caller).body
 
-    def history(self, alert_id: str, caller: Caller) -> contract.History:
+    def history(self, alert_id: str, caller: Caller) -> triage.History:
         """The actions on an alert, the newest first."""
-        return self.get(f"{_alert(alert_id)}/history", caller, contract.History)
+        return self.get(f"{_alert(alert_id)}/history", caller, triage.History)
 
     def act(
         self,
@@ -84,13 +84,13 @@ class NotificationService(ApiClient):
 
     def act_on_selection(
         self, alert_ids: Sequence[str], action: str, caller: Caller, **fields: Any
-    ) -> contract.BulkResult:
+    ) -> triage.BulkResult:
         """Perform an action on the selected alerts."""
         return self._bulk(caller, {"action": action, "alert_ids": list(alert_ids), **fields})
 
     def act_on_filter(
         self, parameters: Mapping[str, str], action: str, caller: Caller, **fields: Any
-    ) -> contract.BulkResult:
+    ) -> triage.BulkResult:
         """Perform an action on all alerts that match the filter."""
         return self._bulk(caller, {"action": action, "filter": dict(parameters), **fields})
 
@@ -102,10 +102,10 @@ class NotificationService(ApiClient):
         """
         self.send("POST", f"{_alert(alert_id)}/undo", caller, body={}, headers={"If-Match": "*"})
 
-    def undo_bulk(self, bulk_id: str, caller: Caller) -> contract.BulkResult:
+    def undo_bulk(self, bulk_id: str, caller: Caller) -> triage.BulkResult:
         """Undo a bulk action on all alerts on which nobody has acted since."""
         reply = self.send("POST", f"/api/v1/alerts/bulk/{segment(bulk_id)}/undo", caller, body={})
-        return self.decode(reply.body, contract.BulkResult)
+        return self.decode(reply.body, triage.BulkResult)
 
     def risk(self, kind: str, value: str, caller: Caller) -> contract.Risk:
         """The risk of an entity, with its parts."""
@@ -116,19 +116,19 @@ class NotificationService(ApiClient):
         """Alerts by hour and day, the entities with the highest risk, and response times."""
         return self.get("/api/v1/overview", caller, statistics.Overview)
 
-    def me(self, caller: Caller) -> contract.Me:
+    def me(self, caller: Caller) -> access.Me:
         """The caller and its role."""
-        return self.get("/api/v1/me", caller, contract.Me)
+        return self.get("/api/v1/me", caller, access.Me)
 
-    def put_user(self, name: str, role: contract.Role) -> None:
+    def put_user(self, name: str, role: access.Role) -> None:
         """Set the role of a person, on behalf of the dashboard itself."""
         caller = Caller(person=None, correlation_id="sign-in")
         path = f"/api/v1/users?{urlencode({'name': name})}"
         self.send("PUT", path, caller, body={"role": role, "disabled": False})
 
-    def _bulk(self, caller: Caller, body: Mapping[str, Any]) -> contract.BulkResult:
+    def _bulk(self, caller: Caller, body: Mapping[str, Any]) -> triage.BulkResult:
         reply = self.send("POST", "/api/v1/alerts/bulk", caller, body=body)
-        return self.decode(reply.body, contract.BulkResult)
+        return self.decode(reply.body, triage.BulkResult)
 
 
 def _alert(alert_id: str) -> str:

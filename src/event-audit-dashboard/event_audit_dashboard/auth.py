@@ -11,7 +11,7 @@ import argon2
 from flask import Flask, Response, current_app, g, redirect, request, session, url_for
 from werkzeug.wrappers import Response as BaseResponse
 
-from auditflow.contract.alert import Role
+from auditflow.contract.access import Role
 from event_audit_dashboard.roles import Roles
 from event_audit_dashboard.sessions import SESSION_SECONDS, Session, SessionStore, identity_key
 

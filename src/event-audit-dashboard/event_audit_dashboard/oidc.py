@@ -20,7 +20,7 @@ from joserfc.jws import JWSRegistry
 from msgspec import Struct
 from werkzeug.wrappers import Response
 
-from auditflow.contract.alert import Role
+from auditflow.contract.access import Role
 from auditflow.errors import AuditFlowError
 from event_audit_dashboard.settings import DashboardSettings
 

@@ -2,7 +2,7 @@
 
 import contextlib
 
-from auditflow.contract.alert import Role
+from auditflow.contract.access import Role
 from auditflow.errors import AuditFlowError
 from event_audit_dashboard.api import NotificationService
 from event_audit_dashboard.api_client import Caller

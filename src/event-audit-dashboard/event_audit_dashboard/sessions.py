@@ -15,7 +15,7 @@ from msgspec import Struct
 from redis import Redis
 from redis.exceptions import RedisError
 
-from auditflow.contract.alert import Role
+from auditflow.contract.access import Role
 from auditflow.errors import Unavailable
 
 #: Maximum age of a session, in seconds after sign-in. Activity does not extend it.

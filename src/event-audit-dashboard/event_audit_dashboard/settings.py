@@ -5,7 +5,7 @@ from typing import Annotated, Final, Self
 
 from pydantic import AfterValidator, Field, SecretStr, model_validator
 
-from auditflow.contract.alert import Role
+from auditflow.contract.access import Role
 from auditflow.settings import Port, Secret, ServiceSettings, TlsSettings
 
 #: Minimum length of SESSION_SECRET. A shorter signing key can be found by brute force.

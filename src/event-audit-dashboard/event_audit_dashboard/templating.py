@@ -7,7 +7,8 @@ from urllib.parse import urlencode
 
 from flask import Flask, current_app, g, request
 
-from auditflow.contract.alert import AlertSummary, FacetValue, Role
+from auditflow.contract.access import Role
+from auditflow.contract.alert import AlertSummary, FacetValue
 from event_audit_dashboard import zones
 from event_audit_dashboard.assets import Assets
 from event_audit_dashboard.headers import nonce

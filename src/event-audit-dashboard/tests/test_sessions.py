@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from redis import Redis
 
-from auditflow.contract.alert import Role
+from auditflow.contract.access import Role
 from event_audit_dashboard import sessions
 from event_audit_dashboard.sessions import MemorySessions, RedisSessions, Session, SessionStore
 

@@ -7,7 +7,8 @@ from typing import Any, Final, TypeVar, get_args
 
 from msgspec import Struct
 
-from auditflow.contract.alert import MAX_NAME, Status, Verdict
+from auditflow.contract.access import MAX_NAME
+from auditflow.contract.alert import Status, Verdict
 from auditflow.contract.audit import MAX_TRAIL_TEXT, Outcome
 from auditflow.contract.event import Severity
 from auditflow.contract.level import Level

@@ -13,7 +13,7 @@ from pydantic import SecretStr
 from quart import Quart
 
 from auditflow.amqp import DeadLetter, Publisher, topology
-from auditflow.contract.alert import Role
+from auditflow.contract.access import Role
 from auditflow.http.health import Health
 from auditflow.http.tokens import Tokens
 from auditflow_local.servers.rabbitmq import RabbitMQ

@@ -13,7 +13,7 @@ from audit_analysis.events_api.archive_search import ArchiveSearch
 from audit_analysis.events_api.callers import HEADERS, Callers, require
 from audit_analysis.events_api.openapi import DOCUMENTATION
 from audit_analysis.ledger.reading import LedgerReader
-from auditflow.contract.alert import Role
+from auditflow.contract.access import Role
 from auditflow.contract.ledger_report import LedgerSenders
 from auditflow.http import middleware, openapi, probes
 from auditflow.http.health import Health

@@ -7,7 +7,7 @@ import httpx
 import msgspec
 from msgspec import Struct
 
-from auditflow.contract.alert import Me, Role
+from auditflow.contract.access import Me, Role
 from auditflow.errors import AuditFlowError, Unavailable
 from auditflow.http.problem import Problem
 

@@ -23,7 +23,7 @@ from audit_analysis.events_api.openapi import (
     HistogramParameters,
     PageParameters,
 )
-from auditflow.contract.alert import Role
+from auditflow.contract.access import Role
 from auditflow.contract.event_search import (
     ArchivedEventDetail,
     ArchivedEventList,

@@ -8,33 +8,15 @@ from enum import StrEnum
 from typing import Annotated, Final, Literal
 from uuid import UUID
 
-from msgspec import UNSET, Meta, Raw, Struct, UnsetType, field
+from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
 from auditflow.contract.event import Severity, Timestamp
 from auditflow.contract.finding import EventRef
 from auditflow.contract.level import Level
-from auditflow.http.problem import Problem
-
-#: Longest comment, in characters.
-MAX_COMMENT: Final = 10_000
-#: Longest name of a person or of an API token, in characters.
-MAX_NAME: Final = 200
-#: Alerts that one bulk request may select by identifier.
-MAX_SELECTION: Final = 1_000
-#: Alerts that one bulk request changes. The result reports whether more alerts match.
-MAX_BULK: Final = 10_000
 
 
 def _doc(description: str) -> Meta:
     return Meta(description=description)
-
-
-PersonName = Annotated[
-    str, Meta(min_length=1, max_length=MAX_NAME, pattern=r"^[^\x00-\x1f\x7f]+$(?!\n)")
-]
-CommentText = Annotated[
-    str, Meta(min_length=1, max_length=MAX_COMMENT, pattern=r"^[^\x00]*$", description="Markdown.")
-]
 
 
 class Status(StrEnum):
@@ -232,36 +214,6 @@ class Total(Struct, frozen=True):
     exact: bool = True
 
 
-class HistoryEntry(Struct, frozen=True, kw_only=True):
-    """One action on an alert. Entries are never changed and never deleted."""
-
-    number: Annotated[int, _doc("Position in the history of all alerts, from 1 without gaps.")]
-    alert_id: UUID
-    at: Timestamp
-    actor: Annotated[str, _doc("The name of the person or of the API token.")]
-    actor_kind: Annotated[Literal["person", "token", "system"], _doc("The kind of the actor.")]
-    action: Action
-    from_status: Status
-    to_status: Status
-    verdict: Verdict | None = None
-    duplicate_of: UUID | None = None
-    assignee: str | None = None
-    snoozed_until: Timestamp | None = None
-    comment: Annotated[str | None, _doc("Markdown.")] = None
-    bulk_id: Annotated[UUID | None, _doc("The bulk action that this entry belongs to.")] = None
-    undone_entry: Annotated[int | None, _doc("The number of the entry that this undo reverts.")] = (
-        None
-    )
-    hash: Annotated[str, _doc("SHA-256 over the previous hash and this entry, in hexadecimal.")]
-
-
-class History(Struct, frozen=True):
-    """The actions on an alert."""
-
-    entries: Annotated[tuple[HistoryEntry, ...], _doc("The newest first.")]
-    next_before: Annotated[int | None, _doc("Pass as `before` for older entries.")] = None
-
-
 class EventRow(Struct, frozen=True, kw_only=True):
     """An event of an alert. Fields are null if only the identifier of the event is stored."""
 
@@ -283,184 +235,12 @@ class EventPage(Struct, frozen=True):
     next_cursor: str | None = None
 
 
-class AcknowledgeRequest(Struct, frozen=True, forbid_unknown_fields=True):
-    """Acknowledge the alert. The comment is optional."""
-
-    comment: CommentText | None = None
-
-
-class AssignRequest(Struct, frozen=True, forbid_unknown_fields=True):
-    """Assign the alert to a person, or to nobody."""
-
-    assignee: PersonName | None
-    comment: CommentText | None = None
-
-
-class CommentRequest(Struct, frozen=True, forbid_unknown_fields=True):
-    """Comment on the alert."""
-
-    comment: CommentText
-
-
-class ResolveRequest(Struct, frozen=True, forbid_unknown_fields=True):
-    """Resolve the alert. `duplicate_of` is required for the verdict of that name."""
-
-    verdict: Verdict
-    duplicate_of: UUID | None = None
-    comment: CommentText | None = None
-
-
-class ReopenRequest(Struct, frozen=True, forbid_unknown_fields=True):
-    """Reopen the alert."""
-
-    comment: CommentText | None = None
-
-
-class SnoozeRequest(Struct, frozen=True, forbid_unknown_fields=True):
-    """Snooze the alert until a time, or until its event rate exceeds its past rate."""
-
-    until: Timestamp | None = None
-    until_escalation: bool = False
-    comment: CommentText | None = None
-
-
-class UnsnoozeRequest(Struct, frozen=True, forbid_unknown_fields=True):
-    """End the snooze of the alert."""
-
-    comment: CommentText | None = None
-
-
-class BulkRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One action on many alerts: on a selection or on a filter, not both."""
-
-    action: Literal["acknowledge", "assign", "comment", "resolve", "reopen", "snooze", "unsnooze"]
-    alert_ids: Annotated[
-        tuple[UUID, ...], Meta(max_length=MAX_SELECTION, description="The selection.")
-    ] = ()
-    filter: Annotated[
-        dict[str, str] | None, _doc("The parameters of the alert list, without paging.")
-    ] = None
-    comment: CommentText | None = None
-    assignee: PersonName | None = None
-    verdict: Verdict | None = None
-    duplicate_of: UUID | None = None
-    until: Timestamp | None = None
-    until_escalation: bool = False
-    bulk_id: Annotated[UUID | None, _doc("Continues a bulk action whose result had `more`.")] = None
-
-
-class TransitionProblem(Problem, frozen=True, kw_only=True):
-    """An error for an action that the state of the alert does not allow."""
-
-    allowed_actions: tuple[Action, ...] = ()
-
-
 class AlertChanges(Struct, frozen=True):
     """Changed alerts, in the order of their last change."""
 
     alerts: tuple[AlertSummary, ...]
     last: Annotated[int, _doc("Pass as `after` for later changes.")]
     more: Annotated[bool, _doc("There are later changes already.")] = False
-
-
-class BulkFailure(Struct, frozen=True):
-    """An alert that a bulk action could not change."""
-
-    alert_id: UUID
-    reason: str
-
-
-class BulkResult(Struct, frozen=True):
-    """The result of a bulk action."""
-
-    bulk_id: UUID
-    changed: int
-    failed: Annotated[int, _doc("Alerts that the action does not apply to.")] = 0
-    failures: Annotated[tuple[BulkFailure, ...], _doc("The first 100 of them.")] = ()
-    more: Annotated[bool, _doc("More alerts match the filter. Repeat with this bulk_id.")] = False
-
-
-class Role(StrEnum):
-    """What a person or an API token may do. Each role includes the ones before it."""
-
-    VIEWER = "viewer"
-    ANALYST = "analyst"
-    LEAD = "lead"
-    ADMIN = "admin"
-
-    @property
-    def rank(self) -> int:
-        """0 for viewer up to 3 for admin."""
-        return list(Role).index(self)
-
-
-class Me(Struct, frozen=True):
-    """The caller."""
-
-    name: str
-    kind: Literal["person", "token"]
-    role: Role
-    scopes: tuple[str, ...] = ()
-
-
-class User(Struct, frozen=True, kw_only=True):
-    """A person."""
-
-    name: str
-    role: Role
-    disabled: bool = False
-    created_at: Timestamp | None = None
-    last_seen_at: Timestamp | None = None
-
-
-class UserRequest(Struct, frozen=True, forbid_unknown_fields=True):
-    """The role of a person."""
-
-    role: Role
-    disabled: bool = False
-
-
-class UserList(Struct, frozen=True):
-    """All people, by name."""
-
-    users: tuple[User, ...]
-
-
-Scope = Literal["alerts:read", "alerts:write", "audit:read", "admin"]
-
-
-class TokenRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A new API token."""
-
-    name: PersonName
-    scopes: Annotated[tuple[Scope, ...], Meta(min_length=1, max_length=4)]
-    expires_in_days: Annotated[int, Meta(ge=1, le=366)] = 90
-
-
-class Token(Struct, frozen=True, kw_only=True):
-    """An API token, without its secret."""
-
-    token_id: UUID
-    name: str
-    scopes: tuple[Scope, ...]
-    created_by: str
-    created_at: Timestamp
-    expires_at: Timestamp
-    revoked_at: Timestamp | None = None
-    last_used_at: Timestamp | None = None
-
-
-class IssuedToken(Struct, frozen=True, kw_only=True):
-    """A new API token with its secret, which is shown only here."""
-
-    token: Token
-    secret: Annotated[str, _doc("Send it as `Authorization: Bearer <secret>`.")]
-
-
-class TokenList(Struct, frozen=True):
-    """All API tokens, the newest first."""
-
-    tokens: tuple[Token, ...] = field(default_factory=tuple)
 
 
 class RiskPart(Struct, frozen=True, kw_only=True):

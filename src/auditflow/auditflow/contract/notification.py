@@ -5,7 +5,7 @@ from uuid import UUID
 
 from msgspec import Meta, Struct
 
-from auditflow.contract.alert import PersonName
+from auditflow.contract.access import PersonName
 from auditflow.contract.event import Timestamp
 from auditflow.contract.level import Level
 

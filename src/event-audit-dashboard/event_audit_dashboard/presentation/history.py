@@ -2,7 +2,8 @@
 
 from typing import Final
 
-from auditflow.contract.alert import Action, HistoryEntry
+from auditflow.contract.alert import Action
+from auditflow.contract.triage import HistoryEntry
 from event_audit_dashboard.presentation import times
 from event_audit_dashboard.presentation.badges import VERDICT
 from event_audit_dashboard.presentation.text import shorten

@@ -5,7 +5,7 @@ from typing import Final
 from flask import Blueprint, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
-from auditflow.contract.alert import IssuedToken, Role
+from auditflow.contract.access import IssuedToken, Role
 from auditflow.telemetry import logs
 from event_audit_dashboard.admin_api import AdminApi
 from event_audit_dashboard.errors import ApiError, Conflict, FilterRejected, NotAllowed, NotFound

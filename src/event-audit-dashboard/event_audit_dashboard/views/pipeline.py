@@ -5,7 +5,7 @@ from typing import Final
 from flask import Blueprint, Response, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
-from auditflow.contract.alert import Role
+from auditflow.contract.access import Role
 from auditflow.contract.pipeline import DeadLetterResult
 from auditflow.telemetry import logs
 from event_audit_dashboard.errors import Conflict, FilterRejected, NotAllowed, NotFound

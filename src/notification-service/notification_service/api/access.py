@@ -8,7 +8,7 @@ from msgspec import Meta, Struct
 from quart import Blueprint, g, request
 from quart_schema import document_querystring, document_request, document_response
 
-from auditflow.contract.alert import (
+from auditflow.contract.access import (
     MAX_NAME,
     IssuedToken,
     Me,

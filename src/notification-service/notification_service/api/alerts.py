@@ -9,7 +9,8 @@ from msgspec import Struct
 from quart import Blueprint, request
 from quart_schema import document_querystring, document_response
 
-from auditflow.contract.alert import AlertDetail, AlertList, Counts, History, Status
+from auditflow.contract.alert import AlertDetail, AlertList, Counts, Status
+from auditflow.contract.triage import History
 from auditflow.http.openapi import document_problems
 from notification_service import query
 from notification_service.api.errors import problem

@@ -7,7 +7,7 @@ from prometheus_client import CollectorRegistry
 from quart import Blueprint, Quart, Response, g, request
 from quart_schema import hide
 
-from auditflow.contract.alert import Role
+from auditflow.contract.access import Role
 from auditflow.http import middleware, openapi, probes
 from auditflow.http.health import Health
 from auditflow.http.tokens import Tokens

@@ -8,7 +8,7 @@ from msgspec import Meta, Struct
 from quart import Blueprint, g, request
 from quart_schema import document_querystring, document_response
 
-from auditflow.contract.alert import Role
+from auditflow.contract.access import Role
 from auditflow.contract.audit import AuditLogList, ConsistencyProof, InclusionProof
 from auditflow.http.openapi import document_problems
 from auditflow.merkle import tiles

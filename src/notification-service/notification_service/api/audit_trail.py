@@ -8,7 +8,7 @@ from msgspec import Meta
 from quart import Blueprint, g, request
 from quart_schema import document_querystring, document_request, document_response
 
-from auditflow.contract.alert import Role
+from auditflow.contract.access import Role
 from auditflow.contract.audit import (
     MAX_TRAIL_TEXT,
     AuditTrail,

@@ -9,7 +9,7 @@ from limits.storage import MemoryStorage
 from limits.strategies import FixedWindowRateLimiter
 from msgspec import Struct
 
-from auditflow.contract.alert import MAX_NAME, Me, Role, Scope, User
+from auditflow.contract.access import MAX_NAME, Me, Role, Scope, User
 from auditflow.errors import AuditFlowError
 from auditflow.http.tokens import Tokens
 from notification_service.api.requests import in_thread

@@ -6,7 +6,7 @@ from typing import Final
 from quart import Quart, request
 from werkzeug.exceptions import HTTPException
 
-from auditflow.contract.alert import TransitionProblem
+from auditflow.contract.triage import TransitionProblem
 from auditflow.errors import Unavailable
 from auditflow.http.problem import Fault, Problem
 from auditflow.http.query_parameters import InvalidParameters

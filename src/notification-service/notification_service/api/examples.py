@@ -7,17 +7,24 @@ from uuid import UUID
 import msgspec
 from msgspec import Raw
 
+from auditflow.contract.access import (
+    IssuedToken,
+    Me,
+    Role,
+    Token,
+    TokenList,
+    TokenRequest,
+    User,
+    UserList,
+    UserRequest,
+)
 from auditflow.contract.alert import (
     Action,
     AlertChanges,
     AlertDetail,
     AlertList,
     AlertSummary,
-    AssignRequest,
-    BulkRequest,
-    BulkResult,
     BySeverity,
-    CommentRequest,
     Counts,
     EventPage,
     EventRow,
@@ -25,25 +32,11 @@ from auditflow.contract.alert import (
     FacetValue,
     FindingEvidence,
     FindingView,
-    History,
-    HistoryEntry,
-    IssuedToken,
-    Me,
-    ResolveRequest,
     Risk,
     RiskPart,
-    Role,
     Rule,
-    SnoozeRequest,
     Status,
-    Token,
-    TokenList,
-    TokenRequest,
     Total,
-    TransitionProblem,
-    User,
-    UserList,
-    UserRequest,
     Verdict,
 )
 from auditflow.contract.audit import (
@@ -78,6 +71,17 @@ from auditflow.contract.statistics import (
     RiskyEntity,
     RuleActivity,
     RuleStatistics,
+)
+from auditflow.contract.triage import (
+    AssignRequest,
+    BulkRequest,
+    BulkResult,
+    CommentRequest,
+    History,
+    HistoryEntry,
+    ResolveRequest,
+    SnoozeRequest,
+    TransitionProblem,
 )
 from auditflow.http.openapi import PathParameter
 from auditflow.http.problem import Fault, Problem

@@ -10,7 +10,7 @@ from msgspec import Meta, Struct
 from quart import Blueprint, g, request
 from quart_schema import document_querystring, document_request, document_response
 
-from auditflow.contract.alert import Role
+from auditflow.contract.access import Role
 from auditflow.contract.notification import (
     DeliveryStatus,
     NotificationDetail,

@@ -11,7 +11,7 @@ from quart_schema import document_querystring, document_request, document_respon
 
 from auditflow.amqp.dead_letter_queue import Selection
 from auditflow.amqp.topology import Queue
-from auditflow.contract.alert import Role
+from auditflow.contract.access import Role
 from auditflow.contract.pipeline import (
     DeadLetterDetail,
     DeadLetterList,

@@ -8,7 +8,7 @@ from uuid import UUID
 from quart import Blueprint, g, request
 from quart_schema import document_request, document_response
 
-from auditflow.contract.alert import Role
+from auditflow.contract.access import Role
 from auditflow.contract.notification import (
     LabelsRequest,
     OnCallList,

@@ -6,7 +6,7 @@ from http import HTTPStatus
 from quart import Blueprint, g, request
 from quart_schema import document_request, document_response
 
-from auditflow.contract.alert import Role
+from auditflow.contract.access import Role
 from auditflow.contract.saved_view import SavedView, SavedViewList, SavedViewRequest
 from auditflow.http.openapi import document_problems
 from notification_service.api import trail_recording

@@ -14,17 +14,16 @@ from quart_schema import (
     document_response,
 )
 
-from auditflow.contract.alert import (
+from auditflow.contract.access import Role
+from auditflow.contract.alert import Action, AlertSummary
+from auditflow.contract.triage import (
     AcknowledgeRequest,
-    Action,
-    AlertSummary,
     AssignRequest,
     BulkRequest,
     BulkResult,
     CommentRequest,
     ReopenRequest,
     ResolveRequest,
-    Role,
     SnoozeRequest,
     TransitionProblem,
     UnsnoozeRequest,

@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 
 import msgspec
 
-from auditflow.contract.alert import IssuedToken, Role, Scope, Token, User
+from auditflow.contract.access import IssuedToken, Role, Scope, Token, User
 from auditflow.errors import Unavailable
 from notification_service.database.pool import Pool
 

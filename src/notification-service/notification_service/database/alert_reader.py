@@ -8,7 +8,8 @@ from uuid import UUID
 import msgspec
 from msgspec import Struct
 
-from auditflow.contract.alert import Counts, HistoryEntry, Status
+from auditflow.contract.alert import Counts, Status
+from auditflow.contract.triage import HistoryEntry
 from notification_service.cursor import Position
 from notification_service.database import prepared
 from notification_service.database.alert_filters import conditions, levels, observables_of

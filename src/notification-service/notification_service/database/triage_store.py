@@ -10,7 +10,8 @@ from psycopg2 import errors
 from psycopg2.extensions import connection as Connection  # noqa: N812 - it is a class
 from psycopg2.extensions import cursor as Cursor  # noqa: N812 - it is a class
 
-from auditflow.contract.alert import MAX_BULK, Action, BulkFailure, BulkResult, Status
+from auditflow.contract.alert import Action, Status
+from auditflow.contract.triage import MAX_BULK, BulkFailure, BulkResult
 from auditflow.errors import AuditFlowError
 from notification_service import triage
 from notification_service.alert import Alert
