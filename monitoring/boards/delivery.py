@@ -71,6 +71,39 @@ BOARD = Board(
                 link=runbook("image-does-not-verify", "If an image signature is not valid"),
             ),
         ]),
+        Row("DORA metrics and drift", [
+            Panel(
+                title="Deployments",
+                description="Deployments of the last 30 days that ran and were Healthy, as `gitops dora --metrics` counts them.",
+                kind="number", unit=units.Short, width=5,
+                queries={"{{environment}}": "max by (environment) (auditflow_dora_deployments)"},
+                link=runbook("promotion-waits", "If a promotion waits"), no_value="not measured",
+            ),
+            Panel(
+                title="Rollbacks",
+                description="Deployments of the last 30 days that were rolled back.",
+                kind="number", unit=units.Short, width=5,
+                queries={"{{environment}}": "max by (environment) (auditflow_dora_rollbacks)"},
+                link=board("auditflow-slo", "Objectives"), no_value="not measured",
+            ),
+            Panel(
+                title="Lead time and time to restore",
+                description="The median time from the commit of an image to its deployment, and from a failed deployment to its rollback.",
+                unit=units.Seconds, width=7,
+                queries={
+                    "lead time of {{environment}}": "max by (environment) (auditflow_dora_lead_time_seconds)",
+                    "time to restore {{environment}}": "max by (environment) (auditflow_dora_restore_seconds)",
+                },
+                link=runbook("commits-not-synced", "If commits are not synced"), no_value="not measured",
+            ),
+            Panel(
+                title="Resources that differ from git",
+                description="The resources of each environment that are OutOfSync or not in git, as `gitops drift --metrics` counts them.",
+                unit=units.Short, width=7,
+                queries={"{{environment}} {{status}}": "sum by (environment, status) (auditflow_drift_resources)"},
+                link=runbook("argo-cd-out-of-sync", "If an Application is out of sync"), no_value="not measured",
+            ),
+        ]),
         Row("Argo CD", [
             Panel(
                 title="Syncs",
