@@ -34,7 +34,9 @@ CHOICES: Final = {
 }
 FLAGS: Final = ("active_again", "snoozed")
 #: Filters with free text.
-TEXTS: Final = ("q", "actor", "host", "ip", "resource", "rule", "environment", "assignee")
+TEXTS: Final = (
+    "q", "actor", "host", "ip", "resource", "rule", "technique", "environment", "assignee",
+)  # fmt: skip
 #: Value of ``assignee`` for alerts that nobody works on. The API expects an empty text.
 UNASSIGNED: Final = "nobody"
 #: Maximum length of a free-text filter, in characters.
@@ -62,6 +64,7 @@ class Query(Struct, frozen=True, omit_defaults=True, kw_only=True):
     ip: str = ""
     resource: str = ""
     rule: str = ""
+    technique: str = ""
     environment: str = ""
     active_again: str = ""
     snoozed: str = ""

@@ -321,6 +321,8 @@ class FakeApi:
         self.letters: list[dict[str, Any]] | None = [dead_letter(0), dead_letter(1)]
         self.ledger: dict[str, Any] | None = None
         self.disabled: set[str] = set()
+        #: Alerts of the sample that facets are estimated from.
+        self.sampled: int | None = None
         self.roles_set: list[tuple[str, dict[str, Any]]] = []
         self.views: list[dict[str, Any]] = []
         self.dead_letter_requests: list[tuple[str, dict[str, Any]]] = []
@@ -433,6 +435,9 @@ class FakeApi:
                 for value in count([item["rule"]["id"] for item in found])
             ],
             "assignee": count([item["assignee"] or "" for item in found]),
+            "actor": count([item["actor"] for item in found if item["actor"]]),
+            "technique": [{"value": "T1110", "count": len(found)}] if found else [],
+            "sampled": self.sampled,
         }
 
     def _find(self, alert_id: str) -> dict[str, Any]:

@@ -130,6 +130,22 @@ def test_facets_have_counts_over_the_filter_and_toggle_a_value(analyst: Any, man
     assert critical[0]["title"] in page
 
 
+def test_facets_show_users_and_techniques_and_mark_estimates(analyst: Any, many: Any) -> None:
+    exact = analyst.get("/alerts/facets").text
+    actor = many.alerts[0]["actor"]
+    assert re.search(rf'href="/alerts\?actor={actor}"><bdi>{actor}</bdi><span class="n">\d', exact)
+    assert 'href="/alerts?technique=T1110"><bdi>T1110</bdi>' in exact
+    assert "estimate" not in exact
+    many.sampled = 5000
+    # A filter that was not used before, because pages share facets for some seconds.
+    page = analyst.get("/alerts/facets?technique=T1110").text
+    assert page.count("(estimate)") == 1
+    assert "random sample of 5,000 of these alerts" in page
+    assert f'<bdi>{actor}</bdi><span class="n">≈' in page
+    path, parameters, _ = many.requests[-1]
+    assert (path, parameters) == ("/api/v1/alerts/facets", {"technique": "T1110"})
+
+
 def test_an_empty_list_and_an_empty_filter_result_differ(analyst: Any, api: Any) -> None:
     assert "No alerts yet" in analyst.get("/alerts").text
     filtered = analyst.get("/alerts?host=nowhere").text

@@ -13,6 +13,7 @@ import msgspec
 
 from auditflow.contract import identity
 from auditflow.contract.alert import AlertSummary
+from notification_service import techniques
 
 _decode = msgspec.json.Decoder(AlertSummary).decode
 
@@ -105,12 +106,9 @@ def _stix_objects(alert: AlertSummary) -> Iterator[dict[str, Any]]:
         "labels": [f"level:{alert.level}", f"status:{alert.status}"]
         + ([f"verdict:{alert.verdict}"] if alert.verdict else []),
     }
-    techniques = [
-        tag.removeprefix("attack.").upper() for tag in alert.rule.tags if _is_technique(tag)
-    ]
-    if techniques:
+    if named := techniques.named_by(alert.rule.tags):
         incident["external_references"] = [
-            {"source_name": "mitre-attack", "external_id": technique} for technique in techniques
+            {"source_name": "mitre-attack", "external_id": technique} for technique in named
         ]
     yield incident
     observables = list(_stix_observables(alert))
@@ -161,8 +159,3 @@ def _stix_id(kind: str, alert: AlertSummary) -> str:
 
 def _stix_time(time: dt.datetime) -> str:
     return time.astimezone(dt.UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z"
-
-
-def _is_technique(tag: str) -> bool:
-    name = tag.removeprefix("attack.")
-    return tag.startswith("attack.t") and name[1:5].isdigit()

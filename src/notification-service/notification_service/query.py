@@ -24,6 +24,7 @@ from auditflow.http.query_parameters import (
     text,
     timestamp,
 )
+from notification_service import techniques
 from notification_service.alert import MAX_TEXT
 from notification_service.cursor import Cursors, InvalidCursor, Position
 from notification_service.export import Format
@@ -46,6 +47,8 @@ class AlertFilter(Struct, frozen=True, kw_only=True):
     severity: tuple[Severity, ...] = ()
     verdict: tuple[Verdict, ...] = ()
     rule: str | None = None
+    #: A technique of ATT&CK, in upper case. It includes its sub-techniques.
+    technique: str | None = None
     actor: str | None = None
     host: str | None = None
     ip: str | None = None
@@ -238,12 +241,19 @@ def _cursor(cursors: Cursors, text: str) -> Position:
         raise InvalidValue(_NO_CURSOR) from None
 
 
+def _technique(text: str) -> str:
+    if not techniques.is_technique(text):
+        raise InvalidValue("must be a technique of ATT&CK such as T1110 or T1110.001")
+    return text.upper()
+
+
 _FILTERS: Final[Mapping[str, Reader]] = {
     "status": members_of(Status),
     "level": members_of(Level),
     "severity": members_of(Severity),
     "verdict": members_of(Verdict),
     "rule": text(256),
+    "technique": _technique,
     "actor": text(MAX_TEXT),
     "host": text(MAX_TEXT),
     "ip": text(MAX_TEXT),

@@ -19,7 +19,7 @@ from auditflow.contract.finding import EventRef, Evidence, Finding, Observables
 from auditflow.http.health import Health
 from auditflow.http.tokens import Tokens
 from notification_service.api import app as application
-from notification_service.database import facets, risk
+from notification_service.database import facets, observable_facets, risk
 from notification_service.database.alert_reader import AlertReader
 from notification_service.database.finding_store import FindingStore
 from notification_service.database.pool import Pool
@@ -106,6 +106,89 @@ def test_facets_and_total_cover_the_complete_filter(
         assert found["verdict"] == [{"value": "benign", "count": 1, "label": None}]
         assert get("/alerts/facets", actor="BOB")[1]["total"] == 2
         facets.merge_counts(pool)
+
+
+def _counts(found: list[dict[str, Any]]) -> dict[str, int]:
+    return {it["value"]: it["count"] for it in found}
+
+
+def test_facets_count_the_observables_of_all_findings(
+    store: FindingStore, get: Get, make_finding: Any
+) -> None:
+    # given an alert of two users and two hosts, and an alert of a third user
+    entity = {"client_ip": "203.0.113.7"}
+    store.store(
+        [
+            make_finding(user="Alice", entity=entity, server_hostname="web-1"),
+            make_finding(user="bob", entity=entity, server_hostname="web-2", bucket=1),
+            make_finding(user="carol", rule="sudo", client_ip="203.0.113.8"),
+        ]
+    )
+
+    code, found = get("/alerts/facets")
+
+    assert (code, found["total"], found["sampled"]) == (200, 2, None)
+    assert _counts(found["actor"]) == {"alice": 1, "bob": 1, "carol": 1}
+    assert _counts(found["host"]) == {"web-1": 2, "web-2": 1}
+    assert _counts(found["ip"]) == {"203.0.113.7": 1, "203.0.113.8": 1}
+    of_bob = get("/alerts/facets", actor="bob")[1]
+    assert _counts(of_bob["actor"]) == {"alice": 1, "bob": 1}
+    assert get("/alerts/facets", host="nowhere")[1]["actor"] == []
+
+
+def test_facets_of_many_alerts_are_estimates_from_a_random_sample(
+    store: FindingStore, get: Get, make_finding: Any, monkeypatch: Any
+) -> None:
+    # given 300 alerts of a common host, a third of them from a common address
+    findings = [
+        make_finding(user=f"user-{number}", client_ip=f"203.0.113.{number if number % 3 else 0}")
+        for number in range(300)
+    ]
+    store.store(findings)
+    monkeypatch.setattr(observable_facets, "MAX_EXACT", 299)
+    monkeypatch.setattr(observable_facets, "SAMPLE", 150)
+
+    found = get("/alerts/facets")[1]
+
+    # then values of few alerts are not listed, and the numbers are near the true ones
+    assert (found["total"], found["actor"]) == (300, [])
+    assert 100 < found["sampled"] < 200
+    assert _counts(found["host"]) == {"web-1": 300}
+    ((address, number),) = _counts(found["ip"]).items()
+    assert (address, 60 < number < 140) == ("203.0.113.0", True)
+    monkeypatch.setattr(observable_facets, "SAMPLE", 1)
+    assert get("/alerts/facets")[1]["host"] == []
+
+
+def test_a_technique_selects_the_alerts_of_its_rules(
+    store: FindingStore, get: Get, pool: Pool, make_finding: Any
+) -> None:
+    def finding(rule: str, *tags: str) -> Any:
+        made = make_finding(rule=rule)
+        return msgspec.structs.replace(made, rule=msgspec.structs.replace(made.rule, tags=tags))
+
+    store.store(
+        [
+            finding("guess", "attack.credential_access", "attack.t1110.001"),
+            finding("spray", "attack.T1110.003", "attack.t1078"),
+            finding("sudo", "attack.t1548"),
+            finding("other", "attack.t11100", "cve.2026.1"),
+        ]
+    )
+
+    for _ in range(2):  # before and after the counts are merged
+        found = get("/alerts/facets")[1]
+        expected = {"T1110": 2, "T1110.001": 1, "T1110.003": 1, "T1078": 1, "T1548": 1}
+        assert _counts(found["technique"]) == expected
+        for technique, count in expected.items():
+            assert get("/alerts/total", technique=technique)[1]["total"] == count, technique
+            listed = get("/alerts", technique=technique.lower())[1]["alerts"]
+            assert len(listed) == count, technique
+        facets.merge_counts(pool)
+    assert get("/alerts/total", technique="T1110", actor="alice")[1]["total"] == 2
+    assert get("/alerts/total", technique="T9999")[1]["total"] == 0
+    for refused in ("t1110%", "T111", "T1110.1", "T1110\n", "attack.t1110", ""):
+        assert get("/alerts/total", technique=refused)[0] == 400, refused
 
 
 def test_counts_stay_exact_under_concurrent_changes_and_merges(

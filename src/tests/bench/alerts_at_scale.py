@@ -185,6 +185,12 @@ def _measure(port: int, requests: int, seconds: float) -> dict[str, dict[str, fl
         "list, text": "/api/v1/alerts?q=user-77",
         "facets": "/api/v1/alerts/facets",
         "facets, open": "/api/v1/alerts/facets?status=open",
+        "facets, technique": "/api/v1/alerts/facets?technique=T1110",
+        "facets, one rule": "/api/v1/alerts/facets?rule=rule-7",
+        "facets, unresolved and critical": (
+            "/api/v1/alerts/facets?status=open,acknowledged&level=critical"
+        ),
+        "list, technique": "/api/v1/alerts?technique=T1110",
         "facets, one user": "/api/v1/alerts/facets?actor=user-77",
         "facets, one day": "/api/v1/alerts/facets?since={since}&until={until}".format(**_day()),
         "risk": "/api/v1/risk?kind=user&value=user-77",

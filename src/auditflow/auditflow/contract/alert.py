@@ -197,7 +197,7 @@ class Facets(Struct, frozen=True):
     """Numbers of alerts over the complete filter result, by field."""
 
     total: int
-    exact: Annotated[bool, _doc("False if the numbers are estimates.")] = True
+    exact: Annotated[bool, _doc("False if the total is an estimate.")] = True
     status: tuple[FacetValue, ...] = ()
     level: tuple[FacetValue, ...] = ()
     severity: tuple[FacetValue, ...] = ()
@@ -205,6 +205,20 @@ class Facets(Struct, frozen=True):
     environment: tuple[FacetValue, ...] = ()
     assignee: tuple[FacetValue, ...] = ()
     verdict: tuple[FacetValue, ...] = ()
+    technique: Annotated[
+        tuple[FacetValue, ...],
+        _doc("Techniques of ATT&CK, by the rules of the alerts. A technique includes its parts."),
+    ] = ()
+    actor: Annotated[tuple[FacetValue, ...], _doc("Users in any finding of an alert.")] = ()
+    host: Annotated[tuple[FacetValue, ...], _doc("Hosts in any finding of an alert.")] = ()
+    ip: Annotated[tuple[FacetValue, ...], _doc("Addresses in any finding of an alert.")] = ()
+    sampled: Annotated[
+        int | None,
+        _doc(
+            "Null if the facets actor, host and ip are exact. Otherwise they are estimates from a"
+            " random sample of this number of alerts of the complete filter result."
+        ),
+    ] = None
 
 
 class Total(Struct, frozen=True):

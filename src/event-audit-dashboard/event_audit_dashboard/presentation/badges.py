@@ -45,7 +45,7 @@ SORT: Final = {
 FILTER: Final = {
     "q": "Text", "status": "Status", "level": "Level", "severity": "Severity", "verdict": "Verdict",
     "assignee": "Assignee", "actor": "User", "host": "Host", "ip": "Address",
-    "resource": "Resource", "rule": "Rule", "environment": "Environment",
+    "resource": "Resource", "rule": "Rule", "technique": "Technique", "environment": "Environment",
     "active_again": "Active again", "snoozed": "Snoozed", "range": "Active within",
     "since": "Active since", "until": "Active until", "sort": "Order",
 }  # fmt: skip

@@ -355,6 +355,9 @@ OF: Final[dict[type, Any]] = {
         total=42,
         status=(FacetValue("open", 40), FacetValue("resolved", 2)),
         rule=(FacetValue("failed-login-burst", 42, "Burst of failed logins"),),
+        technique=(FacetValue("T1110", 42),),
+        actor=(FacetValue("alice", 30), FacetValue("bob", 12)),
+        ip=(FacetValue("203.0.113.7", 42),),
     ),
     Risk: Risk(
         kind="user",

@@ -9,6 +9,7 @@ from msgspec import Meta, Struct, field
 from auditflow.contract.alert import Status, Verdict
 from auditflow.contract.event import Severity
 from auditflow.contract.level import Level
+from notification_service import techniques
 from notification_service.alert import MAX_TEXT
 from notification_service.export import Format
 from notification_service.order import Sort
@@ -49,6 +50,18 @@ class FilterParameters(Struct):
                 min_length=1,
                 max_length=256,
                 pattern="^[^\\x00]*$",
+            ),
+        ]
+        | None
+    ) = None
+    technique: (
+        Annotated[
+            str,
+            Meta(
+                description="A technique of ATT&CK. It selects the alerts of rules whose newest"
+                " alert has this technique or one of its sub-techniques.",
+                examples=["T1110"],
+                pattern=techniques.PATTERN,
             ),
         ]
         | None

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from auditflow.contract.level import Level
+from notification_service import techniques
 from notification_service.observables import Kind, normalize
 from notification_service.query import AlertFilter
 
@@ -18,6 +19,21 @@ _OBSERVABLES: Final[dict[str, Kind]] = {
 _SNOOZED: Final = (
     "(alerts.snoozed_until_escalation OR coalesce(alerts.snoozed_until > now(), false))"
 )
+# The rules are those of alert_counts, so that no condition reads all alerts. The newest alert of a
+# rule has its current tags.
+_TECHNIQUE: Final = """
+    alerts.rule_id = ANY (ARRAY(
+        SELECT fired.rule_id FROM (SELECT DISTINCT rule_id FROM alert_counts) AS fired
+        CROSS JOIN LATERAL (
+            SELECT rule_tags FROM alerts AS newest WHERE newest.rule_id = fired.rule_id
+            ORDER BY last_seen DESC, alert_id DESC LIMIT 1
+        ) AS current
+        WHERE EXISTS (
+            SELECT FROM unnest(rule_tags) AS tag
+            WHERE lower(tag) = %(technique)s::text
+                OR starts_with(lower(tag), %(technique)s::text || '.'))
+    ))
+"""
 _SEARCHED: Final = ("title", "description", "actor", "server_hostname", "resource", "client_ip")
 
 
@@ -92,6 +108,8 @@ def _add_others(query: AlertFilter, add: Callable[..., None]) -> None:
     for name, column in _EQUAL.items():
         if (value := getattr(query, name)) is not None:
             add(f"alerts.{column} = %({name})s", **{name: value})
+    if query.technique is not None:
+        add(_TECHNIQUE, technique=techniques.tag_of(query.technique))
     if query.assignee == "":
         add("alerts.assignee IS NULL")
     elif query.assignee is not None:
@@ -99,10 +117,14 @@ def _add_others(query: AlertFilter, add: Callable[..., None]) -> None:
     if query.active_again is not None:
         add("alerts.active_again = %(active_again)s", active_again=query.active_again)
     if query.snoozed is not None:
-        snoozed = (
-            "(alerts.snoozed_until_escalation OR coalesce(alerts.snoozed_until > now(), false))"
-        )
-        add(snoozed if query.snoozed else f"NOT {snoozed}")
+        add(_SNOOZED if query.snoozed else f"NOT {_SNOOZED}")
+    _add_times(query, add)
+    if query.q is not None:
+        searched = " OR ".join(f"alerts.{column} ILIKE %(q)s" for column in _SEARCHED)
+        add(f"({searched})", q=f"%{escape_like(query.q)}%")
+
+
+def _add_times(query: AlertFilter, add: Callable[..., None]) -> None:
     # An alert was active in the range if it has events before its end and after its start.
     if query.since is not None:
         add("alerts.last_seen >= %(since)s", since=query.since)
@@ -112,9 +134,6 @@ def _add_others(query: AlertFilter, add: Callable[..., None]) -> None:
         add("alerts.updated_at >= %(updated_since)s", updated_since=query.updated_since)
     if query.opened_since is not None:
         add("alerts.opened_at >= %(opened_since)s", opened_since=query.opened_since)
-    if query.q is not None:
-        searched = " OR ".join(f"alerts.{column} ILIKE %(q)s" for column in _SEARCHED)
-        add(f"({searched})", q=f"%{escape_like(query.q)}%")
 
 
 def _observable(name: str, kind: Kind) -> str:

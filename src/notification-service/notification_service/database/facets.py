@@ -1,12 +1,14 @@
 """Numbers of alerts over a complete filter result."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from auditflow.contract.alert import BySeverity, Counts, Facets, FacetValue, Status
 from auditflow.contract.event import Severity
 from auditflow.contract.level import Level
+from notification_service import techniques
+from notification_service.database import observable_facets
 from notification_service.database.alert_filters import conditions
 from notification_service.database.pool import Pool
 from notification_service.query import AlertFilter
@@ -27,10 +29,11 @@ _FROM_COUNTS: Final = (
 _FROM_ALERTS: Final = (
     "SELECT {dimensions}, count(*) FROM alerts WHERE {where} GROUP BY {dimensions}"
 )
-_TITLES: Final = """
-    SELECT wanted.rule_id, newest.rule_title FROM unnest(%s::text[]) AS wanted (rule_id)
+_RULES: Final = """
+    SELECT wanted.rule_id, newest.rule_title, newest.rule_tags
+    FROM unnest(%s::text[]) AS wanted (rule_id)
     CROSS JOIN LATERAL (
-        SELECT rule_title FROM alerts WHERE alerts.rule_id = wanted.rule_id
+        SELECT rule_title, rule_tags FROM alerts WHERE alerts.rule_id = wanted.rule_id
         ORDER BY last_seen DESC, alert_id DESC LIMIT 1
     ) AS newest
 """
@@ -75,14 +78,24 @@ def read_facets(pool: Pool, query: AlertFilter) -> Facets:
         return tuple(FacetValue(value, n, (titles or {}).get(value)) for value, n in common)
 
     severities: Counter[str] = Counter()
+    by_rule: Counter[str] = Counter()
     for row in rows:
         severities[Level(row[columns["level"]]).severity] += row[-1]
+        by_rule[row[columns["rule_id"]]] += row[-1]
+    total = by_rule.total()
+    rules = _rules(pool, list(by_rule))
+    observed = observable_facets.read(pool, query, total=total, most=MAX_VALUES)
     return Facets(
-        total=sum(int(row[-1]) for row in rows),
+        total=total,
         status=facet("status"),
         level=facet("level"),
         severity=tuple(FacetValue(str(value), n) for value, n in severities.most_common()),
-        rule=facet("rule_id", _titles(pool, [it.value for it in facet("rule_id")])),
+        rule=facet("rule_id", {rule_id: title for rule_id, (title, _) in rules.items()}),
+        technique=_techniques(by_rule, {rule_id: tags for rule_id, (_, tags) in rules.items()}),
+        actor=observed.actor,
+        host=observed.host,
+        ip=observed.ip,
+        sampled=observed.sampled,
         environment=facet("environment"),
         assignee=facet("assignee"),
         verdict=facet("verdict"),
@@ -110,7 +123,19 @@ def _read(pool: Pool, query: AlertFilter) -> Sequence[tuple[Any, ...]]:
         return cursor.fetchall()
 
 
-def _titles(pool: Pool, rule_ids: list[str]) -> dict[str, str]:
+def _rules(pool: Pool, rule_ids: list[str]) -> dict[str, tuple[str, list[str]]]:
+    """The title and the tags of each rule, from its newest alert."""
     with pool.cursor() as cursor:
-        cursor.execute(_TITLES, (rule_ids,))
-        return dict(cursor.fetchall())
+        cursor.execute(_RULES, (rule_ids,))
+        return {rule_id: (title, tags) for rule_id, title, tags in cursor.fetchall()}
+
+
+def _techniques(
+    by_rule: Mapping[str, int], tags: Mapping[str, Sequence[str]]
+) -> tuple[FacetValue, ...]:
+    numbers: Counter[str] = Counter()
+    for rule_id, number in by_rule.items():
+        for technique in techniques.of_tags(tags.get(rule_id, ())):
+            numbers[technique] += number
+    common = sorted(numbers.items(), key=lambda item: (-item[1], item[0]))[:MAX_VALUES]
+    return tuple(FacetValue(technique, number) for technique, number in common)
