@@ -11,6 +11,9 @@ URL is the address of the API or a folder with a copy of the log. KEY is the pub
 stored when you began to use the log. FOLDER has checkpoints that you stored before: without them,
 nobody can detect that the end of the log was removed or that all of it was written again.
 
+The log "findings" has the hashes of findings. The program also reads all stored findings and
+compares them with the log.
+
 The program follows RFC 6962 (section 2.1) and c2sp.org/signed-note, tlog-checkpoint and tlog-tiles.
 It exits with 0 if the log is verified, with 1 if it is not, and with 2 if it cannot be read.
 """
@@ -18,11 +21,15 @@ It exits with 0 if the log is verified, with 1 if it is not, and with 2 if it ca
 import argparse
 import base64
 import hashlib
+import json
 import os
 import sys
+import time
 import urllib.error
 import urllib.request
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -98,22 +105,22 @@ def entries_path(number: int, width: int) -> str:
     return f"tile/entries/{path}" + (f".p/{width}" if width < 256 else "")
 
 
-def read_leaves(source: str, size: int) -> list[bytes]:
-    """The leaf hashes of all entries."""
-    leaves: list[bytes] = []
-    while len(leaves) < size:
-        width = min(256, size - len(leaves))
-        path = entries_path(len(leaves) // 256, width)
+def read_entries(source: str, size: int) -> list[bytes]:
+    """All entries."""
+    entries: list[bytes] = []
+    while len(entries) < size:
+        width = min(256, size - len(entries))
+        path = entries_path(len(entries) // 256, width)
         data, count = read(source, path), 0
         while data:
             length = int.from_bytes(data[:2], "big")
             if len(data) < 2 + length:
                 raise Refused(f"{path} is truncated")
-            leaves.append(sha256(b"\x00" + data[2 : 2 + length]))
+            entries.append(data[2 : 2 + length])
             data, count = data[2 + length :], count + 1
         if count != width:
             raise Refused(f"{path} has {count} entries instead of {width}")
-    return leaves
+    return entries
 
 
 def read(source: str, path: str) -> bytes:
@@ -134,8 +141,8 @@ def read(source: str, path: str) -> bytes:
         raise
 
 
-def verify(source: str, keys: list[str], log: str, stored: list[bytes]) -> int:
-    """The number of entries of the log. Raises Refused."""
+def verify(source: str, keys: list[str], log: str, stored: list[bytes]) -> list[bytes]:
+    """The entries of the log. Raises Refused."""
     size, root = read_checkpoint(read(source, "checkpoint"), keys, log)
     known = [read_checkpoint(note, keys, log) for note in stored]
     for earlier, _ in known:
@@ -143,11 +150,58 @@ def verify(source: str, keys: list[str], log: str, stored: list[bytes]) -> int:
             raise Refused(
                 f"the log had {earlier} entries before and has {size}: its end is missing"
             )
-    tree = Tree(read_leaves(source, size))
+    entries = read_entries(source, size)
+    tree = Tree([sha256(b"\x00" + entry) for entry in entries])
     for count, expected in [*known, (size, root)]:
         if tree.root(count) != expected:
             raise Refused(f"the first {count} entries are not those that were signed")
-    return size
+    return entries
+
+
+def read_findings(entries: list[bytes]) -> tuple[dict[str, list[str]], dict[str, str]]:
+    """The hashes of all versions of each finding in the log, and the months of those that remain.
+
+    Retention deleted the others.
+    """
+    versions: dict[str, list[str]] = {}
+    months: dict[str, str] = {}
+    expired_before = ""
+    for entry in map(json.loads, entries):
+        for finding in entry.get("findings", ()):
+            versions.setdefault(finding["finding_id"], []).append(finding["sha256"])
+            months[finding["finding_id"]] = finding["month"]
+        expired_before = max(expired_before, entry.get("expired_before") or "")
+    return versions, {name: month for name, month in months.items() if month >= expired_before}
+
+
+def verify_findings(
+    source: str, entries: list[bytes], read_again: Callable[[], list[bytes]]
+) -> int:
+    """The number of stored findings, all of which are as the log says. Raises Refused."""
+    versions, remaining = read_findings(entries)
+    earlier = {name: len(hashes) - 1 for name, hashes in versions.items()}
+    stored: dict[str, str] = {}
+    page: dict[str, Any] = {"next_after": ""}
+    while page["next_after"] is not None:
+        after = f"?after={page['next_after']}" if page["next_after"] else ""
+        page = json.loads(read(source, f"documents{after}"))
+        for item in page["documents"]:
+            stored[item["finding_id"]] = sha256(item["document"].encode()).hex()
+    # Findings may have been stored after the log was read. Their entries are signed a second later.
+    for attempt in range(6):
+        if attempt:
+            time.sleep(2)
+            versions, remaining = read_findings(read_again())
+        changed = [
+            name
+            for name, digest in stored.items()
+            if name in versions and digest not in versions[name][earlier.get(name, 0) :]
+        ]
+        missing = [name for name in earlier if name in remaining and name not in stored]
+        if not changed and not missing:
+            return len(stored)
+    raise Refused(f"{len(changed)} findings were changed and {len(missing)} are missing:"
+                  f" {', '.join([*changed, *missing][:5])}")  # fmt: skip
 
 
 def main() -> int:
@@ -164,14 +218,19 @@ def main() -> int:
     files = sorted(folder.iterdir()) if folder and folder.is_dir() else []
     stored = [file.read_bytes() for file in files if file.name.isdigit()]
     try:
-        size = verify(source, options.key, options.log, stored)
+        entries = verify(source, options.key, options.log, stored)
+        if options.log == "findings":
+            compared = verify_findings(
+                source, entries, lambda: verify(source, options.key, options.log, stored)
+            )
+            sys.stdout.write(f"{compared} stored findings compared\n")
     except Refused as error:
         sys.stderr.write(f"NOT VERIFIED: {error}\n")
         return 1
     except (OSError, ValueError) as error:
         sys.stderr.write(f"cannot read the log: {error}\n")
         return 2
-    sys.stdout.write(f"verified: {size} entries, {len(stored)} earlier checkpoints\n")
+    sys.stdout.write(f"verified: {len(entries)} entries, {len(stored)} earlier checkpoints\n")
     return 0
 
 

@@ -5,9 +5,24 @@ from pathlib import Path
 import pytest
 from src.devtools import module_lists
 
+_ROOT = Path(__file__).parents[2]
+
 
 def test_tables_are_up_to_date(capsys: pytest.CaptureFixture[str]) -> None:
     assert module_lists.main(["--check"]) == 0, capsys.readouterr().out
+
+
+def test_each_migration_follows_the_one_before() -> None:
+    """Two branches must not add a migration with the same number."""
+    versions = Path("src/notification-service/notification_service/migrations/versions")
+    files = sorted((_ROOT / versions).glob("v*.py"))
+    expected = [f"{number:04}" for number in range(1, len(files) + 1)]
+    assert [file.name[1:5] for file in files] == expected
+    for file, number in zip(files, expected, strict=True):
+        before = "None" if number == "0001" else f'"{int(number) - 1:04}"'
+        text = file.read_text("utf-8")
+        assert f'\nrevision = "{number}"\n' in text, file.name
+        assert f"\ndown_revision = {before}\n" in text, file.name
 
 
 def test_a_table_lists_modules_and_folders_with_their_first_sentence(tmp_path: Path) -> None:

@@ -107,6 +107,7 @@ def run(settings: Settings) -> None:
     retention = Retention(writers, RetentionMetrics(registry), days=settings.retention_days)
     maintenance = Maintenance(
         [
+            Task("log of findings", 1.0, partial(signing.append_findings, writers)),
             *(signing.tasks(writers, signer, audit_metrics) if signer else ()),
             Task("risk", 1.0, partial(update_risks, writers)),
             Task("counts", 30.0, partial(merge_counts, writers)),

@@ -4,6 +4,7 @@ import datetime as dt
 from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import Any, Final, TypeVar, get_args
+from uuid import UUID
 
 from msgspec import Struct
 
@@ -123,6 +124,25 @@ def parse_after(parameters: Iterable[tuple[str, str]]) -> int | None:
     """
     values = query_parameters.parse(parameters, {"after": integer(0, 10**18 - 1)})
     return values.get("after")
+
+
+def parse_after_identifier(parameters: Iterable[tuple[str, str]]) -> UUID | None:
+    """Read the identifier that a list continues after.
+
+    Raises:
+        InvalidParameters: a fault for each parameter that is unknown, repeated, or wrong.
+    """
+
+    def read(text: str) -> UUID:
+        try:
+            parsed = UUID(text)
+        except ValueError:
+            raise InvalidValue("must be a UUID") from None
+        if str(parsed) != text.lower():
+            raise InvalidValue("must be a UUID with hyphens")
+        return parsed
+
+    return query_parameters.parse(parameters, {"after": read}).get("after")
 
 
 def parse_entity(parameters: Iterable[tuple[str, str]]) -> tuple[Kind, str]:

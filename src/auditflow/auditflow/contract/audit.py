@@ -8,6 +8,7 @@ base64.
 
 import datetime as dt
 from typing import Annotated, Final, Literal
+from uuid import UUID
 
 from msgspec import Meta, Struct, field
 
@@ -51,6 +52,40 @@ class ConsistencyProof(Struct, frozen=True, kw_only=True):
     old_size: int
     size: int
     proof: Hashes
+
+
+class LoggedFinding(Struct, frozen=True):
+    """A version of a finding in the log of findings."""
+
+    finding_id: UUID
+    month: Annotated[str, Meta(description="The month of its bucket, for example 2026-01.")]
+    sha256: Annotated[str, Meta(description="The SHA-256 of its document, in hexadecimal.")]
+
+
+class FindingLogEntry(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """An entry of the log of findings: what one transaction stored, or what retention deletes."""
+
+    at: dt.datetime
+    findings: tuple[LoggedFinding, ...] = ()
+    expired_before: Annotated[
+        str | None, Meta(description="Retention deletes findings of the months before this month.")
+    ] = None
+
+
+class FindingDocument(Struct, frozen=True, kw_only=True):
+    """A stored finding. The newest entry of the log about it has the SHA-256 of its document."""
+
+    finding_id: UUID
+    document: Annotated[str, Meta(description="The finding as JSON. Its UTF-8 bytes are hashed.")]
+
+
+class FindingDocuments(Struct, frozen=True, kw_only=True):
+    """A page of all stored findings, by their identifiers."""
+
+    documents: tuple[FindingDocument, ...]
+    next_after: Annotated[
+        UUID | None, Meta(description="Pass as `after` for the next page; null on the last page.")
+    ]
 
 
 #: Longest text of an entry of the audit trail, in characters.

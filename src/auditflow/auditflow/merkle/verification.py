@@ -24,12 +24,17 @@ class NotVerified(AuditFlowError):
 
 
 def verify(
-    read: Read, verifiers: Sequence[Verifier], *, origin: str, earlier: Iterable[str] = ()
+    read: Read,
+    verifiers: Sequence[Verifier],
+    *,
+    origin: str,
+    earlier: Iterable[str] = (),
+    on_entry: Callable[[bytes], None] = lambda _: None,
 ) -> tuple[Checkpoint, str]:
     """Verify a log completely. ``earlier`` are checkpoints that were stored elsewhere.
 
     Returns the newest checkpoint and its note. ``verifiers`` are the keys that are trusted; there
-    are several after the key was replaced.
+    are several after the key was replaced. ``on_entry`` gets each entry, before it is verified.
 
     Raises:
         NotVerified: the log was changed, or something is missing.
@@ -49,6 +54,7 @@ def verify(
     growing = GrowingTree()
     for entry in _entries(read, newest.size):
         growing.add(leaf_hash(entry))
+        on_entry(entry)
         for checkpoint in expected.get(growing.size, ()):
             if checkpoint.root != growing.root():
                 kind = "the newest" if checkpoint is newest else "an earlier"

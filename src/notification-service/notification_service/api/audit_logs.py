@@ -3,13 +3,19 @@
 from functools import partial
 from http import HTTPStatus
 from typing import Annotated, Final
+from uuid import UUID
 
 from msgspec import Meta, Struct
 from quart import Blueprint, g, request
 from quart_schema import document_querystring, document_response
 
 from auditflow.contract.access import Role
-from auditflow.contract.audit import AuditLogList, ConsistencyProof, InclusionProof
+from auditflow.contract.audit import (
+    AuditLogList,
+    ConsistencyProof,
+    FindingDocuments,
+    InclusionProof,
+)
 from auditflow.http.openapi import document_problems
 from auditflow.merkle import tiles
 from notification_service import query
@@ -33,6 +39,12 @@ class InclusionParameters(Struct):
     size: Annotated[
         TreeSize | None, Meta(description="The size of the tree; by default the newest one.")
     ] = None
+
+
+class DocumentsParameters(Struct):
+    """The parameters of the list of findings."""
+
+    after: Annotated[UUID | None, Meta(description="The next_after of the previous page.")] = None
 
 
 class ConsistencyParameters(Struct):
@@ -90,6 +102,21 @@ def add(routes: Blueprint, reader: AuditLogReader | None) -> None:
         return data, HTTPStatus.OK, _BYTES
 
     _add_proofs(routes, reader)
+    _add_documents(routes, reader)
+
+
+def _add_documents(routes: Blueprint, reader: AuditLogReader | None) -> None:
+    @routes.get("/audit/findings/documents")
+    @document_querystring(DocumentsParameters)
+    @document_response(FindingDocuments)
+    @document_problems(400, 401, 403, 404, 503)
+    async def list_finding_documents() -> Answer:
+        """List all stored findings, to compare them with the audit log `findings`."""
+        require_auditor()
+        after = query.parse_after_identifier(request.args.items(multi=True))
+        if reader is None:
+            return _not_found()
+        return ok(await in_thread(partial(reader.documents, after)))
 
 
 def _add_proofs(routes: Blueprint, reader: AuditLogReader | None) -> None:

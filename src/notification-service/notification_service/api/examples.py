@@ -44,6 +44,8 @@ from auditflow.contract.audit import (
     AuditLogSummary,
     AuditTrail,
     ConsistencyProof,
+    FindingDocument,
+    FindingDocuments,
     InclusionProof,
     StoredReports,
     TrailEntry,
@@ -347,6 +349,15 @@ OF: Final[dict[type, Any]] = {
     ),
     InclusionProof: InclusionProof(
         number=1, size=2, entry='{"number":1}', leaf_hash=bytes(32), proof=(bytes(32),)
+    ),
+    FindingDocuments: FindingDocuments(
+        documents=(
+            FindingDocument(
+                finding_id=UUID("6f1e2d9b-7a10-5b63-9a53-0c9d2c112f4e"),
+                document='{"bucket_start":"2026-01-31T08:00:00Z","count":7}',
+            ),
+        ),
+        next_after=None,
     ),
     ConsistencyProof: ConsistencyProof(old_size=1, size=2, proof=(bytes(32),)),
     AlertChanges: AlertChanges((SUMMARY,), last=1042),

@@ -65,6 +65,7 @@ ACTIONS: Final[Mapping[str, str]] = {
     "get_audit_tile": "audit log read",
     "get_audit_entry": "audit entry shown",
     "get_audit_consistency": "audit log read",
+    "list_finding_documents": "finding documents read",
     "list_audit_trail": "audit trail read",
     "save_view": "view saved",
     "delete_view": "view deleted",
@@ -83,7 +84,9 @@ NOT_RECORDED: Final = frozenset(
 _PAGING: Final = frozenset({"after", "before", "cursor", "offset", "limit"})
 _STORE_SECONDS: Final = 2.0
 #: Routes whose target repeats for each part of one read.
-_WITHOUT_TARGET: Final = frozenset({"get_audit_tile", "get_audit_checkpoint"})
+_WITHOUT_TARGET: Final = frozenset(
+    {"get_audit_tile", "get_audit_checkpoint", "list_finding_documents"}
+)
 
 log = logs.get(__name__)
 

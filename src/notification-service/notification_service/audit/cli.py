@@ -2,19 +2,32 @@
 
 import os
 import subprocess
+import time
 import urllib.error
 import urllib.request
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
 import click
+import msgspec
 
+from auditflow.contract.audit import FindingDocument, FindingDocuments
+from auditflow.merkle.checkpoint import Checkpoint
 from auditflow.merkle.note import NoteError, Signer, Verifier
 from auditflow.merkle.verification import NotVerified, verify
+from notification_service.audit.finding_check import FindingLog, FindingsChanged, Result, check
+from notification_service.audit.logs import FINDINGS
 
 _SECONDS: Final = 30.0
 #: A bundle has at most 256 entries of 64 KiB each.
 _MAX_BYTES: Final = 17 << 20
+
+#: A page of findings has at most 200 findings with two events of 256 KiB each.
+_MAX_PAGE_BYTES: Final = 128 << 20
+#: The log is read again for findings that were stored while findings were read, in seconds.
+_ATTEMPTS: Final = 5
+_PAUSE_SECONDS: Final = 2.0
 
 
 @click.group()
@@ -64,20 +77,71 @@ def verify_log(
         raise click.BadParameter(str(error), param_hint="--key") from None
     folder = None if checkpoints is None else checkpoints / log
     earlier = _stored(folder)
-    try:
-        newest, note = verify(
-            lambda path: _get(f"{url.rstrip('/')}/api/v1/audit/{log}/{path}"),
+    known = list(earlier)
+    api = f"{url.rstrip('/')}/api/v1/audit/{log}"
+
+    def read_log(on_entry: Callable[[bytes], None]) -> tuple[Checkpoint, str]:
+        checkpoint, note = verify(
+            lambda path: _get(f"{api}/{path}"),
             verifiers,
             origin=f"{verifiers[0].name}/{log}",
-            earlier=earlier,
+            earlier=known,
+            on_entry=on_entry,
         )
-    except NotVerified as error:
+        known.append(note)
+        return checkpoint, note
+
+    result = None
+    try:
+        if log == FINDINGS.name:
+            newest, note, result = _verify_findings(api, read_log)
+        else:
+            newest, note = read_log(lambda _: None)
+    except (NotVerified, FindingsChanged) as error:
         raise click.ClickException(f"the audit log {log} is NOT verified: {error}") from None
     click.echo(f"{newest.origin}: {newest.size} entries verified, {len(earlier)} checkpoints")
+    if result is not None:
+        click.echo(
+            f"{result.findings} stored findings compared; {result.without_entry} of them are older"
+            " than the log, or were stored without an entry"
+        )
     if folder is None:
         click.echo("Without --checkpoints, a truncated or rewritten log is not detected.", err=True)
     elif _add(folder, newest.size, note) and commit:
         _commit(folder, newest.size)
+
+
+def _verify_findings(
+    api: str, read_log: Callable[[Callable[[bytes], None]], tuple[Checkpoint, str]]
+) -> tuple[Checkpoint, str, Result]:
+    """Verify the log of findings, and compare it with the stored findings."""
+    log = FindingLog()
+    newest, note = read_log(log.add)
+    attempts = iter(range(_ATTEMPTS))
+
+    def read_again() -> FindingLog | None:
+        if next(attempts, None) is None:
+            return None
+        time.sleep(_PAUSE_SECONDS)
+        again = FindingLog()
+        read_log(again.add)
+        return again
+
+    return newest, note, check(log, _documents(api), read_again)
+
+
+def _documents(api: str) -> Iterator[FindingDocument]:
+    query = ""
+    while True:
+        body = _get(f"{api}/documents{query}", max_bytes=_MAX_PAGE_BYTES) or b""
+        try:
+            page = msgspec.json.decode(body, type=FindingDocuments)
+        except msgspec.MsgspecError as error:
+            raise click.ClickException(f"{api}/documents: {error}") from None
+        yield from page.documents
+        if page.next_after is None:
+            return
+        query = f"?after={page.next_after}"
 
 
 def _stored(folder: Path | None) -> list[str]:
@@ -110,7 +174,7 @@ def _commit(folder: Path, size: int) -> None:
     git("commit", "--quiet", "--message", message, "--", f"{size:012}")
 
 
-def _get(address: str) -> bytes | None:
+def _get(address: str, *, max_bytes: int = _MAX_BYTES) -> bytes | None:
     if not address.startswith(("http://", "https://")):
         raise click.BadParameter("must begin with http:// or https://", param_hint="--url")
     token = os.environ.get("API_TOKEN", "")
@@ -121,7 +185,7 @@ def _get(address: str) -> bytes | None:
         with urllib.request.urlopen(  # noqa: S310 # nosec B310 - the scheme is checked above
             request, timeout=_SECONDS
         ) as response:
-            return bytes(response.read(_MAX_BYTES))
+            return bytes(response.read(max_bytes))
     except urllib.error.HTTPError as error:
         with error:
             if error.code == 404:

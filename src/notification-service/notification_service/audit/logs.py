@@ -42,4 +42,6 @@ class AuditLog(Struct, frozen=True):
 HISTORY: Final = AuditLog("history", "alert_history")
 #: What people and tokens did, reads included.
 TRAIL: Final = AuditLog("trail", "audit_trail")
-LOGS: Final[Mapping[str, AuditLog]] = {log.name: log for log in (HISTORY, TRAIL)}
+#: Findings, one entry for each transaction that stores some.
+FINDINGS: Final = AuditLog("findings", "finding_log")
+LOGS: Final[Mapping[str, AuditLog]] = {log.name: log for log in (HISTORY, TRAIL, FINDINGS)}

@@ -1,8 +1,17 @@
 """Reading audit logs: checkpoints, tiles, entries and proofs."""
 
+from typing import Final
+from uuid import UUID
+
 from psycopg2.extensions import cursor as Cursor  # noqa: N812 - it is a class
 
-from auditflow.contract.audit import AuditLogSummary, ConsistencyProof, InclusionProof
+from auditflow.contract.audit import (
+    AuditLogSummary,
+    ConsistencyProof,
+    FindingDocument,
+    FindingDocuments,
+    InclusionProof,
+)
 from auditflow.merkle import tiles
 from auditflow.merkle.checkpoint import Checkpoint, open_checkpoint
 from auditflow.merkle.note import NoteError, Signer
@@ -10,7 +19,15 @@ from auditflow.merkle.postgres import PostgresStore
 from auditflow.merkle.tiles import TileId, TilePath
 from auditflow.merkle.tree import ProofError, leaf_hash
 from notification_service.audit.logs import LOGS, AuditLog
+from notification_service.database import rows
 from notification_service.database.pool import Pool
+
+#: Findings on a page of documents.
+DOCUMENTS: Final = 200
+_DOCUMENTS: Final = (
+    rows.select("findings", rows.FINDING_COLUMNS)
+    + " WHERE t.finding_id > %(after)s ORDER BY t.finding_id LIMIT %(limit)s"
+)
 
 
 class AuditLogReader:
@@ -85,6 +102,23 @@ class AuditLogReader:
             except ProofError:
                 return None
         return ConsistencyProof(old_size=old_size, size=size, proof=tuple(proof))
+
+    def documents(self, after: UUID | None) -> FindingDocuments:
+        """A page of all stored findings, after an identifier."""
+        values = {"after": str(after or UUID(int=0)), "limit": DOCUMENTS}
+        with self._pool.cursor() as cursor:
+            cursor.execute(_DOCUMENTS, values)
+            found = [rows.read_row(text) for (text,) in cursor.fetchall()]
+        return FindingDocuments(
+            documents=tuple(
+                FindingDocument(
+                    finding_id=row.finding_id,
+                    document=rows.document_of(rows.encode_finding(row)).decode(),
+                )
+                for row in found
+            ),
+            next_after=found[-1].finding_id if len(found) == DOCUMENTS else None,
+        )
 
     def _newest(self, cursor: Cursor, audited: AuditLog) -> Checkpoint | None:
         note = PostgresStore(cursor, audited.name).newest_note()

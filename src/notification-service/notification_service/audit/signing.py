@@ -28,6 +28,14 @@ def tasks(pool: Pool, signer: Signer, metrics: AuditLogMetrics) -> list[Task]:
     ]
 
 
+def append_findings(pool: Pool) -> bool:
+    """Move entries of findings from their outbox to their log. True if more entries remain."""
+    with pool.cursor() as cursor:
+        cursor.execute("SELECT finding_log_append(%s)", (PAGE,))
+        (appended,) = cursor.fetchone() or (0,)
+    return int(appended) == PAGE
+
+
 class SigningTask:
     """Signs the entries of one log. Any number of replicas may run it; a lock selects one.
 

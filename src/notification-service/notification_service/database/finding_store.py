@@ -12,6 +12,7 @@ from auditflow.contract.finding import Finding
 from notification_service import history, observables
 from notification_service.aggregation import Changes, StoredFinding, aggregate, fingerprint_of
 from notification_service.alert import Alert
+from notification_service.audit import finding_entries
 from notification_service.database import arrays, history_writer, prepared, rows
 from notification_service.database.pool import Pool
 from notification_service.triage import Command
@@ -155,15 +156,23 @@ def _write(
                 (updated.finding.bucket_start, before, str(updated.finding.finding_id)),
             )
     statements: list[tuple[str, Mapping[str, Any]]] = []
+    documents: list[tuple[UUID, str, bytes]] = []
     for statement, findings in (
         (_INSERT_FINDINGS, changes.new),
         (_UPDATE_FINDINGS, changes.updated),
     ):
         if findings:
-            encoded = rows.encode_findings(rows.finding_row(it, now=now) for it in findings)
-            statements.append((statement, {"rows": encoded}))
+            encoded = []
+            for stored_finding in findings:
+                row = rows.finding_row(stored_finding, now=now)
+                encoded.append(text := rows.encode_finding(row))
+                month = finding_entries.month_of(row.bucket_start)
+                documents.append((row.finding_id, month, rows.document_of(text)))
+            statements.append((statement, {"rows": rows.encode_findings(encoded)}))
     if written := [*changes.new, *changes.updated]:
         statements.append((_WRITE_OBSERVABLES, _observable_columns(written)))
+        entries = arrays.quoted(finding_entries.of_documents(documents, at=now))
+        statements.append((finding_entries.INSERT, {"entries": entries}))
     for statement, alerts in ((_INSERT_ALERTS, changes.opened), (_UPDATE_ALERTS, changes.changed)):
         if alerts:
             statements.append((statement, {"rows": rows.encode_alerts(alerts)}))

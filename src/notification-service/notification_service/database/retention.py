@@ -7,11 +7,12 @@ The history of actions and the audit trail are never deleted.
 
 import datetime as dt
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
 from psycopg2.extensions import cursor as Cursor  # noqa: N812 - it is a class
 
 from auditflow.telemetry import logs
+from notification_service.audit import finding_entries
 from notification_service.database.pool import Pool
 from notification_service.metrics import RetentionMetrics
 
@@ -66,8 +67,8 @@ class Retention:
 
     def _step(
         self,
-        step: Callable[[Cursor, dict[str, object]], tuple[str, int]],
-        values: dict[str, object],
+        step: Callable[[Cursor, dict[str, Any]], tuple[str, int]],
+        values: dict[str, Any],
     ) -> bool:
         with self._pool.connection() as connection, connection.cursor() as cursor:
             kind, deleted = step(cursor, values)
@@ -77,18 +78,22 @@ class Retention:
         return deleted > 0
 
 
-def _drop_findings(cursor: Cursor, values: dict[str, object]) -> tuple[str, int]:
+def _drop_findings(cursor: Cursor, values: dict[str, Any]) -> tuple[str, int]:
     cursor.execute(_FINDINGS, values)
     (partition,) = cursor.fetchone() or (None,)
+    if partition is not None:
+        # Verifiers of the log of findings must not report these findings as missing.
+        entry = finding_entries.of_retention(values["cutoff"], at=dt.datetime.now(dt.UTC))
+        cursor.execute(finding_entries.INSERT, {"entries": [entry]})
     return "partitions", 0 if partition is None else 1
 
 
-def _delete_alerts(cursor: Cursor, values: dict[str, object]) -> tuple[str, int]:
+def _delete_alerts(cursor: Cursor, values: dict[str, Any]) -> tuple[str, int]:
     cursor.execute(_ALERTS, values)
     (deleted,) = cursor.fetchone() or (0,)
     return "alerts", int(deleted)
 
 
-def _delete_sent(cursor: Cursor, values: dict[str, object]) -> tuple[str, int]:
+def _delete_sent(cursor: Cursor, values: dict[str, Any]) -> tuple[str, int]:
     cursor.execute(_NOTIFICATIONS, values)
     return "notifications", cursor.rowcount

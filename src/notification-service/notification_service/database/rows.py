@@ -28,8 +28,12 @@ _NULL: Final = Raw(b"null")
 _HEX: Final = "\\x"
 
 
-class FindingRow(Struct, frozen=True, kw_only=True):
-    """A row of ``findings``. ``Raw(b"null")`` stands for an event that is not stored."""
+class FindingRow(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A row of ``findings``. ``Raw(b"null")`` stands for an event that is not stored.
+
+    The audit log has the hash of a row (``document_of``). Therefore a new column needs the default
+    None and stands before ``updated_at``, and old rows must stay null.
+    """
 
     bucket_start: dt.datetime
     finding_id: UUID
@@ -109,7 +113,7 @@ def finding_row(stored: StoredFinding, *, now: dt.datetime) -> FindingRow:
     finding = stored.finding
     rule, evidence = finding.rule, finding.evidence
     return FindingRow(
-        bucket_start=finding.bucket_start,
+        bucket_start=_in_utc(finding.bucket_start),
         finding_id=finding.finding_id,
         alert_id=stored.alert_id,
         fingerprint=stored.fingerprint,
@@ -120,9 +124,9 @@ def finding_row(stored: StoredFinding, *, now: dt.datetime) -> FindingRow:
         rule_tags=rule.tags,
         rule_runbook=rule.runbook,
         severity=finding.severity,
-        entity=finding.entity,
-        first_seen=finding.first_seen,
-        last_seen=finding.last_seen,
+        entity=_in_order(finding.entity),
+        first_seen=_in_utc(finding.first_seen),
+        last_seen=_in_utc(finding.last_seen),
         count=finding.count,
         description=finding.description,
         evidence=evidence.events,
@@ -188,14 +192,41 @@ def read_finding(text: str) -> StoredFinding:
     )
 
 
+def read_row(text: str) -> FindingRow:
+    """The row of a finding that ``select`` returned, with the values that were written."""
+    row = _decode_finding(text)
+    hashes = None if row.event_hashes is None else _HEX + row.event_hashes
+    return msgspec.structs.replace(
+        row,
+        bucket_start=_in_utc(row.bucket_start),
+        first_seen=_in_utc(row.first_seen),
+        last_seen=_in_utc(row.last_seen),
+        entity=_in_order(row.entity),
+        event_hashes=hashes,
+    )
+
+
 def read_alert(text: str) -> Alert:
     """The alert of a row that ``select`` returned."""
     return _decode_alert(text)
 
 
-def encode_findings(rows: Iterable[FindingRow]) -> str:
-    """The parameter of ``insert`` and ``upsert`` for these findings."""
-    return msgspec.json.encode(list(rows)).decode()
+def encode_finding(row: FindingRow) -> bytes:
+    """The row as JSON."""
+    return msgspec.json.encode(row)
+
+
+def document_of(encoded: bytes) -> bytes:
+    """The part of an encoded row that the audit log has the hash of: all without ``updated_at``.
+
+    It is the same before a row is written and after it is read.
+    """
+    return encoded[: encoded.rindex(b',"updated_at":')] + b"}"
+
+
+def encode_findings(encoded: Iterable[bytes]) -> str:
+    """The parameter of ``insert`` and ``upsert`` for these encoded rows."""
+    return (b"[" + b",".join(encoded) + b"]").decode()
 
 
 def encode_alerts(alerts: Iterable[Alert]) -> str:
@@ -211,3 +242,11 @@ def _or_null(event: Raw | UnsetType) -> Raw:
 
 def _or_unset(event: Raw) -> Raw | UnsetType:
     return UNSET if bytes(event) == b"null" else Raw(bytes(event))
+
+
+def _in_utc(time: dt.datetime) -> dt.datetime:
+    return time if time.tzinfo is dt.UTC else time.astimezone(dt.UTC)
+
+
+def _in_order(entity: dict[str, str]) -> dict[str, str]:
+    return entity if len(entity) < 2 else dict(sorted(entity.items()))
