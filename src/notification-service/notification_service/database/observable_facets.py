@@ -18,7 +18,7 @@ from notification_service.query import AlertFilter
 #: Alerts whose observables are counted exactly.
 MAX_EXACT: Final = 10_000
 #: Expected number of alerts of a sample.
-SAMPLE: Final = 5_000
+SAMPLE: Final = 2_000
 #: A value that fewer alerts of the sample have is not listed: its number would be too inaccurate.
 LEAST_IN_SAMPLE: Final = 10
 
