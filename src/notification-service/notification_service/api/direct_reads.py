@@ -11,7 +11,7 @@ from functools import lru_cache, partial
 from typing import Any, Final
 from urllib.parse import parse_qsl
 
-from auditflow.contract.alert import Role
+from auditflow.contract.access import Role
 from auditflow.http import middleware
 from notification_service import query
 from notification_service.api import trail_recording
