@@ -76,7 +76,8 @@ def provide_images(images: set[str]) -> tuple[dict[str, str], list[str]]:
             stand_ins.provide(stand_in, image)
             pinned = _DIGEST.search(image)
             if pinned:
-                digests[pinned[1]] = registry.digest(image) or pinned[1]
+                by_tag = image.partition("@")[0]  # the registry does not have the published digest
+                digests[pinned[1]] = registry.digest(by_tag) or pinned[1]
     return digests, missing
 
 
