@@ -6,6 +6,9 @@ from typing import Any
 from urllib.parse import parse_qs, quote, urlsplit
 
 import pytest
+from flask import url_for
+
+from event_audit_dashboard.urls import cached_url_for
 
 
 def rows(page: str) -> list[str]:
@@ -279,3 +282,9 @@ def test_an_internal_error_reveals_no_details(make: Any, user: Any) -> None:
     assert page.status_code == 500
     assert "Internal error" in page.text
     assert "secret detail" not in page.text
+
+
+def test_a_url_that_is_built_once_depends_on_the_prefix_of_the_application(dashboard: Any) -> None:
+    for base, expected in (("http://a/", "/alerts"), ("http://a/p", "/p/alerts")) * 2:
+        with dashboard.test_request_context("/", base_url=base):
+            assert cached_url_for("alerts.listing") == url_for("alerts.listing") == expected
