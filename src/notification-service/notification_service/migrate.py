@@ -190,7 +190,7 @@ def _grant(connection: Connection, role: str, report: Callable[[str], None]) -> 
         "GRANT SELECT, INSERT, UPDATE, DELETE ON alert_outbox, notification_groups,"
         " notification_group_alerts, notifications, notification_alerts TO {role}",
         "GRANT SELECT, INSERT, UPDATE ON silences TO {role}",
-        "GRANT SELECT, INSERT, UPDATE, DELETE ON saved_views TO {role}",
+        "GRANT SELECT, INSERT, UPDATE, DELETE ON saved_views, second_factors TO {role}",
         "GRANT SELECT, INSERT, UPDATE ON merkle_tiles TO {role}",
         "GRANT SELECT, INSERT ON merkle_checkpoints, audit_trail TO {role}",
         "GRANT INSERT ON finding_log_outbox TO {role}",

@@ -25,6 +25,7 @@ from notification_service.api import (
     pipeline,
     routes,
     saved_views,
+    second_factors,
     silences,
     statistics,
     trail_recording,
@@ -41,6 +42,7 @@ from notification_service.database.access_store import AccessStore
 from notification_service.database.alert_reader import AlertReader
 from notification_service.database.change_feed import ChangeFeed
 from notification_service.database.pool import Pool
+from notification_service.database.second_factor_store import SecondFactorStore
 from notification_service.database.trail_store import TrailStore
 from notification_service.database.triage_store import TriageStore
 from notification_service.database.view_store import ViewStore
@@ -119,6 +121,7 @@ def create(
     access.add(current, stores.access)
     audit_logs.add(current, stores.audit_logs)
     saved_views.add(current, ViewStore(stores.access.pool))
+    second_factors.add(current, SecondFactorStore(stores.access.pool))
     pipeline.add(current, stores.dead_letters)
     if stores.trail is not None:
         audit_trail.add(current, TrailStore(stores.alerts.pool), stores.trail)

@@ -66,6 +66,12 @@ from auditflow.contract.pipeline import (
     ReasonCount,
 )
 from auditflow.contract.saved_view import SavedView, SavedViewList, SavedViewRequest
+from auditflow.contract.second_factor import (
+    SecondFactor,
+    SecondFactorRequest,
+    UsedRecoveryCode,
+    UsedStep,
+)
 from auditflow.contract.statistics import (
     Opened,
     Overview,
@@ -161,6 +167,8 @@ _VIEW: Final = SavedView(
     owner="alice",
     created_at=_STORED,
 )
+#: Not a secret: 120 characters of the right form.
+_ENCRYPTED: Final = "AAAAAAAAAAAAAAAA" * 7 + "AAAAAAA="
 _DEAD_LETTER: Final = DeadLetterView(
     key="0f1e2d3c4b5a69788796a5b4c3d2e1f0",
     kind="contract",
@@ -305,6 +313,12 @@ OF: Final[dict[type, Any]] = {
         ),
         None,
     ),
+    SecondFactor: SecondFactor(enabled=True, encrypted_secret=_ENCRYPTED, recovery_codes=10),
+    SecondFactorRequest: SecondFactorRequest(
+        encrypted_secret=_ENCRYPTED, recovery_hashes=("00" * 32, "01" * 32)
+    ),
+    UsedStep: UsedStep(59_000_000),
+    UsedRecoveryCode: UsedRecoveryCode("00" * 32),
     SavedView: _VIEW,
     SavedViewList: SavedViewList((_VIEW,)),
     SavedViewRequest: SavedViewRequest(name=_VIEW.name, query=_VIEW.query, shared=True),

@@ -69,6 +69,10 @@ ACTIONS: Final[Mapping[str, str]] = {
     "list_audit_trail": "audit trail read",
     "save_view": "view saved",
     "delete_view": "view deleted",
+    "enable_second_factor": "second factor enabled",
+    "use_second_factor_step": "code used",
+    "use_recovery_code": "recovery code used",
+    "delete_second_factor": "second factor deleted",
     "get_queues": "queues shown",
     "list_dead_letters": "dead letters listed",
     "get_dead_letter": "dead letter shown",
@@ -77,8 +81,11 @@ ACTIONS: Final[Mapping[str, str]] = {
 }
 #: Routes that a client reads along with another route, or that record something themselves.
 NOT_RECORDED: Final = frozenset(
-    {"get_me", "get_total", "get_facets", "list_views", "report_audit_trail"}
-)
+    {
+        "get_me", "get_total", "get_facets", "list_views", "get_second_factor",
+        "report_audit_trail",
+    }
+)  # fmt: skip
 
 #: Parameters that are the position in a list.
 _PAGING: Final = frozenset({"after", "before", "cursor", "offset", "limit"})
