@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
+import pyotp
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect, sync_playwright
@@ -419,6 +421,38 @@ def test_an_admin_adds_a_user_whose_role_limits_the_pages(site: Platform, page: 
     expect(row).to_contain_text("disabled")
     own = page.locator(".grid tbody tr").filter(has_text="you")
     expect(own.get_by_role("button")).to_have_count(0)
+
+
+def test_a_code_is_needed_after_the_second_factor_is_enabled(site: Platform, plain: Page) -> None:
+    plain.goto(f"{site.dashboard.url}/settings/second-factor")
+    plain.get_by_label("Your password").fill(site.secrets["DASHBOARD_PASSWORD"])
+    plain.get_by_role("button", name="Set up").click()
+    codes = pyotp.TOTP(plain.locator("#secret").inner_text().replace(" ", ""))
+    used = codes.now()
+    plain.get_by_label("Code of the app").fill(used)
+    plain.get_by_role("button", name="Enable").click()
+    recovery_code = plain.locator(".recovery-codes li").first.inner_text()
+    try:
+        plain.get_by_role("button", name="Sign out").click()
+        plain.get_by_label("User").fill("admin")
+        plain.get_by_label("Password").fill(site.secrets["DASHBOARD_PASSWORD"])
+        plain.get_by_role("button", name="Sign in").click()
+        plain.get_by_label("Code").fill(used)
+        plain.get_by_role("button", name="Sign in").click()
+        expect(plain.get_by_role("alert")).to_contain_text("used already")
+        plain.get_by_label("Code").fill(codes.at(time.time() + 30))  # the next one
+        plain.get_by_role("button", name="Sign in").click()
+        expect(plain.get_by_role("link", name="Settings", exact=True)).to_be_visible()
+        plain.goto(f"{site.dashboard.url}/settings/second-factor")
+        plain.get_by_label("Code of the app, or a recovery code").fill(recovery_code)
+        plain.get_by_role("button", name="Delete the second factor").click()
+        expect(plain.locator("main")).to_contain_text("not enabled")
+    finally:  # the other tests sign in with the password
+        answer = httpx.delete(
+            f"{site.notification.url}/api/v1/second-factor?name=admin",
+            headers={"Authorization": f"Bearer {site.secrets['API_TOKEN']}"},
+        )
+    assert answer.status_code == 404, "the user has deleted it already"
 
 
 def test_a_token_is_issued_once_and_revoked(site: Platform, plain: Page) -> None:

@@ -20,6 +20,7 @@ from event_audit_dashboard.events_api import EventsApi
 from event_audit_dashboard.health_of_parts import PartsHealth
 from event_audit_dashboard.last_pages import LastPages
 from event_audit_dashboard.ledgers import Ledgers
+from event_audit_dashboard.local_sign_in import LocalSignIn
 from event_audit_dashboard.login_throttle import LoginThrottle
 from event_audit_dashboard.metrics import Metrics
 from event_audit_dashboard.notifications_api import NotificationsApi
@@ -30,8 +31,10 @@ from event_audit_dashboard.rows import RowRenderer
 from event_audit_dashboard.rules_api import RulesApi
 from event_audit_dashboard.runbooks import Runbooks
 from event_audit_dashboard.saved_views import SavedViews
+from event_audit_dashboard.second_factors import SecondFactors
 from event_audit_dashboard.sessions import MemorySessions, RedisSessions
 from event_audit_dashboard.settings import DashboardSettings
+from event_audit_dashboard.totp import SecretBox
 from event_audit_dashboard.views import (
     administration,
     alert,
@@ -47,6 +50,7 @@ from event_audit_dashboard.views import (
     pipeline,
     rules,
     saved_views,
+    second_factor,
     sign_in,
     silences,
     status,
@@ -101,16 +105,10 @@ def create(
     alert_rows = RowRenderer(app.jinja_env.get_template("_row.html"), decode=api.decode_alert)
     errors.add(app, last_pages)
     app.register_blueprint(asset_views.blueprint(assets))
-    app.register_blueprint(
-        sign_in.blueprint(
-            account,
-            metrics,
-            sessions=sessions,
-            throttle=LoginThrottle(account.user, client),
-            roles=roles,
-            reports=reports or NoReports(),
-        )
-    )
+    _add_sign_in(
+        app, settings, api, metrics, account=account, sessions=sessions, roles=roles,
+        throttle=LoginThrottle(account.user, client), reports=reports or NoReports(),
+    )  # fmt: skip
     app.jinja_env.globals["sso_name"] = settings.oidc_name if settings.oidc_issuer else None
     if settings.oidc_issuer:
         provider_pages = oidc.blueprint(
@@ -166,6 +164,39 @@ def _add_pipeline(
     pages = overview.blueprint(api, NotificationsApi(api), queues, parts, ledgers)
     app.register_blueprint(pages)
     app.register_blueprint(pipeline.blueprint(queues, parts, ledgers))
+
+
+def _add_sign_in(
+    app: Flask,
+    settings: DashboardSettings,
+    api: ApiClient,
+    metrics: Metrics,
+    *,
+    account: auth.Account,
+    sessions: auth.Sessions,
+    roles: Roles,
+    throttle: LoginThrottle,
+    reports: Reports,
+) -> None:
+    """The pages of sign-in with the local account, and its second factor."""
+    local = LocalSignIn(
+        sessions=sessions,
+        throttle=throttle,
+        roles=roles,
+        metrics=metrics,
+        reports=reports,
+    )
+    box = SecretBox(settings.session_secret.get_secret_value())
+    factors = SecondFactors(api, box, mode=settings.second_factor)
+    app.register_blueprint(
+        sign_in.blueprint(account, local, factors, sessions=sessions, reports=reports)
+    )
+    app.register_blueprint(
+        second_factor.SecondFactorPages(
+            factors, local, account, sessions=sessions, environment=settings.environment
+        ).blueprint()
+    )
+    app.jinja_env.globals["local_user"] = account.user
 
 
 def _configure_sign_in(app: Flask, settings: DashboardSettings) -> auth.Account:

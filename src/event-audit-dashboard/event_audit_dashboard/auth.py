@@ -19,6 +19,8 @@ from event_audit_dashboard.sessions import SESSION_SECONDS, Session, SessionStor
 OPEN_ENDPOINTS: Final = frozenset(
     {
         "sign_in.form", "sign_in.submit", "assets.file",
+        "second_factor.code", "second_factor.check_code",
+        "second_factor.first_setup", "second_factor.first_confirm",
         "oidc.start", "oidc.callback", "oidc.logout",
         "operations.healthz", "operations.readyz", "operations.metrics",
     }

@@ -1,7 +1,7 @@
 """Settings of the dashboard, read from the environment."""
 
 from pathlib import Path
-from typing import Annotated, Final, Self
+from typing import Annotated, Final, Literal, Self
 
 from pydantic import AfterValidator, Field, SecretStr, model_validator
 
@@ -94,6 +94,8 @@ class DashboardSettings(TlsSettings, ServiceSettings):
     dashboard_user: Annotated[str, Field(min_length=1, max_length=128)] = "admin"
     dashboard_password: Secret
     session_secret: Annotated[Secret, AfterValidator(_check_length)]
+    #: Whether local accounts may or must have a second factor.
+    second_factor: Literal["off", "optional", "required"] = "optional"
     #: True where users reach the dashboard over HTTPS. The cookie is then never sent over HTTP.
     cookie_secure: bool = False
     #: Number of reverse proxies in front that set X-Forwarded-For. If it is too high, a client can

@@ -38,6 +38,7 @@ _SECTIONS: Final = {
     "audit": "settings",
     "entity": "overview",
     "saved_views": "alerts",
+    "second_factor": "settings",
     "silences": "notifications",
     "triage": "alerts",
 }

@@ -281,6 +281,11 @@ class FakeApi:
             ("GET", "/api/v1/alerts/facets", self._facets),
             ("GET", "/api/v1/me", self._me),
             ("PUT", "/api/v1/users", self._put_user),
+            ("GET", "/api/v1/second-factor", self._second_factor),
+            ("PUT", "/api/v1/second-factor", self._enable_second_factor),
+            ("POST", "/api/v1/second-factor/steps", self._use_step),
+            ("POST", "/api/v1/second-factor/recovery-codes", self._use_recovery_code),
+            ("DELETE", "/api/v1/second-factor", self._delete_second_factor),
             ("GET", "/api/v1/alerts/<alert_id>", self._get),
             ("GET", "/api/v1/alerts/<alert_id>/events", self._events),
             ("GET", "/api/v1/alerts/<alert_id>/event", self._event),
@@ -325,6 +330,7 @@ class FakeApi:
         self.sampled: int | None = None
         self.roles_set: list[tuple[str, dict[str, Any]]] = []
         self.views: list[dict[str, Any]] = []
+        self.factor: dict[str, Any] | None = None
         self.dead_letter_requests: list[tuple[str, dict[str, Any]]] = []
         self.released = threading.Event()
         if self._server is None:
@@ -411,6 +417,46 @@ class FakeApi:
         reports = flask.request.get_json()["reports"]
         self.reports.extend(reports)
         return {"stored": len(reports)}
+
+    def _second_factor(self) -> Any:
+        if self.factor is None:
+            return {"enabled": False}
+        return {
+            "enabled": True,
+            "encrypted_secret": self.factor["encrypted_secret"],
+            "recovery_codes": len(self.factor["hashes"]),
+        }
+
+    def _enable_second_factor(self) -> Any:
+        if self.factor is not None:
+            return {"title": "Conflict", "status": 409, "detail": "It is enabled already."}, 409
+        body = flask.request.get_json()
+        self.factor = {
+            "encrypted_secret": body["encrypted_secret"],
+            "hashes": set(body["recovery_hashes"]),
+            "step": 0,
+        }
+        return self._second_factor()
+
+    def _use_step(self) -> Any:
+        step = flask.request.get_json()["step"]
+        if self.factor is None or step <= self.factor["step"]:
+            return {"title": "Conflict", "status": 409, "detail": "It was used."}, 409
+        self.factor["step"] = step
+        return self._second_factor()
+
+    def _use_recovery_code(self) -> Any:
+        used = flask.request.get_json()["hash"]
+        if self.factor is None or used not in self.factor["hashes"]:
+            return {"title": "Conflict", "status": 409, "detail": "There is none."}, 409
+        self.factor["hashes"].remove(used)
+        return self._second_factor()
+
+    def _delete_second_factor(self) -> Any:
+        if self.factor is None:
+            return {"title": "Not Found", "status": 404, "detail": "There is none."}, 404
+        self.factor = None
+        return {"enabled": False}
 
     def _put_user(self) -> Any:
         name = flask.request.args["name"]

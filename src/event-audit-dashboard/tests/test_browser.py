@@ -2,9 +2,11 @@
 
 import datetime as dt
 import shutil
+import time
 from collections.abc import Iterator
 from typing import Any
 
+import pyotp
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect, sync_playwright
@@ -341,6 +343,43 @@ def test_an_action_during_an_outage_keeps_the_page(
     page.keyboard.press("a")
     expect(page.locator(".history")).to_contain_text("acknowledged the alert", timeout=LIVE_MS)
     assert all("503" in error for error in desk.errors), desk.errors
+
+
+def test_the_second_factor_in_a_browser(monitored: MonitoredPage, site: str, many: Any) -> None:
+    page = monitored.page
+    monitored.sign_in(site)
+    page.goto(f"{site}/settings")
+    page.get_by_role("link", name="Second factor").click()
+    page.get_by_label("Your password").fill(PASSWORD)
+    page.get_by_role("button", name="Set up").click()
+    expect(page.get_by_role("img", name="QR code")).to_be_visible()
+    assert violations(page) == []
+    monitored.check()
+    codes = pyotp.TOTP(page.locator("#secret").inner_text().replace(" ", ""))
+    page.get_by_label("Code of the app").fill(codes.now())
+    page.keyboard.press("Enter")
+    expect(page.locator(".recovery-codes li")).to_have_count(10)
+    recovery_code = page.locator(".recovery-codes li").first.inner_text()
+    assert violations(page) == []
+    monitored.check()
+    page.get_by_role("link", name="Continue").click()
+    expect(page.locator("main")).to_contain_text("10 recovery codes")
+    page.get_by_role("button", name="Sign out").click()
+
+    page.get_by_label("User").fill("admin")
+    page.get_by_label("Password").fill(PASSWORD)
+    page.keyboard.press("Enter")
+    expect(page.get_by_label("Code")).to_be_focused()
+    assert violations(page) == []
+    monitored.check()
+    page.keyboard.type(codes.at(time.time() + 30))
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", name="Alerts")).to_be_visible()
+    page.goto(f"{site}/settings/second-factor")
+    page.get_by_label("Code of the app, or a recovery code").fill(recovery_code)
+    page.get_by_role("button", name="Delete the second factor").click()
+    expect(page.locator("main")).to_contain_text("not enabled")
+    monitored.check()
 
 
 def test_hostile_text_has_no_effect(monitored: MonitoredPage, site: str, attacked: Any) -> None:

@@ -18,6 +18,10 @@ PASSWORD = "correct horse battery staple"
 OPEN = {
     "sign_in.form",
     "sign_in.submit",
+    "second_factor.code",  # test_second_factor_pages: these need the password first
+    "second_factor.check_code",
+    "second_factor.first_setup",
+    "second_factor.first_confirm",
     "assets.file",
     "operations.healthz",
     "operations.readyz",

@@ -6,24 +6,24 @@ from flask import Blueprint, g, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from flask_wtf.csrf import CSRFError
 
+from auditflow.http.middleware import correlation_id
 from auditflow.telemetry import logs
 from event_audit_dashboard import auth
+from event_audit_dashboard.api_client import Caller
 from event_audit_dashboard.audit_reports import Reports
-from event_audit_dashboard.login_throttle import LoginThrottle
-from event_audit_dashboard.metrics import Metrics
+from event_audit_dashboard.local_sign_in import LocalSignIn, begin_second_step
 from event_audit_dashboard.presentation.text import plural
-from event_audit_dashboard.roles import Roles
+from event_audit_dashboard.second_factors import SecondFactors
 
 _log = logs.get(__name__)
 
 
 def blueprint(
     account: auth.Account,
-    metrics: Metrics,
+    sign_in: LocalSignIn,
+    factors: SecondFactors,
     *,
     sessions: auth.Sessions,
-    throttle: LoginThrottle,
-    roles: Roles,
     reports: Reports,
 ) -> Blueprint:
     """``/login`` and ``/logout``."""
@@ -38,24 +38,19 @@ def blueprint(
     @pages.post("/login")
     def submit() -> ResponseReturnValue:
         user = request.form.get("user", "")[:128]
-        address = request.remote_addr or ""
-        wait = throttle.admit(address, user)
+        wait = sign_in.admit(user)
         if wait:
-            metrics.sign_ins.labels("throttled").inc()
-            _log.warning("sign-in throttled", user=user, address=address, wait_seconds=wait)
-            reports.report("sign-in throttled", user, address, outcome="refused")
             error = f"Too many attempts. Try again in {_duration(wait)}."
             return _page(error, user), 429, {"Retry-After": str(wait)}
         if not account.verify(user, request.form.get("password", "")[:1024]):
-            metrics.sign_ins.labels("refused").inc()
-            _log.warning("sign-in refused", user=user, address=address)
-            reports.report("sign-in refused", user, address, outcome="refused")
+            sign_in.refuse(user)
             return _page("User or password is wrong.", user), 401
-        throttle.reset(address, user)
-        metrics.sign_ins.labels("accepted").inc()
-        _log.info("signed in", user=user, address=address)
-        reports.report("sign-in accepted", user, address)
-        sessions.start(user, roles.make_admin(user))
+        is_enabled = factors.read(_caller(user)).enabled
+        if is_enabled or factors.mode == "required":
+            begin_second_step(user)
+            step = "second_factor.code" if is_enabled else "second_factor.first_setup"
+            return redirect(url_for(step, next=request.args.get("next")), 303)
+        sign_in.finish(user)
         return redirect(auth.safe_redirect(request.args.get("next")), 303)
 
     @pages.post("/logout")
@@ -93,6 +88,12 @@ def _page(error: str | None = None, user: str = "") -> str:
         user_name=user,
         next=request.args.get("next"),
         reason=auth.ENDED.get(request.args.get("ended", "")),
+    )
+
+
+def _caller(user: str) -> Caller:
+    return Caller(
+        person=user, correlation_id=correlation_id(request.environ), address=request.remote_addr
     )
 
 

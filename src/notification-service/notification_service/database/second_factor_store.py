@@ -32,27 +32,29 @@ class SecondFactorStore:
 
     def read(self, name: str) -> SecondFactor:
         """The second factor of a person."""
-        return self._one(_READ, (name,)) or SecondFactor(enabled=False)
+        return self._execute(_READ, (name,)) or SecondFactor(enabled=False)
 
     def enable(
         self, name: str, encrypted_secret: str, recovery_hashes: Sequence[str]
     ) -> SecondFactor | None:
         """Store a second factor. None if the person has one already."""
-        return self._one(_ENABLE, (name, encrypted_secret, list(dict.fromkeys(recovery_hashes))))
+        return self._execute(
+            _ENABLE, (name, encrypted_secret, list(dict.fromkeys(recovery_hashes)))
+        )
 
     def use_step(self, name: str, step: int) -> SecondFactor | None:
         """Use a time step. None if it or a later one was used."""
-        return self._one(_USE_STEP, {"name": name, "step": step})
+        return self._execute(_USE_STEP, {"name": name, "step": step})
 
     def use_recovery_code(self, name: str, code_hash: str) -> SecondFactor | None:
         """Use a recovery code. None if the person has no such code."""
-        return self._one(_USE_RECOVERY_CODE, {"name": name, "hash": code_hash})
+        return self._execute(_USE_RECOVERY_CODE, {"name": name, "hash": code_hash})
 
     def delete(self, name: str) -> SecondFactor | None:
         """Delete the second factor. None if the person has none."""
-        return self._one(_DELETE, (name,))
+        return self._execute(_DELETE, (name,))
 
-    def _one(self, statement: str, values: Any) -> SecondFactor | None:
+    def _execute(self, statement: str, values: Any) -> SecondFactor | None:
         with self._pool.cursor() as cursor:
             cursor.execute(statement, values)
             row = cursor.fetchone()
