@@ -27,6 +27,8 @@ from .test_analyst import CHROMIUM, FLAGS
 
 pytestmark = pytest.mark.browser
 
+#: Of a page with its scripts, styles and pictures.
+MAX_PAGE_BYTES = 100_000
 SIZES = {"desk": (1440, 900), "phone": (390, 844)}
 #: Alice is on call; alerts of password guessing also go to a receiver that refuses everything.
 ROUTES = """\
@@ -572,6 +574,26 @@ def test_the_pages_are_accessible(
             problems.append(f"{path}: wider than the screen")
     page.context.close()
     assert problems == []
+
+
+def test_no_page_is_larger_than_100_kb_over_the_wire(chromium: Browser, site: Platform) -> None:
+    page = open_page(chromium, site)
+    sizes: list[float] = []
+    session = page.context.new_cdp_session(page)
+    session.on("Network.loadingFinished", lambda event: sizes.append(event["encodedDataLength"]))
+    session.send("Network.enable")
+    session.send("Network.setCacheDisabled", {"cacheDisabled": True})  # as for the first visit
+    alert_id = alert_of(site, "<b>mallory</b>")["alert_id"]
+    large, counted = [], 0
+    for path in (*PAGES, f"/alerts/{alert_id}", f"/alerts/{alert_id}/silence", "/settings"):
+        sizes.clear()
+        page.goto(site.dashboard.url + path, wait_until="load")
+        counted += len(sizes)
+        if sum(sizes) > MAX_PAGE_BYTES:
+            large.append(f"{path}: {sum(sizes):,.0f} bytes")
+    page.context.close()
+    assert counted > 5 * len(PAGES), "scripts and styles are not counted"
+    assert large == []
 
 
 def violations(page: Page) -> list[str]:
