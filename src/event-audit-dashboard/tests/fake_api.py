@@ -419,6 +419,8 @@ class FakeApi:
         return {"stored": len(reports)}
 
     def _second_factor(self) -> Any:
+        if unquote(flask.request.headers["X-AuditFlow-User"]) in self.disabled:
+            return {"title": "Forbidden", "status": 403, "detail": "This person is disabled."}, 403
         if self.factor is None:
             return {"enabled": False}
         return {

@@ -242,6 +242,13 @@ def test_a_changed_key_refuses_codes_but_not_recovery_codes(build: Any, clock: C
     assert enter(User(app), codes[0]).status_code == 303
 
 
+def test_a_disabled_local_account_cannot_sign_in(build: Any, clock: Clock, api: Any) -> None:
+    api.disabled.add("admin")
+    answer = User(build()).sign_in()
+    assert answer.status_code == 403
+    assert "An administrator has disabled your access" in answer.text
+
+
 def test_the_second_factor_can_be_turned_off(build: Any, clock: Clock) -> None:
     visitor = User(build())
     visitor.sign_in()

@@ -11,6 +11,7 @@ from auditflow.telemetry import logs
 from event_audit_dashboard import auth
 from event_audit_dashboard.api_client import Caller
 from event_audit_dashboard.audit_reports import Reports
+from event_audit_dashboard.errors import NotAllowed
 from event_audit_dashboard.local_sign_in import LocalSignIn, begin_second_step
 from event_audit_dashboard.presentation.text import plural
 from event_audit_dashboard.second_factors import SecondFactors
@@ -45,7 +46,11 @@ def blueprint(
         if not account.verify(user, request.form.get("password", "")[:1024]):
             sign_in.refuse(user)
             return _page("User or password is wrong.", user), 401
-        is_enabled = factors.read(_caller(user)).enabled
+        try:
+            is_enabled = factors.read(_caller(user)).enabled
+        except NotAllowed:
+            sign_in.refuse(user)
+            return _page("An administrator has disabled your access.", user), 403
         if is_enabled or factors.mode == "required":
             begin_second_step(user)
             step = "second_factor.code" if is_enabled else "second_factor.first_setup"
