@@ -453,6 +453,7 @@ def test_a_code_is_needed_after_the_second_factor_is_enabled(site: Platform, pla
         answer = httpx.delete(
             f"{site.notification.url}/api/v1/second-factor?name=admin",
             headers={"Authorization": f"Bearer {site.secrets['API_TOKEN']}"},
+            trust_env=False,
         )
     assert answer.status_code == 404, "the user has deleted it already"
 
