@@ -81,8 +81,11 @@ class LastPages:
     def _add_to(self, app: Flask) -> None:
         @app.after_request
         def _keep(response: Response) -> Response:
+            # Reading the session adds "Vary: Cookie". Static files must not have it.
+            if not g.get("user") or not _is_page(response):
+                return response
             session_id = session.get("id")
-            if g.get("user") and isinstance(session_id, str) and _is_page(response):
+            if isinstance(session_id, str):
                 self.put(
                     session_id,
                     LastPage(

@@ -44,6 +44,7 @@ def test_static_files_are_compressed(analyst: Any, many: Any) -> None:
     packed = analyst.get(url[0], headers=GZIP)
     assert packed.headers["Content-Encoding"] == "gzip"
     assert gzip.decompress(packed.data) == analyst.get(url[0]).data
+    assert packed.headers["Vary"] == "Accept-Encoding"  # the cache is the same for all sessions
 
 
 def test_no_page_is_larger_than_100_kb(analyst: Any, attacked: Any) -> None:
