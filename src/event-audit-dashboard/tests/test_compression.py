@@ -11,6 +11,7 @@ from event_audit_dashboard import csrf
 from event_audit_dashboard.compression import MIN_BYTES
 
 TOKEN = re.compile(r'name="csrf_token" value="([^"]+)"')
+STATIC = re.compile(r'(?:src|href)="(/static/[^"]+)"')
 GZIP = {"Accept-Encoding": "gzip, br"}
 #: Maximum size of a page as it is transferred, in bytes.
 MAX_BYTES = 100_000
@@ -56,6 +57,35 @@ def test_no_page_is_larger_than_100_kb(analyst: Any, attacked: Any) -> None:
     paths = ["/alerts", *(f"/alerts/{item['alert_id']}" for item in attacked.alerts)]
     for path in paths:
         assert len(analyst.get(path, headers=GZIP).data) < MAX_BYTES, path
+
+
+def test_no_page_with_its_scripts_and_styles_is_larger_than_100_kb(
+    make: Any, user: Any, many: Any
+) -> None:
+    app = make(with_archive=True)
+    analyst = user(app)
+    analyst.sign_in()
+    rules = [rule for rule in app.url_map.iter_rules() if "GET" in rule.methods]
+    paths = {rule.rule for rule in rules if not rule.arguments} | {
+        f"/alerts/{many.alerts[0]['alert_id']}",
+        "/pipeline/dead-letters/audit_events",
+    }
+    sizes = {}
+    for path in paths:
+        page = analyst.get(path, headers=GZIP)
+        if page.mimetype != "text/html" or page.status_code in {302, 303}:
+            continue
+        # Scripts import ago.js and poll.js.
+        static = {*STATIC.findall(gzip.decompress(page.data).decode())}
+        static |= {
+            f"{url.rpartition('/')[0]}/{name}" for url in static for name in ("ago.js", "poll.js")
+        }
+        sizes[path] = len(page.data) + sum(
+            len(analyst.get(url, headers=GZIP).data) for url in static
+        )
+    assert len(sizes) >= 15, sizes
+    assert max(sizes.values()) < MAX_BYTES, sizes
+    assert sizes["/settings"] > 20_000, "scripts and styles are not counted"
 
 
 def test_the_csrf_token_differs_in_every_response_and_is_accepted(analyst: Any, many: Any) -> None:

@@ -109,7 +109,7 @@ def test_a_page_states_at_once_that_the_api_does_not_respond(make: Any, user: An
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         unused_port = free.getsockname()[1]
-    analyst = user(make(notification_service_port=unused_port))
+    analyst = user(make(notification_service_port=unused_port, second_factor="off"))
     analyst.sign_in()
     pages = [analyst.get("/alerts") for _ in range(FAILURES + 1)]
     # Then each is an error page with the time of the next attempt
