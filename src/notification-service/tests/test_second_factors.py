@@ -11,7 +11,7 @@ from prometheus_client import CollectorRegistry
 from pydantic import SecretStr
 from quart import Quart
 
-from auditflow.contract.alert import Role
+from auditflow.contract.access import Role
 from auditflow.http.health import Health
 from auditflow.http.tokens import Tokens
 from notification_service.api import app as application

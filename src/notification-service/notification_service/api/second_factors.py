@@ -6,7 +6,7 @@ from http import HTTPStatus
 from quart import Blueprint, g, request
 from quart_schema import document_querystring, document_request, document_response
 
-from auditflow.contract.alert import Role
+from auditflow.contract.access import Role
 from auditflow.contract.second_factor import (
     SecondFactor,
     SecondFactorRequest,
