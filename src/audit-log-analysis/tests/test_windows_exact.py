@@ -2,13 +2,22 @@
 
 import random
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import pytest
+import redis
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from audit_analysis.windows import BucketSummary, Observation, WindowSpec, WindowStore
+from audit_analysis.windows import (
+    BucketSummary,
+    Observation,
+    WindowSpec,
+    WindowStore,
+    layout,
+    scripts,
+)
 from audit_analysis.windows.memory import MemoryWindows
 from audit_analysis.windows.redis_windows import RedisWindows
 from audit_analysis.windows.spec import Kind
@@ -167,6 +176,25 @@ def test_redis_windows_equal_the_definition_in_any_order(
 ) -> None:
     examples = 600 if kind == "event_count" else 250  # each in two orders: 2,700 streams
     check_streams(kind, lambda: redis_windows, is_hit, examples=examples)
+
+
+@pytest.fixture
+def windows_in_own_keys(
+    redis_server: Any, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[RedisWindows]:
+    """Windows that large.lua handles from the third event on."""
+    monkeypatch.setitem(layout.LUA_CONSTANTS, "MAX_SMALL", 2)
+    scripts.text.cache_clear()
+    with redis.Redis.from_url(redis_server.url) as client:
+        yield RedisWindows(client)
+    scripts.text.cache_clear()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_windows_in_own_keys_equal_the_definition_in_any_order(
+    windows_in_own_keys: RedisWindows, kind: str, is_hit: IsHit
+) -> None:
+    check_streams(kind, lambda: windows_in_own_keys, is_hit, examples=60)
 
 
 @pytest.mark.parametrize("kind", ["event_count", "value_count"])
