@@ -17,7 +17,7 @@ from audit_analysis.events_api import app as events_app
 from audit_analysis.events_api.archive_search import ArchiveSearch
 from audit_analysis.events_api.callers import Refusal, RemoteCallers
 from audit_analysis.events_api.database import SearchDatabase, SearchLimits
-from auditflow.contract.alert import Me, Role
+from auditflow.contract.access import Me, Role
 from auditflow.http.connections import ServerConfig
 from auditflow.http.health import Health
 
