@@ -1,8 +1,14 @@
-"""`make up TLS=1`: every server and service accepts TLS only, and an event becomes an alert."""
+"""`make up TLS=1`: every server and service accepts TLS only, and an event becomes an alert.
 
+The dashboard reads the events of the archive and the rules of the analysis over TLS.
+"""
+
+import re
 import socket
 import ssl
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
@@ -23,6 +29,34 @@ def speaks_tls(port: int, context: ssl.SSLContext) -> bool:
     except (OSError, ssl.SSLError):
         return False
     return True
+
+
+@contextmanager
+def signed_in(stack: Stack, trusted: ssl.SSLContext) -> Iterator[httpx.Client]:
+    """A browser that has signed in to the dashboard."""
+    (dashboard,) = (item for item in stack.services if item.name == "event-audit-dashboard")
+    url = dashboard.url
+    with httpx.Client(base_url=url, verify=trusted, timeout=20, trust_env=False) as browser:
+        (token,) = re.findall(r'name="csrf_token" value="([^"]+)"', browser.get("/login").text)
+        password = stack.tokens["DASHBOARD_PASSWORD"]
+        answer = browser.post(
+            "/login",
+            data={"user": "admin", "password": password, "csrf_token": token},
+            # The protection against forgery requires it over HTTPS.
+            headers={"Referer": f"{url}/login"},
+        )
+        assert answer.status_code == httpx.codes.SEE_OTHER, answer.text
+        yield browser
+
+
+def wait_for_text(browser: httpx.Client, path: str, pattern: str) -> None:
+    deadline = time.monotonic() + 60
+    while True:
+        answer = browser.get(path)
+        if answer.status_code == httpx.codes.OK and re.search(pattern, answer.text):
+            return
+        assert time.monotonic() < deadline, f"{path}: {answer.status_code} {answer.text[-3000:]}"
+        time.sleep(0.1)
 
 
 @pytest.mark.soak
@@ -70,6 +104,11 @@ def test_all_connections_use_tls(servers_folder: Path) -> None:
                 )
                 alerts = answer.raise_for_status().json()["alerts"]
                 time.sleep(0.1)
+
+        # and the dashboard shows the event of the archive, and the rules of the analysis
+        with signed_in(stack, trusted) as browser:
+            wait_for_text(browser, "/events?user=mallory", r"/events/detail\?id=")
+            wait_for_text(browser, "/rules", "Burst of failed logins")
     finally:
         stack.stop()
         for server in (*stack.servers, *stack.monitoring):

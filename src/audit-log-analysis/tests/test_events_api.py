@@ -2,6 +2,7 @@
 
 import asyncio
 import datetime as dt
+import tempfile
 import threading
 from collections.abc import Callable, Coroutine, Iterator
 from functools import wraps
@@ -20,10 +21,11 @@ from src.tests.archived_events import START_MS, FolderArchive, archived, write
 from structlog.testing import capture_logs
 
 from audit_analysis.events_api import app as events_app
-from audit_analysis.events_api import running
+from audit_analysis.events_api import export, running
 from audit_analysis.events_api.archive_search import ArchiveSearch
 from audit_analysis.events_api.callers import Refusal, RemoteCallers
 from audit_analysis.events_api.database import Cancellation, SearchDatabase, SearchLimits
+from audit_analysis.events_api.parameters import ExportFormat
 from auditflow.contract.access import Me, Role
 from auditflow.contract.event_search import (
     ArchivedEventDetail,
@@ -184,6 +186,37 @@ async def test_exports_have_all_events(api: Quart, tmp_path: Path) -> None:
         {"since": "0001-01-01T00:00:00Z"}, {"until": "9999-12-31T23:59:59-14:00"},
     ],
 )  # fmt: skip
+def names(folder: Path) -> list[str]:
+    return [item.name for item in folder.iterdir()]
+
+
+@run_async
+async def test_parquet_exports_are_limited_in_size_and_number(
+    api: Quart, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    # Given a limit that the export exceeds
+    monkeypatch.setattr(export, "MAX_FILE_BYTES", 1000)
+    for _ in range(export.MAX_PARQUET_EXPORTS + 1):
+        status, body, _ = await get(api, "/api/v1/events/export", ANALYST, format="parquet")
+        assert status == 503
+        assert b"Use a shorter time range" in body
+        assert names(tmp_path) == []
+    monkeypatch.undo()
+    # and as many exports as may run, whose clients read nothing yet
+    exports = [
+        export.encode([[archived(1)]], ExportFormat.PARQUET)
+        for _ in range(export.MAX_PARQUET_EXPORTS)
+    ]
+    assert all(next(parts) for parts in exports)
+    # then a further one is refused, until one of them ends
+    assert (await get(api, "/api/v1/events/export", ANALYST, format="parquet"))[0] == 503
+    exports[0].close()  # type: ignore[attr-defined]
+    assert (await get(api, "/api/v1/events/export", ANALYST, format="parquet"))[0] == 200
+    for parts in exports:
+        parts.close()  # type: ignore[attr-defined]
+
+
 @run_async
 async def test_invalid_parameters_are_reported(api: Quart, query: dict[str, Any]) -> None:
     status, body, headers = await get(api, "/api/v1/events", **query)

@@ -1,10 +1,15 @@
 """The optional components work as the comment at their top describes."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
+
+from audit_analysis.archive.settings import Settings
+from auditflow.settings import load
 
 from . import test_policies
 
@@ -58,6 +63,37 @@ def test_keda_without_an_environment_looks_at_no_other(opted_in: OptedIn, kit: A
     (trigger,) = scaled["spec"]["triggers"]
     assert 'namespace="NAMESPACE"' in trigger["metadata"]["query"]
     assert trigger["metadata"]["ignoreNullValues"] == "false"
+
+
+def test_the_archive_reads_the_settings_of_its_bucket_from_a_secret(
+    opted_in: OptedIn, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kit: Any
+) -> None:
+    # Given the Secret that the how-to describes, next to the Secret of the service
+    page = (root / "docs/how-to/keep-archived-events.md").read_text("utf-8")
+    settings = dict(re.findall(r"--from-literal=(\w+)=(\S+)", page))
+    for name, value in {**settings, "RABBITMQ_PASS": "a", "PG_PASSWORD": "b"}.items():
+        (tmp_path / name).write_text(value)
+    rendered = opted_in("audit-event-archive", "archive-s3")
+    (deployment,) = kit.of_kind(rendered, "Deployment")
+    pod = kit.pod_template(deployment)["spec"]
+    (volume,) = (item for item in pod["volumes"] if item["name"] == "secrets")
+    assert [source["secret"]["name"] for source in volume["projected"]["sources"]] == [
+        "audit-event-archive",
+        "audit-event-archive-s3",
+    ]
+    # when the process reads its settings as in the pod
+    for variable in pod["containers"][0]["env"]:
+        if "value" in variable and not variable["value"].startswith("/run/secrets"):
+            monkeypatch.setenv(variable["name"], variable["value"])
+    monkeypatch.setenv("SECRETS_DIR", str(tmp_path))
+    loaded = load(Settings)
+    # then they have the bucket and its keys, and the pod may connect to S3
+    assert loaded.archive_bucket == settings["ARCHIVE_BUCKET"]
+    assert loaded.archive_s3_endpoint == settings["ARCHIVE_S3_ENDPOINT"]
+    assert loaded.archive_s3_secret_access_key is not None
+    assert loaded.retention_days() == 365
+    (policy,) = kit.of_kind(rendered, "NetworkPolicy")
+    assert {"ports": [{"port": 443}]} in policy["spec"]["egress"]
 
 
 def test_cert_manager_creates_the_secrets_that_the_job_would_create(

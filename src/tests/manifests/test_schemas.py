@@ -31,6 +31,7 @@ OPTIONAL = {
     "keda": ("audit-log-analysis",),
     "cert-manager": ("secrets",),
     "canary canary-traefik": ("event-audit-dashboard",),
+    "archive-s3": ("audit-event-archive",),
     "backup-s3": ("data/postgres",),
     "redis-sentinel": ("audit-log-analysis",),
     "external-secrets": ("secrets",),
