@@ -49,6 +49,10 @@ class Platform:
         """A client of the notification service, with its token."""
         return self._client(self.notification, "API_TOKEN")
 
+    def archived(self) -> httpx.Client:
+        """A client of the archive process, with the token of the notification service."""
+        return self._client(self.archive, "API_TOKEN")
+
     @contextmanager
     def analyst(self) -> Iterator[httpx.Client]:
         """A client of the dashboard that has signed in."""

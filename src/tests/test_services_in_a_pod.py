@@ -8,7 +8,7 @@ import pytest
 
 from auditflow_local.service_process import ServiceProcess
 from auditflow_local.testing import Servers
-from auditflow_local.testing_pod import USER, as_in_a_pod, unsupported_reason
+from auditflow_local.testing_pod import USER, VOLUME, as_in_a_pod, unsupported_reason
 
 from .conftest import make_platform
 from .events import alert_keys, alerts_of, story
@@ -47,22 +47,31 @@ def writable(service: ServiceProcess) -> set[str]:
 
 
 def test_they_need_no_user_of_their_own_and_write_nowhere(confined: Platform) -> None:
-    # Given the four services, as a user that the machine does not know, on a read-only file system
-    # (the archive process has a volume, which as_in_a_pod does not provide)
+    # Given the services, as a user that the machine does not know, on a read-only file system
     services = (
-        confined.notification, confined.analysis, confined.generator, confined.dashboard,
+        confined.notification, confined.archive, confined.analysis, confined.generator,
+        confined.dashboard,
     )  # fmt: skip
     for service in services:
         service.start()
     for service in services:
         ids = dict(line.split(":", 1) for line in process(service, "status").splitlines())
         assert set(ids["Uid"].split()) == set(ids["Gid"].split()) == {str(USER)}, service.name
-        assert writable(service) == {"/tmp"}, service.name
+        volume = {VOLUME} if service is confined.archive else set()
+        assert writable(service) == {"/tmp"} | volume, service.name
     # when events come in, then the alerts are there, and on a page
     confined.send(story(3))
     eventually(lambda: alert_keys(confined.alerts()) == alerts_of(3), what="every alert")
     with confined.analyst() as browser:
         assert "Burst of failed logins" in browser.get("/alerts").text
+    # and in the archive, also as a Parquet file, which needs temporary files
+    with confined.archived() as archive:
+        eventually(
+            lambda: archive.get("/api/v1/events").raise_for_status().json()["events"],
+            what="archived events",
+        )
+        exported = archive.get("/api/v1/events/export", params={"format": "parquet"})
+        assert exported.raise_for_status().content.startswith(b"PAR1")
     assert ask(f"{confined.dashboard.url}/readyz").json()["status"] == "ready"
     # and they end in order
     for service in services:

@@ -1,7 +1,8 @@
 """Runs a service with the restrictions of its pod, for tests without a cluster.
 
 The restrictions of ``apps/<service>/base/deployment.yaml``: user 65532, a read-only file system, an
-empty folder /tmp, and secrets at /run/secrets/auditflow that only the user's group can read.
+empty folder /tmp, and secrets at /run/secrets/auditflow that only the user's group can read. A
+service with ARCHIVE_FOLDER gets an empty volume.
 """
 
 import os
@@ -16,13 +17,15 @@ from auditflow_local.processes import Command
 
 USER: Final = 65532
 SECRETS: Final = "/run/secrets/auditflow"
+#: Where the volume of a service is mounted.
+VOLUME: Final = "/run/volume"
 #: Required programs, all of util-linux.
 _PROGRAMS: Final = ("unshare", "mount", "setpriv")
 
 # The folders of the program keep their paths, also below /tmp. Perhaps only root can enter them, so
 # the user gets the capability to read everything. The tests check what it can write.
 _SCRIPT: Final = """
-user=$1 secrets=$2 kept=$3; shift 3
+user=$1 secrets=$2 kept=$3 volume=$4; shift 4
 clear() {
   while read -r _ _ _ _ place _; do
     case "$place" in "$1" | "$1"/*) umount -l "$(printf %b "$place")" 2>&- || : ;; esac
@@ -40,6 +43,10 @@ echo "$kept" | while read -r folder; do
 done
 clear /tmp
 mount -t tmpfs -o mode=1777,size=64m tmpfs /tmp
+if [ -n "$volume" ]; then
+  mkdir "$volume"
+  mount -t tmpfs -o "mode=770,gid=$user,size=256m" tmpfs "$volume"
+fi
 number=0
 echo "$kept" | while read -r folder; do
   number=$((number + 1))
@@ -48,7 +55,7 @@ echo "$kept" | while read -r folder; do
 done
 while read -r _ _ _ _ place _; do
   case "$place" in
-    /tmp | /proc | /proc/* | /sys | /sys/* | /dev | /dev/*) ;;
+    /tmp | /run/volume | /proc | /proc/* | /sys | /sys/* | /dev | /dev/*) ;;
     *) mount -o remount,bind,ro "$(printf %b "$place")" ;;
   esac
 done < /proc/self/mountinfo
@@ -77,10 +84,12 @@ def as_in_a_pod(command: Command) -> Command:
     program = {Path(sys.prefix), Path(sys.base_prefix), Path(__file__).parents[2]}
     kept = "\n".join(str(folder.resolve()) for folder in sorted(program))
     secrets = command.env["SECRETS_DIR"]
-    inside = ("sh", "-euc", _SCRIPT, "sh", str(USER), secrets, kept, *command.argv)
+    folder = {"ARCHIVE_FOLDER": VOLUME} if "ARCHIVE_FOLDER" in command.env else {}
+    volume = VOLUME if folder else ""
+    inside = ("sh", "-euc", _SCRIPT, "sh", str(USER), secrets, kept, volume, *command.argv)
     return replace(
         command,
         argv=(*_UNSHARE, *inside),
-        env={**command.env, "SECRETS_DIR": SECRETS, "HOME": "/"},
+        env={**command.env, **folder, "SECRETS_DIR": SECRETS, "HOME": "/"},
         folder=Path("/"),
     )

@@ -2,7 +2,7 @@
 
 import tempfile
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
@@ -36,13 +36,17 @@ _parquet_exports: Final = threading.BoundedSemaphore(MAX_PARQUET_EXPORTS)
 
 
 def encode(parts: Iterable[list[ArchivedEvent]], form: ExportFormat) -> Iterator[bytes]:
-    """The encoded events.
+    """The encoded events. Closes ``parts`` at its end, so that their search ends too.
 
     Raises:
         SearchTooLarge: a Parquet file would be too large.
         TooManySearches: too many Parquet files are exported.
     """
-    return _parquet(parts) if form is ExportFormat.PARQUET else _ndjson(parts)
+    try:
+        yield from _parquet(parts) if form is ExportFormat.PARQUET else _ndjson(parts)
+    finally:
+        if isinstance(parts, Generator):
+            parts.close()
 
 
 def _ndjson(parts: Iterable[list[ArchivedEvent]]) -> Iterator[bytes]:
@@ -67,13 +71,15 @@ def _parquet(parts: Iterable[list[ArchivedEvent]]) -> Iterator[bytes]:
 
 def _write(parts: Iterable[list[ArchivedEvent]], folder: Path) -> Path:
     rows, file = folder / "rows.duckdb", folder / "events.parquet"
-    config: dict[str, str | int] = {
-        "memory_limit": f"{_MEMORY_MEBIBYTES}MiB",
-        "threads": 1,
-        "temp_directory": "",
-    }
     try:
-        with duckdb.connect(rows, config=config) as connection:
+        with duckdb.connect(
+            rows,
+            config={
+                "memory_limit": f"{_MEMORY_MEBIBYTES}MiB",
+                "threads": 1,
+                "temp_directory": "",
+            },
+        ) as connection:
             connection.register(PENDING, arrow_table([]))
             connection.execute(f"CREATE TABLE events AS SELECT * FROM {PENDING}")
             for part in parts:
