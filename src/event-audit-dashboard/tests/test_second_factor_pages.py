@@ -28,7 +28,9 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    monkeypatch.setitem(second_factors.SecondFactors.__init__.__kwdefaults__, "clock", clock)
+    defaults = second_factors.SecondFactors.__init__.__kwdefaults__
+    assert defaults is not None
+    monkeypatch.setitem(defaults, "clock", clock)
     return clock
 
 
