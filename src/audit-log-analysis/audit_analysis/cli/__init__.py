@@ -16,6 +16,7 @@ _COMMANDS: Final = {
     "lint": "lint",
     "test": "run_tests",
     "backtest": "run_backtest",
+    "compare": "compare_rules",
     "regress": "run_regression",
     "list": "list_rules",
     "coverage": "show_coverage",

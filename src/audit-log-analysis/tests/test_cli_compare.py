@@ -1,0 +1,114 @@
+"""``auditflow rules compare``: the findings that a change of rules gains and loses."""
+
+from pathlib import Path
+
+import msgspec
+import pytest
+from click.testing import CliRunner
+from src.tests.archived_events import START_MS, archived, write
+
+from audit_analysis.cli import compare_rules
+from audit_analysis.cli.compare_rules import Comparison
+from auditflow.contract import event
+
+RULE = """
+title: Login of {title}
+id: {rule_id}
+status: test
+logsource: {{product: auditflow}}
+detection: {{login: {{event_type: user_login, {condition}}}, condition: login}}
+level: low
+auditflow: {{group-by: [user_id], sentence: "{{user_id}} logged in"}}
+"""
+IDS = [f"5c1c7f0e-2f0f-4b7c-8b3a-0d8b7b1f9a0{number}" for number in range(3)]
+
+
+@pytest.fixture
+def sample(tmp_path: Path) -> Path:
+    users = ("alice", "bob", "carol|`<b>")
+    events = []
+    for number, user in enumerate(users):
+        record = msgspec.json.encode(
+            {
+                "event_id": user, "timestamp": event.from_epoch_ms(START_MS + number * 1000),
+                "event_type": "user_login", "user_id": user,
+            }
+        )  # fmt: skip
+        events.append(archived(number, event_id=user, source="other", product=None, record=record))
+    (tmp_path / "sample").mkdir()
+    write(tmp_path / "sample" / "1.parquet", events)
+    return tmp_path / "sample"
+
+
+def rules(folder: Path, *rules: tuple[int, str, str]) -> str:
+    folder.mkdir()
+    for number, title, condition in rules:
+        text = RULE.format(title=title, rule_id=IDS[number], condition=condition)
+        (folder / f"{number}.yml").write_text(text)
+    return str(folder)
+
+
+def run(*arguments: str) -> tuple[int, str, str]:
+    result = CliRunner().invoke(compare_rules.command, arguments)
+    return result.exit_code, result.stdout, result.stderr
+
+
+def test_gained_and_lost_findings_are_shown(sample: Path, tmp_path: Path) -> None:
+    old = rules(
+        tmp_path / "old",
+        (0, "anybody", "user_id: '*'"),
+        (1, "changed", "user_id: alice"),
+        (2, "removed", "user_id: bob"),
+    )
+    new = rules(
+        tmp_path / "new", (0, "anybody", "user_id: '*'"), (1, "changed", "user_id|startswith: car")
+    )
+    code, output, errors = run(old, new, "--files", str(sample), "--json")
+    assert code == 0, errors
+    result = msgspec.json.decode(output, type=Comparison)
+    assert result.events == 3
+    assert [found.actor for found in result.gained] == ["carol|`<b>"]
+    assert [found.actor for found in result.lost] == ["alice", "bob"]
+    code, output, _ = run(old, new, "--files", str(sample))
+    assert "In 3 events: 1 gained, 2 lost." in output
+    assert "| `Login of changed` | 1 | 1 |" in output
+    assert "`carol\u00a6'<b> logged in`" in output
+
+
+def test_a_correlation_of_a_changed_rule_is_compared(sample: Path, tmp_path: Path) -> None:
+    correlation = """
+title: Two logins
+id: 1e3a9f5b-3c57-4a0b-8a39-7f0f6a6f2b11
+status: test
+correlation:
+  type: event_count
+  rules: [{rule_id}]
+  group-by: [event_type]
+  timespan: 5m
+  condition: {{gte: 2}}
+level: low
+"""
+    old = rules(tmp_path / "old", (0, "anybody", "user_id: '*'"))
+    new = rules(tmp_path / "new", (0, "anybody", "user_id: alice"))
+    for folder in (old, new):
+        Path(folder, "two.yml").write_text(correlation.format(rule_id=IDS[0]))
+    code, output, errors = run(old, new, "--files", str(sample), "--json")
+    assert code == 0, errors
+    result = msgspec.json.decode(output, type=Comparison)
+    assert "Two logins" in {found.rule.title for found in result.lost}
+    assert not result.gained
+
+
+def test_equal_rules_have_no_difference(sample: Path, tmp_path: Path) -> None:
+    old = rules(tmp_path / "old", (0, "anybody", "user_id: '*'"))
+    code, output, _ = run(old, old, "--files", str(sample))
+    assert code == 0
+    assert "In 3 events: 0 gained, 0 lost." in output
+
+
+def test_invalid_rules_and_files_are_reported(sample: Path, tmp_path: Path) -> None:
+    old = rules(tmp_path / "old", (0, "anybody", "user_id: '*'"))
+    (tmp_path / "new.yml").write_text("title: [")
+    assert run(old, str(tmp_path / "new.yml"), "--files", str(sample))[0] == 1
+    (tmp_path / "empty").mkdir()
+    assert "no Parquet files" in run(old, old, "--files", str(tmp_path / "empty"))[2]
