@@ -68,3 +68,7 @@ def test_invalid_input_is_reported(folder: Path, tmp_path: Path) -> None:
     assert "cannot be read" in run(RULE, "--files", str(broken))[2]
     (tmp_path / "empty").mkdir()
     assert "no Parquet files" in run(RULE, "--files", str(tmp_path / "empty"))[2]
+
+
+def test_files_and_publication_exclude_each_other(folder: Path) -> None:
+    assert "omit --files" in run(RULE, "--files", str(folder), "--publish")[2]

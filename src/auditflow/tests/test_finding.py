@@ -57,6 +57,7 @@ def versions(draw: st.DrawFn) -> Finding:
         correlation_id=draw(st.sampled_from(["c1", "c22", None])),
         approximate=draw(st.booleans()),
         clamped=draw(st.booleans()),
+        retro=draw(st.booleans()),
     )
 
 
@@ -190,6 +191,16 @@ def test_a_merged_finding_is_clamped_if_one_version_is(version: Finding) -> None
     assert merge(at_limit, before_limit).clamped
     older = msgspec.structs.replace(at_limit, count=before_limit.count - 1 or 1)
     assert merge(before_limit, older).clamped
+
+
+@given(versions())
+def test_a_merged_finding_is_retro_if_all_versions_are(version: Finding) -> None:
+    hunted = msgspec.structs.replace(version, retro=True)
+    live = msgspec.structs.replace(version, retro=False, count=version.count + 1)
+
+    assert not merge(hunted, live).retro
+    assert not merge(live, hunted).retro
+    assert merge(hunted, msgspec.structs.replace(hunted, count=version.count + 1)).retro
 
 
 def test_a_finding_is_not_clamped_by_default() -> None:

@@ -76,6 +76,8 @@ class Alert(Struct, frozen=True, kw_only=True):
     approximate: bool
     #: The time of an event was in the future and was set to a limit.
     clamped: bool = False
+    #: All findings were made by hunts in the archive.
+    retro: bool = False
 
     # From people's actions.
     status: Status = Status.OPEN
@@ -138,6 +140,7 @@ def open_alert(
         newest_finding_id=finding.finding_id,
         approximate=finding.approximate,
         clamped=finding.clamped,
+        retro=finding.retro,
         updated_at=now,
         **_from_newest(finding),
     )
@@ -176,6 +179,7 @@ def add_finding(
         last_seen=max(alert.last_seen, finding.last_seen),
         approximate=alert.approximate or finding.approximate,
         clamped=alert.clamped or finding.clamped,
+        retro=alert.retro and finding.retro,
         **({"newest_finding_id": finding.finding_id, **_from_newest(finding)} if is_newest else {}),
     )
     if changed == alert:

@@ -93,6 +93,7 @@ def versions(draw: st.DrawFn) -> Finding:
         client_ip=draw(st.sampled_from((None, "192.0.2.1", "198.51.100.2"))),
         approximate=draw(st.booleans()),
         clamped=draw(st.booleans()),
+        retro=draw(st.booleans()),
     )
 
 
@@ -155,6 +156,7 @@ def test_an_alert_is_the_sum_of_its_findings(stream: list[Finding], data: st.Dat
         )
         assert alert.approximate == any(finding.approximate for finding in own)
         assert alert.clamped == any(finding.clamped for finding in own)
+        assert alert.retro == all(finding.retro for finding in own)
         assert (alert.description, alert.actor) == (newest.description, newest.actor)
         assert alert.title == newest.rule.title
     for fingerprint in {alert.fingerprint for alert in memory.alerts.values()}:

@@ -22,6 +22,8 @@ from audit_analysis.events_api.archive_search import ArchiveSearch
 from audit_analysis.events_api.callers import RemoteCallers
 from audit_analysis.events_api.database import SearchDatabase, SearchLimits
 from audit_analysis.events_api.manifest_archive import ManifestArchive
+from audit_analysis.hunt.jobs import HUNTS, HuntJobs
+from audit_analysis.hunt.runner import HuntLimits, HuntRunner
 from audit_analysis.ledger import silence
 from audit_analysis.ledger.monitor import LedgerMetrics, LedgerMonitor
 from audit_analysis.ledger.reading import LedgerReader
@@ -131,18 +133,31 @@ def run(settings: Settings) -> None:
             "rabbitmq": lambda: publisher.check() or writer.check(),
             "writer": writer.pause_reason,
         },
-        alive=lambda: publisher.alive() or writer.alive() or maintenance.alive() or monitor.alive(),
+        alive=lambda: (
+            publisher.alive()
+            or writer.alive()
+            or maintenance.alive()
+            or monitor.alive()
+            or hunts.alive()
+        ),
     )
     reader = Manifest(
         partial(
             postgres.connect, settings, name=f"{SERVICE} searches", statement_seconds=READ_SECONDS
         )
     )
+    hunts = HuntRunner(
+        HuntJobs(settings.archive_folder / HUNTS),
+        pending=writer.pending,
+        publish=lambda messages, seconds: publisher.publish(messages, timeout=seconds),
+        limits=HuntLimits(seconds=settings.archive_hunt_seconds),
+    )
     archive = ManifestArchive(reader, storage.address, writer.pending)
     publisher.start()
     writer.start()
     monitor.start()
     maintenance.start()
+    hunts.start()
     try:
         serving.serve(
             _app(
@@ -153,6 +168,7 @@ def run(settings: Settings) -> None:
                 registry,
                 ledger=ledger,
                 senders=partial(silence.report, senders, minimum_ms=silence_ms),
+                hunts=hunts,
             ),
             settings,
             mode="asgi",
@@ -160,6 +176,7 @@ def run(settings: Settings) -> None:
             on_stop=health.stop,
         )
     finally:
+        hunts.stop()
         maintenance.stop()
         monitor.stop()
         writer.stop()
@@ -180,6 +197,7 @@ def _app(
     *,
     ledger: LedgerReader,
     senders: Callable[[], LedgerSenders],
+    hunts: HuntRunner,
 ) -> Quart:
     """The HTTP interface: with the API of events if the notification service is known."""
     if not settings.notification_service_host:
@@ -205,7 +223,13 @@ def _app(
         ),
     )
     return events_app.create(
-        ArchiveSearch(archive, database), callers, health, registry, ledger=ledger, senders=senders
+        ArchiveSearch(archive, database),
+        callers,
+        health,
+        registry,
+        ledger=ledger,
+        senders=senders,
+        hunts=hunts,
     )
 
 

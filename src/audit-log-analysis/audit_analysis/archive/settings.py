@@ -5,6 +5,7 @@ from typing import Annotated, Final
 
 from pydantic import Field
 
+from audit_analysis.cli.rule_paths import SHIPPED_RULES
 from auditflow.settings import (
     Block,
     Port,
@@ -56,8 +57,26 @@ class SearchSettings(Block):
         return f"{scheme}://{self.notification_service_host}:{self.notification_service_port}"
 
 
+class HuntSettings(Block):
+    """Hunts. Each runs in a process of its own."""
+
+    #: The rules that a hunt can name: files and folders of Sigma rules, as a JSON list.
+    rules_paths: tuple[Path, ...] = (SHIPPED_RULES,)
+    #: The LATENESS_SECONDS of the analysis.
+    lateness_seconds: Annotated[int, Field(ge=0, le=7 * 86_400)] = 900
+    #: Maximum memory of the process of a hunt (MiB).
+    archive_hunt_mebibytes: Annotated[int, Field(ge=128)] = 384
+    #: Maximum time of a hunt (seconds).
+    archive_hunt_seconds: Annotated[float, Field(gt=0, le=86_400)] = 3600
+
+
 class Settings(
-    ServiceSettings, RabbitMQSettings, PostgresSettings, StorageSettings, SearchSettings
+    ServiceSettings,
+    RabbitMQSettings,
+    PostgresSettings,
+    StorageSettings,
+    SearchSettings,
+    HuntSettings,
 ):
     """All settings of the archive process."""
 

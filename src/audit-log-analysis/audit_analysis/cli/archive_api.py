@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Mapping, Sequence
-from typing import Final
+from typing import Any, Final
 
 import click
 import httpx
@@ -35,12 +35,21 @@ def client(url: str) -> httpx.Client:
 
 def get(url: str, path: str, query: Mapping[str, str | Sequence[str]]) -> bytes:
     """The body of an answer. Errors become errors of the command."""
+    return _ask(url, "GET", path, params=dict(query))
+
+
+def post(url: str, path: str, body: bytes) -> bytes:
+    """Send a body of JSON. Gives the body of the answer; errors become errors of the command."""
+    return _ask(url, "POST", path, content=body, headers={"Content-Type": "application/json"})
+
+
+def _ask(url: str, method: str, path: str, **request: Any) -> bytes:
     try:
         with client(url) as connected:
-            answer = connected.get(path, params=dict(query))
+            answer = connected.request(method, path, **request)
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         raise click.ClickException(f"cannot reach {url}: {error}") from None
-    if answer.status_code != 200:
+    if not answer.is_success:
         raise click.ClickException(f"{url}: {explain(answer.status_code, answer.content)}")
     return answer.content
 

@@ -12,7 +12,7 @@ import structlog
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from audit_analysis.cli import rule_paths
+from audit_analysis.cli import archive_api, archive_hunt_api, rule_paths
 from audit_analysis.cli.rule_paths import plural
 from audit_analysis.cli.times import read_time
 from audit_analysis.events_api.database import Cancellation, SearchDatabase, SearchLimits
@@ -30,9 +30,15 @@ from auditflow.errors import AuditFlowError
     "--files",
     metavar="PATH",
     multiple=True,
-    required=True,
     type=click.Path(exists=True, path_type=Path),
-    help="Parquet files of an archive or of an export, or a folder of them. Can be repeated.",
+    help="Parquet files of an archive or of an export, or a folder of them. Can be repeated.  "
+    "[default: the archive process searches its archive]",
+)
+@archive_api.url_option
+@click.option(
+    "--publish",
+    is_flag=True,
+    help="Publish the findings as alerts with the mark retro. Not with --files.",
 )
 @rule_paths.option
 @click.option("--since", default="90d", show_default=True, help="A duration, or an RFC 3339 time.")
@@ -57,6 +63,8 @@ def command(
     files: Sequence[Path],
     paths: Sequence[Path],
     *,
+    url: str,
+    publish: bool,
     since: str,
     until: str | None,
     lateness: int,
@@ -69,12 +77,30 @@ def command(
 
     RULE is the id or the title of a rule, or a file of rules. The findings have the ids that live
     detection gives them. A staged rule makes findings too.
+
+    Without --files, the archive process does the work: the variable API_TOKEN has a token of the
+    role lead. --rules, --lateness, --state, --memory and --threads are for --files.
     """
     before = structlog.get_config()
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     click.get_current_context().call_on_close(lambda: structlog.configure(**before))
     now = dt.datetime.now(dt.UTC)
-    since_ms, until_ms = to_ms(read_time(since, now)), to_ms(read_time(until or "0m", now))
+    first, last = read_time(since, now), read_time(until or "0m", now)
+    if not files:
+        request = archive_hunt_api.request_of(
+            rule, since=first, until=last if until else None, publish=publish
+        )
+        hunt, findings = archive_hunt_api.run(url, request)
+        _print(
+            HuntResult(tuple(findings), hunt.candidates, hunt.refused, hunt.total_events),
+            as_json=as_json,
+        )
+        if hunt.publish:
+            click.echo(f"{hunt.published} published; {hunt.error or 'no error'}", err=True)
+        return
+    if publish:
+        raise click.UsageError("--publish needs the archive process: omit --files")
+    since_ms, until_ms = to_ms(first), to_ms(last)
     selected = _select(rule, paths, lateness * 1000)
     try:
         archive = FileArchive(files)

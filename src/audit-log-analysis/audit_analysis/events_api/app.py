@@ -8,10 +8,11 @@ from prometheus_client import CollectorRegistry
 from quart import Blueprint, Quart, Response, g, request
 from quart_schema import hide
 
-from audit_analysis.events_api import errors, ledger_routes, routes
+from audit_analysis.events_api import errors, hunt_routes, ledger_routes, routes
 from audit_analysis.events_api.archive_search import ArchiveSearch
 from audit_analysis.events_api.callers import HEADERS, Callers, require
 from audit_analysis.events_api.openapi import DOCUMENTATION
+from audit_analysis.hunt.runner import HuntRunner
 from audit_analysis.ledger.reading import LedgerReader
 from auditflow.contract.access import Role
 from auditflow.contract.ledger_report import LedgerSenders
@@ -33,9 +34,10 @@ def create(
     *,
     ledger: LedgerReader | None = None,
     senders: Callable[[], LedgerSenders] | None = None,
+    hunts: HuntRunner | None = None,
     now: Callable[[], dt.datetime] = lambda: dt.datetime.now(dt.UTC),
 ) -> Quart:
-    """Create the application. Without ``ledger`` and ``senders``, it has no such routes."""
+    """Create the application. Without ``ledger``, ``senders``, ``hunts``, it has no such routes."""
     app = Quart(SERVICE, static_folder=None)
     app.config["PROPAGATE_EXCEPTIONS"] = False
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
@@ -58,6 +60,8 @@ def create(
         ledger_routes.add(events, ledger, now)
     if senders is not None:
         ledger_routes.add_senders(events, senders)
+    if hunts is not None:
+        hunt_routes.add(events, hunts, now)
     app.register_blueprint(events, url_prefix=PREFIX)
 
     @app.after_request

@@ -13,6 +13,7 @@ from audit_analysis.events_api.database import (
     SearchTooLarge,
     TooManySearches,
 )
+from audit_analysis.hunt.runner import TooManyHunts
 from auditflow.errors import Unavailable
 from auditflow.http.problem import Problem
 from auditflow.http.query_parameters import InvalidParameters
@@ -34,6 +35,7 @@ def add(app: Quart) -> None:
         (InvalidParameters, _invalid_parameters),
         (Refusal, _refusal),
         (TooManySearches, _too_many_searches),
+        (TooManyHunts, _too_many_hunts),
         (SearchTimeout, _too_expensive),
         (SearchTooLarge, _too_expensive),
         (SearchCancelled, _cancelled),
@@ -57,6 +59,10 @@ async def _refusal(error: Refusal) -> Answer:
 
 async def _too_many_searches(error: TooManySearches) -> Answer:
     return problem(503, f"The search did not start: {error}.", Retry_After=_RETRY_AFTER)
+
+
+async def _too_many_hunts(error: TooManyHunts) -> Answer:
+    return problem(503, f"The hunt was not accepted: {error}.", Retry_After="60")
 
 
 async def _too_expensive(error: SearchTimeout | SearchTooLarge) -> Answer:

@@ -158,13 +158,17 @@ class LedgerParameters(Struct):
     source: Annotated[str, _text("A source of the ingest.", "okta", 64)] | None = None
 
 
+class HuntFindings(Struct):
+    """Findings, as NDJSON."""
+
+
 class ExportFile(Struct):
     """The events, as NDJSON or Parquet."""
 
 
 DOCUMENTATION: Final = Documentation(
     title="AuditFlow event archive",
-    summary="Archived events: search, lookup, counts and export.",
+    summary="Archived events: search, lookup, counts, export and hunts.",
     description="Errors are problem details (RFC 9457). Times are RFC 3339 in UTC. Tokens and "
     "roles are those of the notification service. Operators also use `/healthz`, `/readyz` and "
     "`/metrics`.",
@@ -173,7 +177,15 @@ DOCUMENTATION: Final = Documentation(
             {"type": "string", "minLength": 1, "maxLength": 256},
             "The identifier of the event.",
             "4b1f",
-        )
+        ),
+        "hunt_id": PathParameter(
+            {"type": "string", "format": "uuid"},
+            "The identifier of the hunt.",
+            "0d6e3a0e-5d0c-4d53-9f2b-0c3a3f1a7a11",
+        ),
     },
-    content_types={ExportFile: ("application/x-ndjson", "application/vnd.apache.parquet")},
+    content_types={
+        ExportFile: ("application/x-ndjson", "application/vnd.apache.parquet"),
+        HuntFindings: ("application/x-ndjson",),
+    },
 )

@@ -91,11 +91,12 @@ def run(
     cancellation: Cancellation | None = None,
     report: Callable[[Progress], None] = lambda progress: None,
     seconds: float = 24 * 3600.0,
+    environment: str = "hunt",
 ) -> HuntResult:
     """Hunt for the findings of ``rules`` with events from ``since_ms`` on and before ``until_ms``.
 
     With ``state``, the hunt continues where an earlier one with the same rules and the same
-    ``since_ms`` ended. The file is deleted at the end.
+    ``since_ms`` ended. The file is deleted at the end. ``environment`` is that of the findings.
 
     Raises:
         InvalidCheckpoint: the file belongs to another hunt.
@@ -108,7 +109,7 @@ def run(
     if known is not None:
         until_ms = known.until_ms
     first_ms = since_ms - warm_up_ms(rules)
-    hunt = Hunt(rules)
+    hunt = Hunt(rules, environment=environment)
     if known is not None:
         hunt.restore(known.state)
     pending = archive.pending()

@@ -65,6 +65,9 @@ _CLAMPED: Final = (
 )
 
 
+_RETRO: Final = "A hunt in the archive made it. Live detection has not."
+
+
 class AlertSummary(Struct, frozen=True, kw_only=True):
     """An alert: all findings of one rule about one entity until the alert is resolved."""
 
@@ -90,6 +93,7 @@ class AlertSummary(Struct, frozen=True, kw_only=True):
     updated_at: Annotated[Timestamp, _doc("Time of the last change of any kind.")]
     approximate: Annotated[bool, _doc("A memory limit was reached. There may be more events.")]
     clamped: Annotated[bool, _doc(_CLAMPED)] = False
+    retro: Annotated[bool, _doc(_RETRO)] = False
     previous_alert_id: Annotated[
         UUID | None, _doc("The resolved alert of the same rule and entity before this one.")
     ]
@@ -172,6 +176,7 @@ class FindingView(Struct, frozen=True, kw_only=True):
         False
     )
     clamped: Annotated[bool, _doc(_CLAMPED)] = False
+    retro: Annotated[bool, _doc(_RETRO)] = False
     evidence: Annotated[FindingEvidence, _doc("The events of the finding.")] = FindingEvidence()
 
 

@@ -87,6 +87,7 @@ class Finding(Struct, frozen=True, omit_defaults=True, kw_only=True):
     ``approximate`` states that a bound on memory was reached: there may have been more.
     ``clamped`` states that the last event, or the event that led to this version, had a timestamp
     more than five minutes ahead of the clock of the analysis, which used that limit instead.
+    ``retro`` states that a hunt in the archive made the finding, and live detection has not.
     ``actor``, ``client_ip``, ``resource`` and ``server_hostname`` are those of the last event;
     ``correlation_id`` follows the request that brought the event which made this version.
     """
@@ -109,6 +110,7 @@ class Finding(Struct, frozen=True, omit_defaults=True, kw_only=True):
     environment: str = "local"
     approximate: bool = False
     clamped: bool = False
+    retro: bool = False
     observables: Observables = Observables()
 
 
@@ -172,6 +174,7 @@ def merge(first: Finding, second: Finding) -> Finding:
         evidence=_merge_evidence(first.evidence, second.evidence),
         approximate=first.approximate or second.approximate,
         clamped=first.clamped or second.clamped,
+        retro=first.retro and second.retro,
         observables=_merge_observables(first.observables, second.observables),
     )
 

@@ -64,6 +64,7 @@ class FindingRow(Struct, frozen=True, kw_only=True, omit_defaults=True):
     clamped: bool
     event_hashes: str | None
     observables: Observables | None
+    retro: bool | None = None
     updated_at: dt.datetime
 
 
@@ -140,6 +141,7 @@ def finding_row(stored: StoredFinding, *, now: dt.datetime) -> FindingRow:
         environment=finding.environment,
         approximate=finding.approximate,
         clamped=finding.clamped,
+        retro=True if finding.retro else None,
         event_hashes=_HEX + evidence.event_hashes if evidence.event_hashes else None,
         observables=finding.observables if finding.observables != Observables() else None,
         updated_at=now,
@@ -185,6 +187,7 @@ def read_finding(text: str) -> StoredFinding:
             environment=row.environment,
             approximate=row.approximate,
             clamped=row.clamped,
+            retro=bool(row.retro),
             observables=row.observables or Observables(),
         ),
         fingerprint=row.fingerprint,

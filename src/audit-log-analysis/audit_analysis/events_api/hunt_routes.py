@@ -1,0 +1,148 @@
+"""The routes of hunts."""
+
+import asyncio
+import datetime as dt
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any, Final
+from uuid import UUID
+
+import msgspec
+from quart import Blueprint, Response, g, request
+from quart_schema import document_request, document_response
+
+from audit_analysis.events_api.callers import require
+from audit_analysis.events_api.errors import problem
+from audit_analysis.events_api.openapi import HuntFindings
+from audit_analysis.hunt.runner import HuntRunner
+from auditflow.contract.alert import Role
+from auditflow.contract.event import EARLIEST
+from auditflow.contract.hunts import Hunt, HuntList, HuntRequest
+from auditflow.http.openapi import document_problems
+from auditflow.http.problem import Fault
+from auditflow.http.query_parameters import InvalidParameters
+from auditflow.telemetry import logs
+
+Answer = tuple[bytes, int, dict[str, str]]
+_JSON: Final = {"Content-Type": "application/json", "Cache-Control": "no-store"}
+_PART_BYTES: Final = 256 * 1024
+_UNKNOWN: Final = "There is no hunt with this identifier."
+
+_decode_request = msgspec.json.Decoder(HuntRequest).decode
+log = logs.get(__name__)
+
+
+def add(routes: Blueprint, hunts: HuntRunner, now: Callable[[], dt.datetime]) -> None:
+    """Add the routes. Everybody who may search may read hunts; a lead may start and cancel them."""
+    _add_changes(routes, hunts, now)
+    _add_reads(routes, hunts)
+
+
+def _add_changes(routes: Blueprint, hunts: HuntRunner, now: Callable[[], dt.datetime]) -> None:
+    @routes.post("/hunts")
+    @document_request(HuntRequest)
+    @document_response(Hunt, 202)
+    @document_problems(400, 401, 403, 503)
+    async def start_hunt() -> Answer:
+        """Start a hunt: what would a rule have found in archived events?
+
+        Requires the role lead. The findings have the identifiers that live detection gives them.
+        With `publish`, they become alerts; a finding that exists already changes nothing.
+        """
+        require(g.caller, Role.LEAD, "alerts:write")
+        asked = _read(await request.get_data(), now())
+        hunt = await asyncio.to_thread(hunts.submit, asked, caller=g.caller.name)
+        _record("hunt started", hunt)
+        return msgspec.json.encode(hunt), 202, dict(_JSON)
+
+    @routes.post("/hunts/<uuid:hunt_id>/cancel")
+    @document_response(Hunt)
+    @document_problems(401, 403, 404, 503)
+    async def cancel_hunt(hunt_id: UUID) -> Answer:
+        """Cancel a hunt. Findings that were published stay published. Requires the role lead."""
+        require(g.caller, Role.LEAD, "alerts:write")
+        hunt = await asyncio.to_thread(hunts.cancel, hunt_id)
+        if hunt is None:
+            return problem(404, _UNKNOWN)
+        _record("hunt cancelled", hunt)
+        return msgspec.json.encode(hunt), 200, dict(_JSON)
+
+
+def _add_reads(routes: Blueprint, hunts: HuntRunner) -> None:
+    @routes.get("/hunts")
+    @document_response(HuntList)
+    @document_problems(401, 403, 503)
+    async def list_hunts() -> Answer:
+        """List the hunts, the newest first. The last 50 are kept after their end."""
+        found = await asyncio.to_thread(hunts.all)
+        return msgspec.json.encode(HuntList(tuple(found))), 200, dict(_JSON)
+
+    @routes.get("/hunts/<uuid:hunt_id>")
+    @document_response(Hunt)
+    @document_problems(401, 403, 404, 503)
+    async def get_hunt(hunt_id: UUID) -> Answer:
+        """Show a hunt and its progress."""
+        hunt = await asyncio.to_thread(hunts.get, hunt_id)
+        if hunt is None:
+            return problem(404, _UNKNOWN)
+        return msgspec.json.encode(hunt), 200, dict(_JSON)
+
+    @routes.get("/hunts/<uuid:hunt_id>/findings")
+    @document_response(HuntFindings)
+    @document_problems(401, 403, 404, 409, 503)
+    async def get_hunt_findings(hunt_id: UUID) -> Any:
+        """The findings of a completed hunt, ordered by time, as NDJSON. Requires the role analyst.
+
+        Findings contain complete events.
+        """
+        require(g.caller, Role.ANALYST, "alerts:read")
+        hunt = await asyncio.to_thread(hunts.get, hunt_id)
+        if hunt is None:
+            return problem(404, _UNKNOWN)
+        path = hunts.findings(hunt_id)
+        if path is None or not hunt.state.is_final:
+            return problem(409, f"The hunt has no findings: it is {hunt.state.value}.")
+        _record("findings of a hunt read", hunt)
+        response = Response(_parts(path), content_type="application/x-ndjson")
+        response.timeout = None
+        return response
+
+
+async def _parts(path: Path) -> AsyncIterator[bytes]:
+    with path.open("rb") as file:
+        while part := await asyncio.to_thread(file.read, _PART_BYTES):
+            yield part
+
+
+def _read(body: str | bytes, now: dt.datetime) -> HuntRequest:
+    """The request. Raises InvalidParameters."""
+    try:
+        asked = _decode_request(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError, ValueError, RecursionError) as error:
+        raise InvalidParameters([Fault("body", str(error))]) from None
+    faults = []
+    if (asked.rule is None) == (asked.rules is None):
+        faults.append(Fault("rule", "give either rule or rules"))
+    if asked.since < EARLIEST:
+        faults.append(Fault("since", "must not be before 1970"))
+    if asked.since >= (asked.until or now):
+        faults.append(Fault("since", "must be before until"))
+    if asked.until is not None and asked.until.year >= 9000:
+        faults.append(Fault("until", "must be before the year 9000"))
+    if faults:
+        raise InvalidParameters(faults)
+    return asked
+
+
+def _record(event: str, hunt: Hunt) -> None:
+    """Record in the log who did what."""
+    log.info(
+        event,
+        hunt=str(hunt.hunt_id),
+        rule=hunt.rule,
+        since=hunt.since.isoformat(),
+        until=hunt.until.isoformat(),
+        publish=hunt.publish,
+        caller=g.caller.name,
+        caller_kind=g.caller.kind,
+    )
