@@ -15,7 +15,7 @@ from audit_analysis.events_api.callers import require
 from audit_analysis.events_api.errors import problem
 from audit_analysis.events_api.openapi import HuntFindings
 from audit_analysis.hunt.runner import HuntRunner
-from auditflow.contract.alert import Role
+from auditflow.contract.access import Role
 from auditflow.contract.event import EARLIEST
 from auditflow.contract.hunts import Hunt, HuntList, HuntRequest
 from auditflow.http.openapi import document_problems
