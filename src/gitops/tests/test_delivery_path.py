@@ -174,6 +174,7 @@ def test_help_describes_each_command_and_option():
         for option in command.params:
             described = getattr(option, "help", "an argument without help")
             assert described or option.name in {
+                "applications",
                 "service",
                 "services",
                 "where",
