@@ -33,6 +33,7 @@ _FINDING_COMPUTED: Final = {
     " 'last_event', CASE WHEN f.fits THEN f.last_event END,"
     " 'events_omitted',"
     " NOT f.fits AND (f.first_event IS NOT NULL OR f.last_event IS NOT NULL))",
+    "retro": "coalesce(f.retro, false)",
 }
 
 
