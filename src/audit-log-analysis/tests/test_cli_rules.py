@@ -196,6 +196,10 @@ def test_a_failed_rule_test_reports_the_reason(
             "the record is not valid for okta: Expected `str`, got `int`",
         ),
         (
+            "tests: [{name: a, events: [{at: 0, source: okta, record: text}], fires: {}}]",
+            "`record` must be a mapping, or a list of lines",
+        ),
+        (
             "defaults: {source: okta, user_id: a}\ntests: [{name: a, events: [{at: 0}], fires: {}}]",
             "an event with a source has only a record, not also user_id",
         ),

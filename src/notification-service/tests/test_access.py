@@ -110,6 +110,13 @@ def test_a_disabled_person_is_refused(call: Callable[..., Answer]) -> None:
     assert call("GET", "/alerts", user="alice")[0] == 403
 
 
+def test_an_integer_may_have_a_decimal_point(call: Callable[..., Answer]) -> None:
+    body = {"name": "SIEM", "scopes": ["alerts:read"], "expires_in_days": 2.0}
+    assert call("POST", "/tokens", body)[0] == 200
+    assert call("POST", "/tokens", {**body, "expires_in_days": 2.5})[0] == 400
+    assert call("POST", "/tokens", {**body, "expires_in_days": "2"})[0] == 400
+
+
 def test_a_token_is_shown_once_scoped_and_revocable(
     call: Callable[..., Answer], store: FindingStore, make_finding: Any, query: Any
 ) -> None:

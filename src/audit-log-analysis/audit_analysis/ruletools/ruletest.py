@@ -251,8 +251,10 @@ def _read_record(name: str, record: Any) -> Event:
 
 
 def _body(name: str, record: Any) -> bytes:
-    if isinstance(record, list):
+    if isinstance(record, list) and all(isinstance(line, str) for line in record):
         return "\n".join(_LINE.sub(_AUDIT, line) for line in record).encode()
+    if not isinstance(record, dict):
+        raise ValueError("`record` must be a mapping, or a list of lines")  # noqa: TRY004
     complete = _merged(_source_defaults().get(name, {}), record)
     return msgspec.json.encode({_WRAPPED[name]: [complete]} if name in _WRAPPED else complete)
 

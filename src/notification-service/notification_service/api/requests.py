@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from http import HTTPStatus
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 from uuid import UUID
 
 import msgspec
@@ -57,9 +57,23 @@ async def body_of(request: Request, kind: type[S]) -> S:
     """
     raw = await request.get_data(cache=False)
     try:
-        return msgspec.json.decode(raw or b"{}", type=kind)
+        try:
+            return msgspec.json.decode(raw or b"{}", type=kind)
+        except msgspec.ValidationError:
+            return msgspec.convert(_with_integers(msgspec.json.decode(raw or b"{}")), kind)
     except (msgspec.MsgspecError, UnicodeDecodeError, ValueError, RecursionError) as error:
         raise InvalidBody(str(error)) from None
+
+
+def _with_integers(value: Any) -> Any:
+    """The same JSON with 200 for 200.0, which JSON schema permits as an integer."""
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, list):
+        return [_with_integers(item) for item in value]
+    if isinstance(value, dict):
+        return {key: _with_integers(item) for key, item in value.items()}
+    return value
 
 
 def expected_version(request: Request) -> int | None:
