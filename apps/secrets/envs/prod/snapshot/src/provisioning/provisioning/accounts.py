@@ -89,7 +89,8 @@ ACCOUNTS: Final = (
         rabbitmq=BrokerPermissions(
             write=rf"^{EXCHANGE}(\.dlx)?$",
             read=f"^{ARCHIVE}$",
-            topics=TopicPermissions(write=rf"^{re.escape(LEDGER_KEY)}$"),
+            # Findings of hunts in the archive.
+            topics=TopicPermissions(write=rf"^(finding\.|{re.escape(LEDGER_KEY)}$)"),
         ),
     ),
     Account(
