@@ -163,6 +163,7 @@ def test_findings_that_retention_deleted_are_not_missing(
 ) -> None:
     now = dt.datetime.now(dt.UTC)
     store.store([make_finding(user="old", at=now - dt.timedelta(days=100)), make_finding()])
+    query("UPDATE findings SET received_at = first_seen")
     retention = Retention(pool, RetentionMetrics(CollectorRegistry()), days=60)
     while retention():
         pass

@@ -58,6 +58,7 @@ def filled(store: FindingStore, make_finding: Any, query: Any) -> None:
     store.store([make_finding(user="bob", bucket=1, at=_months_ago(2))])
     old = _months_ago(4)
     store.store([make_finding(user="carol", bucket=1, at=old)])
+    query("UPDATE findings SET received_at = bucket_start")
     query(
         "INSERT INTO notifications (notification_id, receiver, kind, content, alert_count,"
         " created_at, next_attempt_at, status) SELECT gen_random_uuid(), 'chat', 'alerts', '{}',"
@@ -124,12 +125,30 @@ def test_rows_of_the_default_partition_are_deleted_in_batches(
     monkeypatch.setattr(retentions, "BATCH", 2)
     ancient = dt.datetime(2020, 5, 17, tzinfo=dt.UTC)
     store.store([make_finding(bucket=number, at=ancient) for number in range(5)])
+    query("UPDATE findings SET received_at = bucket_start")
     assert query("SELECT count(*) FROM findings_default") == [(5,)]
     retention, _ = make()
     remaining = []
     while retention():
         remaining.append(query("SELECT count(*) FROM findings_default")[0][0])
     assert remaining == [3, 1, 0]
+
+
+def test_a_source_cannot_let_its_findings_be_deleted_by_an_old_time(
+    store: FindingStore, make: Any, make_finding: Any, query: Any
+) -> None:
+    # Given findings that were received today, of events that claim to be old
+    ancient = dt.datetime(1971, 5, 17, tzinfo=dt.UTC)
+    store.store([make_finding(bucket=1, at=ancient)])
+    store.store([make_finding(user="bob", bucket=2, at=_months_ago(1))])
+    # and a finding of the same month that was received then
+    store.store([make_finding(user="carol", bucket=3, at=_months_ago(1))])
+    query("UPDATE findings SET received_at = bucket_start WHERE actor = 'carol'")
+    retention, _ = make()
+    # when everything old is deleted, then they stay
+    while retention():
+        pass
+    assert _state(query)[0] == [("alice", ancient), ("bob", _months_ago(1))]
 
 
 def test_two_runs_at_the_same_time_are_safe(filled: None, make: Any, query: Any) -> None:

@@ -1,8 +1,9 @@
 """Retention: old findings, resolved alerts and notifications are deleted in limited steps.
 
 Everything before the beginning of a month is deleted: first findings, by dropping the partitions of
-months, then alerts that have no findings left. Any number of replicas may run it at the same time.
-The history of actions and the audit trail are never deleted.
+months, then alerts that have no findings left. A finding stays as long as it was received recently,
+whatever the times of its events, because their source sets these times. Any number of replicas may
+run it at the same time. The history of actions and the audit trail are never deleted.
 """
 
 import datetime as dt
