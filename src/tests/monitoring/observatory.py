@@ -121,6 +121,7 @@ class Traffic:
         self._platform = platform
         self._name = name
         self._stop = threading.Event()
+        self._thread = threading.Thread(target=self.run, daemon=True)
         self.rounds = 0
         #: Requests by what they took (seconds), as their clients saw it.
         self.slowest = 0.0
@@ -132,8 +133,22 @@ class Traffic:
                 self._round(source, program, person)
                 self.rounds += 1
 
+    def start(self) -> None:
+        self._thread.start()
+
     def stop(self) -> None:
         self._stop.set()
+
+    def join(self) -> None:
+        self._thread.join()
+
+    def wait_for_rounds(self, rounds: int) -> None:
+        """Wait until this many more rounds have ended; fail when the thread has ended."""
+        wanted = self.rounds + rounds
+        eventually(
+            lambda: self.rounds >= wanted or not self._thread.is_alive(), what="rounds of traffic"
+        )
+        assert self._thread.is_alive(), "the thread of the traffic has ended"
 
     def _round(self, source: httpx.Client, program: httpx.Client, person: httpx.Client) -> None:
         user = f"{self._name}-{self.rounds}"
@@ -152,12 +167,10 @@ class Traffic:
 def traffic(platform: Platform, name: str, *, rounds: int) -> Iterator[Traffic]:
     """Traffic while the block runs, and at least some rounds of it before."""
     item = Traffic(platform, name)
-    thread = threading.Thread(target=item.run, daemon=True)
-    thread.start()
+    item.start()
     try:
-        eventually(lambda: item.rounds >= rounds or not thread.is_alive(), what="traffic")
-        assert thread.is_alive(), "the traffic has ended by itself"
+        item.wait_for_rounds(rounds)
         yield item
     finally:
         item.stop()
-        thread.join()
+        item.join()

@@ -250,18 +250,20 @@ def test_a_fault_burns_what_it_should_and_nothing_else(
         pass
     eventually(lambda: at_rest(platform, observatory), what="rest")
     assert observatory.burning() - chance(before.slowest) - burnt == set()
-    # when something breaks while people and sources go on, then its cause is seen
-    began = time.monotonic()
-    fault.strike(platform)
-    try:
-        with traffic(platform, f"during-{name}", rounds=3) as during:
+    # when something breaks while people who signed in before and sources go on,
+    # then its cause is seen
+    with traffic(platform, f"during-{name}", rounds=3) as during:
+        began = time.monotonic()
+        fault.strike(platform)
+        try:
+            during.wait_for_rounds(3)
             eventually(
                 lambda: fault.enough(observatory, time.monotonic() - began),
                 what="a fault that lasts",
             )
             eventually(lambda: fault.causes <= seen("pending", "firing"), what=f"{fault.causes}")
-    finally:
-        fault.repair(platform)
+        finally:
+            fault.repair(platform)
     # and when it is mended, the objectives that it broke burn, and no other
     eventually(lambda: all(service.ready() for service in platform.services), what="recovery")
     eventually(lambda: at_rest(platform, observatory), what="rest")
