@@ -1,12 +1,8 @@
 """Runs hunts in the archive process: one at a time, each in a process of its own."""
 
 import datetime as dt
-import itertools
-import os
-import subprocess
 import sys
 import threading
-import time
 import uuid
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -17,10 +13,8 @@ import msgspec
 from msgspec import Struct
 
 from audit_analysis.archive.table import ArchivedEvent
+from audit_analysis.hunt import child_process, publication
 from audit_analysis.hunt.jobs import HuntJob, HuntJobs, Outcome
-from auditflow.amqp import Message, topology
-from auditflow.contract import finding
-from auditflow.contract.finding import Finding
 from auditflow.contract.hunts import Hunt, HuntRequest, HuntState
 from auditflow.errors import AuditFlowError, Unavailable
 from auditflow.telemetry import logs
@@ -35,18 +29,9 @@ MAX_KEPT: Final = 50
 MAX_STARTS: Final = 10
 #: Maximum number of findings that a hunt publishes.
 MAX_PUBLISHED: Final = 10_000
-#: Number of findings that are published together.
-_PUBLISHED_TOGETHER: Final = 500
-_CONFIRM_SECONDS: Final = 30.0
-#: Maximum number of attempts to publish the same findings.
-_MAX_ATTEMPTS: Final = 60
 #: Time between two starts after a temporary error, and between two attempts to publish (seconds).
 _RETRY_SECONDS: Final = 5.0
-_POLL_SECONDS: Final = 0.2
-#: Maximum time of a process to end after its standard input ended (seconds).
-_END_SECONDS: Final = 5.0
 
-_decode_finding = msgspec.json.Decoder(Finding).decode
 log = logs.get(__name__)
 
 
@@ -76,17 +61,13 @@ class HuntRunner:
         jobs: HuntJobs,
         *,
         pending: Callable[[], Sequence[ArchivedEvent]],
-        publish: Callable[[Sequence[Message], float], None],
+        publish: publication.Publish,
         limits: HuntLimits = HuntLimits(),  # noqa: B008 - it is frozen
         clock: Callable[[], dt.datetime] = lambda: dt.datetime.now(dt.UTC),
         command: Sequence[str] = (sys.executable, "-m", "audit_analysis.hunt.process"),
         retry_seconds: float = _RETRY_SECONDS,
     ) -> None:
-        """``pending`` gives the events that are in no file yet.
-
-        ``publish`` returns when the broker has stored the messages; its second argument is the
-        maximum time in seconds. It raises Unavailable.
-        """
+        """``pending`` gives the events that are in no file yet."""
         self._jobs = jobs
         self._pending = pending
         self._publish_messages = publish
@@ -109,7 +90,7 @@ class HuntRunner:
         self._stop.set()
         with self._changed:
             self._changed.notify_all()
-        self._worker.stop(timeout=_END_SECONDS + 2)
+        self._worker.stop(timeout=child_process.END_SECONDS + 2)
 
     def alive(self) -> str | None:
         """Why the thread does not run; None while it runs."""
@@ -269,67 +250,41 @@ class HuntRunner:
         Raises:
             _Interrupted: the hunt was cancelled, or the archive process stops.
         """
-        process = subprocess.Popen(  # noqa: S603 - no part of it is from a request
-            [*self._command, str(job.folder)], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL,
-            env=dict(os.environ), start_new_session=True,
-        )  # fmt: skip
-        try:
-            deadline = time.monotonic() + self._limits.seconds
-            while process.poll() is None:
-                if self._is_interrupted(hunt):
-                    if hunt.hunt_id not in self._cancelled:  # not a failed start
-                        self._change(hunt, starts=hunt.starts - 1)
-                    raise _Interrupted
-                if time.monotonic() >= deadline:
-                    return Outcome(error=f"no result within {self._limits.seconds:g} s")
-                try:
-                    process.wait(_POLL_SECONDS)
-                except subprocess.TimeoutExpired:
-                    continue
-        finally:
-            _end(process)
-        outcome = job.outcome()
+        outcome = child_process.run(
+            self._command,
+            job,
+            seconds=self._limits.seconds,
+            is_interrupted=lambda: self._is_interrupted(hunt),
+        )
         if outcome is not None:
             return outcome
-        return Outcome(
-            error=f"the process of the hunt ended with {process.returncode}. It may have needed"
-            " more memory than it may have."
-        )
+        if hunt.hunt_id not in self._cancelled:  # not a failed start
+            self._change(hunt, starts=hunt.starts - 1)
+        raise _Interrupted
 
     def _publish(self, hunt: Hunt, job: HuntJob) -> None:
-        """Publish all findings. A repetition changes nothing: the identifiers are the same."""
-        published = 0
-        with job.findings.open("rb") as file:
-            while lines := list(itertools.islice(file, _PUBLISHED_TOGETHER)):
-                messages = [_message(_decode_finding(line)) for line in lines]
-                if not self._is_stored(hunt, messages):
-                    self._fail(hunt, "The broker did not store the findings.")
-                    return
-                published += len(messages)
-                hunt = self._change(hunt, published=published)
-        self._finish(hunt, HuntState.COMPLETED)
+        try:
+            publication.publish_file(
+                job.findings,
+                self._publish_messages,
+                check=lambda: self._raise_if_interrupted(hunt),
+                pause=lambda: self._sleep(hunt),
+                on_stored=lambda published: self._count_published(hunt, published),
+            )
+        except publication.NotStored:
+            self._fail(self._hunts[hunt.hunt_id], "The broker did not store the findings.")
+        else:
+            self._finish(self._hunts[hunt.hunt_id], HuntState.COMPLETED)
 
-    def _is_stored(self, hunt: Hunt, messages: Sequence[Message]) -> bool:
-        """Publish messages, several times if necessary.
-
-        Raises:
-            _Interrupted: the hunt was cancelled, or the archive process stops.
-        """
-        for _ in range(_MAX_ATTEMPTS):
-            if self._is_interrupted(hunt):
-                raise _Interrupted
-            try:
-                self._publish_messages(messages, _CONFIRM_SECONDS)
-            except Unavailable as error:
-                log.warning("findings of a hunt wait", error=str(error))
-                self._sleep(hunt)
-            else:
-                return True
-        return False
+    def _count_published(self, hunt: Hunt, published: int) -> None:
+        self._change(self._hunts[hunt.hunt_id], published=published)
 
     def _sleep(self, hunt: Hunt) -> None:
         with self._changed:
             self._changed.wait_for(lambda: self._is_interrupted(hunt), self._retry_seconds)
+        self._raise_if_interrupted(hunt)
+
+    def _raise_if_interrupted(self, hunt: Hunt) -> None:
         if self._is_interrupted(hunt):
             raise _Interrupted
 
@@ -365,23 +320,3 @@ class HuntRunner:
                 self._cancelled.discard(hunt.hunt_id)
         for hunt in old:
             self._jobs.delete(hunt.hunt_id)
-
-
-def _message(found: Finding) -> Message:
-    return Message(
-        exchange=topology.EXCHANGE,
-        routing_key=f"finding.{found.severity.value.lower()}",
-        body=finding.encode(found),
-        message_id=str(found.finding_id),
-    )
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    """End a process: it ends itself when its standard input ends."""
-    assert process.stdin is not None
-    process.stdin.close()
-    try:
-        process.wait(_END_SECONDS)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
