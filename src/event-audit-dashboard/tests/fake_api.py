@@ -17,6 +17,8 @@ from urllib.parse import unquote
 import flask
 from werkzeug.serving import BaseWSGIServer, make_server
 
+from auditflow.contract import text_filter
+
 TOKEN = "token-of-the-tests"
 NAMES = {
     "host": "server_hostname",
@@ -483,7 +485,10 @@ class FakeApi:
                 for value in count([item["rule"]["id"] for item in found])
             ],
             "assignee": count([item["assignee"] or "" for item in found]),
-            "actor": count([item["actor"] for item in found if item["actor"]]),
+            "actor": [
+                {**value, "filter": text_filter.exact(value["value"])}
+                for value in count([item["actor"] for item in found if item["actor"]])
+            ],
             "technique": [{"value": "T1110", "count": len(found)}] if found else [],
             "sampled": self.sampled,
         }
@@ -670,7 +675,10 @@ def _fits(item: dict[str, Any], args: Any) -> bool:
     for name in ("status", "severity", "level"):
         if args.get(name) and item[name] not in args[name].split(","):
             return False
-    if any(args.get(name) and item[field] != args[name] for name, field in NAMES.items()):
+    if any(
+        args.get(name) and item[field] != text_filter.parse(args[name]).value
+        for name, field in NAMES.items()
+    ):
         return False
     if "assignee" in args and (item["assignee"] or "") != args["assignee"]:
         return False

@@ -133,6 +133,17 @@ def test_facets_have_counts_over_the_filter_and_toggle_a_value(analyst: Any, man
     assert critical[0]["title"] in page
 
 
+def test_a_facet_of_a_name_with_an_asterisk_selects_only_this_name(analyst: Any, many: Any) -> None:
+    for item in many.alerts[:40]:
+        item["actor"] = "svc-*"
+
+    page = analyst.get("/alerts/facets").text
+
+    assert 'href="/alerts?actor=svc-%5C%2A"><bdi>svc-*</bdi>' in page
+    selected = analyst.get("/alerts/facets?actor=svc-%5C%2A").text
+    assert 'href="/alerts" aria-current="true"><bdi>svc-*</bdi>' in selected
+
+
 def test_facets_show_users_and_techniques_and_mark_estimates(analyst: Any, many: Any) -> None:
     exact = analyst.get("/alerts/facets").text
     actor = many.alerts[0]["actor"]

@@ -101,15 +101,29 @@ def test_facets_and_total_cover_the_complete_filter(
             "CRITICAL": 1, "WARNING": 1, "INFO": 1,
         }  # fmt: skip
         assert found["rule"][0] == {
-            "value": "failed-logins", "count": 2, "label": "Title of failed-logins",
+            "value": "failed-logins", "count": 2, "label": "Title of failed-logins", "filter": None,
         }  # fmt: skip
-        assert found["verdict"] == [{"value": "benign", "count": 1, "label": None}]
+        assert found["verdict"] == [{"value": "benign", "count": 1, "label": None, "filter": None}]
         assert get("/alerts/facets", actor="BOB")[1]["total"] == 2
         facets.merge_counts(pool)
 
 
 def _counts(found: list[dict[str, Any]]) -> dict[str, int]:
     return {it["value"]: it["count"] for it in found}
+
+
+@pytest.mark.parametrize("name", ["svc-*", "svc-\\*", "svc-\\\\*", "*", "svc-*\\"])
+def test_a_facet_value_selects_exactly_its_alerts(
+    store: FindingStore, get: Get, make_finding: Any, name: str
+) -> None:
+    # given users whose names contain the characters of prefixes, and others that begin alike
+    store.store([make_finding(user=user) for user in (name, "svc-1", "svc-\\1", name + "x")])
+
+    facets = get("/alerts/facets")[1]["actor"]
+    (facet,) = [it for it in facets if it["value"] == name]
+    found = get("/alerts", actor=facet["filter"] or facet["value"])[1]["alerts"]
+
+    assert [alert["actor"] for alert in found] == [name]
 
 
 def test_facets_count_the_observables_of_all_findings(

@@ -196,6 +196,13 @@ class FacetValue(Struct, frozen=True):
     value: str
     count: int
     label: Annotated[str | None, _doc("The title of the rule, for the facet `rule`.")] = None
+    filter: Annotated[
+        str | None,
+        _doc(
+            "The text that selects exactly this value in the parameter of the same name as the "
+            "facet. Null if it is the value itself."
+        ),
+    ] = None
 
 
 class Facets(Struct, frozen=True):

@@ -7,6 +7,7 @@ from flask import Blueprint, Response, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from msgspec import Struct
 
+from auditflow.contract import text_filter
 from auditflow.contract.alert import AlertDetail
 from auditflow.telemetry import logs
 from event_audit_dashboard.api import NotificationService
@@ -145,7 +146,8 @@ def _observables(alert: AlertDetail) -> list[Observable]:
 
 def _related(name: str, value: str) -> Query:
     """The list of alerts with this value; without a filter if the value cannot be one."""
-    return Query().first_page(**{name: value}) if filterable(value) else Query()
+    exact = text_filter.exact(value)
+    return Query().first_page(**{name: exact}) if filterable(exact) else Query()
 
 
 def _pretty(raw: bytes) -> str:

@@ -9,6 +9,7 @@ import msgspec
 from flask import Blueprint, abort, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
+from auditflow.contract import text_filter
 from auditflow.contract.alert import AlertSummary
 from event_audit_dashboard.api import NotificationService
 from event_audit_dashboard.errors import FilterRejected
@@ -40,8 +41,9 @@ def blueprint(api: NotificationService) -> Blueprint:
         if not filterable(value):
             raise FilterRejected("the value is empty, too long, or has hidden characters")
         word, name = KINDS[kind]
-        query = Query().first_page(**{name: value})
-        page = api.alerts({name: value}, caller(), limit=MAX_ALERTS)
+        exact = text_filter.exact(value)
+        query = Query().first_page(**{name: exact})
+        page = api.alerts({name: exact}, caller(), limit=MAX_ALERTS)
         alerts = [msgspec.json.decode(bytes(raw), type=AlertSummary) for raw in page.alerts]
         return render_template(
             "entity.html",
@@ -52,7 +54,7 @@ def blueprint(api: NotificationService) -> Blueprint:
             query=query,
             risk=api.risk(kind, value, caller()),
             alerts=alerts,
-            facets=api.facets({name: value}, caller()),
+            facets=api.facets({name: exact}, caller()),
             more=page.next_cursor is not None,
             first_seen=min((item.first_seen for item in alerts), default=None),
             last_seen=max((item.last_seen for item in alerts), default=None),

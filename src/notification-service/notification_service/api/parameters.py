@@ -32,7 +32,10 @@ def _text(description: str, *, examples: list[str] | None = None, shortest: int 
     )  # fmt: skip
 
 
-_PREFIX = "In any letter case. With `*` at the end it is a prefix."
+_PREFIX = (
+    "In any letter case. With `*` at the end it is a prefix. For a value that ends in `*`, write "
+    "`\\*` at the end, and double each backslash directly before it."
+)
 
 
 class FilterParameters(Struct):

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
+from auditflow.contract import text_filter
 from auditflow.contract.level import Level
 from notification_service import techniques
 from notification_service.observables import Kind, normalize
@@ -143,13 +144,10 @@ def _observable(name: str, kind: Kind) -> str:
     )
 
 
-def _pattern(value: str) -> str:
-    """The LIKE pattern of a searched value. An unescaped ``*`` at the end marks a prefix."""
-    if value.endswith("\\*"):
-        return escape_like(normalize(value[:-2] + "*"))
-    if value.endswith("*"):
-        return escape_like(normalize(value[:-1])) + "%"
-    return escape_like(normalize(value))
+def _pattern(text: str) -> str:
+    """The LIKE pattern of a searched value or prefix."""
+    found = text_filter.parse(text)
+    return escape_like(normalize(found.value)) + ("%" if found.is_prefix else "")
 
 
 def escape_like(text: str) -> str:

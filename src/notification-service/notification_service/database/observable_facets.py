@@ -10,6 +10,7 @@ from uuid import UUID
 
 from msgspec import Struct
 
+from auditflow.contract import text_filter
 from auditflow.contract.alert import FacetValue
 from notification_service.database.alert_filters import conditions
 from notification_service.database.pool import Pool
@@ -73,7 +74,10 @@ def read(pool: Pool, query: AlertFilter, *, total: int, most: int) -> Observable
         if kind is None:
             break
         scaled = number if is_exact else round(number * total / sampled)
-        facets[_KINDS[kind]] += (FacetValue(value, scaled),)
+        exact = text_filter.exact(value)
+        facets[_KINDS[kind]] += (
+            FacetValue(value, scaled, filter=exact if exact != value else None),
+        )
     return ObservableFacets(**facets, sampled=None if is_exact else sampled)
 
 
