@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Final
 
 from prometheus_client import CollectorRegistry
-from quart import Blueprint, Quart, Response, g, request
+from quart import Blueprint, Quart, g, request
 from quart_schema import hide
 
 from audit_analysis.events_api import errors, hunt_routes, ledger_routes, routes
@@ -17,13 +17,11 @@ from audit_analysis.ledger.reading import LedgerReader
 from auditflow.contract.access import Role
 from auditflow.contract.ledger_report import LedgerSenders
 from auditflow.http import middleware, openapi, probes
+from auditflow.http.api import MAX_BODY_BYTES, PREFIX, add_security_headers
 from auditflow.http.health import Health
 from auditflow.telemetry.metrics import HttpMetrics
 
 SERVICE: Final = "audit-event-archive"
-PREFIX: Final = "/api/v1"
-#: Largest request body, in bytes.
-MAX_BODY_BYTES: Final = 256 * 1024
 
 
 def create(
@@ -64,10 +62,5 @@ def create(
         hunt_routes.add(events, hunts, now)
     app.register_blueprint(events, url_prefix=PREFIX)
 
-    @app.after_request
-    async def add_headers(response: Response) -> Response:
-        response.headers.setdefault("Cache-Control", "no-store")
-        response.headers.setdefault("X-Content-Type-Options", "nosniff")
-        return response
-
+    add_security_headers(app)
     return app

@@ -1,8 +1,5 @@
 """Errors over HTTP: problem details (RFC 9457), without internal details."""
 
-from http import HTTPStatus
-from typing import Final
-
 from quart import Quart, request
 from werkzeug.exceptions import HTTPException
 
@@ -15,18 +12,12 @@ from audit_analysis.events_api.database import (
 )
 from audit_analysis.hunt.runner import TooManyHunts
 from auditflow.errors import Unavailable
+from auditflow.http.api import RETRY_AFTER, Answer, http_problem, problem
 from auditflow.http.problem import Problem
 from auditflow.http.query_parameters import InvalidParameters
 from auditflow.telemetry import logs
 
-Answer = tuple[bytes, int, dict[str, str]]
-_RETRY_AFTER: Final = "2"
 log = logs.get(__name__)
-
-
-def problem(status: int, detail: str | None = None, **headers: str) -> Answer:
-    """A problem with the title of its status."""
-    return Problem(status, HTTPStatus(status).phrase, detail).response(**headers)
 
 
 def add(app: Quart) -> None:
@@ -58,7 +49,7 @@ async def _refusal(error: Refusal) -> Answer:
 
 
 async def _too_many_searches(error: TooManySearches) -> Answer:
-    return problem(503, f"The search did not start: {error}.", Retry_After=_RETRY_AFTER)
+    return problem(503, f"The search did not start: {error}.", Retry_After=RETRY_AFTER)
 
 
 async def _too_many_hunts(error: TooManyHunts) -> Answer:
@@ -78,14 +69,12 @@ async def _cancelled(error: SearchCancelled) -> Answer:
 async def _unavailable(error: Unavailable) -> Answer:
     log.warning("request failed: dependency unavailable", path=request.path, error=str(error))
     return problem(
-        503, "The archive is unavailable. Repeat the request later.", Retry_After=_RETRY_AFTER
+        503, "The archive is unavailable. Repeat the request later.", Retry_After=RETRY_AFTER
     )
 
 
 async def _http_error(error: HTTPException) -> Answer:
-    body, code, headers = problem(error.code or 500)
-    allowed = [pair for pair in error.get_headers() if pair[0] == "Allow"]
-    return body, code, {**headers, **dict(allowed)}
+    return http_problem(error)
 
 
 async def _unexpected(error: Exception) -> Answer:

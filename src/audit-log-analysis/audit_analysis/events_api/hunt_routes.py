@@ -12,19 +12,17 @@ from quart import Blueprint, Response, g, request
 from quart_schema import document_request, document_response
 
 from audit_analysis.events_api.callers import require
-from audit_analysis.events_api.errors import problem
 from audit_analysis.events_api.openapi import HuntFindings
 from audit_analysis.hunt.runner import HuntRunner
 from auditflow.contract.access import Role
 from auditflow.contract.event import EARLIEST
 from auditflow.contract.hunts import Hunt, HuntList, HuntRequest
+from auditflow.http.api import Answer, ok, problem
 from auditflow.http.openapi import document_problems
 from auditflow.http.problem import Fault
 from auditflow.http.query_parameters import InvalidParameters
 from auditflow.telemetry import logs
 
-Answer = tuple[bytes, int, dict[str, str]]
-_JSON: Final = {"Content-Type": "application/json", "Cache-Control": "no-store"}
 _PART_BYTES: Final = 256 * 1024
 _UNKNOWN: Final = "There is no hunt with this identifier."
 
@@ -53,7 +51,7 @@ def _add_changes(routes: Blueprint, hunts: HuntRunner, now: Callable[[], dt.date
         asked = _read(await request.get_data(), now())
         hunt = await asyncio.to_thread(hunts.submit, asked, caller=g.caller.name)
         _record("hunt started", hunt)
-        return msgspec.json.encode(hunt), 202, dict(_JSON)
+        return ok(hunt, status=202)
 
     @routes.post("/hunts/<uuid:hunt_id>/cancel")
     @document_response(Hunt)
@@ -65,7 +63,7 @@ def _add_changes(routes: Blueprint, hunts: HuntRunner, now: Callable[[], dt.date
         if hunt is None:
             return problem(404, _UNKNOWN)
         _record("hunt cancelled", hunt)
-        return msgspec.json.encode(hunt), 200, dict(_JSON)
+        return ok(hunt)
 
 
 def _add_reads(routes: Blueprint, hunts: HuntRunner) -> None:
@@ -75,7 +73,7 @@ def _add_reads(routes: Blueprint, hunts: HuntRunner) -> None:
     async def list_hunts() -> Answer:
         """List the hunts, the newest first. The last 50 are kept after their end."""
         found = await asyncio.to_thread(hunts.all)
-        return msgspec.json.encode(HuntList(tuple(found))), 200, dict(_JSON)
+        return ok(HuntList(tuple(found)))
 
     @routes.get("/hunts/<uuid:hunt_id>")
     @document_response(Hunt)
@@ -85,7 +83,7 @@ def _add_reads(routes: Blueprint, hunts: HuntRunner) -> None:
         hunt = await asyncio.to_thread(hunts.get, hunt_id)
         if hunt is None:
             return problem(404, _UNKNOWN)
-        return msgspec.json.encode(hunt), 200, dict(_JSON)
+        return ok(hunt)
 
     @routes.get("/hunts/<uuid:hunt_id>/findings")
     @document_response(HuntFindings)

@@ -3,9 +3,7 @@
 import asyncio
 import datetime as dt
 from collections.abc import Callable
-from typing import Final
 
-import msgspec
 from quart import Blueprint, request
 from quart_schema import document_querystring, document_response
 
@@ -13,10 +11,8 @@ from audit_analysis.events_api import parameters
 from audit_analysis.events_api.openapi import LedgerParameters
 from audit_analysis.ledger.reading import LedgerReader
 from auditflow.contract.ledger_report import LedgerReport, LedgerSenders
+from auditflow.http.api import Answer, ok
 from auditflow.http.openapi import document_problems
-
-Answer = tuple[bytes, int, dict[str, str]]
-_JSON: Final = {"Content-Type": "application/json", "Cache-Control": "no-store"}
 
 
 def add(routes: Blueprint, ledger: LedgerReader, now: Callable[[], dt.datetime]) -> None:
@@ -35,7 +31,7 @@ def add(routes: Blueprint, ledger: LedgerReader, now: Callable[[], dt.datetime])
         report = await asyncio.to_thread(
             ledger.report, since=asked.since, until=asked.until, source=asked.source
         )
-        return msgspec.json.encode(report), 200, dict(_JSON)
+        return ok(report)
 
 
 def add_senders(routes: Blueprint, senders: Callable[[], LedgerSenders]) -> None:
@@ -47,4 +43,4 @@ def add_senders(routes: Blueprint, senders: Callable[[], LedgerSenders]) -> None
     async def get_senders() -> Answer:
         """List the hosts that send events: those that are silent for longer than usual first."""
         found = await asyncio.to_thread(senders)
-        return msgspec.json.encode(found), 200, dict(_JSON)
+        return ok(found)

@@ -5,8 +5,6 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
-import msgspec
-from msgspec import Struct
 from quart import Blueprint, Response, g, request
 from quart_schema import document_querystring, document_response
 
@@ -14,7 +12,6 @@ from audit_analysis.events_api import encoding, export, parameters, running
 from audit_analysis.events_api.archive_search import ArchiveSearch
 from audit_analysis.events_api.callers import require
 from audit_analysis.events_api.database import Cancellation
-from audit_analysis.events_api.errors import problem
 from audit_analysis.events_api.openapi import (
     EventParameters,
     ExportFile,
@@ -32,13 +29,12 @@ from auditflow.contract.event_search import (
     EventFacetValue,
     EventHistogram,
 )
+from auditflow.http.api import Answer, ok, problem
 from auditflow.http.openapi import document_problems
 from auditflow.telemetry import logs
 
-Answer = tuple[bytes, int, dict[str, str]]
 #: Maximum time of an export (seconds).
 EXPORT_SECONDS = 600.0
-_JSON = {"Content-Type": "application/json", "Cache-Control": "no-store"}
 _SUFFIX = {parameters.ExportFormat.NDJSON: "ndjson", parameters.ExportFormat.PARQUET: "parquet"}
 
 log = logs.get(__name__)
@@ -68,7 +64,7 @@ def _add_list(routes: Blueprint, searches: ArchiveSearch, now: Callable[[], dt.d
         page = await running.run(partial(searches.page, asked))
         events = tuple(map(encoding.summary, page.events))
         cursor = None if page.next is None else parameters.write_cursor(page.next)
-        return _ok(ArchivedEventList(events, cursor))
+        return ok(ArchivedEventList(events, cursor))
 
 
 def _add_counts(routes: Blueprint, searches: ArchiveSearch, now: Callable[[], dt.datetime]) -> None:
@@ -85,7 +81,7 @@ def _add_counts(routes: Blueprint, searches: ArchiveSearch, now: Callable[[], dt
                 asked.filter, interval_ms=asked.interval_ms, cancellation=cancellation
             )
         )
-        return _ok(encoding.histogram(asked, counts))
+        return ok(encoding.histogram(asked, counts))
 
     @routes.get("/events/facets")
     @document_querystring(FacetParameters)
@@ -110,7 +106,7 @@ def _add_counts(routes: Blueprint, searches: ArchiveSearch, now: Callable[[], dt
                 for field in asked.fields
             )
 
-        return _ok(EventFacets(await running.run(count)))
+        return ok(EventFacets(await running.run(count)))
 
 
 def _add_export(routes: Blueprint, searches: ArchiveSearch, now: Callable[[], dt.datetime]) -> None:
@@ -173,7 +169,7 @@ def _add_event(routes: Blueprint, searches: ArchiveSearch) -> None:
             found = await running.run(partial(searches.event, event_id))
         if found is None:
             return problem(404, "The archive has no event with this identifier.")
-        return _ok(encoding.detail(found))
+        return ok(encoding.detail(found))
 
 
 def record_search(kind: str) -> None:
@@ -190,7 +186,3 @@ def record_search(kind: str) -> None:
 
 def _arguments() -> Iterable[tuple[str, str]]:
     return request.args.items(multi=True)
-
-
-def _ok(body: Struct) -> Answer:
-    return msgspec.json.encode(body), 200, dict(_JSON)

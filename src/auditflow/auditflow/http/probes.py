@@ -7,13 +7,10 @@ import msgspec
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 
+from auditflow.http.api import JSON_HEADERS, Answer
 from auditflow.http.health import Health
 from auditflow.http.problem import Problem
 from auditflow.telemetry.metrics import Dependencies
-
-_JSON = {"Content-Type": "application/json", "Cache-Control": "no-store"}
-#: Body, status and headers.
-Answer = tuple[bytes, int, dict[str, str]]
 
 
 class App(Protocol):
@@ -47,7 +44,7 @@ class Probes:
         body = {"status": "alive" if reason is None else "dead", "service": self._service}
         if reason is not None:
             body["detail"] = reason
-        return msgspec.json.encode(body), 200 if reason is None else 503, _JSON
+        return msgspec.json.encode(body), 200 if reason is None else 503, dict(JSON_HEADERS)
 
     def readyz(self) -> Answer:
         """Readiness."""
@@ -57,7 +54,7 @@ class Probes:
             "service": self._service,
             "dependencies": states,
         }
-        return msgspec.json.encode(body), 200 if ready else 503, _JSON
+        return msgspec.json.encode(body), 200 if ready else 503, dict(JSON_HEADERS)
 
     def metrics(self, accept: str) -> Answer:
         """The metrics, in the format that the Accept header asks for."""

@@ -20,12 +20,12 @@ from auditflow.contract.access import (
     UserList,
     UserRequest,
 )
+from auditflow.http.api import Answer, ok, problem
 from auditflow.http.openapi import document_problems
 from notification_service import query
 from notification_service.api import trail_recording
 from notification_service.api.callers import Caller, require
-from notification_service.api.errors import problem
-from notification_service.api.requests import Answer, body_of, identifier, in_thread, ok
+from notification_service.api.requests import body_of, identifier, in_thread
 from notification_service.database.access_store import AccessStore
 
 

@@ -11,11 +11,11 @@ from quart_schema import document_querystring, document_response
 
 from auditflow.contract.alert import AlertDetail, AlertList, Counts, Status
 from auditflow.contract.triage import History
+from auditflow.http.api import Answer, ok, problem
 from auditflow.http.openapi import document_problems
 from notification_service import query
-from notification_service.api.errors import problem
 from notification_service.api.parameters import AlertParameters, HistoryParameters
-from notification_service.api.requests import Answer, identifier, in_thread, ok
+from notification_service.api.requests import identifier, in_thread
 from notification_service.cursor import Cursors
 from notification_service.database.alert_reader import HISTORY_PAGE, AlertReader, Page
 from notification_service.triage import allowed_actions

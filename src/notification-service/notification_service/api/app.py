@@ -4,11 +4,12 @@ from typing import Any
 
 from msgspec import Struct
 from prometheus_client import CollectorRegistry
-from quart import Blueprint, Quart, Response, g, request
+from quart import Blueprint, Quart, g, request
 from quart_schema import hide
 
 from auditflow.contract.access import Role
 from auditflow.http import middleware, openapi, probes
+from auditflow.http.api import MAX_BODY_BYTES, PREFIX, add_security_headers
 from auditflow.http.health import Health
 from auditflow.http.tokens import Tokens
 from notification_service.api import (
@@ -34,7 +35,6 @@ from notification_service.api import (
 from notification_service.api.callers import REQUESTS_PER_MINUTE, Callers, require
 from notification_service.api.direct_reads import DirectReads
 from notification_service.api.openapi import DOCUMENTATION
-from notification_service.api.requests import MAX_BODY_BYTES
 from notification_service.audit.reading import AuditLogReader
 from notification_service.audit.trail import Trail
 from notification_service.cursor import Cursors
@@ -53,8 +53,6 @@ from notification_service.outbox.service import Notifications
 from notification_service.silences.store import SilenceStore
 
 SERVICE = "notification-service"
-#: The prefix of all routes except the two of the previous API.
-PREFIX = "/api/v1"
 
 
 class Stores(Struct, frozen=True):
@@ -135,7 +133,7 @@ def create(
     app.register_blueprint(previous)
     app.register_blueprint(current, url_prefix=PREFIX)
     docs.add(app)
-    _add_security_headers(app)
+    add_security_headers(app)
     return app
 
 
@@ -162,11 +160,3 @@ def _checks_itself(endpoint: str) -> bool:
     """Whether a route that reads requires something other than the right to read alerts."""
     name = endpoint.rpartition(".")[2]
     return name == "get_me" or "_audit_" in name
-
-
-def _add_security_headers(app: Quart) -> None:
-    @app.after_request
-    async def add_headers(response: Response) -> Response:
-        response.headers.setdefault("Cache-Control", "no-store")
-        response.headers.setdefault("X-Content-Type-Options", "nosniff")
-        return response

@@ -16,13 +16,13 @@ from auditflow.contract.audit import (
     FindingDocuments,
     InclusionProof,
 )
+from auditflow.http.api import Answer, ok, problem
 from auditflow.http.openapi import document_problems
 from auditflow.merkle import tiles
 from notification_service import query
 from notification_service.api.callers import require
-from notification_service.api.errors import problem
 from notification_service.api.examples import AuditTile, SignedCheckpoint
-from notification_service.api.requests import Answer, in_thread, ok
+from notification_service.api.requests import in_thread
 from notification_service.audit.logs import LOGS
 from notification_service.audit.reading import AuditLogReader
 

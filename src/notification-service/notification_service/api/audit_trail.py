@@ -18,12 +18,13 @@ from auditflow.contract.audit import (
     TrailReport,
     TrailReports,
 )
+from auditflow.http.api import Answer, ok
 from auditflow.http.openapi import document_problems
 from notification_service import query
 from notification_service.api.audit_logs import require_auditor
 from notification_service.api.callers import Caller, Forbidden, require
 from notification_service.api.parameters import HistoryParameters
-from notification_service.api.requests import Answer, body_of, in_thread, ok
+from notification_service.api.requests import body_of, in_thread
 from notification_service.audit.trail import Record, Trail, clean
 from notification_service.database.trail_store import PAGE, TrailFilter, TrailStore
 

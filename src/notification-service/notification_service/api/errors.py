@@ -1,5 +1,6 @@
 """Errors over HTTP: problem details (RFC 9457), without internal details."""
 
+from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Final
 
@@ -8,6 +9,7 @@ from werkzeug.exceptions import HTTPException
 
 from auditflow.contract.triage import TransitionProblem
 from auditflow.errors import Unavailable
+from auditflow.http.api import RETRY_AFTER, Answer, http_problem, problem
 from auditflow.http.problem import Fault, Problem
 from auditflow.http.query_parameters import InvalidParameters
 from auditflow.telemetry import logs
@@ -17,15 +19,6 @@ from notification_service.database.triage_store import UnknownAlert, VersionMism
 from notification_service.triage import IllegalTransition, InvalidAction
 
 log = logs.get(__name__)
-
-Answer = tuple[bytes, int, dict[str, str]]
-#: Seconds after which a client may repeat a request that found the database unavailable.
-RETRY_AFTER: Final = "2"
-
-
-def problem(status: HTTPStatus, detail: str | None = None, **headers: str) -> Answer:
-    """A problem with the title of its status."""
-    return Problem(status=status, title=status.phrase, detail=detail).response(**headers)
 
 
 def add(app: Quart) -> None:
@@ -118,10 +111,7 @@ async def _unavailable(error: Unavailable) -> Answer:
 
 
 async def _http_error(error: HTTPException) -> Answer:
-    status = HTTPStatus(error.code or 500)
-    body, code, headers = problem(status, _DETAILS.get(status))
-    allowed = [pair for pair in error.get_headers() if pair[0] == "Allow"]
-    return body, code, {**headers, **dict(allowed)}
+    return http_problem(error, _DETAILS)
 
 
 async def _unexpected(error: Exception) -> Answer:
@@ -131,7 +121,7 @@ async def _unexpected(error: Exception) -> Answer:
     )
 
 
-_DETAILS: Final = {
+_DETAILS: Final[Mapping[int, str]] = {
     HTTPStatus.NOT_FOUND: "There is nothing at this address. See /docs for all addresses.",
     HTTPStatus.METHOD_NOT_ALLOWED: "This address does not support this method.",
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "The request body is too large.",

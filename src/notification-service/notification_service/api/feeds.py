@@ -11,17 +11,17 @@ from quart_schema import document_headers, document_querystring, document_respon
 
 from auditflow.contract.alert import AlertChanges
 from auditflow.errors import Unavailable
+from auditflow.http.api import RETRY_AFTER, Answer, ok, problem
 from auditflow.http.openapi import document_problems
 from auditflow.telemetry import logs
 from notification_service import export, query
-from notification_service.api.errors import RETRY_AFTER, problem
 from notification_service.api.examples import EventStream, ExportFile
 from notification_service.api.parameters import (
     ChangesParameters,
     ExportParameters,
     StreamHeaders,
 )
-from notification_service.api.requests import Answer, in_thread, ok
+from notification_service.api.requests import in_thread
 from notification_service.database.alert_export import export_alerts
 from notification_service.database.change_feed import (
     ChangeFeed,

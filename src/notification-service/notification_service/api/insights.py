@@ -8,17 +8,17 @@ from quart_schema import document_querystring, document_response
 
 from auditflow.contract.alert import EventPage, Facets, Risk, Total
 from auditflow.contract.event import Event
+from auditflow.http.api import Answer, ok, problem
 from auditflow.http.openapi import document_problems
 from notification_service import query
 from notification_service.api.alerts import not_found
-from notification_service.api.errors import problem
 from notification_service.api.parameters import (
     EventParameters,
     EventsParameters,
     FilterParameters,
     RiskParameters,
 )
-from notification_service.api.requests import Answer, identifier, in_thread, ok
+from notification_service.api.requests import identifier, in_thread
 from notification_service.cursor import Cursors
 from notification_service.database import alert_events, facets, risk
 from notification_service.database.alert_events import EventPosition

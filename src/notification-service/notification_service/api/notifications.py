@@ -19,18 +19,11 @@ from auditflow.contract.notification import (
     SendTestRequest,
 )
 from auditflow.http import query_parameters
+from auditflow.http.api import Answer, ok, problem
 from auditflow.http.openapi import document_problems
 from auditflow.http.query_parameters import InvalidValue
 from notification_service.api.callers import require
-from notification_service.api.errors import problem
-from notification_service.api.requests import (
-    Answer,
-    InvalidBody,
-    body_of,
-    identifier,
-    in_thread,
-    ok,
-)
+from notification_service.api.requests import InvalidBody, body_of, identifier, in_thread
 from notification_service.outbox.reading import NotDead, NotificationReader
 from notification_service.routing.tree_file import TreeFile
 

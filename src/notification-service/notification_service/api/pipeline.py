@@ -19,13 +19,13 @@ from auditflow.contract.pipeline import (
     DeadLetterResult,
     QueueList,
 )
+from auditflow.http.api import Answer, ok, problem
 from auditflow.http.openapi import document_problems
 from notification_service import query
 from notification_service.alert import MAX_TEXT
 from notification_service.api import trail_recording
 from notification_service.api.callers import require
-from notification_service.api.errors import problem
-from notification_service.api.requests import Answer, InvalidBody, body_of, in_thread, ok
+from notification_service.api.requests import InvalidBody, body_of, in_thread
 from notification_service.dead_letters import QUEUES, Changed, DeadLetters
 
 #: Time for an answer: the time that a request waits for another one, and its own work.

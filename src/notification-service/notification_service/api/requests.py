@@ -1,8 +1,7 @@
-"""Reading requests: the body, If-Match, identifiers; and answering with JSON."""
+"""Reading requests: the body, If-Match, identifiers."""
 
 import asyncio
 from collections.abc import Callable
-from http import HTTPStatus
 from typing import Any, Final, TypeVar
 from uuid import UUID
 
@@ -14,11 +13,7 @@ from auditflow.errors import AuditFlowError, Unavailable
 
 #: A client does not wait longer. A slow statement ends before; this limit is for a hung server.
 ANSWER_SECONDS: Final = 4.0
-#: Largest request body, in bytes.
-MAX_BODY_BYTES: Final = 256 * 1024
-JSON: Final = {"Content-Type": "application/json", "Cache-Control": "no-store"}
 
-Answer = tuple[bytes, int, dict[str, str]]
 T = TypeVar("T")
 S = TypeVar("S", bound=Struct)
 
@@ -100,10 +95,3 @@ def identifier(text: str) -> UUID | None:
     except ValueError:
         return None
     return parsed if str(parsed) == text.lower() else None
-
-
-def ok(body: Struct | bytes, **headers: str) -> Answer:
-    """A successful answer."""
-    encoded = body if isinstance(body, bytes) else msgspec.json.encode(body)
-    named = {name.replace("_", "-"): value for name, value in headers.items()}
-    return encoded, HTTPStatus.OK, {**JSON, **named}

@@ -19,11 +19,12 @@ from auditflow.contract.notification import (
     RoutingView,
     ShiftView,
 )
+from auditflow.http.api import Answer, ok
 from auditflow.http.openapi import document_problems
 from notification_service.alert import Alert
 from notification_service.api.alerts import not_found
 from notification_service.api.callers import require
-from notification_service.api.requests import Answer, body_of, identifier, in_thread, ok
+from notification_service.api.requests import body_of, identifier, in_thread
 from notification_service.outbox import sql
 from notification_service.outbox.service import Notifications
 from notification_service.routing import durations, labels

@@ -8,18 +8,11 @@ from quart_schema import document_request, document_response
 
 from auditflow.contract.access import Role
 from auditflow.contract.saved_view import SavedView, SavedViewList, SavedViewRequest
+from auditflow.http.api import Answer, ok, problem
 from auditflow.http.openapi import document_problems
 from notification_service.api import trail_recording
 from notification_service.api.callers import Caller, Forbidden, require
-from notification_service.api.errors import problem
-from notification_service.api.requests import (
-    Answer,
-    InvalidBody,
-    body_of,
-    identifier,
-    in_thread,
-    ok,
-)
+from notification_service.api.requests import InvalidBody, body_of, identifier, in_thread
 from notification_service.database.view_store import TooManyViews, ViewStore
 
 

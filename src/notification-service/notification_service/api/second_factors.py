@@ -13,13 +13,13 @@ from auditflow.contract.second_factor import (
     UsedRecoveryCode,
     UsedStep,
 )
+from auditflow.http.api import Answer, ok, problem
 from auditflow.http.openapi import document_problems
 from notification_service import query
 from notification_service.api import trail_recording
 from notification_service.api.access import UserParameters
 from notification_service.api.callers import Caller, Forbidden, require
-from notification_service.api.errors import problem
-from notification_service.api.requests import Answer, body_of, in_thread, ok
+from notification_service.api.requests import body_of, in_thread
 from notification_service.database.second_factor_store import SecondFactorStore
 
 

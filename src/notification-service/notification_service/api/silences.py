@@ -21,11 +21,11 @@ from auditflow.contract.notification import (
     SilenceRequest,
     SilenceView,
 )
+from auditflow.http.api import Answer, ok, problem
 from auditflow.http.openapi import document_problems
 from notification_service.alert import Alert
 from notification_service.api.alerts import not_found as no_alert
 from notification_service.api.callers import require
-from notification_service.api.errors import problem
 from notification_service.api.notifications import (
     DEFAULT_LIMIT,
     MAX_LIMIT,
@@ -33,14 +33,7 @@ from notification_service.api.notifications import (
     PageParameters,
     parameters,
 )
-from notification_service.api.requests import (
-    Answer,
-    InvalidBody,
-    body_of,
-    identifier,
-    in_thread,
-    ok,
-)
+from notification_service.api.requests import InvalidBody, body_of, identifier, in_thread
 from notification_service.database.pool import Pool
 from notification_service.outbox import sql
 from notification_service.routing import durations, labels, matchers

@@ -10,8 +10,9 @@ from quart_schema import document_querystring, document_response
 
 from auditflow.contract.statistics import Overview, RuleStatistics
 from auditflow.http import query_parameters
+from auditflow.http.api import Answer, ok
 from auditflow.http.openapi import document_problems
-from notification_service.api.requests import Answer, in_thread, ok
+from notification_service.api.requests import in_thread
 from notification_service.database import statistics
 from notification_service.database.pool import Pool
 

@@ -28,21 +28,19 @@ from auditflow.contract.triage import (
     TransitionProblem,
     UnsnoozeRequest,
 )
+from auditflow.http.api import Answer, ok, problem
 from auditflow.http.openapi import document_problems
 from notification_service import query
 from notification_service.api import trail_recording
 from notification_service.api.alerts import not_found
 from notification_service.api.callers import Caller, require
-from notification_service.api.errors import problem
 from notification_service.api.parameters import ChangeHeaders
 from notification_service.api.requests import (
-    Answer,
     InvalidBody,
     body_of,
     expected_version,
     identifier,
     in_thread,
-    ok,
 )
 from notification_service.database.alert_reader import AlertReader
 from notification_service.database.triage_store import TriageStore
