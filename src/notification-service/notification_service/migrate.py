@@ -193,7 +193,7 @@ def _grant(connection: Connection, role: str, report: Callable[[str], None]) -> 
         "GRANT SELECT, INSERT, UPDATE, DELETE ON saved_views, second_factors TO {role}",
         "GRANT SELECT, INSERT, UPDATE ON merkle_tiles TO {role}",
         "GRANT SELECT, INSERT ON merkle_checkpoints, audit_trail TO {role}",
-        "GRANT INSERT ON finding_log_outbox TO {role}",
+        "GRANT SELECT, INSERT ON finding_log_outbox TO {role}",
         "GRANT SELECT ON finding_log TO {role}",
         "GRANT SELECT ON alembic_version TO {role}",
         "GRANT EXECUTE ON FUNCTION findings_ensure_month(date),"

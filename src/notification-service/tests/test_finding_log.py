@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -23,11 +24,13 @@ from auditflow.merkle.note import Signer
 from auditflow_local.servers.postgres import Database
 from auditflow_local.servers.postgres_roles import APP
 from auditflow_local.service_process import ServiceProcess
+from notification_service.audit import backfill
 from notification_service.audit.finding_check import FindingLog, FindingsChanged, Result, check
 from notification_service.audit.logs import FINDINGS
 from notification_service.audit.reading import AuditLogReader
 from notification_service.audit.signing import SigningTask, append_findings
 from notification_service.database import rows
+from notification_service.database.connection import connect
 from notification_service.database.finding_store import FindingStore
 from notification_service.database.pool import Pool
 from notification_service.database.retention import Retention
@@ -118,6 +121,78 @@ def test_a_transaction_with_many_findings_has_several_entries(
     assert query("SELECT count(*), max(octet_length(entry)) < 65536 FROM finding_log") == [
         (2, True)
     ]
+
+
+def test_findings_without_an_entry_are_added_once(
+    store: FindingStore, make_finding: Any, read_log: Any, documents: Any, query: Any,
+    database: Database, settings_for: Any,
+) -> None:  # fmt: skip
+    # given findings of before the log, entries that still wait, and entries of the log
+    store.store([make_finding(user=f"old-{n}") for n in range(900)])
+    query("DELETE FROM finding_log_outbox")
+    store.store([make_finding(user="old-7", count=9), make_finding(user="numbered")])
+    read_log()
+    store.store([make_finding(user="waiting")])
+    assert check(_read_log(query), documents(), lambda: None).without_entry == 900
+
+    # when runs begin at the same time, while findings are stored
+    with ThreadPoolExecutor(5) as threads:
+        runs = [
+            threads.submit(
+                backfill.add_missing,
+                partial(connect, settings_for(database), name="test", statement_seconds=30),
+            )
+            for _ in range(4)
+        ]
+        changes = threads.submit(
+            lambda: [store.store([make_finding(user=f"old-{n}", count=9)]) for n in range(50, 90)]
+        )
+        added = [run.result(timeout=60) for run in runs]
+        changes.result(timeout=60)
+    added.append(
+        backfill.add_missing(
+            partial(connect, settings_for(database), name="test", statement_seconds=30)
+        )
+    )
+
+    # then each finding has its entry, and the verifier finds no difference
+    log = read_log()
+    result = check(log, documents(), lambda: None)
+    assert (result.findings, result.without_entry) == (902, 0)
+    assert result.added_later == len(log.added_later) == sum(filter(None, added))
+    assert 899 - 40 <= result.added_later <= 899
+    assert added[-1] == 0
+    later = query("SELECT entry FROM finding_log WHERE entry LIKE '%%added_later%%'")
+    ids = [it["finding_id"] for (text,) in later for it in msgspec.json.decode(text)["findings"]]
+    assert len(ids) == len(set(ids)) == result.added_later
+
+
+def test_a_run_that_was_killed_is_continued(
+    store: FindingStore, make_finding: Any, read_log: Any, documents: Any, query: Any,
+    database: Database, settings_for: Any,
+) -> None:  # fmt: skip
+    store.store([make_finding(user=f"old-{n}") for n in range(900)])
+    query("DELETE FROM finding_log_outbox")
+    (newest,) = query("SELECT last_value FROM finding_log_outbox_outbox_id_seq")[0]
+    query(
+        "ALTER TABLE finding_log_outbox ADD CONSTRAINT two CHECK (outbox_id < %s) NOT VALID",
+        newest + 2,
+    )
+    opened = partial(connect, settings_for(database), name="test", statement_seconds=30)
+    with pytest.raises(psycopg2.errors.CheckViolation):
+        backfill.add_missing(opened)
+    assert len(read_log().versions) == 400
+    query("ALTER TABLE finding_log_outbox DROP CONSTRAINT two")
+
+    assert backfill.add_missing(opened) == 500
+    assert check(read_log(), documents(), lambda: None) == Result(900, 0, 900)
+
+
+def _read_log(query: Any) -> FindingLog:
+    log = FindingLog()
+    for (entry,) in query("SELECT entry FROM finding_log ORDER BY number"):
+        log.add(entry.encode())
+    return log
 
 
 def test_replicas_number_entries_once_and_without_gaps(

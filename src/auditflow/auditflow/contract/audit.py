@@ -70,6 +70,13 @@ class FindingLogEntry(Struct, frozen=True, kw_only=True, omit_defaults=True):
     expired_before: Annotated[
         str | None, Meta(description="Retention deletes findings of the months before this month.")
     ] = None
+    added_later: Annotated[
+        bool,
+        Meta(
+            description="The findings were stored before, without an entry. The log proves nothing "
+            "about the time before this entry."
+        ),
+    ] = False
 
 
 class FindingDocument(Struct, frozen=True, kw_only=True):

@@ -105,6 +105,10 @@ def verify_log(
             f"{result.findings} stored findings compared; {result.without_entry} of them are older"
             " than the log, or were stored without an entry"
         )
+        if result.added_later:
+            click.echo(
+                f"{result.added_later} of them were added to the log after they had been stored"
+            )
     if folder is None:
         click.echo("Without --checkpoints, a truncated or rewritten log is not detected.", err=True)
     elif _add(folder, newest.size, note) and commit:

@@ -27,6 +27,8 @@ class FindingLog:
         self.versions: dict[UUID, list[str]] = {}
         self.months: dict[UUID, str] = {}
         self.expired_before = ""
+        #: Findings whose first entry was added after they had been stored.
+        self.added_later: set[UUID] = set()
 
     def add(self, entry: bytes) -> None:
         """Add the next entry of the log. Raises FindingsChanged if it is no entry."""
@@ -35,16 +37,19 @@ class FindingLog:
         except msgspec.MsgspecError as error:
             raise FindingsChanged(f"an entry of the log is invalid: {error}") from None
         for finding in decoded.findings:
+            if decoded.added_later and finding.finding_id not in self.versions:
+                self.added_later.add(finding.finding_id)
             self.versions.setdefault(finding.finding_id, []).append(finding.sha256)
             self.months[finding.finding_id] = finding.month
         self.expired_before = max(self.expired_before, decoded.expired_before or "")
 
 
 class Result(Struct, frozen=True):
-    """The numbers of stored findings, and of those that were stored before the log began."""
+    """The numbers of stored findings, of those without an entry, and of those added later."""
 
     findings: int
     without_entry: int
+    added_later: int = 0
 
 
 def check(
@@ -64,9 +69,10 @@ def check(
     newest = {finding_id: len(versions) - 1 for finding_id, versions in before.versions.items()}
     differing: dict[UUID, str] = {}
     missing = set(newest)
-    number = 0
+    number = added_later = 0
     for item in documents:
         number += 1
+        added_later += item.finding_id in before.added_later
         digest = hashlib.sha256(item.document.encode()).hexdigest()
         missing.discard(item.finding_id)
         if before.versions.get(item.finding_id, [""])[-1] != digest:
@@ -87,7 +93,7 @@ def check(
     changed = differing.keys() - without_entry
     if changed or missing:
         raise FindingsChanged("; ".join(_texts(changed, missing)))
-    return Result(number, len(without_entry))
+    return Result(number, len(without_entry), added_later)
 
 
 def _texts(changed: Iterable[UUID], missing: Iterable[UUID]) -> Iterable[str]:

@@ -24,7 +24,9 @@ INSERT: Final = "INSERT INTO finding_log_outbox (entry) SELECT unnest(%(entries)
 _by_hash = attrgetter("sha256")
 
 
-def of_documents(documents: Iterable[tuple[UUID, str, bytes]], *, at: dt.datetime) -> Iterator[str]:
+def of_documents(
+    documents: Iterable[tuple[UUID, str, bytes]], *, at: dt.datetime, added_later: bool = False
+) -> Iterator[str]:
     """The entries of a transaction: for each finding its identifier, its month and its document."""
     findings = [
         LoggedFinding(finding_id, month, hashlib.sha256(document).hexdigest())
@@ -33,7 +35,8 @@ def of_documents(documents: Iterable[tuple[UUID, str, bytes]], *, at: dt.datetim
     findings.sort(key=_by_hash)
     for start in range(0, len(findings), MAX_FINDINGS):
         part = tuple(findings[start : start + MAX_FINDINGS])
-        yield msgspec.json.encode(FindingLogEntry(at=at, findings=part)).decode()
+        entry = FindingLogEntry(at=at, findings=part, added_later=added_later)
+        yield msgspec.json.encode(entry).decode()
 
 
 def of_retention(cutoff: dt.datetime, *, at: dt.datetime) -> str:
