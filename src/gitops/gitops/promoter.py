@@ -24,8 +24,12 @@ from gitops.readiness import App, Observation, State
 
 _ACCOUNT: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 _TIMEOUT_SECONDS: Final = 10.0
-#: The alerts about an error budget that burns too fast have this label.
-_BURNING: Final = 'count(ALERTS{alertstate="firing", sloth_severity=~".+"}) or vector(0)'
+#: The number of objectives of an environment that burn their error budget too fast. A ticket is
+#: not among them: it is about days, and would stop promotions, also of the repair, for days.
+_BURNING: Final = (
+    'count(ALERTS{alertstate="firing", sloth_severity="page", namespace="auditflow-%s"})'
+    " or vector(0)"
+)
 _MAXIMUM_RESPONSE_BYTES: Final = 32 * 1024 * 1024
 
 
@@ -112,7 +116,7 @@ class Promoter:
         state = self._read_state(environment)
         decision = readiness.decide(
             state,
-            Observation(now, self._applications(environment), self._is_burning()),
+            Observation(now, self._applications(environment), self._is_burning(environment)),
             soak_seconds=settings.soak_seconds,
             gap_seconds=1.5 * settings.period_seconds,
         )
@@ -132,8 +136,8 @@ class Promoter:
             if item["spec"].get("project") == f"auditflow-{environment}"
         )
 
-    def _is_burning(self) -> bool | None:
-        query = urllib.parse.urlencode({"query": _BURNING})
+    def _is_burning(self, environment: str) -> bool | None:
+        query = urllib.parse.urlencode({"query": _BURNING % environment})
         try:
             answer = _request("GET", f"{self._settings.prometheus}/api/v1/query?{query}")
             return float(answer["data"]["result"][0]["value"][1]) > 0

@@ -1,11 +1,13 @@
 """The promoter, with servers that answer like Kubernetes, Prometheus and the forge."""
 
 import json
+import re
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
@@ -22,15 +24,29 @@ class Server:
         self.applications: list[dict[str, Any]] = []
         self.config_maps: dict[str, dict[str, Any]] = {}
         self.dispatches: list[dict[str, Any]] = []
-        self.burning = "0"
+        #: Firing alerts of objectives: severity and namespace. None: Prometheus does not answer.
+        self.burning: list[tuple[str, str]] | None = []
         self.forge_status = 204
         self.headers: list[str | None] = []
+
+    def count_alerts(self, path: str) -> tuple[int, Any]:
+        """Count the firing alerts that a query selects, as Prometheus does."""
+        if self.burning is None:
+            return 503, {}
+        (query,) = parse_qs(urlsplit(path).query)["query"]
+        selected = dict(re.findall(r'(\w+)="([^"]*)"', query))
+        found = [
+            alert
+            for alert in self.burning
+            if alert == (selected["sloth_severity"], selected["namespace"])
+        ]
+        return 200, {"data": {"result": [{"value": [0, str(len(found))]}]}}
 
     def answer(self, method: str, path: str, body: Any) -> tuple[int, Any]:
         if path.endswith("/applications"):
             return 200, {"items": self.applications}
         if path.startswith("/api/v1/query?"):
-            return 200, {"data": {"result": [{"value": [0, self.burning]}]}}
+            return self.count_alerts(path)
         if path == "/repos/owner/name/dispatches":
             if self.forge_status == 204:
                 self.dispatches.append(body)
@@ -136,13 +152,24 @@ def test_degraded_environment_waits(server: Server, settings: Settings):
     assert server.dispatches == []
 
 
-@pytest.mark.parametrize("burning", ["1", "not a number"])
+@pytest.mark.parametrize("burning", [[("page", "auditflow-dev")], None])
 def test_burning_objective_or_no_answer_stops_the_promotion(
-    server: Server, settings: Settings, burning: str
+    server: Server, settings: Settings, burning: list[tuple[str, str]] | None
 ):
     server.burning = burning
     observe(server, settings, 0, 60, 120, 180)
     assert server.dispatches == []
+
+
+@pytest.mark.parametrize(
+    "alert", [("page", "auditflow-prod"), ("page", "argocd"), ("ticket", "auditflow-dev")]
+)
+def test_objective_of_another_environment_or_a_ticket_does_not_stop_it(
+    server: Server, settings: Settings, alert: tuple[str, str]
+):
+    server.burning = [alert]
+    observe(server, settings, 0, 60, 120, 180)
+    assert len(server.dispatches) == 1
 
 
 def test_failed_dispatch_is_repeated(server: Server, settings: Settings):
