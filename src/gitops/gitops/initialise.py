@@ -24,6 +24,8 @@ KEPT: Final = ("CHANGELOG.md", "LICENSE")
 #: Folders whose host names are reached, and the hosts other than ``auditflow.<domain>``.
 _DEPLOYED: Final = ("apps/", "bootstrap/", "clusters/", "monitoring/")
 _HOSTS: Final = ("argocd", "dex", "grafana")
+#: The generator of previews names the owner and the repository in two fields.
+_PREVIEWS: Final = "clusters/previews/application-set.yaml"
 _ORIGIN: Final = "src/gitops/gitops/origin.py"
 _NAME: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")
 _DOMAIN: Final = re.compile(r"(?:[a-z0-9](?:[a-z0-9-]*[a-z0-9])?\.)+[a-z]{2,}")
@@ -111,6 +113,9 @@ def _patterns(path: str, new: Names, old: Names) -> list[tuple[str, str]]:
         (rf"\bcd {repository}{end}", f"cd {new.repository}"),
         (rf"\bauditflow\.{re.escape(old.domain)}{end}", f"auditflow.{new.domain}"),
     ]
+    if path == _PREVIEWS:
+        patterns.append((rf"(?m)(?<=owner: ){owner}$", new.owner))
+        patterns.append((rf"(?m)(?<=repo: ){repository}$", new.repository))
     if path.startswith(_DEPLOYED):
         for host in _HOSTS:
             patterns.append(

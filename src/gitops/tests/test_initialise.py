@@ -32,7 +32,13 @@ ORDINARY = {"auditflow", "audit", "platform"}
         ("clusters/a.yaml", "issuer: https://dex.old.example", "issuer: https://dex.new.example"),
         ("bootstrap/a.yaml", "url: https://argocd.old.example/", "url: https://argocd.new.example/"),
         ("clusters/a.yaml", "domainFilters: [old.example]", "domainFilters: [new.example]"),
+        (
+            "clusters/previews/application-set.yaml",
+            "        owner: Old-Owner\n        repo: old-repo\n",
+            "        owner: New-Owner\n        repo: new-repo\n",
+        ),
         # unrelated text
+        ("clusters/a.yaml", "owner: Old-Owner\n", "owner: Old-Owner\n"),
         ("src/a.py", "https://dex.old.example", "https://dex.old.example"),
         ("clusters/a.yaml", "mail@old.example, index.old.example", "mail@old.example, index.old.example"),
         ("a.md", "not-Old-Owner/old-repo, Old-Owner/old-repo-2", "not-Old-Owner/old-repo, Old-Owner/old-repo-2"),
