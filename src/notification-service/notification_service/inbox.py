@@ -11,7 +11,7 @@ from msgspec import Struct
 from opentelemetry.trace import SpanKind
 
 from auditflow.amqp import DeadLetter, Delivery
-from auditflow.contract import acceptance
+from auditflow.contract import acceptance, finding_message
 from auditflow.contract import finding as findings
 from auditflow.contract.finding import Finding
 from auditflow.errors import ContractError
@@ -20,8 +20,11 @@ from auditflow.telemetry.metrics import exemplar
 from notification_service.aggregation import Changes, StoredFinding, fingerprint_of
 from notification_service.metrics import Metrics
 
-#: Maximum size of the messages of one transaction, in bytes. It bounds the memory for the rows.
+#: Maximum size of the findings of one transaction, in bytes. It bounds the memory for the rows.
 MAX_TRANSACTION_BYTES: Final = 4 * 1024 * 1024
+#: Maximum number of findings of one transaction, each of which needs two locks of PostgreSQL. More
+#: findings do not reduce the cost of each.
+MAX_TRANSACTION_FINDINGS: Final = 250
 #: Number of findings of a transaction that are logged one by one.
 LOGGED: Final = 10
 
@@ -32,7 +35,7 @@ Store = Callable[[Sequence[Finding]], Changes]
 
 
 class _Message(Struct, frozen=True):
-    """A message that contains a valid finding."""
+    """A valid finding, and its message or the part of a message that contains it."""
 
     delivery: Delivery
     finding: Finding
@@ -40,7 +43,10 @@ class _Message(Struct, frozen=True):
 
 
 class DecodedBatch(Struct, frozen=True):
-    """The valid findings of a batch, the messages that violate the contract, and their number."""
+    """The valid findings of a batch, and the dead letters of findings that violate the contract.
+
+    ``size`` is the number of messages.
+    """
 
     size: int
     messages: list[_Message]
@@ -58,8 +64,16 @@ class Inbox:
         """Decode the findings of a batch. This can be done while another batch is stored."""
         return _decode(batch)
 
+    @staticmethod
+    def split(delivery: Delivery) -> Sequence[Delivery]:
+        """The findings of a message as messages of their own, to process each alone."""
+        try:
+            return _split_message(delivery)
+        except ContractError:
+            return (delivery,)
+
     def store(self, decoded: DecodedBatch) -> list[DeadLetter]:
-        """Store the findings of a batch. Return the messages that violate the contract."""
+        """Store the findings of a batch. Return the findings that violate the contract."""
         started, started_ns = time.perf_counter(), time.time_ns()
         dead_letters = list(decoded.dead_letters)
         totals = dict.fromkeys(("new", "updated", "unchanged", "opened"), 0)
@@ -127,12 +141,32 @@ def _decode(batch: Sequence[Delivery]) -> DecodedBatch:
     dead_letters: list[DeadLetter] = []
     for delivery in batch:
         try:
-            finding = findings.decode(delivery.body, now=now)
+            parts = _split_message(delivery)
         except ContractError as error:
             dead_letters.append(_dead_letter(delivery, str(error)))
-        else:
-            messages.append(_Message(delivery, finding, fingerprint_of(finding)))
+            continue
+        for part in parts:
+            try:
+                finding = findings.decode(part.body, now=now)
+            except ContractError as error:
+                dead_letters.append(_dead_letter(part, str(error)))
+            else:
+                messages.append(_Message(part, finding, fingerprint_of(finding)))
     return DecodedBatch(len(batch), messages, dead_letters)
+
+
+def _split_message(delivery: Delivery) -> Sequence[Delivery]:
+    """The findings of a message as messages of their own. They are not validated.
+
+    Raises:
+        ContractError: the message is an array that exceeds a limit or is malformed.
+    """
+    if not finding_message.is_array(delivery.body):
+        return (delivery,)
+    return [
+        delivery.part(body, headers={**delivery.headers, **headers})
+        for body, headers in finding_message.decode(delivery.body)
+    ]
 
 
 def _split(messages: Sequence[_Message]) -> Iterator[list[_Message]]:
@@ -140,7 +174,10 @@ def _split(messages: Sequence[_Message]) -> Iterator[list[_Message]]:
     part: list[_Message] = []
     size = 0
     for message in messages:
-        if part and size + len(message.delivery.body) > MAX_TRANSACTION_BYTES:
+        if part and (
+            len(part) >= MAX_TRANSACTION_FINDINGS
+            or size + len(message.delivery.body) > MAX_TRANSACTION_BYTES
+        ):
             yield part
             part, size = [], 0
         part.append(message)

@@ -91,7 +91,7 @@ def run(settings: Settings) -> None:
     consumer = amqp.Consumer(
         parameters,
         topology.FINDINGS,
-        amqp.Steps(prepare=inbox.decode, handle=inbox.store),
+        amqp.Steps(prepare=inbox.decode, handle=inbox.store, split=inbox.split),
         publisher=publisher,
         service=app.SERVICE,
         metrics=amqp.ConsumerMetrics(registry),

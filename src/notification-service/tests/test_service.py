@@ -15,6 +15,7 @@ import msgspec
 import psutil
 import pytest
 
+from auditflow.contract import acceptance, finding_message
 from auditflow.contract import finding as findings
 
 
@@ -71,7 +72,11 @@ MESSAGES: dict[str, tuple[Any, str | None]] = {
     "empty": (lambda raw: b"", "the message is empty"),
     "malformed": (lambda raw: raw[:-5], "truncated"),
     "two documents": (lambda raw: raw + raw, "trailing characters"),
-    "not an object": (lambda raw: b"[" + raw + b"]", "Expected `object`, got `array`"),
+    "an array": (lambda raw: b"[" + raw + b"]", None),
+    "an empty array": (lambda raw: b"[]", "the array has 0 elements"),
+    "a truncated array": (lambda raw: b"[" + raw, "truncated"),
+    "an array of too many": (lambda raw: b"[" + b",".join([raw[:1] + b"}"] * 1001) + b"]",
+                             "the array has 1001 elements"),
     "a number": (lambda raw: b"7", "Expected `object`, got `int`"),
     "null": (lambda raw: b"null", "Expected `object`, got `null`"),
     "a missing field": (lambda raw: _without(raw, "rule"), "missing required field `rule`"),
@@ -184,6 +189,65 @@ def test_a_poison_message_takes_no_other_with_it(
     ((body, headers),) = eventually(broker.dead_letters)
     assert json.loads(body)["actor"] == "poison"
     assert headers["x-auditflow-kind"] == "poison"
+
+
+def test_findings_of_a_message_are_refused_one_by_one(
+    broker: Any, api: httpx.Client, service: Any, make_finding: Any, eventually: Any, query: Any
+) -> None:
+    # given a database that refuses one user, as a bug of ours would
+    query("ALTER TABLE alerts ADD CONSTRAINT no_poison CHECK (actor <> 'poison')")
+    users = ("alice", "bob", "carol", "poison", "dave")
+    encoded = {user: findings.encode(make_finding(user=user)) for user in users}
+    trace = "0af7651916cd43dd8448eb211c80319c"
+    headers: dict[str, str | int] = {
+        "traceparent": f"00-{trace}-b7ad6b7169203331-01",
+        acceptance.HEADER: 1,
+    }
+    # and a message that also has findings and elements that violate the contract
+    invalid = _changed(encoded["bob"], count=0)
+    message = (
+        b"[7,%s]"
+        % finding_message.encode(
+            [
+                (encoded["alice"], headers),
+                (invalid, {}),
+                *((encoded[user], {}) for user in users[2:]),
+            ]
+        )[1:-1]
+    )
+
+    broker.send(message)
+
+    # then all others are stored
+    eventually(lambda: _count(api) == 3)
+    listed = {alert["actor"] for alert in api.get("/alerts").json()["alerts"]}
+    assert listed == {"alice", "carol", "dave"}
+    # and each of the three is a dead letter of its own, which has no other finding
+    dead: dict[bytes, dict[str, Any]] = {}
+    eventually(lambda: dead.update(broker.dead_letters()) or len(dead) == 3)
+    assert dead[b"7"]["x-auditflow-reason"].startswith("Expected `object`, got `int`")
+    assert "at `$.count`" in dead[invalid]["x-auditflow-reason"]
+    assert dead[encoded["poison"]]["x-auditflow-kind"] == "poison"
+    # and each finding has its own trace and time of acceptance
+    lines = [json.loads(line) for line in service.log.read_text().splitlines()]
+    traces = {
+        line["alert_id"]: line["trace_id"] for line in lines if line["event"] == "finding stored"
+    }
+    (alice,) = (a for a in api.get("/alerts").json()["alerts"] if a["actor"] == "alice")
+    assert [alert_id for alert_id, found in traces.items() if found == trace] == [alice["alert_id"]]
+    assert "auditflow_event_to_alert_seconds_count 1.0" in api.get("/metrics").text
+
+
+def test_a_message_of_many_findings_needs_several_transactions(
+    broker: Any, api: httpx.Client, make_finding: Any, eventually: Any
+) -> None:
+    encoded = [findings.encode(make_finding(user=f"user-{number}")) for number in range(600)]
+
+    broker.send(*(finding_message.encode([(body, {}) for body in encoded]) for _ in range(2)))
+
+    eventually(lambda: _count(api) == 600)
+    eventually(lambda: broker.waiting() == 0)
+    assert broker.dead_letters() == []
 
 
 def test_the_database_restarts_under_load(

@@ -23,7 +23,7 @@ from audit_analysis.sigma.load import load_valid
 from audit_analysis.sigma.yaml_reader import YamlFault
 from audit_event_generator import tokens
 from auditflow.amqp.frames import FrameReader
-from auditflow.contract import event, finding
+from auditflow.contract import event, finding, finding_message
 from auditflow.errors import ContractError
 from notification_service.cursor import Cursors, InvalidCursor
 
@@ -134,6 +134,10 @@ def test_events_and_findings() -> None:
                 event.decode(event.encode(decoded.event))
         with suppress(ContractError):
             finding.decode(body, now=NATIVE.timestamp)
+        with suppress(ContractError):
+            for part, headers in finding_message.decode(body):
+                assert len(part) <= len(body)
+                assert isinstance(headers, dict)
 
     repeat(run)
 

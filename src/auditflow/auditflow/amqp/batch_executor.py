@@ -35,6 +35,11 @@ def pass_through(batch: Any) -> Any:
     return batch
 
 
+def keep_complete(delivery: Delivery) -> Sequence[Delivery]:
+    """A message that is not split."""
+    return (delivery,)
+
+
 def do_nothing() -> None:
     """The idle step that does nothing."""
 
@@ -53,6 +58,8 @@ class Steps(Struct, frozen=True, kw_only=True):
       and returns the dead letters of the batch.
     - ``may_overlap(handled, prepared)`` returns whether the next batch (``prepared``) is handled
       before the current batch (``handled``) is settled.
+    - ``split`` gets a message of a batch that failed, and returns the parts that are processed
+      alone. So a part that fails does not dead-letter the other parts of its message.
     - ``on_idle`` is called when no batch waits, for work that can be postponed.
 
     If ``handle`` or ``settle`` raises Unavailable, both are called again. They must be idempotent.
@@ -62,6 +69,7 @@ class Steps(Struct, frozen=True, kw_only=True):
     prepare: Callable[[Sequence[Delivery]], Any] = pass_through
     settle: Callable[[Any], Sequence[DeadLetter]] = pass_through
     may_overlap: Callable[[Any, Any], bool] = never
+    split: Callable[[Delivery], Sequence[Delivery]] = keep_complete
     on_idle: Callable[[], None] = do_nothing
 
 
@@ -225,7 +233,8 @@ class BatchExecutor:
             dead_letters = [
                 dead_letter
                 for delivery in batch.batch
-                for dead_letter in self._process_alone(batch, delivery)
+                for part in self._steps.split(delivery)
+                for dead_letter in self._process_alone(batch, part)
             ]
         return self._store_dead_letters(batch, dead_letters)
 

@@ -12,6 +12,7 @@ from typing import Any, Final
 import msgspec
 
 from auditflow.amqp import topology
+from auditflow.contract import finding_message
 from auditflow.contract.event import Event
 from auditflow.contract.finding import Finding
 from auditflow.contract.ledger_report import LedgerReport
@@ -72,7 +73,7 @@ def asyncapi() -> dict[str, Any]:
                 topology.QUEUES[1],
                 "finding",
                 "Findings",
-                "One finding. Versions of a finding are merged.",
+                "One finding, or an array of them. Versions of a finding are merged.",
             ),
         )
     }
@@ -80,6 +81,25 @@ def asyncapi() -> dict[str, Any]:
         "oneOf": [
             {"$ref": "./event.schema.json"},
             {"type": "array", "items": {"$ref": "./event.schema.json"}},
+        ]
+    }
+    finding = {"$ref": "./finding.schema.json"}
+    headers = {"type": "object", "additionalProperties": {"type": ["string", "integer"]}}
+    listed = {
+        "type": "object",
+        "description": "A finding, and the headers of a message with only this finding.",
+        "properties": {"finding": finding, "headers": headers},
+        "required": ["finding"],
+    }
+    findings = {
+        "oneOf": [
+            finding,
+            {
+                "type": "array",
+                "minItems": 1,
+                "maxItems": finding_message.MAX_FINDINGS,
+                "items": {"oneOf": [listed, finding]},
+            },
         ]
     }
     return {
@@ -102,7 +122,7 @@ def asyncapi() -> dict[str, Any]:
         "components": {
             "messages": {
                 "events": _message("Events", events),
-                "finding": _message("Finding", {"$ref": "./finding.schema.json"}),
+                "finding": _message("Finding", findings),
             }
         },
     }
