@@ -18,7 +18,7 @@ from audit_analysis.service.pipeline import Pipeline
 from audit_analysis.sigma.load import load
 from audit_analysis.windows.memory import MemoryWindows
 from auditflow.amqp import DeadLetter, Delivery, Message
-from auditflow.contract import acceptance, archive, event_hashes, finding
+from auditflow.contract import acceptance, archive, event_hashes, finding, finding_message
 from auditflow.contract.finding import Finding
 from auditflow.errors import PublishError
 
@@ -29,7 +29,13 @@ NOW = dt.datetime(2026, 1, 1, 12, 2, tzinfo=dt.UTC)
 class Bench:
     """A pipeline, what it published, and what it counted."""
 
-    def __init__(self, archiver: Archiver | None = None, *, rules: Path = PACK) -> None:
+    def __init__(
+        self,
+        archiver: Archiver | None = None,
+        *,
+        rules: Path = PACK,
+        findings_per_message: int = 1,
+    ) -> None:
         self.registry = CollectorRegistry()
         self.published: list[Message] = []
         self.broker_is_down = False
@@ -42,6 +48,7 @@ class Bench:
             environment="test",
             metrics=Metrics(self.registry),
             archiver=archiver,
+            findings_per_message=findings_per_message,
             now=lambda: NOW,
         )
 
@@ -212,6 +219,33 @@ def test_the_trace_goes_on_with_the_finding(bench: Bench) -> None:
     (message,) = bench.published
     assert message.headers == {"traceparent": f"00-{'1' * 32}-{'2' * 16}-01"}
     assert message.correlation_id == "c-1"
+
+
+def sensitive_file(number: int) -> bytes:
+    return msgspec.json.encode(
+        failed_login(
+            number, event_type="file_modified", action_result="MODIFIED", resource="/etc/passwd"
+        )
+    )
+
+
+def test_findings_of_a_batch_are_published_in_arrays_with_their_headers() -> None:
+    # Given a pipeline that sends up to two findings in a message
+    bench = Bench(findings_per_message=2)
+    # When a batch has three findings, one of which has another trace
+    deliveries = [delivery(sensitive_file(number)) for number in range(2)]
+    deliveries.append(Delivery(sensitive_file(2)))
+    bench.pipeline(deliveries)
+    # Then there are an array of two and a single finding, and each finding has its headers
+    array, single = bench.published
+    assert array.routing_key == "finding.batch"
+    headers = {"traceparent": f"00-{'1' * 32}-{'2' * 16}-01"}
+    elements = finding_message.decode(array.body)
+    assert [found for _, found in elements] == [headers, headers]
+    assert single.headers == {}
+    bodies = [*(body for body, _ in elements), single.body]
+    events = [finding.decode(body, now=NOW).evidence.events[0].event_id for body in bodies]
+    assert events == ["e0", "e1", "e2"]
 
 
 def test_every_event_has_its_place_in_the_ledger(bench: Bench) -> None:

@@ -15,6 +15,7 @@ import psycopg2
 from psycopg2 import sql
 
 from auditflow.amqp import topology
+from auditflow.contract import finding_message
 from auditflow.contract.event import Severity
 from auditflow.contract.finding import EventRef, Evidence, Finding, RuleRef
 from auditflow_local.servers.postgres_roles import SUPERUSER
@@ -30,6 +31,8 @@ _RULE: Final = RuleRef(
     tags=("attack.persistence", "attack.t1098"),
     runbook="https://example.org/runbook",
 )
+#: The default of FINDINGS_PER_MESSAGE.
+_PER_MESSAGE: Final = 100
 #: Tables with rows that are not copied: no finding writes to them.
 _EXCLUDED: Final = ("alembic_version",)
 
@@ -57,7 +60,7 @@ def measure(platform: Platform, number: int, prefix: str) -> Storage:
     messages = findings(number, prefix)
     before = platform.alerts()
     with platform.stopped(platform.notification):
-        platform.publish(messages, queue=topology.FINDINGS)
+        platform.publish(_arrays(messages), queue=topology.FINDINGS)
         started = platform.query("SELECT clock_timestamp()")[0][0]
         cpu = cpu_seconds(platform.notification)
         start = time.perf_counter()
@@ -65,6 +68,12 @@ def measure(platform: Platform, number: int, prefix: str) -> Storage:
     seconds = time.perf_counter() - start
     cpu = cpu_seconds(platform.notification) - cpu
     return Storage(number / seconds, number / _copy_seconds(platform, started), cpu / number * 1e6)
+
+
+def _arrays(messages: list[bytes]) -> list[bytes]:
+    """The messages that the analysis sends if it has a backlog."""
+    groups = finding_message.group(messages, size=len, maximum=_PER_MESSAGE)
+    return [finding_message.encode((body, {}) for body in group) for group in groups]
 
 
 def _finding(event: dict[str, str], body: bytes, user: str) -> bytes:

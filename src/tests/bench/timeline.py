@@ -18,6 +18,7 @@ import msgspec
 import pika
 
 from auditflow.amqp import topology
+from auditflow.contract import finding_message
 from auditflow_local import packages
 
 from . import environment, latency
@@ -94,8 +95,12 @@ def _copies(platform: Platform) -> Iterator[dict[tuple[str, str], float]]:
     def receive(_: Any, method: Any, __: Any, body: bytes) -> None:
         now = time.time()
         kind = method.routing_key.partition(".")[0]
-        decoded = msgspec.json.decode(body)
-        arrivals[kind, decoded["user_id"] if kind == "event" else decoded["actor"]] = now
+        if kind == "event":
+            arrivals[kind, msgspec.json.decode(body)["user_id"]] = now
+            return
+        is_array = finding_message.is_array(body)
+        for encoded, _ in finding_message.decode(body) if is_array else [(body, {})]:
+            arrivals[kind, msgspec.json.decode(encoded)["actor"]] = now
 
     channel.basic_consume(queue, receive, auto_ack=True)
     thread = threading.Thread(target=channel.start_consuming, daemon=True)

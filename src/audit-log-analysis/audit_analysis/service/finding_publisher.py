@@ -1,7 +1,7 @@
 """Publishes findings, and waits for the broker's confirms when the result matters."""
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 from uuid import UUID
 
@@ -11,7 +11,7 @@ from opentelemetry.trace import SpanKind
 from audit_analysis.service.metrics import Metrics
 from audit_analysis.windows import BucketSummary, WindowSpec
 from auditflow.amqp import Delivery, Message, topology
-from auditflow.contract import acceptance, finding
+from auditflow.contract import acceptance, finding, finding_message, identity
 from auditflow.contract.finding import Finding
 from auditflow.telemetry import logs, tracing
 
@@ -50,9 +50,11 @@ class PublishedBatch(Struct, frozen=True):
 class FindingPublisher:
     """Publishes findings in batches, because each wait is a wait for the broker's disk."""
 
-    def __init__(self, publish: Publish, metrics: Metrics) -> None:
+    def __init__(self, publish: Publish, metrics: Metrics, *, per_message: int = 1) -> None:
+        """A message has at most ``per_message`` findings."""
         self._publish = publish
         self._metrics = metrics
+        self._per_message = per_message
 
     def publish(
         self,
@@ -66,6 +68,8 @@ class FindingPublisher:
         messages = [
             _message(version, deliveries[finding_id]) for finding_id, version in merged.items()
         ]
+        if self._per_message > 1:
+            messages = _combine(messages, self._per_message)
         return PublishedBatch(merged, deliveries, summaries, self._publish([*messages, *archive]))
 
     def wait_until_stored(self, published: PublishedBatch, *, started_ns: int) -> None:
@@ -94,14 +98,30 @@ class FindingPublisher:
 
 
 def _message(version: Finding, delivery: Delivery) -> Message:
+    headers = delivery.headers
     return Message(
         exchange=topology.EXCHANGE,
         routing_key=f"finding.{version.severity.value.lower()}",
         body=finding.encode(version),
         message_id=str(version.finding_id),
         correlation_id=delivery.correlation_id,
-        headers={
-            **tracing.carrier(delivery.headers),
-            **acceptance.copied_header(delivery.headers),
-        },
+        headers={**tracing.carrier(headers), **acceptance.copied_header(headers)},
+    )
+
+
+def _combine(messages: Iterable[Message], maximum: int) -> list[Message]:
+    """Messages with up to ``maximum`` of these findings each."""
+    groups = finding_message.group(
+        messages, size=lambda message: len(message.body), maximum=maximum
+    )
+    return [group[0] if len(group) == 1 else _array(group) for group in groups]
+
+
+def _array(messages: Iterable[Message]) -> Message:
+    body = finding_message.encode((message.body, message.headers or {}) for message in messages)
+    return Message(
+        exchange=topology.EXCHANGE,
+        routing_key="finding.batch",
+        body=body,
+        message_id=identity.record_id(body),
     )

@@ -33,6 +33,9 @@ log = logs.get(__name__)
 
 #: Maximum time for the broker's confirm of findings before the batch is retried (seconds).
 CONFIRM_SECONDS = 10.0
+#: A batch has up to ``PREFETCH`` divided by this number of messages, because three batches are in
+#: work at once: one is matched, one is counted, and one waits for the broker.
+BATCHES_PER_PREFETCH = 3
 #: Maximum time that a thread runs while another thread is ready (Python's default: 0.005 s).
 SWITCH_SECONDS = 0.0002
 #: Number of new objects between two runs of the garbage collector (Python's default: 700).
@@ -85,6 +88,7 @@ def run(settings: Settings) -> None:
         environment=settings.environment,
         metrics=metrics,
         archiver=Archiver(enabled=settings.archive),
+        findings_per_message=settings.findings_per_message,
     )
     consumer = Consumer(
         connection_parameters(settings, name=f"{app.SERVICE}/consumer"),
@@ -94,6 +98,7 @@ def run(settings: Settings) -> None:
         service=app.SERVICE,
         metrics=ConsumerMetrics(registry),
         prefetch=settings.prefetch,
+        batches_per_prefetch=BATCHES_PER_PREFETCH,
         on_poison=metrics.add_poison,
         copy_poison=poison_messages if settings.archive else no_copies,
     )

@@ -95,11 +95,12 @@ class Pipeline:
         environment: str,
         metrics: Metrics,
         archiver: Archiver | None = None,
+        findings_per_message: int = 1,
         now: Callable[[], dt.datetime] = lambda: dt.datetime.now(dt.UTC),
     ) -> None:
         self._rules = rules
         self._windows = windows
-        self._publisher = FindingPublisher(publish, metrics)
+        self._publisher = FindingPublisher(publish, metrics, per_message=findings_per_message)
         self._archiver = archiver or Archiver(enabled=False)
         self._environment = environment
         self._metrics = metrics

@@ -5,6 +5,7 @@ from typing import Annotated
 
 from pydantic import Field
 
+from auditflow.contract.finding_message import MAX_FINDINGS
 from auditflow.settings import Port, RabbitMQSettings, RedisSettings, ServiceSettings
 
 _SHIPPED_RULES = Path(__file__).parent.parent / "rules"
@@ -38,5 +39,8 @@ class Settings(ServiceSettings, RabbitMQSettings, RedisSettings):
     #: Whether all events are published to the queue of the archive. Without a consumer of this
     #: queue, the analysis stops when the queue is full.
     archive: bool = True
-    #: Maximum number of unacknowledged messages.
-    prefetch: Annotated[int, Field(ge=1, le=10_000)] = 500
+    #: Maximum number of unacknowledged messages. Larger batches cost less for each event.
+    prefetch: Annotated[int, Field(ge=1, le=10_000)] = 1000
+    #: Maximum number of findings in a message. With 1, each message is a finding, which is the only
+    #: form that older versions of the notification-service accept.
+    findings_per_message: Annotated[int, Field(ge=1, le=MAX_FINDINGS)] = 100
