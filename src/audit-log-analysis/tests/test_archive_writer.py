@@ -122,6 +122,82 @@ def test_a_batch_that_violates_the_contract_is_dead_lettered(
     assert len(stored.rows()) == 1
 
 
+def test_hostile_batches_are_dead_lettered_and_the_writer_continues(
+    stored: Archive, eventually: Any
+) -> None:
+    """Any holder of the analysis' password can publish them."""
+    now = ACCEPTED_MS
+    many = archive.compress([ArchivedMessage(b"", b"[" + b"{}," * 19_000 + b"{}]")] * 200)
+    rows = archive.compress([message(*[event("x")] * 2_000)] * 60)
+    published = [
+        archive.compress([message(event("late"))]).with_notes((), processed_ms=2**60),
+        batch(message(event("y")), notes=(Note(message=0, event=0, clamped_ms=-(2**62)),)),
+        rows.with_notes((), processed_ms=now),
+        archive.compress([ArchivedMessage(b"", bytes(2**20))] * 40).with_notes((), processed_ms=0),
+        many.with_notes((), processed_ms=now),  # few rows: valid
+        batch(message(event("a"), accepted_ms=2**53)),  # the header is ignored: valid
+        batch(message(event("b"))),
+    ]
+    stored.publish(*published)
+    writer = stored.start()
+    eventually(lambda: stored.acknowledged() == len(published), what="acknowledged")
+    assert writer.alive() is None
+    assert stored.ready("audit_archive.dlq") == 4
+    assert [row[0] for row in stored.rows("event_id") if len(row[0]) == 1] == ["a", "b"]
+    assert len(stored.rows("event_id")) == 2 + 200 * 21
+    stored.check_files()
+
+
+def test_a_batch_that_cannot_be_written_is_dead_lettered_alone(
+    stored: Archive, eventually: Any
+) -> None:
+    class Faulty(FolderStorage):
+        def store(self, source: Path, path: str) -> None:
+            if b"poisoned" in source.read_bytes():
+                raise KeyError("a fault of the writer")
+            super().store(source, path)
+
+    stored.storage = Faulty(stored.folder)
+    poisoned = batch(message(event("poisoned")))
+    stored.publish(batch(message(event("a"))), poisoned, batch(message(event("b"))))
+    writer = stored.start(flush_seconds=0.5)
+    eventually(lambda: stored.acknowledged() == 3, what="acknowledged")
+    assert writer.alive() is None
+    assert [row[0] for row in stored.rows("event_id")] == ["a", "b"]
+    assert stored.ready("audit_archive.dlq") == 1
+    stored.check_files()
+
+
+def test_the_writer_reads_no_further_batch_while_its_buffers_are_full(
+    stored: Archive, eventually: Any
+) -> None:
+    """While the storage is unavailable, 400 batches would fill the memory."""
+
+    class Unreachable(FolderStorage):
+        def store(self, source: Path, path: str) -> None:
+            raise Unavailable("storage", "No space left on device")
+
+    stored.storage = Unreachable(stored.folder)
+    bodies = [
+        batch(message(event(f"e-{number}", details={"text": "x" * 200_000})))
+        for number in range(100)
+    ]
+    stored.publish(*bodies)
+    writer = stored.start(buffer_bytes=2_000_000)
+    eventually(lambda: writer.pause_reason() is not None, what="paused")
+    # a buffer is written and another one is full: each takes batches until it has 2 MB
+    eventually(lambda: writer.pending_count() == 20, what="two full buffers")
+    for _ in range(20):
+        writer._wake()
+        assert writer.pending_count() == 20
+    stored.stop()
+    assert stored.ready() == 100
+    stored.storage = FolderStorage(stored.folder)
+    stored.start(buffer_bytes=2_000_000)
+    eventually(lambda: stored.acknowledged() == 100, what="stored")
+    assert len(stored.rows("event_id")) == 100
+
+
 def test_events_are_in_the_file_of_their_hour_and_source(stored: Archive, eventually: Any) -> None:
     hour = 3_600_000
     stored.publish(

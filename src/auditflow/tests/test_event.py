@@ -1,6 +1,7 @@
 """What is an event, and what is not: each refusal says what was wrong, and where."""
 
 import datetime as dt
+import json
 
 import pytest
 
@@ -43,6 +44,33 @@ def test_in_a_batch_it_is_what_it_is_alone(name: str, friends: int) -> None:
     else:
         assert found[0] == event.decode_message(document)[0]
         assert [type(item) for item in found[1:]] == [Received] * friends
+
+
+def test_many_refused_events_of_a_message_are_one_dead_letter() -> None:
+    """A message of 1 MiB must not become half a million dead letters."""
+    number = event.MAX_SEPARATELY_REFUSED + 30
+    elements = [body(event_id="a"), *(b"%d" % element for element in range(number)), body()]
+    found = event.decode_message(b"[" + b",".join(elements) + b"]")
+    assert [type(item) for item in found] == [
+        Received, *[Refused] * event.MAX_SEPARATELY_REFUSED, Received, Refused,
+    ]  # fmt: skip
+    last = found[-1]
+    assert isinstance(last, Refused)
+    assert last.reason == "30 further events of the message violate the contract"
+    assert json.loads(last.raw) == list(range(number - 30, number))
+
+
+def test_a_message_with_too_many_elements_is_refused_as_a_unit() -> None:
+    message = b"[" + b",".join([b"1"] * (event.MAX_EVENTS + 1)) + b"]"
+    (only,) = event.decode_message(message)
+    assert only == Refused(message, f"Expected `array` of length <= {event.MAX_EVENTS}")
+
+
+def test_a_message_of_the_maximum_size_can_be_full_of_events() -> None:
+    short = body(event_id="a", event_type="b")
+    number = event.MAX_MESSAGE_BYTES // (len(short) + 1) - 1
+    found = event.decode_message(b"[" + b",".join([short] * number) + b"]")
+    assert [type(item) for item in found] == [Received] * number
 
 
 def test_an_empty_batch_is_no_events() -> None:

@@ -5,6 +5,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from typing import Any
 
 import pika
@@ -86,6 +87,21 @@ def test_what_was_acknowledged_before_the_end_stays_so_and_the_rest_comes_again(
 def test_it_wakes(subscription: Subscription) -> None:
     threading.Timer(0.1, subscription.wake).start()
     assert subscription.poll(600) == []
+
+
+def test_it_waits_without_reading_longer_than_the_heartbeats(
+    parameters: Parameters, queue: str, admin: BlockingChannel
+) -> None:
+    with closing(Subscription(impatient(parameters), queue, prefetch=10)) as subscription:
+        admin.basic_publish("", queue, b"waits")
+        subscription.wait(4.0)
+        deliveries = subscription.poll(5.0)
+    assert [delivery.body for delivery in deliveries] == [b"waits"]
+
+
+def test_a_wait_ends_when_it_is_woken(subscription: Subscription) -> None:
+    threading.Timer(0.1, subscription.wake).start()
+    subscription.wait(600)
 
 
 def test_a_wrong_password_is_reported(parameters: Parameters, queue: str) -> None:

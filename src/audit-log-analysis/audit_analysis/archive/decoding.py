@@ -11,6 +11,7 @@ from auditflow.amqp.delivery import Delivery
 from auditflow.contract import acceptance, archive, event, identity, ledger
 from auditflow.contract.archive import ArchiveBatch, Note
 from auditflow.contract.event import Received
+from auditflow.errors import ContractError
 
 #: Text that is longer is cut in its column. The record is complete.
 MAX_TEXT: Final = 4096
@@ -28,10 +29,11 @@ def messages_of_batch(batch: ArchiveBatch) -> list[DecodedMessage]:
     """The messages of a batch, with their events and refused records in their order.
 
     Raises:
-        ContractError: the batch is damaged.
+        ContractError: the batch is damaged or has too many events.
     """
     notes = {(note.message, note.event): note for note in batch.notes}
     messages: list[DecodedMessage] = []
+    total = 0
     for index, message in enumerate(archive.messages_of(batch)):
         delivery = Delivery(message.body, properties=message.properties)
         accepted_ms = acceptance.copied_header(delivery.headers).get(acceptance.HEADER)
@@ -51,6 +53,9 @@ def messages_of_batch(batch: ArchiveBatch) -> list[DecodedMessage]:
                 # A redelivery has another time of analysis, but must be in the same hour.
                 in_hour_ms = min(received_ms, occurred_ms) if is_estimated else received_ms
                 rows.append(_row(decoded, note, in_hour_ms, occurred_ms, correlation_id))
+        total += len(rows)
+        if total > archive.MAX_EVENTS:
+            raise ContractError(f"the batch has more than {archive.MAX_EVENTS} events")
         outcome = outcome_of(rows, failed=(index, archive.ALL_EVENTS) in notes)
         label = ledger.label_of(delivery.headers)
         messages.append(DecodedMessage(rows, MessageOutcome(label, received_ms, outcome)))

@@ -10,7 +10,7 @@ import hashlib
 import threading
 import time
 import uuid
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Final
@@ -48,6 +48,9 @@ SILENCE_SECONDS: Final = 30 * 60.0
 #: The writer's threads have a lower CPU priority than searches and, on the same machine, than the
 #: path of the alerts: batches can wait in the queue.
 NICENESS: Final = 5
+#: Rows are also written to a file when there are this many. A row uses about 1 KB more than its
+#: record.
+MAX_BUFFER_ROWS: Final = 100_000
 _POLL_SECONDS: Final = 0.5
 _CONFIRM_SECONDS: Final = 10.0
 _STOP_SECONDS: Final = 8.0
@@ -58,6 +61,7 @@ log = logs.get(__name__)
 class PendingBatch(Struct, frozen=True, kw_only=True):
     """A received batch or receipt. ``different`` is given if the analysis counted other events."""
 
+    delivery: Delivery
     batch_id: bytes
     rows: Sequence[ArchivedEvent] = ()
     messages: Sequence[MessageOutcome] = ()
@@ -118,6 +122,8 @@ class ArchiveWriter:
         self._disconnect_reason: str | None = "not connected yet"
         self._pause_reason: str | None = None
         self._subscription: Subscription | None = None
+        #: Deliveries that were received while the buffer was full, or together with others.
+        self._undecoded: deque[Delivery] = deque()
         self._lock = threading.Lock()
         self._open = Buffer(clock())
         self._flushing: Buffer | None = None
@@ -199,6 +205,7 @@ class ArchiveWriter:
         """
         subscription, self._subscription = self._subscription, None
         self._disconnect_reason = self._disconnect_reason or "disconnected"
+        self._undecoded.clear()
         with self._lock:
             self._open = Buffer(self._clock())
             if self._flushing is not None:
@@ -209,8 +216,12 @@ class ArchiveWriter:
     def _consume(self) -> None:
         assert self._subscription is not None
         while not self._stop.is_set():
-            for delivery in self._subscription.poll(self._wait_seconds()):
-                self._add(delivery)
+            if self._is_full():
+                self._subscription.wait(_POLL_SECONDS)
+            elif self._undecoded:
+                self._add(self._undecoded.popleft())
+            else:
+                self._undecoded.extend(self._subscription.poll(self._wait_seconds()))
             self._acknowledge()
             if self._is_due():
                 self._request_flush()
@@ -230,6 +241,9 @@ class ArchiveWriter:
             dead_letter = DeadLetter(
                 body=delivery.body, reason=str(error), kind="contract", headers=delivery.headers
             )
+        except Exception as error:  # one message must not stop the archive
+            log.exception("a message of the archive failed, dead-lettering it")
+            dead_letter = _poison(delivery, error)
         with self._lock:
             buffer = self._open
             if not buffer.messages:
@@ -246,15 +260,19 @@ class ArchiveWriter:
     def _is_due(self) -> bool:
         buffer = self._open
         return bool(buffer.messages) and (
-            buffer.size >= self._buffer_bytes
+            self._is_full()
             or buffer.messages >= self._prefetch // 2
             or self._clock() >= buffer.started + self._flush_seconds
         )
 
+    def _is_full(self) -> bool:
+        """Whether the open buffer takes no further batch. A batch may exceed the limits once."""
+        return self._open.size >= self._buffer_bytes or self._open.rows >= MAX_BUFFER_ROWS
+
     def _request_flush(self) -> None:
         with self._lock:
             if self._flushing is not None:
-                return  # the broker sends no further batch when the prefetch count is reached
+                return  # no further batch is read when the open buffer is full
             self._flushing, self._open = self._open, Buffer(self._clock())
         self._flush_requested.set()
 
@@ -296,7 +314,13 @@ class ArchiveWriter:
             buffer = self._flushing
         if buffer is None or self._flushed.is_set() or self._stop.is_set():
             return
-        self._retry(partial(self._flush, buffer))
+        try:
+            self._retry(partial(self._flush, buffer))
+        except Unavailable:
+            raise
+        except Exception:  # one batch must not stop the archive
+            log.exception("files cannot be written, writing each batch alone")
+            self._flush_separately(buffer)
         self._flushed.set()
         self._wake()
 
@@ -308,6 +332,20 @@ class ArchiveWriter:
         self._pause_reason = str(error)
         self._metrics.pauses.inc()
         log.warning("the archive cannot be written", error=str(error), retry_in=round(seconds, 1))
+
+    def _flush_separately(self, buffer: Buffer) -> None:
+        """Write each batch of a buffer alone, and dead-letter those that fail again."""
+        dead_letters = list(buffer.dead_letters)
+        for batch_id, batch in buffer.batches.items():
+            try:
+                self._retry(partial(self._flush, Buffer(buffer.started, {batch_id: batch})))
+            except Unavailable:
+                raise
+            except Exception as error:
+                log.exception("a batch of the archive failed alone, dead-lettering it")
+                dead_letters.append(_poison(batch.delivery, error))
+        letters_only = Buffer(buffer.started, dead_letters=dead_letters)
+        self._retry(partial(self._flush, letters_only))
 
     def _flush(self, buffer: Buffer) -> None:
         """Write a buffer to files and commit them. May be repeated."""
@@ -357,15 +395,28 @@ def path_of(hour: dt.datetime, source: str) -> str:
     return f"{hour:%Y/%m/%d/%H}/{source}-{uuid.uuid4()}.parquet"
 
 
+def _poison(delivery: Delivery, error: Exception) -> DeadLetter:
+    return DeadLetter(
+        body=delivery.body,
+        reason=f"{type(error).__name__}: {error}",
+        kind="poison",
+        headers=delivery.headers,
+    )
+
+
 def _read(delivery: Delivery) -> PendingBatch:
     if decoding.is_dead_letter(delivery):
         content = delivery.properties + delivery.body
         batch_id = hashlib.blake2b(content, digest_size=16).digest()
         message = decoding.message_of_dead_letter(delivery)
-        return PendingBatch(batch_id=batch_id, rows=message.rows, messages=[message.outcome])
+        return PendingBatch(
+            delivery=delivery, batch_id=batch_id, rows=message.rows, messages=[message.outcome]
+        )
     if delivery.content_type == ledger.CONTENT_TYPE:
         receipt = ledger.decode_receipt(delivery.body)
-        return PendingBatch(batch_id=ledger.receipt_id(delivery.body), receipt=receipt)
+        return PendingBatch(
+            delivery=delivery, batch_id=ledger.receipt_id(delivery.body), receipt=receipt
+        )
     batch = archive.decode(delivery.body)
     messages = decoding.messages_of_batch(batch)
     rows = [row for message in messages for row in message.rows]
@@ -374,6 +425,7 @@ def _read(delivery: Delivery) -> PendingBatch:
         hour = hour_of(batch.processed_ms)
         different = DifferentBatch(batch.batch_id, hour, batch.events, len(rows))
     return PendingBatch(
+        delivery=delivery,
         batch_id=batch.batch_id,
         rows=rows,
         messages=[message.outcome for message in messages],

@@ -32,6 +32,9 @@ MAX_IN_FLIGHT: Final = 3
 BATCHES_PER_PREFETCH: Final = 4
 #: A batch that has this number of bytes gets no further message.
 MAX_BATCH_BYTES: Final = 2 * 1024 * 1024
+#: When deliveries of this total size wait for their batch, the consumer reads nothing until a batch
+#: is completed. Otherwise ``prefetch`` large messages would fill the memory of the process.
+MAX_BUFFER_BYTES: Final = 16 * 1024 * 1024
 #: A batch is complete when no message arrives for this time.
 BATCH_IDLE_SECONDS: Final = 0.002
 #: The maximum time that a batch waits for further messages.
@@ -108,6 +111,7 @@ class Consumer:
         self._disconnect_reason: str | None = "not connected yet"
         self._subscription: Subscription | None = None
         self._buffer: deque[Delivery] = deque()
+        self._buffer_bytes = 0
         self._in_flight: deque[InFlightBatch] = deque()
         self._metrics = metrics.for_queue(
             queue,
@@ -185,6 +189,7 @@ class Consumer:
         self._cancelled = threading.Event()
         self._in_flight.clear()
         self._buffer.clear()
+        self._buffer_bytes = 0
         subscription, self._subscription = self._subscription, None
         self._disconnect_reason = self._disconnect_reason or "disconnected"
         if subscription is not None:
@@ -215,8 +220,12 @@ class Consumer:
     def _poll(self, seconds: float) -> None:
         """Read deliveries into the buffer, and send heartbeats."""
         assert self._subscription is not None
+        if self._buffer_bytes >= MAX_BUFFER_BYTES:
+            self._subscription.wait(seconds)
+            return
         deliveries = self._subscription.poll(seconds)
         self._buffer.extend(deliveries)
+        self._buffer_bytes += sum(len(delivery.body) for delivery in deliveries)
         redelivered = sum(delivery.redelivered for delivery in deliveries)
         if redelivered:
             self._metrics.redelivered.inc(redelivered)
@@ -234,6 +243,7 @@ class Consumer:
                 break
             batch.append(self._buffer.popleft())
             size += len(batch[-1].body)
+            self._buffer_bytes -= len(batch[-1].body)
         self._last_size = len(batch)
         return batch
 

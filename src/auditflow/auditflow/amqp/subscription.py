@@ -5,6 +5,7 @@ spend half of its time there, but it needs little: open, read hundreds of delive
 acknowledge them with one method, and close in order.
 """
 
+import select
 import selectors
 import socket
 import ssl
@@ -79,6 +80,22 @@ class Subscription:
         deliveries, self._early_deliveries = self._early_deliveries, []
         deliveries += self._receive_deliveries(0.0 if deliveries else seconds)
         return deliveries
+
+    def wait(self, seconds: float) -> None:
+        """Read nothing, up to ``seconds`` or until ``wake``. The broker keeps further deliveries.
+
+        Heartbeats are sent. Those of the broker cannot be read, so its silence is no fault.
+        """
+        deadline = time.monotonic() + seconds
+        while True:
+            self._received_at = time.monotonic()
+            self._keep_alive()
+            remaining = max(0.0, deadline - time.monotonic())
+            select.select(
+                [self._wake_reader], [], [], min(remaining, self._heartbeat / 2 or remaining)
+            )
+            if self._was_woken() or time.monotonic() >= deadline:
+                return
 
     def acknowledge(self, tag: int) -> None:
         """Acknowledge the delivery with this tag and all deliveries before it."""

@@ -11,8 +11,8 @@ from typing import Any, Final
 #: The name of the header. Its value is in milliseconds since 1970. A replay of dead letters drops
 #: the header, so that the time in the dead-letter queue does not count as latency.
 HEADER: Final = "x-auditflow-accepted-at"
-#: Later values are invalid: they do not fit a double exactly, which ages are computed with.
-_MAX_VALUE: Final = 2**53
+#: Later values are invalid: the year 2100. The archive computes calendar hours from values.
+_MAX_VALUE: Final = 4_102_444_800_000
 
 
 def new_header() -> dict[str, int]:

@@ -9,11 +9,11 @@ A message of the queue is MessagePack. ``content`` is MessagePack that is compre
 
 import hashlib
 import sys
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Callable, Sequence
+from typing import Annotated, Final
 
 import msgspec
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from auditflow.contract.event import MAX_MESSAGE_BYTES
 from auditflow.errors import ContractError
@@ -26,12 +26,22 @@ else:
 CONTENT_TYPE: Final = "application/x-auditflow-archive"
 #: zstd's fastest level that compresses well. The writer compresses again, by columns.
 LEVEL: Final = 1
-#: A batch has about 2 MiB of message bodies. A decompressed content above this limit is invalid.
-MAX_CONTENT_BYTES: Final = 64 * 1024 * 1024
+#: A batch has about 2 MiB of message bodies, and their properties. A decompressed content above
+#: this limit is invalid.
+MAX_CONTENT_BYTES: Final = 32 * 1024 * 1024
+#: Maximum number of messages of a batch. The analysis handles at most 2,500 messages at once.
+MAX_MESSAGES: Final = 10_000
+#: Maximum number of events of a batch. Each is a row in the memory of the writer.
+MAX_EVENTS: Final = 100_000
+#: The latest valid time in milliseconds since 1970: the year 2100.
+MAX_TIME_MS: Final = 4_102_444_800_000
 #: The first bytes of a longer message are archived. The dead-letter queue has all of them.
 MAX_BODY_BYTES: Final = MAX_MESSAGE_BYTES
 #: The index of an event that means all events of a message.
 ALL_EVENTS: Final = -1
+
+
+TimeMs = Annotated[int, Meta(ge=0, le=MAX_TIME_MS)]
 
 
 class ArchivedMessage(Struct, frozen=True, array_like=True):
@@ -62,7 +72,7 @@ class Note(Struct, frozen=True, array_like=True, kw_only=True):
     event: int
     late: bool = False
     staged: bool = False
-    clamped_ms: int | None = None
+    clamped_ms: TimeMs | None = None
     refused: str | None = None
 
 
@@ -76,15 +86,17 @@ class ArchiveBatch(Struct, frozen=True, array_like=True, kw_only=True):
 
     version: int = 1
     batch_id: bytes
-    processed_ms: int
+    processed_ms: TimeMs
     content: bytes
-    notes: tuple[Note, ...] = ()
-    events: int | None = None
+    notes: Annotated[tuple[Note, ...], Meta(max_length=MAX_EVENTS)] = ()
+    events: Annotated[int, Meta(ge=0, le=MAX_EVENTS)] | None = None
 
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode_batch = msgspec.msgpack.Decoder(ArchiveBatch).decode
-_decode_messages = msgspec.msgpack.Decoder(tuple[ArchivedMessage, ...]).decode
+_decode_messages: Callable[[bytes], tuple[ArchivedMessage, ...]] = msgspec.msgpack.Decoder(
+    Annotated[tuple[ArchivedMessage, ...], Meta(max_length=MAX_MESSAGES)]
+).decode
 
 
 class CompressedMessages(Struct, frozen=True):
@@ -134,7 +146,7 @@ def messages_of(batch: ArchiveBatch) -> tuple[ArchivedMessage, ...]:
     """Decompress the messages of a batch.
 
     Raises:
-        ContractError: the content is damaged or too large.
+        ContractError: the content is damaged or too large, or has too many messages.
     """
     try:
         decompressor = zstd.ZstdDecompressor()

@@ -15,6 +15,11 @@ from auditflow.errors import ContractError
 MAX_MESSAGE_BYTES: Final = 1024 * 1024
 #: Recommended number of events in a message. Larger batches are hardly faster.
 BATCH_EVENTS: Final = 100
+#: Maximum number of elements of a message. A message of the maximum size has fewer valid events.
+MAX_EVENTS: Final = 20_000
+#: Maximum number of elements of a message that are refused separately. The others of the message
+#: are refused together, so that a message cannot cause a dead letter for each few bytes.
+MAX_SEPARATELY_REFUSED: Final = 20
 #: Earliest timestamp of an event. Clocks that were never set have it too.
 EARLIEST: Final = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 
@@ -100,7 +105,7 @@ class Refused(Struct, frozen=True, gc=False):
 
 _decode_event = msgspec.json.Decoder(Event).decode
 _decode_events = msgspec.json.Decoder(list[Event]).decode
-_decode_array = msgspec.json.Decoder(list[Raw]).decode
+_decode_array = msgspec.json.Decoder(Annotated[list[Raw], Meta(max_length=MAX_EVENTS)]).decode
 _decode_anything = msgspec.json.Decoder().decode
 
 
@@ -127,7 +132,8 @@ def decode(raw: bytes) -> Event:
 def decode_message(body: bytes) -> list[Received | Refused]:
     """Decode a message: an event, or an array of events that are accepted or refused separately.
 
-    It raises no errors. Bytes that violate the contract are returned as ``Refused``.
+    It raises no errors. Bytes that violate the contract are returned as ``Refused``. If more
+    than ``MAX_SEPARATELY_REFUSED`` events are refused, the last result is an array of the others.
     """
     if body[:1] != b"[":
         return [_decode_or_refuse(body)]
@@ -143,7 +149,7 @@ def decode_message(body: bytes) -> list[Received | Refused]:
     raws = [bytes(element) for element in elements]
     events = _decode_all(body, raws)
     if events is None:
-        return [_decode_or_refuse(raw) for raw in raws]
+        return _decode_separately(raws)
     return list(map(Received, events, raws))
 
 
@@ -182,6 +188,26 @@ def _decode_all(body: bytes, raws: Sequence[bytes]) -> list[Event] | None:
     except (msgspec.MsgspecError, UnicodeDecodeError, ValueError, RecursionError):
         return None
     return events
+
+
+def _decode_separately(raws: Sequence[bytes]) -> list[Received | Refused]:
+    decoded: list[Received | Refused] = []
+    refused = 0
+    further: list[bytes] = []
+    for raw in raws:
+        result = _decode_or_refuse(raw)
+        if isinstance(result, Refused):
+            refused += 1
+            if refused > MAX_SEPARATELY_REFUSED:
+                further.append(raw)
+                continue
+        decoded.append(result)
+    if further:
+        raw = b"[" + b",".join(further) + b"]"
+        decoded.append(
+            Refused(raw, f"{len(further)} further events of the message violate the contract")
+        )
+    return decoded
 
 
 def _decode_or_refuse(raw: bytes) -> Received | Refused:
