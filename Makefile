@@ -4,7 +4,7 @@ LOCAL := $(VENV)/bin/auditflow-local
 
 # A variable given here (make up AUDITFLOW_PORT_API=8001) is one of the tool's environment.
 .DEFAULT_GOAL := help
-.PHONY: fuzz help screenshots setup up down reset logs status test soak lint format schemas rules boards readmes bootstrap bench mutation images e2e infra-lint infra-test
+.PHONY: fuzz help screenshots translations setup up down reset logs status test soak lint format schemas rules boards readmes bootstrap bench mutation images e2e infra-lint infra-test
 
 help: ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):[^#]*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 12
@@ -87,6 +87,10 @@ boards: setup ## write the boards that Grafana shows
 
 readmes: setup ## write the module tables of the README files from docstrings
 	$(VENV)/bin/python -m src.devtools.module_lists
+
+translations: setup ## collect the texts of the dashboard, and add new ones to the catalogue of each language
+	cd src/event-audit-dashboard && $(abspath $(VENV))/bin/pybabel extract -F pyproject.toml --sort-output --no-location --no-wrap -o /tmp/messages.pot .
+	cd src/event-audit-dashboard && $(abspath $(VENV))/bin/pybabel update --no-wrap --no-fuzzy-matching --ignore-obsolete --omit-header -i /tmp/messages.pot -d event_audit_dashboard/translations
 
 screenshots: setup ## make the screenshots of the docs from the demo that `make up` runs
 	$(VENV)/bin/python -m src.devtools.screenshots

@@ -39,7 +39,7 @@ step() {
 fingerprint() {
     {
         printf '%s\n' "$UV_VERSION" "$PWD"
-        cat uv.lock pyproject.toml src/*/pyproject.toml src/*/package-lock.json
+        cat uv.lock pyproject.toml src/*/pyproject.toml src/*/package-lock.json src/*/*/translations/*/LC_MESSAGES/*.po
     } | sha256sum
 }
 

@@ -103,7 +103,7 @@ def test_an_analyst_triages_alerts_by_keyboard(platform: Platform, page: Page) -
     page.keyboard.press("j")
     page.keyboard.press("e")
     page.keyboard.press("f")
-    expect(page.get_by_text("1 alert resolved as false positive")).to_be_visible()
+    expect(page.get_by_text("1 alert resolved: False positive")).to_be_visible()
     # then the list of unresolved alerts has the other two, and an undo brings the alert back
     expect(rows).to_have_count(2)
     page.keyboard.press("u")
@@ -148,7 +148,7 @@ def test_an_analyst_comments_snoozes_and_resolves_on_the_page_of_an_alert(
     sign_in(plain, platform)
     plain.get_by_role("link", name="Resolved", exact=True).click()
     plain.get_by_role("link", name="Burst of failed logins", exact=True).click()
-    expect(plain.locator(".history")).to_contain_text("resolved the alert as benign")
+    expect(plain.locator(".history")).to_contain_text("resolved the alert: Benign")
     plain.get_by_role("button", name="Reopen").click()
     expect(plain.locator(".alert-head")).to_contain_text("Open")
     assert [alert["status"] for alert in platform.alerts()] == ["open"]

@@ -12,7 +12,8 @@ from msgspec import Struct
 from auditflow.contract.access import MAX_NAME
 from auditflow.contract.alert import Verdict
 from auditflow.contract.triage import MAX_COMMENT
-from event_audit_dashboard.presentation.text import plural
+from event_audit_dashboard.translation import N_, Texts, gettext, ngettext
+from event_audit_dashboard.translation import count as count_text
 
 SNOOZES: Final = {
     "1h": dt.timedelta(hours=1),
@@ -20,21 +21,14 @@ SNOOZES: Final = {
     "1d": dt.timedelta(days=1),
     "7d": dt.timedelta(days=7),
 }
-VERDICTS: Final = {
-    Verdict.TRUE_POSITIVE: "True positive",
-    Verdict.FALSE_POSITIVE: "False positive",
-    Verdict.BENIGN: "Benign",
-    Verdict.DUPLICATE_OF: "Duplicate",
-}
-_PAST: Final = {
-    "acknowledge": "acknowledged",
-    "assign": "assigned",
-    "comment": "commented",
-    "resolve": "resolved",
-    "reopen": "reopened",
-    "snooze": "snoozed",
-    "unsnooze": "unsnoozed",
-}
+VERDICTS: Final = Texts(
+    {
+        Verdict.TRUE_POSITIVE: N_("True positive"),
+        Verdict.FALSE_POSITIVE: N_("False positive"),
+        Verdict.BENIGN: N_("Benign"),
+        Verdict.DUPLICATE_OF: N_("Duplicate"),
+    }
+)
 
 
 class InvalidForm(Exception):
@@ -48,14 +42,36 @@ class Command(Struct, frozen=True):
     fields: dict[str, Any]
 
     def done(self, count: int) -> str:
-        """Text after the action: ``3 alerts resolved as benign``."""
-        text = f"{plural(count, 'alert')} {_PAST[self.action]}"
-        if self.action == "resolve":
-            return f"{text} as {VERDICTS[Verdict(self.fields['verdict'])].lower()}"
-        if self.action == "assign":
-            assignee = self.fields["assignee"]
-            return f"{text} to {assignee}" if assignee else f"{plural(count, 'alert')} unassigned"
-        return text
+        """Text after the action: ``3 alerts resolved: Benign``."""
+        match self.action:
+            case "acknowledge":
+                return ngettext(
+                    "%(count)s alert acknowledged", "%(count)s alerts acknowledged", count
+                )
+            case "resolve":
+                return ngettext(
+                    "%(count)s alert resolved: %(verdict)s",
+                    "%(count)s alerts resolved: %(verdict)s",
+                    count,
+                    verdict=VERDICTS[Verdict(self.fields["verdict"])],
+                )
+            case "assign" if self.fields["assignee"]:
+                return ngettext(
+                    "%(count)s alert assigned to %(name)s",
+                    "%(count)s alerts assigned to %(name)s",
+                    count,
+                    name=self.fields["assignee"],
+                )
+            case "assign":
+                return ngettext("%(count)s alert unassigned", "%(count)s alerts unassigned", count)
+            case "comment":
+                return ngettext("%(count)s alert commented", "%(count)s alerts commented", count)
+            case "reopen":
+                return ngettext("%(count)s alert reopened", "%(count)s alerts reopened", count)
+            case "snooze":
+                return ngettext("%(count)s alert snoozed", "%(count)s alerts snoozed", count)
+            case _:
+                return ngettext("%(count)s alert unsnoozed", "%(count)s alerts unsnoozed", count)
 
 
 def parse(form: Mapping[str, str], *, person: str, now: dt.datetime) -> Command:
@@ -67,14 +83,18 @@ def parse(form: Mapping[str, str], *, person: str, now: dt.datetime) -> Command:
     action, _, detail = form.get("do", "").partition(":")
     comment = form.get("comment", "").replace("\r\n", "\n").strip()
     if len(comment) > MAX_COMMENT:
-        raise InvalidForm(f"The comment is longer than {MAX_COMMENT:,} characters.")
+        raise InvalidForm(
+            gettext(
+                "The comment is longer than %(count)s characters.", count=count_text(MAX_COMMENT)
+            )
+        )
     fields: dict[str, Any] = {"comment": comment} if comment else {}
     match action:
         case "acknowledge" | "reopen" | "unsnooze":
             pass
         case "comment":
             if not comment:
-                raise InvalidForm("Enter a comment.")
+                raise InvalidForm(gettext("Enter a comment."))
         case "assign":
             fields["assignee"] = _assignee(detail, form, person)
         case "resolve":
@@ -82,7 +102,7 @@ def parse(form: Mapping[str, str], *, person: str, now: dt.datetime) -> Command:
         case "snooze":
             fields |= _snooze(detail, now)
         case _:
-            raise InvalidForm("Select an action.")
+            raise InvalidForm(gettext("Select an action."))
     return Command(action, fields)
 
 
@@ -93,20 +113,22 @@ def _assignee(detail: str, form: Mapping[str, str], person: str) -> str | None:
         return None
     name = form.get("assignee", "").strip()
     if not name:
-        raise InvalidForm("Enter the name of the person to assign the alert to.")
+        raise InvalidForm(gettext("Enter the name of the person to assign the alert to."))
     if len(name) > MAX_NAME or not name.isprintable():
-        raise InvalidForm(f"A name has at most {MAX_NAME} printable characters.")
+        raise InvalidForm(
+            gettext("A name has at most %(count)s printable characters.", count=MAX_NAME)
+        )
     return name
 
 
 def _verdict(detail: str, form: Mapping[str, str]) -> dict[str, Any]:
     if detail not in list(Verdict):
-        raise InvalidForm("Select a verdict.")
+        raise InvalidForm(gettext("Select a verdict."))
     if detail != Verdict.DUPLICATE_OF:
         return {"verdict": detail}
     original = form.get("duplicate_of", "").strip()
     if not original:
-        raise InvalidForm("Enter the identifier of the alert that this alert repeats.")
+        raise InvalidForm(gettext("Enter the identifier of the alert that this alert repeats."))
     return {"verdict": detail, "duplicate_of": original}
 
 
@@ -114,6 +136,6 @@ def _snooze(detail: str, now: dt.datetime) -> dict[str, Any]:
     if detail == "escalation":
         return {"until_escalation": True}
     if detail not in SNOOZES:
-        raise InvalidForm("Select a snooze time.")
+        raise InvalidForm(gettext("Select a snooze time."))
     until = (now + SNOOZES[detail]).replace(microsecond=0)
     return {"until": until.isoformat()}

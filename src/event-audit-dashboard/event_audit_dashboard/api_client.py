@@ -11,6 +11,7 @@ from opentelemetry.trace import SpanKind
 from auditflow.telemetry import logs, tracing
 from event_audit_dashboard import errors
 from event_audit_dashboard.metrics import Metrics
+from event_audit_dashboard.translation import N_, gettext
 from event_audit_dashboard.transport import TIMEOUT_SECONDS, Reply, Service, Transport
 
 #: Name of the person on whose behalf the dashboard sends a request, for the audit trail.
@@ -66,7 +67,7 @@ class ApiClient:
         try:
             reply = self._transport.send("GET", "/healthz", timeout=0.8, is_probe=True)
         except errors.ApiError as error:
-            return str(error)
+            return error.text
         return None if reply.status == 200 else f"status {reply.status}"
 
     def readiness(self) -> str | None:
@@ -77,11 +78,13 @@ class ApiClient:
                 return None
             state = msgspec.json.decode(reply.body, type=_Readiness)
         except errors.ApiError as error:
-            return str(error)
+            return error.text
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-            return "it does not say whether it is ready"
+            return gettext("it does not say whether it is ready")
         down = [name for name, part in state.dependencies.items() if part.state != "up"]
-        return f"{', '.join(sorted(down))} cannot be reached" if down else "it is not ready"
+        if not down:
+            return gettext("it is not ready")
+        return gettext("%(service)s cannot be reached", service=", ".join(sorted(down)))
 
     def close(self) -> None:
         """Close all connections."""
@@ -157,7 +160,8 @@ class ApiClient:
             _log.error("response violates the API contract", kind=kind.__name__, detail=str(error))
             self._metrics.upstream_errors.labels(errors.BadResponse.reason).inc()
             raise errors.BadResponse(
-                f"the response of the {self._service.name} violates the API contract"
+                N_("%(service)s sent a response that violates the API contract"),
+                service=self._service.name,
             ) from None
 
 
@@ -181,27 +185,35 @@ def _raise_for(reply: Reply, service: Service) -> None:
         case 200 | 201 | 202 | 204:
             return
         case 400 | 413 | 414 | 422 | 428:
-            raise errors.FilterRejected(_detail(reply) or "the API rejected the request")
+            raise errors.FilterRejected(_detail(reply) or N_("the API rejected the request"))
         case 401:
             raise errors.TokenRejected(
-                f"the {service.name} does not accept this dashboard's token (API_TOKEN)"
+                N_("%(service)s does not accept this dashboard's token (API_TOKEN)"),
+                service=service.name,
             )
         case 403:
-            raise errors.NotAllowed(_detail(reply) or "your role does not permit this action")
+            raise errors.NotAllowed(_detail(reply) or N_("your role does not permit this action"))
         case 404:
-            raise errors.NotFound(_detail(reply) or "it does not exist")
+            raise errors.NotFound(_detail(reply) or N_("it does not exist"))
         case 409 | 412:
-            raise errors.Conflict(_detail(reply) or "somebody has changed the alert")
+            raise errors.Conflict(_detail(reply) or N_("somebody has changed the alert"))
         case 429:
             raise errors.TooManyRequests(
-                f"you send more requests in a minute than the {service.name} allows"
+                N_("you send more requests in a minute than %(service)s allows"),
+                service=service.name,
             )
         case 502 | 503 | 504:
             raise errors.NotReady(
-                f"the {service.name} is running, but it cannot read {service.data}"
+                N_("%(service)s is running, but it cannot read %(data)s"),
+                service=service.name,
+                data=service.data,
             )
         case status:
-            raise errors.BadResponse(f"the {service.name} failed with status {status}")
+            raise errors.BadResponse(
+                N_("%(service)s failed with status %(status)s"),
+                service=service.name,
+                status=str(status),
+            )
 
 
 def _detail(reply: Reply) -> str | None:

@@ -8,7 +8,7 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 
 from auditflow.http import middleware, probes
 from auditflow.http.health import Health
-from event_audit_dashboard import auth, compression, headers, templating
+from event_audit_dashboard import auth, compression, headers, languages, templating
 from event_audit_dashboard.admin_api import AdminApi
 from event_audit_dashboard.api import NotificationService
 from event_audit_dashboard.api_client import ApiClient
@@ -35,6 +35,7 @@ from event_audit_dashboard.second_factors import SecondFactors
 from event_audit_dashboard.sessions import MemorySessions, RedisSessions
 from event_audit_dashboard.settings import DashboardSettings
 from event_audit_dashboard.totp import SecretBox
+from event_audit_dashboard.translation import N_
 from event_audit_dashboard.views import (
     administration,
     alert,
@@ -85,6 +86,7 @@ def create(
     app.config.update(MAX_CONTENT_LENGTH=MAX_FORM_BYTES, WTF_CSRF_TIME_LIMIT=None)
     app.jinja_env.undefined = StrictUndefined
     middleware.instrument(app, metrics.http, request=request)
+    languages.add(app)  # first: errors of the following steps are shown in this language
     if settings.trusted_proxies:
         count = settings.trusted_proxies
         app.wsgi_app = ProxyFix(  # type: ignore[method-assign]
@@ -155,9 +157,12 @@ def _add_pipeline(
     """The overview, the page of the pipeline, and the status for open pages."""
     others = {"rules": analysis} | ({} if events is None else {"events": events})
     app.register_blueprint(status.blueprint(api, others))
-    services: dict[str, ApiClient] = {"Notification service": api, "Analysis": analysis}
+    services: dict[str, ApiClient] = {
+        N_("Notification service"): api,
+        N_("Analysis"): analysis,
+    }
     if events is not None:
-        services["Archive of events"] = events
+        services[N_("Archive of events")] = events
     parts = PartsHealth(services)
     ledgers = Ledgers(None if events is None else EventsApi(events))
     queues = PipelineApi(api)

@@ -7,7 +7,9 @@ from typing import Final
 
 from msgspec import Struct
 
+from event_audit_dashboard import script_texts
 from event_audit_dashboard.compression import compress
+from event_audit_dashboard.translation import LANGUAGES
 
 _TYPES: Final = {
     "css": "text/css; charset=utf-8",
@@ -25,7 +27,7 @@ class Asset(Struct, frozen=True):
 
 
 class Assets:
-    """All files of the folders ``static`` and ``static/vendor``, read once.
+    """All files of the folders ``static`` and ``static/vendor``, read once, and texts of scripts.
 
     ``vendor`` has the client libraries, which the build of the package gets from npm.
     All files share one hash, so that relative imports between scripts work.
@@ -45,6 +47,14 @@ class Assets:
             for file in folder.iterdir()
             if (extension := file.name.rpartition(".")[2]) in _TYPES
         }
+        scripts = [
+            asset.content.decode()
+            for name, asset in self._files.items()
+            if own.joinpath(name).is_file() and name.endswith(".js")
+        ]
+        for language in LANGUAGES.values():
+            content = script_texts.write(language, scripts)
+            self._files[script_texts.file_name(language)] = _asset(content, _TYPES["js"])
         digest = hashlib.sha256()
         for name, asset in sorted(self._files.items()):
             digest.update(f"{name} {len(asset.content)} ".encode() + asset.content)
@@ -66,5 +76,8 @@ class Assets:
 
 
 def _read(file: Traversable, content_type: str) -> Asset:
-    content = file.read_bytes()
+    return _asset(file.read_bytes(), content_type)
+
+
+def _asset(content: bytes, content_type: str) -> Asset:
     return Asset(content, content_type, compress(content))

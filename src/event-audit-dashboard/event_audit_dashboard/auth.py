@@ -14,6 +14,7 @@ from werkzeug.wrappers import Response as BaseResponse
 from auditflow.contract.access import Role
 from event_audit_dashboard.roles import Roles
 from event_audit_dashboard.sessions import SESSION_SECONDS, Session, SessionStore, identity_key
+from event_audit_dashboard.translation import N_, Texts
 
 #: Endpoints that need no session.
 OPEN_ENDPOINTS: Final = frozenset(
@@ -26,14 +27,16 @@ OPEN_ENDPOINTS: Final = frozenset(
     }
 )  # fmt: skip
 #: Why a session ended, by the value of ``ended`` in the URL of the sign-in page.
-ENDED: Final = {
-    "expired": "Your session has expired after 12 hours. Sign in again to continue.",
-    "ended": (
-        "Your session has ended: you or an administrator ended it, the password was changed, or the"
-        " service was restarted. Sign in again to continue."
-    ),
-    "signed-out": "You have signed out.",
-}
+ENDED: Final = Texts(
+    {
+        "expired": N_("Your session has expired after 12 hours. Sign in again to continue."),
+        "ended": N_(
+            "Your session has ended: you or an administrator ended it, the password was changed, or"
+            " the service was restarted. Sign in again to continue."
+        ),
+        "signed-out": N_("You have signed out."),
+    }
+)
 #: Endpoints that scripts request. They get 401, because they cannot follow a redirect to a form.
 SCRIPT_ENDPOINTS: Final = frozenset({"alerts.live", "alert.live", "status.show"})
 #: 19 MiB and two passes: the OWASP recommendation for little memory.

@@ -3,9 +3,29 @@
 from typing import ClassVar
 
 from auditflow.errors import AuditFlowError
+from event_audit_dashboard.translation import gettext
 
 
-class ApiError(AuditFlowError):
+class TranslatedError(AuditFlowError):
+    """An error whose text is fit for a page. ``str`` is the English text, for logs."""
+
+    def __init__(self, message: str, /, **values: "str | TranslatedError") -> None:
+        """``message`` is a text of the catalogues, with its values, or a text of an API."""
+        super().__init__(message % values if values else message)
+        self._message = message
+        self._values = values
+
+    @property
+    def text(self) -> str:
+        """The text in the current language."""
+        values = {
+            name: value.text if isinstance(value, TranslatedError) else gettext(value)
+            for name, value in self._values.items()
+        }
+        return gettext(self._message, **values)
+
+
+class ApiError(TranslatedError):
     """A call to the notification service failed. The text is fit for a page.
 
     ``status`` is the HTTP status of the dashboard's response; ``reason`` is a metric label.

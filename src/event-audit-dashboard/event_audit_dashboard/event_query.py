@@ -6,6 +6,8 @@ from typing import Final
 
 from msgspec import Struct
 
+from event_audit_dashboard.translation import N_, Texts
+
 RANGES: Final = {
     "1h": dt.timedelta(hours=1),
     "24h": dt.timedelta(hours=24),
@@ -14,16 +16,18 @@ RANGES: Final = {
 }
 DEFAULT_RANGE: Final = "24h"
 #: Filters of the API and their labels.
-FIELDS: Final = {
-    "user": "User",
-    "host": "Host",
-    "ip": "Address",
-    "event_type": "Event type",
-    "action_result": "Result",
-    "resource": "Resource",
-    "source": "Log source",
-    "severity": "Severity",
-}
+FIELDS: Final = Texts(
+    {
+        "user": N_("User"),
+        "host": N_("Host"),
+        "ip": N_("Address"),
+        "event_type": N_("Event type"),
+        "action_result": N_("Result"),
+        "resource": N_("Resource"),
+        "source": N_("Log source"),
+        "severity": N_("Severity"),
+    }
+)
 #: Fields of facets, and the filter that selects a value.
 FACETS: Final = {
     "event_type": "event_type",

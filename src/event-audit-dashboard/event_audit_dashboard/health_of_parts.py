@@ -6,6 +6,7 @@ from msgspec import Struct
 
 from event_audit_dashboard.api_client import ApiClient
 from event_audit_dashboard.caching import TimedCache
+from event_audit_dashboard.translation import current, gettext
 
 #: Time for which all users share the state, in seconds.
 SHARED_SECONDS: Final = 5.0
@@ -27,7 +28,7 @@ class PartsHealth:
 
     def parts(self) -> list[Part]:
         """The state of each service."""
-        return self._shared.get("", self._read)
+        return self._shared.get(current().code, self._read)
 
     def _read(self) -> list[Part]:
-        return [Part(name, client.readiness()) for name, client in self._services.items()]
+        return [Part(gettext(name), client.readiness()) for name, client in self._services.items()]

@@ -7,25 +7,56 @@ from msgspec import Struct
 from auditflow.contract.ledger_report import LedgerReport, LedgerState
 from event_audit_dashboard.api_client import Caller
 from event_audit_dashboard.caching import TimedCache
-from event_audit_dashboard.errors import ApiError, NotFound
+from event_audit_dashboard.errors import ApiError, NotFound, TranslatedError
 from event_audit_dashboard.events_api import EventsApi
-from event_audit_dashboard.presentation.text import shorten
+from event_audit_dashboard.translation import N_, gettext
 
 #: All users share the ledger for this time, in seconds.
 SHARED_SECONDS: Final = 10.0
-#: The states in words, and whether they are a problem.
+
+
+class State(Struct, frozen=True):
+    """A state in one word and as a sentence, and whether it is a problem."""
+
+    label: str
+    description: str
+    is_bad: bool
+
+    @property
+    def word(self) -> str:
+        """The word in the current language."""
+        return gettext(self.label)
+
+    @property
+    def sentence(self) -> str:
+        """The sentence in the current language."""
+        return gettext(self.description)
+
+
 STATES: Final = {
-    LedgerState.BALANCED: ("Balanced: all accepted events are archived", False),
-    LedgerState.WAITING: ("Some accepted events are not archived yet", False),
-    LedgerState.DIFFERENT: ("Events are missing or altered", True),
+    LedgerState.BALANCED: State(
+        N_("Balanced"), N_("All accepted events are archived."), is_bad=False
+    ),
+    LedgerState.WAITING: State(
+        N_("Events wait"),
+        N_("Some accepted events are not archived yet."),
+        is_bad=False,
+    ),
+    LedgerState.DIFFERENT: State(
+        N_("Differences"), N_("Events are missing or altered."), is_bad=True
+    ),
 }
+
+
+_NO_ARCHIVE: Final = NotFound(N_("No archive of events is configured, so there is no ledger."))
+_NO_LEDGER: Final = NotFound(N_("The archive of events has no ledger."))
 
 
 class Ledger(Struct, frozen=True):
     """The ledger of the last day, or why it cannot be shown."""
 
     report: LedgerReport | None = None
-    problem: str = ""
+    problem: TranslatedError | None = None
 
 
 class Ledgers:
@@ -41,10 +72,12 @@ class Ledgers:
 
     def _read(self, caller: Caller) -> Ledger:
         if self._events is None:
-            return Ledger(problem="No archive of events is configured, so there is no ledger.")
+            return Ledger(problem=_NO_ARCHIVE)
         try:
             return Ledger(self._events.ledger(caller))
         except NotFound:
-            return Ledger(problem="The archive of events has no ledger.")
+            return Ledger(problem=_NO_LEDGER)
         except ApiError as error:
-            return Ledger(problem=f"The ledger cannot be read: {shorten(str(error), 200)}.")
+            return Ledger(
+                problem=ApiError(N_("The ledger cannot be read: %(reason)s"), reason=error)
+            )

@@ -22,7 +22,9 @@ from werkzeug.wrappers import Response
 
 from auditflow.contract.access import Role
 from auditflow.errors import AuditFlowError
+from event_audit_dashboard.errors import TranslatedError
 from event_audit_dashboard.settings import DashboardSettings
+from event_audit_dashboard.translation import N_
 
 #: Time limit of a request to the provider, in seconds.
 TIMEOUT_SECONDS: Final = 5.0
@@ -38,7 +40,7 @@ _LOGOUT_EVENT: Final = "http://schemas.openid.net/event/backchannel-logout"
 _KEYS_SECONDS: Final = 10.0
 
 
-class SignInRefused(AuditFlowError):
+class SignInRefused(TranslatedError):
     """The provider's answer does not permit a sign-in. The text is fit for the page."""
 
 
@@ -114,16 +116,21 @@ class OidcProvider:
             if claims and self._settings.oidc_groups_claim not in claims:
                 more = dict(self._client.userinfo(token=token))
                 if more.get("sub") != claims.get("sub"):
-                    raise SignInRefused("The provider sent the data of another user.")
+                    raise SignInRefused(N_("The provider sent the data of another user."))
                 claims = {**more, **claims}
         except requests.RequestException as error:
             raise ProviderUnavailable(type(error).__name__) from None
         except OAuthError as error:
-            raise SignInRefused(f"The provider refused the sign-in: {error.error}.") from None
+            raise SignInRefused(
+                N_("The provider refused the sign-in: %(reason)s."),
+                reason=str(error.error),
+            ) from None
         except (JoseError, ValueError, KeyError, RuntimeError) as error:
-            raise SignInRefused(f"The answer is invalid: {type(error).__name__}.") from None
+            raise SignInRefused(
+                N_("The answer is invalid: %(reason)s."), reason=type(error).__name__
+            ) from None
         if not claims:
-            raise SignInRefused("The provider sent no identity.")
+            raise SignInRefused(N_("The provider sent no identity."))
         return self.identify(claims)
 
     def identify(self, claims: Mapping[str, Any]) -> Identity:
@@ -135,15 +142,18 @@ class OidcProvider:
         settings = self._settings
         name = claims.get(settings.oidc_user_claim)
         if not isinstance(name, str) or not name.strip():
-            raise SignInRefused(f"The provider sent no claim {settings.oidc_user_claim}.")
+            raise SignInRefused(
+                N_("The provider sent no claim %(claim)s."),
+                claim=settings.oidc_user_claim,
+            )
         name = name.strip()
         if len(name) > MAX_NAME or not name.isprintable():
-            raise SignInRefused("The provider sent a name that is too long or not printable.")
+            raise SignInRefused(N_("The provider sent a name that is too long or not printable."))
         if settings.oidc_user_claim == "email" and claims.get("email_verified") is False:
-            raise SignInRefused("Your e-mail address is not verified at the provider.")
+            raise SignInRefused(N_("Your e-mail address is not verified at the provider."))
         if name.casefold() == settings.dashboard_user.casefold():
             # Otherwise a user of the provider could act as the built-in account.
-            raise SignInRefused("This name belongs to the built-in account.")
+            raise SignInRefused(N_("This name belongs to the built-in account."))
         return Identity(
             name=name,
             subject=str(claims["sub"]),
@@ -159,7 +169,7 @@ class OidcProvider:
             self._roles[group] for group in given if isinstance(group, str) and group in self._roles
         ]
         if not roles:
-            raise SignInRefused("None of your groups has access to this dashboard.")
+            raise SignInRefused(N_("None of your groups has access to this dashboard."))
         return max(roles, key=lambda role: role.rank)
 
     def logout(self, token: str) -> Logout:

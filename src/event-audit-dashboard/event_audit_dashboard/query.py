@@ -15,6 +15,7 @@ from werkzeug.datastructures import MultiDict
 from auditflow.contract.alert import Status, Verdict
 from auditflow.contract.event import Severity
 from auditflow.contract.level import Level
+from event_audit_dashboard.translation import gettext
 
 RANGES: Final = {
     "15m": dt.timedelta(minutes=15),
@@ -193,10 +194,10 @@ def parse(args: MultiDict[str, str]) -> Parsed:
                 values[name] = _choice(CHOICES[name], given)
             elif name in _READERS:
                 if len(given) > 1:
-                    raise ValueError("is given more than once")  # noqa: TRY301
+                    raise ValueError(gettext("is given more than once"))  # noqa: TRY301
                 values[name] = _READERS[name](given[0])
             else:
-                raise ValueError("is not a known filter")  # noqa: TRY301
+                raise ValueError(gettext("is not a known filter"))  # noqa: TRY301
         except ValueError as error:
             problems.append(Problem(name[:64], given[0][:MAX_TEXT], str(error)))
     return Parsed(Query(**values, trail=tuple(trail[-MAX_TRAIL:])), tuple(problems))
@@ -218,9 +219,9 @@ def _printable(value: str) -> str:
 
 def _text(value: str) -> str:
     if len(value) > MAX_TEXT:
-        raise ValueError(f"is longer than {MAX_TEXT} characters")
+        raise ValueError(gettext("is longer than %(count)s characters", count=MAX_TEXT))
     if _printable(value) != value:
-        raise ValueError("contains characters that cannot be displayed")
+        raise ValueError(gettext("contains characters that cannot be displayed"))
     return value
 
 
@@ -230,7 +231,7 @@ def _choice(known: tuple[str, ...], given: list[str]) -> str:
     selected = set()
     for value in (part.strip() for text in given for part in text.split(",")):
         if value.lower() not in by_name:
-            raise ValueError(f"must be one or more of {', '.join(known)}")
+            raise ValueError(gettext("must be one or more of %(values)s", values=", ".join(known)))
         selected.add(by_name[value.lower()])
     return ",".join(item for item in known if item in selected) if selected != {*known} else ""
 
@@ -238,7 +239,7 @@ def _choice(known: tuple[str, ...], given: list[str]) -> str:
 def _member(known: tuple[str, ...]) -> Callable[[str], str]:
     def read(value: str) -> str:
         if value not in known:
-            raise ValueError(f"must be one of {', '.join(known)}")
+            raise ValueError(gettext("must be one of %(values)s", values=", ".join(known)))
         return value
 
     return read
@@ -250,7 +251,7 @@ def _sort(value: str) -> str:
 
 
 def _timestamp(value: str) -> str:
-    message = "must be a time with an offset, such as 2026-01-31T08:00:00Z"
+    message = gettext("must be a time with an offset, such as 2026-01-31T08:00:00Z")
     try:
         timestamp = dt.datetime.fromisoformat(value)
     except ValueError:
@@ -262,7 +263,7 @@ def _timestamp(value: str) -> str:
 
 def _cursor(value: str) -> str:
     if not value.isprintable() or len(value) > MAX_CURSOR:
-        raise ValueError("is not a page of this list; start again from the first page")
+        raise ValueError(gettext("is not a page of this list; start again from the first page"))
     return value
 
 

@@ -3,19 +3,19 @@
 import contextlib
 
 from auditflow.contract.access import Role
-from auditflow.errors import AuditFlowError
 from event_audit_dashboard.api import NotificationService
 from event_audit_dashboard.api_client import Caller
 from event_audit_dashboard.caching import TimedCache
-from event_audit_dashboard.errors import ApiError, NotAllowed
+from event_audit_dashboard.errors import ApiError, NotAllowed, TranslatedError
 from event_audit_dashboard.sessions import Session
+from event_audit_dashboard.translation import N_
 
 #: A changed role takes effect in the pages after at most this time, in seconds. The API itself
 #: checks the role of every action.
 ROLE_SECONDS = 5.0
 
 
-class Disabled(AuditFlowError):
+class Disabled(TranslatedError):
     """An administrator has disabled the person."""
 
 
@@ -48,7 +48,7 @@ class Roles:
         try:
             stored = self._api.me(Caller(person=user, correlation_id="sign-in")).role
         except NotAllowed:
-            raise Disabled("An administrator has disabled your access.") from None
+            raise Disabled(N_("An administrator has disabled your access.")) from None
         if role is None or role == stored:
             return stored
         self._api.put_user(user, role)

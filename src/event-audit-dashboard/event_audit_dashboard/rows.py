@@ -1,4 +1,4 @@
-"""Renders the rows of the alert list. Rendered rows are cached by the content of the alert."""
+"""Renders the rows of the alert list. They are cached by the content of the alert and language."""
 
 import datetime as dt
 import threading
@@ -12,6 +12,7 @@ from msgspec import Raw, Struct
 
 from auditflow.contract.alert import AlertSummary
 from event_audit_dashboard.presentation import times
+from event_audit_dashboard.translation import current
 
 #: Maximum number of cached rows, about 1 KiB each.
 MAX_ROWS: Final = 4_000
@@ -31,7 +32,7 @@ class RowRenderer:
     def __init__(self, template: Template, *, decode: Callable[[bytes], AlertSummary]) -> None:
         self._template = template
         self._decode = decode
-        self._cache: LRUCache[bytes, _Row] = LRUCache(MAX_ROWS)
+        self._cache: LRUCache[tuple[str, bytes], _Row] = LRUCache(MAX_ROWS)
         self._lock = threading.Lock()
 
     def render(self, alerts: Sequence[Raw], *, now: dt.datetime) -> Markup:
@@ -48,9 +49,10 @@ class RowRenderer:
         return Markup("".join(parts))  # noqa: S704 # nosec B704 # the parts come from an escaping template
 
     def _row(self, content: bytes) -> _Row:
-        row = self._cache.get(content)
+        key = current().code, content
+        row = self._cache.get(key)
         if row is None:
-            row = self._cache[content] = self._render(content)
+            row = self._cache[key] = self._render(content)
         return row
 
     def _render(self, content: bytes) -> _Row:

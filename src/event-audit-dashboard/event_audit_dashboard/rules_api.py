@@ -7,9 +7,10 @@ from msgspec import Struct
 from auditflow.contract.statistics import RuleStatistics
 from event_audit_dashboard.api_client import ApiClient, Caller
 from event_audit_dashboard.caching import TimedCache
+from event_audit_dashboard.translation import N_
 from event_audit_dashboard.transport import Service
 
-ANALYSIS: Final = Service("analysis", "audit-log-analysis", "the rules")
+ANALYSIS: Final = Service(N_("the analysis"), "audit-log-analysis", N_("the rules"))
 #: Time for which all users share a response, in seconds.
 CATALOGUE_SECONDS: Final = 5.0
 STATISTICS_SECONDS: Final = 10.0

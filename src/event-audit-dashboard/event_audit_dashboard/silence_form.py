@@ -7,15 +7,18 @@ from typing import Any, Final
 from msgspec import Struct
 
 from event_audit_dashboard.actions import InvalidForm
+from event_audit_dashboard.translation import N_, Texts, gettext
 
 #: Durations that the form offers, and their labels.
-DURATIONS: Final = {
-    "1h": "1 hour",
-    "4h": "4 hours",
-    "1d": "1 day",
-    "7d": "7 days",
-    "30d": "30 days",
-}
+DURATIONS: Final = Texts(
+    {
+        "1h": N_("1 hour"),
+        "4h": N_("4 hours"),
+        "1d": N_("1 day"),
+        "7d": N_("7 days"),
+        "30d": N_("30 days"),
+    }
+)
 _LENGTHS: Final = {
     "1h": dt.timedelta(hours=1),
     "4h": dt.timedelta(hours=4),
@@ -66,9 +69,9 @@ def create_request(form: SilenceForm, *, now: dt.datetime, time_zone: str) -> di
     """
     matchers, recurrence = _matchers(form), _recurrence(form, time_zone)
     if not form.reason:
-        raise InvalidForm("Enter the reason. Other users see it beside the hidden alerts.")
+        raise InvalidForm(gettext("Enter the reason. Other users see it beside the hidden alerts."))
     if form.duration not in _LENGTHS:
-        raise InvalidForm("Select how long the silence lasts.")
+        raise InvalidForm(gettext("Select how long the silence lasts."))
     ends_at = (now + _LENGTHS[form.duration]).replace(microsecond=0)
     body: dict[str, Any] = {"matchers": matchers, "reason": form.reason, **recurrence}
     return body if recurrence else {**body, "ends_at": ends_at.isoformat()}
@@ -88,9 +91,9 @@ def matchers_of_alert(labels: Mapping[str, str]) -> list[str]:
 
 def _matchers(form: SilenceForm) -> list[str]:
     if not form.lines:
-        raise InvalidForm('Enter at least one condition, for example level="low".')
+        raise InvalidForm(gettext('Enter at least one condition, for example level="low".'))
     if len(form.lines) > MAX_LINES:
-        raise InvalidForm(f"A silence has at most {MAX_LINES} conditions.")
+        raise InvalidForm(gettext("A silence has at most %(count)s conditions.", count=MAX_LINES))
     return form.lines
 
 
@@ -98,5 +101,5 @@ def _recurrence(form: SilenceForm, time_zone: str) -> dict[str, Any]:
     if not form.recurrence and not form.occurrence:
         return {}
     if not form.recurrence or not form.occurrence:
-        raise InvalidForm("Enter both the recurrence and the length of each occurrence.")
+        raise InvalidForm(gettext("Enter both the recurrence and the length of each occurrence."))
     return {"recurrence": form.recurrence, "duration": form.occurrence, "time_zone": time_zone}

@@ -6,26 +6,28 @@ from typing import Any, Final
 from urllib.parse import urlencode
 
 from flask import Flask, current_app, g, request
+from markupsafe import Markup
 
 from auditflow.contract.access import Role
-from auditflow.contract.alert import AlertSummary, FacetValue
-from event_audit_dashboard import zones
+from auditflow.contract.alert import AlertDetail, AlertSummary, FacetValue
+from event_audit_dashboard import script_texts, translation, zones
 from event_audit_dashboard.assets import Assets
 from event_audit_dashboard.headers import nonce
 from event_audit_dashboard.presentation import attack, badges, history, text, times
 from event_audit_dashboard.query import CHOICES, UNASSIGNED, UNRESOLVED
+from event_audit_dashboard.translation import N_, gettext
 from event_audit_dashboard.urls import cached_url_for
 from event_audit_dashboard.views.common import take_notices
 
 #: Label, endpoint and key after ``g`` of the pages in the navigation.
 PAGES: Final = (
-    ("Overview", "overview.show", "o"),
-    ("Alerts", "alerts.listing", "a"),
-    ("Events", "events.listing", "e"),
-    ("Rules", "rules.listing", "r"),
-    ("Notifications", "notifications.routes", "n"),
-    ("Pipeline", "pipeline.show", "p"),
-    ("Settings", "settings.show", "s"),
+    (N_("Overview"), "overview.show", "o"),
+    (N_("Alerts"), "alerts.listing", "a"),
+    (N_("Events"), "events.listing", "e"),
+    (N_("Rules"), "rules.listing", "r"),
+    (N_("Notifications"), "notifications.routes", "n"),
+    (N_("Pipeline"), "pipeline.show", "p"),
+    (N_("Settings"), "settings.show", "s"),
 )
 
 #: The filter of the list that the navigation opens.
@@ -52,6 +54,10 @@ def configure(app: Flask, *, assets: Assets, environment: str) -> None:
         visible=text.visible,
         visible_lines=text.visible_lines,
         shorten=text.shorten,
+        sentence=text.sentence,
+        number=translation.count,
+        percent=translation.percent,
+        date=times.date,
         exact=times.exact,
         machine=times.machine,
         web_link=badges.web_link,
@@ -62,13 +68,20 @@ def configure(app: Flask, *, assets: Assets, environment: str) -> None:
     env.globals.update(
         url_for=cached_url_for,
         asset=assets.url,
-        plural=text.plural,
+        script_texts=script_texts.name,
+        _=markup,
+        ngettext=plural_markup,
         span=times.span,
         ago=times.ago,
         tag=attack.tag,
         LEVEL=badges.LEVEL,
         STATUS=badges.STATUS,
         VERDICT=badges.VERDICT,
+        ROLE=badges.ROLE,
+        SILENCE=badges.SILENCE,
+        DELIVERY=badges.DELIVERY,
+        KIND=badges.KIND,
+        events_text=events_text,
         FILTER=badges.FILTER,
         SORT=badges.SORT,
         filter_label=badges.filter_label,
@@ -89,8 +102,31 @@ def configure(app: Flask, *, assets: Assets, environment: str) -> None:
             "role": g.get("role", Role.VIEWER),
             "can_triage": g.get("role", Role.VIEWER).rank >= Role.ANALYST.rank,
             "csp_nonce": nonce(),
+            "language": translation.current(),
             "navigation": _navigation() if user else (),
         }
+
+
+def markup(message: str, /, **values: object) -> Markup:
+    """A text in the current language. It may contain HTML; values are escaped."""
+    found = Markup(translation.current().text(message))  # noqa: S704 # nosec B704 # a text of the program
+    return found % values if values else found
+
+
+def plural_markup(singular: str, plural: str, number: int, /, **values: object) -> Markup:
+    """The text for a number. ``%(count)s`` is the number."""
+    found = translation.current().plural(singular, plural, number)
+    return Markup(found) % {"count": translation.count(number), **values}  # noqa: S704 # nosec B704
+
+
+def events_text(alert: AlertDetail) -> str:
+    """How many events an alert has, and how exact the number is."""
+    number = translation.ngettext("%(count)s event", "%(count)s events", alert.count)
+    if alert.approximate:
+        number = gettext("%(number)s or more", number=number)
+    if alert.count_is_estimate:
+        number = gettext("%(number)s (estimate)", number=number)
+    return number
 
 
 def entity_values(alert: AlertSummary) -> list[str]:
@@ -102,7 +138,7 @@ def entity_values(alert: AlertSummary) -> list[str]:
 def facet_title(name: str, value: str) -> str:
     """The text of a facet value that has no label of its own."""
     if name == "assignee" and value == UNASSIGNED:
-        return "Nobody"
+        return gettext("Nobody")
     return badges.filter_label(name, value)
 
 
@@ -118,7 +154,7 @@ def _navigation() -> list[tuple[str, str, str, bool]]:
     """Label, URL, key after ``g``, and whether it is the current page."""
     section = _SECTIONS.get(request.blueprint or "", request.blueprint)
     return [
-        (label, _start(name), key, name.partition(".")[0] == section)
+        (gettext(label), _start(name), key, name.partition(".")[0] == section)
         for label, name, key in PAGES
         if name in current_app.view_functions
     ]

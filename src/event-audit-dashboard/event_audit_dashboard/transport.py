@@ -11,6 +11,7 @@ from msgspec import Struct
 
 from auditflow.circuit import OPEN, CallRefused, Circuit, CircuitMetrics
 from event_audit_dashboard import errors
+from event_audit_dashboard.translation import N_
 
 #: Limit for the complete request, in seconds.
 TIMEOUT_SECONDS: Final = 2.0
@@ -19,17 +20,20 @@ MAX_RESPONSE_BYTES: Final = 32 * 1024 * 1024
 #: Limit for the time between two parts of a streamed response, in seconds.
 STREAM_SECONDS: Final = 60.0
 _CHUNK_BYTES: Final = 256 * 1024
+_UNREACHABLE: Final = N_("%(service)s cannot be reached")
 
 
 class Service(Struct, frozen=True):
-    """Names of a service in texts (``the alerts``), logs and traces."""
+    """Names of a service in texts (``the analysis``), logs and traces, and what it has."""
 
     name: str
     slug: str
     data: str
 
 
-NOTIFICATION_SERVICE: Final = Service("notification service", "notification-service", "the alerts")
+NOTIFICATION_SERVICE: Final = Service(
+    N_("the notification service"), "notification-service", N_("the alerts")
+)
 
 
 class Reply(Struct, frozen=True):
@@ -98,8 +102,11 @@ class Transport:
             with self._circuit.attempt():
                 yield
         except CallRefused as error:
-            state = "does not respond" if error.cause == OPEN else "has too many requests"
-            raise errors.Suspended(f"the {self.service.name} {state}; try again soon") from None
+            if error.cause == OPEN:
+                message = N_("%(service)s does not respond; try again soon")
+            else:
+                message = N_("%(service)s has too many requests; try again soon")
+            raise errors.Suspended(message, service=self.service.name) from None
 
     def _send(
         self,
@@ -119,13 +126,15 @@ class Transport:
                     raise
                 return self._send_once(method, path, sent, body, timeout)
         except urllib3.exceptions.NewConnectionError:
-            raise errors.Unreachable(f"the {self.service.name} cannot be reached") from None
+            raise errors.Unreachable(_UNREACHABLE, service=self.service.name) from None
         except urllib3.exceptions.TimeoutError:
             raise errors.Unreachable(
-                f"the {self.service.name} did not respond within {timeout:.0f} seconds"
+                N_("%(service)s did not respond within %(count)s seconds"),
+                service=self.service.name,
+                count=f"{timeout:.0f}",
             ) from None
         except urllib3.exceptions.HTTPError:
-            raise errors.Unreachable(f"the {self.service.name} cannot be reached") from None
+            raise errors.Unreachable(_UNREACHABLE, service=self.service.name) from None
 
     def stream(self, path: str, *, headers: Mapping[str, str]) -> tuple[Reply, Iterator[bytes]]:
         """Send a GET request. Return status and headers, and the parts of the body.
@@ -149,7 +158,7 @@ class Transport:
                 preload_content=False,
             )
         except urllib3.exceptions.HTTPError:
-            raise errors.Unreachable(f"the {self.service.name} cannot be reached") from None
+            raise errors.Unreachable(_UNREACHABLE, service=self.service.name) from None
         if response.status != 200:
             try:
                 body = response.read(_CHUNK_BYTES)
@@ -189,7 +198,7 @@ def _parts(response: urllib3.BaseHTTPResponse) -> Iterator[bytes]:
     try:
         yield from response.stream(_CHUNK_BYTES)
     except urllib3.exceptions.HTTPError:
-        raise errors.Unreachable("the connection was lost during the export") from None
+        raise errors.Unreachable(N_("the connection was lost during the export")) from None
     finally:
         response.close()
 
@@ -199,7 +208,7 @@ def _read(response: urllib3.BaseHTTPResponse, deadline: float) -> bytes:
     while chunk := response.read(_CHUNK_BYTES):
         body += chunk
         if len(body) > MAX_RESPONSE_BYTES:
-            raise errors.BadResponse("the API's response is too large")
+            raise errors.BadResponse(N_("the API's response is too large"))
         if time.monotonic() > deadline:
-            raise errors.Unreachable("the API responds too slowly")
+            raise errors.Unreachable(N_("the API responds too slowly"))
     return bytes(body)

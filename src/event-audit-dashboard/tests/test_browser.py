@@ -149,7 +149,7 @@ def test_an_alert_is_finished_with_two_keys(desk: MonitoredPage, site: str, many
     page.keyboard.press("e")
     page.keyboard.press("f")
     # The row leaves the list of open alerts, and the next row is the current row.
-    expect(page.get_by_text("1 alert resolved as false positive")).to_be_visible()
+    expect(page.get_by_text("1 alert resolved: False positive")).to_be_visible()
     assert first["verdict"] == "false_positive"
     expect(page.locator("#rows > tr.current")).to_have_attribute("id", f"a-{second['alert_id']}")
     page.keyboard.press("u")

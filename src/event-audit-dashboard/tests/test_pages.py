@@ -170,7 +170,7 @@ def test_an_empty_list_and_an_empty_filter_result_differ(analyst: Any, api: Any)
 def test_an_invalid_cursor_is_reported(analyst: Any, many: Any) -> None:
     page = analyst.get("/alerts?cursor=!!!")
     assert page.status_code == 400
-    assert "cursor: not one of &lt;ours&gt;" in page.text
+    assert "Cursor: not one of &lt;ours&gt;" in page.text
 
 
 def test_the_alert_page_explains_the_alert_and_links_back_to_the_list(

@@ -48,7 +48,8 @@ def test_an_action_is_confirmed_before_it_happens(analyst: Any, api: Any, action
     data = {"do": action, "key": key, "confirmed": "yes", "comment": "a test"}
     page = _post(analyst, PAGE, data)
     assert (
-        f"1 dead letter {'replayed' if action == 'replay' else 'discarded'}; 1 remain" in page.text
+        f"1 dead letter {'replayed' if action == 'replay' else 'discarded'}. 1 remains."
+        in page.text
     )
     assert api.dead_letter_requests == [
         (action, {"keys": [key], "reason": None, "comment": "a test"})

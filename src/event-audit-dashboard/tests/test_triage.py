@@ -20,14 +20,14 @@ def test_an_action_on_a_selection_with_a_comment_and_its_undo(analyst: Any, many
     page = submit(
         analyst, "/alerts/actions", id=ids, do="resolve:false_positive", comment="backup job"
     )
-    assert "3 alerts resolved as false positive" in page.text
+    assert "3 alerts resolved: False positive" in page.text
     assert {item["verdict"] for item in selected} == {"false_positive"}
     assert [entry["comment"] for entry in many.history] == ["backup job"] * 3
     assert {entry["actor"] for entry in many.history} == {"admin"}
     # The notice is shown once and has the undo.
     bulk_id = re.search(r'name="bulk_id" value="([^"]+)"', page.text)
     assert bulk_id
-    assert "resolved as" not in analyst.get("/alerts").text
+    assert "alerts resolved" not in analyst.get("/alerts").text
     page = submit(analyst, "/alerts/undo", bulk_id=bulk_id[1])
     assert "Undone for 3 alerts" in page.text
     assert {item["status"] for item in selected} == {"open"}
@@ -83,7 +83,7 @@ def test_actions_on_the_page_of_an_alert(analyst: Any, many: Any) -> None:
         assert "Undo" in page.text
     assert item["status"] == "resolved"
     assert item["assignee"] == "admin"
-    assert "resolved the alert as benign" in page.text
+    assert "resolved the alert: Benign" in page.text
     assert "acknowledged the alert" in page.text
     assert "&lt;b&gt;why&lt;/b&gt;" in page.text
     page = submit(analyst, "/alerts/undo", path, alert_id=item["alert_id"])
@@ -127,5 +127,5 @@ def test_commands_are_parsed() -> None:
         "duplicate_of": "x",
     }
     assert parse(do="comment", comment="a\r\nb ").fields == {"comment": "a\nb"}
-    assert parse(do="resolve:benign").done(2) == "2 alerts resolved as benign"
+    assert parse(do="resolve:benign").done(2) == "2 alerts resolved: Benign"
     assert parse(do="assign:nobody").done(1) == "1 alert unassigned"

@@ -7,15 +7,18 @@ from auditflow.contract.triage import HistoryEntry
 from event_audit_dashboard.presentation import times
 from event_audit_dashboard.presentation.badges import VERDICT
 from event_audit_dashboard.presentation.text import shorten
+from event_audit_dashboard.translation import N_, Texts, gettext
 
-_TEXTS: Final = {
-    Action.ACKNOWLEDGE: "acknowledged the alert",
-    Action.COMMENT: "commented",
-    Action.REOPEN: "reopened the alert",
-    Action.UNSNOOZE: "ended the snooze",
-    Action.UNDO: "undid the last action",
-    Action.ESCALATED: "ended the snooze, because the alert escalated",
-}
+_TEXTS: Final = Texts(
+    {
+        Action.ACKNOWLEDGE: N_("acknowledged the alert"),
+        Action.COMMENT: N_("commented"),
+        Action.REOPEN: N_("reopened the alert"),
+        Action.UNSNOOZE: N_("ended the snooze"),
+        Action.UNDO: N_("undid the last action"),
+        Action.ESCALATED: N_("ended the snooze, because the alert escalated"),
+    }
+)
 
 
 def describe(entry: HistoryEntry) -> str:
@@ -23,15 +26,19 @@ def describe(entry: HistoryEntry) -> str:
     match entry.action:
         case Action.ASSIGN:
             if entry.assignee is None:
-                return "unassigned the alert"
-            return f"assigned the alert to {shorten(entry.assignee, 60)}"
+                return gettext("unassigned the alert")
+            return gettext("assigned the alert to %(name)s", name=shorten(entry.assignee, 60))
         case Action.RESOLVE:
-            verdict = f" as {VERDICT[entry.verdict].lower()}" if entry.verdict else ""
-            duplicate = f" of {entry.duplicate_of}" if entry.duplicate_of else ""
-            return f"resolved the alert{verdict}{duplicate}"
+            if entry.duplicate_of:
+                return gettext("resolved the alert as duplicate of %(id)s", id=entry.duplicate_of)
+            if entry.verdict:
+                return gettext("resolved the alert: %(verdict)s", verdict=VERDICT[entry.verdict])
+            return gettext("resolved the alert")
         case Action.SNOOZE:
             if entry.snoozed_until is None:
-                return "snoozed the alert until it escalates"
-            return f"snoozed the alert until {times.exact(entry.snoozed_until)}"
+                return gettext("snoozed the alert until it escalates")
+            return gettext(
+                "snoozed the alert until %(time)s", time=times.exact(entry.snoozed_until)
+            )
         case action:
-            return _TEXTS.get(action, f"performed the action {action}")
+            return _TEXTS.get(action) or gettext("performed the action %(action)s", action=action)

@@ -11,6 +11,8 @@ from typing import Any, Final
 
 import msgspec
 
+from event_audit_dashboard.errors import TranslatedError
+
 ELLIPSIS: Final = "…"
 #: Format characters that emoji need. They hide nothing.
 _HARMLESS: Final = frozenset("\u200d\ufe0f")
@@ -68,12 +70,7 @@ def _replace(char: str, form: str) -> str:
     return "".join(f"\\u{units[i : i + 2].hex()}" for i in range(0, len(units), 2))
 
 
-def plural(count: int, singular: str, plural_form: str | None = None) -> str:
-    """``1 alert``, ``2 alerts``, ``12,000 alerts``."""
-    return f"{count:,} {singular if count == 1 else plural_form or singular + 's'}"
-
-
 def sentence(error: Exception) -> str:
     """The text of an error as a sentence."""
-    text = shorten(str(error), 300)
+    text = shorten(error.text if isinstance(error, TranslatedError) else str(error), 300)
     return f"{text[:1].upper()}{text[1:]}" + ("" if text.endswith((".", "!", "?")) else ".")

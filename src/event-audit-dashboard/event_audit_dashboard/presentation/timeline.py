@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from auditflow.contract.alert import EventRow, FindingView
 from event_audit_dashboard.presentation import times
-from event_audit_dashboard.presentation.text import plural
+from event_audit_dashboard.translation import ngettext
 
 WIDTH: Final = 1000.0
 #: Events in the same stripe of this width are stacked.
@@ -82,11 +82,17 @@ def draw(findings: Sequence[FindingView], events: Sequence[EventRow]) -> Timelin
         )
         for finding in findings
     )
-    label = f"{plural(len(events), 'event')} from {times.exact(start)} to {times.exact(end)}"
+    label = ngettext(
+        "%(count)s event from %(start)s to %(end)s", "%(count)s events from %(start)s to %(end)s",
+        len(events), start=times.exact(start), end=times.exact(end),
+    )  # fmt: skip
     highest = max((mark.level for mark in marks), default=0) + 1
     return Timeline(tuple(marks), bars, start, end, label, highest * MARK_HEIGHT + 2)
 
 
 def _bar_label(finding: FindingView) -> str:
     duration = times.span(finding.first_seen, finding.last_seen)
-    return f"{plural(finding.count, 'event')} in {duration}"
+    return ngettext(
+        "%(count)s event in %(duration)s", "%(count)s events in %(duration)s", finding.count,
+        duration=duration,
+    )  # fmt: skip

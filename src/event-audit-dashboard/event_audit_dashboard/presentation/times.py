@@ -1,7 +1,11 @@
-"""Formats timestamps and durations. ``static/ago.js`` uses the same texts."""
+"""Formats timestamps and durations in the current language, like ``static/ago.js``."""
 
 import datetime as dt
+import math
+from functools import lru_cache
 from typing import Final
+
+from event_audit_dashboard.translation import Language, current, gettext, ngettext, using
 
 _MINUTE: Final = 60
 _HOUR: Final = 60 * _MINUTE
@@ -11,23 +15,35 @@ _DAY: Final = 24 * _HOUR
 def ago(timestamp: dt.datetime, now: dt.datetime) -> str:
     """Relative time in one unit: ``12 s ago``, ``in 5 min``; the date after 30 days."""
     seconds = int((now - timestamp).total_seconds())
-    if seconds < -5:
-        return f"in {_amount(-seconds)}"
-    if seconds < 5:
-        return "just now"
-    return f"{_amount(seconds)} ago" if seconds < 30 * _DAY else f"{_utc(timestamp):%Y-%m-%d}"
+    return _ago(seconds, current()) if seconds < 30 * _DAY else date(_utc(timestamp))
+
+
+@lru_cache(8192)
+def _ago(seconds: int, language: Language) -> str:
+    with using(language):
+        if seconds < -5:
+            return gettext("in %(time)s", time=_amount(-seconds))
+        if seconds < 5:
+            return gettext("just now")
+        return gettext("%(time)s ago", time=_amount(seconds))
+
+
+def date(day: dt.date) -> str:
+    """``2026-05-04``, or as the language writes it."""
+    return day.strftime(current().date)
 
 
 def exact(timestamp: dt.datetime) -> str:
     """``2026-05-04 09:08:07 UTC``, with milliseconds if they are not zero."""
     utc = _utc(timestamp)
-    fraction = f".{utc.microsecond // 1000:03d}" if utc.microsecond else ""
-    return f"{utc:%Y-%m-%d %H:%M:%S}{fraction} UTC"
+    fraction = f"{current().point}{utc.microsecond // 1000:03d}" if utc.microsecond else ""
+    return f"{date(utc)} {utc:%H:%M:%S}{fraction} UTC"
 
 
 def local(timestamp: dt.datetime, zone: dt.tzinfo) -> str:
     """``2026-05-04 11:08:07`` in a time zone, with its abbreviation."""
-    return f"{timestamp.astimezone(zone):%Y-%m-%d %H:%M:%S %Z}"
+    there = timestamp.astimezone(zone)
+    return f"{date(there)} {there:%H:%M:%S %Z}"
 
 
 def local_clock(timestamp: dt.datetime, zone: dt.tzinfo) -> str:
@@ -39,13 +55,20 @@ def span(first: dt.datetime, last: dt.datetime) -> str:
     """Duration in at most two units: ``4 s``, ``2 min 5 s``, ``3 d 4 h``."""
     seconds = max(0, int((last - first).total_seconds()))
     parts = [
-        (seconds // _DAY, "d"),
-        (seconds % _DAY // _HOUR, "h"),
-        (seconds % _HOUR // _MINUTE, "min"),
-        (seconds % _MINUTE, "s"),
+        (seconds // _DAY, gettext("d")),
+        (seconds % _DAY // _HOUR, gettext("h")),
+        (seconds % _HOUR // _MINUTE, gettext("min")),
+        (seconds % _MINUTE, gettext("s")),
     ]
     units = [f"{amount} {unit}" for amount, unit in parts if amount]
-    return " ".join(units[:2]) or "under 1 s"
+    return " ".join(units[:2]) or gettext("under 1 s")
+
+
+def wait(seconds: int) -> str:
+    """A time to wait: ``45 seconds``, ``3 minutes``."""
+    if seconds < 90:
+        return ngettext("%(count)s second", "%(count)s seconds", seconds)
+    return ngettext("%(count)s minute", "%(count)s minutes", math.ceil(seconds / 60))
 
 
 def machine(timestamp: dt.datetime) -> str:
@@ -54,10 +77,10 @@ def machine(timestamp: dt.datetime) -> str:
 
 
 def _amount(seconds: int) -> str:
-    for size, unit in ((_DAY, "d"), (_HOUR, "h"), (_MINUTE, "min")):
+    for size, unit in ((_DAY, gettext("d")), (_HOUR, gettext("h")), (_MINUTE, gettext("min"))):
         if seconds >= size:
             return f"{seconds // size} {unit}"
-    return f"{seconds} s"
+    return f"{seconds} {gettext('s')}"
 
 
 def _utc(timestamp: dt.datetime) -> dt.datetime:

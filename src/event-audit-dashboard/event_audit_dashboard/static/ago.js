@@ -1,4 +1,6 @@
 // Updates relative times while a page is open. The texts are those of presentation/times.py.
+import { gettext } from "./texts.js";
+
 let offset = 0;
 
 // Times are relative to the server's clock, because the browser's clock may be wrong.
@@ -9,20 +11,26 @@ export function setServerTime(iso) {
 
 export const serverNow = () => new Date(Date.now() + offset);
 
-export const clock = (date) => date.toLocaleTimeString([], { hour12: false });
+export const clock = (date) => date.toLocaleTimeString(document.documentElement.lang, { hour12: false });
 
 function amount(seconds) {
-  for (const [size, unit] of [[86400, "d"], [3600, "h"], [60, "min"]]) {
+  for (const [size, unit] of [[86400, gettext("d")], [3600, gettext("h")], [60, gettext("min")]]) {
     if (seconds >= size) return `${Math.floor(seconds / size)} ${unit}`;
   }
-  return `${seconds} s`;
+  return `${seconds} ${gettext("s")}`;
+}
+
+// The format is one of Python: the server writes dates in the same way.
+function date(iso) {
+  const [year, month, day] = iso.slice(0, 10).split("-");
+  return gettext("%Y-%m-%d").replace("%Y", year).replace("%m", month).replace("%d", day);
 }
 
 export function ago(iso) {
   const seconds = Math.trunc((serverNow() - Date.parse(iso)) / 1000);
-  if (seconds < -5) return `in ${amount(-seconds)}`;
-  if (seconds < 5) return "just now";
-  return seconds < 30 * 86400 ? `${amount(seconds)} ago` : iso.slice(0, 10);
+  if (seconds < -5) return gettext("in %(time)s", { time: amount(-seconds) });
+  if (seconds < 5) return gettext("just now");
+  return seconds < 30 * 86400 ? gettext("%(time)s ago", { time: amount(seconds) }) : date(iso);
 }
 
 export function refreshAll() {

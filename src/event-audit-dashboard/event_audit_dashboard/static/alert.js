@@ -1,9 +1,10 @@
 // The page of an alert: live updates, and records that open below their event.
 import { addShortcut } from "./app.js";
 import { poll } from "./poll.js";
+import { gettext } from "./texts.js";
 
-addShortcut("b", "Back to the list", () => document.getElementById("back").click());
-addShortcut("c", "Comment", () => document.getElementById("comment")?.focus());
+addShortcut("b", gettext("Back to the list"), () => document.getElementById("back").click());
+addShortcut("c", gettext("Comment"), () => document.getElementById("comment")?.focus());
 
 // A second click closes a record.
 document.addEventListener("click", (event) => {

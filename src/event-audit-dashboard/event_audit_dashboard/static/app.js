@@ -1,5 +1,6 @@
 // Keyboard, command palette and menus of all pages. Pages add shortcuts with `addShortcut`.
 import { refreshAll, setServerTime } from "./ago.js";
+import { gettext } from "./texts.js";
 
 const shortcuts = new Map();
 let afterG = false;
@@ -55,9 +56,9 @@ function undo() {
   document.querySelector("#notices [data-undo] button")?.click();
 }
 
-addShortcut("/", "Search", search);
-addShortcut("?", "Show the keyboard shortcuts", () => help());
-addShortcut("u", "Undo the last action", undo);
+addShortcut("/", gettext("Search"), search);
+addShortcut("?", gettext("Show the keyboard shortcuts"), () => help());
+addShortcut("u", gettext("Undo the last action"), undo);
 
 document.addEventListener("keydown", (event) => {
   if (event.defaultPrevented || event.isComposing) return;
@@ -106,7 +107,7 @@ document.addEventListener("click", (event) => {
 
 function commands() {
   const pages = [...document.querySelectorAll(".top nav a")].map((link) => ({
-    text: `Go to ${link.textContent.trim()}`, keys: `g ${link.dataset.key}`, run: () => link.click(),
+    text: gettext("Go to %(page)s", { page: link.textContent.trim() }), keys: `g ${link.dataset.key}`, run: () => link.click(),
   }));
   const buttons = [...document.querySelectorAll("main button[data-key], main button[name=do]")]
     .map((button) => ({
@@ -114,7 +115,7 @@ function commands() {
     }));
   const others = [...shortcuts].map(([key, { description, run }]) => ({ text: description, keys: key, run }));
   const views = [...document.querySelectorAll(".tabs a:not([data-saved])")].map((link) => ({
-    text: `View: ${link.textContent.trim()}`, keys: "", run: () => link.click(),
+    text: gettext("View: %(name)s", { name: link.textContent.trim() }), keys: "", run: () => link.click(),
   }));
   return [...pages, ...views, ...buttons, ...others];
 }
@@ -124,7 +125,7 @@ async function savedViews() {
   try {
     const response = await fetch(document.getElementById("palette").dataset.views, { credentials: "same-origin" });
     const views = response.ok ? await response.json() : [];
-    return views.map(({ name, url }) => ({ text: `Saved view: ${name}`, keys: "", run: () => window.location.assign(url) }));
+    return views.map(({ name, url }) => ({ text: gettext("Saved view: %(name)s", { name }), keys: "", run: () => window.location.assign(url) }));
   } catch {
     return [];
   }
@@ -220,11 +221,11 @@ document.addEventListener("click", async (event) => {
     const response = await fetch(button.dataset.copy, { credentials: "same-origin" });
     if (!response.ok) throw new Error(response.statusText);
     await navigator.clipboard.writeText(await response.text());
-    button.textContent = "Copied";
+    button.textContent = gettext("Copied");
   } catch {
-    button.textContent = "Not possible: use Download";
+    button.textContent = gettext("Not possible: use Download");
   }
-  setTimeout(() => { button.textContent = "Copy"; }, 2500);
+  setTimeout(() => { button.textContent = gettext("Copy"); }, 2500);
 });
 
 // On a phone, the navigation scrolls: show the current page in it.

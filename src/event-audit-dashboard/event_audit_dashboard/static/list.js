@@ -1,6 +1,7 @@
 // The alert list: current row, selection, and live updates. Rows never move by themselves.
 import { addShortcut } from "./app.js";
 import { poll } from "./poll.js";
+import { gettext, ngettext } from "./texts.js";
 
 let currentId = null;
 let currentIndex = 0;
@@ -35,19 +36,20 @@ function showSelection() {
   form().classList.toggle("has-selection", picked > 0);
   all.checked = picked > 0 && picked === boxes().length;
   all.indeterminate = picked > 0 && picked < boxes().length;
-  document.getElementById("picked").textContent = picked ? `${picked} selected` : "Select all";
+  document.getElementById("picked").textContent = picked
+    ? gettext("%(count)s selected", { count: picked }) : gettext("Select all");
 }
 
-addShortcut("j", "Next alert", () => move(1));
-addShortcut("k", "Previous alert", () => move(-1));
-addShortcut("o", "Open the alert", () => current()?.querySelector(".title").click());
-addShortcut("x", "Select the alert", () => {
+addShortcut("j", gettext("Next alert"), () => move(1));
+addShortcut("k", gettext("Previous alert"), () => move(-1));
+addShortcut("o", gettext("Open the alert"), () => current()?.querySelector(".title").click());
+addShortcut("x", gettext("Select the alert"), () => {
   const box = current()?.querySelector("input[name=id]");
   if (!box) return;
   box.checked = !box.checked;
   showSelection();
 });
-addShortcut("n", "Show new alerts", () => {
+addShortcut("n", gettext("Show new alerts"), () => {
   if (!document.getElementById("new-alerts").hidden) document.querySelector("[data-refresh]").click();
 });
 
@@ -100,7 +102,7 @@ async function merge(response) {
   }
   const notice = document.getElementById("new-alerts");
   if (!notice) return;
-  const text = added === 1 ? "1 new alert" : `${added} new alerts`;
+  const text = ngettext("%(count)s new alert", "%(count)s new alerts", added);
   if (added && document.getElementById("new-count").textContent !== text) {
     document.getElementById("new-count").textContent = text;
     document.getElementById("announcer").textContent = text;

@@ -1,5 +1,6 @@
 // Polls a URL while the page is visible, and reports an outage beside the data of the page.
 import { clock, serverNow } from "./ago.js";
+import { gettext } from "./texts.js";
 
 const TIMEOUT_MS = 8000;
 
@@ -16,8 +17,8 @@ export function poll({ url, intervalMs, etag, state, label, onChange }) {
     state.classList.toggle("live-lost", Boolean(problem));
     const seconds = Math.max(0, Math.round((serverNow() - updatedAt) / 1000));
     const text = problem
-      ? `${problem}. Data of ${clock(updatedAt)}`
-      : seconds < 5 ? "Live" : `Live, updated ${seconds} s ago`;
+      ? gettext("%(problem)s. Data of %(time)s", { problem, time: clock(updatedAt) })
+      : seconds < 5 ? gettext("Live") : gettext("Live, updated %(count)s s ago", { count: seconds });
     if (label.textContent !== text) label.textContent = text;
   }
 
@@ -36,13 +37,13 @@ export function poll({ url, intervalMs, etag, state, label, onChange }) {
       } else if (response.status !== 304) {
         const isText = response.headers.get("Content-Type")?.startsWith("text/plain");
         const reason = isText ? await response.text() : "";
-        problem = reason ? `Alerts cannot be loaded: ${reason}` : "The dashboard does not respond";
+        problem = reason ? gettext("Alerts cannot be loaded: %(reason)s", { reason }) : gettext("The dashboard does not respond");
         return undefined;
       }
       problem = null;
       updatedAt = serverNow();
     } catch {
-      problem = "Connection lost";
+      problem = gettext("Connection lost");
     }
     return undefined;
   }

@@ -1,5 +1,6 @@
 // Reports an outage on pages without live updates of their own, and loads current data after it.
 import { clock, serverNow } from "./ago.js";
+import { gettext } from "./texts.js";
 
 const INTERVAL_MS = 5000;
 const TIMEOUT_MS = 8000;
@@ -20,9 +21,11 @@ async function problem() {
     if (response.status === 401) window.location.reload();
     if (response.ok || response.status === 401) return "";
     const isText = response.headers.get("Content-Type")?.startsWith("text/plain");
-    return isText ? `Alerts cannot be loaded: ${await response.text()}` : "The dashboard does not respond";
+    return isText
+      ? gettext("Alerts cannot be loaded: %(reason)s", { reason: await response.text() })
+      : gettext("The dashboard does not respond");
   } catch {
-    return "Connection lost";
+    return gettext("Connection lost");
   }
 }
 
@@ -32,7 +35,7 @@ async function run() {
   running = true;
   const text = await problem();
   running = false;
-  const words = text ? `${text}. Data of ${clock(loadedAt)}` : "";
+  const words = text ? gettext("%(problem)s. Data of %(time)s", { problem: text, time: clock(loadedAt) }) : "";
   // A text that is set again would be read aloud again.
   if (line.textContent !== words) line.textContent = words;
   if (!text && !line.hidden) refresh.dispatchEvent(new Event("refresh"));

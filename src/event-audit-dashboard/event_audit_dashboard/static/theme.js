@@ -15,7 +15,7 @@
     if (theme === "auto") delete root.dataset.theme;
     else root.dataset.theme = theme;
     const name = document.getElementById("theme-name");
-    if (name) name.textContent = theme;
+    if (name) name.textContent = name.dataset[theme];
   };
   root.classList.add("scripted");
   show(read());

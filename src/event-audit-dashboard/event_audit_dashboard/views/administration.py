@@ -9,15 +9,19 @@ from auditflow.contract.access import IssuedToken, Role
 from auditflow.telemetry import logs
 from event_audit_dashboard.admin_api import AdminApi
 from event_audit_dashboard.errors import ApiError, Conflict, FilterRejected, NotAllowed, NotFound
+from event_audit_dashboard.presentation.badges import ROLE
 from event_audit_dashboard.presentation.text import sentence
+from event_audit_dashboard.translation import N_, Texts, gettext
 from event_audit_dashboard.views.common import caller, notify, person
 
-SCOPES: Final = {
-    "alerts:read": "Read alerts",
-    "alerts:write": "Triage alerts",
-    "audit:read": "Read the audit trail",
-    "admin": "Administration",
-}
+SCOPES: Final = Texts(
+    {
+        "alerts:read": N_("Read alerts"),
+        "alerts:write": N_("Triage alerts"),
+        "audit:read": N_("Read the audit trail"),
+        "admin": N_("Administration"),
+    }
+)
 LIFETIMES: Final = (7, 30, 90, 365)
 _REJECTED: Final = (Conflict, FilterRejected, NotAllowed, NotFound)
 _log = logs.get(__name__)
@@ -35,11 +39,11 @@ def blueprint(api: AdminApi) -> Blueprint:
     def put_user() -> ResponseReturnValue:
         name, role = request.form.get("name", "").strip()[:200], request.form.get("role", "")
         if not name or role not in list(Role):
-            notify("Enter a name and select a role.", error=True)
+            notify(gettext("Enter a name and select a role."), error=True)
             return redirect(url_for("administration.users"), 303)
         disabled = request.form.get("disabled") == "yes"
         if name == person() and (disabled or role != Role.ADMIN):
-            notify("You cannot remove your own role of admin.", error=True)
+            notify(gettext("You cannot remove your own role of admin."), error=True)
             return redirect(url_for("administration.users"), 303)
         try:
             api.put_user(name, Role(role), caller(), disabled=disabled)
@@ -47,7 +51,11 @@ def blueprint(api: AdminApi) -> Blueprint:
             notify(sentence(error), error=True)
         else:
             _log.info("user changed", name=name, role=role, disabled=disabled, user=person())
-            notify(f"{name} is disabled." if disabled else f"{name} has the role {role}.")
+            notify(
+                gettext("%(name)s is disabled.", name=name)
+                if disabled
+                else gettext("%(name)s has the role %(role)s.", name=name, role=ROLE[role])
+            )
         return redirect(url_for("administration.users"), 303)
 
     _add_tokens(pages, api)
@@ -65,7 +73,7 @@ def _add_tokens(pages: Blueprint, api: AdminApi) -> None:
         scopes = [scope for scope in request.form.getlist("scope") if scope in SCOPES]
         days = request.form.get("days", "")
         if not name or not scopes or days not in {str(each) for each in LIFETIMES}:
-            notify("Enter a name, select what the token may do, and how long.", error=True)
+            notify(gettext("Enter a name, select what the token may do, and how long."), error=True)
             return redirect(url_for("administration.tokens"), 303)
         try:
             issued = api.issue_token(name, scopes, int(days), caller())
@@ -84,7 +92,7 @@ def _add_tokens(pages: Blueprint, api: AdminApi) -> None:
             notify(sentence(error), error=True)
         else:
             _log.info("token revoked", token_id=str(token_id), user=person())
-            notify("The token is revoked.")
+            notify(gettext("The token is revoked."))
         return redirect(url_for("administration.tokens"), 303)
 
 

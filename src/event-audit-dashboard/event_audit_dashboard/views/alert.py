@@ -17,6 +17,7 @@ from event_audit_dashboard.errors import ApiError, NotFound
 from event_audit_dashboard.notifications_api import NotificationsApi
 from event_audit_dashboard.presentation import text, timeline
 from event_audit_dashboard.query import Query, filterable
+from event_audit_dashboard.translation import gettext
 from event_audit_dashboard.views.alerts import LIVE_SECONDS, link
 from event_audit_dashboard.views.common import caller, list_url_of_referrer, person
 
@@ -79,7 +80,7 @@ def blueprint(
         try:
             version = versions.get(identifier, lambda: api.alert(identifier, caller()).change_seq)
         except ApiError as error:
-            return Response(str(error), error.status, content_type="text/plain; charset=utf-8")
+            return Response(error.text, error.status, content_type="text/plain; charset=utf-8")
         response = Response(str(version), content_type="text/plain")
         response.set_etag(str(version))
         return response.make_conditional(request)
@@ -122,7 +123,7 @@ def blueprint(
         except NotFound:
             raise
         except ApiError as error:
-            context["problem"] = str(error)
+            context["problem"] = error.text
         return render_template("alert_notifications.html", **context)
 
     return pages
@@ -130,10 +131,10 @@ def blueprint(
 
 def _observables(alert: AlertDetail) -> list[Observable]:
     found = [
-        ("User", "user", "actor", alert.actor),
-        ("Host", "host", "host", alert.server_hostname),
-        ("Address", "address", "ip", alert.client_ip),
-        ("Resource", "resource", "resource", alert.resource),
+        (gettext("User"), "user", "actor", alert.actor),
+        (gettext("Host"), "host", "host", alert.server_hostname),
+        (gettext("Address"), "address", "ip", alert.client_ip),
+        (gettext("Resource"), "resource", "resource", alert.resource),
     ]
     return [
         Observable(

@@ -18,6 +18,7 @@ from event_audit_dashboard.errors import ApiError
 from event_audit_dashboard.query import Query
 from event_audit_dashboard.rows import RowRenderer
 from event_audit_dashboard.saved_views import SavedViews, query_of
+from event_audit_dashboard.translation import gettext
 from event_audit_dashboard.urls import cached_url_for
 from event_audit_dashboard.views.common import caller, person
 
@@ -80,7 +81,7 @@ def blueprint(api: NotificationService, rows: RowRenderer, views: SavedViews) ->
             )
             content = rows.render(page.alerts, now=now)
         except ApiError as error:
-            return Response(str(error), error.status, content_type="text/plain; charset=utf-8")
+            return Response(error.text, error.status, content_type="text/plain; charset=utf-8")
         response = Response(headers={"Cache-Control": "no-store"})
         version = _version(page.alerts)
         response.set_etag(version)
@@ -133,11 +134,11 @@ def _context(
 def _tabs(user: str) -> list[tuple[str, Query]]:
     unresolved = "open,acknowledged"
     return [
-        ("Unresolved", Query(status=unresolved)),
-        ("Assigned to me", Query(status=unresolved, assignee=user)),
-        ("Active again", Query(status=unresolved, active_again="true")),
-        ("Resolved", Query(status="resolved")),
-        ("All", Query()),
+        (gettext("Unresolved"), Query(status=unresolved)),
+        (gettext("Assigned to me"), Query(status=unresolved, assignee=user)),
+        (gettext("Active again"), Query(status=unresolved, active_again="true")),
+        (gettext("Resolved"), Query(status="resolved")),
+        (gettext("All"), Query()),
     ]
 
 

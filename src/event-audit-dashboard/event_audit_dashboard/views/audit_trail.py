@@ -10,15 +10,24 @@ from auditflow.contract.audit import AuditLogSummary
 from event_audit_dashboard.admin_api import AdminApi
 from event_audit_dashboard.errors import ApiError, NotAllowed
 from event_audit_dashboard.presentation.text import sentence
+from event_audit_dashboard.translation import N_, Texts, gettext
 from event_audit_dashboard.views.common import caller
 
-FILTERS: Final = {
-    "actor": "Person or token",
-    "action": "Action",
-    "target": "About",
-    "address": "Address",
-}
-OUTCOMES: Final = {"done": "Done", "refused": "Refused", "failed": "Failed"}
+FILTERS: Final = Texts(
+    {
+        "actor": N_("Person or token"),
+        "action": N_("Action"),
+        "target": N_("About"),
+        "address": N_("Address"),
+    }
+)
+OUTCOMES: Final = Texts(
+    {
+        "done": N_("Done"),
+        "refused": N_("Refused"),
+        "failed": N_("Failed"),
+    }
+)
 MAX_TEXT: Final = 500
 
 
@@ -64,7 +73,7 @@ def blueprint(api: AdminApi) -> Blueprint:
         try:
             return api.checkpoint(log.name, caller())
         except ApiError as error:
-            return str(error)
+            return error.text
 
     return pages
 
@@ -76,5 +85,9 @@ def _url(parameters: dict[str, str]) -> str:
 
 def _not_allowed(error: NotAllowed) -> ResponseReturnValue:
     return render_template(
-        "error.html", code=403, title="Not permitted", message=sentence(error), reference=""
+        "error.html",
+        code=403,
+        title=gettext("Not permitted"),
+        message=sentence(error),
+        reference="",
     ), 403

@@ -15,15 +15,24 @@ from event_audit_dashboard.api import NotificationService
 from event_audit_dashboard.errors import FilterRejected
 from event_audit_dashboard.presentation import lanes
 from event_audit_dashboard.query import Query, filterable
+from event_audit_dashboard.translation import N_, gettext
 from event_audit_dashboard.views.alerts import link
 from event_audit_dashboard.views.common import caller
 
-#: Kinds of entities: the word, and the filter of lists.
+#: Kinds of entities: the word, the filter of lists, and the text without alerts.
 KINDS: Final = {
-    "user": ("User", "actor"),
-    "host": ("Host", "host"),
-    "address": ("Address", "ip"),
-    "resource": ("Resource", "resource"),
+    "user": (N_("User"), "actor", N_("There is no alert about this user.")),
+    "host": (N_("Host"), "host", N_("There is no alert about this host.")),
+    "address": (
+        N_("Address"),
+        "ip",
+        N_("There is no alert about this address."),
+    ),
+    "resource": (
+        N_("Resource"),
+        "resource",
+        N_("There is no alert about this resource."),
+    ),
 }
 #: Alerts on the page: those with the latest activity.
 MAX_ALERTS: Final = 100
@@ -39,8 +48,8 @@ def blueprint(api: NotificationService) -> Blueprint:
         if kind not in KINDS:
             abort(404)
         if not filterable(value):
-            raise FilterRejected("the value is empty, too long, or has hidden characters")
-        word, name = KINDS[kind]
+            raise FilterRejected(N_("the value is empty, too long, or has hidden characters"))
+        word, name, none_text = KINDS[kind]
         exact = text_filter.exact(value)
         query = Query().first_page(**{name: exact})
         page = api.alerts({name: exact}, caller(), limit=MAX_ALERTS)
@@ -48,7 +57,8 @@ def blueprint(api: NotificationService) -> Blueprint:
         return render_template(
             "entity.html",
             kind=kind,
-            word=word,
+            word=gettext(word),
+            none_text=gettext(none_text),
             value=value,
             filter_name=name,
             query=query,

@@ -10,7 +10,8 @@ from auditflow.http.middleware import correlation_id
 from auditflow.telemetry import logs
 from event_audit_dashboard.errors import ApiError, FilterRejected, NotFound, TooManyRequests
 from event_audit_dashboard.last_pages import LastPage, LastPages
-from event_audit_dashboard.presentation.text import shorten
+from event_audit_dashboard.presentation.text import sentence
+from event_audit_dashboard.translation import N_, gettext
 from event_audit_dashboard.views import sign_in
 from event_audit_dashboard.views.common import notify, referrer
 
@@ -19,10 +20,22 @@ RETRY_SECONDS = 5
 #: The API counts the requests of a person by the minute.
 LIMIT_SECONDS = 60
 _MESSAGES = {
-    400: ("Invalid request", "The server could not process this request."),
-    404: ("Page not found", "Check the address. The page may have moved."),
-    405: ("Method not allowed", "This page does not support this request method."),
-    413: ("Request too large", "The form is larger than the server accepts."),
+    400: (
+        N_("Invalid request"),
+        N_("The server could not process this request."),
+    ),
+    404: (
+        N_("Page not found"),
+        N_("Check the address. The page may have moved."),
+    ),
+    405: (
+        N_("Method not allowed"),
+        N_("This page does not support this request method."),
+    ),
+    413: (
+        N_("Request too large"),
+        N_("The form is larger than the server accepts."),
+    ),
 }
 
 
@@ -34,8 +47,10 @@ def add(app: Flask, last_pages: LastPages) -> None:
     def invalid_form(error: CSRFError) -> ResponseReturnValue:
         return sign_in.handle_invalid_form(error) or _page(
             400,
-            "This form is no longer valid",
-            "It was open for too long, or another site sent it. Reload the page and try again.",
+            gettext("This form is no longer valid"),
+            gettext(
+                "It was open for too long, or another site sent it. Reload the page and try again."
+            ),
         )
 
     @app.errorhandler(ApiError)
@@ -44,28 +59,30 @@ def add(app: Flask, last_pages: LastPages) -> None:
             is_alert = request.path.startswith("/alerts")
             return _page(
                 404,
-                "Alert not found" if is_alert else "Not found",
-                "It may have been deleted after its retention time.",
+                gettext("Alert not found") if is_alert else gettext("Not found"),
+                gettext("It may have been deleted after its retention time."),
             )
         if isinstance(error, FilterRejected):
-            return _page(400, "Invalid filter", shorten(str(error), 300))
+            return _page(400, gettext("Invalid filter"), sentence(error))
         log.warning("alerts cannot be loaded", reason=error.reason, detail=str(error))
         last = last_pages.of_request()
         if isinstance(error, TooManyRequests) and last is None:
-            return _too_many_requests(str(error))
-        return _outage(str(error), error.status, last)
+            return _too_many_requests(error.text)
+        return _outage(error.text, error.status, last)
 
     @app.errorhandler(Unavailable)
     def unavailable(error: Unavailable) -> ResponseReturnValue:
         log.warning("a server is unavailable", detail=str(error))
-        return _outage("sessions cannot be checked, because Redis does not respond", 503, None)
+        return _outage(
+            gettext("sessions cannot be checked, because Redis does not respond"), 503, None
+        )
 
     @app.errorhandler(HTTPException)
     def http(error: HTTPException) -> ResponseReturnValue:
         code = error.code or 500
         if code < 400 or error.response is not None:
             return error
-        response = make_response(_page(code, *_MESSAGES.get(code, (error.name, ""))))
+        response = make_response(_page(code, *map(gettext, _MESSAGES.get(code, (error.name, "")))))
         for name, value in error.get_headers():
             if name in {"Allow", "Retry-After"}:
                 response.headers[name] = value
@@ -76,8 +93,8 @@ def add(app: Flask, last_pages: LastPages) -> None:
         log.error("page failed", path=request.path)
         return _page(
             500,
-            "Internal error",
-            "The dashboard could not create this page. Its log contains the reason.",
+            gettext("Internal error"),
+            gettext("The dashboard could not create this page. Its log contains the reason."),
         )
 
 
@@ -85,7 +102,10 @@ def _outage(reason: str, status: int, last: LastPage | None) -> ResponseReturnVa
     is_action = request.method not in {"GET", "HEAD"}
     if is_action:
         # htmx shows this notice and keeps the page.
-        notify(f"The action failed, because {reason}. Check it after the outage.", error=True)
+        notify(
+            gettext("The action failed: %(reason)s. Check it after the outage.", reason=reason),
+            error=True,
+        )
     page = render_template(
         "outage.html",
         reason=reason,
@@ -103,10 +123,14 @@ def _too_many_requests(reason: str) -> ResponseReturnValue:
     """The API did nothing, so it is certain that an action was not done."""
     is_action = request.method not in {"GET", "HEAD"}
     if is_action:
-        notify(f"The action was not done, because {reason}. Wait a minute.", error=True)
-    done = "The action was not done. " if is_action else ""
-    text = f"{reason[0].upper()}{reason[1:]}. {done}Wait a minute and try again."
-    page, status = _page(TooManyRequests.status, "Too many requests", text)
+        notify(
+            gettext("The action was not done: %(reason)s. Wait a minute.", reason=reason),
+            error=True,
+        )
+    done = gettext("The action was not done.") if is_action else ""
+    wait = gettext("Wait a minute and try again.")
+    text = " ".join(filter(None, (f"{reason[0].upper()}{reason[1:]}.", done, wait)))
+    page, status = _page(TooManyRequests.status, gettext("Too many requests"), text)
     return page, status, {"Retry-After": str(LIMIT_SECONDS), "HX-Reswap": "none"}
 
 

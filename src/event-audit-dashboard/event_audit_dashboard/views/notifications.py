@@ -13,18 +13,33 @@ from auditflow.contract.notification import RouteView, Routing
 from auditflow.telemetry import logs
 from event_audit_dashboard.errors import Conflict, FilterRejected, NotAllowed, NotFound
 from event_audit_dashboard.notifications_api import NotificationsApi
+from event_audit_dashboard.presentation.badges import DELIVERY
 from event_audit_dashboard.presentation.text import sentence
+from event_audit_dashboard.translation import N_, Texts, gettext
 from event_audit_dashboard.views.common import caller, notify, person
 
 #: Labels that the form "where would this go?" offers.
-LABELS: Final = ("level", "environment", "rule", "actor", "host", "client_ip", "tags")
-STATUSES: Final = {
-    "pending": "Waiting",
-    "sending": "Being sent",
-    "sent": "Sent",
-    "dead": "Failed",
-    "merged": "Part of a digest",
-}
+LABELS: Final = Texts(
+    {
+        "level": N_("Level"),
+        "environment": N_("Environment"),
+        "rule": N_("Rule"),
+        "actor": N_("User"),
+        "host": N_("Host"),
+        "client_ip": N_("Address"),
+        "tags": N_("Tags"),
+    }
+)
+#: What caused a notification.
+KINDS: Final = Texts(
+    {
+        "alerts": N_("New alerts"),
+        "escalation": N_("Escalation"),
+        "reminder": N_("Reminder"),
+        "digest": N_("Digest"),
+        "test": N_("Test"),
+    }
+)
 MAX_VALUE: Final = 2_000
 _REJECTED: Final = (Conflict, FilterRejected, NotAllowed, NotFound)
 _log = logs.get(__name__)
@@ -57,7 +72,8 @@ def blueprint(api: NotificationsApi) -> Blueprint:
             tree=tree(routing.routes, resolved),
             shifts=api.on_call(caller()).shifts,
             labels=labels,
-            names=LABELS,
+            names=list(LABELS),
+            label_names=LABELS,
             levels=[str(level) for level in reversed(Level)],
             resolved=resolved,
         )
@@ -71,7 +87,12 @@ def blueprint(api: NotificationsApi) -> Blueprint:
             notify(sentence(error), error=True)
             return redirect(url_for("notifications.routes"), 303)
         _log.info("test notification queued", receiver=receiver, user=person())
-        notify(f"A test notification to {receiver} is queued. The newest row shows its delivery.")
+        notify(
+            gettext(
+                "A test notification to %(receiver)s is queued. The newest row shows its delivery.",
+                receiver=receiver,
+            )
+        )
         del queued
         return redirect(url_for("notifications.deliveries", receiver=receiver), 303)
 
@@ -90,7 +111,8 @@ def blueprint(api: NotificationsApi) -> Blueprint:
             page=page,
             asked=asked,
             receivers=receivers,
-            statuses=STATUSES,
+            statuses=DELIVERY,
+            kinds=KINDS,
             next_url=_page_url({**filters, "after": str(page.next_after)})
             if page.next_after
             else None,
@@ -106,7 +128,7 @@ def blueprint(api: NotificationsApi) -> Blueprint:
             notify(sentence(error), error=True)
         else:
             _log.info("notification retried", id=str(notification_id), user=person())
-            notify("The notification is sent again.")
+            notify(gettext("The notification is sent again."))
         return redirect(url_for("notifications.deliveries"), 303)
 
     return pages

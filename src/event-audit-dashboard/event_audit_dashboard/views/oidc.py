@@ -16,6 +16,7 @@ from event_audit_dashboard.oidc import (
     SignInRefused,
 )
 from event_audit_dashboard.roles import Disabled, Roles
+from event_audit_dashboard.translation import gettext
 
 _NEXT: Final = "sso_next"
 #: Sign-ins that this browser has started and not finished. More would make the cookie too large.
@@ -58,7 +59,7 @@ def blueprint(
             metrics.sign_ins.labels("refused").inc()
             _log.warning("sign-in refused", address=address, reason=str(error))
             reports.report("sign-in refused", "single sign-on", address, outcome="refused")
-            return _page(str(error)), 403
+            return _page(error.text), 403
         metrics.sign_ins.labels("accepted").inc()
         _log.info("signed in", user=identity.name, address=address, provider=True)
         reports.report("sign-in accepted", identity.name, address)
@@ -88,7 +89,9 @@ def blueprint(
 
 def _unavailable(error: ProviderUnavailable) -> ResponseReturnValue:
     _log.warning("identity provider unavailable", reason=str(error))
-    return _page("The identity provider cannot be reached. Try again, or use a local account."), 503
+    return _page(
+        gettext("The identity provider cannot be reached. Try again, or use a local account.")
+    ), 503
 
 
 def _page(error: str) -> str:

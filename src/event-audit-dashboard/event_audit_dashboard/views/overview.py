@@ -19,6 +19,7 @@ from event_audit_dashboard.notifications_api import NotificationsApi
 from event_audit_dashboard.pipeline_api import PipelineApi
 from event_audit_dashboard.presentation import chart
 from event_audit_dashboard.query import Query
+from event_audit_dashboard.translation import gettext
 from event_audit_dashboard.views.alerts import link
 from event_audit_dashboard.views.common import caller, person
 
@@ -83,14 +84,16 @@ def blueprint(
 def duration(seconds: float | None) -> str:
     """A duration in one or two units: ``4 min``, ``2 h 5 min``."""
     if seconds is None:
-        return "unknown"
+        return gettext("unknown")
     minutes = round(max(seconds, 0) / 60)
     if minutes < 1:
-        return "under 1 min"
+        return gettext("under 1 min")
     hours, days = minutes // 60, minutes // 1440
     if days >= 2:
-        return f"{days} d {hours % 24} h" if hours % 24 else f"{days} d"
-    return f"{hours} h {minutes % 60} min" if hours else f"{minutes} min"
+        parts = [(days, gettext("d")), (hours % 24, gettext("h"))]
+    else:
+        parts = [(hours, gettext("h")), (minutes % 60, gettext("min"))]
+    return " ".join(f"{number} {unit}" for number, unit in parts if number)
 
 
 def _last_visit(now: dt.datetime) -> dt.datetime:

@@ -12,15 +12,18 @@ from event_audit_dashboard.errors import Conflict, FilterRejected, NotAllowed, N
 from event_audit_dashboard.health_of_parts import PartsHealth
 from event_audit_dashboard.ledgers import STATES, Ledgers
 from event_audit_dashboard.pipeline_api import Action, PipelineApi
-from event_audit_dashboard.presentation.text import plural, sentence, shorten
+from event_audit_dashboard.presentation.text import sentence, shorten
+from event_audit_dashboard.translation import N_, Texts, gettext, ngettext
 from event_audit_dashboard.views.common import caller, notify, person
 
 #: What the messages of a queue are.
-CONTENTS: Final = {
-    "audit_events": "Events, for the analysis",
-    "audit_alerts": "Findings, for the notification service",
-    "audit_archive": "Events and their outcome, for the archive",
-}
+CONTENTS: Final = Texts(
+    {
+        "audit_events": N_("Events, for the analysis"),
+        "audit_alerts": N_("Findings, for the notification service"),
+        "audit_archive": N_("Events and their outcome, for the archive"),
+    }
+)
 #: The role that an action requires. The API checks it; the pages hide what it would reject.
 REQUIRED: Final[dict[Action, Role]] = {"replay": Role.LEAD, "discard": Role.ADMIN}
 #: Rows of the ledger, and differences, on the page.
@@ -90,7 +93,7 @@ def blueprint(api: PipelineApi, parts: PartsHealth, ledgers: Ledgers) -> Bluepri
         keys = request.form.getlist("key")
         reason = request.form.get("reason") if request.form.get("scope") == "reason" else None
         if action not in REQUIRED or not (keys or reason is not None):
-            notify("Select at least one dead letter.", error=True)
+            notify(gettext("Select at least one dead letter."), error=True)
             return back
         if reason is not None:
             keys = []
@@ -115,14 +118,26 @@ def blueprint(api: PipelineApi, parts: PartsHealth, ledgers: Ledgers) -> Bluepri
 
 
 def _text(action: str, result: DeadLetterResult) -> str:
-    number = plural(result.changed, "dead letter")
-    done = f"{number} replayed" if action == "replay" else f"{number} discarded"
-    rest = "" if result.complete else ". The time was not sufficient for all: repeat the action"
-    return f"{done}; {result.left:,} remain{rest}"
+    if action == "replay":
+        done = ngettext(
+            "%(count)s dead letter replayed.", "%(count)s dead letters replayed.", result.changed
+        )
+    else:
+        done = ngettext(
+            "%(count)s dead letter discarded.", "%(count)s dead letters discarded.", result.changed
+        )
+    left = ngettext("%(count)s remains.", "%(count)s remain.", result.left)
+    if result.complete:
+        return f"{done} {left}"
+    rest = gettext("The time was not sufficient for all: repeat the action.")
+    return f"{done} {left} {rest}"
 
 
 def _not_allowed(error: NotAllowed) -> ResponseReturnValue:
     return render_template(
-        "error.html", code=403, title="Not permitted", message=shorten(sentence(error), 300),
+        "error.html",
+        code=403,
+        title=gettext("Not permitted"),
+        message=shorten(sentence(error), 300),
         reference="",
-    ), 403  # fmt: skip
+    ), 403

@@ -24,6 +24,7 @@ from event_audit_dashboard.rules_api import (
     RulesApi,
 )
 from event_audit_dashboard.runbooks import Runbooks
+from event_audit_dashboard.translation import N_, Texts, gettext
 from event_audit_dashboard.views.alerts import link
 from event_audit_dashboard.views.common import caller, person
 
@@ -31,7 +32,14 @@ from event_audit_dashboard.views.common import caller, person
 SAMPLE: Final = 200
 #: Rules on a page of the list.
 MAX_ROWS: Final = 300
-SORTS: Final = {"alerts": "Alerts", "noise": "Noise", "level": "Level", "title": "Title"}
+SORTS: Final = Texts(
+    {
+        "alerts": N_("Alerts"),
+        "noise": N_("Noise"),
+        "level": N_("Level"),
+        "title": N_("Title"),
+    }
+)
 
 
 class Row(Struct, frozen=True):
@@ -104,12 +112,12 @@ def _add_detail(pages: Blueprint, rules: RulesApi, runbooks: Runbooks) -> None:
             rule = catalogue.rule(rule_id)
             source = rules.source(rule_id, caller()) if rule else ""
         except ApiError as error:
-            problem = str(error)
+            problem = error.text
         activity = _activity(rules.statistics(caller())).get(rule_id)
         # The page of an alert loads this page as a part. Its rule may be removed from the files.
         is_part = "HX-Request" in request.headers
         if rule is None and activity is None and problem is None and not is_part:
-            raise NotFound("there is no rule with this identifier")
+            raise NotFound(N_("there is no rule with this identifier"))
         return render_template(
             "rule.html",
             rule=rule,
@@ -135,7 +143,7 @@ def _add_exclusion(pages: Blueprint, rules: RulesApi, api: NotificationService) 
     def exclusion() -> ResponseReturnValue:
         rule = rules.catalogue(caller()).rule(request.args.get("id", ""))
         if rule is None:
-            raise NotFound("there is no rule with this identifier")
+            raise NotFound(N_("there is no rule with this identifier"))
         alerts = _sample(api, rule.id)
         proposals = exclusions.propose(alerts)
         chosen = {
@@ -154,7 +162,8 @@ def _add_exclusion(pages: Blueprint, rules: RulesApi, api: NotificationService) 
                 rules=[item.id for item in sources] or [rule.id],
                 logsource=sources[0].logsource if sources else rule.logsource,
                 owner=person(),
-                reason=request.args.get("reason", "").strip()[:500] or "State the reason here",
+                reason=request.args.get("reason", "").strip()[:500]
+                or gettext("State the reason here"),
                 today=dt.datetime.now(dt.UTC).date(),
             )
         return render_template(

@@ -9,6 +9,7 @@ from event_audit_dashboard import auth
 from event_audit_dashboard.errors import Conflict, FilterRejected, NotAllowed, NotFound
 from event_audit_dashboard.presentation.text import sentence, visible
 from event_audit_dashboard.saved_views import SavedViews, query_of
+from event_audit_dashboard.translation import gettext
 from event_audit_dashboard.views.alerts import link
 from event_audit_dashboard.views.common import caller, notify, person
 from event_audit_dashboard.views.triage import list_query
@@ -37,10 +38,13 @@ def blueprint(views: SavedViews) -> Blueprint:
         parsed = list_query(request.form.get("query", ""))
         back = redirect(link(parsed.query.first_page()), 303)
         if parsed.problems:
-            notify("The filter is invalid. Nothing was saved.", error=True)
+            notify(gettext("The filter is invalid. Nothing was saved."), error=True)
             return back
         if not 0 < len(name) <= MAX_VIEW_NAME or not name.isprintable():
-            notify(f"Enter a name of 1 to {MAX_VIEW_NAME} characters.", error=True)
+            notify(
+                gettext("Enter a name of 1 to %(count)s characters.", count=MAX_VIEW_NAME),
+                error=True,
+            )
             return back
         shared = request.form.get("shared") == "yes"
         try:
@@ -49,7 +53,10 @@ def blueprint(views: SavedViews) -> Blueprint:
             notify(sentence(error), error=True)
         else:
             _log.info("view saved", name=name, shared=shared, user=person())
-            notify(f"The view {name} is saved" + (" and shared." if shared else "."))
+            if shared:
+                notify(gettext("The view %(name)s is saved and shared.", name=name))
+            else:
+                notify(gettext("The view %(name)s is saved.", name=name))
         return back
 
     @pages.post("/alerts/views/<uuid:view_id>/delete")
@@ -60,7 +67,7 @@ def blueprint(views: SavedViews) -> Blueprint:
             notify(sentence(error), error=True)
         else:
             _log.info("view deleted", view_id=str(view_id), user=person())
-            notify("The view is deleted.")
+            notify(gettext("The view is deleted."))
         target = request.form.get("back")
         return redirect(auth.safe_redirect(target) if target else url_for(".listing"), 303)
 

@@ -1,6 +1,5 @@
 """The second factor: entered at sign-in, enabled and deleted in the settings, reset by an admin."""
 
-import math
 from typing import Final
 
 from flask import Blueprint, Response, g, redirect, render_template, request, url_for
@@ -12,11 +11,13 @@ from event_audit_dashboard import auth, totp
 from event_audit_dashboard.api_client import Caller
 from event_audit_dashboard.errors import Conflict, NotAllowed, NotFound
 from event_audit_dashboard.local_sign_in import LocalSignIn, pending_user
-from event_audit_dashboard.presentation.text import plural, sentence
+from event_audit_dashboard.presentation import times
+from event_audit_dashboard.presentation.text import sentence
 from event_audit_dashboard.second_factors import SecondFactors
+from event_audit_dashboard.translation import N_, gettext
 from event_audit_dashboard.views.common import caller, notify, person
 
-_WRONG: Final = "This code is wrong, or it was used already. Wait for the next code."
+_WRONG: Final = N_("This code is wrong, or it was used already. Wait for the next code.")
 _log = logs.get(__name__)
 
 
@@ -100,7 +101,7 @@ class SecondFactorPages:
         """Show the QR code, after the password."""
         user = person()
         if user != self._account.user or self._factors.mode == "off":
-            notify("Only a local account has a second factor here.", error=True)
+            notify(gettext("Only a local account has a second factor here."), error=True)
             return redirect(url_for("second_factor.show"), 303)
         wait = self._sign_in.admit(user)
         if wait:
@@ -110,7 +111,7 @@ class SecondFactorPages:
             return self._setup_page(user, "second_factor.confirm")
         else:
             self._sign_in.refuse(user)
-            notify("The password is wrong.", error=True)
+            notify(gettext("The password is wrong."), error=True)
         return redirect(url_for("second_factor.show"), 303)
 
     def confirm(self) -> ResponseReturnValue:
@@ -128,7 +129,7 @@ class SecondFactorPages:
     def delete(self) -> ResponseReturnValue:
         """Delete the user's own second factor, after a code."""
         if self._factors.mode == "required":
-            notify("A second factor is required. An admin can reset it.", error=True)
+            notify(gettext("A second factor is required. An admin can reset it."), error=True)
             return redirect(url_for("second_factor.show"), 303)
         problem = self._check(person(), caller())
         if problem is not None:
@@ -142,7 +143,7 @@ class SecondFactorPages:
         """Reset the second factor of another user. All sessions of this user end."""
         name = request.form.get("name", "")[:200]
         if name == person():
-            notify("Delete your own second factor in your settings.", error=True)
+            notify(gettext("Delete your own second factor in your settings."), error=True)
         elif self._delete(name):
             self._sessions.end_all(name)
         return redirect(url_for("administration.users"), 303)
@@ -154,7 +155,7 @@ class SecondFactorPages:
             notify(sentence(error), error=True)
             return False
         _log.info("second factor deleted", name=name, user=person())
-        notify(f"{name} has no second factor now.")
+        notify(gettext("%(name)s has no second factor now.", name=name))
         return True
 
     def _check(self, user: str, asking: Caller) -> tuple[str, int] | None:
@@ -164,7 +165,7 @@ class SecondFactorPages:
             return _too_many(wait), 429
         if not self._factors.check(request.form.get("code", "")[:64], asking):
             self._sign_in.refuse(user)
-            return _WRONG, 401
+            return gettext(_WRONG), 401
         return None
 
     def _enable(self, user: str, asking: Caller, action: str) -> list[str] | ResponseReturnValue:
@@ -175,7 +176,9 @@ class SecondFactorPages:
             notify(sentence(error), error=True)
             return redirect(url_for("sign_in.form"), 303)
         if codes is None:
-            error_text = "This code is wrong. Check the clock of your device and try again."
+            error_text = gettext(
+                "This code is wrong. Check the clock of your device and try again."
+            )
             return Response(self._setup_page(user, action, encrypted, error_text), 400)
         return codes
 
@@ -213,5 +216,4 @@ def _caller_of(user: str) -> Caller:
 
 
 def _too_many(wait: int) -> str:
-    text = plural(wait, "second") if wait < 90 else plural(math.ceil(wait / 60), "minute")
-    return f"Too many attempts. Try again in {text}."
+    return gettext("Too many attempts. Try again in %(time)s.", time=times.wait(wait))

@@ -1,7 +1,5 @@
 """Sign-in and sign-out."""
 
-import math
-
 from flask import Blueprint, g, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from flask_wtf.csrf import CSRFError
@@ -13,8 +11,9 @@ from event_audit_dashboard.api_client import Caller
 from event_audit_dashboard.audit_reports import Reports
 from event_audit_dashboard.errors import NotAllowed
 from event_audit_dashboard.local_sign_in import LocalSignIn, begin_second_step
-from event_audit_dashboard.presentation.text import plural
+from event_audit_dashboard.presentation import times
 from event_audit_dashboard.second_factors import SecondFactors
+from event_audit_dashboard.translation import gettext
 
 _log = logs.get(__name__)
 
@@ -41,16 +40,16 @@ def blueprint(
         user = request.form.get("user", "")[:128]
         wait = sign_in.admit(user)
         if wait:
-            error = f"Too many attempts. Try again in {_duration(wait)}."
+            error = gettext("Too many attempts. Try again in %(time)s.", time=times.wait(wait))
             return _page(error, user), 429, {"Retry-After": str(wait)}
         if not account.verify(user, request.form.get("password", "")[:1024]):
             sign_in.refuse(user)
-            return _page("User or password is wrong.", user), 401
+            return _page(gettext("User or password is wrong."), user), 401
         try:
             is_enabled = factors.read(_caller(user)).enabled
         except NotAllowed:
             sign_in.refuse(user)
-            return _page("An administrator has disabled your access.", user), 403
+            return _page(gettext("An administrator has disabled your access."), user), 403
         if is_enabled or factors.mode == "required":
             begin_second_step(user)
             step = "second_factor.code" if is_enabled else "second_factor.first_setup"
@@ -82,7 +81,7 @@ def handle_invalid_form(error: CSRFError) -> ResponseReturnValue | None:
         return None
     if g.user:
         return redirect(auth.safe_redirect(request.args.get("next")), 303)
-    message = "The sign-in page was outdated. Enter your password again."
+    message = gettext("The sign-in page was outdated. Enter your password again.")
     return _page(message, request.form.get("user", "")[:128]), 400
 
 
@@ -100,7 +99,3 @@ def _caller(user: str) -> Caller:
     return Caller(
         person=user, correlation_id=correlation_id(request.environ), address=request.remote_addr
     )
-
-
-def _duration(seconds: int) -> str:
-    return plural(seconds, "second") if seconds < 90 else plural(math.ceil(seconds / 60), "minute")

@@ -13,6 +13,7 @@ from event_audit_dashboard.actions import InvalidForm
 from event_audit_dashboard.errors import Conflict, FilterRejected, NotAllowed, NotFound
 from event_audit_dashboard.notifications_api import NotificationsApi
 from event_audit_dashboard.presentation.text import sentence
+from event_audit_dashboard.translation import gettext
 from event_audit_dashboard.views.common import caller, notify, person
 
 #: Hidden alerts that a page lists.
@@ -64,7 +65,7 @@ def blueprint(api: NotificationsApi) -> Blueprint:
         except (InvalidForm, *_REJECTED) as problem:
             return _form_page(form, None, sentence(problem)), 400
         _log.info("silence created", silence_id=str(silence.silence_id), user=person())
-        notify("The silence is created.")
+        notify(gettext("The silence is created."))
         return redirect(url_for("silences.detail", silence_id=silence.silence_id), 303)
 
     @pages.post("/silences/<uuid:silence_id>/end")
@@ -75,7 +76,11 @@ def blueprint(api: NotificationsApi) -> Blueprint:
             notify(sentence(error), error=True)
         else:
             _log.info("silence ended", silence_id=str(silence_id), user=person())
-            notify("The silence has ended. Alerts that it hid are notified if they are still open.")
+            notify(
+                gettext(
+                    "The silence has ended. Alerts that it hid are notified if they are still open."
+                )
+            )
         return redirect(url_for("silences.listing"), 303)
 
     _add_silence_of_alert(pages, api)
@@ -93,7 +98,7 @@ def _add_silence_of_alert(pages: Blueprint, api: NotificationsApi) -> None:
         reason = request.form.get("reason", "").strip()
         duration = request.form.get("duration", "")
         if not reason:
-            return _alert_page(identifier, "Enter the reason."), 400
+            return _alert_page(identifier, gettext("Enter the reason.")), 400
         fields = {"reason": reason, **({"duration": duration} if duration else {})}
         try:
             silence = api.silence_alert(identifier, fields, caller())
@@ -101,7 +106,11 @@ def _add_silence_of_alert(pages: Blueprint, api: NotificationsApi) -> None:
             return _alert_page(identifier, sentence(error)), 400
         _log.info("alert silenced", alert_id=identifier, user=person())
         until = silence.ends_at
-        notify("Silenced until the alert is resolved." if until is None else "Silenced.")
+        notify(
+            gettext("Silenced until the alert is resolved.")
+            if until is None
+            else gettext("Silenced.")
+        )
         return redirect(url_for("alert.detail", alert_id=identifier), 303)
 
     def _alert_page(alert_id: str, error: str | None) -> str:

@@ -7,6 +7,7 @@ from event_audit_dashboard.api import NotificationService
 from event_audit_dashboard.api_client import ApiClient
 from event_audit_dashboard.caching import TimedCache
 from event_audit_dashboard.errors import ApiError, NotAllowed
+from event_audit_dashboard.translation import current
 from event_audit_dashboard.views.common import caller, person
 
 #: Time for which all tabs of a user share a state, in seconds.
@@ -25,10 +26,11 @@ def blueprint(api: NotificationService, others: dict[str, ApiClient]) -> Bluepri
     @pages.get("/status")
     def show() -> ResponseReturnValue:
         page = request.args.get("page", "")
+        language = current().code
         other = others.get(page)
-        status, text = states.get(f"api {person()}", lambda: _read(api))
+        status, text = states.get(f"api {language} {person()}", lambda: _read(api))
         if status == 200 and other is not None:
-            status, text = states.get(f"page {page}", lambda: _check(other))
+            status, text = states.get(f"page {language} {page}", lambda: _check(other))
         return Response(text, status, content_type="text/plain; charset=utf-8")
 
     return pages
@@ -41,7 +43,7 @@ def _read(api: NotificationService) -> tuple[int, str]:
     except NotAllowed:
         return 200, ""
     except ApiError as error:
-        return error.status, str(error)
+        return error.status, error.text
     return 200, ""
 
 

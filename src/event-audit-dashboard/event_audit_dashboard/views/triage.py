@@ -13,7 +13,8 @@ from event_audit_dashboard import query as queries
 from event_audit_dashboard.actions import Command, InvalidForm
 from event_audit_dashboard.api import NotificationService
 from event_audit_dashboard.errors import Conflict, FilterRejected, NotAllowed, NotFound
-from event_audit_dashboard.presentation.text import plural, sentence, shorten
+from event_audit_dashboard.presentation.text import sentence, shorten
+from event_audit_dashboard.translation import gettext, ngettext
 from event_audit_dashboard.views.common import caller, notify, person
 
 _log = logs.get(__name__)
@@ -66,13 +67,19 @@ def blueprint(api: NotificationService) -> Blueprint:
         try:
             if bulk_id:
                 result = api.undo_bulk(bulk_id, caller())
-                text = f"Undone for {plural(result.changed, 'alert')}"
+                text = ngettext(
+                    "Undone for %(count)s alert.", "Undone for %(count)s alerts.", result.changed
+                )
                 if result.failed:
-                    text += f"; {plural(result.failed, 'alert')} changed since and stay as they are"
+                    text += " " + ngettext(
+                        "%(count)s alert changed since and stays as it is.",
+                        "%(count)s alerts changed since and stay as they are.",
+                        result.failed,
+                    )
                 notify(text)
             elif alert_id:
                 api.undo(alert_id, caller())
-                notify("Undone")
+                notify(gettext("Undone"))
             _log.info("action undone", bulk_id=bulk_id, alert_id=alert_id, user=person())
         except _REJECTED as error:
             notify(sentence(error), error=True)
@@ -92,14 +99,17 @@ def _act_on_list(api: NotificationService, command: Command) -> None:
     else:
         selected = request.form.getlist("id")
         if not selected:
-            raise InvalidForm("Select at least one alert.")
+            raise InvalidForm(gettext("Select at least one alert."))
         result = api.act_on_selection(selected, command.action, caller(), **command.fields)
     text = command.done(result.changed)
     if result.failed:
         reason = f": {result.failures[0].reason}" if result.failures else ""
-        text += f"; not possible for {plural(result.failed, 'alert')}{shorten(reason, 200)}"
+        text += "; " + ngettext(
+            "not possible for %(count)s alert", "not possible for %(count)s alerts", result.failed
+        )
+        text += shorten(reason, 200)
     if result.more:
-        text += "; more alerts match the filter. Repeat the action for the rest"
+        text += "; " + gettext("more alerts match the filter. Repeat the action for the rest")
     _log.info(
         "alerts changed", action=command.action, changed=result.changed, failed=result.failed,
         bulk_id=str(result.bulk_id), user=person(),
@@ -116,7 +126,7 @@ def list_query(text: str) -> queries.Parsed:
 def _list_query() -> queries.Query:
     parsed = list_query(request.form.get("query", ""))
     if parsed.problems:
-        raise InvalidForm("The filter is invalid. Nothing was changed.")
+        raise InvalidForm(gettext("The filter is invalid. Nothing was changed."))
     return parsed.query
 
 

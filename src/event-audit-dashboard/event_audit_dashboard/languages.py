@@ -1,0 +1,27 @@
+"""The language in which a user sees pages."""
+
+from typing import Final
+
+from flask import Flask, request
+
+from event_audit_dashboard import translation
+from event_audit_dashboard.translation import ENGLISH, LANGUAGES, Language
+
+#: The language that the user has chosen on the page of settings.
+CHOSEN_COOKIE: Final = "auditflow-language"
+
+
+def add(app: Flask) -> None:
+    """Set the language of each request: the chosen one, else the one that the browser prefers."""
+    app.before_request(lambda: translation.use(_of_request()))
+
+
+def chosen() -> str | None:
+    """The code of the language that the user has chosen, if any."""
+    code = request.cookies.get(CHOSEN_COOKIE, "")
+    return code if code in LANGUAGES else None
+
+
+def _of_request() -> Language:
+    code = chosen() or request.accept_languages.best_match(list(LANGUAGES))
+    return LANGUAGES.get(code or "", ENGLISH)

@@ -1,0 +1,157 @@
+"""Catalogues are complete, and templates and scripts contain no text that is not in them."""
+
+import re
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+from babel.messages import Catalog
+from babel.messages.pofile import read_po
+from jinja2 import Environment, nodes
+
+from event_audit_dashboard import languages
+from event_audit_dashboard.translation import LANGUAGES
+
+PACKAGE = Path(languages.__file__).parent
+ROOT = PACKAGE.parent
+TEMPLATES = sorted(
+    set((PACKAGE / "templates").glob("*.html")) - {PACKAGE / "templates/_symbols.html"}
+)
+OTHERS = sorted(set(LANGUAGES) - {"en"})
+#: Attributes of HTML that a person reads or hears.
+READ = ("aria-label", "title", "placeholder", "alt", "data-label")
+#: Words that are the same in all languages: names, formats and keys.
+SAME = {"AuditFlow", "UTC", "level", "host", "ci", "rule", "3f7b"}
+WORD = re.compile(r"[^\W\d_]{2,}")
+
+
+def test_every_text_is_translated() -> None:
+    known = {message.id for message in extracted() if message.id}
+    assert len(known) > 500, "the extraction finds too little"
+    problems = []
+    for code in OTHERS:
+        found = catalogue(code)
+        translated = {message.id for message in found if message.id}
+        problems += [f"{code}: not in the catalogue: {text!r}" for text in known - translated]
+        problems += [f"{code}: not used any more: {text!r}" for text in translated - known]
+        for message in found:
+            if message.id and (message.fuzzy or not all(forms(message.string))):
+                problems.append(f"{code}: not translated: {message.id!r}")
+    assert problems == []
+
+
+@pytest.mark.parametrize("code", OTHERS)
+def test_translations_have_the_placeholders_and_tags_of_the_text(code: str) -> None:
+    problems = []
+    for message in catalogue(code):
+        if not message.id:
+            continue
+        source = forms(message.id)[-1]
+        found = [form for form in forms(message.string) if parts(form) != parts(source)]
+        problems += [f"{form!r} of {source!r}" for form in found]
+    assert problems == []
+
+
+def test_templates_contain_no_text_outside_of_the_catalogues() -> None:
+    problems = [f"{path.name}: {text!r}" for path in TEMPLATES for text in bare_texts(path)]
+    assert problems == []
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        "<p>Hello</p>",
+        '<p title="Hello"></p>',
+        '<p aria-label="{{ number }} alerts"></p>',
+        '{{ "Hello" if found else "" }}',
+        '{{ value or "none" }}',
+        '{{ name ~ " of alerts" }}',
+    ],
+)
+def test_a_text_outside_of_the_catalogues_is_found(template: str, tmp_path: Path) -> None:
+    path = tmp_path / "page.html"
+    path.write_text(template)
+    assert list(bare_texts(path))
+
+
+def test_a_template_with_translated_texts_is_accepted(tmp_path: Path) -> None:
+    path = tmp_path / "page.html"
+    path.write_text('<p title="{{ _("Hello") }}" class="soft {{ "bad" if on }}">{{ _("Hi") }}</p>')
+    assert list(bare_texts(path)) == []
+
+
+@cache
+def extracted() -> Catalog:
+    """The texts of the source code, as `make translations` finds them."""
+    with tempfile.TemporaryDirectory() as folder:
+        found = Path(folder, "messages.pot")
+        command = ("-m", "babel.messages.frontend", "-q", "extract", "-F", "pyproject.toml", "-o")
+        subprocess.run([sys.executable, *command, str(found), "."], cwd=ROOT, check=True)
+        with found.open("rb") as file:
+            return read_po(file)
+
+
+def catalogue(code: str) -> Catalog:
+    with (PACKAGE / "translations" / code / "LC_MESSAGES" / "messages.po").open("rb") as file:
+        return read_po(file, locale=code, abort_invalid=True)
+
+
+def forms(value: Any) -> tuple[str, ...]:
+    """The forms of a text with plural, or the only form."""
+    return (value,) if isinstance(value, str) else tuple(value or ("",))
+
+
+def parts(text: str) -> tuple[list[str], list[str]]:
+    """Placeholders and tags of a text, sorted."""
+    return sorted(re.findall(r"%\(\w+\)s|%%", text)), sorted(re.findall(r"<[^>]+>", text))
+
+
+def bare_texts(path: Path) -> Iterator[str]:
+    """Texts of a template that a person reads and that are not translated."""
+    # The block has classes of CSS.
+    template = re.sub(r"{% block page %}.*?{% endblock %}", "", path.read_text())
+    source = Environment(autoescape=True).parse(template)
+    html = ""
+    for output in source.find_all(nodes.Output):
+        for node in output.nodes:
+            if isinstance(node, nodes.TemplateData):
+                html += node.data
+                continue
+            in_tag = html.rfind("<") > html.rfind(">")
+            html += "\0"
+            if not in_tag or re.search(rf'(?:{"|".join(READ)})="[^"]*\0$', html):
+                yield from filter(is_text, constants(node))
+    without_tags = re.sub(r"<[^>]*>", " ", re.sub(r"<code>.*?</code>", " ", html))
+    yield from (text for text in re.split(r"\s{2,}|\0", without_tags) if is_text(text))
+    for tag in re.findall(r"<[^>]*>", html):
+        for value in re.findall(rf'(?:{"|".join(READ)})="([^"]*)"', tag):
+            if is_text(value.replace("\0", "")):
+                yield value
+
+
+def constants(node: nodes.Node) -> Iterator[str]:
+    """The text constants that an expression shows: not those in arguments of calls and filters."""
+    match node:
+        case nodes.Const(value=str() as value):
+            yield value
+        case nodes.CondExpr():
+            for part in (node.expr1, node.expr2):
+                if part is not None:
+                    yield from constants(part)
+        case nodes.Or() | nodes.Add():
+            yield from constants(node.left)
+            yield from constants(node.right)
+        case nodes.Concat():
+            for part in node.nodes:
+                yield from constants(part)
+        case nodes.Filter(node=nodes.Node() as inner):
+            yield from constants(inner)
+
+
+def is_text(text: str) -> bool:
+    return bool(set(WORD.findall(re.sub(r"&\w+;", " ", text))) - SAME)
