@@ -1,7 +1,9 @@
 """Changes, the live stream and exports, on the real database and over HTTP."""
 
+import asyncio
 import csv
 import io
+import itertools
 import json
 import threading
 from collections.abc import Callable, Iterator
@@ -148,6 +150,74 @@ def test_the_stream_shows_changes_at_once_and_continues_after_a_reconnect(
     next(open_stream)
     service.stop()
     assert service.exit_code == 0
+
+
+#: Viewers of each replica.
+VIEWERS = 150
+
+
+def test_hundreds_of_viewers_of_two_replicas_see_each_change_once(
+    broker: Any, database: Any, service_process: Any, service_secrets: Any, make_finding: Any,
+    query: Any, eventually: Any,
+) -> None:  # fmt: skip
+    # given viewers of two replicas
+    replicas = [
+        service_process("notification-service", rabbitmq=broker.server, database=database)
+        for _ in range(2)
+    ]
+    users = [f"user-{number}" for number in range(40)]
+    expected = {*users, "last"}
+    opened = itertools.count(1)
+
+    async def view(port: int, all_open: asyncio.Event) -> list[str]:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        token = service_secrets["API_TOKEN"]
+        writer.write(
+            f"GET /api/v1/alerts/stream HTTP/1.1\r\nHost: localhost\r\n"
+            f"Authorization: Bearer {token}\r\n\r\n".encode()
+        )
+        seen: list[str] = []
+        is_open = False
+        while expected - {*seen}:
+            line = await reader.readline()
+            assert line, "the stream ended"
+            if line.startswith(b"id:") and not is_open:
+                is_open = True
+                if next(opened) == 2 * VIEWERS:
+                    all_open.set()
+            if line.startswith(b"data: {"):
+                seen.append(json.loads(line[6:])["actor"])
+        writer.close()
+        return seen
+
+    async def act(all_open: asyncio.Event) -> None:
+        # when findings arrive after all streams are open, the last one at the end
+        await all_open.wait()
+        await asyncio.to_thread(broker.send, *(make_finding(user=user) for user in users))
+        stored = "SELECT count(*) FROM alerts"
+        await asyncio.to_thread(eventually, lambda: query(stored) == [(len(users),)])
+        await asyncio.to_thread(broker.send, make_finding(user="last"))
+
+    async def run() -> list[list[str]]:
+        async with asyncio.timeout(120):
+            all_open = asyncio.Event()
+            viewers = [view(replica.port, all_open) for replica in replicas for _ in range(VIEWERS)]
+            acting = asyncio.create_task(act(all_open))
+            seen = await asyncio.gather(*viewers)
+            await acting
+            return seen
+
+    streams = asyncio.run(run())
+
+    # then each viewer saw each change exactly once
+    assert len(streams) == 2 * VIEWERS
+    for seen in streams:
+        assert sorted(seen) == sorted(expected)
+    # and each replica has one connection that waits for changes, not one for each viewer
+    (connections,) = query(
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
+    )[0]
+    assert connections < 50
 
 
 def test_exports(api: httpx.Client, broker: Any, make_finding: Any, eventually: Any) -> None:

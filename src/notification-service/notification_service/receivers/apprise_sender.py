@@ -15,6 +15,8 @@ from notification_service.routing.tree import Apprise
 MAX_URLS: Final = 20
 #: For connecting and for reading, in seconds: an attempt must end before its lease.
 _TIMEOUTS: Final = {"socket_connect_timeout": 5.0, "socket_read_timeout": 10.0}
+#: Header of an e-mail with the identifier of the notification, which is the same in a repeat.
+KEY_HEADER: Final = "Idempotency-Key"
 _MAX_REASON: Final = 200
 
 _loading = threading.Lock()
@@ -76,7 +78,11 @@ class AppriseSender:
 
     def _send_to(self, url: str, number: int, message: Message) -> str:
         service, formats = _open(url, self._target.secret, number)
-        form: Format = self._form or ("html" if _is_mail(url) else "chat")
+        is_mail = _is_mail(url)
+        form: Format = self._form or ("html" if is_mail else "chat")
+        if is_mail:
+            # A repeat after a crash has the same key, as with a webhook.
+            service.headers[KEY_HEADER] = str(message.notification_id)
         rendered = self._templates.render(message, form)
         _reasons.begin()
         failed: list[str] = []

@@ -1,19 +1,23 @@
 """Receivers that count, and routing files."""
 
+import asyncio
 import base64
 import datetime as dt
 import hashlib
 import hmac
 import json
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from email import message_from_bytes, policy
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from aiosmtpd.controller import Controller
 from prometheus_client import CollectorRegistry
 from pydantic import SecretStr
 
@@ -37,6 +41,7 @@ class Sink:
         self.headers: list[dict[str, str]] = []
         self.bodies: list[bytes] = []
         self.answers: list[tuple[int, dict[str, str]]] = []
+        self.answered = 0
         self.hold = threading.Event()
         self.hold.set()
         self._lock = threading.Lock()
@@ -51,6 +56,8 @@ class Sink:
                 for name, value in headers.items():
                     self.send_header(name, value)
                 self.end_headers()
+                with sink._lock:
+                    sink.answered += 1
 
             def log_message(self, *args: Any) -> None:
                 pass
@@ -91,6 +98,44 @@ def signature_of(headers: dict[str, str], body: bytes, key: str = KEY) -> str:
     return (
         "v1," + base64.b64encode(hmac.new(key.encode(), signed, hashlib.sha256).digest()).decode()
     )
+
+
+class Mailbox:
+    """Keeps what an SMTP server receives. Without ``hold`` it does not answer."""
+
+    def __init__(self) -> None:
+        self.mails: list[Any] = []
+        self.answered = 0
+        self.refuse = False
+        self.hold = threading.Event()
+        self.hold.set()
+
+    async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> str:  # noqa: N802
+        del server, session
+        if self.refuse:
+            return "451 try again later"
+        mail = message_from_bytes(envelope.content, policy=policy.default)
+        self.mails.append((envelope.rcpt_tos, mail))
+        await asyncio.get_running_loop().run_in_executor(None, self.hold.wait, 30)
+        self.answered += 1
+        return "250 OK"
+
+
+@pytest.fixture
+def mailbox() -> Iterator[tuple[Mailbox, str]]:
+    """An SMTP server, and the URL that sends to it."""
+    box = Mailbox()
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    controller = Controller(box, hostname="127.0.0.1", port=port)
+    controller.start()
+    yield (
+        box,
+        f"mailto://127.0.0.1:{port}/?from=auditflow@example.org&to=team@example.org&mode=insecure",
+    )
+    box.hold.set()
+    controller.stop()
 
 
 @pytest.fixture

@@ -18,49 +18,6 @@ TEAM = """receivers:
 """
 
 
-def test_two_replicas_are_killed_while_they_send(
-    broker: Any, database: Any, service_process: Any, make_finding: Any, sink: Any,
-    configured: Any, verified: Any, eventually: Any, query: Any,
-) -> None:  # fmt: skip
-    # given two replicas, and a receiver that takes notifications but does not answer
-    env = configured(EACH.format() + TEAM.format(url=sink.url, digest=10_000))
-    replicas = [
-        service_process("notification-service", rabbitmq=broker.server, database=database, env=env)
-        for _ in range(2)
-    ]
-    sink.hold.clear()
-    broker.send(*(make_finding(user=f"user-{number}") for number in range(30)))
-    eventually(lambda: len(sink.bodies) >= 2)
-
-    # when both are killed while they wait for the answer
-    for replica in replicas:
-        replica.kill()
-    sink.hold.set()
-    assert query("SELECT count(*) FROM notifications WHERE status = 'sending'")[0][0] >= 1
-
-    # and their claims end, and a replica starts
-    query("UPDATE notifications SET claimed_until = now() WHERE status = 'sending'")
-    replicas[0].start()
-
-    # then every alert is notified, at least once, and repeats have the same key and content
-    eventually(
-        lambda: query("SELECT count(*) FROM notifications WHERE status = 'sent'") == [(30,)],
-        seconds=60,
-    )
-    assert verified(sink)
-    by_id: dict[str, set[str]] = {}
-    for notification in sink.received:
-        (alert,) = notification["alerts"]
-        by_id.setdefault(notification["notification_id"], set()).add(alert["actor"])
-    assert {frozenset(actors) for actors in by_id.values()} == {
-        frozenset({f"user-{number}"}) for number in range(30)
-    }
-    repeated = [key for key, times in Counter(sink.ids()).items() if times > 1]
-    assert 1 <= len(repeated) <= 2
-    keys = {headers["idempotency-key"] for headers in sink.headers}
-    assert keys == by_id.keys()
-
-
 def test_a_receiver_that_was_away_gets_what_waited(
     broker: Any, database: Any, service_process: Any, make_finding: Any, sink: Any,
     configured: Any, eventually: Any, query: Any, api_of: Any,

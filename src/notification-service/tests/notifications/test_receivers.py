@@ -5,13 +5,10 @@ import ipaddress
 import logging
 import socket
 import uuid
-from collections.abc import Iterator
-from email import message_from_bytes, policy
 from pathlib import Path
 from typing import Any
 
 import pytest
-from aiosmtpd.controller import Controller
 
 from notification_service.outbox.content import AlertLine, Content, RuleCount
 from notification_service.receivers.apprise_sender import AppriseSender, redact
@@ -192,53 +189,24 @@ def test_a_template_cannot_leave_the_sandbox(tmp_path: Path, template: str) -> N
         Templates(LINKS, folder).render(message(), "chat")
 
 
-class Mailbox:
-    """Keeps what the SMTP server receives."""
-
-    def __init__(self) -> None:
-        self.mails: list[Any] = []
-        self.refuse = False
-
-    async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> str:  # noqa: N802
-        del server, session
-        if self.refuse:
-            return "451 try again later"
-        self.mails.append(
-            (envelope.rcpt_tos, message_from_bytes(envelope.content, policy=policy.default))
-        )
-        return "250 OK"
-
-
-@pytest.fixture
-def mailbox() -> Iterator[tuple[Mailbox, str]]:
-    box = Mailbox()
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    controller = Controller(box, hostname="127.0.0.1", port=port)
-    controller.start()
-    yield (
-        box,
-        f"mailto://127.0.0.1:{port}/?from=auditflow@example.org&to=team@example.org&mode=insecure",
-    )
-    controller.stop()
-
-
 def mailer(url: str, tmp_path: Path) -> AppriseSender:
     (tmp_path / "MAIL").write_text(url)
     return AppriseSender(Apprise("MAIL"), secrets=SecretFiles(tmp_path), templates=Templates(LINKS))
 
 
 def test_a_mail_has_a_plain_part_and_no_header_of_an_attacker(
-    mailbox: tuple[Mailbox, str], tmp_path: Path
+    mailbox: tuple[Any, str], tmp_path: Path
 ) -> None:
     box, url = mailbox
 
-    assert mailer(url, tmp_path).send(message(HOSTILE)) == "E-Mail"
+    sent = message(HOSTILE)
+
+    assert mailer(url, tmp_path).send(sent) == "E-Mail"
 
     ((recipients, mail),) = box.mails
     assert recipients == ["team@example.org"]
     assert mail["Bcc"] is None
+    assert mail["Idempotency-Key"] == str(sent.notification_id)
     assert "Burst eve" in mail["Subject"]
     parts = {
         part.get_content_type(): part.get_content()
@@ -251,7 +219,7 @@ def test_a_mail_has_a_plain_part_and_no_header_of_an_attacker(
 
 
 def test_a_mail_server_that_refuses_is_an_error_without_secrets(
-    mailbox: tuple[Mailbox, str], tmp_path: Path, caplog: pytest.LogCaptureFixture
+    mailbox: tuple[Any, str], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     box, url = mailbox
     box.refuse = True
