@@ -13,7 +13,7 @@ from typing import Final, Protocol
 from auditflow.amqp import Message, topology
 from auditflow.amqp.connection import retry_until_stopped
 from auditflow.contract import ledger
-from auditflow.contract.ledger import Entry, Label, Receipt, runs_of
+from auditflow.contract.ledger import HOUR_MS, Entry, Label, Receipt, runs_of
 from auditflow.errors import Unavailable
 from auditflow.telemetry import logs
 from auditflow.worker import Worker
@@ -23,7 +23,6 @@ INTERVAL_SECONDS: Final = 5.0
 #: Maximum number of messages of a receipt. Many receipts are sent if more messages are confirmed.
 MAX_MESSAGES: Final = 50_000
 _CONFIRM_SECONDS: Final = 5.0
-_HOUR_MS: Final = 3_600_000
 
 log = logs.get(__name__)
 
@@ -40,7 +39,7 @@ class AcceptedMessages:
 
     def labels(self, source: str, sizes: Sequence[int], *, accepted_ms: int) -> list[Label]:
         """A new label for each message, of its number of events."""
-        hour = accepted_ms // _HOUR_MS
+        hour = accepted_ms // HOUR_MS
         with self._lock:
             if (source, hour) not in self._next:
                 # Labels of an hour are created in this hour, except those of threads that wait.

@@ -63,7 +63,7 @@ def test_token_is_checked_before_the_body_is_kept(
 
 
 def test_unfinished_bodies_share_a_limit(ingest: Ingest, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(body, "_DISCARD_SECONDS", 0.1)
+    monkeypatch.setattr(body, "DISCARD_SECONDS", 0.1)
 
     # given 16 clients that send 15 MiB each and never finish
     async def upload() -> list[Answer]:
@@ -129,7 +129,7 @@ def test_bodies_without_a_checked_signature_have_a_limit_of_their_own(
 
 def test_slow_body_times_out(ingest: Ingest, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(body, "BODY_SECONDS", 0.05)
-    monkeypatch.setattr(body, "_DISCARD_SECONDS", 0.05)
+    monkeypatch.setattr(body, "DISCARD_SECONDS", 0.05)
 
     answer = asyncio.run(Upload(ingest.client.app, AUTHORIZED, [b"x"]).run())
 

@@ -39,7 +39,7 @@ class AdminApi:
 
     def trail(self, parameters: Mapping[str, str], caller: Caller) -> audit.AuditTrail:
         """What people and tokens did, the newest first, 100 on a page."""
-        return self._client.get("/api/v1/audit", caller, audit.AuditTrail, parameters)
+        return self._client.get(audit.TRAIL_PATH, caller, audit.AuditTrail, parameters)
 
     def logs(self, caller: Caller) -> audit.AuditLogList:
         """The audit logs with their size and public key."""

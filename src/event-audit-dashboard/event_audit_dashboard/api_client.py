@@ -1,23 +1,19 @@
 """Sends requests to an API, decodes the responses and turns failures into errors with a text."""
 
 from collections.abc import Iterator, Mapping
-from typing import Any, Final, TypeVar
+from typing import Any, TypeVar
 from urllib.parse import quote, urlencode
 
 import msgspec
 from msgspec import Struct
 from opentelemetry.trace import SpanKind
 
+from auditflow.contract.access import ADDRESS_HEADER, USER_HEADER
 from auditflow.telemetry import logs, tracing
 from event_audit_dashboard import errors
 from event_audit_dashboard.metrics import Metrics
 from event_audit_dashboard.translation import N_, gettext
 from event_audit_dashboard.transport import TIMEOUT_SECONDS, Reply, Service, Transport
-
-#: Name of the person on whose behalf the dashboard sends a request, for the audit trail.
-PERSON_HEADER: Final = "X-AuditFlow-User"
-#: Address of this person.
-ADDRESS_HEADER: Final = "X-AuditFlow-Address"
 
 _log = logs.get(__name__)
 T = TypeVar("T")
@@ -169,7 +165,7 @@ def _identity(caller: Caller) -> dict[str, str]:
     """The headers that name the person and the request."""
     headers = {"X-Correlation-ID": caller.correlation_id}
     if caller.person is not None:
-        headers[PERSON_HEADER] = quote(caller.person, safe=" @")
+        headers[USER_HEADER] = quote(caller.person, safe=" @")
     if caller.address is not None:
         headers[ADDRESS_HEADER] = caller.address
     return headers

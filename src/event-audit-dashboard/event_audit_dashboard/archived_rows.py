@@ -13,10 +13,10 @@ from cachetools import TTLCache
 from msgspec import Struct, structs
 
 from auditflow.contract.alert import EventRow
-from auditflow.contract.event_search import ArchivedEventSummary
+from auditflow.contract.event_search import MAX_EVENT_IDS, ArchivedEventSummary
 from event_audit_dashboard.api_client import Caller
 from event_audit_dashboard.errors import ApiError
-from event_audit_dashboard.events_api import MAX_EVENT_IDS, EventsApi
+from event_audit_dashboard.events_api import EventsApi
 
 #: Maximum number of cached events, about 1 KiB each, and how long they are cached (seconds).
 MAX_EVENTS: Final = 10_000

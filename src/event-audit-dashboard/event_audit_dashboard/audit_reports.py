@@ -11,11 +11,12 @@ from typing import Final, Protocol
 from msgspec import structs
 
 from auditflow.contract.audit import (
-    MAX_TRAIL_TEXT,
+    TRAIL_PATH,
     Outcome,
     ReportedAction,
     StoredReports,
     TrailReport,
+    trail_text,
 )
 from auditflow.telemetry import logs
 from auditflow.worker import Worker
@@ -26,7 +27,6 @@ from event_audit_dashboard.api_client import ApiClient, Caller
 MAX_WAITING: Final = 1_000
 BATCH: Final = 100
 RETRY_SECONDS: Final = 2.0
-PATH: Final = "/api/v1/audit"
 
 _log = logs.get(__name__)
 
@@ -66,7 +66,7 @@ class AuditReports:
     ) -> None:
         """Report what a person did. It does not wait."""
         report = TrailReport(
-            actor=_text(actor), action=action, outcome=outcome, address=_text(address)
+            actor=trail_text(actor), action=action, outcome=outcome, address=trail_text(address)
         )
         with self._lock:
             if len(self._waiting) >= MAX_WAITING:
@@ -101,7 +101,7 @@ class AuditReports:
             sent[0] = structs.replace(sent[0], detail={"reports dropped before": str(dropped)})
         try:
             self._api.post(
-                PATH,
+                TRAIL_PATH,
                 Caller(person=None, correlation_id="audit-reports"),
                 StoredReports,
                 {"reports": sent},
@@ -126,7 +126,3 @@ class AuditReports:
                     self._wake.set()
             if self._stopping.is_set():
                 return
-
-
-def _text(value: str) -> str:
-    return value.encode("utf-8", "replace").decode().replace("\0", "?")[:MAX_TRAIL_TEXT]

@@ -15,9 +15,6 @@ EVENTS: Final = Service(N_("the archive of events"), "audit-event-archive", N_("
 #: A search may read many files. Limit for its response, in seconds.
 SEARCH_SECONDS: Final = 15.0
 PAGE_SIZE: Final = 50
-#: Maximum number of identifiers of a search.
-MAX_EVENT_IDS: Final = 100
-_PATH: Final = "/api/v1/events"
 
 
 class EventsApi:
@@ -30,7 +27,7 @@ class EventsApi:
         """Events that match, the newest first."""
         query = {**parameters, "limit": str(PAGE_SIZE)}
         return self._client.get(
-            _PATH, caller, contract.ArchivedEventList, query, timeout=SEARCH_SECONDS
+            contract.PATH, caller, contract.ArchivedEventList, query, timeout=SEARCH_SECONDS
         )
 
     def of_identifiers(
@@ -43,11 +40,11 @@ class EventsApi:
         query = [
             ("since", since.isoformat()),
             ("until", until.isoformat()),
-            ("limit", str(5 * MAX_EVENT_IDS)),
+            ("limit", str(5 * contract.MAX_EVENT_IDS)),
             *(("event_id", event_id) for event_id in event_ids),
         ]
         found = self._client.get(
-            f"{_PATH}?{urlencode(query)}",
+            f"{contract.PATH}?{urlencode(query)}",
             caller,
             contract.ArchivedEventList,
             timeout=SEARCH_SECONDS,
@@ -57,7 +54,7 @@ class EventsApi:
     def histogram(self, parameters: Mapping[str, str], caller: Caller) -> contract.EventHistogram:
         """The number of events over time."""
         return self._client.get(
-            f"{_PATH}/histogram",
+            f"{contract.PATH}/histogram",
             caller,
             contract.EventHistogram,
             parameters,
@@ -67,7 +64,11 @@ class EventsApi:
     def facets(self, parameters: Mapping[str, str], caller: Caller) -> contract.EventFacets:
         """The most frequent values of some fields."""
         return self._client.get(
-            f"{_PATH}/facets", caller, contract.EventFacets, parameters, timeout=SEARCH_SECONDS
+            f"{contract.PATH}/facets",
+            caller,
+            contract.EventFacets,
+            parameters,
+            timeout=SEARCH_SECONDS,
         )
 
     def event(self, event_id: str, caller: Caller) -> contract.ArchivedEventDetail:
@@ -76,7 +77,7 @@ class EventsApi:
         Raises:
             NotFound: the archive has no such event.
         """
-        path, query = f"{_PATH}/by-id", {"event_id": event_id}
+        path, query = f"{contract.PATH}/by-id", {"event_id": event_id}
         return self._client.get(
             path, caller, contract.ArchivedEventDetail, query, timeout=SEARCH_SECONDS
         )
@@ -91,4 +92,4 @@ class EventsApi:
 
     def export(self, parameters: Mapping[str, str], caller: Caller) -> Iterator[bytes]:
         """All events that match with their records, as NDJSON, in parts."""
-        return self._client.stream(f"{_PATH}/export?{urlencode(parameters)}", caller)
+        return self._client.stream(f"{contract.PATH}/export?{urlencode(parameters)}", caller)

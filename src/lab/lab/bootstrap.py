@@ -7,7 +7,7 @@ from pathlib import Path
 
 import yaml
 
-from gitops import git, promotion, rollback, working_tree
+from gitops import git, layout, promotion, rollback, working_tree
 
 from . import argocd, offline, releases, traefik
 from .cluster import Cluster
@@ -39,7 +39,7 @@ class Delivery:
 
     def pin(self, environment: str, version: Version, *services: str) -> None:
         """Write a version to release components. Without services: of all services."""
-        for service in services or releases.SERVICES:
+        for service in services or layout.SERVICES:
             release = self.releases[service, version]
             releases.pin(self.repository, service, environment, release)
 
@@ -135,9 +135,9 @@ def seed(cluster: Cluster, published: dict[tuple[str, Version], Release]) -> Del
     job = yaml.safe_load(backups.read_text())
     job["spec"]["schedule"] = "0 0 29 2 *"
     backups.write_text(yaml.safe_dump(job, sort_keys=False))
-    for environment in releases.ENVIRONMENTS:
+    for environment in layout.ENVIRONMENTS:
         delivery.pin(environment, Version.BUILT)
-    for environment in releases.ENVIRONMENTS[1:]:
+    for environment in layout.ENVIRONMENTS[1:]:
         working_tree.write_snapshots(repository.work, environment)
     if cluster.created_here:
         _remove_internet_references(delivery)

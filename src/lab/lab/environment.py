@@ -10,9 +10,10 @@ from typing import Any
 
 import httpx
 
+from gitops.layout import SERVICES
+
 from .cluster import Cluster
 from .kube import Object
-from .releases import SERVICES
 
 #: Name and port of each service's Service.
 _SERVICES = {

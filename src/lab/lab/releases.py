@@ -12,19 +12,14 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path
 
+from gitops.layout import SERVICES
+
 from . import paths, registry
 from .builders import Builder
 from .errors import LabError
 from .progress import step
 from .repository import Repository
 
-SERVICES = (
-    "audit-event-generator",
-    "audit-log-analysis",
-    "notification-service",
-    "event-audit-dashboard",
-)
-ENVIRONMENTS = ("dev", "staging", "prod")
 #: The image name in the release components.
 REPOSITORY = "docker.io/jojees/auditflow-{service}"
 

@@ -4,9 +4,10 @@ import re
 from collections.abc import Iterable
 from typing import Final
 
+from auditflow.contract.attack import TAG_PREFIX
+
 #: The form of an identifier, in any letter case.
 PATTERN: Final = r"^[Tt][0-9]{4}(\.[0-9]{3})?$"
-_PREFIX: Final = "attack."
 _is_identifier = re.compile(PATTERN, re.ASCII).fullmatch
 
 
@@ -17,12 +18,12 @@ def is_technique(text: str) -> bool:
 
 def tag_of(technique: str) -> str:
     """The tag of a technique, in lower case."""
-    return _PREFIX + technique.lower()
+    return TAG_PREFIX + technique.lower()
 
 
 def named_by(tags: Iterable[str]) -> list[str]:
     """The techniques that tags name, in upper case and in their order."""
-    names = (tag[len(_PREFIX) :] for tag in tags if tag.lower().startswith(_PREFIX))
+    names = (tag[len(TAG_PREFIX) :] for tag in tags if tag.lower().startswith(TAG_PREFIX))
     return [name.upper() for name in names if is_technique(name)]
 
 

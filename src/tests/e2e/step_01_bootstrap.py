@@ -6,12 +6,13 @@ import shlex
 
 import pytest
 
+from gitops.layout import SERVICES
 from lab import argocd, bootstrap, traefik
 from lab.bootstrap import Delivery
 from lab.environment import Environment
 from lab.errors import CommandFailed
 from lab.progress import info
-from lab.releases import SERVICES, Version
+from lab.releases import Version
 from lab.waiting import until
 
 #: Argo CD itself, the platform's parts, and everything of the two environments that sync themselves.

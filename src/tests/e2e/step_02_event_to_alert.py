@@ -12,9 +12,9 @@ import httpx
 import psycopg2
 import pytest
 
+from gitops.layout import SERVICES
 from lab import events
 from lab.environment import Environment
-from lab.releases import SERVICES
 from lab.waiting import until
 
 

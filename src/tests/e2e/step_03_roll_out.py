@@ -7,11 +7,12 @@ import time
 
 import psycopg2
 
+from gitops.layout import SERVICES
 from lab import events
 from lab.bootstrap import Delivery
 from lab.environment import Environment
 from lab.progress import info
-from lab.releases import SERVICES, Version
+from lab.releases import Version
 from lab.waiting import until
 
 #: From the commit to ready pods: under a minute on two idle cores. The figures are for people.

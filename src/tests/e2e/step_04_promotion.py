@@ -6,12 +6,13 @@ import time
 
 import pytest
 
+from gitops.layout import SERVICES
 from lab import argocd
 from lab.bootstrap import BASE, Delivery
 from lab.environment import Environment
 from lab.errors import LabError
 from lab.progress import info
-from lab.releases import SERVICES, Version
+from lab.releases import Version
 from lab.waiting import until
 
 _PATIENCE = 240

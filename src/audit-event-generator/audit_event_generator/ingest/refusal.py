@@ -6,11 +6,11 @@ from typing import Final
 from audit_event_generator.ingest.batch import RefusedRecord
 from auditflow.contract import identity
 from auditflow.contract.event import Event, LogSource, Severity
+from auditflow.contract.pipeline import MAX_REASON
 
 EVENT_TYPE: Final = "record_refused"
 LOG_SOURCE: Final = LogSource(product="auditflow", service="ingest", category="application")
-#: Maximum length of the reason and of the excerpt, in characters.
-_MAX_REASON: Final = 500
+#: Maximum length of the excerpt, in characters.
 _MAX_EXCERPT: Final = 512
 
 
@@ -31,7 +31,7 @@ def to_event(refused: RefusedRecord, *, source: str, received: dt.datetime) -> E
         action_result="FAILURE",
         resource=source,
         details={
-            "reason": _printable(refused.reason, _MAX_REASON),
+            "reason": _printable(refused.reason, MAX_REASON),
             "where": refused.where,
             "bytes": len(refused.record),
             "record_id": record_id,

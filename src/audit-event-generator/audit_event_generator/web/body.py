@@ -8,6 +8,7 @@ from audit_event_generator.web.gzip_stream import GzipError, GzipStream
 from auditflow.http.memory import OutOfMemoryBudget, Reservation
 from auditflow.http.problem import Problem
 from auditflow.http.serving import MAX_BODY_BYTES
+from auditflow.http.wsgi import DISCARD_BODIES, DISCARD_SECONDS
 
 Receive = Callable[[], Awaitable[Any]]
 
@@ -15,8 +16,7 @@ Receive = Callable[[], Awaitable[Any]]
 BODY_SECONDS: Final = 60.0
 #: Maximum number of bytes of a refused request that are read and discarded, so that the client sees
 #: the response instead of a closed connection; and the time for it, in seconds.
-_DISCARD_BYTES: Final = 4 * MAX_BODY_BYTES
-_DISCARD_SECONDS: Final = 5.0
+_DISCARD_BYTES: Final = DISCARD_BODIES * MAX_BODY_BYTES
 _GZIP_MAGIC: Final = b"\x1f\x8b"
 _ENCODINGS: Final = ("identity", "gzip", "x-gzip", "")
 
@@ -88,7 +88,7 @@ async def discard(incoming: Incoming) -> None:
     """Read the rest of a refused request without keeping it, within limits."""
     remaining = _DISCARD_BYTES
     try:
-        async with asyncio.timeout(_DISCARD_SECONDS):
+        async with asyncio.timeout(DISCARD_SECONDS):
             async for chunk in incoming.chunks():
                 remaining -= len(chunk)
                 if remaining < 0:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
 from auditflow.contract.event import LogSource
+from auditflow.contract.ledger import HOUR_MS
 
 
 class ArchivedEvent(NamedTuple):
@@ -91,9 +92,6 @@ PRODUCTS: Final = frozenset(
 )  # fmt: skip
 #: The source of events of all other products, and of refused records.
 OTHER: Final = "other"
-
-#: An hour in milliseconds.
-HOUR_MS: Final = 3_600_000
 
 
 def source_of(logsource: LogSource | None) -> str:

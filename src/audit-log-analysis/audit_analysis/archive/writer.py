@@ -24,7 +24,7 @@ from audit_analysis.archive.manifest import ArchiveFile, Manifest
 from audit_analysis.archive.metrics import ArchiveMetrics
 from audit_analysis.archive.parquet import ParquetWriter, UnstoredFile
 from audit_analysis.archive.storage import Storage
-from audit_analysis.archive.table import HOUR_MS, ArchivedEvent, hour_of
+from audit_analysis.archive.table import ArchivedEvent, hour_of
 from audit_analysis.ledger.outcomes import MessageOutcome
 from audit_analysis.ledger.senders import activity_of
 from audit_analysis.ledger.store import DifferentBatch, Entries
@@ -34,7 +34,7 @@ from auditflow.amqp.dead_letter import DeadLetter
 from auditflow.amqp.publisher import Publisher
 from auditflow.amqp.subscription import Subscription
 from auditflow.contract import archive, ledger
-from auditflow.contract.ledger import Receipt
+from auditflow.contract.ledger import HOUR_MS, Receipt
 from auditflow.errors import ContractError, Unavailable
 from auditflow.telemetry import logs
 from auditflow.worker import Worker

@@ -14,9 +14,9 @@ from rich.progress import Progress, SpinnerColumn, TextColumn
 from audit_analysis.cli import archive_api
 from audit_analysis.cli.rule_paths import plural
 from audit_analysis.cli.times import read_time
+from auditflow.contract import event_search
 from auditflow.contract.event_search import ArchivedEventList, ArchivedEventSummary
 
-_PATH: Final = "/api/v1/events"
 #: Number of events of a request.
 _PAGE: Final = 500
 #: Maximum number of events of a search.
@@ -143,7 +143,9 @@ def _pages(
     cursor: str | None = None
     while limit > 0:
         following = {} if cursor is None else {"cursor": cursor}
-        body = archive_api.get(url, _PATH, {**query, **following, "limit": str(min(limit, _PAGE))})
+        body = archive_api.get(
+            url, event_search.PATH, {**query, **following, "limit": str(min(limit, _PAGE))}
+        )
         try:
             page = _decode_page(body)
         except msgspec.MsgspecError as error:

@@ -7,12 +7,12 @@ import httpx
 import msgspec
 from msgspec import Struct
 
-from auditflow.contract.access import Me, Role
+from auditflow.contract.access import USER_HEADER, Me, Role
 from auditflow.errors import AuditFlowError, Unavailable
 from auditflow.http.problem import Problem
 
 #: The headers that identify a caller. They are passed on as they are.
-HEADERS: Final = ("Authorization", "X-AuditFlow-User")
+HEADERS: Final = ("Authorization", USER_HEADER)
 #: Time for which an answer of the notification service is reused (seconds).
 _CACHED_SECONDS: Final = 5.0
 _MAX_CACHED: Final = 1_000

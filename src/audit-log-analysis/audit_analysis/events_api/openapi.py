@@ -14,6 +14,7 @@ from audit_analysis.events_api.parameters import (
     ExportFormat,
 )
 from audit_analysis.events_api.query import Order
+from auditflow.contract import event_search
 from auditflow.http.openapi import Documentation, PathParameter
 
 
@@ -86,7 +87,7 @@ class FilterParameters(Struct):
             Meta(
                 description="Only events with these identifiers. Can be repeated.",
                 examples=[["0b6a2c1e-1f5c-4d0e-9d0a-3f4a6f6f8a11"]],
-                max_length=query.MAX_EVENT_IDS,
+                max_length=event_search.MAX_EVENT_IDS,
             ),
         ]
         | None

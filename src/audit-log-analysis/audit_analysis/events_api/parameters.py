@@ -21,6 +21,7 @@ from audit_analysis.events_api.query import (
     Order,
     Position,
 )
+from auditflow.contract import event_search
 from auditflow.http import query_parameters
 from auditflow.http.problem import Fault
 from auditflow.http.query_parameters import (
@@ -212,7 +213,7 @@ def _read(parameters: Iterable[tuple[str, str]], more: Mapping[str, Reader]) -> 
             **_FILTERS,
             **more,
             "where": Repeatable(_condition, query.MAX_CONDITIONS),
-            "event_id": Repeatable(query_parameters.text(256), query.MAX_EVENT_IDS),
+            "event_id": Repeatable(query_parameters.text(256), event_search.MAX_EVENT_IDS),
         },
     )
 

@@ -27,8 +27,6 @@ MAX_PATH: Final = 200
 MAX_PATH_DEPTH: Final = 16
 #: Maximum number of conditions of a search.
 MAX_CONDITIONS: Final = 20
-#: Maximum number of identifiers of a search.
-MAX_EVENT_IDS: Final = 100
 
 
 class Modifier(StrEnum):

@@ -12,9 +12,8 @@ from typing import Final, NamedTuple
 
 from msgspec import Struct
 
-from audit_analysis.archive.table import HOUR_MS
 from audit_analysis.ledger.outcomes import MessageOutcome, Outcome
-from auditflow.contract.ledger import Receipt
+from auditflow.contract.ledger import HOUR_MS, Receipt
 
 #: Number of messages of a block.
 SIZE: Final = 1024

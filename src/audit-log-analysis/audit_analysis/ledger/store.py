@@ -8,12 +8,11 @@ import msgspec
 from msgspec import Struct
 from psycopg2.extras import execute_values
 
-from audit_analysis.archive.table import HOUR_MS
 from audit_analysis.ledger import blocks, sender_store
 from audit_analysis.ledger.blocks import Block, BlockKey
 from audit_analysis.ledger.outcomes import MessageOutcome, Outcome
 from audit_analysis.ledger.senders import Activity, SenderKey
-from auditflow.contract.ledger import Receipt
+from auditflow.contract.ledger import HOUR_MS, Receipt
 
 _KEY: Final = "hour, source, producer, block"
 _OUTCOME: Final = ", ".join(Outcome._fields)

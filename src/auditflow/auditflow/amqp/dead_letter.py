@@ -9,6 +9,7 @@ from msgspec import Struct
 from auditflow.amqp import limits, topology
 from auditflow.amqp.publisher import Message
 from auditflow.contract import identity
+from auditflow.contract.pipeline import MAX_REASON
 
 #: ``contract``: the message violates the schema. ``poison``: its processing failed.
 Kind = Literal["contract", "poison"]
@@ -20,8 +21,6 @@ SERVICE: Final = "x-auditflow-service"
 DEAD_AT: Final = "x-auditflow-dead-at"
 #: The number of the original headers that the dead letter does not carry.
 DROPPED_HEADERS: Final = "x-auditflow-dropped-headers"
-#: The maximum length of a reason, in characters.
-_MAX_REASON: Final = 500
 
 
 class DeadLetter(Struct, frozen=True, kw_only=True):
@@ -44,7 +43,7 @@ class DeadLetter(Struct, frozen=True, kw_only=True):
         kept = limits.fit_headers(original, limit=limits.DEAD_LETTER_HEADER_BYTES)
         headers: dict[str, Any] = {
             **kept,
-            REASON: self.reason[:_MAX_REASON].encode("utf-8", "replace").decode(),
+            REASON: self.reason[:MAX_REASON].encode("utf-8", "replace").decode(),
             KIND: self.kind,
             QUEUE: queue,
             SERVICE: service,

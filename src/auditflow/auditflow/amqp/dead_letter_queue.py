@@ -11,7 +11,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping
 from fnmatch import fnmatchcase
-from typing import Any, Final
+from typing import Any
 
 import pika
 from msgspec import Struct
@@ -21,11 +21,9 @@ from pika.exceptions import NackError, UnroutableError
 from auditflow.amqp import dead_letter, limits
 from auditflow.amqp.topology import Queue
 from auditflow.contract import ledger
+from auditflow.contract.pipeline import MAX_REASON
 from auditflow.errors import PublishError
 from auditflow.printable import printable
-
-#: The length of a reason that people see, in characters.
-MAX_SHOWN_REASON: Final = 500
 
 
 class Entry(Struct, frozen=True):
@@ -49,7 +47,7 @@ class Entry(Struct, frozen=True):
     @property
     def shown_reason(self) -> str:
         """The reason without characters that a terminal or page would interpret."""
-        return printable(self.reason)[:MAX_SHOWN_REASON]
+        return printable(self.reason)[:MAX_REASON]
 
     @property
     def key(self) -> str:

@@ -14,17 +14,17 @@ from pydantic import Field, model_validator
 
 from auditflow import settings, tls
 from auditflow.contract.audit import (
-    MAX_TRAIL_TEXT,
+    TRAIL_PATH,
     Outcome,
     ReportedAction,
     TrailReport,
     TrailReports,
+    trail_text,
 )
 from auditflow.errors import AuditFlowError, SettingsError
 from auditflow.settings import Secret, TlsSettings
 
 _SECONDS: Final = 10.0
-_PATH: Final = "/api/v1/audit"
 
 
 class NotRecorded(AuditFlowError):
@@ -62,14 +62,16 @@ def report(
     if not api.api_url or api.api_token is None:
         raise NotRecorded("set API_URL and API_TOKEN")
     row = TrailReport(
-        actor=_text(_account()),
+        actor=trail_text(_account()),
         action=action,
         outcome=outcome,
-        address=_text(socket.gethostname()),
-        target=_text(target),
-        detail={name: _text(str(value)) for name, value in detail.items() if value is not None},
+        address=trail_text(socket.gethostname()),
+        target=trail_text(target),
+        detail={
+            name: trail_text(str(value)) for name, value in detail.items() if value is not None
+        },
     )
-    address = api.api_url.rstrip("/") + _PATH
+    address = api.api_url.rstrip("/") + TRAIL_PATH
     request = urllib.request.Request(  # noqa: S310 - the pattern of the setting permits http only
         address,
         data=msgspec.json.encode(TrailReports((row,))),
@@ -112,7 +114,3 @@ def _account() -> str:
         return getpass.getuser()
     except (KeyError, OSError):  # a container's user without a name
         return "unknown"
-
-
-def _text(value: str) -> str:
-    return value.encode("utf-8", "replace").decode().replace("\0", "?")[:MAX_TRAIL_TEXT]

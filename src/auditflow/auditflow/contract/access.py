@@ -8,6 +8,11 @@ from msgspec import Meta, Struct, field
 
 from auditflow.contract.event import Timestamp
 
+#: Header with the name of the person for whom the dashboard sends a request, percent-encoded
+#: UTF-8. It is read only with the service token.
+USER_HEADER: Final = "X-AuditFlow-User"
+#: Header with the IP address of this person. It is read only with the service token.
+ADDRESS_HEADER: Final = "X-AuditFlow-Address"
 #: Longest name of a person or of an API token, in characters.
 MAX_NAME: Final = 200
 

@@ -95,10 +95,19 @@ class FindingDocuments(Struct, frozen=True, kw_only=True):
     ]
 
 
+#: The route of the audit trail, for reading and for reports.
+TRAIL_PATH: Final = "/api/v1/audit"
 #: Longest text of an entry of the audit trail, in characters.
 MAX_TRAIL_TEXT: Final = 500
 
 TrailText = Annotated[str, Meta(max_length=MAX_TRAIL_TEXT, pattern=r"^[^\x00]*$")]
+
+
+def trail_text(value: str) -> str:
+    """The text as the audit trail can store it: valid UTF-8, without NUL, and not too long."""
+    return value.encode("utf-8", "replace").decode().replace("\0", "?")[:MAX_TRAIL_TEXT]
+
+
 Outcome = Literal["done", "refused", "failed"]
 #: What other parts of the platform report.
 ReportedAction = Literal[

@@ -1,10 +1,15 @@
 """The messages of the API of archived events (``/api/v1/events``)."""
 
-from typing import Annotated
+from typing import Annotated, Final
 
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
 from auditflow.contract.event import Timestamp
+
+#: The route of a search.
+PATH: Final = "/api/v1/events"
+#: Maximum number of identifiers of a search.
+MAX_EVENT_IDS: Final = 100
 
 
 def _doc(description: str) -> Meta:

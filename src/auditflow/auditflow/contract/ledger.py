@@ -20,6 +20,8 @@ from auditflow.errors import ContractError
 #: The name of the header with the label. A replay of dead letters keeps it.
 HEADER: Final = "x-auditflow-ledger"
 CONTENT_TYPE: Final = "application/x-auditflow-receipt"
+#: An hour in milliseconds.
+HOUR_MS: Final = 3_600_000
 #: Maximum number of events in a labelled message. It must fit a byte.
 MAX_EVENTS: Final = 254
 #: Maximum number of entries of a receipt.

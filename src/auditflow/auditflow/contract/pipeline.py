@@ -1,8 +1,11 @@
 """The state of the queues and the dead letters, as the API shows them."""
 
-from typing import Annotated
+from typing import Annotated, Final
 
 from msgspec import Meta, Struct
+
+#: Maximum length of the reason of a dead letter, in characters.
+MAX_REASON: Final = 500
 
 Key = Annotated[str, Meta(pattern="^[0-9a-f]{32}$")]
 

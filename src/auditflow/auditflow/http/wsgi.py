@@ -19,8 +19,8 @@ BODY_SECONDS: Final = 30.0
 BODIES: Final = 16
 #: A client that still sends sees the response only after its body is read. The maximum time for it,
 #: in seconds, and the maximum number of bytes, as a multiple of the maximum size of a body.
-_DISCARD_SECONDS: Final = 5.0
-_DISCARD_BODIES: Final = 4
+DISCARD_SECONDS: Final = 5.0
+DISCARD_BODIES: Final = 4
 
 
 class _Refused(Exception):
@@ -46,7 +46,7 @@ class BoundedWsgi(WSGIWrapper):
             try:
                 body = await self._read(scope, receive, reservation)
             except _Refused as refused:
-                await _discard(receive, _DISCARD_BODIES * self.max_body_size)
+                await _discard(receive, DISCARD_BODIES * self.max_body_size)
                 await respond(send, refused.problem)
                 return
             if body is None:
@@ -107,7 +107,7 @@ def _declared_length(scope: Any) -> int:
 async def _discard(receive: Any, limit: int) -> None:
     """Read the rest of a body without keeping it."""
     try:
-        async with asyncio.timeout(_DISCARD_SECONDS):
+        async with asyncio.timeout(DISCARD_SECONDS):
             while limit > 0:
                 message = await receive()
                 limit -= len(message.get("body", b""))

@@ -5,7 +5,8 @@ from typing import Final
 
 from msgspec import Struct
 
-_SITE: Final = "https://attack.mitre.org"
+from auditflow.contract import attack
+
 _TACTICS: Final = {
     "reconnaissance": "TA0043",
     "resource-development": "TA0042",
@@ -38,14 +39,14 @@ def tag(name: str) -> Tag:
     if found := _TECHNIQUE.fullmatch(name):
         technique, sub = found[1].upper(), found[2]
         if sub:
-            return Tag(f"{technique}.{sub}", f"{_SITE}/techniques/{technique}/{sub}/")
-        return Tag(technique, f"{_SITE}/techniques/{technique}/")
+            return Tag(f"{technique}.{sub}", attack.technique_url(f"{technique}.{sub}"))
+        return Tag(technique, attack.technique_url(technique))
     if found := _OTHER.fullmatch(name):
         folder = "groups" if found[1].lower() == "g" else "software"
         number = f"{found[1].upper()}{found[2]}"
-        return Tag(number, f"{_SITE}/{folder}/{number}/")
-    tactic = name.lower().removeprefix("attack.").replace("_", "-")
-    if name.lower().startswith("attack.") and tactic in _TACTICS:
+        return Tag(number, f"{attack.SITE}/{folder}/{number}/")
+    tactic = name.lower().removeprefix(attack.TAG_PREFIX).replace("_", "-")
+    if name.lower().startswith(attack.TAG_PREFIX) and tactic in _TACTICS:
         words = tactic.replace("-", " ").capitalize()
-        return Tag(words, f"{_SITE}/tactics/{_TACTICS[tactic]}/")
+        return Tag(words, attack.tactic_url(_TACTICS[tactic]))
     return Tag(name)

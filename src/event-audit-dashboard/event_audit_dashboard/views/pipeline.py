@@ -6,7 +6,7 @@ from flask import Blueprint, Response, redirect, render_template, request, url_f
 from flask.typing import ResponseReturnValue
 
 from auditflow.contract.access import Role
-from auditflow.contract.pipeline import DeadLetterResult
+from auditflow.contract.pipeline import MAX_REASON, DeadLetterResult
 from auditflow.telemetry import logs
 from event_audit_dashboard.errors import Conflict, FilterRejected, NotAllowed, NotFound
 from event_audit_dashboard.health_of_parts import PartsHealth
@@ -31,7 +31,6 @@ MAX_ROWS: Final = 72
 MAX_COMMENT: Final = 400
 #: Longer bodies are shown in part. Copy and download are complete.
 MAX_SHOWN: Final = 20_000
-MAX_REASON: Final = 500
 _REJECTED: Final = (Conflict, FilterRejected, NotAllowed, NotFound)
 _log = logs.get(__name__)
 

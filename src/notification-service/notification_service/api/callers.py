@@ -9,18 +9,13 @@ from limits.storage import MemoryStorage
 from limits.strategies import FixedWindowRateLimiter
 from msgspec import Struct
 
-from auditflow.contract.access import MAX_NAME, Me, Role, Scope, User
+from auditflow.contract.access import ADDRESS_HEADER, MAX_NAME, USER_HEADER, Me, Role, Scope, User
 from auditflow.errors import AuditFlowError
 from auditflow.http.tokens import Tokens
 from notification_service.api.requests import in_thread
 from notification_service.database.access_store import TOKEN_PREFIX, AccessStore
 from notification_service.history import Actor
 
-#: The name of the person that the dashboard acts for, percent-encoded UTF-8. It is read only with
-#: the service token.
-USER_HEADER: Final = "X-AuditFlow-User"
-#: The address of this person. It is read only with the service token.
-ADDRESS_HEADER: Final = "X-AuditFlow-Address"
 #: The name of a caller that sends the service token without a person.
 SERVICE_NAME: Final = "service"
 #: The role of a person that is not in the table of users yet.
