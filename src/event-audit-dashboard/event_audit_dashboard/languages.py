@@ -23,5 +23,12 @@ def chosen() -> str | None:
 
 
 def _of_request() -> Language:
-    code = chosen() or request.accept_languages.best_match(list(LANGUAGES))
-    return LANGUAGES.get(code or "", ENGLISH)
+    code = chosen()
+    if code is not None:
+        return LANGUAGES[code]
+    # The most preferred one comes first. Regions do not differ: de-AT is de.
+    for name, quality in request.accept_languages:
+        language = LANGUAGES.get(name.lower().partition("-")[0])
+        if quality > 0 and language is not None:
+            return language
+    return ENGLISH

@@ -335,7 +335,7 @@ def test_an_action_during_an_outage_keeps_the_page(
     many.stop()
     page.locator("h1").click()
     page.keyboard.press("a")
-    expect(page.locator("#notices")).to_contain_text("The action failed, because")
+    expect(page.locator("#notices")).to_contain_text("The action failed: the notification service")
     expect(page.locator(".alert-head")).to_be_visible()
     expect(page.get_by_label("Comment")).to_have_value("half a sentence")
     many.start()
@@ -420,6 +420,34 @@ def test_the_pages_are_accessible(
         if path == "/alerts":
             expect(page.locator("#facets .total")).to_be_visible()
         problems += [f"{path}: {text}" for text in violations(page)]
+    watched.context.close()
+    assert problems == []
+
+
+def test_the_pages_are_accessible_and_complete_in_german(
+    chromium: Browser, site: str, many: Any, now: dt.datetime
+) -> None:
+    watched = MonitoredPage(chromium, SIZES["phone"], locale="de-DE", bypass_csp=True)
+    page = watched.page
+    page.goto(f"{site}/login")
+    problems = [f"login: {text}" for text in violations(page)]
+    page.locator("#user").fill("admin")
+    page.locator("#password").fill(PASSWORD)
+    page.get_by_role("button", name="Anmelden").click()
+    expect(page.locator("#live-words")).to_contain_text("Live")
+    many.alerts += [newest(now, title="A new alert")]
+    watched.next_update()
+    expect(page.locator("#new-count")).to_have_text("1 neuer Alarm", timeout=LIVE_MS)
+    for path in ("/alerts", f"/alerts/{opened(many)[0]['alert_id']}", "/settings", "/nowhere"):
+        page.goto(site + path)
+        if path == "/alerts":
+            expect(page.locator("#facets .total")).to_contain_text("Alarme")
+        expect(page.locator("html")).to_have_attribute("lang", "de")
+        problems += [f"{path}: {text}" for text in violations(page)]
+    page.keyboard.press("?")
+    expect(page.locator("#help-body")).to_contain_text("Letzte Aktion rückgängig machen")
+    watched.errors[:] = [text for text in watched.errors if "/nowhere" not in text]
+    watched.check()
     watched.context.close()
     assert problems == []
 

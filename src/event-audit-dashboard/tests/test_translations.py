@@ -1,5 +1,7 @@
 """Catalogues are complete, and templates and scripts contain no text that is not in them."""
 
+import datetime as dt
+import json
 import re
 import subprocess
 import sys
@@ -14,8 +16,13 @@ from babel.messages import Catalog
 from babel.messages.pofile import read_po
 from jinja2 import Environment, nodes
 
-from event_audit_dashboard import languages
-from event_audit_dashboard.translation import LANGUAGES
+from event_audit_dashboard import languages, templating
+from event_audit_dashboard.assets import Assets
+from event_audit_dashboard.errors import ApiError, Unreachable
+from event_audit_dashboard.presentation import times
+from event_audit_dashboard.translation import LANGUAGES, N_, ngettext, percent, using
+
+from .fake_api import alert
 
 PACKAGE = Path(languages.__file__).parent
 ROOT = PACKAGE.parent
@@ -155,3 +162,87 @@ def constants(node: nodes.Node) -> Iterator[str]:
 
 def is_text(text: str) -> bool:
     return bool(set(WORD.findall(re.sub(r"&\w+;", " ", text))) - SAME)
+
+
+def test_the_browser_and_then_the_settings_select_the_language(
+    analyst: Any, api: Any, now: Any
+) -> None:
+    api.alerts = [alert(1, now=now)]
+    english = analyst.get("/alerts", headers={"Accept-Language": "fr, en;q=0.5, de;q=0.1"}).text
+    assert '<html lang="en">' in english
+    assert ">Acknowledge<" in english
+    german = analyst.get("/alerts", headers={"Accept-Language": "de-AT, en;q=0.5"}).text
+    assert '<html lang="de">' in german
+    assert ">Bestätigen<" in german
+    assert "texts.de.js" in german
+    data = {"csrf_token": analyst.token("/settings"), "language": "de"}
+    saved = analyst.http.post("/settings/language", data=data, follow_redirects=True).text
+    assert 'lang="de" selected>Deutsch' in saved
+    german = analyst.get("/alerts", headers={"Accept-Language": "en"}).text
+    assert '<html lang="de">' in german
+    assert "Offen</span>" in german, "the rows of the list are those of the other language"
+    data = {"csrf_token": analyst.token("/settings"), "language": ""}
+    analyst.http.post("/settings/language", data=data)
+    assert '<html lang="en">' in analyst.get("/alerts").text
+
+
+def test_an_unknown_language_is_rejected(analyst: Any, api: Any) -> None:
+    data = {"csrf_token": analyst.token("/settings"), "language": "../de"}
+    saved = analyst.http.post("/settings/language", data=data, follow_redirects=True)
+    assert "There is no language with this code." in saved.text
+    analyst.http.set_cookie("auditflow-language", "../de")
+    assert '<html lang="en">' in analyst.get("/settings").text
+
+
+def test_numbers_dates_and_durations_follow_the_language() -> None:
+    time = dt.datetime(2026, 5, 4, 9, 8, 7, 6000, dt.UTC)
+    with using(LANGUAGES["de"]):
+        assert ngettext("%(count)s alert", "%(count)s alerts", 12_000) == "12.000 Alarme"
+        assert percent(0.4) == "40 %"
+        assert times.exact(time) == "04.05.2026 09:08:07,006 UTC"
+        assert times.ago(time, time + dt.timedelta(hours=3)) == "vor 3 Std."
+        assert times.span(time, time + dt.timedelta(days=2)) == "2 Tg."
+    assert ngettext("%(count)s alert", "%(count)s alerts", 12_000) == "12,000 alerts"
+    assert times.exact(time) == "2026-05-04 09:08:07.006 UTC"
+    assert times.ago(time, time + dt.timedelta(hours=3)) == "3 h ago"
+
+
+def test_an_error_of_the_dashboard_is_translated_and_its_log_is_english() -> None:
+    error = Unreachable(N_("%(service)s cannot be reached"), service=N_("the analysis"))
+    outer = ApiError(N_("The ledger cannot be read: %(reason)s"), reason=error)
+    with using(LANGUAGES["de"]):
+        assert (
+            outer.text == "Die Bilanz kann nicht gelesen werden: die Analyse ist nicht erreichbar"
+        )
+    assert str(outer) == "The ledger cannot be read: the analysis cannot be reached"
+
+
+def test_the_text_of_an_api_is_no_format() -> None:
+    assert ApiError("100 % of %(values)s are wrong").text == "100 % of %(values)s are wrong"
+    assert ApiError("").text == "", "the header of the catalogue is the entry of the empty text"
+
+
+def test_values_in_translated_texts_are_escaped() -> None:
+    with using(LANGUAGES["de"]):
+        shown = templating.markup('until <a href="%(url)s">its alert</a> is resolved', url='"><b>')
+    assert shown == 'bis <a href="&#34;&gt;&lt;b&gt;">sein Alarm</a> gelöst ist'
+
+
+@pytest.mark.parametrize("code", OTHERS)
+def test_scripts_get_all_their_texts(code: str) -> None:
+    asset = Assets().get(f"texts.{code}.js")
+    assert asset is not None
+    content = asset.content.decode().removeprefix("window.auditflowTexts = ").rstrip(";\n")
+    found = json.loads(content)
+    assert found["texts"]["Copied"] == LANGUAGES[code].text("Copied")
+    forms = found["texts"]["%(count)s new alert"]
+    for number in (0, 1, 2, 5, 100, 101, 111, 199):
+        wanted = LANGUAGES[code].plural("%(count)s new alert", "%(count)s new alerts", number)
+        assert forms[found["plurals"][number]] == wanted
+
+
+def test_the_compiled_catalogues_are_current() -> None:
+    for code in OTHERS:
+        for message in catalogue(code):
+            if message.id and isinstance(message.id, str):
+                assert LANGUAGES[code].text(message.id) == message.string, "run `make setup`"
