@@ -1,10 +1,11 @@
 """A real Prometheus scrapes the real services during faults: the samples, and the alerts that fire.
 
 The rules are those of the repository. They are evaluated every second, and their history is as long as
-the tests, except for the ledger: it permits one lost event of a thousand and gets six hours without a
-fault before the tests. Objectives have no waiting time, so they fire. Causes that must last for minutes
-are pending, and the tests check for pending. Each fault uses its part of the error budget. Samples that
-only a cluster has are recorded or written by hand: see data/README.md.
+the tests. The ledger is an exception: it permits one lost event of a thousand, so it gets six hours
+without a fault before the tests. Alerts of objectives have no waiting time, so they fire. Alerts of
+causes must be active for minutes before they fire, so the tests accept the state pending. Each fault uses
+a part of the error budget. Samples that only a cluster has are recorded or written by hand: see
+data/README.md.
 """
 
 import time
@@ -17,8 +18,9 @@ from typing import Any
 import pytest
 from src.tests.events import file_change
 from src.tests.monitoring import backfill
-from src.tests.monitoring.observatory import Observatory, board_queries, hurried, traffic
+from src.tests.monitoring.prometheus_queries import PrometheusQueries, accelerated, board_queries
 from src.tests.monitoring.recorded import exporting
+from src.tests.monitoring.traffic import traffic
 from src.tests.platform import Platform, eventually
 
 from auditflow.amqp import topology
@@ -34,20 +36,19 @@ from auditflow_local.servers.prometheus import (
 
 pytestmark = pytest.mark.soak
 
-#: Longer than the objective allows from an event to its alert (seconds).
-LATE = 6.0
-#: An answer that took a client longer than this may have broken the objective of the API or of the
-#: dashboard, on a machine that is busy with other things.
-FAST = 0.25
-SLOW = {"ApiSlow", "DashboardSlow", "AlertsLate"}
+#: A delay from an event to its alert that violates the objective, in seconds.
+LATE_SECONDS = 6.0
+#: A slower answer can violate the objectives of latency without a fault, on a busy machine (seconds).
+MAX_NORMAL_SECONDS = 0.25
+LATENCY_OBJECTIVES = {"ApiSlow", "DashboardSlow", "AlertsLate"}
 
 
 @pytest.fixture(scope="module")
-def watched(other_servers: Any, servers_folder: Path) -> Iterator[list[Target]]:
-    """The exporters, and all that is scraped but for the services."""
+def targets(other_servers: Any, servers_folder: Path) -> Iterator[list[Target]]:
+    """All scrape targets except the services. Their exporters run."""
     packages.ensure(packages.PROMETHEUS)
-    with ExitStack() as ends:
-        port = ends.enter_context(exporting())
+    with ExitStack() as cleanup:
+        port = cleanup.enter_context(exporting())
         postgres = PostgresExporter(
             servers_folder / "postgres-exporter",
             port=ports.pick(),
@@ -58,7 +59,7 @@ def watched(other_servers: Any, servers_folder: Path) -> Iterator[list[Target]]:
             servers_folder / "redis-exporter", port=ports.pick(), redis=other_servers.redis
         )
         for exporter in (postgres, redis):
-            ends.callback(exporter.destroy)
+            cleanup.callback(exporter.destroy)
             exporter.start()
         yield [
             *broker_targets(other_servers.rabbitmq),
@@ -70,214 +71,224 @@ def watched(other_servers: Any, servers_folder: Path) -> Iterator[list[Target]]:
 
 
 @pytest.fixture(scope="module")
-def looking(
-    shared_platform: Platform, watched: list[Target], servers_folder: Path
-) -> Iterator[Observatory]:
-    """A Prometheus of this file's own, that knows of six quiet hours."""
+def shared_prometheus(
+    shared_platform: Platform, targets: list[Target], servers_folder: Path
+) -> Iterator[PrometheusQueries]:
+    """A Prometheus for this file. Its database has six hours without a fault."""
     for service in (shared_platform.generator, shared_platform.analysis):
-        service.stop()  # whoever needs it starts it again, and it counts anew
+        service.stop()  # the fixture `platform` starts it again, and its counters begin at 0
     folder = servers_folder / "prometheus"
     services = [Target(item.name, item.port) for item in shared_platform.services]
     server = Prometheus(
         folder,
         port=ports.pick(),
-        targets=[*services, *watched],
-        rules=hurried(rule_files(), folder.with_name("rules")),
+        targets=[*services, *targets],
+        rules=accelerated(rule_files(), folder.with_name("rules")),
         scrape_seconds=1,
         evaluation_seconds=1,
     )
     backfill.write(shared_platform, server)
     server.start()
-    seen = Observatory(server)
-    yield seen
-    seen.close()
+    queries = PrometheusQueries(server)
+    yield queries
+    queries.close()
     server.destroy()
 
 
 @pytest.fixture
-def observatory(platform: Platform, looking: Observatory) -> Observatory:
-    """It sees all of the platform, which runs."""
-    eventually(looking.sees_all, what="two scrapes of all")
-    return looking
+def prometheus(platform: Platform, shared_prometheus: PrometheusQueries) -> PrometheusQueries:
+    """A Prometheus that has scraped the running platform."""
+    eventually(shared_prometheus.has_scraped_all, what="two scrapes of all targets")
+    return shared_prometheus
 
 
 @pytest.fixture(scope="module")
-def burnt() -> set[str]:
-    """What burns already: an objective remembers a fault for longer than a test lasts."""
+def violated() -> set[str]:
+    """Objectives that earlier tests violated. Their alerts fire for longer than a test lasts."""
     return set()
 
 
-def chance(slowest: float) -> set[str]:
-    """Objectives that may burn without a fault of ours: those about time, on a machine that was
-    slow to its clients, too."""
-    return set() if slowest < FAST else SLOW
+def violated_by_load(slowest_seconds: float) -> set[str]:
+    """Objectives that may be violated without a fault, because the machine is busy."""
+    return set() if slowest_seconds < MAX_NORMAL_SECONDS else LATENCY_OBJECTIVES
 
 
-def at_rest(platform: Platform, seen: Observatory) -> bool:
-    """Whether all is done, and Prometheus knows it."""
+def is_idle(platform: Platform, prometheus: PrometheusQueries) -> bool:
+    """Whether all events are processed, and Prometheus has scraped the final counters."""
     counted = {
         "auditflow_events_accepted_total": platform.generator,
         "auditflow_analysis_events_total": platform.analysis,
     }
     return platform.settled() and all(
-        seen.value(f"sum({metric})") == platform.metric(service, metric)
+        prometheus.value(f"sum({metric})") == platform.metric(service, metric)
         for metric, service in counted.items()
     )
 
 
-def test_every_query_and_every_recording_rule_has_an_answer(
-    platform: Platform, observatory: Observatory
+def test_every_query_and_every_recording_rule_has_data(
+    platform: Platform, prometheus: PrometheusQueries
 ) -> None:
-    # Given the platform at work
-    left = {panel: expr for panel, expr in board_queries().items() if not empty_when_well(panel)}
-    assert len(left) > 90
-    # and many events: a service that starts again then counts less than it had, which shows
-    platform.send(harmless("well", 3000), chunk=100)
-    with traffic(platform, "well", rounds=5) as load:
-        # then each query of each board gives something
-        def answered() -> bool:
-            nonlocal left
-            left = observatory.unanswered(left)
-            return not left
+    # Given the platform with traffic
+    missing = {
+        panel: expr for panel, expr in board_queries().items() if not is_empty_without_fault(panel)
+    }
+    assert len(missing) > 90
+    # and many events, so that the counters of a restarted service are smaller than before
+    platform.send(harmless("ok", 3000), chunk=100)
+    with traffic(platform, "ok", rounds=5) as load:
+        # then each query of each board has had data
+        def all_had_data() -> bool:
+            nonlocal missing
+            missing = prometheus.queries_without_data(missing)
+            return not missing
 
         try:
-            eventually(answered, seconds=60, what="data for every panel")
+            eventually(all_had_data, seconds=60, what="data for every panel")
         finally:
-            assert left == {}
-        # and so does each recording rule
-        assert len(observatory.rules("record")) > 100
-        eventually(lambda: not observatory.silent_rules(), what="data of every rule")
-    # and no objective burns
-    assert observatory.burning() - chance(load.slowest) == set()
-    assert observatory.value('ALERTS{alertname="Watchdog", alertstate="firing"}') == 1
+            assert missing == {}
+        # and each recording rule has data
+        assert len(prometheus.rules("record")) > 100
+        eventually(lambda: not prometheus.rules_without_data(), what="data of every rule")
+    # and no objective is violated
+    assert prometheus.firing_objectives() - violated_by_load(load.slowest) == set()
+    assert prometheus.value('ALERTS{alertname="Watchdog", alertstate="firing"}') == 1
 
 
-def empty_when_well(panel: str) -> bool:
-    """Panels that show only what is wrong. Those of alerts are asked below; a rule that is slow
-    enough for the watchdog is nothing that a test can bring about for sure."""
+def is_empty_without_fault(panel: str) -> bool:
+    """Whether a panel shows only faults.
+
+    The tests of faults check the panels of alerts. No test can make a rule so slow that "Slow rules"
+    shows it.
+    """
     return any(title in panel for title in ("Objectives at risk", "Other alerts", "Slow rules"))
 
 
 @dataclass(frozen=True)
 class Fault:
-    """What breaks, how it is mended, when it has lasted long enough, and what it must cause."""
+    """A fault: how to cause it, how to repair it, and which alerts it must cause.
 
-    strike: Callable[[Platform], object]
+    ``is_visible`` is true when the fault has lasted long enough. Its second argument is the time
+    since the start of the fault, in seconds. ``violates`` are objectives, and ``causes`` are the
+    alerts that name the reason.
+    """
+
+    inject: Callable[[Platform], object]
     repair: Callable[[Platform], object]
-    enough: Callable[[Observatory, float], bool]
-    burns: set[str]
+    is_visible: Callable[[PrometheusQueries, float], bool]
+    violates: set[str]
     causes: set[str]
 
 
-def rubbish(platform: Platform) -> None:
-    """Findings that fit no contract."""
+def send_invalid_findings(platform: Platform) -> None:
     with platform.broker() as channel:
         for number in range(20):
             channel.basic_publish(topology.EXCHANGE, "finding.critical", b"{%d" % number)
 
 
-def loss(platform: Platform) -> None:
-    """Events that were accepted, and that nobody will analyse."""
+def lose_events(platform: Platform) -> None:
+    """Accept events, and delete them from the queue before the analysis receives them."""
     platform.analysis.stop()
     platform.send(harmless("lost", 300), chunk=100)
     platform.rabbitmq.empty(topology.EVENTS)
 
 
 def harmless(name: str, count: int) -> list[dict[str, Any]]:
-    """Events that no rule is about."""
+    """Events that match no rule."""
     return [file_change(f"{name}-{number}", "/tmp/notes.txt") for number in range(count)]
 
 
 FAULTS = {
-    # The analysis says what the notification service cannot read.
-    "rubbish": Fault(
-        strike=rubbish,
+    # The notification service cannot read the findings.
+    "invalid-findings": Fault(
+        inject=send_invalid_findings,
         repair=lambda _: None,
-        enough=lambda _, __: True,
-        burns={"FindingsSetAside"},
+        is_visible=lambda _, __: True,
+        violates={"FindingsSetAside"},
         causes={"DeadLettersGrow"},
     ),
-    # Sources are refused, and what was accepted before is not touched.
+    # The ingest refuses events. Events that were accepted before are processed.
     "rabbitmq": Fault(
-        strike=lambda platform: platform.rabbitmq.stop(),
+        inject=lambda platform: platform.rabbitmq.stop(),
         repair=lambda platform: platform.rabbitmq.start(),
-        enough=lambda seen, _: (
-            seen.value('sum(rate(auditflow_ingest_request_seconds_count{code="5xx"}[5m]))') > 0
+        is_visible=lambda prometheus, _: (
+            prometheus.value('sum(rate(auditflow_ingest_request_seconds_count{code="5xx"}[5m]))')
+            > 0
         ),
-        burns={"IngestErrors"},
+        violates={"IngestErrors"},
         causes={"RabbitmqDown", "DependencyDown"},
     ),
-    # Events wait in the queue; all else is well.
+    # Events wait in the queue. Nothing else is affected.
     "analysis": Fault(
-        strike=lambda platform: platform.analysis.stop(),
+        inject=lambda platform: platform.analysis.stop(),
         repair=lambda platform: platform.analysis.respawn(),
-        enough=lambda _, lasted: lasted > LATE,
-        burns={"AlertsLate"},
+        is_visible=lambda _, seconds: seconds > LATE_SECONDS,
+        violates={"AlertsLate"},
         causes={"ServiceDown", "ConsumerGone"},
     ),
-    # Events are taken out of the queue by somebody who should not.
+    # An operator deletes the events of the queue by mistake.
     "loss": Fault(
-        strike=loss,
+        inject=lose_events,
         repair=lambda platform: platform.analysis.respawn(),
-        enough=lambda _, __: True,
-        burns={"EventsUnaccounted"},
+        is_visible=lambda _, __: True,
+        violates={"EventsUnaccounted"},
         causes={"ServiceDown"},
     ),
-    # Findings wait for the database; who asks for alerts gets none.
+    # Findings wait for the database. Requests for alerts fail.
     "postgresql": Fault(
-        strike=lambda platform: platform.database.server.stop(),
+        inject=lambda platform: platform.database.server.stop(),
         repair=lambda platform: platform.database.server.start(),
-        enough=lambda seen, _: (
-            seen.value('auditflow_consumer_oldest_seconds{queue="audit_alerts"}') > LATE
+        is_visible=lambda prometheus, _: (
+            prometheus.value('auditflow_consumer_oldest_seconds{queue="audit_alerts"}')
+            > LATE_SECONDS
         ),
-        burns={"ApiErrors", "DashboardErrors", "AlertsLate"},
+        violates={"ApiErrors", "DashboardErrors", "AlertsLate"},
         causes={"PostgresqlDown", "DependencyDown"},
     ),
 }
 
 
 @pytest.mark.parametrize("name", FAULTS)
-def test_a_fault_burns_what_it_should_and_nothing_else(
-    platform: Platform, observatory: Observatory, burnt: set[str], name: str
+def test_a_fault_violates_its_objectives_and_no_others(
+    platform: Platform, prometheus: PrometheusQueries, violated: set[str], name: str
 ) -> None:
     fault = FAULTS[name]
 
-    def seen(*states: str) -> set[str]:
-        return set().union(*map(observatory.alerts, states))
+    def active_alerts() -> set[str]:
+        return prometheus.alerts("pending") | prometheus.alerts("firing")
 
-    # Given a platform that has worked well, and is at rest
+    # Given an idle platform that had traffic without a fault
     with traffic(platform, f"before-{name}", rounds=5) as before:
         pass
-    eventually(lambda: at_rest(platform, observatory), what="rest")
-    assert observatory.burning() - chance(before.slowest) - burnt == set()
-    # when something breaks while people who signed in before and sources go on,
-    # then its cause is seen
+    eventually(lambda: is_idle(platform, prometheus), what="an idle platform")
+    accepted = violated_by_load(before.slowest) | violated
+    assert prometheus.firing_objectives() - accepted == set()
+    # when a fault occurs during traffic of sources and of people who signed in before,
+    # then the alerts of its cause are active
     with traffic(platform, f"during-{name}", rounds=3) as during:
-        began = time.monotonic()
-        fault.strike(platform)
+        started = time.monotonic()
+        fault.inject(platform)
         try:
             during.wait_for_rounds(3)
             eventually(
-                lambda: fault.enough(observatory, time.monotonic() - began),
-                what="a fault that lasts",
+                lambda: fault.is_visible(prometheus, time.monotonic() - started),
+                what="a visible fault",
             )
-            eventually(lambda: fault.causes <= seen("pending", "firing"), what=f"{fault.causes}")
+            eventually(lambda: fault.causes <= active_alerts(), what=f"{fault.causes}")
         finally:
             fault.repair(platform)
-    # and when it is mended, the objectives that it broke burn, and no other
+    # and after the repair, the alerts of its objectives fire, and no others
     eventually(lambda: all(service.ready() for service in platform.services), what="recovery")
-    eventually(lambda: at_rest(platform, observatory), what="rest")
-    eventually(lambda: fault.burns <= observatory.burning(), what=f"{fault.burns}")
-    may = chance(max(before.slowest, during.slowest))
-    added = observatory.burning() - burnt
-    burnt |= added
-    assert added - fault.burns - may == set()
-    # and the board of objectives says so
-    wanted = ["Objectives at risk"] + ["Other alerts"] * (name == "rubbish")
-    boards = {
+    eventually(lambda: is_idle(platform, prometheus), what="an idle platform")
+    eventually(lambda: fault.violates <= prometheus.firing_objectives(), what=f"{fault.violates}")
+    new = prometheus.firing_objectives() - violated
+    violated |= new
+    assert new - fault.violates - violated_by_load(max(before.slowest, during.slowest)) == set()
+    # and the board of objectives shows them
+    titles = ["Objectives at risk"] + ["Other alerts"] * (name == "invalid-findings")
+    queries = {
         panel: expr
         for panel, expr in board_queries().items()
-        if any(title in panel for title in wanted)
+        if any(title in panel for title in titles)
     }
-    assert len(boards) == len(wanted)
-    assert observatory.unanswered(boards) == {}
+    assert len(queries) == len(titles)
+    assert prometheus.queries_without_data(queries) == {}
