@@ -14,6 +14,9 @@ nobody can detect that the end of the log was removed or that all of it was writ
 The log "findings" has the hashes of findings. The program also reads all stored findings and
 compares them with the log.
 
+The log "files" has the hashes of the files of the event archive. With --files FOLDER the program
+hashes the files of the archive in the folder and compares them with the log.
+
 The program follows RFC 6962 (section 2.1) and c2sp.org/signed-note, tlog-checkpoint and tlog-tiles.
 It exits with 0 if the log is verified, with 1 if it is not, and with 2 if it cannot be read.
 """
@@ -204,12 +207,52 @@ def verify_findings(
                   f" {', '.join([*changed, *missing][:5])}")  # fmt: skip
 
 
+def read_files(entries: list[bytes]) -> dict[str, str]:
+    """The hashes of the files of the archive by their paths. Raises Refused."""
+    present: dict[str, str] = {}
+    seen: dict[str, Any] = {}
+    for entry in map(json.loads, entries):
+        for file in entry.get("added", ()):
+            if seen.setdefault(file["path"], file) != file:
+                raise Refused(f"the log has two versions of {file['path']}")
+            present[file["path"]] = file["sha256"]
+        for item in entry.get("removed", ()):
+            if present.pop(item["path"], None) is None:
+                raise Refused(f"the log removes {item['path']}, which was not in the archive")
+    return present
+
+
+def verify_files(folder: Path, entries: list[bytes], read_again: Callable[[], list[bytes]]) -> int:
+    """The number of files, all of which are in the folder as the log says. Raises Refused."""
+    present = read_files(entries)
+    different: list[str] = []
+    for path, digest in present.items():
+        file = folder / path
+        if not file.resolve().is_relative_to(folder.resolve()):
+            raise Refused(f"the path {path} leads out of the archive")
+        if not file.is_file():
+            different.append(path)
+            continue
+        with file.open("rb") as opened:
+            if hashlib.file_digest(opened, "sha256").hexdigest() != digest:
+                different.append(path)
+    if different:  # files may have been merged or expired after the log was read
+        time.sleep(2)
+        remaining = read_files(read_again())
+        different = [path for path in different if path in remaining]
+    if different:
+        raise Refused(f"{len(different)} files were changed or are missing:"
+                      f" {', '.join(different[:5])}")  # fmt: skip
+    return len(present)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description="Verify an audit log of AuditFlow.")
     parser.add_argument("url", help="the address of the API, or a folder with a copy of the log")
     parser.add_argument("--key", action="append", required=True, help="a trusted public key")
     parser.add_argument("--log", default="history")
     parser.add_argument("--checkpoints", type=Path, help="a folder of earlier checkpoints")
+    parser.add_argument("--files", type=Path, help="a folder with the files of the archive")
     options = parser.parse_args()
     source = options.url.rstrip("/")
     if source.startswith(("http://", "https://")):
@@ -224,6 +267,11 @@ def main() -> int:
                 source, entries, lambda: verify(source, options.key, options.log, stored)
             )
             sys.stdout.write(f"{compared} stored findings compared\n")
+        if options.log == "files" and options.files:
+            compared = verify_files(
+                options.files, entries, lambda: verify(source, options.key, options.log, stored)
+            )
+            sys.stdout.write(f"{compared} archived files compared\n")
     except Refused as error:
         sys.stderr.write(f"NOT VERIFIED: {error}\n")
         return 1

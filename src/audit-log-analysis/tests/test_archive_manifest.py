@@ -7,7 +7,8 @@ from typing import Any
 import psycopg2
 import pytest
 
-from audit_analysis.archive.manifest import ArchiveFile, Manifest
+from audit_analysis.archive.archived_file import ArchiveFile
+from audit_analysis.archive.manifest import Manifest
 from auditflow_local.servers.postgres_roles import APP, ARCHIVE
 
 HOUR = dt.datetime(2026, 11, 30, 12, tzinfo=dt.UTC)

@@ -20,7 +20,8 @@ from src.tests.archive_server import RoleCallers, served
 from src.tests.archived_events import START_MS, archived, write
 from structlog.testing import capture_logs
 
-from audit_analysis.archive.manifest import ArchiveFile, Manifest
+from audit_analysis.archive.archived_file import ArchiveFile
+from audit_analysis.archive.manifest import Manifest
 from audit_analysis.archive.table import ArchivedEvent
 from audit_analysis.cli import hunt as hunt_cli
 from audit_analysis.cli import rule_paths

@@ -7,8 +7,8 @@ import datetime as dt
 from collections.abc import Callable
 from typing import Final
 
+from audit_analysis.archive.archived_file import ArchiveFile
 from audit_analysis.archive.maintenance_manifest import MaintenanceSession, Partition
-from audit_analysis.archive.manifest import ArchiveFile
 from audit_analysis.archive.parquet import OutOfMemory, ParquetWriter
 from audit_analysis.archive.storage import Storage
 from audit_analysis.archive.writer import path_of

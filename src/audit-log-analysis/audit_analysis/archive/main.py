@@ -1,7 +1,7 @@
 """The entry point ``audit-event-archive``: connects the parts, and runs the archive process."""
 
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import httpx
@@ -16,12 +16,14 @@ from audit_analysis.archive.metrics import ArchiveMetrics
 from audit_analysis.archive.parquet import ParquetWriter
 from audit_analysis.archive.settings import Settings
 from audit_analysis.archive.storage import UNFINISHED, Storage, open_storage
+from audit_analysis.archive.table import ArchivedEvent
 from audit_analysis.archive.writer import SERVICE, ArchiveWriter
 from audit_analysis.events_api import app as events_app
 from audit_analysis.events_api.archive_search import ArchiveSearch
 from audit_analysis.events_api.callers import RemoteCallers
 from audit_analysis.events_api.database import SearchDatabase, SearchLimits
 from audit_analysis.events_api.manifest_archive import ManifestArchive
+from audit_analysis.events_api.proofs import EventProofs
 from audit_analysis.hunt.jobs import HUNTS, HuntJobs
 from audit_analysis.hunt.runner import HuntLimits, HuntRunner
 from audit_analysis.ledger import silence
@@ -152,7 +154,6 @@ def run(settings: Settings) -> None:
         publish=lambda messages, seconds: publisher.publish(messages, timeout=seconds),
         limits=HuntLimits(seconds=settings.archive_hunt_seconds),
     )
-    archive = ManifestArchive(reader, storage.address, writer.pending)
     publisher.start()
     writer.start()
     monitor.start()
@@ -162,13 +163,14 @@ def run(settings: Settings) -> None:
         serving.serve(
             _app(
                 settings,
-                archive,
+                reader,
                 storage,
                 health,
                 registry,
                 ledger=ledger,
                 senders=partial(silence.report, senders, minimum_ms=silence_ms),
                 hunts=hunts,
+                pending=writer.pending,
             ),
             settings,
             mode="asgi",
@@ -190,7 +192,7 @@ def run(settings: Settings) -> None:
 
 def _app(
     settings: Settings,
-    archive: ManifestArchive,
+    manifest: Manifest,
     storage: Storage,
     health: Health,
     registry: CollectorRegistry,
@@ -198,6 +200,7 @@ def _app(
     ledger: LedgerReader,
     senders: Callable[[], LedgerSenders],
     hunts: HuntRunner,
+    pending: Callable[[], Sequence[ArchivedEvent]],
 ) -> Quart:
     """The HTTP interface: with the API of events if the notification service is known."""
     if not settings.notification_service_host:
@@ -223,13 +226,16 @@ def _app(
         ),
     )
     return events_app.create(
-        ArchiveSearch(archive, database),
+        ArchiveSearch(ManifestArchive(manifest, storage.address, pending), database),
         callers,
         health,
         registry,
         ledger=ledger,
         senders=senders,
         hunts=hunts,
+        proofs=EventProofs(
+            manifest, database, address=storage.address, sha256=storage.sha256, pending=pending
+        ),
     )
 
 

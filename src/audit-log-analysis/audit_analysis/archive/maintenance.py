@@ -122,7 +122,7 @@ class Maintenance:
         return False
 
     def _restore_held(self, session: MaintenanceSession) -> None:
-        count = session.restore_held()
+        count = session.restore_held(now=self._clock())
         if count:
             log.info("expired files under a legal hold were restored", files=count)
 

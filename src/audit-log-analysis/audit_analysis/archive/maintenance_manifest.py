@@ -13,9 +13,10 @@ from typing import Final
 from msgspec import Struct
 from psycopg2.extensions import cursor as Cursor  # noqa: N812 - it is a class
 
-from audit_analysis.archive import manifest_schema
-from audit_analysis.archive.manifest import COLUMNS, ArchiveFile, file_of, insert_files
+from audit_analysis.archive import file_log, manifest_schema
+from audit_analysis.archive.archived_file import COLUMNS, ArchiveFile, file_of, insert_files
 from audit_analysis.ledger import store as ledger_store
+from auditflow.contract.audit import RemovedFile
 from auditflow.errors import Unavailable
 from auditflow.postgres import Connection, translated
 
@@ -114,18 +115,26 @@ class MaintenanceSession:
             if len(created) != len(paths):
                 raise Unavailable("postgresql", "files changed while they were merged")
             # The retention of the merged file does not begin again.
-            insert_files(cursor, files, created_at=max(created))
+            removed = [RemovedFile(path, "merged") for path in paths]
+            numbers = file_log.append(cursor, at=now, added=files, removed=removed)
+            insert_files(cursor, files, numbers=numbers, created_at=max(created))
 
-    def restore_held(self) -> int:
+    def restore_held(self, *, now: dt.datetime) -> int:
         """Make expired files under a hold part of the archive again. Returns their number."""
         with self._transaction() as cursor:
             cursor.execute(
                 "UPDATE archive.files f SET state = 'committed', removed_at = NULL"
                 " WHERE state = 'expired' AND tier = %s AND deletion_started_at IS NULL"
-                f" AND {_HELD}",
+                f" AND {_HELD} RETURNING {COLUMNS}",
                 (self._tier,),
             )
-            return cursor.rowcount
+            restored = [file_of(row) for row in cursor.fetchall()]
+            numbers = file_log.append(cursor, at=now, added=restored)
+            for path, number in numbers.items():
+                cursor.execute(
+                    "UPDATE archive.files SET log_number = %s WHERE path = %s", (number, path)
+                )
+            return len(restored)
 
     def expire(self, *, before: dt.datetime, now: dt.datetime) -> int:
         """Remove files from the archive that were received and committed before a time.
@@ -138,10 +147,12 @@ class MaintenanceSession:
             cursor.execute(
                 "UPDATE archive.files f SET state = 'expired', removed_at = %s"
                 " WHERE state = 'committed' AND tier = %s AND created_at < %s"
-                f" AND max_received_ms < %s AND NOT {_HELD}",
+                f" AND max_received_ms < %s AND NOT {_HELD} RETURNING path",
                 (now, self._tier, before, int(before.timestamp() * 1000)),
             )
-            return cursor.rowcount
+            expired = [RemovedFile(path, "expired") for (path,) in cursor.fetchall()]
+            file_log.append(cursor, at=now, removed=expired)
+            return len(expired)
 
     def start_deletion(self, *, removed_before: dt.datetime) -> list[tuple[str, str]]:
         """Removed files that can be deleted now: their paths and states.

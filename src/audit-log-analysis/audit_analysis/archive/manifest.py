@@ -8,49 +8,21 @@ import datetime as dt
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Final
+from typing import Final
 
 import psycopg2
-from msgspec import Struct
 from psycopg2.extensions import cursor as Cursor  # noqa: N812 - it is a class
 from psycopg2.extras import execute_values
 
-from audit_analysis.archive import manifest_schema
+from audit_analysis.archive import file_log, manifest_schema
+from audit_analysis.archive.archived_file import COLUMNS, ArchiveFile, file_of, insert_files
 from audit_analysis.ledger import store as ledger_store
 from auditflow.errors import Unavailable
 from auditflow.postgres import Connection, translated
 
 #: Maximum time of a reader, and minimum time for which a replaced file is kept (seconds).
 REPLACED_SECONDS: Final = 15 * 60.0
-
-#: The columns of ``ArchiveFile``, in the order of its fields.
-COLUMNS: Final = (
-    "path, tier, hour, source, rows, size, min_occurred_ms, max_occurred_ms, min_received_ms,"
-    " max_received_ms, sha256, compacted"
-)
-
-
 _NO_ENTRIES: Final = ledger_store.Entries()
-
-
-class ArchiveFile(Struct, frozen=True):
-    """A file of the archive.
-
-    ``size`` is in bytes. Times are in milliseconds since 1970, both ends included.
-    """
-
-    path: str
-    tier: str
-    hour: dt.datetime
-    source: str
-    rows: int
-    size: int
-    min_occurred_ms: int
-    max_occurred_ms: int
-    min_received_ms: int
-    max_received_ms: int
-    sha256: bytes
-    compacted: bool = False
 
 
 class Manifest:
@@ -102,6 +74,23 @@ class Manifest:
             )
             return [file_of(row) for row in cursor.fetchall()]
 
+    def page(self, *, after: str, limit: int) -> list[ArchiveFile]:
+        """The files of the archive after a path, by their paths."""
+        with self._transaction() as cursor:
+            cursor.execute(
+                f"SELECT {COLUMNS} FROM archive.files WHERE state = 'committed' AND path > %s"
+                " ORDER BY path LIMIT %s",
+                (after, limit),
+            )
+            return [file_of(row) for row in cursor.fetchall()]
+
+    def log_number(self, path: str) -> int | None:
+        """The entry of the log of files with a file; None if it has none."""
+        with self._transaction() as cursor:
+            cursor.execute("SELECT log_number FROM archive.files WHERE path = %s", (path,))
+            row = cursor.fetchone()
+            return None if row is None else row[0]
+
     def known_batches(self, batch_ids: Sequence[bytes]) -> set[bytes]:
         """Which of these batches are committed."""
         with self._transaction() as cursor:
@@ -122,7 +111,8 @@ class Manifest:
             Unavailable: another process committed one of the batches meanwhile. Nothing changed.
         """
         with self._transaction() as cursor:
-            insert_files(cursor, files)
+            numbers = file_log.append(cursor, at=dt.datetime.now(dt.UTC), added=files)
+            insert_files(cursor, files, numbers=numbers)
             added = execute_values(
                 cursor,
                 "INSERT INTO archive.batches (batch_id) VALUES %s ON CONFLICT DO NOTHING"
@@ -151,24 +141,3 @@ class Manifest:
             except psycopg2.InterfaceError:
                 self._connection = None
                 raise
-
-
-def insert_files(
-    cursor: Any, files: Sequence[ArchiveFile], *, created_at: dt.datetime | None = None
-) -> None:
-    """Add committed files. ``created_at`` is the time of the transaction if it is None."""
-    execute_values(
-        cursor,
-        f"INSERT INTO archive.files ({COLUMNS}, state, created_at) VALUES %s",
-        [
-            (*(getattr(file, name) for name in ArchiveFile.__struct_fields__), created_at)
-            for file in files
-        ],
-        template=f"({'%s, ' * len(ArchiveFile.__struct_fields__)}'committed', coalesce(%s, now()))",
-    )
-
-
-def file_of(row: tuple[Any, ...]) -> ArchiveFile:
-    """The file of a row with ``COLUMNS``."""
-    values = dict(zip(ArchiveFile.__struct_fields__, row, strict=True))
-    return ArchiveFile(**{**values, "sha256": bytes(values["sha256"])})

@@ -3,10 +3,13 @@
 Each version is applied once, in order. A version is never changed after its release.
 """
 
+import datetime as dt
 from typing import Final
 
 from psycopg2.extensions import cursor as Cursor  # noqa: N812 - it is a class
 
+from audit_analysis.archive import file_log
+from audit_analysis.archive.archived_file import COLUMNS, file_of
 from auditflow.errors import Unavailable
 
 #: The key of the lock of migrations.
@@ -115,7 +118,23 @@ _VERSIONS: Final[tuple[str, ...]] = (
         PRIMARY KEY (source, host)
     );
     """,
+    """
+    -- The log of files. The notification service signs it, see file_log.py.
+    CREATE TABLE archive.file_log (
+        number bigint PRIMARY KEY CHECK (number > 0),
+        entry text NOT NULL
+    );
+    -- The root of the Merkle tree of the events, and the entry of the log with the file. Null: a
+    -- version before the log wrote the file.
+    ALTER TABLE archive.files
+        ADD COLUMN events_root bytea CHECK (octet_length(events_root) = 32),
+        ADD COLUMN log_number bigint;
+    CREATE INDEX files_without_log ON archive.files (file_id)
+        WHERE state = 'committed' AND log_number IS NULL;
+    """,
 )
+#: The role of the notification service, which signs the log of files.
+_SIGNER: Final = "auditflow_app"
 
 
 def migrate(cursor: Cursor) -> None:
@@ -138,3 +157,30 @@ def migrate(cursor: Cursor) -> None:
         if version > current:
             cursor.execute(statements)
             cursor.execute("INSERT INTO archive.version VALUES (%s)", (version,))
+    _allow_signing(cursor)
+    _log_older_files(cursor)
+
+
+def _allow_signing(cursor: Cursor) -> None:
+    """Allow the notification service to read the log of files, if its role exists."""
+    cursor.execute(
+        "SELECT 1 FROM pg_roles WHERE rolname = %s"
+        " AND NOT (has_schema_privilege(oid, 'archive', 'USAGE')"
+        " AND has_table_privilege(oid, 'archive.file_log', 'SELECT'))",
+        (_SIGNER,),
+    )
+    if cursor.fetchone() is not None:
+        cursor.execute(f"GRANT USAGE ON SCHEMA archive TO {_SIGNER}")
+        cursor.execute(f"GRANT SELECT ON archive.file_log TO {_SIGNER}")
+
+
+def _log_older_files(cursor: Cursor) -> None:
+    """Add files that a version before the log of files committed to the log."""
+    cursor.execute(
+        f"SELECT {COLUMNS} FROM archive.files WHERE state = 'committed' AND log_number IS NULL"
+        " ORDER BY file_id"
+    )
+    files = [file_of(row) for row in cursor.fetchall()]
+    numbers = file_log.append(cursor, at=dt.datetime.now(dt.UTC), added=files)
+    for path, number in numbers.items():
+        cursor.execute("UPDATE archive.files SET log_number = %s WHERE path = %s", (number, path))

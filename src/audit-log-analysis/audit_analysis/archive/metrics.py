@@ -6,7 +6,7 @@ from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-from audit_analysis.archive.manifest import ArchiveFile
+from audit_analysis.archive.archived_file import ArchiveFile
 from audit_analysis.archive.table import OTHER, PRODUCTS
 from auditflow.errors import Unavailable
 

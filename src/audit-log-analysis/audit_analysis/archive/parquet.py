@@ -11,16 +11,20 @@ import duckdb
 from arro3.core import Array, DataType, Table
 from msgspec import Struct
 
-from audit_analysis.archive.manifest import ArchiveFile
+from audit_analysis.archive.archived_file import ArchiveFile
+from audit_analysis.archive.event_leaves import LEAF_HASH
 from audit_analysis.archive.storage import Storage
 from audit_analysis.archive.table import COLUMNS, ArchivedEvent, columns_of
 from auditflow.errors import Unavailable
+from auditflow.merkle.tree import GrowingTree
 
 #: Maximum rows of a row group: the unit that a search skips. It is smaller if records are large.
 ROW_GROUP_ROWS: Final = 50_000
 #: A column whose values fit in a dictionary of this size gets a bloom filter. The identifiers of a
 #: row group fit, and the records do not.
 _DICTIONARY_BYTES: Final = 4 * 1024 * 1024
+#: Number of leaf hashes that are read at once.
+_LEAVES: Final = 10_000
 #: Maximum size of the temporary files of a merge.
 _SPILL_SIZE: Final = "8GiB"
 _ARROW: Final = {
@@ -59,6 +63,7 @@ class UnstoredFile(Struct, frozen=True):
     min_received_ms: int
     max_received_ms: int
     sha256: bytes
+    events_root: bytes
 
     def stored(
         self, path: str, *, tier: str, hour: dt.datetime, source: str, compacted: bool = False
@@ -77,6 +82,7 @@ class UnstoredFile(Struct, frozen=True):
             max_received_ms=self.max_received_ms,
             sha256=self.sha256,
             compacted=compacted,
+            events_root=self.events_root,
         )
 
 
@@ -176,8 +182,9 @@ class ParquetWriter:
                 digest = hashlib.file_digest(file, "sha256").digest()
             rows, first, last, first_received, last_received = statistics
             size = local.stat().st_size
+            root = _events_root(cursor, local)
             return UnstoredFile(
-                local, rows, size, first, last, first_received, last_received, digest
+                local, rows, size, first, last, first_received, last_received, digest, root
             )
         except (duckdb.Error, OSError) as error:
             local.unlink(missing_ok=True)
@@ -186,6 +193,19 @@ class ParquetWriter:
             raise kind("storage", str(error).partition("\n")[0][:300]) from error
         finally:
             self._running = None
+
+
+def _events_root(cursor: duckdb.DuckDBPyConnection, local: Path) -> bytes:
+    """The root of the Merkle tree of the events of a file, in their order."""
+    cursor.execute(
+        f"SELECT {LEAF_HASH} FROM read_parquet('{_quoted(str(local))}', file_row_number = true)"
+        " ORDER BY file_row_number"
+    )
+    growing = GrowingTree()
+    while rows := cursor.fetchmany(_LEAVES):
+        for (leaf,) in rows:
+            growing.add(bytes.fromhex(leaf))
+    return growing.root()
 
 
 def _quoted(text: str) -> str:

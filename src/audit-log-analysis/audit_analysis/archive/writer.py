@@ -20,7 +20,8 @@ from msgspec import Struct, field
 from pika.exceptions import AMQPError
 
 from audit_analysis.archive import decoding
-from audit_analysis.archive.manifest import ArchiveFile, Manifest
+from audit_analysis.archive.archived_file import ArchiveFile
+from audit_analysis.archive.manifest import Manifest
 from audit_analysis.archive.metrics import ArchiveMetrics
 from audit_analysis.archive.parquet import ParquetWriter, UnstoredFile
 from audit_analysis.archive.storage import Storage

@@ -35,20 +35,30 @@ def client(url: str) -> httpx.Client:
 
 def get(url: str, path: str, query: Mapping[str, str | Sequence[str]]) -> bytes:
     """The body of an answer. Errors become errors of the command."""
-    return _ask(url, "GET", path, params=dict(query))
+    return _ask(url, "GET", path, params=dict(query)) or b""
+
+
+def get_or_none(url: str, path: str, query: Mapping[str, str] | None = None) -> bytes | None:
+    """The body of an answer; None if it is not found. Errors become errors of the command."""
+    return _ask(url, "GET", path, may_miss=True, params=query)
 
 
 def post(url: str, path: str, body: bytes) -> bytes:
     """Send a body of JSON. Gives the body of the answer; errors become errors of the command."""
-    return _ask(url, "POST", path, content=body, headers={"Content-Type": "application/json"})
+    headers = {"Content-Type": "application/json"}
+    return _ask(url, "POST", path, content=body, headers=headers) or b""
 
 
-def _ask(url: str, method: str, path: str, **request: Any) -> bytes:
+def _ask(
+    url: str, method: str, path: str, *, may_miss: bool = False, **request: Any
+) -> bytes | None:
     try:
         with client(url) as connected:
             answer = connected.request(method, path, **request)
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         raise click.ClickException(f"cannot reach {url}: {error}") from None
+    if may_miss and answer.status_code == 404:
+        return None
     if not answer.is_success:
         raise click.ClickException(f"{url}: {explain(answer.status_code, answer.content)}")
     return answer.content

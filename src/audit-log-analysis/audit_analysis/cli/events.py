@@ -1,4 +1,4 @@
-"""``auditflow events search``: searches archived events with the API of the archive process."""
+"""``auditflow events``: searches archived events with the API of the archive process."""
 
 import datetime as dt
 import sys
@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn
 
 from audit_analysis.cli import archive_api
+from audit_analysis.cli.prove_event import prove
 from audit_analysis.cli.rule_paths import plural
 from audit_analysis.cli.times import read_time
 from auditflow.contract import event_search
@@ -103,6 +104,9 @@ def search(
     found, has_more = _search(url, query, limit=limit, as_json=as_json)
     hint = "; there are more: use --limit or a shorter time range" if has_more else ""
     click.echo(f"{plural(found, 'event')}{hint}", err=True)
+
+
+events.add_command(prove)
 
 
 def _search(

@@ -8,10 +8,11 @@ from prometheus_client import CollectorRegistry
 from quart import Blueprint, Quart, g, request
 from quart_schema import hide
 
-from audit_analysis.events_api import errors, hunt_routes, ledger_routes, routes
+from audit_analysis.events_api import errors, hunt_routes, ledger_routes, proof_routes, routes
 from audit_analysis.events_api.archive_search import ArchiveSearch
 from audit_analysis.events_api.callers import HEADERS, Callers, require
 from audit_analysis.events_api.openapi import DOCUMENTATION
+from audit_analysis.events_api.proofs import EventProofs
 from audit_analysis.hunt.runner import HuntRunner
 from audit_analysis.ledger.reading import LedgerReader
 from auditflow.contract.access import Role
@@ -33,9 +34,10 @@ def create(
     ledger: LedgerReader | None = None,
     senders: Callable[[], LedgerSenders] | None = None,
     hunts: HuntRunner | None = None,
+    proofs: EventProofs | None = None,
     now: Callable[[], dt.datetime] = lambda: dt.datetime.now(dt.UTC),
 ) -> Quart:
-    """Create the application. Without ``ledger``, ``senders``, ``hunts``, it has no such routes."""
+    """Create the application. Without an optional part, it does not have its routes."""
     app = Quart(SERVICE, static_folder=None)
     app.config["PROPAGATE_EXCEPTIONS"] = False
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
@@ -60,6 +62,8 @@ def create(
         ledger_routes.add_senders(events, senders)
     if hunts is not None:
         hunt_routes.add(events, hunts, now)
+    if proofs is not None:
+        proof_routes.add(events, proofs)
     app.register_blueprint(events, url_prefix=PREFIX)
 
     add_security_headers(app)

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from audit_analysis.archive.manifest import ArchiveFile
+from audit_analysis.archive.archived_file import ArchiveFile
 from audit_analysis.archive.table import ArchivedEvent
 from audit_analysis.events_api.archive_search import SearchedFile, Snapshot
 from audit_analysis.hunt.archive_hunt import HuntedFile

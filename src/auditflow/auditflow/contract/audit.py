@@ -95,6 +95,89 @@ class FindingDocuments(Struct, frozen=True, kw_only=True):
     ]
 
 
+class LoggedFile(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A file of the event archive, in the log of files."""
+
+    path: str
+    sha256: Annotated[str, Meta(description="The SHA-256 of the file, in hexadecimal.")]
+    size: Annotated[int, Meta(description="The size of the file in bytes.")]
+    rows: Annotated[int, Meta(description="The number of events.")]
+    received_until_ms: Annotated[
+        int, Meta(description="The receipt of the newest event, in milliseconds since 1970.")
+    ]
+    events_root: Annotated[
+        str | None,
+        Meta(
+            description="The root of the Merkle tree (RFC 6962) of the events in their order, in "
+            "hexadecimal. Null: the file is older than the log."
+        ),
+    ] = None
+
+
+class RemovedFile(Struct, frozen=True):
+    """A file that does not belong to the event archive any more."""
+
+    path: str
+    reason: Annotated[
+        Literal["merged", "expired"],
+        Meta(description="Merged into files of the same transaction, or older than retention."),
+    ]
+
+
+class FileLogEntry(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """An entry of the log of files: what one transaction added to the archive and removed."""
+
+    at: dt.datetime
+    added: tuple[LoggedFile, ...] = ()
+    removed: tuple[RemovedFile, ...] = ()
+
+
+class ArchivedFileHash(Struct, frozen=True, kw_only=True):
+    """A file of the event archive, and the hash of its present content."""
+
+    path: str
+    sha256: Annotated[
+        str | None,
+        Meta(description="The SHA-256 of the file, computed now. Null: the file is missing."),
+    ]
+
+
+class ArchivedFileHashes(Struct, frozen=True, kw_only=True):
+    """A page of all files of the event archive, by their paths."""
+
+    files: tuple[ArchivedFileHash, ...]
+    next_after: Annotated[
+        str | None, Meta(description="Pass as `after` for the next page; null on the last page.")
+    ]
+
+
+class ArchivedEventProof(Struct, frozen=True, kw_only=True):
+    """An archived event, and the proof that it is in a file of the log of files.
+
+    The leaf of an event is the line `RECEIVED_MS OCCURRED_MS REFUSED LENGTH`, a line feed, the
+    identifier of the event, a line feed, and the record. REFUSED is 0 or 1; LENGTH is the length of
+    the identifier in bytes (UTF-8).
+    """
+
+    event_id: str
+    received_ms: int
+    occurred_ms: int
+    refused: bool
+    record: Annotated[bytes, Meta(description="The record as it arrived, in base64.")]
+    file: LoggedFile
+    position: Annotated[int, Meta(description="The row of the event in the file, from 0.")]
+    proof: Hashes
+    log_number: Annotated[int, Meta(description="The entry of the log of files with the file.")]
+
+
+class ExportedEventProof(Struct, frozen=True, kw_only=True):
+    """All that a program needs to verify that an event is archived, except the public key."""
+
+    event: ArchivedEventProof
+    entry: InclusionProof
+    checkpoint: Annotated[str, Meta(description="A signed checkpoint of the log of files.")]
+
+
 #: The route of the audit trail, for reading and for reports.
 TRAIL_PATH: Final = "/api/v1/audit"
 #: Longest text of an entry of the audit trail, in characters.

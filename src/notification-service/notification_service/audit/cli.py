@@ -1,5 +1,6 @@
 """``auditflow audit``: keys, and the verification of audit logs from outside."""
 
+import hashlib
 import os
 import subprocess
 import time
@@ -8,16 +9,19 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
+from urllib.parse import quote
 
 import click
 import msgspec
 
-from auditflow.contract.audit import FindingDocument, FindingDocuments
+from auditflow.contract.audit import ArchivedFileHashes, FindingDocument, FindingDocuments
 from auditflow.merkle.checkpoint import Checkpoint
 from auditflow.merkle.note import NoteError, Signer, Verifier
 from auditflow.merkle.verification import NotVerified, verify
+from notification_service.audit.file_check import FileLog, FilesChanged
+from notification_service.audit.file_check import check as check_files
 from notification_service.audit.finding_check import FindingLog, FindingsChanged, Result, check
-from notification_service.audit.logs import FINDINGS
+from notification_service.audit.logs import FILES, FINDINGS
 
 _SECONDS: Final = 30.0
 #: A bundle has at most 256 entries of 64 KiB each.
@@ -63,9 +67,28 @@ def new_key(name: str) -> None:
     help="A folder of checkpoints. The log is compared with all of them, and its newest checkpoint"
     " is added. Without it, a log that was truncated or rewritten completely is not detected.",
 )
+@click.option(
+    "--archive-url",
+    envvar="ARCHIVE_URL",
+    help="With --log files: the address of the archive process. It hashes its files, which are"
+    " compared with the log.",
+)
+@click.option(
+    "--files",
+    type=click.Path(file_okay=False, exists=True, path_type=Path),
+    help="With --log files: a folder with the files of the archive. They are hashed here and"
+    " compared with the log.",
+)
 @click.option("--commit", is_flag=True, help="Commit the new checkpoint. The folder is in git.")
 def verify_log(
-    url: str, log: str, keys: tuple[str, ...], checkpoints: Path | None, *, commit: bool
+    url: str,
+    log: str,
+    keys: tuple[str, ...],
+    checkpoints: Path | None,
+    *,
+    archive_url: str | None,
+    files: Path | None,
+    commit: bool,
 ) -> None:
     """Read an audit log completely and verify it. Exits with 1 if it was changed.
 
@@ -91,24 +114,27 @@ def verify_log(
         known.append(note)
         return checkpoint, note
 
-    result = None
+    compared: list[str] = []
     try:
         if log == FINDINGS.name:
             newest, note, result = _verify_findings(api, read_log)
+            compared.append(
+                f"{result.findings} stored findings compared; {result.without_entry} of them are"
+                " older than the log, or were stored without an entry"
+            )
+            if result.added_later:
+                compared.append(
+                    f"{result.added_later} of them were added to the log after they had been stored"
+                )
+        elif log == FILES.name:
+            newest, note = _verify_files(archive_url, files, read_log, compared)
         else:
             newest, note = read_log(lambda _: None)
-    except (NotVerified, FindingsChanged) as error:
+    except (NotVerified, FindingsChanged, FilesChanged) as error:
         raise click.ClickException(f"the audit log {log} is NOT verified: {error}") from None
     click.echo(f"{newest.origin}: {newest.size} entries verified, {len(earlier)} checkpoints")
-    if result is not None:
-        click.echo(
-            f"{result.findings} stored findings compared; {result.without_entry} of them are older"
-            " than the log, or were stored without an entry"
-        )
-        if result.added_later:
-            click.echo(
-                f"{result.added_later} of them were added to the log after they had been stored"
-            )
+    for line in compared:
+        click.echo(line)
     if folder is None:
         click.echo("Without --checkpoints, a truncated or rewritten log is not detected.", err=True)
     elif _add(folder, newest.size, note) and commit:
@@ -132,6 +158,74 @@ def _verify_findings(
         return again
 
     return newest, note, check(log, _documents(api), read_again)
+
+
+def _verify_files(
+    archive_url: str | None,
+    folder: Path | None,
+    read_log: Callable[[Callable[[bytes], None]], tuple[Checkpoint, str]],
+    compared: list[str],
+) -> tuple[Checkpoint, str]:
+    """Verify the log of files, and compare it with the files. Adds the results to ``compared``."""
+    log = FileLog()
+    newest, note = read_log(log.add)
+    attempts = iter(range(_ATTEMPTS))
+
+    def read_again() -> FileLog | None:
+        if next(attempts, None) is None:
+            return None
+        time.sleep(_PAUSE_SECONDS)
+        again = FileLog()
+        read_log(again.add)
+        return again
+
+    sources: list[tuple[str, dict[str, str | None], bool]] = []
+    if archive_url is not None:
+        sources.append(("the archive process", _archived_hashes(archive_url), True))
+    if folder is not None:
+        sources.append((str(folder), _folder_hashes(folder, log), False))
+    for name, stored, is_complete in sources:
+        result = check_files(log, stored, read_again, is_complete=is_complete)
+        compared.append(
+            f"{result.files} archived files compared with {name}; {result.merged} were merged and"
+            f" {result.expired} expired"
+        )
+        if result.shortest_retention is not None:
+            compared.append(f"The shortest retention was {result.shortest_retention.days} days")
+    if not sources:
+        click.echo("Without --archive-url or --files, the files were not compared.", err=True)
+    return newest, note
+
+
+def _archived_hashes(url: str) -> dict[str, str | None]:
+    found: dict[str, str | None] = {}
+    query = ""
+    while True:
+        address = f"{url.rstrip('/')}/api/v1/archive/files{query}"
+        try:
+            page = msgspec.json.decode(_get(address) or b"", type=ArchivedFileHashes)
+        except msgspec.MsgspecError as error:
+            raise click.ClickException(f"{address}: {error}") from None
+        found |= {file.path: file.sha256 for file in page.files}
+        if page.next_after is None:
+            return found
+        query = f"?after={quote(page.next_after, safe='')}"
+
+
+def _folder_hashes(folder: Path, log: FileLog) -> dict[str, str | None]:
+    found: dict[str, str | None] = {}
+    for path in log.present:
+        file = folder / path
+        if not file.resolve().is_relative_to(folder.resolve()):
+            raise FilesChanged(f"the path {path} leads out of the archive")
+        try:
+            with file.open("rb") as opened:
+                found[path] = hashlib.file_digest(opened, "sha256").hexdigest()
+        except FileNotFoundError:
+            found[path] = None
+        except OSError as error:
+            raise click.ClickException(f"cannot read {file}: {error}") from None
+    return found
 
 
 def _documents(api: str) -> Iterator[FindingDocument]:

@@ -37,6 +37,12 @@ class AuditLog(Struct, frozen=True):
         """A statement that reads the number of the last entry, or NULL."""
         return f"SELECT max(number) FROM {self.table}"  # noqa: S608 - a constant  # nosec B608
 
+    @property
+    def schema_and_table(self) -> tuple[str, str]:
+        """The names of the schema and of the table."""
+        schema, _, table = self.table.rpartition(".")
+        return schema or "public", table
+
 
 #: Actions on alerts.
 HISTORY: Final = AuditLog("history", "alert_history")
@@ -44,4 +50,6 @@ HISTORY: Final = AuditLog("history", "alert_history")
 TRAIL: Final = AuditLog("trail", "audit_trail")
 #: Findings, one entry for each transaction that stores some.
 FINDINGS: Final = AuditLog("findings", "finding_log")
-LOGS: Final[Mapping[str, AuditLog]] = {log.name: log for log in (HISTORY, TRAIL, FINDINGS)}
+#: Files of the event archive. The archive process owns the table and adds the entries.
+FILES: Final = AuditLog("files", "archive.file_log")
+LOGS: Final[Mapping[str, AuditLog]] = {log.name: log for log in (HISTORY, TRAIL, FINDINGS, FILES)}

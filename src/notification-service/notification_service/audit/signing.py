@@ -18,6 +18,12 @@ log = logs.get(__name__)
 
 #: Time between two checkpoints of a log, in seconds.
 _SECONDS: Final = 1.0
+#: Whether a table exists and this role may read it.
+_IS_READABLE: Final = (
+    "SELECT EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
+    " WHERE nspname = %s AND relname = %s AND has_schema_privilege(n.oid, 'USAGE')"
+    " AND has_table_privilege(c.oid, 'SELECT'))"
+)
 
 
 def tasks(pool: Pool, signer: Signer, metrics: AuditLogMetrics) -> list[Task]:
@@ -90,6 +96,11 @@ class SigningTask:
         return len(entries)
 
     def _new_entries(self, cursor: Cursor, size: int) -> list[bytes]:
+        cursor.execute(_IS_READABLE, self._audited.schema_and_table)
+        if (cursor.fetchone() or (False,))[0] is False:
+            if size:
+                raise LogCorrupted(f"the table {self._audited.table} is missing or not readable")
+            return []  # the process that creates the table has not started yet
         cursor.execute(self._audited.read_last_number)
         last = (cursor.fetchone() or (None,))[0] or 0
         if last < size:
