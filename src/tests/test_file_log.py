@@ -29,7 +29,7 @@ from notification_service.audit.file_check import FileLog, FilesChanged, Result,
 
 HOUR_MS = 3_600_000
 START_MS = 1_780_000_000_000 // HOUR_MS * HOUR_MS
-TEXT = st.text(st.characters(exclude_characters="\0", exclude_categories=("Cs",)), min_size=1)
+TEXT = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1)
 
 
 class Archive:

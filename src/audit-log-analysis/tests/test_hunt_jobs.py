@@ -319,6 +319,9 @@ def api(make_runner: MakeRunner, folder: Path) -> Quart:
         def snapshot(self, **_: Any) -> Any:
             raise AssertionError
 
+        def snapshot_of_event(self, event_id: str) -> Any:
+            raise AssertionError
+
     searches = ArchiveSearch(NoArchive(), SearchDatabase(SearchLimits(), folders=[folder]))
     return events_app.create(
         searches, RoleCallers(), Health({}), CollectorRegistry(), hunts=make_runner()

@@ -9,6 +9,7 @@ from prometheus_client import CollectorRegistry
 from quart import Quart
 
 from audit_analysis.archive import web
+from audit_analysis.archive.id_index import INDEX, IdIndex
 from audit_analysis.archive.maintenance import Maintenance
 from audit_analysis.archive.maintenance_manifest import MaintenanceManifest
 from audit_analysis.archive.manifest import Manifest
@@ -92,6 +93,12 @@ def run(settings: Settings) -> None:
         threads=1,
         storage=storage,
     )
+    reader = Manifest(
+        partial(
+            postgres.connect, settings, name=f"{SERVICE} searches", statement_seconds=READ_SECONDS
+        )
+    )
+    index = IdIndex(settings.archive_folder / INDEX)
     maintenance = Maintenance(
         MaintenanceManifest(
             partial(
@@ -105,6 +112,8 @@ def run(settings: Settings) -> None:
         merger,
         retention_days=settings.retention_days(),
         interval_seconds=settings.archive_maintenance_seconds,
+        index=index,
+        snapshot=reader.snapshot,
         metrics=metrics,
     )
     ledger = LedgerReader(
@@ -143,11 +152,6 @@ def run(settings: Settings) -> None:
             or hunts.alive()
         ),
     )
-    reader = Manifest(
-        partial(
-            postgres.connect, settings, name=f"{SERVICE} searches", statement_seconds=READ_SECONDS
-        )
-    )
     hunts = HuntRunner(
         HuntJobs(settings.archive_folder / HUNTS),
         pending=writer.pending,
@@ -163,10 +167,11 @@ def run(settings: Settings) -> None:
         serving.serve(
             _app(
                 settings,
-                reader,
-                storage,
                 health,
                 registry,
+                manifest=reader,
+                index=index,
+                storage=storage,
                 ledger=ledger,
                 senders=partial(silence.report, senders, minimum_ms=silence_ms),
                 hunts=hunts,
@@ -192,11 +197,12 @@ def run(settings: Settings) -> None:
 
 def _app(
     settings: Settings,
-    manifest: Manifest,
-    storage: Storage,
     health: Health,
     registry: CollectorRegistry,
     *,
+    manifest: Manifest,
+    index: IdIndex,
+    storage: Storage,
     ledger: LedgerReader,
     senders: Callable[[], LedgerSenders],
     hunts: HuntRunner,
@@ -226,7 +232,7 @@ def _app(
         ),
     )
     return events_app.create(
-        ArchiveSearch(ManifestArchive(manifest, storage.address, pending), database),
+        ArchiveSearch(ManifestArchive(manifest, storage.address, pending, index.select), database),
         callers,
         health,
         registry,
@@ -234,7 +240,12 @@ def _app(
         senders=senders,
         hunts=hunts,
         proofs=EventProofs(
-            manifest, database, address=storage.address, sha256=storage.sha256, pending=pending
+            manifest,
+            database,
+            address=storage.address,
+            sha256=storage.sha256,
+            pending=pending,
+            select=index.select,
         ),
     )
 

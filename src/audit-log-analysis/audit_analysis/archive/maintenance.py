@@ -11,7 +11,9 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from typing import Final
 
+from audit_analysis.archive.archived_file import ArchiveFile
 from audit_analysis.archive.compaction import Compaction
+from audit_analysis.archive.id_index import IdIndex
 from audit_analysis.archive.maintenance_manifest import MaintenanceManifest, MaintenanceSession
 from audit_analysis.archive.manifest import REPLACED_SECONDS
 from audit_analysis.archive.metrics import ArchiveMetrics
@@ -50,9 +52,14 @@ class Maintenance:
         retention_days: int,
         metrics: ArchiveMetrics,
         interval_seconds: float = 300.0,
+        index: IdIndex | None = None,
+        snapshot: Callable[[], list[ArchiveFile]] = list,
         clock: Callable[[], dt.datetime] = utc_now,
     ) -> None:
-        """``files`` merges files. The writer of the archive must not use it."""
+        """``files`` merges files. The writer of the archive must not use it.
+
+        ``index`` is updated for the files of ``snapshot``.
+        """
         self._manifest = manifest
         self._storage = storage
         self._files = files
@@ -60,6 +67,8 @@ class Maintenance:
         self._retention = dt.timedelta(days=retention_days)
         self._metrics = metrics
         self._interval_seconds = interval_seconds
+        self._index = index
+        self._snapshot = snapshot
         self._clock = clock
         self._stop = threading.Event()
         self._worker = Worker("archive-maintenance", self._run_until_stopped)
@@ -87,6 +96,22 @@ class Maintenance:
             outcome = "failed"
             log.warning("the maintenance of the archive failed", error=str(error))
         self._metrics.maintenance.labels(outcome).inc()
+        self._update_index()
+
+    def _update_index(self) -> None:
+        """Each process has an index of its own, also if another process does the maintenance."""
+        if self._index is None:
+            return
+        try:
+            self._index.update(
+                self._snapshot(),
+                self._storage.address,
+                self._files.sorted_ids,
+                now=self._clock(),
+                is_stopped=self._stop.is_set,
+            )
+        except Unavailable as error:
+            log.warning("the index of identifiers is not complete", error=str(error))
 
     def _run_until_stopped(self) -> None:
         while not self._stop.wait(self._interval_seconds):

@@ -56,6 +56,10 @@ class Archive(Protocol):
         """
         ...
 
+    def snapshot_of_event(self, event_id: str) -> Snapshot:
+        """The files and events that may have an identifier. Raises as ``snapshot``."""
+        ...
+
 
 class Page(Struct, frozen=True):
     """Events in order, and the position of the next page."""
@@ -120,7 +124,7 @@ class ArchiveSearch:
         self, event_id: str, cancellation: Cancellation | None = None
     ) -> ArchivedEvent | None:
         """The complete event with an id. If there are several, the first that was accepted."""
-        snapshot = self._archive.snapshot(since_ms=None, until_ms=None, sources=None)
+        snapshot = self._archive.snapshot_of_event(event_id)
         columns = ", ".join(f'"{name}"' for name in COLUMNS)
         with self._database.search(snapshot.pending, cancellation=cancellation) as search:
             rows = search.rows(

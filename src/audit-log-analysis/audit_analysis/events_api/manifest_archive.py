@@ -1,6 +1,6 @@
 """The archive for searches and hunts: the files of the manifest, and the events of the writer."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
 from audit_analysis.archive.archived_file import ArchiveFile
@@ -28,6 +28,7 @@ class ManifestArchive:
 
     ``address`` gives the address of a file for DuckDB. ``pending`` gives the events that the writer
     has not written yet. It is called before the manifest is read, so that no event is missed.
+    ``select`` gives the paths of files that may have an event with an identifier.
     """
 
     def __init__(
@@ -35,10 +36,12 @@ class ManifestArchive:
         manifest: Manifest,
         address: Callable[[str], str],
         pending: Callable[[], Sequence[ArchivedEvent]] = lambda: (),
+        select: Callable[[str, Iterable[str]], set[str]] = lambda _, paths: set(paths),
     ) -> None:
         self._manifest = manifest
         self._address = address
         self._pending = pending
+        self._select = select
 
     def snapshot(
         self, *, since_ms: int | None, until_ms: int | None, sources: Sequence[str] | None
@@ -50,13 +53,20 @@ class ManifestArchive:
             occurred_until_ms=None if until_ms is None else until_ms - 1,
             sources=sources,
         )
-        return Snapshot(
-            [
-                SearchedFile(self._address(file.path), file.min_occurred_ms, file.max_occurred_ms)
-                for file in files
-            ],
-            pending,
-        )
+        return Snapshot(self._searched(files), pending)
+
+    def snapshot_of_event(self, event_id: str) -> Snapshot:
+        """See ``Archive``."""
+        pending = [event for event in self._pending() if event.event_id == event_id]
+        files = self._manifest.snapshot()
+        selected = self._select(event_id, (file.path for file in files))
+        return Snapshot(self._searched(file for file in files if file.path in selected), pending)
+
+    def _searched(self, files: Iterable[ArchiveFile]) -> list[SearchedFile]:
+        return [
+            SearchedFile(self._address(file.path), file.min_occurred_ms, file.max_occurred_ms)
+            for file in files
+        ]
 
     def pending(self) -> Sequence[ArchivedEvent]:
         """See ``HuntedArchive``."""

@@ -4,24 +4,21 @@ import asyncio
 from functools import partial
 from typing import Annotated, Final
 
-import msgspec
 from msgspec import Meta, Struct
 from quart import Blueprint, g, request
 from quart_schema import document_querystring, document_response
 
 from audit_analysis.events_api import running
 from audit_analysis.events_api.callers import require
-from audit_analysis.events_api.errors import problem
 from audit_analysis.events_api.openapi import EventParameters
 from audit_analysis.events_api.proofs import EventProofs, NotProvable
 from audit_analysis.events_api.routes import record_search
 from auditflow.contract.access import Role
 from auditflow.contract.audit import ArchivedEventProof, ArchivedFileHashes
 from auditflow.http import query_parameters
+from auditflow.http.api import Answer, ok, problem
 from auditflow.http.openapi import document_problems
 
-Answer = tuple[bytes, int, dict[str, str]]
-_JSON: Final = {"Content-Type": "application/json", "Cache-Control": "no-store"}
 _MAX_PATH: Final = 200
 
 
@@ -56,7 +53,7 @@ def add(routes: Blueprint, proofs: EventProofs) -> None:
             return problem(409, str(error))
         if found is None:
             return problem(404, "The archive has no event with this identifier.")
-        return msgspec.json.encode(found), 200, dict(_JSON)
+        return ok(found)
 
     @routes.get("/archive/files")
     @document_querystring(FilesParameters)
@@ -72,4 +69,4 @@ def add(routes: Blueprint, proofs: EventProofs) -> None:
             request.args.items(multi=True), {"after": query_parameters.text(_MAX_PATH)}
         )
         found = await asyncio.to_thread(proofs.hashes, given.get("after", ""))
-        return msgspec.json.encode(found), 200, dict(_JSON)
+        return ok(found)

@@ -1,6 +1,6 @@
 """Proofs that an event is archived, and the hashes of archived files."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final, Protocol
 
 from audit_analysis.archive import file_log
@@ -41,7 +41,8 @@ class EventProofs:
     """Creates proofs. Any thread may use it.
 
     ``address`` gives the address of a file for DuckDB, and ``sha256`` the hash of its content or
-    None. ``pending`` gives the events that are not in a file yet.
+    None. ``pending`` gives the events that are not in a file yet. ``select`` gives the paths of
+    files that may have an event with an identifier.
     """
 
     def __init__(
@@ -52,12 +53,14 @@ class EventProofs:
         address: Callable[[str], str],
         sha256: Callable[[str], bytes | None],
         pending: Callable[[], Sequence[ArchivedEvent]] = lambda: (),
+        select: Callable[[str, Iterable[str]], set[str]] = lambda _, paths: set(paths),
     ) -> None:
         self._manifest = manifest
         self._database = database
         self._address = address
         self._sha256 = sha256
         self._pending = pending
+        self._select = select
 
     def proof(
         self, event_id: str, cancellation: Cancellation | None = None
@@ -72,7 +75,9 @@ class EventProofs:
             Unavailable, SearchTimeout, SearchTooLarge, SearchCancelled, TooManySearches.
         """
         is_pending = any(event.event_id == event_id for event in self._pending())
-        files = {self._address(file.path): file for file in self._manifest.snapshot()}
+        archived = self._manifest.snapshot()
+        selected = self._select(event_id, (file.path for file in archived))
+        files = {self._address(file.path): file for file in archived if file.path in selected}
         with self._database.search(cancellation=cancellation) as search:
             found: list[tuple[Any, ...]] = []
             if files:
