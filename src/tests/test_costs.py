@@ -97,8 +97,8 @@ def test_a_finding(settings: str) -> None:
 @pytest.mark.parametrize(
     ("path", "figures"),
     [
-        ("/api/v1/alerts?limit=50", Figures(1.98, 5.4)),
-        ("/api/v1/alerts/{}", Figures(1.24, 4.2)),
+        ("/api/v1/alerts?limit=50", Figures(2.03, 5.4)),
+        ("/api/v1/alerts/{}", Figures(1.28, 4.2)),
     ],
 )
 def test_a_request(settings: str, path: str, figures: Figures) -> None:

@@ -20,7 +20,7 @@ import trustme
 from .conftest import eventually
 
 SAMPLE = """
-    import asyncio, sys
+    import asyncio, sys, threading
     from flask import Flask, request
     from prometheus_client import CollectorRegistry
     from auditflow.http import connections, serving, wsgi
@@ -38,16 +38,45 @@ SAMPLE = """
     class Settings(ServiceSettings):
         pass
 
+    writes = []
+    write = asyncio.StreamWriter.write
+
+    def count_write(self, data):
+        writes.append(data)
+        write(self, data)
+
+    asyncio.StreamWriter.write = count_write
+    released = threading.Event()
+
     async def asgi(scope, receive, send):
         if scope["type"] != "http":
             return
+        path, body = scope["path"], scope["http_version"].encode()
+        if path == "/writes":
+            body = str(len(writes)).encode()
         await send({"type": "http.response.start", "status": 200, "headers": []})
-        await send({"type": "http.response.body", "body": scope["http_version"].encode()})
+        if path == "/release":
+            released.set()
+        if path == "/wait":
+            await asyncio.to_thread(released.wait, 60)
+        await send({"type": "http.response.body", "body": body})
+
+    def wait():
+        yield "first "
+        released.wait(60)
+        yield "last"
+
+    def release():
+        released.set()
+        return "released"
 
     def run(settings):
         app = Flask("sample", static_folder=None)
         app.add_url_rule("/", "root", lambda: "hello")
         app.add_url_rule("/metrics", "metrics", lambda: "main port")
+        app.add_url_rule("/writes", "writes", lambda: str(len(writes)))
+        app.add_url_rule("/wait", "wait", wait)
+        app.add_url_rule("/release", "release", release)
         app.add_url_rule("/nothing", "nothing", lambda: ("", 204))
         app.add_url_rule(
             "/size", "size", lambda: str(len(request.get_data())), methods=["POST"]
@@ -126,6 +155,29 @@ def test_a_response_without_a_body_is_sent(serve: Serve) -> None:
     served = serve()
     assert httpx.head(served.url("/"), verify=False).status_code == 200
     assert served.get("/nothing").status_code == 204
+
+
+@pytest.mark.parametrize("mode", ["wsgi", "asgi"])
+def test_a_short_response_is_written_once(serve: Serve, mode: str) -> None:
+    served = serve(mode)
+    before, after = (
+        httpx.get(served.url("/writes"), headers={"Connection": "close"}, verify=False).text
+        for _ in range(2)
+    )
+    # Without a known length, a chunk with the end of the body follows.
+    assert int(after) - int(before) == (1 if mode == "wsgi" else 2)
+
+
+@pytest.mark.parametrize("mode", ["wsgi", "asgi"])
+def test_the_start_of_a_response_does_not_wait_for_its_end(serve: Serve, mode: str) -> None:
+    served = serve(mode)
+    with httpx.stream("GET", served.url("/wait"), verify=False, timeout=20) as answer:
+        assert answer.status_code == 200
+        parts = answer.iter_text()
+        received = next(parts) if mode == "wsgi" else ""
+        assert received == ("first " if mode == "wsgi" else "")
+        assert served.get("/release").status_code == 200
+        assert "".join([received, *parts]) == ("first last" if mode == "wsgi" else "1.1")
 
 
 def test_sigterm_ends_the_process_in_order(serve: Serve) -> None:

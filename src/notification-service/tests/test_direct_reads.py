@@ -63,7 +63,12 @@ def get(app: Quart) -> Callable[..., Answer]:
     """Sends a request. ``through_quart`` sends a header with which it goes to Quart."""
 
     def get(
-        path: str, *, token: str = TOKEN, user: str | None = None, through_quart: bool = False
+        path: str,
+        *,
+        token: str = TOKEN,
+        user: str | None = None,
+        through_quart: bool = False,
+        prefix: str = "/api/v1",
     ) -> Answer:
         async def ask() -> Answer:
             headers = {"Authorization": f"Bearer {token}", "X-Correlation-ID": "7"}
@@ -72,8 +77,25 @@ def get(app: Quart) -> Callable[..., Answer]:
             if through_quart:
                 headers["Content-Length"] = "0"
             client: Any = app.test_client()
-            answer = await client.get(f"/api/v1{path}", headers=headers)
+            answer = await client.get(f"{prefix}{path}", headers=headers)
             return answer.status_code, await answer.get_data(), dict(answer.headers)
+
+        return asyncio.run(ask())
+
+    return get
+
+
+@pytest.fixture
+def get_together(app: Quart) -> Callable[..., list[bytes]]:
+    """Sends requests at the same time. Returns the bodies."""
+
+    def get(*paths: str) -> list[bytes]:
+        async def ask() -> list[bytes]:
+            client: Any = app.test_client()
+            headers = {"Authorization": f"Bearer {TOKEN}"}
+            answers = await asyncio.gather(*(client.get(path, headers=headers) for path in paths))
+            assert {answer.status_code for answer in answers} == {200}
+            return [await answer.get_data() for answer in answers]
 
         return asyncio.run(ask())
 
@@ -82,12 +104,13 @@ def get(app: Quart) -> Callable[..., Answer]:
 
 def count(registry: CollectorRegistry, route: str, code: str = "2xx") -> float | None:
     name = "auditflow_http_request_duration_seconds_count"
-    return registry.get_sample_value(name, {"route": f"/api/v1{route}", "code": code})
+    return registry.get_sample_value(name, {"route": route, "code": code})
 
 
+@pytest.mark.parametrize("prefix", ["/api/v1", ""])
 def test_an_answer_is_the_same_as_quarts(
     get: Any, recorded: Recorded, registry: CollectorRegistry, store: FindingStore, query: Any,
-    make_finding: Any,
+    make_finding: Any, prefix: str,
 ) -> None:  # fmt: skip
     store.store([make_finding(user=name) for name in ("alice", "bob", "carol")])
     ((alert_id,), *_) = query("SELECT alert_id FROM alerts")
@@ -99,11 +122,11 @@ def test_an_answer_is_the_same_as_quarts(
         f"/alerts/{str(alert_id).upper()}": "/alerts/<alert_id>",
     }
     for path, route in routes.items():
-        before = count(registry, route) or 0
-        direct, quart = get(path), get(path, through_quart=True)
+        before = count(registry, prefix + route) or 0
+        direct, quart = get(path, prefix=prefix), get(path, through_quart=True, prefix=prefix)
         assert direct == quart
         assert direct[0] == 200
-        assert count(registry, route) == before + 2
+        assert count(registry, prefix + route) == before + 2
         first, second = recorded.records[-2:]
         assert first.key() == second.key()
         assert (first.status, first.correlation_id) == (200, second.correlation_id)
@@ -162,3 +185,15 @@ def test_a_list_shows_each_change_at_once(
     assert {it["risk"] for it in listed()} == {0, 77}
     query("UPDATE alerts SET status = 'acknowledged' WHERE actor = 'bob'")
     assert {it["actor"]: it["status"] for it in listed()}["bob"] == "acknowledged"
+
+
+def test_answers_of_requests_at_the_same_time_are_those_of_single_requests(
+    get: Any, get_together: Any, store: FindingStore, query: Any, make_finding: Any
+) -> None:
+    store.store([make_finding(user=f"user-{number}") for number in range(20)])
+    lists = [f"{prefix}/alerts?limit={limit}" for prefix in ("", "/api/v1") for limit in (1, 5, 50)]
+    alerts = [f"/api/v1/alerts/{alert_id}" for (alert_id,) in query("SELECT alert_id FROM alerts")]
+    paths = [*lists, "/api/v1/alerts?q=user-7", *alerts] * 2
+    expected = [get(path, prefix="")[1] for path in paths]
+    assert len(set(expected)) == len(paths) // 2
+    assert get_together(*paths) == expected

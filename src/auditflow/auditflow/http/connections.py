@@ -1,13 +1,16 @@
 """Hypercorn's connections with our limits: a maximum number, and HTTP/2 by ALPN only.
 
 Hypercorn has no setting for these limits. The classes here replace its own classes for all servers
-of this process.
+of this process. A response is one write to the socket, because a write costs a third of a short
+request. Hypercorn writes the headers and each part of the body separately.
 """
 
+import asyncio
 import ssl
 from pathlib import Path
 from typing import Any, Final
 
+import h11
 import hypercorn.asyncio.run
 import hypercorn.protocol
 from hypercorn.asyncio.tcp_server import TCPServer
@@ -122,6 +125,10 @@ class _Http1Protocol(H11Protocol):
 
     _first = True
     _refused = False
+    #: Encoded headers of a response that wait for the first part of the body.
+    _head = b""
+    _flush: asyncio.Handle | None = None
+    _flush_task: asyncio.Task[None] | None = None
 
     async def handle(self, event: Event) -> None:
         if self._refused:
@@ -134,6 +141,34 @@ class _Http1Protocol(H11Protocol):
                 await self.send(Closed())
                 return
         await super().handle(event)
+
+    async def _send_h11_event(self, event: Any) -> None:
+        """Send the headers of a response together with the first part of its body.
+
+        If the application waits before it sends the body, the headers are sent without it.
+        """
+        try:
+            data = self.connection.send(event)
+        except h11.LocalProtocolError:
+            if self.connection.their_state != h11.ERROR:
+                raise
+            return
+        if isinstance(event, h11.Response):
+            self._head = data or b""
+            self._flush = asyncio.get_running_loop().call_soon(self._start_flush)
+            return
+        await self._write(data or b"")
+
+    def _start_flush(self) -> None:
+        self._flush_task = asyncio.get_running_loop().create_task(self._write(b""))
+
+    async def _write(self, data: bytes) -> None:
+        if self._head:
+            data, self._head = self._head + data, b""
+            if self._flush is not None:
+                self._flush.cancel()
+        if data:
+            await self.send(RawData(data=data))
 
     async def _check_protocol(self, event: Any) -> None:
         """Ignore a request to upgrade, as HTTP permits."""

@@ -1,11 +1,13 @@
 """Runs a WSGI application on Hypercorn, with limits on request bodies.
 
 A body is read completely before the application is called, because an application that reads from a
-slow client would occupy a thread.
+slow client would occupy a thread. A short response is sent after the application has returned,
+because Hypercorn lets the thread wait for the event loop after each part.
 """
 
 import asyncio
 from collections.abc import Callable, Iterator
+from http import HTTPStatus
 from typing import Any, Final
 
 from hypercorn.app_wrappers import WSGIWrapper
@@ -21,6 +23,8 @@ BODIES: Final = 16
 #: in seconds, and the maximum number of bytes, as a multiple of the maximum size of a body.
 DISCARD_SECONDS: Final = 5.0
 DISCARD_BODIES: Final = 4
+#: The maximum size of a response that is sent after the application has returned, in bytes.
+_SHORT_BYTES: Final = 1024 * 1024
 
 
 class _Refused(Exception):
@@ -55,7 +59,13 @@ class BoundedWsgi(WSGIWrapper):
             async def receive_body() -> Any:
                 return {"type": "http.request", "body": body, "more_body": False}
 
-            await super().handle_http(scope, receive_body, send, sync_spawn, call_soon)
+            response = _Response(send, call_soon)
+
+            async def run(function: Any, *arguments: Any) -> None:
+                await sync_spawn(function, *arguments)
+                await response.finish()
+
+            await super().handle_http(scope, receive_body, send, run, response.add)
 
     async def _read(self, scope: Any, receive: Any, reservation: Reservation) -> bytes | None:
         """The body; None if the client has disconnected."""
@@ -87,6 +97,38 @@ class BoundedWsgi(WSGIWrapper):
     def _too_large(self) -> Problem:
         detail = f"The body is larger than {self.max_body_size} bytes."
         return Problem(413, "Content Too Large", detail)
+
+
+class _Response:
+    """The messages of one response. A thread adds them."""
+
+    def __init__(self, send: Any, call_soon: Any) -> None:
+        self._send = send
+        self._call_soon = call_soon
+        self._kept: list[Any] = []
+        self._is_short = False
+
+    def add(self, send: Any, message: Any) -> None:
+        """Keep a message of a short response. Send one of another response, and wait for it."""
+        if message["type"] == "http.response.start":
+            self._is_short = _is_short(message)
+        if self._is_short:
+            self._kept.append(message)
+        else:
+            self._call_soon(send, message)
+
+    async def finish(self) -> None:
+        """Send the messages that were kept."""
+        for message in self._kept:
+            await self._send(message)
+
+
+def _is_short(start: Any) -> bool:
+    """Whether a response has a body of a known, short length, or none."""
+    if start["status"] in (HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED):
+        return True
+    lengths = [value for name, value in start["headers"] if name == b"content-length"]
+    return len(lengths) == 1 and lengths[0].isdigit() and int(lengths[0][:20]) <= _SHORT_BYTES
 
 
 async def respond(send: Any, problem: Problem) -> None:

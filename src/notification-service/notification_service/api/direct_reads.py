@@ -3,13 +3,15 @@
 Quart's request, contexts and hooks cost more than these reads. Only the successful answer is made
 here, with the same functions as the routes in ``alerts``. Every other request goes to Quart. A
 caller that is authenticated, or an error, goes along, so that no request counts twice against a
-limit and no statement that failed is repeated.
+limit and no statement that failed is repeated. Requests that arrive at the same time are read
+together (``GroupedReads``).
 """
 
 from collections.abc import Awaitable, Callable, Sequence
 from functools import lru_cache, partial
 from typing import Any, Final
 from urllib.parse import parse_qsl
+from uuid import UUID
 
 from auditflow.contract.access import Role
 from auditflow.http import middleware
@@ -17,7 +19,8 @@ from notification_service import query
 from notification_service.api import trail_recording
 from notification_service.api.alerts import encode_detail, encode_list
 from notification_service.api.callers import Caller, Callers, require
-from notification_service.api.requests import identifier, in_thread
+from notification_service.api.grouped_reads import GroupedReads
+from notification_service.api.requests import identifier
 from notification_service.audit.trail import Trail
 from notification_service.cursor import Cursors
 from notification_service.database.alert_reader import AlertReader
@@ -29,6 +32,11 @@ FAILURE: Final = "auditflow.failure"
 #: Parsed queries that are kept, and the longest of them in bytes.
 _MAX_QUERIES: Final = 256
 _MAX_QUERY_BYTES: Final = 1_000
+#: Lists and alerts that are read together. An alert may have some megabytes.
+_LISTS_IN_GROUP: Final = 16
+_ALERTS_IN_GROUP: Final = 8
+#: Lists at the same time whose duration depends on their filter. Each is read alone.
+_LONG_LISTS: Final = 4
 _HEADERS: Final = (
     (b"content-type", b"application/json"),
     (b"cache-control", b"no-store"),
@@ -53,27 +61,30 @@ class DirectReads:
         trail: Trail | None,
     ) -> None:
         self._app = app
-        self._list = f"{prefix}/alerts"
-        self._details = f"{prefix}/alerts/"
+        #: The paths of lists, and whether they have counts.
+        self._lists = {f"{prefix}/alerts": False, "/alerts": True}
         self._callers = callers
         self._reader = reader
         self._cursors = cursors
         self._trail = trail
         self._parsed = lru_cache(_MAX_QUERIES)(self._parse)
+        self._short_lists = GroupedReads(self._read_lists, max_keys=_LISTS_IN_GROUP, parallel=1)
+        self._long_lists = GroupedReads(self._read_lists, max_keys=1, parallel=_LONG_LISTS)
+        self._alerts = GroupedReads(self._read_alerts, max_keys=_ALERTS_IN_GROUP, parallel=1)
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "http" and scope["method"] == "GET" and not scope.get("root_path"):
             path = scope["path"]
             answer = None
-            if path == self._list:
+            if path in self._lists:
                 if len(scope["query_string"]) <= _MAX_QUERY_BYTES:
-                    answer = await self._try(scope, self._alerts)
-            elif (
-                path.startswith(self._details)
-                and not scope["query_string"]
-                and identifier(path[len(self._details) :]) is not None
-            ):
-                answer = await self._try(scope, self._alert)
+                    answer = await self._try(scope, self._answer_list)
+            else:
+                start, _, last = path.rpartition("/")
+                if start in self._lists and not scope["query_string"]:
+                    alert_id = identifier(last)
+                    if alert_id is not None:
+                        answer = await self._try(scope, partial(self._answer_alert, alert_id))
             if answer is not None:
                 body, headers = answer
                 length = (b"content-length", str(len(body)).encode())
@@ -98,27 +109,51 @@ class DirectReads:
             scope[FAILURE] = error
             return None
 
-    async def _alerts(self, scope: Any, caller: Caller) -> "_Answer | None":
+    async def _answer_list(self, scope: Any, caller: Caller) -> "_Answer | None":
         try:
-            parameters, asked = self._parsed(scope["query_string"])
+            parameters, query = self._parsed(scope["query_string"])
         except UnicodeDecodeError:
             return None
-        page = await in_thread(partial(self._reader.page, asked))
-        body = encode_list(page, self._cursors, None)
-        middleware.set_route(scope, self._list)
+        path = scope["path"]
+        reads = self._short_lists if self._reader.is_short(query) else self._long_lists
+        body = await reads.get((query, self._lists[path]))
+        middleware.set_route(scope, path)
         self._record(scope, caller, "list_alerts", parameters=parameters)
         return body, ()
 
-    async def _alert(self, scope: Any, caller: Caller) -> "_Answer | None":
-        alert_id = scope["path"][len(self._details) :]
-        parsed = identifier(alert_id)
-        found = await in_thread(partial(self._reader.detail, parsed)) if parsed else None
+    async def _answer_alert(self, alert_id: UUID, scope: Any, caller: Caller) -> "_Answer | None":
+        found = await self._alerts.get(alert_id)
         if found is None:
             return None
-        body, version = encode_detail(found)
-        middleware.set_route(scope, f"{self._details}<alert_id>")
-        self._record(scope, caller, "get_alert", targets=(alert_id,))
+        body, version = found
+        start, _, last = scope["path"].rpartition("/")
+        middleware.set_route(scope, f"{start}/<alert_id>")
+        self._record(scope, caller, "get_alert", targets=(last,))
         return body, ((b"etag", f'"{version}"'.encode()),)
+
+    def _read_lists(self, keys: Sequence[tuple[AlertQuery, bool]]) -> dict[Any, bytes]:
+        """Encoded lists, with counts or without."""
+        if len(keys) == 1:
+            ((query, _),) = keys
+            pages = {query: self._reader.page(query)}
+        else:
+            pages = self._reader.pages({query for query, _ in keys})
+        return {
+            (query, with_counts): encode_list(
+                pages[query],
+                self._cursors,
+                self._reader.counts(query) if with_counts else None,
+            )
+            for query, with_counts in keys
+        }
+
+    def _read_alerts(self, alert_ids: Sequence[UUID]) -> dict[UUID, tuple[bytes, int] | None]:
+        """Encoded alerts with their versions. None for an alert that does not exist."""
+        found = self._reader.details(alert_ids)
+        return {
+            alert_id: encode_detail(found[alert_id]) if alert_id in found else None
+            for alert_id in alert_ids
+        }
 
     def _parse(self, encoded: bytes) -> tuple[Parameters, AlertQuery]:
         parameters = parse_qsl(encoded.decode("ascii"), keep_blank_values=True, errors="strict")

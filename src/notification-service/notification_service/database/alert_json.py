@@ -50,9 +50,10 @@ SUMMARY_FIELDS: Final = _fields(AlertSummary, "t", _COMPUTED)
 #: A lateral subquery ``r`` of one ``AlertSummary``, to use after ``FROM alerts AS t``.
 SUMMARY: Final = f"CROSS JOIN LATERAL (SELECT {SUMMARY_FIELDS}) AS r"
 
-#: One ``AlertDetail``, without ``allowed_actions``. Parameters: alert, findings, bytes.
-DETAIL: Final = f"""
-    SELECT row_to_json(d)::text FROM (
+#: The ``AlertDetail`` of several alerts, without ``allowed_actions``. Parameters: alerts, findings,
+#: bytes.
+DETAILS: Final = f"""
+    SELECT d.alert_id::text, row_to_json(d)::text FROM (
         SELECT {SUMMARY_FIELDS}, t.finding_count AS findings_total, (
             SELECT coalesce(json_agg(row_to_json(v) ORDER BY v.last_seen DESC, v.finding_id DESC),
                             '[]')
@@ -60,14 +61,14 @@ DETAIL: Final = f"""
                 SELECT {_fields(FindingView, "f", _FINDING_COMPUTED)} FROM (
                     SELECT newest.*, sum(coalesce(octet_length(first_event::text), 0)
                                          + coalesce(octet_length(last_event::text), 0))
-                        OVER (ORDER BY last_seen DESC, finding_id DESC) <= %(bytes)s AS fits
+                        OVER (ORDER BY last_seen DESC, finding_id DESC) <= %(bytes)s::bigint AS fits
                     FROM (
-                        SELECT * FROM findings WHERE alert_id = %(alert)s
-                        ORDER BY last_seen DESC, finding_id DESC LIMIT %(findings)s
+                        SELECT * FROM findings WHERE findings.alert_id = t.alert_id
+                        ORDER BY last_seen DESC, finding_id DESC LIMIT %(findings)s::bigint
                     ) AS newest
                 ) AS f
             ) AS v
         ) AS findings
-        FROM alerts AS t WHERE t.alert_id = %(alert)s
+        FROM alerts AS t WHERE t.alert_id = ANY(%(alerts)s::uuid[])
     ) AS d
 """

@@ -1,20 +1,21 @@
 """The queries of the API. Each answer comes from one statement, so from one snapshot."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import Any, Final
 from uuid import UUID
 
 import msgspec
 from msgspec import Struct
+from psycopg2.extensions import cursor as Cursor  # noqa: N812 - it is a class
 
 from auditflow.contract.alert import Counts, Status
 from auditflow.contract.triage import HistoryEntry
 from notification_service.cursor import Position
-from notification_service.database import prepared
+from notification_service.database import arrays, prepared
 from notification_service.database.alert_filters import conditions, levels, observables_of
 from notification_service.database.alert_json import (
-    DETAIL,
+    DETAILS,
     MAX_EVENT_BYTES,
     MAX_FINDINGS,
     SUMMARY,
@@ -110,13 +111,21 @@ class AlertReader:
         Raises:
             Unavailable: the database is unavailable, or a statement takes too long.
         """
-        rows = self._rows(query)
-        shown = rows[: query.limit]
-        next_position = None
-        if len(rows) > query.limit:
-            *keys, alert_id, _ = shown[-1]
-            next_position = Position(query.sort, tuple(keys), UUID(alert_id))
-        return Page([row[-1] for row in shown], next_position)
+        return _page(query, self._rows(query))
+
+    @staticmethod
+    def is_short(query: AlertQuery) -> bool:
+        """Whether ``pages`` reads this page in a short time, for any values in the filter."""
+        return _plan(query) is not None
+
+    def pages(self, queries: Iterable[AlertQuery]) -> dict[AlertQuery, Page]:
+        """Several pages, one after the other on one connection.
+
+        Raises:
+            Unavailable: the database is unavailable, or a statement takes too long.
+        """
+        with self.pool.cursor() as cursor:
+            return {query: _page(query, self._rows(query, cursor)) for query in queries}
 
     def counts(self, query: AlertFilter) -> Counts:
         """How many alerts match."""
@@ -124,9 +133,17 @@ class AlertReader:
 
     def detail(self, alert_id: UUID) -> str | None:
         """An encoded ``AlertDetail`` without ``allowed_actions``, or None."""
-        limits = {"findings": MAX_FINDINGS, "bytes": MAX_EVENT_BYTES}
-        rows = self._fetch_prepared(DETAIL, {"alert": str(alert_id), **limits})
-        return str(rows[0][0]) if rows else None
+        return self.details([alert_id]).get(alert_id)
+
+    def details(self, alert_ids: Iterable[UUID]) -> dict[UUID, str]:
+        """The encoded ``AlertDetail`` of each alert that exists, without ``allowed_actions``."""
+        values = {
+            "alerts": arrays.literal(alert_ids),
+            "findings": MAX_FINDINGS,
+            "bytes": MAX_EVENT_BYTES,
+        }
+        rows = self._fetch_prepared(DETAILS, values)
+        return {UUID(alert_id): text for alert_id, text in rows}
 
     def summary(self, alert_id: UUID) -> tuple[str, int] | None:
         """An encoded ``AlertSummary`` and its ``triage_version``, or None."""
@@ -145,9 +162,12 @@ class AlertReader:
             for entry, digest in self._fetch_prepared(_HISTORY, values)
         ]
 
-    def _rows(self, query: AlertQuery) -> Sequence[tuple[Any, ...]]:
+    def _rows(self, query: AlertQuery, cursor: Cursor | None = None) -> Sequence[tuple[Any, ...]]:
         if plan := _plan(query):
-            return self._rows_of_plan(plan)
+            if cursor is not None:
+                return self._rows_of_plan(plan, cursor)
+            with self.pool.cursor() as own:
+                return self._rows_of_plan(plan, own)
         alert_ids = self._alerts_of_observables(query)
         if query.sort is not Sort.RISK:
             statement, values = _page_statement(query, alert_ids)
@@ -161,20 +181,19 @@ class AlertReader:
             rows += self._fetch(*_page_statement(query, alert_ids, branch=_WITHOUT_RISK))
         return rows[: query.limit + 1]
 
-    def _rows_of_plan(self, plan: "_Plan") -> Sequence[tuple[Any, ...]]:
+    def _rows_of_plan(self, plan: "_Plan", cursor: Cursor) -> Sequence[tuple[Any, ...]]:
         """The rows of a page. Encoding alerts is the largest part of the work of PostgreSQL.
 
         If all alerts of the page are kept in their current version, PostgreSQL encodes nothing.
         Otherwise it reads the page again, so that all rows come from one snapshot.
         """
-        with self.pool.cursor() as cursor:
-            prepared.execute(cursor, plan.versions, plan.values)
-            rows = cursor.fetchall()
-            texts = [self._encoded.get((alert_id, version)) for *_, alert_id, version in rows]
-            if None not in texts:
-                return [(*row[:-1], text) for row, text in zip(rows, texts, strict=True)]
-            prepared.execute(cursor, plan.page, plan.values)
-            rows = cursor.fetchall()
+        prepared.execute(cursor, plan.versions, plan.values)
+        rows = cursor.fetchall()
+        texts = [self._encoded.get((alert_id, version)) for *_, alert_id, version in rows]
+        if None not in texts:
+            return [(*row[:-1], text) for row, text in zip(rows, texts, strict=True)]
+        prepared.execute(cursor, plan.page, plan.values)
+        rows = cursor.fetchall()
         if len(self._encoded) > MAX_ENCODED:
             self._encoded.clear()
         for *_, alert_id, version, text in rows:
@@ -200,6 +219,16 @@ class AlertReader:
         with self.pool.cursor() as cursor:
             prepared.execute(cursor, statement, values)
             return cursor.fetchall()
+
+
+def _page(query: AlertQuery, rows: Sequence[tuple[Any, ...]]) -> Page:
+    """The page of rows, which are one more than the limit if there is a next page."""
+    shown = rows[: query.limit]
+    next_position = None
+    if len(rows) > query.limit:
+        *keys, alert_id, _ = shown[-1]
+        next_position = Position(query.sort, tuple(keys), UUID(alert_id))
+    return Page([row[-1] for row in shown], next_position)
 
 
 class _Plan(Struct, frozen=True):
