@@ -2,12 +2,12 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from gitops import layout, markdown
+from gitops import layout
 from gitops.dora import Service, Sync
 from gitops.errors import GitOpsError
 
@@ -141,30 +141,6 @@ def _map(item: Mapping[str, Any], key: str) -> Mapping[str, Any]:
 def _resource(resource: Mapping[str, Any]) -> str:
     names = (resource.get("namespace"), resource.get("name"))
     return f"{resource.get('kind')} {'/'.join(str(name) for name in names if name)}"
-
-
-def report(applications: Sequence[Application]) -> str:
-    """A Markdown table with a line for each resource that differs."""
-    differences = [each for application in applications for each in application.differences]
-    unknown = [each.name for each in applications if each.status == "Unknown"]
-    lines = [f"{len(applications)} Applications, {len(differences)} resources differ from git.\n"]
-    if unknown:
-        names = ", ".join(markdown.code(name) for name in unknown)
-        lines.append(f"Argo CD could not compare: {names}\n")
-    if differences:
-        rows = [
-            (
-                each.environment,
-                markdown.code(each.application),
-                markdown.code(each.resource),
-                each.reason,
-                "yes" if each.self_heal else "no",
-            )
-            for each in differences
-        ]
-        head = ("environment", "Application", "resource", "status", "corrected by Argo CD")
-        lines.append(markdown.table(head, rows) + "\n")
-    return "\n".join(lines)
 
 
 def metrics(applications: Iterable[Application]) -> str:

@@ -7,34 +7,29 @@ a ConfigMap, so that a restart promotes nothing twice.
 
 import json
 import os
-import ssl
 import sys
 import time
-import urllib.error
 import urllib.parse
-import urllib.request
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
-from gitops import readiness
+from gitops import kubernetes_api, readiness
+from gitops.kubernetes_api import ACCOUNT, KubernetesApi, RequestError, request
 from gitops.readiness import App, Observation, State
 
-_ACCOUNT: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount")
-_TIMEOUT_SECONDS: Final = 10.0
 #: The number of objectives of an environment that burn their error budget too fast. A ticket is
 #: not among them: it is about days, and would stop promotions, also of the repair, for days.
 _BURNING: Final = (
     'count(ALERTS{alertstate="firing", sloth_severity="page", namespace="auditflow-%s"})'
     " or vector(0)"
 )
-_MAXIMUM_RESPONSE_BYTES: Final = 32 * 1024 * 1024
 
 
 class PromoterError(Exception):
-    """A server did not answer as expected. The text states which."""
+    """The settings are not valid. The text states which."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +45,7 @@ class Settings:
     soak_seconds: float
     period_seconds: float
     token_file: Path
-    account: Path = _ACCOUNT
+    account: Path = ACCOUNT
 
     @classmethod
     def read(cls, environ: Mapping[str, str]) -> "Settings":
@@ -59,7 +54,7 @@ class Settings:
             host, port = environ["KUBERNETES_SERVICE_HOST"], environ["KUBERNETES_SERVICE_PORT"]
             return cls(
                 environments=tuple(environ["ENVIRONMENTS"].split()),
-                kubernetes=f"https://{f'[{host}]' if ':' in host else host}:{port}",
+                kubernetes=kubernetes_api.address(host, port),
                 namespace=environ.get("ARGO_CD_NAMESPACE", "argocd"),
                 prometheus=environ["PROMETHEUS_URL"],
                 forge=environ.get("FORGE_API_URL", "https://api.github.com"),
@@ -101,16 +96,13 @@ class Promoter:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        authority = settings.account / "ca.crt"
-        self._tls = (
-            ssl.create_default_context(cafile=str(authority)) if authority.exists() else None
-        )
+        self._kubernetes = KubernetesApi(settings.kubernetes, settings.account)
 
     def run_once(self, environment: str, now: float) -> str:
         """Observe an environment and promote it if it is ready. Returns a line for the log.
 
         Raises:
-            PromoterError: Kubernetes or the forge did not answer; the state is not changed.
+            RequestError: Kubernetes or the forge did not answer; the state is not changed.
         """
         settings = self._settings
         state = self._read_state(environment)
@@ -128,8 +120,7 @@ class Promoter:
         return f"{environment}: started the promotion of {decision.revision}"
 
     def _applications(self, environment: str) -> tuple[App, ...]:
-        group = f"/apis/argoproj.io/v1alpha1/namespaces/{self._settings.namespace}/applications"
-        found = self._kubernetes("GET", group) or {}
+        found = self._kubernetes.applications(self._settings.namespace)
         return tuple(
             parse_application(item)
             for item in found.get("items", [])
@@ -139,14 +130,14 @@ class Promoter:
     def _is_burning(self, environment: str) -> bool | None:
         query = urllib.parse.urlencode({"query": _BURNING % environment})
         try:
-            answer = _request("GET", f"{self._settings.prometheus}/api/v1/query?{query}")
+            answer = request("GET", f"{self._settings.prometheus}/api/v1/query?{query}")
             return float(answer["data"]["result"][0]["value"][1]) > 0
-        except (PromoterError, KeyError, IndexError, TypeError, ValueError):
+        except (RequestError, KeyError, IndexError, TypeError, ValueError):
             return None
 
     def _dispatch(self, environment: str, revision: str) -> None:
         token = self._settings.token_file.read_text(encoding="utf-8").strip()
-        _request(
+        request(
             "POST",
             f"{self._settings.forge}/repos/{self._settings.repository}/dispatches",
             {
@@ -160,7 +151,7 @@ class Promoter:
         return f"/api/v1/namespaces/{self._settings.namespace}/configmaps/promoter-{environment}"
 
     def _read_state(self, environment: str) -> State:
-        found = self._kubernetes("GET", self._config_map(environment))
+        found = self._kubernetes.request("GET", self._config_map(environment))
         try:
             return State(**json.loads((found or {})["data"]["state"]))
         except (KeyError, TypeError, ValueError):
@@ -169,55 +160,10 @@ class Promoter:
     def _write_state(self, environment: str, state: State) -> None:
         path = self._config_map(environment)
         values = {"data": {"state": json.dumps(asdict(state))}}
-        if self._kubernetes("PATCH", path, values) is None:
+        if self._kubernetes.request("PATCH", path, values) is None:
             name = path.rpartition("/")[2]
             created = {"metadata": {"name": name}, **values}
-            self._kubernetes("POST", path.rpartition("/")[0], created)
-
-    def _kubernetes(self, method: str, path: str, body: object = None) -> dict[str, Any] | None:
-        """None: the object does not exist."""
-        token = (self._settings.account / "token").read_text(encoding="utf-8").strip()
-        url = f"{self._settings.kubernetes}{path}"
-        try:
-            return _request(method, url, body, token=token, tls=self._tls)
-        except _NotFoundError:
-            return None
-
-
-class _NotFoundError(PromoterError):
-    pass
-
-
-def _request(
-    method: str,
-    url: str,
-    body: object = None,
-    *,
-    token: str = "",
-    tls: ssl.SSLContext | None = None,
-) -> dict[str, Any]:
-    kind = "application/merge-patch+json" if method == "PATCH" else "application/json"
-    headers = {"Content-Type": kind, "User-Agent": "auditflow-promoter"}
-    if token:
-        headers["Authorization"] = f"Bearer {token}"
-    request = urllib.request.Request(  # noqa: S310 -- the address comes from the settings
-        url,
-        data=None if body is None else json.dumps(body).encode(),
-        headers=headers,
-        method=method,
-    )
-    where = f"{method} {urllib.parse.urlsplit(url).path}"
-    try:
-        with urllib.request.urlopen(request, timeout=_TIMEOUT_SECONDS, context=tls) as response:  # noqa: S310
-            content = response.read(_MAXIMUM_RESPONSE_BYTES)
-        answer: dict[str, Any] = json.loads(content or b"{}")
-    except urllib.error.HTTPError as error:
-        with error:
-            kind_of_error = _NotFoundError if error.code == 404 else PromoterError
-            raise kind_of_error(f"{where}: status {error.code}") from None
-    except (OSError, ValueError) as error:
-        raise PromoterError(f"{where}: {error}") from None
-    return answer
+            self._kubernetes.request("POST", path.rpartition("/")[0], created)
 
 
 def main() -> None:
@@ -232,7 +178,7 @@ def main() -> None:
         for environment in settings.environments:
             try:
                 line = promoter.run_once(environment, time.time())
-            except (PromoterError, OSError) as error:
+            except (RequestError, OSError) as error:
                 line = f"{environment}: {error}"
             sys.stdout.write(f"{line}\n")
             sys.stdout.flush()

@@ -12,6 +12,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from gitops import promoter
+from gitops.kubernetes_api import RequestError
 from gitops.promoter import Promoter, PromoterError, Settings
 
 SOAK, PERIOD = 120.0, 60.0
@@ -175,7 +176,7 @@ def test_objective_of_another_environment_or_a_ticket_does_not_stop_it(
 def test_failed_dispatch_is_repeated(server: Server, settings: Settings):
     observe(server, settings, 0, 60)
     server.forge_status = 503
-    with pytest.raises(PromoterError, match="dispatches: status 503"):
+    with pytest.raises(RequestError, match="dispatches: status 503"):
         observe(server, settings, 120)
     server.forge_status = 204
     observe(server, settings, 121)
@@ -194,7 +195,7 @@ def test_invalid_state_starts_the_soak_time_again(server: Server, settings: Sett
 
 def test_unreachable_server_is_an_error(settings: Settings, tmp_path: Path):
     closed = Settings(**{**vars(settings), "kubernetes": "http://127.0.0.1:1"})
-    with pytest.raises(PromoterError, match="GET /api/v1/"):
+    with pytest.raises(RequestError, match="GET /api/v1/"):
         Promoter(closed).run_once("dev", 0.0)
 
 

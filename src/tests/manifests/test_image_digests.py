@@ -16,6 +16,7 @@ WITHOUT_DIGEST = {
     "docker.io/rancher/k3s",
     "ghcr.io/astral-sh/uv",
     "quay.io/argoproj/argo-rollouts",
+    "quay.io/argoproj/argocd",
     "quay.io/prometheuscommunity/postgres-exporter",
 }
 DIGEST = re.compile(r"sha256:[0-9a-f]{64}")

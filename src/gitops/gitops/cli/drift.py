@@ -5,6 +5,7 @@ from typing import TextIO
 import click
 
 from gitops import drift as reporting
+from gitops import drift_report
 
 
 @click.command()
@@ -18,4 +19,4 @@ def drift(applications: TextIO, *, as_metrics: bool) -> None:
     """
     document = reporting.load(applications.name, applications.read())
     found = reporting.read(document)
-    click.echo(reporting.metrics(found) if as_metrics else reporting.report(found), nl=False)
+    click.echo(reporting.metrics(found) if as_metrics else drift_report.report(found), nl=False)
