@@ -112,3 +112,28 @@ def test_invalid_rules_and_files_are_reported(sample: Path, tmp_path: Path) -> N
     assert run(old, str(tmp_path / "new.yml"), "--files", str(sample))[0] == 1
     (tmp_path / "empty").mkdir()
     assert "no Parquet files" in run(old, old, "--files", str(tmp_path / "empty"))[2]
+
+
+def test_the_last_days_are_those_before_the_newest_event(tmp_path: Path) -> None:
+    # Given events of a sample that is months old: the first one is eight days before the newest
+    events = []
+    for days, user in ((0, "alice"), (2, "bob"), (8, "carol")):
+        at_ms = START_MS + days * 86_400_000
+        login = {
+            "event_id": user, "timestamp": event.from_epoch_ms(at_ms), "event_type": "user_login",
+            "user_id": user,
+        }  # fmt: skip
+        record = msgspec.json.encode(login)
+        events.append(archived(0, at_ms=at_ms, event_id=user, source="other", record=record))
+    write(tmp_path / "sample.parquet", events)
+    old = rules(tmp_path / "old", (0, "anybody", "user_id: nobody"))
+    new = rules(tmp_path / "new", (0, "anybody", "user_id: '*'"))
+    sample = ("--files", str(tmp_path / "sample.parquet"))
+    # then the duration counts back from the newest event
+    for last, actors in (("7d", ["bob", "carol"]), ("9d", ["alice", "bob", "carol"])):
+        code, output, errors = run(old, new, *sample, "--last", last, "--json")
+        assert code == 0, errors
+        result = msgspec.json.decode(output, type=Comparison)
+        assert [found.actor for found in result.gained] == actors
+    # and a duration that is none is an error
+    assert run(old, new, *sample, "--last", "week")[0] == 2

@@ -110,6 +110,19 @@ def test_only_known_labels_are_set(github: FakeGitHub, ada: Clone, tmp_path: Pat
     assert "was not written by gitops diff" in result.output
 
 
+def test_comparison_of_rules_has_its_own_comment(github: FakeGitHub, ada: Clone, tmp_path: Path):
+    github.add("feature")
+    rules = tmp_path / "rules.md"
+    command = ["-C", str(ada.directory), "annotate", "1", "--rules", str(rules)]
+    for text in ("1 gained", "2 gained", "x" * 100_000):
+        rules.write_text(text)
+        result = CliRunner().invoke(main, command)
+        assert result.exit_code == 0, result.output
+    (comment,) = github.read()["comments"]
+    assert comment["body"] == "<!-- gitops: rules -->\nThe comparison of the rules is too long."
+    assert CliRunner().invoke(main, command[:4]).exit_code == 2
+
+
 def test_pr_uses_the_output_of_promote(github: FakeGitHub, ada: Clone, tmp_path: Path):
     (tmp_path / "title.txt").write_text("A title\n")
     (tmp_path / "body.md").write_text("A body\n")

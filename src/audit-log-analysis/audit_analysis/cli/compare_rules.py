@@ -19,6 +19,7 @@ from audit_analysis.hunt import archive_hunt
 from audit_analysis.hunt.archive_hunt import HuntResult
 from audit_analysis.hunt.file_archive import FileArchive
 from audit_analysis.sigma.rule import RuleSet
+from auditflow.contract import event
 from auditflow.contract.finding import Finding
 from auditflow.errors import AuditFlowError
 
@@ -50,10 +51,18 @@ class Comparison(Struct, frozen=True):
     help="Parquet files of an archive or of an export, or a folder of them. Can be repeated.",
 )
 @click.option("--since", default="520w", help="A duration, or an RFC 3339 time.  [default: all]")
+@click.option("--last", help="A duration: only events of this time before the newest event.")
 @click.option("--memory", type=click.IntRange(64), default=1024, show_default=True, help="MiB.")
 @click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
 def command(
-    old: Path, new: Path, *, files: Sequence[Path], since: str, memory: int, as_json: bool
+    old: Path,
+    new: Path,
+    *,
+    files: Sequence[Path],
+    since: str,
+    last: str | None,
+    memory: int,
+    as_json: bool,
 ) -> None:
     """Compare the findings of the rules OLD and NEW, which are files or folders, in events.
 
@@ -62,10 +71,13 @@ def command(
     """
     since_ms = to_ms(read_time(since, dt.datetime.now(dt.UTC)))
     try:
+        archive = FileArchive(files)
+        if last is not None:
+            since_ms = max(since_ms, to_ms(read_time(last, _newest(archive))))
         result = compare(
             rule_paths.load_or_exit([old], lateness=900_000),
             rule_paths.load_or_exit([new], lateness=900_000),
-            FileArchive(files),
+            archive,
             since_ms=max(0, since_ms),
             memory=memory,
         )
@@ -134,6 +146,14 @@ def _hunt(
     selected = rules.select([rule.ref.id for rule in rules.rules])  # staged rules too
     until_ms = to_ms(dt.datetime.now(dt.UTC)) + 86_400_000
     return archive_hunt.run(selected, archive, database, since_ms=since_ms, until_ms=until_ms)
+
+
+def _newest(archive: FileArchive) -> dt.datetime:
+    """The time of the newest event. The sample may be older than its last days."""
+    newest = max(
+        (file.max_occurred_ms for file in archive.files(since_ms=0, sources=None)), default=0
+    )
+    return event.from_epoch_ms(newest)
 
 
 def _by_title(findings: Sequence[Finding]) -> Mapping[str, list[Finding]]:
