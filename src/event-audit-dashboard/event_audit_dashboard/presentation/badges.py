@@ -121,8 +121,7 @@ DELIVERY: Final = Texts(
 #: Types of rules.
 KIND: Final = Texts(
     {
-        "event": N_("event"),
-        "event, grouped": N_("event, grouped"),
+        "single event": N_("single event"),
         "event_count": N_("number of events"),
         "value_count": N_("number of values"),
         "temporal": N_("events together"),

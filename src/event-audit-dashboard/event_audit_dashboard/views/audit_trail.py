@@ -28,6 +28,7 @@ OUTCOMES: Final = Texts(
         "failed": N_("Failed"),
     }
 )
+ACTORS: Final = Texts({"person": N_("person"), "token": N_("token"), "unknown": N_("unknown")})
 MAX_TEXT: Final = 500
 
 
@@ -57,6 +58,7 @@ def blueprint(api: AdminApi) -> Blueprint:
             asked=asked,
             filters=FILTERS,
             outcomes=OUTCOMES,
+            actor_kinds=ACTORS,
             older=older,
             newest=_url(filters) if "before" in asked else None,
         )
@@ -67,7 +69,9 @@ def blueprint(api: AdminApi) -> Blueprint:
             logs = api.logs(caller()).logs
         except NotAllowed as error:
             return _not_allowed(error)
-        return render_template("audit_proof.html", logs=[(log, _checkpoint(log)) for log in logs])
+        return render_template(
+            "audit_proof.html", logs=[(log, _checkpoint(log) if log.size else "") for log in logs]
+        )
 
     def _checkpoint(log: AuditLogSummary) -> str:
         try:
