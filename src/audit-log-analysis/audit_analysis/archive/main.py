@@ -38,6 +38,7 @@ from auditflow.errors import Unavailable
 from auditflow.http import serving
 from auditflow.http.health import Health
 from auditflow.http.probes import Probes
+from auditflow.interpreter import tune_garbage_collector
 from auditflow.telemetry.metrics import create_registry
 
 #: Statement time-out for the writer. No person waits for it.
@@ -52,6 +53,7 @@ CHECK_SECONDS = 1.0
 
 def main() -> None:
     """Start the process: the console script ``audit-event-archive``."""
+    tune_garbage_collector()
     serving.start(SERVICE, Settings, run)
 
 

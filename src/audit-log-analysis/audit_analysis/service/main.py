@@ -1,6 +1,5 @@
 """Reads the settings, connects the parts of the analysis, and runs it."""
 
-import gc
 import sys
 from functools import partial
 
@@ -26,6 +25,7 @@ from auditflow.amqp import (
 from auditflow.http import serving
 from auditflow.http.health import Health
 from auditflow.http.probes import Probes
+from auditflow.interpreter import tune_garbage_collector
 from auditflow.telemetry import logs
 from auditflow.telemetry.metrics import create_registry
 
@@ -38,8 +38,6 @@ CONFIRM_SECONDS = 10.0
 BATCHES_PER_PREFETCH = 3
 #: Maximum time that a thread runs while another thread is ready (Python's default: 0.005 s).
 SWITCH_SECONDS = 0.0002
-#: Number of new objects between two runs of the garbage collector (Python's default: 700).
-GARBAGE = 20_000
 
 
 def main() -> None:
@@ -138,7 +136,4 @@ def _tune_interpreter() -> None:
     """Tune the interpreter for one thread that computes and several that wait."""
     # A thread whose server has answered must run soon, because the whole batch waits for it.
     sys.setswitchinterval(SWITCH_SECONDS)
-    # Rules live as long as the process, so the garbage collector need not visit them.
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(GARBAGE)
+    tune_garbage_collector()
