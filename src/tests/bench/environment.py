@@ -50,6 +50,11 @@ ADMIN: Final = "auditflow-admin"
 #: A queue with the arguments of the platform's queues, for the bare clients.
 BARE_QUEUE: Final = "bench"
 _PATIENCE_SECONDS: Final = 300.0
+#: The broker has settled when it uses less than this share of a core for one step.
+_IDLE_SHARE: Final = 0.1
+_SETTLE_STEP: Final = 0.25
+#: Maximum time of settling, for brokers that always do something.
+_SETTLE_SECONDS: Final = 5.0
 
 
 def use_two_cores() -> None:
@@ -149,6 +154,23 @@ class Platform:
         }
         return {name: cpu_seconds(process) for name, process in processes.items()}
 
+    def memory(self) -> dict[str, float]:
+        """Return the resident memory of each service and its children, in MiB."""
+        services = (
+            self.analysis, self.notification, self.archive, self.generator, self.dashboard,
+        )  # fmt: skip
+        return {service.name: memory_bytes(service) / 2**20 for service in services}
+
+    def settle(self) -> None:
+        """Wait until the broker has finished the work of messages that were published before."""
+        deadline = time.monotonic() + _SETTLE_SECONDS
+        used = cpu_seconds(self.rabbitmq)
+        while time.monotonic() < deadline:
+            time.sleep(_SETTLE_STEP)
+            before, used = used, cpu_seconds(self.rabbitmq)
+            if used - before <= _IDLE_SHARE * _SETTLE_STEP:
+                return
+
     def close(self) -> None:
         """Close the connection of this process."""
         if self._session is not None:
@@ -157,13 +179,23 @@ class Platform:
 
 def cpu_seconds(process: ServiceProcess | Server) -> float:
     """Return the CPU time of a process and its children in seconds, user and system."""
+    return _total(process, lambda member: sum(member.cpu_times()[:2]))
+
+
+def memory_bytes(process: ServiceProcess | Server) -> float:
+    """Return the resident memory of a process and its children."""
+    return _total(process, lambda member: member.memory_info().rss)
+
+
+def _total(process: ServiceProcess | Server, value: Callable[[psutil.Process], float]) -> float:
+    """Return the sum of the values of a process and its children."""
     assert process.pid is not None
-    seconds = 0.0
+    total = 0.0
     parent = psutil.Process(process.pid)
     for member in (parent, *parent.children(recursive=True)):
         with suppress(psutil.NoSuchProcess):  # it has ended meanwhile
-            seconds += sum(member.cpu_times()[:2])
-    return seconds
+            total += value(member)
+    return total
 
 
 def wait_for(condition: Callable[[], bool], what: str, *, every: float = 0.02) -> None:

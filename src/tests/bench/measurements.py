@@ -58,6 +58,9 @@ def run(
     :param full: also measure the API with 1,000,000 alerts.
     """
     found = Measurements()
+    platform.settle()
+    for service, mebibytes in platform.memory().items():
+        found.add(f"memory {service}", mebibytes)
     for number in range(rounds):
         report(f"round {number + 1} of {rounds}: streams")
         for stream, events in _EVENTS.items():

@@ -24,6 +24,8 @@ from .environment import ADMIN, BARE_QUEUE, Platform, wait_for
 
 _ROOT: Final = Path(__file__).parents[3]
 _LIST: Final = "/api/v1/alerts?limit=50"
+#: A text that few alerts contain.
+_SEARCH: Final = f"{_LIST}&q=passwd+web-07"
 #: The list of the previous API contains counts.
 _LIST_WITH_COUNTS: Final = "/alerts?limit=50"
 #: Page of the list that counts as deep, with 200 alerts per page.
@@ -68,6 +70,7 @@ def measures(platform: Platform, bare: Mapping[str, int], size: int) -> dict[str
         f"one alert {size}": partial(
             _load, platform.notification.port, http_load.get(f"/api/v1/alerts/{alert_id}", api)
         ),
+        f"search {size}": partial(_load, platform.notification.port, http_load.get(_SEARCH, api)),
     }
 
 

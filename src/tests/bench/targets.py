@@ -106,8 +106,16 @@ FIGURES: Final = (
     ),
     *_size("list of 50 with counts (previous API)", "list with counts", FULL_SIZES, 0.4),
     *_size("one alert", "one alert", FULL_SIZES, 0.6),
+    *(Figure(f"text search, {size:,} alerts", "/s", f"search {size}", None, f"quart {size}")
+      for size in FULL_SIZES),
     Figure("dashboard list, 10,000 alerts", "/s", "dashboard list", 0.25, "flask"),
     Figure("dashboard detail", "/s", "dashboard detail", 0.3, "flask"),
+    *(Figure(f"memory at rest: {service}", "MiB", f"memory {service}", 128, at_most=True)
+      for service in (
+          "audit-log-analysis", "notification-service", "audit-event-generator",
+          "event-audit-dashboard",
+      )),
+    Figure("memory at rest: audit-event-archive", "MiB", "memory audit-event-archive", None),
 )  # fmt: skip
 
 #: Streams and processes of the table of CPU times: the names of measurements are "stream process".

@@ -44,6 +44,7 @@ def measure(platform: Platform, stream: Stream, batch: Batch) -> Throughput:
     consumed = platform.consumed(platform.analysis)
     with platform.stopped(platform.analysis):
         platform.publish(messages)
+        platform.settle()
         before = platform.cpu()
         start = time.perf_counter()
     wait_for(
@@ -75,6 +76,7 @@ def measure_bare(platform: Platform, stream: Stream, batch: Batch) -> BareThroug
     """
     messages = batch.messages(stream.events_per_message)
     platform.publish(messages, queue=BARE_QUEUE)
+    platform.settle()
     decode = msgspec.json.Decoder(Event if stream.events_per_message == 1 else list[Event]).decode
     connection = pika.BlockingConnection(pika.URLParameters(platform.rabbitmq.url(ADMIN)))
     channel = connection.channel()
