@@ -4,6 +4,7 @@ import datetime as dt
 import ipaddress
 import logging
 import socket
+import subprocess
 import uuid
 from pathlib import Path
 from typing import Any
@@ -187,6 +188,55 @@ def test_a_template_cannot_leave_the_sandbox(tmp_path: Path, template: str) -> N
     (folder / "chat.j2").write_text(template)
     with pytest.raises(DeliveryError, match=r"chat\.j2 failed"):
         Templates(LINKS, folder).render(message(), "chat")
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        "{{ 'a' * 10**9 }}",
+        "{{ 'a'|center(10**9) }}",
+        "{{ '%999999999d'|format(1) }}",
+        "{% set text %}{% for i in range(99999) %}{% for j in range(99999) %}aaaaaaaaaa{% endfor %}"
+        "{% endfor %}{% endset %}{{ text }}",
+        "{% for i in range(99999) %}{% for j in range(99999) %}aaaaaaaaaa{% endfor %}{% endfor %}",
+        "{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}",
+        "{% macro again() %}{{ again() }}{% endmacro %}{{ again() }}",
+        "{{ 9 ** 999999999 }}",
+        "{{ [[[0] * 9999] * 9999] * 9999 }}",
+    ],
+)
+def test_a_template_cannot_exhaust_memory_or_time(tmp_path: Path, template: str) -> None:
+    (tmp_path / "chat.j2").write_text(template)
+    with pytest.raises(
+        DeliveryError, match=r"chat\.j2 failed: (it needs more than|RecursionError)"
+    ):
+        Templates(LINKS, tmp_path).render(message(), "chat")
+
+
+def test_a_template_of_a_user_replaces_that_of_the_package(tmp_path: Path) -> None:
+    (tmp_path / "chat.j2").write_text("{{ headline }} {{ alerts[0].url }} {{ receiver }}")
+    rendered = Templates(LINKS, tmp_path).render(message(HOSTILE), "chat")
+    assert "https://dash.example/alerts/" in rendered.body
+    assert "<!channel>" not in rendered.body
+    # the other formats are those of the package
+    expected = Templates(LINKS).render(message(HOSTILE), "text")
+    assert Templates(LINKS, tmp_path).render(message(HOSTILE), "text") == expected
+
+
+def test_a_template_has_no_secrets_in_its_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "text.j2").write_text("text")
+    environments: list[Any] = []
+    run = subprocess.run
+
+    def recorded(*arguments: Any, **options: Any) -> Any:
+        environments.append(options["env"])
+        return run(*arguments, **options)
+
+    monkeypatch.setattr(subprocess, "run", recorded)
+    assert Templates(LINKS, tmp_path).render(message(), "text").body == "text\n"
+    assert environments == [{}]
 
 
 def mailer(url: str, tmp_path: Path) -> AppriseSender:
