@@ -106,8 +106,10 @@ def test_nothing_is_lost_when_servers_and_then_services_change(servers_folder: P
         assert ingest.running
 
         # and when the services change too
-        for item in (*old.services, *old.monitoring):
-            item.stop()
+        for service in old.services:
+            service.stop()
+        for monitor in old.monitoring:
+            monitor.stop()
         for service in new.services:
             service.start()
         assert post(new, **change_of("refused")) == httpx.codes.ACCEPTED

@@ -7,8 +7,9 @@ import warnings
 from typing import Any, Final
 
 from notification_service.receivers.delivery import DeliveryError, Message
-from notification_service.receivers.rendering import Format, Templates
+from notification_service.receivers.rendering import Templates
 from notification_service.receivers.secrets import SecretFiles
+from notification_service.receivers.template_environment import Format
 from notification_service.routing.tree import Apprise
 
 #: URLs in one secret.

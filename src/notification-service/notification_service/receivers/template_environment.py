@@ -45,7 +45,9 @@ def first_line(error: BaseException) -> str:
     return f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"[:200]
 
 
-def _environment(loader: BaseLoader, finalize: Any, *, autoescape: bool) -> Any:
+def _environment(
+    loader: BaseLoader, finalize: Any, *, autoescape: bool
+) -> ImmutableSandboxedEnvironment:
     def safe(value: Any) -> Any:
         ours = isinstance(value, Trusted) or hasattr(value, "__html__")
         return finalize(value) if isinstance(value, str) and not ours else value
