@@ -222,8 +222,8 @@ def test_each_event_of_a_file_has_a_proof(
         OneFile(file), SearchDatabase(SearchLimits(), folders=[folder]),
         address=lambda path: str(folder.resolve() / path), sha256=lambda _: None,
     )  # fmt: skip
-    asked = data.draw(st.sampled_from(rows))
-    proof = proofs.proof(asked.event_id)
+    sampled = data.draw(st.sampled_from(rows))
+    proof = proofs.proof(sampled.event_id)
     assert proof is not None
     found = row(proof.event_id, record=proof.record)._replace(
         received_ms=proof.received_ms, occurred_ms=proof.occurred_ms, refused=proof.refused
@@ -232,7 +232,7 @@ def test_each_event_of_a_file_has_a_proof(
         leaf=leaf_hash(leaf_of(found)), index=proof.position, size=len(rows),
         proof=proof.proof, expected_root=bytes.fromhex(proof.file.events_root or ""),
     )  # fmt: skip
-    assert proof.event_id == asked.event_id
+    assert proof.event_id == sampled.event_id
     files.close()
 
 

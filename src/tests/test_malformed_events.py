@@ -41,7 +41,7 @@ def test_every_malformed_message_has_its_place(platform: Platform) -> None:
     assert platform.ledger()["rejected"] == len(hostile)
 
 
-def test_replaying_what_is_still_bad_brings_it_back_once(platform: Platform) -> None:
+def test_a_replayed_invalid_message_is_dead_lettered_again_once(platform: Platform) -> None:
     with platform.broker() as channel:
         for _ in range(3):
             channel.basic_publish("", EVENTS.name, b"nonsense")

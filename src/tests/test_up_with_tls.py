@@ -21,7 +21,7 @@ from auditflow_local.progress import Progress
 from auditflow_local.stack import Stack
 
 
-def speaks_tls(port: int, context: ssl.SSLContext) -> bool:
+def accepts_tls(port: int, context: ssl.SSLContext) -> bool:
     """Whether a port completes a verified TLS handshake at once."""
     try:
         with socket.create_connection(("127.0.0.1", port), timeout=5) as plain:
@@ -73,12 +73,12 @@ def test_all_connections_use_tls(servers_folder: Path) -> None:
         # then the services, the broker and Redis complete a TLS handshake that verifies them
         for service in stack.services:
             assert service.url.startswith("https://")
-            assert speaks_tls(service.port, trusted), service.name
-        assert speaks_tls(stack.rabbitmq.port, trusted)
-        assert speaks_tls(stack.redis.port, trusted)
+            assert accepts_tls(service.port, trusted), service.name
+        assert accepts_tls(stack.rabbitmq.port, trusted)
+        assert accepts_tls(stack.redis.port, trusted)
 
         # and a client that does not trust the authority refuses them
-        assert not speaks_tls(stack.services[0].port, ssl.create_default_context())
+        assert not accepts_tls(stack.services[0].port, ssl.create_default_context())
 
         # and an event becomes an alert that the API shows
         by_name = {service.name: service for service in stack.services}

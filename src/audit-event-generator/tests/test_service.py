@@ -106,9 +106,9 @@ class Load:
                 body = {"event_type": "user_login", "event_id": f"{number}-{count}"}
                 started = time.perf_counter()
                 answer = client.post("/generate_event", json=body)
-                took = time.perf_counter() - started
+                elapsed = time.perf_counter() - started
                 with self._lock:
-                    self.slowest = max(self.slowest, took)
+                    self.slowest = max(self.slowest, elapsed)
                     if answer.status_code == 202:
                         self.confirmed.append(answer.json()["event_id"])
                     else:

@@ -47,21 +47,21 @@ class FolderArchive:
         return self._pending
 
 
-def disguised(record: bytes, chance: random.Random) -> bytes:
+def disguised(record: bytes, rng: random.Random) -> bytes:
     """The same JSON, written in another way, and with other letter cases in some texts."""
     text = record.decode()
-    if chance.random() < 0.3:
+    if rng.random() < 0.3:
         text = text.replace("/", "\\/")
-    if chance.random() < 0.3:
+    if rng.random() < 0.3:
         text = "".join(
-            f"\\u{ord(letter):04x}" if letter.isalpha() and chance.random() < 0.2 else letter
+            f"\\u{ord(letter):04x}" if letter.isalpha() and rng.random() < 0.2 else letter
             for letter in text
         )
         try:
             event.decode(text.encode())
         except ContractError:  # an escape in the middle of another one, or in the name of a field
             return record
-    if chance.random() < 0.2:
+    if rng.random() < 0.2:
         text = text.replace("FAILURE", "Failure").replace("passwd", "PASSWD")
     return text.encode()
 
@@ -85,18 +85,18 @@ def rules() -> RuleSet:
 @pytest.fixture(scope="module")
 def rows() -> list[ArchivedEvent]:
     """The events of the tests of all shipped rules, written in different ways."""
-    chance = random.Random(1)
+    rng = random.Random(1)
     found = []
     for number, test in enumerate(ruletest.collect([SHIPPED_RULES])):
         for raw in test.events:
             decoded = event.decode(raw)
             event_id = f"{number}-{decoded.event_id}"
             changed = msgspec.structs.replace(decoded, event_id=event_id)
-            record = disguised(event.encode(changed), chance)
+            record = disguised(event.encode(changed), rng)
             # Tests begin at the same time. They must not be in the same windows.
             shifted = event.decode(record)
             assert shifted.event_id == event_id
-            received_ms = event.epoch_ms(decoded.timestamp) + chance.randrange(5_000)
+            received_ms = event.epoch_ms(decoded.timestamp) + rng.randrange(5_000)
             found.append(row(shifted, record, received_ms))
     return found
 
@@ -179,7 +179,7 @@ def test_a_cancelled_hunt_continues(
     tmp_path: Path,
 ) -> None:
     # Given hunts that are cancelled again and again
-    chance, cancelled = random.Random(3), 0
+    rng, cancelled = random.Random(3), 0
     for rule in rules.rules:
         if rule.window is None:
             continue
@@ -187,7 +187,7 @@ def test_a_cancelled_hunt_continues(
         expected = in_all_events(selected, rows)
         state = tmp_path / "hunt"
         for _ in range(200):
-            cancellation, reports = Cancellation(), iter(range(chance.randint(1, 8)))
+            cancellation, reports = Cancellation(), iter(range(rng.randint(1, 8)))
 
             def report(
                 progress: Progress, own: Cancellation = cancellation, left: Iterator[int] = reports

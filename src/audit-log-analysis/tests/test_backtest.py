@@ -73,7 +73,7 @@ def test_the_order_of_files_does_not_matter(rules: RuleSet) -> None:
     }
 
 
-def test_lateness_is_as_the_analysis_has_it_when_asked_for() -> None:
+def test_the_option_lateness_works_as_in_the_analysis() -> None:
     strict = load([PACK / "auditflow"], lateness=900_000)
 
     report = run(strict, [failed_login(1, seconds=7200), failed_login(2, seconds=0)])
@@ -112,7 +112,7 @@ def test_sources_are_found_by_their_entry_points() -> None:
     }  # fmt: skip
 
 
-def test_a_source_without_a_mark_of_its_own_is_asked_to_read(
+def test_a_source_without_a_mark_is_recognised_by_its_reader(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def odd(body: bytes) -> Iterator[Event | Fault]:

@@ -33,7 +33,7 @@ def test_what_is_published_is_current() -> None:
         )
 
 
-def test_a_technique_stands_under_the_tactics_that_the_rule_names() -> None:
+def test_a_technique_is_listed_under_the_tactics_of_its_rule() -> None:
     cells = layer(CLOUD)["techniques"]
 
     assert [(technique["techniqueID"], technique["tactic"]) for technique in cells] == [

@@ -39,17 +39,17 @@ ALL = EventFilter(since_ms=0, until_ms=2**52)
 
 
 def random_events(number: int, seed: int) -> list[ArchivedEvent]:
-    chance = random.Random(seed)
+    rng = random.Random(seed)
     return [
         archived(
             index,
-            at_ms=START_MS + chance.randrange(60) * 1000,
-            user=chance.choice(USERS),
-            host=chance.choice(HOSTS),
-            address=chance.choice(ADDRESSES),
-            refused=chance.random() < 0.1,
-            late=chance.random() < 0.1,
-            record=chance.choice(
+            at_ms=START_MS + rng.randrange(60) * 1000,
+            user=rng.choice(USERS),
+            host=rng.choice(HOSTS),
+            address=rng.choice(ADDRESSES),
+            refused=rng.random() < 0.1,
+            late=rng.random() < 0.1,
+            record=rng.choice(
                 (
                     b'{"details":{"port":22,"cmd":"Curl \\u00fcber \\"x\\" c:\\\\temp\\/y"}}',
                     '{"details":{"port":"22","cmd":"Über /tmp"}}'.encode(),
@@ -131,10 +131,10 @@ def events() -> list[ArchivedEvent]:
 @pytest.fixture(scope="module")
 def search(folder: Path, events: list[ArchivedEvent]) -> ArchiveSearch:
     """Twenty files that overlap in time and contain some events twice, and pending events."""
-    chance = random.Random(2)
+    rng = random.Random(2)
     parts: list[list[ArchivedEvent]] = [[] for _ in range(21)]
     for event in events:
-        for part in chance.sample(parts, k=chance.choice((1, 1, 2))):
+        for part in rng.sample(parts, k=rng.choice((1, 1, 2))):
             part.append(event)
     files = [write(folder / f"{number}.parquet", part) for number, part in enumerate(parts[1:])]
     return ArchiveSearch(FolderArchive(files, parts[0]), database(folder))
@@ -146,7 +146,7 @@ def database(folder: Path, **limits: Any) -> SearchDatabase:
 
 @settings(max_examples=25, deadline=None)
 @given(
-    asked=st.builds(
+    criteria=st.builds(
         EventFilter,
         since_ms=st.integers(START_MS - 5000, START_MS + 30_000),
         until_ms=st.integers(START_MS + 20_000, START_MS + 65_000),
@@ -158,40 +158,44 @@ def database(folder: Path, **limits: Any) -> SearchDatabase:
     limit=st.integers(1, 120),
 )
 def test_pages_histogram_and_facets_are_those_of_a_plain_filter(
-    asked: EventFilter, order: Order, limit: int, search: ArchiveSearch, events: list[ArchivedEvent]
+    criteria: EventFilter,
+    order: Order,
+    limit: int,
+    search: ArchiveSearch,
+    events: list[ArchivedEvent],
 ) -> None:
     expected = sorted(
         (
             event
             for event in events
-            if asked.since_ms <= event.occurred_ms < asked.until_ms
-            and all(matches(event, condition) for condition in asked.conditions)
-            and asked.refused in (None, event.refused)
-            and asked.late in (None, event.late)
+            if criteria.since_ms <= event.occurred_ms < criteria.until_ms
+            and all(matches(event, condition) for condition in criteria.conditions)
+            and criteria.refused in (None, event.refused)
+            and criteria.late in (None, event.late)
         ),
         key=lambda event: (event.occurred_ms, event.event_id),
         reverse=order is Order.NEWEST,
     )
     found: list[str] = []
-    asked_page = EventQuery(filter=asked, order=order, limit=limit)
+    page_query = EventQuery(filter=criteria, order=order, limit=limit)
     while True:
-        page = search.page(asked_page)
+        page = search.page(page_query)
         assert len(page.events) <= limit
         found += [event.event_id for event in page.events]
         if page.next is None:
             break
-        asked_page = EventQuery(filter=asked, order=order, limit=limit, after=page.next)
+        page_query = EventQuery(filter=criteria, order=order, limit=limit, after=page.next)
     assert found == [event.event_id for event in expected]
-    counts = search.histogram(asked, interval_ms=10_000)
+    counts = search.histogram(criteria, interval_ms=10_000)
     assert sum(counts.values()) == len(expected)
     for start, count in counts.items():
         assert count == sum(start <= event.occurred_ms < start + 10_000 for event in expected)
-    values = dict(search.facet(asked, "user", limit=10))
+    values = dict(search.facet(criteria, "user", limit=10))
     assert values == {
         user: sum(event.user == user for event in expected)
         for user in {event.user for event in expected}
     }
-    exported = [event for part in search.export(asked, seconds=20) for event in part]
+    exported = [event for part in search.export(criteria, seconds=20) for event in part]
     assert sorted(exported) == sorted(expected)
 
 
@@ -205,8 +209,8 @@ def test_pages_histogram_and_facets_are_those_of_a_plain_filter(
 def test_text_is_found_in_any_letter_case_and_as_json_escapes_it(
     text: str, number_of_records: int, search: ArchiveSearch
 ) -> None:
-    asked = EventFilter(since_ms=0, until_ms=2**52, text=text)
-    parts = list(search.export(asked, seconds=20))
+    criteria = EventFilter(since_ms=0, until_ms=2**52, text=text)
+    parts = list(search.export(criteria, seconds=20))
     assert len({event.record for part in parts for event in part}) == number_of_records
 
 

@@ -83,34 +83,32 @@ def streams(draw: st.DrawFn) -> tuple[list[list[bytes]], list[int]]:
     Events arrive shuffled, some twice, some later than the lateness of the windows, and some have
     timestamps in the future.
     """
-    chance = random.Random(draw(st.integers(0, 2**32)))
+    rng = random.Random(draw(st.integers(0, 2**32)))
     number_of_events = draw(st.integers(1, 60))
     spread = draw(st.sampled_from([60, 300, 1500]))
     arrivals: list[tuple[float, bytes]] = []
     for number in range(number_of_events):
-        seconds = chance.uniform(0, spread)
+        seconds = rng.uniform(0, spread)
         # A delay beyond the lateness makes the event late for some windows. The clock of a source
         # may be ahead.
-        delay = chance.choice((0, 0, chance.uniform(0, LATENESS_SECONDS), chance.uniform(0, 600)))
-        ahead = 3600 if chance.random() < 0.05 else 0
+        delay = rng.choice((0, 0, rng.uniform(0, LATENESS_SECONDS), rng.uniform(0, 600)))
+        ahead = 3600 if rng.random() < 0.05 else 0
         raw = msgspec.json.encode(
             {
                 "event_id": f"e{number}",
                 "timestamp": START + dt.timedelta(seconds=seconds + ahead),
                 "event_type": "user_login",
-                "action_result": chance.choice(
-                    ("FAILURE", "FAILURE", "SUCCESS", "DENIED", "OTHER")
-                ),
-                "user_id": chance.choice("ab"),
-                "client_ip": chance.choice(("192.0.2.1", "192.0.2.2")),
+                "action_result": rng.choice(("FAILURE", "FAILURE", "SUCCESS", "DENIED", "OTHER")),
+                "user_id": rng.choice("ab"),
+                "client_ip": rng.choice(("192.0.2.1", "192.0.2.2")),
                 "server_hostname": "web-01",
             }
         )
         arrivals.append((seconds + delay, raw))
         # A clamped event that arrives again is another event for live detection, because the
         # limit of its timestamp has moved. The archive contains it once.
-        if chance.random() < 0.1 and not ahead:
-            arrivals.append((seconds + delay + chance.uniform(0, 600), raw))
+        if rng.random() < 0.1 and not ahead:
+            arrivals.append((seconds + delay + rng.uniform(0, 600), raw))
     arrivals.sort(key=lambda arrival: arrival[0])
     size = draw(st.integers(1, 9))
     batches = [arrivals[start : start + size] for start in range(0, len(arrivals), size)]

@@ -342,9 +342,9 @@ def test_the_api_starts_and_shows_hunts(api: Quart, eventually: Eventually) -> N
     def ask(method: str, path: str, role: str, body: Any = None) -> tuple[int, bytes]:
         return asyncio.run(call(api, method, f"/api/v1/hunts{path}", role, body))
 
-    asked = {"rule": RULE, "since": SINCE, "until": UNTIL}
-    assert ask("POST", "", "analyst", asked)[0] == 403
-    status, body = ask("POST", "", "lead", asked)
+    body_of_request = {"rule": RULE, "since": SINCE, "until": UNTIL}
+    assert ask("POST", "", "analyst", body_of_request)[0] == 403
+    status, body = ask("POST", "", "lead", body_of_request)
     assert status == 202
     hunt = msgspec.json.decode(body, type=Hunt)
     assert hunt.created_by == "the lead"

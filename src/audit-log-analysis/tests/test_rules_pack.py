@@ -132,12 +132,12 @@ def test_the_examples_of_the_readme_hold(tmp_path: Path) -> None:
     (tmp_path / "read.yml").write_text(rule)
     (tmp_path / "read.test.yml").write_text(tests)
     (tmp_path / "exec.test.yml").write_text(record)
-    theirs = load([tmp_path, PACK / "kubernetes"], lateness=900_000)
+    combined = load([tmp_path, PACK / "kubernetes"], lateness=900_000)
 
     found = ruletest.collect([tmp_path])
 
     assert len(found) == 4
-    assert [test.failure(theirs) for test in found] == [None] * 4
+    assert [test.failure(combined) for test in found] == [None] * 4
 
 
 HOW_TO = REPOSITORY / "docs/how-to/add-a-rule.md"

@@ -118,7 +118,7 @@ def fires(rules: RuleSet, fields: dict[str, Any]) -> bool:
     return bool(rules.match(View(event.decode(msgspec.json.encode(named)))))
 
 
-def test_keywords_are_asked_each_time_and_the_order_of_rules_stays() -> None:
+def test_keywords_are_evaluated_for_each_event_and_the_order_of_rules_is_kept() -> None:
     rules = RuleSet(
         detectors({"s": {"a": "x"}}, {"s": ["needle"]}, {"s": {"a|contains": "x"}}, {"s": ["x"]})
     )
@@ -128,16 +128,16 @@ def test_keywords_are_asked_each_time_and_the_order_of_rules_stays() -> None:
 
 
 class Watched(View):
-    """A view that knows which fields were asked for."""
+    """A view that records the fields that were requested."""
 
-    __slots__ = ("asked",)
+    __slots__ = ("requested",)
 
     def __init__(self, seen: event.Event) -> None:
         super().__init__(seen)
-        self.asked: set[str] = set()
+        self.requested: set[str] = set()
 
     def values(self, field: str) -> Values:
-        self.asked.add(field)
+        self.requested.add(field)
         return super().values(field)
 
 
@@ -171,10 +171,10 @@ def test_a_rule_declares_the_fields_that_it_reads(
         view = view_of(record, Watched)
         assert isinstance(view, Watched)
         detector.matches(view)
-        assert view.asked <= reads
+        assert view.requested <= reads
 
 
-def test_what_is_remembered_has_a_bound_and_what_is_asked_for_stays() -> None:
+def test_the_cache_is_bounded_and_keeps_requested_verdicts() -> None:
     memory: VerdictCache[int] = VerdictCache(capacity=10_000)
     memory.put(("often",), 1)
     for number in range(1000):

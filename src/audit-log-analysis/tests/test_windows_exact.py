@@ -75,20 +75,20 @@ def streams(draw: st.DrawFn, kind: str) -> tuple[WindowSpec, set[Member], list[l
     lateness = st.integers(0, LATENESS)
     delays = draw(st.lists(lateness, min_size=len(members), max_size=len(members)))
     again = draw(st.lists(st.sampled_from(members), max_size=10))
-    chance = random.Random(draw(st.integers(0, 2**32)))
-    other = [chance.choice((0, LATENESS, chance.randint(0, LATENESS))) for _ in members]
+    rng = random.Random(draw(st.integers(0, 2**32)))
+    other = [rng.choice((0, LATENESS, rng.randint(0, LATENESS))) for _ in members]
     return (
         spec,
         set(members),
         [
-            arrival(members, delays, again, chance),
-            arrival(members, other, chance.choices(members, k=5), chance),
+            arrival(members, delays, again, rng),
+            arrival(members, other, rng.choices(members, k=5), rng),
         ],
     )
 
 
 def arrival(
-    members: list[Member], delays: list[int], again: list[Member], chance: random.Random
+    members: list[Member], delays: list[int], again: list[Member], rng: random.Random
 ) -> list[Member]:
     """Each event after its delay, and some once more, at any later time."""
     late = sorted(
@@ -96,7 +96,7 @@ def arrival(
     )
     order = [member for member, _ in late]
     for member in again:
-        order.insert(chance.randint(order.index(member) + 1, len(order)), member)
+        order.insert(rng.randint(order.index(member) + 1, len(order)), member)
     return order
 
 
@@ -248,7 +248,7 @@ def test_ten_in_a_second_are_one_bucket(store: WindowStore) -> None:
     assert max(summary.count for summary in summaries) == 10
 
 
-def test_three_that_are_ten_minutes_apart_are_nothing(store: WindowStore) -> None:
+def test_three_events_ten_minutes_apart_are_no_hit(store: WindowStore) -> None:
     assert observe(store, 0, 600, 1200) == []
 
 

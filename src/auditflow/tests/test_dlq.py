@@ -56,7 +56,9 @@ def drain(channel: BlockingChannel, queue: str) -> list[tuple[str, dict[str, str
 
 
 @pytest.mark.usefixtures("five_dead")
-def test_looking_takes_nothing(operator: BlockingChannel, admin: BlockingChannel) -> None:
+def test_listing_dead_letters_removes_none(
+    operator: BlockingChannel, admin: BlockingChannel
+) -> None:
     assert [letter.message_id for letter in dead_letter_queue.peek(operator, EVENTS, limit=3)] == [
         "m0",
         "m1",

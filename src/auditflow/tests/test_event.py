@@ -24,7 +24,7 @@ def test_accepted(name: str) -> None:
     assert event.decode(ACCEPTED[name]).event_id
 
 
-def test_each_event_of_a_batch_stands_for_itself() -> None:
+def test_each_event_of_a_batch_is_decoded_separately() -> None:
     message = b"[" + b",".join((body(event_id="a"), b'{"x":1}', body(event_id="b"), b"7")) + b"]"
     kinds = [type(item) for item in event.decode_message(message)]
     assert kinds == [Received, Refused, Received, Refused]

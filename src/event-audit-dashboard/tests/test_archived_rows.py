@@ -16,17 +16,17 @@ CALLER = Caller("alice", "req-1")
 
 
 class Archive:
-    """An archive with some events. It records the identifiers that it was asked for."""
+    """An archive with some events. It records the identifiers of each request."""
 
     def __init__(self, *events: ArchivedEventSummary) -> None:
         self.events = events
-        self.asked: list[Sequence[str]] = []
+        self.requests: list[Sequence[str]] = []
         self.is_down = False
 
     def of_identifiers(
         self, event_ids: Sequence[str], caller: Caller, *, since: dt.datetime, until: dt.datetime
     ) -> tuple[ArchivedEventSummary, ...]:
-        self.asked.append(event_ids)
+        self.requests.append(event_ids)
         if self.is_down:
             raise Unreachable("the archive cannot be reached")
         return tuple(
@@ -64,10 +64,10 @@ def test_events_get_the_fields_of_the_archive_and_are_then_cached() -> None:
         ("bob", "FAILURE", True),
         (None, None, False),
     ]
-    assert archive.asked == [["e1", "e2", "e3"]]
+    assert archive.requests == [["e1", "e2", "e3"]]
     assert completer.cached(rows) == shown
     completer.load(rows, CALLER)
-    assert archive.asked[1:] == [["e3"]]
+    assert archive.requests[1:] == [["e3"]]
 
 
 def test_an_identifier_with_several_events_is_not_completed() -> None:
@@ -95,13 +95,13 @@ def test_events_stay_as_they_are_while_the_archive_is_down() -> None:
     assert [event.in_archive for event in completer.load([row(1)], CALLER)] == [True]
 
 
-def test_many_events_are_asked_for_in_parts() -> None:
+def test_many_events_are_requested_in_parts() -> None:
     archive = Archive()
     rows_of(archive).load([row(number) for number in range(MAX_EVENT_IDS + 1)], CALLER)
-    assert [len(part) for part in archive.asked] == [MAX_EVENT_IDS, 1]
+    assert [len(part) for part in archive.requests] == [MAX_EVENT_IDS, 1]
 
 
-def test_nothing_is_asked_for_without_an_archive() -> None:
+def test_without_an_archive_no_request_is_sent() -> None:
     completer = ArchivedRows(None)
     assert not completer.can_complete(completer.cached([row(1)]))
     assert [event.row for event in completer.load([row(1)], CALLER)] == [row(1)]

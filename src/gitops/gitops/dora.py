@@ -146,16 +146,16 @@ def _completed_at(
     return None
 
 
-def metrics(environment: str, measured: Metrics) -> str:
+def prometheus_text(environment: str, metrics: Metrics) -> str:
     """The metrics of the last 30 days for the textfile collector of node_exporter."""
     hours = _SECONDS_PER_HOUR
     values = (
-        ("deployments", "Deployments", measured.deployments),
-        ("rollbacks", "Deployments that were rolled back", measured.rollbacks),
+        ("deployments", "Deployments", metrics.deployments),
+        ("rollbacks", "Deployments that were rolled back", metrics.rollbacks),
         ("lead_time_seconds", "Median time from the commit of an image to its deployment",
-         None if measured.lead_time_hours is None else measured.lead_time_hours * hours),
+         None if metrics.lead_time_hours is None else metrics.lead_time_hours * hours),
         ("restore_seconds", "Median time from a failed deployment to its rollback",
-         None if measured.restore_hours is None else measured.restore_hours * hours),
+         None if metrics.restore_hours is None else metrics.restore_hours * hours),
     )  # fmt: skip
     lines = []
     for name, meaning, value in values:

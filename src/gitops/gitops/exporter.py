@@ -65,7 +65,9 @@ def render(settings: Settings, applications: dict[str, Any], now: float) -> str:
     services = drift.services(applications, settings.environment)
     completed = dora.completed(history, services, history_files.contains(commits))
     measured = dora.measure(completed, start=now - _PERIOD_SECONDS, end=now)
-    return dora.metrics(settings.environment, measured) + drift.metrics(drift.read(applications))
+    return dora.prometheus_text(settings.environment, measured) + drift.metrics(
+        drift.read(applications)
+    )
 
 
 def server(

@@ -132,8 +132,8 @@ def _images(thing: object) -> Iterator[str]:
 def _copy(repository: Repository, match: re.Match[str]) -> str:
     project = match["a"] or match["b"]
     module, path, built = _MODULES[project]
-    asked = match["v"] or match["w"]
-    if asked != built:
+    requested = match["v"] or match["w"]
+    if requested != built:
         raise LabError(f"{match[0]} is not the version that the lab builds, {built}")
     copy = repository.work / _VENDOR / project
     if not copy.exists():

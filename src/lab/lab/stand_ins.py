@@ -164,11 +164,11 @@ def named(name: str) -> StandIn:
 
 def find(reference: str) -> StandIn | None:
     """The stand-in for an image as a manifest names it, whatever its registry, tag and digest."""
-    asked = _path(reference)
+    requested = _path(reference)
     for stand_in in STAND_INS:
         ours = _path(stand_in.image)
         # Mirrors put folders in front: public.ecr.aws/docker/library/redis.
-        if asked == ours or asked.endswith(f"/{ours}"):
+        if requested == ours or requested.endswith(f"/{ours}"):
             return stand_in
     return None
 

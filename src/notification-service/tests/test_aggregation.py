@@ -252,13 +252,15 @@ def test_a_late_version_goes_to_its_own_alert_though_it_is_resolved(make_finding
 
 def test_a_finding_of_another_entity_cannot_take_a_stored_identifier(make_finding: Any) -> None:
     memory = Memory()
-    honest = make_finding()
-    memory.take([honest])
+    original = make_finding()
+    memory.take([original])
 
-    changes = memory.take([msgspec.structs.replace(honest, entity={"user_id": "mallory"}, count=9)])
+    changes = memory.take(
+        [msgspec.structs.replace(original, entity={"user_id": "mallory"}, count=9)]
+    )
 
     assert [finding.entity for finding in changes.conflicting] == [{"user_id": "mallory"}]
-    assert [stored.finding for stored in memory.findings.values()] == [honest]
+    assert [stored.finding for stored in memory.findings.values()] == [original]
 
 
 def test_an_alert_shows_a_bounded_part_of_long_texts(make_finding: Any) -> None:

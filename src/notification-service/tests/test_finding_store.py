@@ -47,13 +47,13 @@ WRONG = """
 
 def _stream(make_finding: Callable[..., Finding], seed: int) -> list[Finding]:
     """Versions of 40 findings of 8 users, as several workers would publish them, shuffled."""
-    chance = random.Random(seed)
+    rng = random.Random(seed)
     stream = []
     for number in range(160):
         user, bucket = f"user-{number % 8}", number % 5
         finding = make_finding(user=user, bucket=bucket)
-        later = dt.timedelta(seconds=chance.randrange(60))
-        count = chance.randrange(3, 30)
+        later = dt.timedelta(seconds=rng.randrange(60))
+        count = rng.randrange(3, 30)
         stream.append(
             msgspec.structs.replace(
                 finding,
@@ -62,7 +62,7 @@ def _stream(make_finding: Callable[..., Finding], seed: int) -> list[Finding]:
                 description=f"{count} failed logins of {user}",
             )
         )
-    chance.shuffle(stream)
+    rng.shuffle(stream)
     return stream
 
 

@@ -210,11 +210,11 @@ def test_counts_stay_exact_under_concurrent_changes_and_merges(
 ) -> None:
     def write(seed: int) -> None:
         store, triage = FindingStore(open_pool(database)), TriageStore(open_pool(database))
-        chance = random.Random(seed)
+        rng = random.Random(seed)
         for turn in range(15):
-            findings = [make_finding(user=f"user-{chance.randrange(10)}", bucket=seed * 100 + turn)]
+            findings = [make_finding(user=f"user-{rng.randrange(10)}", bucket=seed * 100 + turn)]
             for alert in store.store(findings).opened:
-                if chance.random() < 0.5:
+                if rng.random() < 0.5:
                     _resolve(triage, alert, Verdict.BENIGN)
 
     def merge(_: int) -> None:

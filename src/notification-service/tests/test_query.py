@@ -57,10 +57,10 @@ def test_a_wrong_parameter_is_named_with_what_is_allowed(
 
 
 def test_all_errors_are_reported_together() -> None:
-    asked = [("limit", "0"), ("statsu", "open"), ("q", "a"), ("q", "b")]
+    criteria = [("limit", "0"), ("statsu", "open"), ("q", "a"), ("q", "b")]
 
     with pytest.raises(InvalidParameters) as refused:
-        parse(asked, CURSORS)
+        parse(criteria, CURSORS)
 
     assert [fault.where for fault in refused.value.faults] == ["limit", "statsu", "q"]
 
@@ -85,10 +85,10 @@ def test_a_cursor_keeps_its_order() -> None:
 
 @pytest.mark.parametrize("offset", ["+16:00", "-16:00", "+23:59", "-23:59", "Z"])
 def test_every_legal_offset_is_accepted(offset: str) -> None:
-    asked = parse([("since", f"2026-01-31T08:00:00{offset}")], CURSORS)
+    criteria = parse([("since", f"2026-01-31T08:00:00{offset}")], CURSORS)
 
-    assert asked.since is not None
-    assert asked.since.utcoffset() == dt.timedelta(0)
+    assert criteria.since is not None
+    assert criteria.since.utcoffset() == dt.timedelta(0)
 
 
 @pytest.mark.parametrize("text", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00"])
@@ -103,12 +103,12 @@ def test_since_after_until_is_a_fault() -> None:
 
 
 def test_valid_parameters_are_accepted() -> None:
-    asked = parse(
+    criteria = parse(
         [("status", "open,open"), ("since", "2026-01-31T08:00:00+02:00"), ("limit", "7")], CURSORS
     )
 
     since = dt.datetime(2026, 1, 31, 6, tzinfo=dt.UTC)
-    assert asked == AlertQuery(status=("open",), since=since, limit=7)  # type: ignore[arg-type]
+    assert criteria == AlertQuery(status=("open",), since=since, limit=7)  # type: ignore[arg-type]
     assert parse([], CURSORS) == AlertQuery()
 
 

@@ -93,8 +93,13 @@ def test_valid_parameters(read: Callable[[Pairs], Any], pairs: Pairs, value: Any
 
 
 def test_the_defaults_of_a_list() -> None:
-    asked = parse([])
-    assert (asked.sort, asked.limit, asked.offset, asked.after) == (Sort.ACTIVITY, 50, 0, None)
+    criteria = parse([])
+    assert (criteria.sort, criteria.limit, criteria.offset, criteria.after) == (
+        Sort.ACTIVITY,
+        50,
+        0,
+        None,
+    )
 
 
 @pytest.mark.parametrize(
@@ -127,8 +132,8 @@ def test_all_errors_are_reported(
 
 def test_a_period_may_be_a_single_instant() -> None:
     instant = "2026-01-01T00:00:00Z"
-    asked = query.parse_filter([("since", instant), ("until", instant)])
-    assert asked.since == asked.until == dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
+    criteria = query.parse_filter([("since", instant), ("until", instant)])
+    assert criteria.since == criteria.until == dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
 
 
 POSITION = Position(Sort.SEVERITY, ("3", "2026-01-31 00:00:00+00"), uuid.UUID(int=1))

@@ -164,12 +164,12 @@ def test_every_odd_message_ends_stored_or_set_aside_and_good_ones_arrive(
 def test_a_finding_under_the_identifier_of_another_is_set_aside(
     broker: Any, api: httpx.Client, make_finding: Any, eventually: Any
 ) -> None:
-    honest = make_finding()
-    broker.send(honest)
+    original = make_finding()
+    broker.send(original)
     eventually(lambda: _count(api) == 1)
 
     broker.send(
-        msgspec.structs.replace(honest, entity={"user_id": "mallory"}), make_finding(user="bob")
+        msgspec.structs.replace(original, entity={"user_id": "mallory"}), make_finding(user="bob")
     )
 
     eventually(lambda: _count(api) == 2)
@@ -262,7 +262,7 @@ def test_the_database_restarts_under_load(
         broker.send(*(make_finding(user=f"user-{n}", bucket=n) for n in range(500)))
         started = time.monotonic()
         answer = api.get("/alerts")
-        took = time.monotonic() - started
+        elapsed = time.monotonic() - started
         ready = eventually(lambda: (state := api.get("/readyz")).status_code == 503
             and state.json()["dependencies"]["postgresql"]["state"] == "down" and state)  # fmt: skip
         alive = api.get("/healthz").status_code
@@ -273,7 +273,7 @@ def test_the_database_restarts_under_load(
     assert answer.status_code == 503
     assert answer.headers["Retry-After"]
     assert answer.headers["Content-Type"] == "application/problem+json"
-    assert took < 1.5
+    assert elapsed < 1.5
     assert ready.status_code == 503
     assert alive == 200
     # and afterwards everything is there, by itself
@@ -305,12 +305,12 @@ def test_a_database_that_hangs_is_reported(
         eventually(lambda: api.get("/readyz").status_code == 503, seconds=3)
         started = time.monotonic()
         with ThreadPoolExecutor(8) as threads:
-            asked = [threads.submit(api.get, "/alerts") for _ in range(8)]
-            answers = [request.result() for request in asked]
-            took = time.monotonic() - started
+            requests = [threads.submit(api.get, "/alerts") for _ in range(8)]
+            answers = [request.result() for request in requests]
+            elapsed = time.monotonic() - started
 
     assert {answer.status_code for answer in answers} == {503}
-    assert took < 6
+    assert elapsed < 6
     eventually(lambda: _count(api) == 1)
 
 
@@ -374,16 +374,16 @@ def test_40_000_findings_wait_at_the_start(
     started = time.monotonic()
     with httpx.Client(base_url=service.url, headers=headers, timeout=10, verify=False) as api:
         while query("SELECT sum(finding_count) FROM alerts") != [(40_000,)]:
-            asked = time.monotonic()
+            requests = time.monotonic()
             assert api.get("/alerts", params={"q": "user"}).status_code == 200
-            slowest = max(slowest, time.monotonic() - asked)
+            slowest = max(slowest, time.monotonic() - requests)
             highest = max(highest, process.memory_info().rss)
             assert time.monotonic() - started < 90
             time.sleep(0.25)  # a few clients, not a load test
-    took = time.monotonic() - started
+    elapsed = time.monotonic() - started
 
     # then all is stored, in bounded memory, and the API answered meanwhile
-    record_testsuite_property("findings_per_second", round(40_000 / took))
+    record_testsuite_property("findings_per_second", round(40_000 / elapsed))
     record_testsuite_property("memory_mib", round(highest / 2**20))
     record_testsuite_property("slowest_answer_seconds", round(slowest, 3))
     assert query("SELECT count(*) FROM findings") == [(40_000,)]
@@ -419,9 +419,9 @@ def test_it_stops_in_time_though_the_database_hangs(
         eventually(lambda: api.get("/readyz").status_code == 503, seconds=3)
         started = time.monotonic()
         service.stop()
-        took = time.monotonic() - started
+        elapsed = time.monotonic() - started
 
-    assert (service.exit_code, took < 10) == (0, True)
+    assert (service.exit_code, elapsed < 10) == (0, True)
 
 
 @pytest.mark.parametrize("variable", ["API_TOKEN", "PG_USER", "RABBITMQ_PASS"])

@@ -194,9 +194,9 @@ def _searches(folder: Path, archive: ManifestArchive, events: int, paths: Sequen
         return EventFilter(since_ms=day, until_ms=day + DAY_MS)
 
     def filtered(**changes: Any) -> EventQuery:
-        asked = one_day()
+        criteria = one_day()
         return EventQuery(
-            filter=EventFilter(since_ms=asked.since_ms, until_ms=asked.until_ms, **changes)
+            filter=EventFilter(since_ms=criteria.since_ms, until_ms=criteria.until_ms, **changes)
         )
 
     def lookup() -> None:

@@ -50,12 +50,15 @@ def measure(*, events: int, rounds: int) -> dict[str, dict[str, float]]:
             records = list(process_creation.events(events, fresh=fresh))
             best = {"rsigma": 0.0, "AuditFlow": 0.0}
             for _ in range(rounds):
-                theirs = _rsigma(folder, records) if program() else None
+                rsigma_result = _rsigma(folder, records) if program() else None
                 ours = _ours(rules, folder, records)
                 best["AuditFlow"] = max(best["AuditFlow"], ours[0])
-                if theirs is not None:
-                    best["rsigma"] = max(best["rsigma"], theirs[0])
-                    assert theirs[1] == ours[1], (theirs[1] - ours[1], ours[1] - theirs[1])
+                if rsigma_result is not None:
+                    best["rsigma"] = max(best["rsigma"], rsigma_result[0])
+                    assert rsigma_result[1] == ours[1], (
+                        rsigma_result[1] - ours[1],
+                        ours[1] - rsigma_result[1],
+                    )
             results[name] = best if program() else {"AuditFlow": best["AuditFlow"]}
     return results
 

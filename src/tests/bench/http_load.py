@@ -85,10 +85,10 @@ def measure(port: int, request: Request, *, clients: int, seconds: float) -> Loa
     stop.set()
     for thread in threads:
         thread.join()
-    took = time.perf_counter() - start
+    elapsed = time.perf_counter() - start
     if errors:
         raise errors[0]
-    return Load(sum(counts) / took, max(sizes))
+    return Load(sum(counts) / elapsed, max(sizes))
 
 
 class _Connection:

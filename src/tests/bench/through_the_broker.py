@@ -90,9 +90,9 @@ def bare(rabbitmq: RabbitMQ, messages: int, decode: Callable[[bytes], object]) -
             channel.basic_ack(method.delivery_tag, multiple=True)
         if seen == messages:
             break
-    took, cpu = time.perf_counter() - began, time.process_time() - cpu
+    elapsed, cpu = time.perf_counter() - began, time.process_time() - cpu
     connection.close()
-    return Speed(messages / took, cpu / messages * 1e6)
+    return Speed(messages / elapsed, cpu / messages * 1e6)
 
 
 def analysis(
@@ -122,8 +122,8 @@ def analysis(
         began, before = time.perf_counter(), _cpu(services)
         while (done := _consumed(services)) < messages:
             time.sleep(0.2)  # asking costs the service something
-        took = time.perf_counter() - began
-        return Speed((done - first) / took, (_cpu(services) - before) / (done - first) * 1e6)
+        elapsed = time.perf_counter() - began
+        return Speed((done - first) / elapsed, (_cpu(services) - before) / (done - first) * 1e6)
 
 
 def _service(folder: Path, rabbitmq: RabbitMQ, redis: Redis) -> ServiceProcess:

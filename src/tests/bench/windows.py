@@ -79,11 +79,11 @@ def measure(
             windows.mark_published(
                 [(key, spec, summary) for result in results for summary in result.summaries]
             )
-        took, cost = time.perf_counter() - began, _cpu(client) - spent
+        elapsed, cost = time.perf_counter() - began, _cpu(client) - spent
         prefix = f"w:{spec.pool}:{{{shard(key)}}}"
         names = [prefix, *client.scan_iter(prefix.replace("{", "\\{") + f":{key}*", count=10_000)]
         memory = sum(client.memory_usage(item, samples=0) or 0 for item in names)
-        yield name, number / took, cost / number, memory, client.zcard(f"{prefix}:{key}:events")
+        yield name, number / elapsed, cost / number, memory, client.zcard(f"{prefix}:{key}:events")
 
 
 def _cpu(client: redis.Redis) -> float:

@@ -23,7 +23,7 @@ _BASE_CHANGES = "notification-service"
 
 def test_a_commit_rolls_out_and_loses_no_event(delivery: Delivery, dev: Environment) -> None:
     new = {service: delivery.releases[service, Version.NEXT].digest for service in SERVICES}
-    took: dict[str, float] = {}
+    elapsed: dict[str, float] = {}
 
     # Given a source that posts events all the time
     with events.streaming(dev, _PREFIX) as stream:
@@ -39,14 +39,14 @@ def test_a_commit_rolls_out_and_loses_no_event(delivery: Delivery, dev: Environm
         def rolled_out() -> bool:
             for service in SERVICES:
                 assert dev.ready_images(service), f"nobody serves {service}"
-                if service not in took and dev.runs(service, new[service]):
-                    took[service] = time.monotonic() - start
-            return took.keys() == set(SERVICES)
+                if service not in elapsed and dev.runs(service, new[service]):
+                    elapsed[service] = time.monotonic() - start
+            return elapsed.keys() == set(SERVICES)
 
         _wait(rolled_out, seconds=_PATIENCE)
         for service in SERVICES:
             delivery.wait_for(dev.services[service], commit)
-    info(", ".join(f"{service} {seconds:.0f} s" for service, seconds in took.items()))
+    info(", ".join(f"{service} {seconds:.0f} s" for service, seconds in elapsed.items()))
     info(f"{len(stream.accepted)} bursts accepted, {stream.refused} posts refused and repeated")
 
     # And every event that was accepted counts in exactly one alert

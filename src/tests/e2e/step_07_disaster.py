@@ -29,7 +29,7 @@ def test_a_deleted_namespace_comes_back_with_its_alerts(
     path = f"/api/v1/namespaces/{staging.namespace}"
     identity = kube.get(path)["metadata"]["uid"]
     kube.delete(path)
-    until(lambda: _is_gone(kube, staging, identity), "the namespace is gone", seconds=180)
+    until(lambda: _is_deleted(kube, staging, identity), "the namespace is gone", seconds=180)
 
     # Then Argo CD brings back all that was in it
     def all_well() -> bool:
@@ -57,7 +57,7 @@ def test_a_deleted_namespace_comes_back_with_its_alerts(
     _suspend_backups(kube, staging, suspend=False)
 
 
-def _is_gone(kube: Kube, environment: Environment, identity: str) -> bool:
+def _is_deleted(kube: Kube, environment: Environment, identity: str) -> bool:
     # Argo CD makes the namespace anew at once, so its identity tells, and not its absence.
     found = kube.find(f"/api/v1/namespaces/{environment.namespace}")
     return found is None or found["metadata"]["uid"] != identity

@@ -184,7 +184,7 @@ def _trusting() -> ssl.SSLContext:
 
 def _seconds_of_requests(delivery: Delivery, seconds: float) -> list[float]:
     """Read and write small objects for so long; how long each request took. None may fail."""
-    kube, took = delivery.cluster.kube, []
+    kube, elapsed = delivery.cluster.kube, []
     path = "/api/v1/namespaces/default/configmaps"
     end = time.monotonic() + seconds
     number = 0
@@ -192,19 +192,17 @@ def _seconds_of_requests(delivery: Delivery, seconds: float) -> list[float]:
         number += 1
         start = time.monotonic()
         kube.create(path, {"metadata": {"generateName": "latency-"}, "data": {"n": str(number)}})
-        took.append(time.monotonic() - start)
+        elapsed.append(time.monotonic() - start)
         time.sleep(0.1)
     for item in kube.items(path):
         if item["metadata"]["name"].startswith("latency-"):
             kube.delete(f"{path}/{item['metadata']['name']}")
-    return took
+    return elapsed
 
 
-def _summary(took: list[float]) -> str:
-    slow = statistics.quantiles(took, n=20)[-1]
-    return (
-        f"{statistics.median(took) * 1000:.1f} ms, 95 % within {slow * 1000:.1f} ms ({len(took)})"
-    )
+def _summary(elapsed: list[float]) -> str:
+    slow = statistics.quantiles(elapsed, n=20)[-1]
+    return f"{statistics.median(elapsed) * 1000:.1f} ms, 95 % within {slow * 1000:.1f} ms ({len(elapsed)})"
 
 
 def _answers(delivery: Delivery) -> bool:

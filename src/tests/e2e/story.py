@@ -109,9 +109,9 @@ def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
     try:
         return (yield)
     finally:
-        took = time.monotonic() - start
-        item.config.stash[_TIMES][item.name] = took
-        progress.info(f"{item.name}: {took:.1f} s")
+        elapsed = time.monotonic() - start
+        item.config.stash[_TIMES][item.name] = elapsed
+        progress.info(f"{item.name}: {elapsed:.1f} s")
 
 
 @pytest.hookimpl(wrapper=True)

@@ -90,12 +90,14 @@ class Containers:
     def _environment(self, program: str, *, port: int | None = None) -> tuple[dict[str, str], Path]:
         """Variables, and a folder of secrets that the container's user may read."""
         ours = self.folder / program
-        asked = command(_PROGRAMS[program], self.around, secrets_folder=ours / "private", port=port)
+        arguments = command(
+            _PROGRAMS[program], self.around, secrets_folder=ours / "private", port=port
+        )
         # The kubelet lets the pod's group read them; this user is in none.
         public = ours / "public"
         shutil.copytree(ours / "private", public)
         public.chmod(0o755)
         for file in public.iterdir():
             file.chmod(0o444)
-        variables = {name: asked.env[name] for name in asked.env.keys() - set(INHERITED)}
+        variables = {name: arguments.env[name] for name in arguments.env.keys() - set(INHERITED)}
         return {**variables, "SECRETS_DIR": SECRETS}, public

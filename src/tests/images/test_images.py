@@ -96,7 +96,7 @@ def test_the_rules_in_the_image_are_complete(engine: Engine) -> None:
     assert "T1110" in engine.run(here, "auditflow", "rules", "coverage")
 
 
-def test_they_run_together_and_end_when_asked(containers: Containers) -> None:
+def test_the_services_run_together_and_end_on_request(containers: Containers) -> None:
     """In the order of a roll-out: the schema, then who waits for it, then who serves."""
     containers.run("notification-service", "notification-service-migrate")
     waited = containers.run("notification-service", AWAIT_SCHEMA)

@@ -44,15 +44,15 @@ def test_argo_cd_finds_the_new_environment(checkout: Path, kit: Any) -> None:
 
 def test_it_is_complete_and_shares_nothing_with_its_predecessor(checkout: Path, kit: Any) -> None:
     manifests = kit.manifests(checkout)
-    ours, theirs = manifests.environment("qa"), manifests.environment("staging")
-    assert len(ours) == len(theirs)
-    assert "staging" not in str(ours)
+    added, existing = manifests.environment("qa"), manifests.environment("staging")
+    assert len(added) == len(existing)
+    assert "staging" not in str(added)
     namespaces = {
-        manifest["metadata"].get("namespace", manifest["metadata"]["name"]) for manifest in ours
+        manifest["metadata"].get("namespace", manifest["metadata"]["name"]) for manifest in added
     }
     assert namespaces == {"auditflow-qa"}
-    assert {entry["metadata"]["labels"]["environment"] for entry in ours} == {"qa"}
+    assert {entry["metadata"]["labels"]["environment"] for entry in added} == {"qa"}
     (service,) = [
-        item for item in kit.of_kind(ours, "Service") if item["spec"].get("type") == "NodePort"
+        item for item in kit.of_kind(added, "Service") if item["spec"].get("type") == "NodePort"
     ]
     assert service["spec"]["ports"][0]["nodePort"] == 30083

@@ -44,9 +44,7 @@ def test_traces_of_each_service_have_a_way_of_their_own(opted_in: OptedIn, kit: 
     assert len(set(names)) == len(SERVICES)
 
 
-def test_keda_looks_at_the_queue_of_its_environment(
-    opted_in: OptedIn, root: Path, kit: Any
-) -> None:
+def test_keda_reads_the_queue_of_its_environment(opted_in: OptedIn, root: Path, kit: Any) -> None:
     head = (root / "apps/components/keda/kustomization.yaml").read_text().split("apiVersion")[0]
     lines = [line.removeprefix("#   ") for line in head.splitlines() if line.startswith("#   ")]
     example = yaml.safe_load("\n".join(lines))
@@ -58,7 +56,7 @@ def test_keda_looks_at_the_queue_of_its_environment(
     test_policies.test_everything_is_labelled_and_so_are_its_pods(rendered, "prod", kit)
 
 
-def test_keda_without_an_environment_looks_at_no_other(opted_in: OptedIn, kit: Any) -> None:
+def test_keda_without_an_environment_reads_no_other_queue(opted_in: OptedIn, kit: Any) -> None:
     (scaled,) = kit.of_kind(opted_in("audit-log-analysis", "keda"), "ScaledObject")
     (trigger,) = scaled["spec"]["triggers"]
     assert 'namespace="NAMESPACE"' in trigger["metadata"]["query"]

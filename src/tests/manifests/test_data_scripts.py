@@ -59,7 +59,9 @@ def exporter(program: str, **variables: str) -> Iterator[Callable[[], dict[str, 
         process.wait()
 
 
-def test_postgresql_is_measured_by_one_who_sees_no_data(database: Database, tmp_path: Path) -> None:
+def test_the_metrics_account_of_postgresql_reads_no_data(
+    database: Database, tmp_path: Path
+) -> None:
     database.migrate()
     password = database.secrets["postgres"]["auditflow_monitor"]
     session = database.connect("auditflow_monitor", password)
@@ -278,7 +280,7 @@ def test_redis_has_the_user_of_the_service_and_refuses_eviction(
         assert admin.config_get("appendonly") == {"appendonly": "yes"}
 
 
-def test_redis_is_measured_by_one_who_sees_no_window(
+def test_the_metrics_account_of_redis_reads_no_window(
     redis_port: int, secrets: dict[str, dict[str, str]], tmp_path: Path
 ) -> None:
     user, password = "auditflow-monitor", secrets["redis-people"]["auditflow-monitor"]

@@ -52,12 +52,12 @@ def test_the_exporter_is_probed_where_it_answers(exporter: Object, kit: Any) -> 
 def test_the_exporter_is_that_of_the_base(exporter: Object, kit: Any, root: Path) -> None:
     (base,) = kit.of_kind(kit.render(root / "apps/data/postgres/base"), "StatefulSet")
     (ours,) = kit.pod_template(exporter)["spec"]["containers"]
-    (theirs,) = [
+    (expected_rules,) = [
         container
         for container in kit.pod_template(base)["spec"]["containers"]
         if container["name"] == ours["name"]
     ]
-    assert ours["image"] == theirs["image"]
+    assert ours["image"] == expected_rules["image"]
 
 
 def test_prometheus_scrapes_it_as_postgresql(

@@ -61,7 +61,7 @@ def moved(promoted: Path, manifests: Any, kit: Any, tmp_path_factory: Any) -> li
     return others + rendered
 
 
-def test_who_may_talk_to_whom(moved: list[Object], kit: Any) -> None:
+def test_permitted_connections(moved: list[Object], kit: Any) -> None:
     test_network.FLOW, before = (test_network.FLOW - REMOVED) | ADDED, test_network.FLOW
     try:
         test_network.test_the_policies_allow_the_data_flow_and_nothing_else(moved, "prod", kit)

@@ -47,9 +47,7 @@ def route(values: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> R
 
 
 @pytest.mark.parametrize("severity", PROD)
-def test_everything_is_an_event_and_goes_on_to_whom_it_concerns(
-    route: Route, severity: str
-) -> None:
+def test_each_alert_is_an_event_and_reaches_its_receivers(route: Route, severity: str) -> None:
     receivers = route(alertname="A", severity=severity, namespace="auditflow-prod")
     assert receivers == ["auditflow", *PROD[severity]]
 

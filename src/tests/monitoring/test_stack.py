@@ -24,23 +24,27 @@ def values(root: Path) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def asked(root: Path) -> set[str]:
+def required(root: Path) -> set[str]:
     files = [*(root / "monitoring/rules").glob("*.yaml"),
              *(root / "monitoring/boards/json").glob("*.json")]  # fmt: skip
     return {name for file in files for name in _METRIC.findall(file.read_text())}
 
 
-def test_what_is_asked_of_containers_is_kept(values: dict[str, Any], asked: set[str]) -> None:
+def test_the_queried_metrics_of_containers_are_kept(
+    values: dict[str, Any], required: set[str]
+) -> None:
     (rule,) = values["kubelet"]["serviceMonitor"]["cAdvisorMetricRelabelings"]
     assert rule["action"] == "keep"
-    names = {item for item in asked if item.startswith("container_")} - _OF_OPENCOST
+    names = {item for item in required if item.startswith("container_")} - _OF_OPENCOST
     assert names
     assert [name for name in sorted(names) if not re.fullmatch(rule["regex"], name)] == []
 
 
-def test_what_is_asked_of_kubernetes_is_collected(values: dict[str, Any], asked: set[str]) -> None:
+def test_the_queried_metrics_of_kubernetes_are_collected(
+    values: dict[str, Any], required: set[str]
+) -> None:
     kinds = {collector.rstrip("s") for collector in values["kube-state-metrics"]["collectors"]}
-    names = {item for item in asked if item.startswith("kube_")}
+    names = {item for item in required if item.startswith("kube_")}
     assert names
     assert [name for name in sorted(names) if name.split("_")[1] not in kinds] == []
 

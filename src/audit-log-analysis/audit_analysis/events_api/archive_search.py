@@ -80,14 +80,14 @@ class ArchiveSearch:
         self._archive = archive
         self._database = database
 
-    def page(self, asked: EventQuery, cancellation: Cancellation | None = None) -> Page:
+    def page(self, criteria: EventQuery, cancellation: Cancellation | None = None) -> Page:
         """One page of events, without their records."""
-        snapshot = self._snapshot(asked.filter)
-        condition, parameters = sql.where(asked.filter)
-        if asked.after is not None:
-            beyond, more = sql.after(asked.after)
+        snapshot = self._snapshot(criteria.filter)
+        condition, parameters = sql.where(criteria.filter)
+        if criteria.after is not None:
+            beyond, more = sql.after(criteria.after)
             condition, parameters = f"{condition} AND {beyond}", parameters | more
-        newest_first = asked.order is Order.NEWEST
+        newest_first = criteria.order is Order.NEWEST
         files = sorted(
             snapshot.files,
             key=(lambda file: -file.max_occurred_ms)
@@ -103,20 +103,22 @@ class ArchiveSearch:
                 statement = (
                     f"SELECT DISTINCT {columns} FROM {_table(part, with_pending=start == 0)}"
                     f" WHERE {condition}"
-                    f" ORDER BY {sql.order(asked.order)} LIMIT {2 * asked.limit + 2}"
+                    f" ORDER BY {sql.order(criteria.order)} LIMIT {2 * criteria.limit + 2}"
                 )
                 for row in search.rows(statement, _with_files(parameters, part)):
                     event = _event(row)
                     events.setdefault(_identity(event), event)
                 start, number = start + number, number * 2
                 found = sorted(events.values(), key=_key, reverse=newest_first)
-                if start >= len(files) or _is_complete(found, files[start], asked):
+                if start >= len(files) or _is_complete(found, files[start], criteria):
                     break
-                events = {_identity(event): event for event in found[: asked.limit + 1]}
-        page = found[: asked.limit]
-        more_follow = len(found) > asked.limit
+                events = {_identity(event): event for event in found[: criteria.limit + 1]}
+        page = found[: criteria.limit]
+        more_follow = len(found) > criteria.limit
         position = (
-            Position(asked.order, page[-1].occurred_ms, page[-1].event_id) if more_follow else None
+            Position(criteria.order, page[-1].occurred_ms, page[-1].event_id)
+            if more_follow
+            else None
         )
         return Page(page, position)
 
@@ -135,11 +137,11 @@ class ArchiveSearch:
         return ArchivedEvent(*rows[0]) if rows else None
 
     def histogram(
-        self, asked: EventFilter, *, interval_ms: int, cancellation: Cancellation | None = None
+        self, criteria: EventFilter, *, interval_ms: int, cancellation: Cancellation | None = None
     ) -> dict[int, int]:
         """The number of events by the beginning of their period (ms since 1970)."""
-        snapshot = self._snapshot(asked)
-        condition, parameters = sql.where(asked)
+        snapshot = self._snapshot(criteria)
+        condition, parameters = sql.where(criteria)
         with self._database.search(snapshot.pending, cancellation=cancellation) as search:
             rows = search.rows(
                 "SELECT occurred_ms // $interval_ms * $interval_ms AS start,"
@@ -151,7 +153,7 @@ class ArchiveSearch:
 
     def facet(
         self,
-        asked: EventFilter,
+        criteria: EventFilter,
         field: str,
         *,
         limit: int,
@@ -160,8 +162,8 @@ class ArchiveSearch:
         """The most frequent values of a field of ``FACETS``, with their numbers of events."""
         if field not in FACETS:
             raise ValueError(f"{field} is no facet")
-        snapshot = self._snapshot(asked)
-        condition, parameters = sql.where(asked)
+        snapshot = self._snapshot(criteria)
+        condition, parameters = sql.where(criteria)
         with self._database.search(snapshot.pending, cancellation=cancellation) as search:
             rows = search.rows(
                 f'SELECT "{field}" AS value, count(DISTINCT event_id) AS number'
@@ -172,11 +174,11 @@ class ArchiveSearch:
         return [(value, number) for value, number in rows]
 
     def export(
-        self, asked: EventFilter, *, seconds: float, cancellation: Cancellation | None = None
+        self, criteria: EventFilter, *, seconds: float, cancellation: Cancellation | None = None
     ) -> Iterator[list[ArchivedEvent]]:
         """All complete events of a filter, ordered by time, in parts."""
-        snapshot = self._snapshot(asked)
-        condition, parameters = sql.where(asked)
+        snapshot = self._snapshot(criteria)
+        condition, parameters = sql.where(criteria)
         columns = ", ".join(f'"{name}"' for name in COLUMNS)
         last: ArchivedEvent | None = None
         with self._database.search(
@@ -195,9 +197,11 @@ class ArchiveSearch:
                     last = _identity(event)
                 yield events
 
-    def _snapshot(self, asked: EventFilter) -> Snapshot:
+    def _snapshot(self, criteria: EventFilter) -> Snapshot:
         return self._archive.snapshot(
-            since_ms=asked.since_ms, until_ms=asked.until_ms, sources=_sources(asked.conditions)
+            since_ms=criteria.since_ms,
+            until_ms=criteria.until_ms,
+            sources=_sources(criteria.conditions),
         )
 
 
@@ -238,12 +242,12 @@ def _key(event: ArchivedEvent) -> tuple[int, str]:
 
 
 def _is_complete(
-    found: Sequence[ArchivedEvent], following: SearchedFile, asked: EventQuery
+    found: Sequence[ArchivedEvent], following: SearchedFile, criteria: EventQuery
 ) -> bool:
     """Whether no event of the following files can be on the page."""
-    if len(found) <= asked.limit:
+    if len(found) <= criteria.limit:
         return False
-    last = found[asked.limit].occurred_ms
-    if asked.order is Order.NEWEST:
+    last = found[criteria.limit].occurred_ms
+    if criteria.order is Order.NEWEST:
         return following.max_occurred_ms < last
     return following.min_occurred_ms > last

@@ -45,15 +45,15 @@ def detail(archived: ArchivedEvent) -> ArchivedEventDetail:
     )
 
 
-def histogram(asked: HistogramQuery, counts: dict[int, int]) -> EventHistogram:
+def histogram(criteria: HistogramQuery, counts: dict[int, int]) -> EventHistogram:
     """A histogram with all periods of the time range."""
-    first = asked.filter.since_ms // asked.interval_ms * asked.interval_ms
+    first = criteria.filter.since_ms // criteria.interval_ms * criteria.interval_ms
     return EventHistogram(
-        interval_seconds=asked.interval_ms // 1000,
+        interval_seconds=criteria.interval_ms // 1000,
         total=sum(counts.values()),
         buckets=tuple(
             HistogramBucket(_time(start), counts.get(start, 0))
-            for start in range(first, asked.filter.until_ms, asked.interval_ms)
+            for start in range(first, criteria.filter.until_ms, criteria.interval_ms)
         ),
     )
 

@@ -48,8 +48,8 @@ def _add_changes(routes: Blueprint, hunts: HuntRunner, now: Callable[[], dt.date
         With `publish`, they become alerts; a finding that exists already changes nothing.
         """
         require(g.caller, Role.LEAD, "alerts:write")
-        asked = _read(await request.get_data(), now())
-        hunt = await asyncio.to_thread(hunts.submit, asked, caller=g.caller.name)
+        hunt_request = _read(await request.get_data(), now())
+        hunt = await asyncio.to_thread(hunts.submit, hunt_request, caller=g.caller.name)
         _record("hunt started", hunt)
         return ok(hunt, status=202)
 
@@ -115,21 +115,21 @@ async def _parts(path: Path) -> AsyncIterator[bytes]:
 def _read(body: str | bytes, now: dt.datetime) -> HuntRequest:
     """The request. Raises InvalidParameters."""
     try:
-        asked = _decode_request(body)
+        hunt_request = _decode_request(body)
     except (msgspec.MsgspecError, UnicodeDecodeError, ValueError, RecursionError) as error:
         raise InvalidParameters([Fault("body", str(error))]) from None
     faults = []
-    if (asked.rule is None) == (asked.rules is None):
+    if (hunt_request.rule is None) == (hunt_request.rules is None):
         faults.append(Fault("rule", "give either rule or rules"))
-    if asked.since < EARLIEST:
+    if hunt_request.since < EARLIEST:
         faults.append(Fault("since", "must not be before 1970"))
-    if asked.since >= (asked.until or now):
+    if hunt_request.since >= (hunt_request.until or now):
         faults.append(Fault("since", "must be before until"))
-    if asked.until is not None and asked.until.year >= 9000:
+    if hunt_request.until is not None and hunt_request.until.year >= 9000:
         faults.append(Fault("until", "must be before the year 9000"))
     if faults:
         raise InvalidParameters(faults)
-    return asked
+    return hunt_request
 
 
 def _record(event: str, hunt: Hunt) -> None:

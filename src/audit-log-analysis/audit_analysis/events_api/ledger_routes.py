@@ -27,9 +27,9 @@ def add(routes: Blueprint, ledger: LedgerReader, now: Callable[[], dt.datetime])
 
         Without `since` and `until`, the hours of the last day.
         """
-        asked = parameters.parse_ledger(request.args.items(multi=True), now=now())
+        criteria = parameters.parse_ledger(request.args.items(multi=True), now=now())
         report = await asyncio.to_thread(
-            ledger.report, since=asked.since, until=asked.until, source=asked.source
+            ledger.report, since=criteria.since, until=criteria.until, source=criteria.source
         )
         return ok(report)
 

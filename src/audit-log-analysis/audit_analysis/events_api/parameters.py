@@ -111,14 +111,14 @@ def parse_page(parameters: Iterable[tuple[str, str]], *, now: dt.datetime) -> Ev
 def parse_histogram(parameters: Iterable[tuple[str, str]], *, now: dt.datetime) -> HistogramQuery:
     """Read the parameters of a histogram. Raises as ``parse_page``."""
     values = _read(parameters, {"interval_seconds": integer(1, 366 * 86400)})
-    asked = _filter(values, now)
-    duration_ms = asked.until_ms - asked.since_ms
+    criteria = _filter(values, now)
+    duration_ms = criteria.until_ms - criteria.since_ms
     interval_ms = values.get("interval_seconds", _interval_seconds(duration_ms)) * 1000
     if duration_ms / interval_ms > MAX_BUCKETS:
         raise InvalidParameters(
             [Fault("interval_seconds", f"would give more than {MAX_BUCKETS} periods")]
         )
-    return HistogramQuery(asked, interval_ms)
+    return HistogramQuery(criteria, interval_ms)
 
 
 def parse_facets(parameters: Iterable[tuple[str, str]], *, now: dt.datetime) -> FacetQuery:

@@ -59,9 +59,9 @@ def _add_list(routes: Blueprint, searches: ArchiveSearch, now: Callable[[], dt.d
         Without `since` and `until`, the events of the last day. Follow `next_cursor` for the next
         page.
         """
-        asked = parameters.parse_page(_arguments(), now=now())
+        criteria = parameters.parse_page(_arguments(), now=now())
         record_search("list")
-        page = await running.run(partial(searches.page, asked))
+        page = await running.run(partial(searches.page, criteria))
         events = tuple(map(encoding.summary, page.events))
         cursor = None if page.next is None else parameters.write_cursor(page.next)
         return ok(ArchivedEventList(events, cursor))
@@ -74,14 +74,14 @@ def _add_counts(routes: Blueprint, searches: ArchiveSearch, now: Callable[[], dt
     @document_problems(400, 401, 403, 503)
     async def get_histogram() -> Answer:
         """Count archived events over time."""
-        asked = parameters.parse_histogram(_arguments(), now=now())
+        criteria = parameters.parse_histogram(_arguments(), now=now())
         record_search("histogram")
         counts = await running.run(
             lambda cancellation: searches.histogram(
-                asked.filter, interval_ms=asked.interval_ms, cancellation=cancellation
+                criteria.filter, interval_ms=criteria.interval_ms, cancellation=cancellation
             )
         )
-        return ok(encoding.histogram(asked, counts))
+        return ok(encoding.histogram(criteria, counts))
 
     @routes.get("/events/facets")
     @document_querystring(FacetParameters)
@@ -89,7 +89,7 @@ def _add_counts(routes: Blueprint, searches: ArchiveSearch, now: Callable[[], dt
     @document_problems(400, 401, 403, 503)
     async def get_facets() -> Answer:
         """Count the most frequent values of fields."""
-        asked = parameters.parse_facets(_arguments(), now=now())
+        criteria = parameters.parse_facets(_arguments(), now=now())
         record_search("facets")
 
         def count(cancellation: Cancellation) -> tuple[EventFacet, ...]:
@@ -99,11 +99,11 @@ def _add_counts(routes: Blueprint, searches: ArchiveSearch, now: Callable[[], dt
                     tuple(
                         EventFacetValue(value, number)
                         for value, number in searches.facet(
-                            asked.filter, field, limit=asked.limit, cancellation=cancellation
+                            criteria.filter, field, limit=criteria.limit, cancellation=cancellation
                         )
                     ),
                 )
-                for field in asked.fields
+                for field in criteria.fields
             )
 
         return ok(EventFacets(await running.run(count)))
@@ -120,11 +120,11 @@ def _add_export(routes: Blueprint, searches: ArchiveSearch, now: Callable[[], dt
         As NDJSON or Parquet, from one snapshot. Requires the role analyst.
         """
         require(g.caller, Role.ANALYST, "alerts:read")
-        asked, form = parameters.parse_export(_arguments(), now=now())
+        criteria, form = parameters.parse_export(_arguments(), now=now())
         record_search("export")
         cancellation = Cancellation()
         parts = export.encode(
-            searches.export(asked, seconds=EXPORT_SECONDS, cancellation=cancellation), form
+            searches.export(criteria, seconds=EXPORT_SECONDS, cancellation=cancellation), form
         )
         # Errors become the status of the answer until the first byte is sent.
         first = await running.run(lambda _: next(parts, b""))

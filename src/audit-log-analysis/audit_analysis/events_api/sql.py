@@ -24,26 +24,26 @@ _RECORD: Final = "try(decode(record))"
 _IPV4: Final = r"^\d{1,3}\.\d{1,3}\.\d{1,3}\.\d{1,3}$"
 
 
-def where(asked: EventFilter) -> tuple[str, Parameters]:
+def where(criteria: EventFilter) -> tuple[str, Parameters]:
     """The condition of a filter, and its parameters."""
-    parameters: Parameters = {"since_ms": asked.since_ms, "until_ms": asked.until_ms}
+    parameters: Parameters = {"since_ms": criteria.since_ms, "until_ms": criteria.until_ms}
     # Cheap conditions first.
     terms = ["occurred_ms >= $since_ms", "occurred_ms < $until_ms"]
-    if asked.refused is not None:
-        terms.append("refused" if asked.refused else "NOT refused")
-    if asked.late is not None:
-        terms.append("late" if asked.late else "NOT late")
-    if asked.event_ids:
-        names = [f"event_id{number}" for number in range(len(asked.event_ids))]
+    if criteria.refused is not None:
+        terms.append("refused" if criteria.refused else "NOT refused")
+    if criteria.late is not None:
+        terms.append("late" if criteria.late else "NOT late")
+    if criteria.event_ids:
+        names = [f"event_id{number}" for number in range(len(criteria.event_ids))]
         terms.append(f"event_id IN ({', '.join(f'${name}' for name in names)})")
-        parameters |= dict(zip(names, asked.event_ids, strict=True))
-    on_columns = [condition for condition in asked.conditions if condition.field in FIELDS]
-    on_records = [condition for condition in asked.conditions if condition.field not in FIELDS]
+        parameters |= dict(zip(names, criteria.event_ids, strict=True))
+    on_columns = [condition for condition in criteria.conditions if condition.field in FIELDS]
+    on_records = [condition for condition in criteria.conditions if condition.field not in FIELDS]
     for number, condition in enumerate([*on_columns, *on_records]):
         terms.append(_term(condition, f"value{number}", parameters))
-    if asked.text is not None:
+    if criteria.text is not None:
         terms.append(f"regexp_matches({_RECORD}, $text)")
-        parameters["text"] = _pattern(asked.text)
+        parameters["text"] = _pattern(criteria.text)
     return " AND ".join(terms), parameters
 
 
@@ -56,9 +56,9 @@ def after(position: Position) -> tuple[str, Parameters]:
     return text, {"after_ms": position.occurred_ms, "after_id": position.event_id}
 
 
-def order(asked: EventOrder) -> str:
+def order(criteria: EventOrder) -> str:
     """The order of events."""
-    direction = "DESC" if asked is EventOrder.NEWEST else "ASC"
+    direction = "DESC" if criteria is EventOrder.NEWEST else "ASC"
     return f"occurred_ms {direction}, event_id {direction}"
 
 

@@ -205,15 +205,15 @@ def discard(
 @contextmanager
 def _stop_after_the_present_message() -> Iterator[Callable[[], bool]]:
     """Signals do not end the program, but make the result return True."""
-    asked_to_stop = False
+    stop_requested = False
 
     def stop(*_: object) -> None:
-        nonlocal asked_to_stop
-        asked_to_stop = True
+        nonlocal stop_requested
+        stop_requested = True
 
     before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield lambda: asked_to_stop
+        yield lambda: stop_requested
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -39,28 +39,28 @@ def blueprint(api: AdminApi) -> Blueprint:
     @pages.get("/audit")
     def trail() -> ResponseReturnValue:
         names = (*FILTERS, "outcome", "since", "until", "before")
-        asked = {
+        criteria = {
             name: value
             for name in names
             if (value := request.args.get(name, "").strip()[:MAX_TEXT])
         }
         try:
-            page = api.trail(asked, caller())
+            page = api.trail(criteria, caller())
         except NotAllowed as error:
             return _not_allowed(error)
-        filters = {name: value for name, value in asked.items() if name != "before"}
+        filters = {name: value for name, value in criteria.items() if name != "before"}
         older = None
         if page.next_before is not None:
             older = _url({**filters, "before": str(page.next_before)})
         return render_template(
             "audit.html",
             entries=page.entries,
-            asked=asked,
+            criteria=criteria,
             filters=FILTERS,
             outcomes=OUTCOMES,
             actor_kinds=ACTORS,
             older=older,
-            newest=_url(filters) if "before" in asked else None,
+            newest=_url(filters) if "before" in criteria else None,
         )
 
     @pages.get("/audit/proof")

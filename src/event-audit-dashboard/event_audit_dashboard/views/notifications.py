@@ -98,25 +98,25 @@ def blueprint(api: NotificationsApi) -> Blueprint:
 
     @pages.get("/notifications/deliveries")
     def deliveries() -> ResponseReturnValue:
-        asked = {
+        criteria = {
             name: value
             for name in ("status", "receiver", "alert_id", "after")
             if (value := request.args.get(name, "").strip())
         }
-        page = api.deliveries(asked, caller())
+        page = api.deliveries(criteria, caller())
         receivers = [receiver.name for receiver in api.routing(caller()).receivers]
-        filters = {name: value for name, value in asked.items() if name != "after"}
+        filters = {name: value for name, value in criteria.items() if name != "after"}
         return render_template(
             "deliveries.html",
             page=page,
-            asked=asked,
+            criteria=criteria,
             receivers=receivers,
             statuses=DELIVERY,
             kinds=KINDS,
             next_url=_page_url({**filters, "after": str(page.next_after)})
             if page.next_after
             else None,
-            first_url=_page_url(filters) if "after" in asked else None,
+            first_url=_page_url(filters) if "after" in criteria else None,
             back=request.full_path.rstrip("?"),
         )
 

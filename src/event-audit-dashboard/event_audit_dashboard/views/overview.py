@@ -51,7 +51,7 @@ def blueprint(
         unresolved = facets.get("", lambda: api.facets({"status": UNRESOLVED}, caller()))
         since = _last_visit(now)
         new = Query(status=UNRESOLVED, since=since.isoformat())
-        mine = Query(status=UNRESOLVED, assignee=person())
+        assigned = Query(status=UNRESOLVED, assignee=person())
         hour = now.replace(minute=0, second=0, microsecond=0)
         return render_template(
             "overview.html",
@@ -62,8 +62,8 @@ def blueprint(
             is_first_visit=not isinstance(session.get("last_visit"), int),
             new_query=new,
             new_total=api.total(new.api_filter(now=now), caller()),
-            my_query=mine,
-            my_total=api.total(mine.api_filter(now=now), caller()),
+            my_query=assigned,
+            my_total=api.total(assigned.api_filter(now=now), caller()),
             hours=chart.draw(found.hours, last=hour, step=HOUR, number=24),
             days=chart.draw(found.days, last=hour.replace(hour=0), step=DAY, number=14),
             chart=chart,

@@ -48,8 +48,8 @@ def blueprint(api: NotificationsApi) -> Blueprint:
         error = None
         if request.args.get("preview"):
             try:
-                asked = silence_form.preview_request(form, time_zone=zones.name())
-                hidden = api.preview_silence(asked, caller())
+                silence_request = silence_form.preview_request(form, time_zone=zones.name())
+                hidden = api.preview_silence(silence_request, caller())
             except (InvalidForm, *_REJECTED) as problem:
                 error = sentence(problem)
         return _form_page(form, hidden, error), 400 if error else 200
@@ -58,10 +58,10 @@ def blueprint(api: NotificationsApi) -> Blueprint:
     def create() -> ResponseReturnValue:
         form = silence_form.read(request.form)
         try:
-            asked = silence_form.create_request(
+            silence_request = silence_form.create_request(
                 form, now=dt.datetime.now(dt.UTC), time_zone=zones.name()
             )
-            silence = api.create_silence(asked, caller())
+            silence = api.create_silence(silence_request, caller())
         except (InvalidForm, *_REJECTED) as problem:
             return _form_page(form, None, sentence(problem)), 400
         _log.info("silence created", silence_id=str(silence.silence_id), user=person())

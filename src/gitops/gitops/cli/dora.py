@@ -7,10 +7,16 @@ from typing import TextIO
 
 import click
 
-from gitops import dora as measuring
 from gitops import drift, layout, pin
 from gitops.cli import options
-from gitops.dora import Deployment, PinChange
+from gitops.dora import (
+    Deployment,
+    PinChange,
+    completed,
+    measure,
+    prometheus_text,
+    report,
+)
 from gitops.errors import GitOpsError, InvalidPinError, UnknownRevisionError
 from gitops.git import Repository
 
@@ -49,19 +55,19 @@ def dora(
     history = deployments(repository, tip, environment)
     if applications:
         services = drift.services(drift.load(applications.name, applications.read()), environment)
-        history = list(measuring.completed(history, services, _contains(repository)))
+        history = list(completed(history, services, _contains(repository)))
     now = datetime.now(UTC)
     if as_metrics:
         end, start = now.timestamp(), (now - timedelta(days=30)).timestamp()
-        measured_now = measuring.measure(history, start=start, end=end)
-        click.echo(measuring.metrics(environment, measured_now), nl=False)
+        metrics = measure(history, start=start, end=end)
+        click.echo(prometheus_text(environment, metrics), nl=False)
         return
     periods = _months(now, months)
-    measured = [
-        (f"{start:%Y-%m}", measuring.measure(history, start=start.timestamp(), end=end.timestamp()))
+    monthly = [
+        (f"{start:%Y-%m}", measure(history, start=start.timestamp(), end=end.timestamp()))
         for start, end in periods
     ]
-    click.echo(measuring.report(environment, measured), nl=False)
+    click.echo(report(environment, monthly), nl=False)
 
 
 def deployments(repository: Repository, tip: str, environment: str) -> list[Deployment]:

@@ -34,9 +34,9 @@ def add(routes: Blueprint, reader: AlertReader, cursors: Cursors, *, with_counts
         The order is that of `sort`, by default the last activity first. Follow `next_cursor` for
         the next page.
         """
-        asked = query.parse(request.args.items(multi=True), cursors)
-        page = await in_thread(partial(reader.page, asked))
-        counts = await in_thread(partial(reader.counts, asked)) if with_counts else None
+        criteria = query.parse(request.args.items(multi=True), cursors)
+        page = await in_thread(partial(reader.page, criteria))
+        counts = await in_thread(partial(reader.counts, criteria)) if with_counts else None
         return ok(encode_list(page, cursors, counts))
 
     @routes.get("/alerts/<alert_id>")

@@ -63,8 +63,8 @@ def add(routes: Blueprint, store: TrailStore, trail: Trail) -> None:
         listed once a minute. Unauthenticated requests are listed once a minute for an address.
         """
         require_auditor()
-        asked = query.parse_trail(request.args.items(multi=True), TrailFilter)
-        entries = await in_thread(partial(store.page, asked))
+        criteria = query.parse_trail(request.args.items(multi=True), TrailFilter)
+        entries = await in_thread(partial(store.page, criteria))
         more = len(entries) == PAGE
         return ok(AuditTrail(tuple(entries), entries[-1].number if more else None))
 

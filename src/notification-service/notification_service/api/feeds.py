@@ -138,8 +138,8 @@ def _add_export(routes: Blueprint, pool: Pool) -> None:
 
         As NDJSON, CSV, or a STIX 2.1 bundle, in the order of their identifiers, from one snapshot.
         """
-        asked, form = query.parse_export(request.args.items(multi=True))
-        parts = _parts(export.encode(export_alerts(pool, asked), form))
+        criteria, form = query.parse_export(request.args.items(multi=True))
+        parts = _parts(export.encode(export_alerts(pool, criteria), form))
         first = await in_thread(partial(next, parts, b""))  # errors before the first byte
         response = Response(
             _stream(first, parts),

@@ -38,8 +38,8 @@ def _add_numbers(routes: Blueprint, pool: Pool) -> None:
     @document_problems(400, 401, 503)
     async def get_total() -> Answer:
         """Count the alerts that match a filter."""
-        asked = query.parse_filter(request.args.items(multi=True))
-        return ok(Total(await in_thread(partial(facets.read_total, pool, asked))))
+        criteria = query.parse_filter(request.args.items(multi=True))
+        return ok(Total(await in_thread(partial(facets.read_total, pool, criteria))))
 
     @routes.get("/alerts/facets")
     @document_querystring(FilterParameters)
@@ -52,8 +52,8 @@ def _add_numbers(routes: Blueprint, pool: Pool) -> None:
         facets `actor`, `host` and `ip` of a filter with more than 10,000 alerts: they are estimates
         from a random sample of alerts (`sampled`), without values that few alerts have.
         """
-        asked = query.parse_filter(request.args.items(multi=True))
-        return ok(await in_thread(partial(facets.read_facets, pool, asked)))
+        criteria = query.parse_filter(request.args.items(multi=True))
+        return ok(await in_thread(partial(facets.read_facets, pool, criteria)))
 
     @routes.get("/risk")
     @document_querystring(RiskParameters)

@@ -99,14 +99,14 @@ def _add_reads(routes: Blueprint, reader: NotificationReader) -> None:
     @document_problems(400, 401, 503)
     async def list_notifications() -> Answer:
         """List notifications, the newest first."""
-        asked = parameters("status", "receiver", "alert_id", "after", "limit")
+        criteria = parameters("status", "receiver", "alert_id", "after", "limit")
         page = partial(
             reader.page,
-            status=asked.get("status"),
-            receiver=asked.get("receiver"),
-            alert=asked.get("alert_id"),
-            after=asked.get("after"),
-            limit=asked.get("limit", DEFAULT_LIMIT),
+            status=criteria.get("status"),
+            receiver=criteria.get("receiver"),
+            alert=criteria.get("alert_id"),
+            after=criteria.get("after"),
+            limit=criteria.get("limit", DEFAULT_LIMIT),
         )
         return ok(await in_thread(page))
 

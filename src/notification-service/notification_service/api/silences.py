@@ -90,14 +90,14 @@ def _add_reads(routes: Blueprint, store: SilenceStore, pool: Pool) -> None:
     @document_problems(400, 401, 503)
     async def list_silences() -> Answer:
         """List silences, the newest first. Silences that ended stay in the list."""
-        asked = parameters("after", "limit", "state")
-        limit = int(str(asked.get("limit", DEFAULT_LIMIT)))
-        after = asked.get("after")
+        criteria = parameters("after", "limit", "state")
+        limit = int(str(criteria.get("limit", DEFAULT_LIMIT)))
+        after = criteria.get("after")
         position = None
         if isinstance(after, UUID):
             last = await in_thread(partial(store.get, after))
             position = (last.created_at, last.silence_id) if last else None
-        read = partial(_page, store, limit=limit + 1, after=position, state=asked.get("state"))
+        read = partial(_page, store, limit=limit + 1, after=position, state=criteria.get("state"))
         found = await in_thread(read)
         shown = found[:limit]
         more = shown[-1].silence_id if len(found) > limit else None

@@ -127,7 +127,7 @@ def add_detail(**facts: str) -> None:
     g.setdefault("trail_detail", {}).update({name: clean(fact) for name, fact in facts.items()})
 
 
-def _record(asked: Request, name: str, caller: Caller | None, status: int) -> Record:
+def _record(recorded_request: Request, name: str, caller: Caller | None, status: int) -> Record:
     if caller is None:  # the same for all routes, so that a scan does not fill the trail
         return Record(
             at=dt.datetime.now(dt.UTC),
@@ -135,16 +135,16 @@ def _record(asked: Request, name: str, caller: Caller | None, status: int) -> Re
             actor_kind="unknown",
             action="request without a valid token",
             outcome="refused",
-            address=clean(asked.remote_addr or ""),
+            address=clean(recorded_request.remote_addr or ""),
             status=status,
         )
     return record_of(
         name,
         caller,
         status,
-        parameters=asked.args.items(),
-        targets=() if name in _WITHOUT_TARGET else (asked.view_args or {}).values(),
-        correlation_id=correlation_id(asked.scope),
+        parameters=recorded_request.args.items(),
+        targets=() if name in _WITHOUT_TARGET else (recorded_request.view_args or {}).values(),
+        correlation_id=correlation_id(recorded_request.scope),
         detail=g.get("trail_detail", {}),
     )
 

@@ -66,11 +66,11 @@ class TrailStore:
                 page_size=1000,
             )
 
-    def page(self, asked: TrailFilter) -> list[TrailEntry]:
+    def page(self, criteria: TrailFilter) -> list[TrailEntry]:
         """The newest entries that match, at most ``PAGE``."""
         values = {
             name: value
-            for name, value in msgspec.structs.asdict(asked).items()
+            for name, value in msgspec.structs.asdict(criteria).items()
             if value is not None
         }
         where = " AND ".join(_CONDITIONS[name] for name in values) or "true"

@@ -87,14 +87,14 @@ def test_a_name_is_resolved_once_so_that_rebinding_gains_nothing(
     sink: Any, secrets: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # given a name that leads to a public address first, and to this machine after that
-    asked: list[str] = []
+    lookups: list[str] = []
     real = socket.getaddrinfo
 
     def rebinding(host: Any, port: Any, *args: Any, **kwargs: Any) -> Any:
         if host != "rebind.example":
             return real(host, port, *args, **kwargs)
-        asked.append(host)
-        address = "192.0.2.1" if len(asked) == 1 else "127.0.0.1"
+        lookups.append(host)
+        address = "192.0.2.1" if len(lookups) == 1 else "127.0.0.1"
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port))]
 
     monkeypatch.setattr(socket, "getaddrinfo", rebinding)
@@ -105,7 +105,7 @@ def test_a_name_is_resolved_once_so_that_rebinding_gains_nothing(
     with pytest.raises(DeliveryError):
         webhook(url, secrets, allowed).send(message())
 
-    assert asked == ["rebind.example"]
+    assert lookups == ["rebind.example"]
     assert sink.bodies == []
 
 
