@@ -6,6 +6,7 @@ wait, the oldest are dropped, and a report states how many.
 
 import threading
 from collections import deque
+from collections.abc import Mapping
 from typing import Final, Protocol
 
 from msgspec import structs
@@ -35,7 +36,13 @@ class Reports(Protocol):
     """Receives reports."""
 
     def report(
-        self, action: ReportedAction, actor: str, address: str, *, outcome: Outcome = "done"
+        self,
+        action: ReportedAction,
+        actor: str,
+        address: str,
+        *,
+        outcome: Outcome = "done",
+        detail: Mapping[str, str] = {},
     ) -> None:
         """Report what a person did. It does not wait."""
 
@@ -44,7 +51,13 @@ class NoReports:
     """Ignores reports, for tests of pages."""
 
     def report(
-        self, action: ReportedAction, actor: str, address: str, *, outcome: Outcome = "done"
+        self,
+        action: ReportedAction,
+        actor: str,
+        address: str,
+        *,
+        outcome: Outcome = "done",
+        detail: Mapping[str, str] = {},
     ) -> None:
         """Ignore the report."""
 
@@ -62,11 +75,21 @@ class AuditReports:
         self._worker = Worker("audit-reports", self._run)
 
     def report(
-        self, action: ReportedAction, actor: str, address: str, *, outcome: Outcome = "done"
+        self,
+        action: ReportedAction,
+        actor: str,
+        address: str,
+        *,
+        outcome: Outcome = "done",
+        detail: Mapping[str, str] = {},
     ) -> None:
         """Report what a person did. It does not wait."""
         report = TrailReport(
-            actor=trail_text(actor), action=action, outcome=outcome, address=trail_text(address)
+            actor=trail_text(actor),
+            action=action,
+            outcome=outcome,
+            address=trail_text(address),
+            detail=dict(detail),
         )
         with self._lock:
             if len(self._waiting) >= MAX_WAITING:
@@ -98,7 +121,9 @@ class AuditReports:
             return False
         sent = list(batch)
         if dropped:
-            sent[0] = structs.replace(sent[0], detail={"reports dropped before": str(dropped)})
+            sent[0] = structs.replace(
+                sent[0], detail={**sent[0].detail, "reports dropped before": str(dropped)}
+            )
         try:
             self._api.post(
                 TRAIL_PATH,

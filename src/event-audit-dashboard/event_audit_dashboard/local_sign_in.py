@@ -11,6 +11,7 @@ from event_audit_dashboard.audit_reports import Reports
 from event_audit_dashboard.login_throttle import LoginThrottle
 from event_audit_dashboard.metrics import Metrics
 from event_audit_dashboard.roles import Roles
+from event_audit_dashboard.throttled_attempts import ThrottledAttempts
 
 #: Time to enter the code after the password, in seconds.
 PENDING_SECONDS: Final = 300
@@ -34,14 +35,23 @@ class LocalSignIn:
         self._roles = roles
         self._metrics = metrics
         self._reports = reports
+        self._throttled = ThrottledAttempts()
 
     def admit(self, user: str) -> int:
         """Count an attempt and return 0, or return the seconds until the next allowed attempt."""
         wait = self._throttle.admit(_address(), user)
         if wait:
             self._metrics.sign_ins.labels("throttled").inc()
-            _log.warning("sign-in throttled", user=user, address=_address(), wait_seconds=wait)
-            self._reports.report("sign-in throttled", user, _address(), outcome="refused")
+            attempts = self._throttled.add(_address())
+            if attempts:
+                _log.warning("sign-in throttled", user=user, address=_address(), attempts=attempts)
+                self._reports.report(
+                    "sign-in throttled",
+                    user,
+                    _address(),
+                    outcome="refused",
+                    detail={"attempts": str(attempts)},
+                )
         return wait
 
     def refuse(self, user: str) -> None:

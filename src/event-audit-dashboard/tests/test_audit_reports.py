@@ -12,6 +12,11 @@ from event_audit_dashboard import audit_reports, errors
 from event_audit_dashboard.api import NotificationService
 from event_audit_dashboard.audit_reports import AuditReports
 from event_audit_dashboard.metrics import Metrics
+from event_audit_dashboard.throttled_attempts import (
+    MAX_ADDRESSES,
+    PERIOD_SECONDS,
+    ThrottledAttempts,
+)
 from event_audit_dashboard.transport import Transport
 
 from .conftest import User
@@ -61,6 +66,32 @@ def test_a_throttled_sign_in_is_reported(
     while reports.send():
         pass
     assert _facts(api)[-1] == ("sign-in throttled", "refused", "admin", "127.0.0.1")
+
+
+def test_a_flood_of_throttled_sign_ins_is_one_report(
+    make: Callable[..., Any], api: FakeApi, reports: AuditReports
+) -> None:
+    user = User(make(reports=reports))
+    while user.sign_in("admin", "wrong").status_code != 429:
+        pass
+    for _ in range(30):
+        assert user.sign_in("admin", "wrong").status_code == 429
+    while reports.send():
+        pass
+    throttled = [fact for fact in _facts(api) if fact[0] == "sign-in throttled"]
+    assert throttled == [("sign-in throttled", "refused", "admin", "127.0.0.1")]
+
+
+def test_throttled_attempts_are_counted_by_address_and_period() -> None:
+    now = [0.0]
+    counted = ThrottledAttempts(clock=lambda: now[0])
+    assert [counted.add("a") for _ in range(5)] == [1, 0, 0, 0, 0]
+    assert counted.add("b") == 1
+    now[0] = PERIOD_SECONDS
+    assert counted.add("a") == 5
+    for number in range(MAX_ADDRESSES):
+        counted.add(f"other-{number}")
+    assert len(counted._counts) == MAX_ADDRESSES
 
 
 def test_requests_of_a_person_carry_the_address(analyst: Any, many: FakeApi) -> None:
