@@ -2,6 +2,7 @@
 
 import datetime as dt
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any, Final
 from urllib.parse import urlencode
 
@@ -15,7 +16,7 @@ from event_audit_dashboard.assets import Assets
 from event_audit_dashboard.headers import nonce
 from event_audit_dashboard.presentation import attack, badges, history, text, times
 from event_audit_dashboard.query import CHOICES, UNASSIGNED, UNRESOLVED
-from event_audit_dashboard.translation import N_, gettext
+from event_audit_dashboard.translation import N_, Language, gettext
 from event_audit_dashboard.urls import cached_url_for
 from event_audit_dashboard.views.common import take_notices
 
@@ -109,8 +110,13 @@ def configure(app: Flask, *, assets: Assets, environment: str) -> None:
 
 def markup(message: str, /, **values: object) -> Markup:
     """A text in the current language. It may contain HTML; values are escaped."""
-    found = Markup(translation.current().text(message))  # noqa: S704 # nosec B704 # a text of the program
+    found = _text(translation.current(), message)
     return found % values if values else found
+
+
+@lru_cache(4096)
+def _text(language: Language, message: str) -> Markup:
+    return Markup(language.text(message))  # noqa: S704 # nosec B704 # a text of the program
 
 
 def plural_markup(singular: str, plural: str, number: int, /, **values: object) -> Markup:
