@@ -4,7 +4,7 @@ LOCAL := $(VENV)/bin/auditflow-local
 
 # A variable given here (make up AUDITFLOW_PORT_API=8001) is one of the tool's environment.
 .DEFAULT_GOAL := help
-.PHONY: fuzz help screenshots translations setup up down reset logs status test soak lint format schemas rules boards readmes bootstrap bench mutation images e2e infra-lint infra-test
+.PHONY: fuzz help screenshots translations setup up down reset logs status test soak lint format schemas rules boards readmes bootstrap bench mutation images e2e e2e-upgrade infra-lint infra-test
 
 help: ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):[^#]*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 12
@@ -68,6 +68,9 @@ images: setup ## build the four images on this machine (docker, podman or builda
 
 e2e: setup ## prove the delivery path on a real cluster (KUBECONFIG=file KEEP=1 AGAIN=1 ARGS="-k bootstrap")
 	E2E_KEEP=$(KEEP) E2E_AGAIN=$(AGAIN) $(VENV)/bin/pytest -c src/tests/e2e/pytest.ini src/tests/e2e $(ARGS)
+
+e2e-upgrade: setup ## prove that the upgrade from the last release is not visible to users (REF=v1.2.0 KEEP=1)
+	E2E_KEEP=$(KEEP) E2E_AGAIN=$(AGAIN) UPGRADE_FROM=$(REF) $(VENV)/bin/pytest -c src/tests/e2e_upgrade/pytest.ini src/tests/e2e_upgrade $(ARGS)
 
 infra-lint: setup ## check the Ansible and Terraform of the machines, as CI does
 	cd infra/ansible && PATH="$(abspath $(VENV))/bin:$$PATH" ansible-lint

@@ -9,9 +9,10 @@ import yaml
 
 from gitops import git, layout, promotion, rollback, working_tree
 
-from . import argocd, offline, releases, traefik
+from . import argocd, automation, offline, paths, releases, traefik
 from .cluster import Cluster
 from .errors import LabError
+from .forge import PORT, Forge
 from .releases import Release, Version
 from .repository import BRANCH, Repository
 from .waiting import until
@@ -20,6 +21,7 @@ from .waiting import until
 _ADDRESS = Path("clusters/repository/repository.yaml")
 _WINDOW = Path("clusters/prod/sync-window.yaml")
 _BACKUPS = Path("apps/data/postgres/base/backup-cron-job.yaml")
+_PREVIEW = Path("apps/platform/preview/kustomization.yaml")
 _ARGO_CD = Path("bootstrap/argocd")
 ROOT = Path("clusters/single")
 #: An annotation that shows which base an environment runs.
@@ -34,6 +36,10 @@ class Delivery:
     cluster: Cluster
     repository: Repository
     releases: dict[tuple[str, Version], Release]
+    #: The folder of the cluster.
+    root: Path = ROOT
+    #: The fake forge, if the promoter and the previews are enabled.
+    forge: Forge | None = None
     #: What cannot be tested on this machine, with the reason.
     not_run: dict[str, str] = field(default_factory=dict)
 
@@ -83,14 +89,17 @@ class Delivery:
         deployment["metadata"].setdefault("annotations", {})[BASE] = value
         file.write_text(yaml.safe_dump(deployment, sort_keys=False))
 
-    def promote(self, *, source: str, target: str) -> str:
-        """Promote what the source runs at the clone's head, and merge. Returns the merge commit."""
+    def promote(self, *, source: str, target: str, at: str = "") -> str:
+        """Promote what the source runs at a commit, and merge. Returns the merge commit.
+
+        :param at: the head of the clone by default.
+        """
         promoted = promotion.promote(
             git.Repository(self.repository.work),
             source=source,
             target=target,
             main=BRANCH,
-            at=self.repository.head(),
+            at=at or self.repository.head(),
             identity=_BOT,
         )
         if promoted.commit is None:
@@ -116,16 +125,38 @@ class Delivery:
         file.write_text(yaml.safe_dump(project, sort_keys=False))
 
 
-def seed(cluster: Cluster, published: dict[tuple[str, Version], Release]) -> Delivery:
-    """Serve the checkout as a git repository, with the changes that the lab needs.
+def seed(
+    cluster: Cluster,
+    published: dict[tuple[str, Version], Release],
+    *,
+    source: Path = paths.REPOSITORY,
+    version: Version = Version.BUILT,
+    root: Path = ROOT,
+    forge: Forge | None = None,
+) -> Delivery:
+    """Serve a checkout as a git repository, with the changes that the lab needs.
 
-    The changes are the repository's address, the digests of images that are built here, prod's
-    sync window, and the hour of the backups. The last two allow a run at any time of the day. All
-    environments start with the current bases.
+    All environments start with the version and the current bases of the checkout.
+
+    :param root: the folder of the cluster.
+    :param forge: enable the promoter and the previews, with this forge.
     """
     repository = Repository(cluster.git_root)
-    repository.seed()
-    delivery = Delivery(cluster, repository, releases.at_commits(repository, published))
+    repository.seed(source)
+    marked = releases.at_commits(repository, published)
+    delivery = Delivery(cluster, repository, marked, root, forge)
+    adapt(delivery, version)
+    repository.commit("Set the address and the images of the lab")
+    return delivery
+
+
+def adapt(delivery: Delivery, version: Version) -> None:
+    """Make the changes that the lab needs in the clone. Nothing is committed.
+
+    The changes are the repository's address, the digests of images that are built here, prod's
+    sync window, and the hour of the backups. The last two allow a run at any time of the day.
+    """
+    cluster, repository = delivery.cluster, delivery.repository
     address = repository.work / _ADDRESS
     document = yaml.safe_load(address.read_text())
     document["data"]["repoURL"] = f"{cluster.git_url}/{repository.bare.name}"
@@ -136,19 +167,24 @@ def seed(cluster: Cluster, published: dict[tuple[str, Version], Release]) -> Del
     job["spec"]["schedule"] = "0 0 29 2 *"
     backups.write_text(yaml.safe_dump(job, sort_keys=False))
     for environment in layout.ENVIRONMENTS:
-        delivery.pin(environment, Version.BUILT)
+        delivery.pin(environment, version)
     for environment in layout.ENVIRONMENTS[1:]:
         working_tree.write_snapshots(repository.work, environment)
+    if delivery.forge is not None:
+        automation.enable(
+            repository.work,
+            delivery.root,
+            forge_url=f"http://{cluster.host}:{PORT}",
+            repository_url=document["data"]["repoURL"],
+        )
     if cluster.created_here:
         _remove_internet_references(delivery)
-    repository.commit("Set the address and the images of the lab")
-    return delivery
 
 
 def _remove_internet_references(delivery: Delivery) -> None:
     repository = delivery.repository
-    single = repository.work / ROOT / "kustomization.yaml"
-    single.write_text(single.read_text().replace("- ../monitoring\n", ""))
+    root = repository.work / delivery.root / "kustomization.yaml"
+    root.write_text(root.read_text().replace("- ../monitoring\n", ""))
     delivery.not_run["clusters/monitoring"] = "its charts come from repositories of their own"
     offline.vendor(repository)
     rendered = offline.render(repository, overlays(repository))
@@ -162,6 +198,9 @@ def overlays(repository: Repository) -> list[Path]:
     """Every folder that an Application may point to, and those that people apply."""
     found = sorted(repository.work.glob("apps/**/envs/*/kustomization.yaml"))
     found += sorted(repository.work.glob("apps/platform/*/kustomization.yaml"))
+    found = [
+        file for file in found if file != repository.work / _PREVIEW
+    ]  # its images are those of the services
     found += sorted(repository.work.glob("apps/data/*/restore/kustomization.yaml"))
     found.append(repository.work / "monitoring/base/kustomization.yaml")
     return [repository.work / _ARGO_CD, *(file.parent for file in found)]
@@ -181,7 +220,9 @@ def run(delivery: Delivery) -> None:
 
     traefik.install_kinds(cluster)
     until(lambda: applied(_ARGO_CD), "bootstrap/argocd is applied", seconds=120, every=1)
-    until(lambda: applied(ROOT), f"{ROOT} is applied", seconds=60, every=1)
+    if delivery.forge is not None:
+        automation.create_tokens(cluster, delivery.forge)
+    until(lambda: applied(delivery.root), f"{delivery.root} is applied", seconds=60, every=1)
     for kind, name in (
         ("deployment", "argocd-server"),
         ("deployment", "argocd-repo-server"),

@@ -14,10 +14,11 @@ from typing import Any
 import httpx
 import yaml
 
-from . import argocd, prometheus, visitors
+from . import argocd, automation, prometheus, visitors
 from .background import BackgroundTask
 from .bootstrap import Delivery
 from .environment import Environment
+from .forge import Forge
 from .kube import Object
 from .releases import Version
 from .waiting import until
@@ -107,6 +108,9 @@ def _bad(delivery: Delivery, dev: Environment, *, after: BackgroundTask[Canary])
 
         until(aborted, "the canary is aborted", seconds=_PATIENCE)
         delivery.wait_for(name, commit, health="Degraded")
+    if delivery.forge is not None:
+        automation.wait_until_not_ready(delivery.cluster, dev.name)
+        _not_promoted(delivery, delivery.forge, commit)
 
     # The version before serves alone: no page is an error any more
     _alone(dev, good)
@@ -121,6 +125,16 @@ def _bad(delivery: Delivery, dev: Environment, *, after: BackgroundTask[Canary])
     argocd.refresh(kube, name)
     delivery.wait_for(name, commit)
     return Canary(seen, measured)
+
+
+def _not_promoted(delivery: Delivery, forge: Forge, commit: str) -> None:
+    """Check that the promoter has not started the promotion of a commit."""
+    for dispatch in forge.dispatches:
+        payload = dispatch["client_payload"]
+        if payload["environment"] == "dev" and delivery.repository.contains(
+            payload["revision"], commit
+        ):
+            raise RuntimeError(f"the promoter promoted the aborted canary: {dispatch}")
 
 
 def _opted_in(delivery: Delivery, dev: Environment) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from . import (
     addons,
@@ -60,6 +61,11 @@ class Cluster:
     #: The image builder, and the address of the registry for this machine.
     builder: Builder
     registry: str
+
+    @property
+    def host(self) -> str:
+        """This machine's name or address for pods."""
+        return urlsplit(self.git_url).hostname or ""
 
     @property
     def logs(self) -> Path:

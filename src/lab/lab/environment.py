@@ -28,7 +28,7 @@ Event = dict[str, Any]
 
 
 class Environment:
-    """dev, staging or prod, in its namespace."""
+    """dev, staging, prod or the preview ``pr-NUMBER``, in its namespace."""
 
     def __init__(self, cluster: Cluster, name: str) -> None:
         self.cluster = cluster
@@ -154,7 +154,8 @@ class Environment:
         if token is not None:
             headers["Authorization"] = f"Bearer {self.secret(service)[token]}"
         tls = service in _TLS
-        proxied = self.name == "prod" and service == "event-audit-dashboard"
+        behind_traefik = self.name == "prod" or self.name.startswith("pr-")
+        proxied = behind_traefik and service == "event-audit-dashboard"
         scheme = "https" if tls or proxied else "http"
         with (
             self.cluster.service(self.namespace, name, port) as address,

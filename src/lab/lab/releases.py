@@ -27,11 +27,17 @@ REPOSITORY = "docker.io/jojees/auditflow-{service}"
 class Version(Enum):
     """The versions that the tests deploy. The value is the image's tag in the registry."""
 
+    #: The last release, from another checkout. Only the test of upgrades uses it.
+    LAST = "e2e-0"
     BUILT = "e2e-1"
     NEXT = "e2e-2"
     BROKEN = "e2e-3"
     ERRING = "e2e-4"
 
+
+#: The versions of the end-to-end test, and of the test of upgrades.
+DELIVERY = (Version.BUILT, Version.NEXT, Version.BROKEN, Version.ERRING)
+UPGRADE = (Version.LAST, Version.BUILT)
 
 #: Changes of the built image, as lines of a Dockerfile.
 _CHANGES = {
@@ -51,15 +57,9 @@ class Release:
 
 
 def build(builder: Builder) -> None:
-    """Build every version of every service. Needs the machine's network."""
+    """Build every version of the end-to-end test. Needs the machine's network."""
+    build_from(builder, paths.REPOSITORY, Version.BUILT)
     for service in SERVICES:
-        with step(f"building the image of {service}"):
-            builder.build(
-                paths.REPOSITORY,
-                _name(service, Version.BUILT),
-                dockerfile=paths.REPOSITORY / "src" / "Dockerfile",
-                arguments={"SERVICE": service},
-            )
         for version, change in _CHANGES.items():
             with tempfile.TemporaryDirectory() as folder:
                 dockerfile = Path(folder) / "Dockerfile"
@@ -67,15 +67,29 @@ def build(builder: Builder) -> None:
                 builder.build(Path(folder), _name(service, version), dockerfile=dockerfile)
 
 
-def publish(builder: Builder, address: str) -> dict[tuple[str, Version], Release]:
-    """Push all images to the cluster's registry.
+def build_from(builder: Builder, checkout: Path, version: Version) -> None:
+    """Build the services of a checkout as a version. Needs the machine's network."""
+    for service in SERVICES:
+        with step(f"building the image of {service}, {version.value}"):
+            builder.build(
+                checkout,
+                _name(service, version),
+                dockerfile=checkout / "src" / "Dockerfile",
+                arguments={"SERVICE": service},
+            )
+
+
+def publish(
+    builder: Builder, address: str, versions: tuple[Version, ...] = DELIVERY
+) -> dict[tuple[str, Version], Release]:
+    """Push the images of the versions to the cluster's registry.
 
     :param address: the registry, ``HOST:PORT``.
     """
     releases = {}
     with step("publishing the services' images"):
         for service in SERVICES:
-            for version in Version:
+            for version in versions:
                 name = _name(service, version)
                 builder.push(name, registry.local(name, address))
                 digest = registry.digest(name, address)
@@ -85,6 +99,15 @@ def publish(builder: Builder, address: str) -> dict[tuple[str, Version], Release
     return releases
 
 
+def push_as(builder: Builder, service: str, version: Version, tag: str, address: str) -> None:
+    """Push the image of a version under another tag.
+
+    :param address: the registry, ``HOST:PORT``.
+    """
+    reference = f"{REPOSITORY.format(service=service)}:{tag}"
+    builder.push(_name(service, version), registry.local(reference, address))
+
+
 def at_commits(
     repository: Repository, releases: dict[tuple[str, Version], Release]
 ) -> dict[tuple[str, Version], Release]:
@@ -92,7 +115,9 @@ def at_commits(
 
     Each version has an empty commit, a later version a later one. Missing commits are created.
     """
-    commits = repository.marked_commits([version.value for version in Version])
+    commits = repository.marked_commits(
+        [version.value for version in Version if (SERVICES[0], version) in releases]
+    )
     return {
         (service, version): replace(release, tag=commits[version.value])
         for (service, version), release in releases.items()

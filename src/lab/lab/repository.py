@@ -48,6 +48,15 @@ class Repository:
         shell.run("git", "init", "-q", "--bare", "-b", BRANCH, self.bare)
         shell.run("git", "init", "-q", "-b", BRANCH, self.work)
         self.git("remote", "add", "origin", str(self.bare))
+        self._copy(source)
+        return self.commit("The repository under test")
+
+    def replace(self, source: Path) -> None:
+        """Replace all files of the clone by the files of a checkout. Nothing is committed."""
+        self.git("rm", "-r", "-q", "--force", ".")
+        self._copy(source)
+
+    def _copy(self, source: Path) -> None:
         listed = shell.run(
             *("git", "-C", source, "ls-files", "-z", "--cached", "--others", "--exclude-standard")
         )
@@ -56,7 +65,6 @@ class Repository:
             if file.is_file():
                 target.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy2(file, target)
-        return self.commit("The repository under test")
 
     def commit(self, message: str) -> str:
         """Commit every change of the clone and push it; return the commit."""

@@ -91,7 +91,11 @@ def _volume(name: str, claim: Object, path: Path, policy: str) -> Object:
     return {
         "apiVersion": "v1",
         "kind": "PersistentVolume",
-        "metadata": {"name": name},
+        # Without the annotation, Kubernetes itself tries to delete the volume, and fails.
+        "metadata": {
+            "name": name,
+            "annotations": {"pv.kubernetes.io/provisioned-by": _PROVISIONER},
+        },
         "spec": {
             "capacity": claim["spec"]["resources"]["requests"],
             "accessModes": claim["spec"]["accessModes"],
