@@ -19,6 +19,11 @@ def actionlint() -> str:
     return str(programs.build(programs.ACTIONLINT))
 
 
+def helm() -> str:
+    """The pinned helm. Its first build needs about two minutes of CPU time."""
+    return str(programs.build(programs.HELM))
+
+
 def kyverno() -> str:
     """The pinned command line of Kyverno."""
     return str(programs.build(programs.KYVERNO))

@@ -1,10 +1,9 @@
 """Charts are rendered at their pinned versions, and values that they ignore are an error.
 
-The tests use the real helm, with a chart in a local repository. Without helm they are skipped.
+The tests use the real helm, with a chart in a local repository.
 """
 
 import functools
-import shutil
 import subprocess
 import threading
 from collections.abc import Iterator
@@ -20,6 +19,7 @@ from gitops import chart_values, charts
 from gitops.charts import Chart, ChartError
 from gitops.cli import main
 
+from . import programs
 from .forge import ROOT, Clone
 
 #: As kube-prometheus-stack does for cAdvisor: the first interval hides the second one.
@@ -43,10 +43,7 @@ class _Quiet(SimpleHTTPRequestHandler):
 
 @pytest.fixture(scope="module")
 def helm() -> str:
-    found = shutil.which("helm")
-    if found is None:
-        pytest.skip("helm is not on PATH (go install helm.sh/helm/v3/cmd/helm@v3.22.0)")
-    return found
+    return programs.helm()
 
 
 @pytest.fixture(scope="module")

@@ -50,6 +50,8 @@ KUSTOMIZE: Final = GoProgram(
 ACTIONLINT: Final = GoProgram(
     "actionlint", "github.com/rhysd/actionlint/cmd/actionlint", "src/gitops/tests/tools"
 )
+HELM: Final = GoProgram("helm", "helm.sh/helm/v3/cmd/helm", "src/gitops/tests/tools/helm")
+
 #: Kyverno and cosign check the policies of images. Only the test that needs them
 #: builds them, because that takes six minutes of CPU time the first time.
 KYVERNO: Final = GoProgram(
@@ -99,7 +101,7 @@ def download_checkov() -> None:
 
 def missing() -> tuple[GoProgram, ...]:
     """Return the programs of many tests that are not built yet."""
-    return tuple(program for program in (KUSTOMIZE, ACTIONLINT) if not program.path.exists())
+    return tuple(program for program in (KUSTOMIZE, ACTIONLINT, HELM) if not program.path.exists())
 
 
 def _run(command: tuple[str, ...], *, cwd: Path, what: str) -> None:
