@@ -24,8 +24,8 @@ from .environment import ADMIN, BARE_QUEUE, Platform, wait_for
 
 _ROOT: Final = Path(__file__).parents[3]
 _LIST: Final = "/api/v1/alerts?limit=50"
-#: A text that few alerts contain.
-_SEARCH: Final = f"{_LIST}&q=passwd+web-07"
+#: The name of one of 40 hosts.
+_SEARCH: Final = f"{_LIST}&q=web-07"
 #: The list of the previous API contains counts.
 _LIST_WITH_COUNTS: Final = "/alerts?limit=50"
 #: Page of the list that counts as deep, with 200 alerts per page.
