@@ -116,7 +116,7 @@ def test_an_analyst_triages_alerts_by_keyboard(platform: Platform, page: Page) -
         page.goto(platform.dashboard.url + str(link))
         histories.append(page.locator(".history").inner_text())
     assert sum("admin acknowledged the alert" in text for text in histories) == 1
-    assert sum("admin resolved the alert as false positive" in text for text in histories) == 1
+    assert sum("admin resolved the alert: False positive" in text for text in histories) == 1
     assert sum("admin undid the last action" in text for text in histories) == 1
 
 
