@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
+import pyotp
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect, sync_playwright
@@ -25,6 +27,8 @@ from .test_analyst import CHROMIUM, FLAGS
 
 pytestmark = pytest.mark.browser
 
+#: Of a page with its scripts, styles and pictures.
+MAX_PAGE_BYTES = 100_000
 SIZES = {"desk": (1440, 900), "phone": (390, 844)}
 #: Alice is on call; alerts of password guessing also go to a receiver that refuses everything.
 ROUTES = """\
@@ -421,6 +425,39 @@ def test_an_admin_adds_a_user_whose_role_limits_the_pages(site: Platform, page: 
     expect(own.get_by_role("button")).to_have_count(0)
 
 
+def test_a_code_is_needed_after_the_second_factor_is_enabled(site: Platform, plain: Page) -> None:
+    plain.goto(f"{site.dashboard.url}/settings/second-factor")
+    plain.get_by_label("Your password").fill(site.secrets["DASHBOARD_PASSWORD"])
+    plain.get_by_role("button", name="Set up").click()
+    codes = pyotp.TOTP(plain.locator("#secret").inner_text().replace(" ", ""))
+    used = codes.now()
+    plain.get_by_label("Code of the app").fill(used)
+    plain.get_by_role("button", name="Enable").click()
+    recovery_code = plain.locator(".recovery-codes li").first.inner_text()
+    try:
+        plain.get_by_role("button", name="Sign out").click()
+        plain.get_by_label("User").fill("admin")
+        plain.get_by_label("Password").fill(site.secrets["DASHBOARD_PASSWORD"])
+        plain.get_by_role("button", name="Sign in").click()
+        plain.get_by_label("Code").fill(used)
+        plain.get_by_role("button", name="Sign in").click()
+        expect(plain.get_by_role("alert")).to_contain_text("used already")
+        plain.get_by_label("Code").fill(codes.at(time.time() + 30))  # the next one
+        plain.get_by_role("button", name="Sign in").click()
+        expect(plain.get_by_role("link", name="Settings", exact=True)).to_be_visible()
+        plain.goto(f"{site.dashboard.url}/settings/second-factor")
+        plain.get_by_label("Code of the app, or a recovery code").fill(recovery_code)
+        plain.get_by_role("button", name="Delete the second factor").click()
+        expect(plain.locator("main")).to_contain_text("not enabled")
+    finally:  # the other tests sign in with the password
+        answer = httpx.delete(
+            f"{site.notification.url}/api/v1/second-factor?name=admin",
+            headers={"Authorization": f"Bearer {site.secrets['API_TOKEN']}"},
+            trust_env=False,
+        )
+    assert answer.status_code == 404, "the user has deleted it already"
+
+
 def test_a_token_is_issued_once_and_revoked(site: Platform, plain: Page) -> None:
     plain.goto(f"{site.dashboard.url}/settings/tokens")
     plain.get_by_label("Name").fill("SIEM <b>export</b>")
@@ -538,6 +575,26 @@ def test_the_pages_are_accessible(
             problems.append(f"{path}: wider than the screen")
     page.context.close()
     assert problems == []
+
+
+def test_no_page_is_larger_than_100_kb_over_the_wire(chromium: Browser, site: Platform) -> None:
+    page = open_page(chromium, site)
+    sizes: list[float] = []
+    session = page.context.new_cdp_session(page)
+    session.on("Network.loadingFinished", lambda event: sizes.append(event["encodedDataLength"]))
+    session.send("Network.enable")
+    session.send("Network.setCacheDisabled", {"cacheDisabled": True})  # as for the first visit
+    alert_id = alert_of(site, "<b>mallory</b>")["alert_id"]
+    large, counted = [], 0
+    for path in (*PAGES, f"/alerts/{alert_id}", f"/alerts/{alert_id}/silence", "/settings"):
+        sizes.clear()
+        page.goto(site.dashboard.url + path, wait_until="load")
+        counted += len(sizes)
+        if sum(sizes) > MAX_PAGE_BYTES:
+            large.append(f"{path}: {sum(sizes):,.0f} bytes")
+    page.context.close()
+    assert counted > 5 * len(PAGES), "scripts and styles are not counted"
+    assert large == []
 
 
 def violations(page: Page) -> list[str]:
