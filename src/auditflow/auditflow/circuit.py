@@ -100,7 +100,8 @@ class Circuit(pybreaker.CircuitBreakerListener):
     ) -> None:
         """``counts`` are the exceptions that are failures of the dependency.
 
-        ``on_change`` is called with whether the circuit is open, when that changes.
+        ``on_change`` is called when the circuit opens (True) or closes (False). ``failures`` in a
+        row open the circuit. ``limit`` is the maximum number of calls at a time.
         """
         self.dependency = dependency
         self._counts = counts

@@ -217,6 +217,8 @@ class OidcProvider:
 def check_logout(claims: Mapping[str, Any], *, issuer: str, client: str, now: float) -> Logout:
     """Check the claims of a logout token (Back-Channel Logout 1.0, section 2.6).
 
+    ``now`` is in seconds since 1970.
+
     Raises:
         InvalidLogoutToken: the text states what is wrong.
     """

@@ -86,7 +86,7 @@ def request(
     )
     where = f"{method} {urllib.parse.urlsplit(url).path}"
     try:
-        with urllib.request.urlopen(sent, timeout=_TIMEOUT_SECONDS, context=tls) as response:  # noqa: S310
+        with urllib.request.urlopen(sent, timeout=_TIMEOUT_SECONDS, context=tls) as response:  # noqa: S310 # nosec B310
             content = response.read(_MAXIMUM_RESPONSE_BYTES)
         answer: dict[str, Any] = json.loads(content or b"{}")
     except urllib.error.HTTPError as error:

@@ -101,6 +101,8 @@ class Promoter:
     def run_once(self, environment: str, now: float) -> str:
         """Observe an environment and promote it if it is ready. Returns a line for the log.
 
+        ``now`` is in seconds since 1970.
+
         Raises:
             RequestError: Kubernetes or the forge did not answer; the state is not changed.
         """

@@ -89,7 +89,9 @@ def command(
 def compare(
     old: RuleSet, new: RuleSet, archive: FileArchive, *, since_ms: int, memory: int = 1024
 ) -> Comparison:
-    """Hunt with all rules: a change of one can change the findings of correlations.
+    """Hunt with all rules: a change of one rule can change the findings of correlations.
+
+    ``memory`` is the memory limit of a search, in MiB.
 
     Raises:
         SearchTooLarge, Unavailable: as a hunt.

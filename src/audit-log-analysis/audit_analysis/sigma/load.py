@@ -44,6 +44,8 @@ def load(
 ) -> RuleSet:
     """Load rules for a tool that needs all of them; see ``load_valid``.
 
+    ``lateness`` is in milliseconds.
+
     Raises:
         RuleErrors: all faults of the files in ``paths``.
     """

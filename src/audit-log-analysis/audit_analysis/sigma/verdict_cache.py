@@ -26,6 +26,7 @@ class VerdictCache(Generic[T]):
     __slots__ = ("_capacity", "_old", "_size", "_young")
 
     def __init__(self, capacity: int = CAPACITY) -> None:
+        """``capacity`` is the estimated memory of each generation, in bytes."""
         self._capacity = capacity
         self._size = 0
         self._young: dict[Key, T] = {}

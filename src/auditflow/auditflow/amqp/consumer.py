@@ -130,7 +130,10 @@ class Consumer:
         self._worker.start()
 
     def stop(self, *, timeout: float = DRAIN_SECONDS + 1) -> None:
-        """Complete the batches in flight, return the other messages to the queue, and end."""
+        """Complete the batches in flight, return the other messages to the queue, and end.
+
+        ``timeout`` is the maximum time to wait for the thread, in seconds.
+        """
         self._stop.set()
         self._cancelled.set()
         self._wake()

@@ -156,7 +156,8 @@ class Publisher:
     def submit(self, messages: Sequence[Message], *, timeout: float) -> Callable[[], None]:
         """Publish messages, and return a function that waits until the broker has stored them.
 
-        Call the function once. Both calls raise the exceptions of ``publish``.
+        Call the function once. Both calls raise the exceptions of ``publish``. ``timeout`` is the
+        maximum time until the broker confirms a window of messages, in seconds.
         """
         wait: Callable[[], None] = _all_confirmed
         for start in range(0, len(messages), WINDOW):

@@ -40,6 +40,7 @@ class ServerConfig(Config):
     def __init__(
         self, address: str, *, max_connections: int, grace: float, tls: ssl.SSLContext | None = None
     ) -> None:
+        """``grace`` is the time for open requests after the stop, in seconds."""
         super().__init__()
         self.bind = [address]
         self.max_connections = max_connections

@@ -30,7 +30,7 @@ def clean(value: object, limit: int = MAX_VALUE) -> str:
 
 
 def chat(value: object, limit: int = MAX_VALUE) -> str:
-    """A text that no chat reads as a mention, a link or markup."""
+    """The text without mentions, links and markup of chats. ``limit`` is in characters."""
     text = clean(value, limit)
     text = _LINK.sub(lambda found: found.group(0) + _SEPARATOR, text)
     text = _MENTION.sub(rf"\1{_SEPARATOR}", text)
