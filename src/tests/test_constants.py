@@ -10,6 +10,13 @@ import pytest
 from msgspec import Struct
 
 ROOT: Final = Path(__file__).parents[2]
+#: Names of settings of one operation. Equal numbers under these names are a coincidence.
+OF_ONE_OPERATION: Final = frozenset(
+    {
+        "ATTEMPTS", "CHECK_SECONDS", "CONFIRM_SECONDS", "PAGE", "PAUSE_SECONDS", "POLL_SECONDS",
+        "RETRY_SECONDS", "SECONDS", "STOP_SECONDS", "TIMEOUT_SECONDS",
+    }
+)  # fmt: skip
 #: Shorter texts are not a constant of two packages by themselves.
 MIN_TEXT: Final = 6
 
@@ -44,7 +51,6 @@ def _text(value: object) -> str:
 
 
 DIFFERENT_LIMITS: Final = "Limits of different inputs. Each may change without the others."
-DIFFERENT_TIMES: Final = "Times of different operations. Each may change without the others."
 NO_DEPENDENCY: Final = "The packages do not depend on each other, and the system defines the value."
 NAME_OF_SERVICE: Final = "The name of a service, which is a part of public names."
 
@@ -59,6 +65,10 @@ ACCEPTED: Final = (
     accepted(
         "*", "unknown", "audit-event-generator audit-log-analysis",
         "Okta's value for a missing outcome, and the text for a missing name in a description.",
+    ),
+    accepted(
+        "*", "auditflow_app", "audit-log-analysis local",
+        "The role of the notification service in PostgreSQL, which operators can see.",
     ),
     accepted("*", Path("/usr/sbin/policy-rc.d"), "lab local", NO_DEPENDENCY),
     accepted(
@@ -78,17 +88,7 @@ ACCEPTED: Final = (
     accepted("MAX_TEXT", 500, "event-audit-dashboard notification-service", DIFFERENT_LIMITS),
     accepted("MAX_TEXT", 4_096, "audit-event-generator audit-log-analysis", DIFFERENT_LIMITS),
     accepted("MAX_VALUE", 1_000, "audit-log-analysis notification-service", DIFFERENT_LIMITS),
-    accepted("PAGE", 500, "audit-log-analysis notification-service", DIFFERENT_LIMITS),
-    accepted("ATTEMPTS", 5, "gitops notification-service", DIFFERENT_LIMITS),
     accepted("FAILURES", 5, "auditflow notification-service", DIFFERENT_LIMITS),
-    accepted("CHECK_SECONDS", 1.0, "audit-event-generator audit-log-analysis", DIFFERENT_TIMES),
-    accepted("CONFIRM_SECONDS", 10.0, "audit-log-analysis auditflow", DIFFERENT_TIMES),
-    accepted("PAUSE_SECONDS", 2.0, "auditflow notification-service", DIFFERENT_TIMES),
-    accepted("POLL_SECONDS", 0.5, "audit-log-analysis local", DIFFERENT_TIMES),
-    accepted("SECONDS", 10.0, "auditflow notification-service provisioning", DIFFERENT_TIMES),
-    accepted(
-        "TIMEOUT_SECONDS", 5.0, "event-audit-dashboard notification-service", DIFFERENT_TIMES
-    ),
 )  # fmt: skip
 
 
@@ -150,6 +150,8 @@ def repeated(constants: Iterable[Constant]) -> Iterator[tuple[str, list[Constant
     groups = defaultdict[tuple[str, str], list[Constant]](list)
     for constant in constants:
         name = "*" if constant.is_distinctive else constant.name
+        if name in OF_ONE_OPERATION:
+            continue
         groups[name, constant.value].append(constant)
     for (name, _), group in groups.items():
         if len({constant.package for constant in group}) > 1:
@@ -219,6 +221,7 @@ def test_a_repeated_constant_is_found(first: str, second: str) -> None:
     [
         ("SLACK = 600", "TIMEOUT = 600"),
         ("SLACK = 600", "SLACK = 601"),
+        ("_ATTEMPTS = 5", "_ATTEMPTS = 5"),
         ("A = 'short'", "B = 'short'"),
         ("T = TypeVar('T')", "T = TypeVar('T')"),
         ("def f():\n    SLACK = 600", "SLACK = 600"),
