@@ -18,6 +18,7 @@ from notification_service.order import Sort
 from notification_service.query import AlertFilter, AlertQuery
 
 CURSORS = Cursors("token")
+IDENTIFIER = uuid.UUID("4b1f0c1e-1f5c-4d0e-9d0a-3f4a6f6f8a11")
 Pairs = list[tuple[str, str]]
 
 
@@ -49,6 +50,12 @@ def trail(pairs: Pairs) -> TrailFilter:
         (parse, "status", ["open,acknowledged,resolved"], ["open,open,open,open", "open, resolved"]),
         (parse, "sort", ["activity", "opened", "severity", "count", "risk"], ["", "Risk"]),
         (query.parse_after, "after", ["0", "9" * 18], ["-1", "1" + "0" * 18]),
+        (parse, "technique", ["T1110", "t1110.001"], ["T111", "T1110.1", "T11100", "attack.t1110"]),
+        (
+            query.parse_after_identifier, "after",
+            ["4b1f0c1e-1f5c-4d0e-9d0a-3f4a6f6f8a11", "4B1F0C1E-1f5c-4d0e-9d0a-3f4a6f6f8a11"],
+            ["4b1f", "", "4b1f0c1e1f5c4d0e9d0a3f4a6f6f8a11", "{4b1f0c1e-1f5c-4d0e-9d0a-3f4a6f6f8a11}"],
+        ),
         (query.parse_before, "before", ["1", "999999999"], ["0", "1000000000"]),
         (query.parse_event_id, "event_id", ["e", "e" * 256], ["", "e" * 257]),
         (trail, "actor", ["a", "a" * 500], ["", "a" * 501]),
@@ -72,11 +79,14 @@ def test_the_limits_of_parameters_are_exact(
     [
         (query.parse_after, [], None),
         (query.parse_after, [("after", "7")], 7),
+        (query.parse_after_identifier, [], None),
+        (query.parse_after_identifier, [("after", str(IDENTIFIER))], IDENTIFIER),
         (query.parse_before, [], None),
         (query.parse_before, [("before", "7")], 7),
         (query.parse_event_id, [("event_id", "e 1")], "e 1"),
         (query.parse_filter, [], AlertFilter()),
         (query.parse_filter, [("actor", "alice")], AlertFilter(actor="alice")),
+        (query.parse_filter, [("technique", "t1110.001")], AlertFilter(technique="T1110.001")),
         (query.parse_export, [("actor", "a")], (AlertFilter(actor="a"), Format.NDJSON)),
         (query.parse_export, [("format", "csv")], (AlertFilter(), Format.CSV)),
         (parse, [("active_again", "true")], AlertQuery(active_again=True)),
