@@ -1,4 +1,4 @@
-"""The broker, as services see it: a publisher that knows what was stored, a consumer of batches.
+"""The broker: a publisher that reports what was stored, and a consumer of batches.
 
 pika's connections are not thread-safe, so each of the two owns one connection and one thread.
 """
