@@ -19,7 +19,7 @@ from auditflow.contract.finding import EventRef, Evidence, Finding, Observables
 from auditflow.http.health import Health
 from auditflow.http.tokens import Tokens
 from notification_service.api import app as application
-from notification_service.database import facets, observable_facets, risk
+from notification_service.database import facets, observable_facets, risk, sampling
 from notification_service.database.alert_reader import AlertReader
 from notification_service.database.finding_store import FindingStore
 from notification_service.database.pool import Pool
@@ -161,6 +161,7 @@ def test_facets_of_many_alerts_are_estimates_from_a_random_sample(
     store.store(findings)
     monkeypatch.setattr(observable_facets, "MAX_EXACT", 299)
     monkeypatch.setattr(observable_facets, "SAMPLE", 150)
+    monkeypatch.setattr(sampling, "LARGEST_PART", 1)
 
     found = get("/alerts/facets")[1]
 
@@ -172,6 +173,72 @@ def test_facets_of_many_alerts_are_estimates_from_a_random_sample(
     assert (address, 60 < number < 140) == ("203.0.113.0", True)
     monkeypatch.setattr(observable_facets, "SAMPLE", 1)
     assert get("/alerts/facets")[1]["host"] == []
+
+
+def test_the_numbers_of_a_text_in_many_alerts_are_estimates(
+    store: FindingStore, get: Get, make_finding: Any, monkeypatch: Any
+) -> None:
+    # given 400 alerts, a quarter of which contain a text
+    store.store(
+        [
+            make_finding(user=f"user-{n}", description="odd login" if n % 4 == 0 else "login",
+                         server_hostname=f"web-{n % 2}")
+            for n in range(400)
+        ]
+    )  # fmt: skip
+    assert get("/alerts/total", q="odd")[1] == {"total": 100, "exact": True}
+    monkeypatch.setattr(facets, "MAX_SEARCHED", 399)
+    monkeypatch.setattr(facets, "SEARCHED_SAMPLE", 200)
+    monkeypatch.setattr(sampling, "LARGEST_PART", 1)
+
+    found = get("/alerts/facets", q="odd")[1]
+
+    assert (found["exact"], 50 < found["total"] < 150) == (False, True)
+    assert 25 < found["sampled"] < 75
+    assert _counts(found["status"]) == {"open": found["total"]}
+    assert abs(_counts(found["host"])["web-0"] - found["total"]) <= 1
+    total = get("/alerts/total", q="odd")[1]
+    assert total == {"total": found["total"], "exact": False}
+    # and a filter that selects fewer alerts is exact
+    assert get("/alerts/total", q="odd", host="web-0")[1] == {"total": 100, "exact": True}
+    assert get("/alerts/facets", q="nothing")[1]["total"] == 0
+
+
+def test_alerts_that_were_active_in_a_range_are_found_however_long_they_lasted(
+    store: FindingStore, get: Get, query: Any, make_finding: Any, now: Any
+) -> None:
+    # given alerts with any begin and any end, in hours
+    hours = [(begin, end) for begin in range(-30, 1, 2) for end in range(begin, 1, 2)]
+    store.store(
+        [
+            make_finding(user=f"user{begin}to{end}", at=now + dt.timedelta(hours=begin))
+            for begin, end in hours
+        ]
+    )
+    for begin, end in hours:
+        query(
+            "UPDATE alerts SET first_seen = %s, last_seen = %s WHERE actor = %s",
+            now + dt.timedelta(hours=begin), now + dt.timedelta(hours=end), f"user{begin}to{end}",
+        )  # fmt: skip
+
+    for since, until in [(-20, -18), (-20, -20), (-30, 0), (-9, -2), (None, -14), (-7, None)]:
+        asked = {
+            name: (now + dt.timedelta(hours=hour)).isoformat()
+            for name, hour in (("since", since), ("until", until))
+            if hour is not None
+        }
+        expected = {
+            f"user{begin}to{end}"
+            for begin, end in hours
+            if (since is None or end >= since) and (until is None or begin <= until)
+        }
+        page = get("/alerts", limit=200, **asked)[1]["alerts"]
+        assert [alert["last_seen"] for alert in page] == sorted(
+            (alert["last_seen"] for alert in page), reverse=True
+        )
+        assert {alert["actor"] for alert in page} == expected
+        assert len(page) == len(expected)
+        assert get("/alerts/facets", **asked)[1]["total"] == len(expected)
 
 
 def test_a_technique_selects_the_alerts_of_its_rules(

@@ -183,6 +183,8 @@ def _measure(port: int, requests: int, seconds: float) -> dict[str, dict[str, fl
         "list, prefix of users": "/api/v1/alerts?actor=user-77*",
         "list, one day": "/api/v1/alerts?since={since}&until={until}".format(**_day()),
         "list, text": "/api/v1/alerts?q=user-77",
+        "list, one host": "/api/v1/alerts?host=web-7",
+        "list, active again": "/api/v1/alerts?active_again=true",
         "facets": "/api/v1/alerts/facets",
         "facets, open": "/api/v1/alerts/facets?status=open",
         "facets, technique": "/api/v1/alerts/facets?technique=T1110",
@@ -193,6 +195,12 @@ def _measure(port: int, requests: int, seconds: float) -> dict[str, dict[str, fl
         "list, technique": "/api/v1/alerts?technique=T1110",
         "facets, one user": "/api/v1/alerts/facets?actor=user-77",
         "facets, one day": "/api/v1/alerts/facets?since={since}&until={until}".format(**_day()),
+        "facets, last day": f"/api/v1/alerts/facets?since={_days_ago(1)}",
+        "facets, last 7 days": f"/api/v1/alerts/facets?since={_days_ago(7)}",
+        "facets, one host": "/api/v1/alerts/facets?host=web-7",
+        "facets, text": "/api/v1/alerts/facets?q=user-77",
+        "facets, text in all alerts": "/api/v1/alerts/facets?q=failed",
+        "facets, active again": "/api/v1/alerts/facets?active_again=true",
         "risk": "/api/v1/risk?kind=user&value=user-77",
     }
     results: dict[str, dict[str, float]] = {}
@@ -207,11 +215,11 @@ def _measure(port: int, requests: int, seconds: float) -> dict[str, dict[str, fl
 
 
 def _day() -> dict[str, str]:
-    now = time.time()
-    return {
-        name: time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(now - days * 86_400))
-        for name, days in (("since", 11), ("until", 10))
-    }
+    return {"since": _days_ago(11), "until": _days_ago(10)}
+
+
+def _days_ago(days: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() - days * 86_400))
 
 
 def _wait(client: http.client.HTTPConnection) -> Any:

@@ -39,7 +39,7 @@ def _add_numbers(routes: Blueprint, pool: Pool) -> None:
     async def get_total() -> Answer:
         """Count the alerts that match a filter."""
         criteria = query.parse_filter(request.args.items(multi=True))
-        return ok(Total(await in_thread(partial(facets.read_total, pool, criteria))))
+        return ok(await in_thread(partial(facets.read_total, pool, criteria)))
 
     @routes.get("/alerts/facets")
     @document_querystring(FilterParameters)

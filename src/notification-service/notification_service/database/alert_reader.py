@@ -13,7 +13,12 @@ from auditflow.contract.alert import Counts, Status
 from auditflow.contract.triage import HistoryEntry
 from notification_service.cursor import Position
 from notification_service.database import arrays, prepared
-from notification_service.database.alert_filters import conditions, levels, observables_of
+from notification_service.database.alert_filters import (
+    conditions,
+    levels,
+    observables_of,
+    time_branches,
+)
 from notification_service.database.alert_json import (
     DETAILS,
     MAX_EVENT_BYTES,
@@ -35,7 +40,7 @@ _ENCODED: Final = "row_to_json(r)::text"
 
 #: The alerts of an observable with at most this many are read first and sorted. Others are searched
 #: in the order of the list, because the page is full before all their alerts are read.
-FEW_ALERTS: Final = 3_000
+FEW_ALERTS: Final = 7_000
 _OF_OBSERVABLE: Final = (
     "SELECT alert_id FROM alert_observables WHERE kind = %(kind)s AND value LIKE %(pattern)s"
     " LIMIT %(limit)s"
@@ -283,13 +288,14 @@ def _page_statement(
             branch.format(
                 status=_status(statuses),
                 level=level,
-                where=matching.where,
+                where=f"{matching.where} AND {time}",
                 after=after,
                 order=_order(keys, ""),
                 end=end,
             )
             for statuses in _status_branches(query, together=together)
             for level in _level_branches(query, together=together)
+            for time in _time_branches(query, together=together)
         ),
         summary=summary,
         order=_order(keys, "t."),
@@ -312,6 +318,11 @@ def _level_branches(query: AlertQuery, *, together: bool) -> list[str]:
     if query.sort in (Sort.ACTIVITY, Sort.SEVERITY) and not together:
         return [f"level_rank = {rank}" for rank in ranks]
     return [f"level_rank IN ({', '.join(map(str, ranks))})"]
+
+
+def _time_branches(query: AlertQuery, *, together: bool) -> list[str]:
+    # Only the order by activity reads an index by time.
+    return ["true"] if together or query.sort is not Sort.ACTIVITY else time_branches(query)
 
 
 def _status(statuses: list[str]) -> str:

@@ -4,13 +4,23 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from auditflow.contract.alert import BySeverity, Counts, Facets, FacetValue, Status
+import msgspec
+from msgspec import Struct
+
+from auditflow.contract.alert import BySeverity, Counts, Facets, FacetValue, Status, Total
 from auditflow.contract.event import Severity
 from auditflow.contract.level import Level
 from notification_service import techniques
-from notification_service.database import observable_facets
-from notification_service.database.alert_filters import conditions
+from notification_service.database import observable_facets, sampling
+from notification_service.database.alert_filters import (
+    SEARCHED_AT_ONCE,
+    Conditions,
+    conditions,
+    observables_of,
+    time_branches,
+)
 from notification_service.database.pool import Pool
+from notification_service.database.sampling import Sample, sample_of
 from notification_service.query import AlertFilter
 
 #: Values that a facet lists, those with the most alerts.
@@ -27,8 +37,21 @@ _FROM_COUNTS: Final = (
     " GROUP BY {dimensions} HAVING sum(number) <> 0"
 )
 _FROM_ALERTS: Final = (
-    "SELECT {dimensions}, count(*) FROM alerts WHERE {where} GROUP BY {dimensions}"
+    "SELECT {dimensions}, count(*) FROM ({branches}) AS alerts GROUP BY {dimensions}"
 )
+_BRANCH: Final = "SELECT {dimensions} FROM alerts WHERE {where} AND {branch}"
+_SIZE: Final = "SELECT count(*) FROM alerts WHERE {where}"
+# The sample is read from its index. Only then are the rows of the table read.
+_FROM_SAMPLE: Final = """
+    WITH chosen AS MATERIALIZED (SELECT alerts.alert_id FROM alerts WHERE {where})
+    SELECT {dimensions}, count(*), (SELECT count(*) FROM chosen) FROM chosen CROSS JOIN LATERAL (
+        SELECT * FROM alerts WHERE alerts.alert_id = chosen.alert_id AND {text} OFFSET 0
+    ) AS found GROUP BY {dimensions}
+"""
+#: A text is searched in at most this number of alerts. In more, it is searched in a sample with
+#: about ``SEARCHED_SAMPLE`` alerts, because PostgreSQL must read each of them.
+MAX_SEARCHED: Final = 50_000
+SEARCHED_SAMPLE: Final = 5_000
 _RULES: Final = """
     SELECT wanted.rule_id, newest.rule_title, newest.rule_tags
     FROM unnest(%s::text[]) AS wanted (rule_id)
@@ -59,14 +82,16 @@ def read_counts(pool: Pool, query: AlertFilter) -> Counts:
     )
 
 
-def read_total(pool: Pool, query: AlertFilter) -> int:
+def read_total(pool: Pool, query: AlertFilter) -> Total:
     """The number of alerts that match."""
-    return sum(int(row[-1]) for row in _read(pool, query))
+    found = _read_or_estimate(pool, query)
+    return Total(sum(int(row[-1]) for row in found.rows), exact=found.sample is None)
 
 
 def read_facets(pool: Pool, query: AlertFilter) -> Facets:
     """The numbers of alerts that match, by field."""
-    rows = _read(pool, query)
+    found = _read_or_estimate(pool, query)
+    rows = found.rows
     columns = {name: index for index, name in enumerate(_DIMENSIONS)}
 
     def facet(name: str, titles: dict[str, str] | None = None) -> tuple[FacetValue, ...]:
@@ -84,9 +109,12 @@ def read_facets(pool: Pool, query: AlertFilter) -> Facets:
         by_rule[row[columns["rule_id"]]] += row[-1]
     total = by_rule.total()
     rules = _rules(pool, list(by_rule))
-    observed = observable_facets.read(pool, query, total=total, most=MAX_VALUES)
+    observed = observable_facets.read(
+        pool, query, total=total, most=MAX_VALUES, sample=found.sample
+    )
     return Facets(
         total=total,
+        exact=found.sample is None,
         status=facet("status"),
         level=facet("level"),
         severity=tuple(FacetValue(str(value), n) for value, n in severities.most_common()),
@@ -108,16 +136,72 @@ def merge_counts(pool: Pool) -> None:
         cursor.execute(_MERGE)
 
 
+class _Numbers(Struct, frozen=True):
+    """Rows of the dimensions and the number of alerts. ``sample`` if they are estimates."""
+
+    rows: Sequence[tuple[Any, ...]]
+    sample: Sample | None = None
+
+
+def _read_or_estimate(pool: Pool, query: AlertFilter) -> _Numbers:
+    if query.q is None:
+        return _Numbers(_read(pool, query))
+    without_text = msgspec.structs.replace(query, q=None)
+    searched = _searched(pool, without_text)
+    if searched <= MAX_SEARCHED:
+        return _Numbers(_read(pool, query))
+    sample = sample_of(searched, wanted=SEARCHED_SAMPLE)
+    text = conditions(AlertFilter(q=query.q)).values
+    others = _sampled(without_text, sample)
+    statement = _FROM_SAMPLE.format(
+        dimensions=", ".join(_DIMENSIONS), where=others.where, text=SEARCHED_AT_ONCE
+    )
+    with pool.cursor() as cursor:
+        cursor.execute(statement, {**others.values, **text})
+        rows = cursor.fetchall()
+    return _Numbers(
+        [(*values, round(number * searched / size)) for *values, number, size in rows], sample
+    )
+
+
+def _searched(pool: Pool, query: AlertFilter) -> int:
+    """About how many alerts match a filter without a text."""
+    if _is_counted(query) or observables_of(query):
+        return sum(int(row[-1]) for row in _read(pool, query))
+    largest = Sample(sampling.LARGEST_PART)
+    matching = _sampled(query, largest)
+    with pool.cursor() as cursor:
+        cursor.execute(_SIZE.format(where=matching.where), matching.values)
+        (size,) = cursor.fetchone() or (0,)
+    return round(int(size) / largest.part)
+
+
+def _sampled(query: AlertFilter, sample: Sample) -> Conditions:
+    matching = conditions(query)
+    matching.add("alerts.alert_id < %(sample_end)s::uuid", sample_end=sample.end)
+    return matching
+
+
+def _is_counted(query: AlertFilter) -> bool:
+    """Whether the table ``alert_counts`` has the numbers of a filter."""
+    return all(getattr(query, name) is None for name in _OTHERS)
+
+
 def _read(pool: Pool, query: AlertFilter) -> Sequence[tuple[Any, ...]]:
     matching = conditions(query)
-    if query.since is not None and not query.status:
+    if (query.since is not None or query.until is not None) and not query.status:
         # The index by activity begins with the status. With a condition on it, PostgreSQL reads
         # the alerts since a time from the index instead of all alerts.
         matching.add("alerts.status = ANY(%(status)s)", status=[str(status) for status in Status])
-    from_counts = all(getattr(query, name) is None for name in _OTHERS)
-    statement = (_FROM_COUNTS if from_counts else _FROM_ALERTS).format(
-        dimensions=", ".join(_DIMENSIONS), where=matching.where
-    )
+    names = ", ".join(_DIMENSIONS)
+    if _is_counted(query):
+        statement = _FROM_COUNTS.format(dimensions=names, where=matching.where)
+    else:
+        branches = [
+            _BRANCH.format(dimensions=names, where=matching.where, branch=branch)
+            for branch in time_branches(query)
+        ]
+        statement = _FROM_ALERTS.format(dimensions=names, branches=" UNION ALL ".join(branches))
     with pool.cursor() as cursor:
         cursor.execute(statement, matching.values)
         return cursor.fetchall()

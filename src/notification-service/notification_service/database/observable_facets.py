@@ -1,12 +1,10 @@
 """The users, hosts and addresses that most alerts of a filter have.
 
 They are exact for a filter with at most ``MAX_EXACT`` alerts. For more alerts they are estimates
-from a random sample, because counting the observables of a million alerts takes seconds. The
-identifiers of alerts are hashes, so all alerts with an identifier below a limit are such a sample.
+from a random sample, because counting the observables of a million alerts takes seconds.
 """
 
 from typing import Any, Final
-from uuid import UUID
 
 from msgspec import Struct
 
@@ -14,6 +12,7 @@ from auditflow.contract import text_filter
 from auditflow.contract.alert import FacetValue
 from notification_service.database.alert_filters import conditions
 from notification_service.database.pool import Pool
+from notification_service.database.sampling import Sample, sample_of
 from notification_service.query import AlertFilter
 
 #: Alerts whose observables are counted exactly.
@@ -59,12 +58,18 @@ class ObservableFacets(Struct, frozen=True):
     sampled: int | None = None
 
 
-def read(pool: Pool, query: AlertFilter, *, total: int, most: int) -> ObservableFacets:
-    """The facets of a filter that ``total`` alerts match, each with at most ``most`` values."""
+def read(
+    pool: Pool, query: AlertFilter, *, total: int, most: int, sample: Sample | None = None
+) -> ObservableFacets:
+    """The facets of a filter that ``total`` alerts match, each with at most ``most`` values.
+
+    ``sample`` is the sample that ``total`` was estimated from, if it is an estimate.
+    """
     matching = conditions(query)
-    is_exact = total <= MAX_EXACT
+    is_exact = sample is None and total <= MAX_EXACT
     if not is_exact:
-        matching.add("alerts.alert_id < %(sample_end)s::uuid", sample_end=_sample_end(total))
+        end = (sample or sample_of(total, wanted=SAMPLE)).end
+        matching.add("alerts.alert_id < %(sample_end)s::uuid", sample_end=end)
     least = 1 if is_exact else LEAST_IN_SAMPLE
     with pool.cursor() as cursor:
         cursor.execute(
@@ -82,8 +87,3 @@ def read(pool: Pool, query: AlertFilter, *, total: int, most: int) -> Observable
             FacetValue(value, scaled, filter=exact if exact != value else None),
         )
     return ObservableFacets(**facets, sampled=None if is_exact else sampled)
-
-
-def _sample_end(total: int) -> str:
-    """The identifier below which about ``SAMPLE`` of ``total`` alerts are."""
-    return str(UUID(int=(SAMPLE << 128) // total))
