@@ -222,7 +222,7 @@ def test_alerts_that_were_active_in_a_range_are_found_however_long_they_lasted(
         )  # fmt: skip
 
     for since, until in [(-20, -18), (-20, -20), (-30, 0), (-9, -2), (None, -14), (-7, None)]:
-        asked = {
+        criteria = {
             name: (now + dt.timedelta(hours=hour)).isoformat()
             for name, hour in (("since", since), ("until", until))
             if hour is not None
@@ -232,13 +232,13 @@ def test_alerts_that_were_active_in_a_range_are_found_however_long_they_lasted(
             for begin, end in hours
             if (since is None or end >= since) and (until is None or begin <= until)
         }
-        page = get("/alerts", limit=200, **asked)[1]["alerts"]
+        page = get("/alerts", limit=200, **criteria)[1]["alerts"]
         assert [alert["last_seen"] for alert in page] == sorted(
             (alert["last_seen"] for alert in page), reverse=True
         )
         assert {alert["actor"] for alert in page} == expected
         assert len(page) == len(expected)
-        assert get("/alerts/facets", **asked)[1]["total"] == len(expected)
+        assert get("/alerts/facets", **criteria)[1]["total"] == len(expected)
 
 
 def test_a_technique_selects_the_alerts_of_its_rules(

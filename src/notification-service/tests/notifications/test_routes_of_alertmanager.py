@@ -20,20 +20,20 @@ MATCHERS = (
 )  # fmt: skip
 
 
-def _route(chance: random.Random, depth: int) -> dict[str, Any]:
+def _route(generator: random.Random, depth: int) -> dict[str, Any]:
     route: dict[str, Any] = {}
-    if chance.random() < 0.7:
-        route["receiver"] = chance.choice(RECEIVERS)
-    route["matchers"] = chance.sample(MATCHERS, chance.randint(1, 2))
-    if chance.random() < 0.5:
+    if generator.random() < 0.7:
+        route["receiver"] = generator.choice(RECEIVERS)
+    route["matchers"] = generator.sample(MATCHERS, generator.randint(1, 2))
+    if generator.random() < 0.5:
         route["continue"] = True
-    if depth < 3 and (children := _children(chance, depth)):
+    if depth < 3 and (children := _children(generator, depth)):
         route["routes"] = children
     return route
 
 
-def _children(chance: random.Random, depth: int) -> list[dict[str, Any]]:
-    made = [_route(chance, depth + 1) for _ in range(chance.randint(0, 4 - depth))]
+def _children(generator: random.Random, depth: int) -> list[dict[str, Any]]:
+    made = [_route(generator, depth + 1) for _ in range(generator.randint(0, 4 - depth))]
     # Two siblings with the same matchers are one route here, so a tree has them once.
     return list({tuple(sorted(route["matchers"])): route for route in made}.values())
 
@@ -43,25 +43,25 @@ def test_alerts_take_the_routes_of_alertmanager(seed: int, tmp_path: Path) -> No
     amtool = shutil.which("amtool")
     if amtool is None:
         pytest.skip("there is no amtool; Debian's package `prometheus-alertmanager` has it")
-    chance = random.Random(seed)
-    root = {"receiver": "a", "routes": _children(chance, 0) or [_route(chance, 1)]}
+    generator = random.Random(seed)
+    root = {"receiver": "a", "routes": _children(generator, 0) or [_route(generator, 1)]}
     hook = {"url": "https://hooks.example/x", "key_secret": "KEY"}
-    ours = reading.read(
+    tree = reading.read(
         yaml.safe_dump(
             {"route": root, "receivers": [{"name": name, "webhook": hook} for name in RECEIVERS]}
         )
     )
-    theirs = tmp_path / "alertmanager.yml"
-    theirs.write_text(
+    configuration = tmp_path / "alertmanager.yml"
+    configuration.write_text(
         yaml.safe_dump({"route": root, "receivers": [{"name": name} for name in RECEIVERS]})
     )
 
     for _ in range(8):
-        labels = {name: chance.choice(values) for name, values in VALUES.items()}
+        labels = {name: generator.choice(values) for name, values in VALUES.items()}
         done = subprocess.run(
-            [amtool, "config", "routes", "test", f"--config.file={theirs}",
+            [amtool, "config", "routes", "test", f"--config.file={configuration}",
              *(f"{name}={value}" for name, value in labels.items() if value)],
             capture_output=True, text=True, timeout=60, check=True,
         )  # fmt: skip
-        found = [route.receiver for route in ours.resolve(labels)]
+        found = [route.receiver for route in tree.resolve(labels)]
         assert ",".join(found) == done.stdout.strip(), (root, labels)
