@@ -10,10 +10,10 @@ T = TypeVar("T")
 
 
 class TimedCache(Generic[T]):
-    """Keeps up to 256 results for some seconds. Requests with the same key share one load."""
+    """Keeps up to ``size`` results for some seconds. Requests with the same key share one load."""
 
-    def __init__(self, *, seconds: float) -> None:
-        self._entries: TTLCache[str, T] = TTLCache(256, seconds)
+    def __init__(self, *, seconds: float, size: int = 256) -> None:
+        self._entries: TTLCache[str, T] = TTLCache(size, seconds)
         self._loading: dict[str, threading.Lock] = {}
         self._lock = threading.Lock()
 

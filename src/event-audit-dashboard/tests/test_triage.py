@@ -91,6 +91,27 @@ def test_actions_on_the_page_of_an_alert(analyst: Any, many: Any) -> None:
     assert item["status"] == "acknowledged"
 
 
+def test_events_and_history_are_read_again_when_the_alert_has_changed(
+    analyst: Any, many: Any
+) -> None:
+    item = next(item for item in many.alerts if item["status"] == "open")
+    path = f"/alerts/{item['alert_id']}"
+
+    def parts_read() -> list[str]:
+        names = [it.rpartition("/")[2] for it, *_ in many.requests if item["alert_id"] in it]
+        return [name for name in names if name in ("events", "history")]
+
+    for _ in range(3):
+        assert "evening shift" not in analyst.get(path).text
+    assert parts_read() == ["events", "history"]
+    page = submit(analyst, f"{path}/actions", path, do="comment", comment="evening shift")
+    assert "evening shift" in page.text
+    assert parts_read() == ["events", "history"] * 2
+    item["updated_at"] = "2026-01-01T00:00:00Z"
+    analyst.get(path)
+    assert parts_read() == ["events", "history"] * 3
+
+
 def test_a_change_by_another_user_is_reported(analyst: Any, many: Any) -> None:
     item = next(item for item in many.alerts if item["status"] == "open")
     path = f"/alerts/{item['alert_id']}"

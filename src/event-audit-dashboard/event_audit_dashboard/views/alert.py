@@ -8,7 +8,8 @@ from flask.typing import ResponseReturnValue
 from msgspec import Struct
 
 from auditflow.contract import text_filter
-from auditflow.contract.alert import AlertDetail
+from auditflow.contract.alert import AlertDetail, EventPage
+from auditflow.contract.triage import History
 from auditflow.telemetry import logs
 from event_audit_dashboard.api import NotificationService
 from event_audit_dashboard.archived_rows import ArchivedRows
@@ -23,6 +24,11 @@ from event_audit_dashboard.views.common import caller, list_url_of_referrer, per
 
 #: Maximum number of characters of a record on a page. The copy and the download are complete.
 MAX_RECORD: int = 60_000
+#: Events and history of an alert are read again when the alert has changed, or after this time, in
+#: seconds. It is shorter than the time in which the API records the same read once.
+PARTS_SECONDS: float = 30.0
+#: Maximum number of alerts whose events and history are kept, about 50 KB each.
+MAX_PARTS: int = 64
 _log = logs.get(__name__)
 
 
@@ -42,15 +48,26 @@ def blueprint(
     """``/alerts/<id>``, ``/alerts/<id>/events`` and ``/alerts/<id>/events/<event_id>``."""
     pages = Blueprint("alert", __name__)
     versions: TimedCache[int] = TimedCache(seconds=LIVE_SECONDS)
+    parts: TimedCache[tuple[EventPage, History]] = TimedCache(seconds=PARTS_SECONDS, size=MAX_PARTS)
 
     @pages.get("/alerts/<uuid:alert_id>")
     def detail(alert_id: object) -> ResponseReturnValue:
         identifier = str(alert_id)
         alert = api.alert(identifier, caller())
         cursor = request.args.get("events", "")
-        events = api.events(identifier, caller(), cursor=cursor)
+        # The alert was read for this person, and each change of it has a new number. The key has
+        # the person and the address, because the API records who read what.
+        key = msgspec.json.encode(
+            (person(), request.remote_addr, identifier, alert.change_seq, alert.updated_at, cursor)
+        ).decode()
+        events, history = parts.get(
+            key,
+            lambda: (
+                api.events(identifier, caller(), cursor=cursor),
+                api.history(identifier, caller()),
+            ),
+        )
         shown = archive.cached(events.events)
-        history = api.history(identifier, caller())
         if "HX-Request" not in request.headers:
             # The correlation ids connect the view with the requests that sent the events.
             ids = {finding.correlation_id for finding in alert.findings if finding.correlation_id}
