@@ -419,7 +419,7 @@ def test_the_pages_are_accessible(
         page.goto(site + path)
         if path == "/alerts":
             expect(page.locator("#facets .total")).to_be_visible()
-        problems += [f"{path}: {text}" for text in violations(page)]
+        problems += [f"{path}: {text}" for text in violations(page) + small_targets(page)]
     watched.context.close()
     assert problems == []
 
@@ -450,6 +450,36 @@ def test_the_pages_are_accessible_and_complete_in_german(
     watched.check()
     watched.context.close()
     assert problems == []
+
+
+#: Links in a sentence may be smaller. The label of a checkbox belongs to its target.
+SMALL_TARGETS = """() => [...document.querySelectorAll("a, button, input, select, summary, textarea")]
+  .filter((element) => element.checkVisibility({ visibilityProperty: true }))
+  .filter((element) => !element.closest("dialog, .out-of-sight, .skip, [tabindex='-1'], svg"))
+  .filter((element) => getComputedStyle(element).display !== "inline")
+  .filter((element) => {
+    const box = (element.closest("label") ?? element).getBoundingClientRect();
+    return box.width && (box.width < 23.9 || box.height < 23.9);
+  })
+  .map((element) => element.outerHTML.slice(0, 150))"""
+
+
+INVISIBLE_STOPS = """() => [...document.querySelectorAll("a, button, input, select, summary, textarea, [tabindex]")]
+  .filter((element) => element.tabIndex >= 0 && element.checkVisibility({ visibilityProperty: true }))
+  .filter((element) => {
+    const box = element.getBoundingClientRect();
+    const hidden = element.closest(".out-of-sight, [aria-hidden=true]");
+    return hidden || box.width < 2 || box.height < 2 || getComputedStyle(element).opacity === "0";
+  })
+  .map((element) => element.outerHTML.slice(0, 150))"""
+
+
+def small_targets(page: Page) -> list[str]:
+    """Visible controls that are smaller than 24 px, and tab stops that cannot be seen."""
+    return [
+        *(f"target: {text}" for text in page.evaluate(SMALL_TARGETS)),
+        *(f"invisible tab stop: {text}" for text in page.evaluate(INVISIBLE_STOPS)),
+    ]
 
 
 def violations(page: Page) -> list[str]:
