@@ -224,7 +224,7 @@ def test_replicas_number_entries_once_and_without_gaps(
         "INSERT INTO finding_log VALUES (1, '')",
         "UPDATE finding_log SET entry = ''",
         "DELETE FROM finding_log",
-        "SELECT * FROM finding_log_outbox",
+        "UPDATE finding_log_outbox SET entry = ''",
         "DELETE FROM finding_log_outbox",
     ],
 )
