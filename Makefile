@@ -66,8 +66,8 @@ bench: setup ## measure speed, as ratios within one run (ARGS=--quick)
 images: setup ## build the four images on this machine (docker, podman or buildah)
 	@$(VENV)/bin/gitops images $(SERVICE)
 
-e2e: setup ## prove the delivery path on a real cluster (KUBECONFIG=file KEEP=1 AGAIN=1 ARGS="-k bootstrap")
-	E2E_KEEP=$(KEEP) E2E_AGAIN=$(AGAIN) $(VENV)/bin/pytest -c src/tests/e2e/pytest.ini src/tests/e2e $(ARGS)
+e2e: setup ## prove the delivery path on a real cluster (KUBECONFIG=file KEEP=1 AGAIN=1 ALL=1 ARGS="-k bootstrap")
+	E2E_KEEP=$(KEEP) E2E_AGAIN=$(AGAIN) E2E_ALL=$(ALL) $(VENV)/bin/pytest -c src/tests/e2e/pytest.ini src/tests/e2e $(ARGS)
 
 e2e-upgrade: setup ## prove that the upgrade from the last release is not visible to users (REF=v1.2.0 KEEP=1)
 	E2E_KEEP=$(KEEP) E2E_AGAIN=$(AGAIN) UPGRADE_FROM=$(REF) $(VENV)/bin/pytest -c src/tests/e2e_upgrade/pytest.ini src/tests/e2e_upgrade $(ARGS)

@@ -13,7 +13,7 @@ import psycopg2
 import pytest
 
 from gitops.layout import SERVICES
-from lab import events
+from lab import events, pages
 from lab.environment import Environment
 from lab.waiting import until
 
@@ -39,6 +39,31 @@ def test_an_event_posted_in_dev_is_an_alert_on_its_dashboard(dev: Environment) -
             seconds=30,
         )
     assert actor in page
+
+
+@pytest.mark.usefixtures("all_steps")
+def test_commands_of_the_onboarding_page_lead_to_the_first_alert(dev: Environment) -> None:
+    page = "docs/how-to/fork-to-first-alert.md"
+
+    # Given the password that the page prints
+    (print_password,) = pages.commands(page, "## 5. First sign-in")
+    printed = pages.run(dev.cluster, print_password)
+    assert printed.strip() == dev.secret("event-audit-dashboard")["DASHBOARD_PASSWORD"]
+
+    # When the first event of a host is posted as on the page
+    post, _ = pages.commands(page, "## 6. First event of a real host")
+    user = f"user-{uuid.uuid4().hex[:6]}"
+    # The registry of the lab uses the port 5000 of this machine.
+    post = post.replace("5000:5000", "15000:5000").replace("localhost:5000", "localhost:15000")
+    pages.run(dev.cluster, f"trap 'kill $!' EXIT\n{post}", env={"USER": user})
+
+    # Then the dashboard shows the alert of the page
+    def shown() -> bool:
+        found = [alert for alert in dev.alerts() if alert["actor"] == user]
+        assert [alert["rule"]["title"] for alert in found] == ["Sensitive file changed"]
+        return found[0]["server_hostname"] == socket.gethostname()
+
+    until(shown, "the alert of the first event", seconds=60)
 
 
 def test_the_archive_finds_the_event_and_the_dashboard_shows_it(dev: Environment) -> None:

@@ -7,10 +7,11 @@ import time
 import pytest
 
 from gitops.layout import SERVICES
-from lab import argocd
+from lab import argocd, automation
 from lab.bootstrap import BASE, Delivery
 from lab.environment import Environment
 from lab.errors import LabError
+from lab.forge import Forge
 from lab.progress import info
 from lab.releases import Version
 from lab.waiting import until
@@ -51,14 +52,35 @@ def test_a_merge_promotes_to_staging(delivery: Delivery, staging: Environment) -
     assert _base(staging) == "2"
 
 
+@pytest.mark.usefixtures("all_steps")
+def test_promoter_starts_the_promotion_of_a_healthy_environment(
+    delivery: Delivery, staging: Environment, forge: Forge
+) -> None:
+    # Given staging, which runs the merged promotion
+    commit = delivery.repository.head()
+
+    # When it was healthy for the soak time, and Argo CD has compared it again
+    def dispatched() -> bool:
+        argocd.refresh(delivery.cluster.kube, *staging.services.values())
+        found = _promoted_revision(delivery, forge, staging, commit)
+        assert found, (len(forge.dispatches), automation.state(delivery.cluster, "staging"))
+        return True
+
+    # Then the promoter asks the forge to start the workflow, once
+    until(dispatched, "the promoter starts the promotion of staging", seconds=180, every=5)
+    assert {each["event_type"] for each in forge.dispatches} == {"auditflow-synced"}
+
+
 def test_person_syncs_and_rolls_back_prod_outside_its_window(
-    delivery: Delivery, prod: Environment
+    delivery: Delivery, prod: Environment, staging: Environment, forge: Forge | None
 ) -> None:
     kube = delivery.cluster.kube
     name = prod.services[_DASHBOARD]
 
     # Given the promotion, merged, and prod's sync window, closed
-    delivery.promote(source="staging", target="prod")
+    head = delivery.repository.head()
+    revision = _promoted_revision(delivery, forge, staging, head) if forge else head
+    delivery.promote(source="staging", target="prod", at=revision)
     delivery.set_sync_window(schedule="0 0 1 1 *", duration="1m")
     commit = delivery.deliver("prod: closed", "prod")
     delivery.wait_for("prod", commit, health=None, seconds=60)
@@ -130,6 +152,20 @@ def test_merged_rollback_returns_image_and_base(delivery: Delivery, staging: Env
     others = [service for service in SERVICES if service != _SERVICE]
     for service in others:
         assert staging.runs(service, delivery.releases[service, Version.NEXT].digest), service
+
+
+def _promoted_revision(
+    delivery: Delivery, forge: Forge, environment: Environment, commit: str
+) -> str:
+    """The revision of the newest dispatch of an environment that contains a commit, or ''."""
+    for dispatch in reversed(forge.dispatches):
+        payload = dispatch["client_payload"]
+        revision: str = payload["revision"]
+        if payload["environment"] == environment.name and delivery.repository.contains(
+            revision, commit
+        ):
+            return revision
+    return ""
 
 
 def _base(environment: Environment) -> str | None:

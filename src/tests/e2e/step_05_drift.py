@@ -17,8 +17,8 @@ _SERVICE = "notification-service"
 _DRIFT = "changed-by-hand"
 
 
-# prod's bad version begins here; step 8 tells how it ended.
-@pytest.mark.usefixtures("bad_version")
+# prod's bad version and the preview start here; steps 8 and 11 check them.
+@pytest.mark.usefixtures("bad_version", "opened_preview")
 def test_staging_repairs_itself(delivery: Delivery, staging: Environment) -> None:
     kube = delivery.cluster.kube
     image = staging.image(_SERVICE)

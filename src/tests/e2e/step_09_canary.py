@@ -6,6 +6,7 @@ The releases begin with step 4 and run in the background, because they mostly wa
 from __future__ import annotations
 
 import httpx
+import pytest
 
 from lab import prometheus
 from lab.bootstrap import Delivery
@@ -57,3 +58,15 @@ def test_the_rules_of_the_repository_are_in_force(delivery: Delivery) -> None:
         return True
 
     until(evaluated, f"{len(applied)} rules are evaluated", seconds=180, every=1)
+
+
+@pytest.mark.usefixtures("all_steps")
+def test_delivery_metrics_reach_prometheus(delivery: Delivery) -> None:
+    def measured() -> bool:
+        found = prometheus.query(delivery.cluster, 'auditflow_dora_deployments{environment="prod"}')
+        assert found, "no sample"
+        assert float(found[0]["value"][1]) >= 1, found
+        drift = prometheus.query(delivery.cluster, "count(auditflow_drift_resources)")
+        return float(drift[0]["value"][1]) > 0
+
+    until(measured, "Prometheus has the DORA metrics of prod", seconds=120, every=1)

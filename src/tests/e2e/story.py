@@ -11,17 +11,22 @@ from pathlib import Path
 
 import pytest
 
-from lab import argocd, bootstrap, builders, progress, prometheus, releases, report
+from lab import argocd, bootstrap, builders, preview, progress, prometheus, releases, report
 from lab import cluster as clusters
+from lab import forge as forges
 from lab.background import BackgroundTask
 from lab.bad_version import Rollback, deploy_and_roll_back
 from lab.bootstrap import Delivery
 from lab.canary import Canaries
 from lab.cluster import Cluster
 from lab.environment import Environment
+from lab.forge import Forge
 from lab.kube import Kube
+from lab.preview import Preview
 from lab.repository import Repository
 
+#: Also test what has a fake forge, and the commands of two pages.
+ALL = "E2E_ALL"
 _CLUSTER = pytest.StashKey[Cluster]()
 _TIMES = pytest.StashKey[dict[str, float]]()
 
@@ -54,13 +59,32 @@ def cluster(pytestconfig: pytest.Config) -> Iterator[Cluster]:
 
 
 @pytest.fixture(scope="session")
-def delivery(cluster: Cluster) -> Delivery:
+def forge(cluster: Cluster) -> Iterator[Forge | None]:
+    """A fake of the forge, which Argo CD and the promoter call. None without ``E2E_ALL``."""
+    if not os.environ.get(ALL):
+        yield None
+        return
+    fake = Forge()
+    with forges.serving(fake, cluster.host if cluster.created_here else "0.0.0.0"):
+        yield fake
+
+
+@pytest.fixture(scope="session")
+def delivery(cluster: Cluster, forge: Forge | None) -> Delivery:
     """The repository, served; nothing of it has been applied."""
     published = releases.publish(cluster.builder, cluster.registry)
     if os.environ.get(clusters.AGAIN):
         repository = Repository(cluster.git_root)
-        return Delivery(cluster, repository, releases.at_commits(repository, published))
-    return bootstrap.seed(cluster, published)
+        marked = releases.at_commits(repository, published)
+        return Delivery(cluster, repository, marked, forge=forge)
+    return bootstrap.seed(cluster, published, forge=forge)
+
+
+@pytest.fixture(scope="session")
+def all_steps() -> None:
+    """Skip a test without ``E2E_ALL``."""
+    if not os.environ.get(ALL):
+        pytest.skip(f"only with {ALL}=1 (make e2e ALL=1)")
 
 
 @pytest.fixture(scope="session")
@@ -99,6 +123,15 @@ def bad_version(delivery: Delivery, prod: Environment) -> BackgroundTask[Rollbac
     """A bad version in prod, which goes on beside the steps likewise."""
     aside = delivery.with_own_clone("bad-version")
     return BackgroundTask(lambda: deploy_and_roll_back(aside, prod))
+
+
+@pytest.fixture(scope="session")
+def opened_preview(delivery: Delivery, forge: Forge | None) -> BackgroundTask[Preview] | None:
+    """The preview of a pull request, which goes on beside the steps likewise."""
+    if forge is None:
+        return None
+    aside = delivery.with_own_clone("preview")
+    return BackgroundTask(lambda: preview.open_and_close(aside, forge))
 
 
 @pytest.hookimpl(wrapper=True)
