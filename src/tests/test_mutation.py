@@ -8,7 +8,7 @@ import pytest
 from src.devtools.mutation import configuration, operators, run
 from src.devtools.mutation.__main__ import MINIMUM, REQUIRED, main, report, sample
 from src.devtools.mutation.operators import Mutation
-from src.devtools.mutation.run import Outcome, Runner, Target, UnusableTestsError
+from src.devtools.mutation.run import MutationResult, Runner, Target, UnusableTestsError
 
 
 @pytest.mark.parametrize(
@@ -81,7 +81,7 @@ def test_a_tested_mutation_is_killed_and_an_untested_one_survives(
         (mutation.line, runner.check(target, mutation, baseline=baseline))
         for mutation in operators.mutations(target.source)
     }
-    assert outcomes == {(2, Outcome.KILLED), (6, Outcome.SURVIVED)}
+    assert outcomes == {(2, MutationResult.KILLED), (6, MutationResult.SURVIVED)}
     # the file is unchanged
     assert "return x * 2" in target.source
 
@@ -100,9 +100,9 @@ def test_a_hanging_mutation_is_killed(
     hanging = next(
         mutation for mutation in operators.mutations(target.source) if "==" in mutation.replacement
     )
-    assert runner.check(target, hanging, baseline=0.0) is Outcome.KILLED
+    assert runner.check(target, hanging, baseline=0.0) is MutationResult.KILLED
     monkeypatch.setattr(run, "_MIN_TIMEOUT_SECONDS", 60.0)
-    assert runner.check(target, _equivalent(target), baseline=0.0) is Outcome.SURVIVED
+    assert runner.check(target, _equivalent(target), baseline=0.0) is MutationResult.SURVIVED
 
 
 #: Ends the server process, of which the tests run in a child, until the file "ended" has enough characters.
@@ -116,9 +116,11 @@ if count < {times}:
 """
 
 
-@pytest.mark.parametrize(("times", "outcome"), [(1, Outcome.SURVIVED), (9, Outcome.KILLED)])
+@pytest.mark.parametrize(
+    ("times", "outcome"), [(1, MutationResult.SURVIVED), (9, MutationResult.KILLED)]
+)
 def test_a_mutation_that_ends_the_server_does_not_end_the_run(
-    target: Target, runner: Runner, times: int, outcome: Outcome
+    target: Target, runner: Runner, times: int, outcome: MutationResult
 ) -> None:
     # given tests that end the process that runs them, once or every time
     test_file = run.ROOT / "test_it.py"
@@ -128,7 +130,7 @@ def test_a_mutation_that_ends_the_server_does_not_end_the_run(
     # then a second process decides, and the next mutation is checked as usual
     assert runner.check(target, _equivalent(target), baseline=0.0) is outcome
     test_file.write_text(strict, "utf-8")
-    assert runner.check(target, _equivalent(target), baseline=0.0) is Outcome.SURVIVED
+    assert runner.check(target, _equivalent(target), baseline=0.0) is MutationResult.SURVIVED
 
 
 def test_tests_that_end_the_server_cannot_judge(target: Target, runner: Runner) -> None:
@@ -145,7 +147,7 @@ def _equivalent(target: Target) -> Mutation:
 def test_a_mutation_does_not_affect_the_next_run(target: Target, runner: Runner) -> None:
     (mutation, *_) = operators.mutations(target.source)
     outcomes = [runner.check(target, it, baseline=0.0) for it in (mutation, _equivalent(target))]
-    assert outcomes == [Outcome.KILLED, Outcome.SURVIVED]
+    assert outcomes == [MutationResult.KILLED, MutationResult.SURVIVED]
 
 
 def test_the_seed_determines_the_sample(target: Target) -> None:
@@ -162,7 +164,11 @@ def test_a_low_share_of_killed_mutations_fails(
     pair = (target, operators.mutations(target.source)[0])
 
     def result(killed: int, survived: int, unchecked: int = 0) -> int:
-        outcomes = [Outcome.KILLED] * killed + [Outcome.SURVIVED] * survived + [None] * unchecked
+        outcomes = (
+            [MutationResult.KILLED] * killed
+            + [MutationResult.SURVIVED] * survived
+            + [None] * unchecked
+        )
         return report([pair] * len(outcomes), outcomes)
 
     assert result(killed=100, survived=0) == 0
@@ -178,7 +184,7 @@ def test_a_run_that_checks_too_few_mutations_fails(
     pair = (target, operators.mutations(target.source)[0])
 
     def result(killed: int, unchecked: int) -> int:
-        outcomes = [Outcome.KILLED] * killed + [None] * unchecked
+        outcomes = [MutationResult.KILLED] * killed + [None] * unchecked
         return report([pair] * len(outcomes), outcomes)
 
     assert result(killed=REQUIRED, unchecked=100) == 0

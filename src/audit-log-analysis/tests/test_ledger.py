@@ -24,7 +24,7 @@ from audit_analysis.events_api.archive_search import ArchiveSearch
 from audit_analysis.events_api.database import SearchDatabase, SearchLimits
 from audit_analysis.ledger import store
 from audit_analysis.ledger.monitor import LedgerMetrics, LedgerMonitor
-from audit_analysis.ledger.outcomes import MessageOutcome, Outcome
+from audit_analysis.ledger.outcomes import EventCounts, MessageOutcome
 from audit_analysis.ledger.reading import GRACE, LedgerReader
 from audit_analysis.ledger.store import Entries
 from auditflow.amqp import topology
@@ -204,7 +204,7 @@ def test_a_batch_that_another_process_committed_is_not_committed_twice(postgres:
     manifest = Manifest(lambda: psycopg2.connect(database.dsn(ARCHIVE)))
     manifest.migrate()
     label = Label(PRODUCER, "okta", HOUR, 0, 1)
-    message = MessageOutcome(label, ACCEPTED_MS, Outcome(analysed=1))
+    message = MessageOutcome(label, ACCEPTED_MS, EventCounts(analysed=1))
     manifest.commit([], [b"a" * 16], Entries(messages=[message]))
     with pytest.raises(Unavailable, match="another process committed the batches 6161"):
         manifest.commit([], [b"a" * 16, b"b" * 16], Entries(messages=[message]))

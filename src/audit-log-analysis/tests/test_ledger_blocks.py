@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from audit_analysis.ledger import blocks
 from audit_analysis.ledger.blocks import SIZE, Block, BlockKey
-from audit_analysis.ledger.outcomes import MessageOutcome, Outcome
+from audit_analysis.ledger.outcomes import EventCounts, MessageOutcome
 from auditflow.contract.ledger import Entry, Label, Receipt, runs_of
 
 PRODUCER = "0123456789abcdef"
@@ -18,7 +18,7 @@ HOUR_MS = 3_600_000
 def archived(number: int, events: int = 1, **outcome: int) -> MessageOutcome:
     label = Label(PRODUCER, "okta", HOUR, number, events)
     return MessageOutcome(
-        label, HOUR * HOUR_MS, Outcome(**outcome) if outcome else Outcome(analysed=events)
+        label, HOUR * HOUR_MS, EventCounts(**outcome) if outcome else EventCounts(analysed=events)
     )
 
 
@@ -94,10 +94,10 @@ def test_missing_messages_have_their_numbers() -> None:
 
 
 def test_messages_that_did_not_come_from_the_ingest_are_counted_by_hour() -> None:
-    direct = MessageOutcome(None, HOUR * HOUR_MS + 5, Outcome(analysed=2, late=1))
+    direct = MessageOutcome(None, HOUR * HOUR_MS + 5, EventCounts(analysed=2, late=1))
     assert blocks.changes_of([], [direct]) == {}
     assert blocks.direct_outcomes([direct, direct, archived(1)]) == {
-        HOUR: Outcome(analysed=4, late=2)
+        HOUR: EventCounts(analysed=4, late=2)
     }
 
 

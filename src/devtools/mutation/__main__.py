@@ -14,7 +14,7 @@ from typing import Final
 
 from src.devtools.mutation import configuration, operators
 from src.devtools.mutation.operators import Mutation
-from src.devtools.mutation.run import Outcome, Runner, Target
+from src.devtools.mutation.run import MutationResult, Runner, Target
 
 #: The share of mutations that the tests must kill. Accepted survivors do not count.
 MINIMUM: Final = 0.9
@@ -89,14 +89,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
             with _borrowed(runners) as runner:
                 return runner.baseline_seconds(target)
 
-        def check(number: int, pair: tuple[Target, Mutation]) -> Outcome | None:
+        def check(number: int, pair: tuple[Target, Mutation]) -> MutationResult | None:
             extension = MAX_EXTENSION if number < required else 1
             if time.monotonic() > start + options.seconds * extension:
                 return None
             target, mutation = pair
             with _borrowed(runners) as runner:
                 outcome = runner.check(target, mutation, baseline=baselines[target.module])
-            sys.stdout.write("." if outcome is Outcome.KILLED else "S")
+            sys.stdout.write("." if outcome is MutationResult.KILLED else "S")
             sys.stdout.flush()
             return outcome
 
@@ -114,20 +114,22 @@ def _borrowed(runners: "SimpleQueue[Runner]") -> Iterator[Runner]:
         runners.put(runner)
 
 
-def report(chosen: Sequence[tuple[Target, Mutation]], outcomes: Sequence[Outcome | None]) -> int:
+def report(
+    chosen: Sequence[tuple[Target, Mutation]], outcomes: Sequence[MutationResult | None]
+) -> int:
     """Print the result. Returns 1 if too many mutations survived or too few were checked, else 0.
 
     An outcome is None if the time ended before the mutation was checked.
     """
     checked = [outcome for outcome in outcomes if outcome]
     for (target, mutation), outcome in zip(chosen, outcomes, strict=True):
-        if outcome is Outcome.SURVIVED:
+        if outcome is MutationResult.SURVIVED:
             sys.stdout.write(
                 f"\n{target.module}:{mutation.line} survived {', '.join(target.tests)}\n"
                 f"    {mutation.code}\n"
                 f"  - {mutation.original}\n  + {mutation.replacement}\n"
             )
-    killed = checked.count(Outcome.KILLED)
+    killed = checked.count(MutationResult.KILLED)
     share = killed / len(checked) if checked else 1.0
     sys.stdout.write(
         f"\n{killed} of {len(checked)} mutations killed ({share:.1%}, minimum {MINIMUM:.0%})\n"

@@ -24,7 +24,7 @@ _MIN_TIMEOUT_SECONDS: Final = 60.0
 _MAX_BASELINE_SECONDS: Final = 600.0
 
 
-class Outcome(Enum):
+class MutationResult(Enum):
     """The result of the tests for one mutation."""
 
     KILLED = "killed"
@@ -94,7 +94,7 @@ class Runner:
             )
         return time.monotonic() - start
 
-    def check(self, target: Target, mutation: Mutation, *, baseline: float) -> Outcome:
+    def check(self, target: Target, mutation: Mutation, *, baseline: float) -> MutationResult:
         """Run the tests against a mutation. A failure, a crash or a hang of the tests kills it.
 
         If the server process ends, the tests run again in a new one. The mutation is killed if that
@@ -108,8 +108,8 @@ class Runner:
             try:
                 answer = self._run(target, source, seconds=seconds)
             except ServerEndedError:
-                return Outcome.KILLED
-        return Outcome.SURVIVED if answer["code"] == 0 else Outcome.KILLED
+                return MutationResult.KILLED
+        return MutationResult.SURVIVED if answer["code"] == 0 else MutationResult.KILLED
 
     def _start(self) -> subprocess.Popen[str]:
         return subprocess.Popen(

@@ -17,7 +17,7 @@ _SHORT = 12
 
 
 @dataclass(frozen=True)
-class Evidence:
+class PromotionEvidence:
     """Facts about the changed pins. A missing fact is reported as missing, never left out."""
 
     #: The commits that the new images add, by service.
@@ -27,7 +27,7 @@ class Evidence:
     after: Mapping[str, Inspection] = field(default_factory=dict)
 
 
-def promotion(promoted: Promotion, evidence: Evidence) -> str:
+def promotion(promoted: Promotion, evidence: PromotionEvidence) -> str:
     """The body of a promotion pull request: the most important facts first."""
     head = (
         f"Merging this deploys to **{promoted.target}** the images that **{promoted.source}** runs,"
@@ -52,7 +52,7 @@ def promotion(promoted: Promotion, evidence: Evidence) -> str:
     return _bounded(parts)
 
 
-def rollback(reverted: Rollback, evidence: Evidence) -> str:
+def rollback(reverted: Rollback, evidence: PromotionEvidence) -> str:
     """The body of a rollback pull request."""
     head = (
         f"Merging this returns **{reverted.environment}** to the state before"
@@ -85,14 +85,14 @@ def _moves(moves: Sequence[Move]) -> str:
     return markdown.table(("service", "from", "to", "digest"), rows)
 
 
-def _signatures(moves: Sequence[Move], evidence: Evidence) -> str:
+def _signatures(moves: Sequence[Move], evidence: PromotionEvidence) -> str:
     verified = [evidence.after.get(move.service) for move in moves]
     if all(inspection and inspection.signed for inspection in verified):
         return "**Signatures:** each image is signed by this repository's build on main."
     return "**Signatures:** not checked. docs/how-to/verify-an-image.md has the commands."
 
 
-def _scans(moves: Sequence[Move], evidence: Evidence) -> str:
+def _scans(moves: Sequence[Move], evidence: PromotionEvidence) -> str:
     rows = [_scan_row(move, evidence) for move in moves]
     if all(row is None for row in rows):
         return "**Scans:** not run."
@@ -100,7 +100,7 @@ def _scans(moves: Sequence[Move], evidence: Evidence) -> str:
     return f"**Known vulnerabilities**\n\n{markdown.table(head, [row for row in rows if row])}"
 
 
-def _scan_row(move: Move, evidence: Evidence) -> tuple[str, ...] | None:
+def _scan_row(move: Move, evidence: PromotionEvidence) -> tuple[str, ...] | None:
     after = evidence.after.get(move.service)
     if after is None:
         return None
@@ -123,7 +123,7 @@ def _identifiers(findings: Sequence[scans.Finding]) -> str:
     return " ".join([*shown, *more]) or "none"
 
 
-def _commits(evidence: Evidence) -> str:
+def _commits(evidence: PromotionEvidence) -> str:
     blocks = []
     for service, entries in evidence.commits.items():
         lines = [
@@ -138,7 +138,7 @@ def _commits(evidence: Evidence) -> str:
     return "\n\n".join(blocks) or "**Commits:** none."
 
 
-def _rendered(evidence: Evidence) -> str:
+def _rendered(evidence: PromotionEvidence) -> str:
     if evidence.changes is None:
         return "**Rendered difference:** not available (kustomize is not installed)."
     if not evidence.changes:

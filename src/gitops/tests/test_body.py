@@ -1,7 +1,7 @@
 """The body of a pull request."""
 
 from gitops import body, markdown
-from gitops.body import Evidence
+from gitops.body import PromotionEvidence
 from gitops.git import Entry
 from gitops.inspection import Inspection
 from gitops.manifests import Change
@@ -18,7 +18,7 @@ PROMOTION = Promotion(
 
 
 def test_summary_comes_first():
-    text = body.promotion(PROMOTION, Evidence())
+    text = body.promotion(PROMOTION, PromotionEvidence())
     assert text.startswith("Merging this deploys to **staging** the images that **dev** runs")
     assert f"| {NOTIFICATION} | `aaaaaaaaaaaa` | `bbbbbbbbbbbb` | `{digest(2)}` |" in text
     # missing checks are reported as missing
@@ -34,7 +34,8 @@ def test_summary_comes_first():
 def test_image_without_an_earlier_scan_has_no_difference():
     findings = (Finding("CVE-1", "a", "1", "HIGH"),)
     text = body.promotion(
-        PROMOTION, Evidence(after={NOTIFICATION: Inspection(NOTIFICATION, findings, signed=True)})
+        PROMOTION,
+        PromotionEvidence(after={NOTIFICATION: Inspection(NOTIFICATION, findings, signed=True)}),
     )
     assert f"| {NOTIFICATION} | not scanned | 1 high |  |  |" in text
 
@@ -45,7 +46,7 @@ def test_long_lists_are_shortened():
     after = {NOTIFICATION: Inspection(NOTIFICATION, findings, signed=True)}
     entries = [Entry(f"{number:040}", "Ada", "a change") for number in range(body.COMMITS + 1)]
     text = body.promotion(
-        PROMOTION, Evidence(before=before, after=after, commits={NOTIFICATION: entries})
+        PROMOTION, PromotionEvidence(before=before, after=after, commits={NOTIFICATION: entries})
     )
     assert "`CVE-09` and 5 more" in text
     assert f"{NOTIFICATION}: more than 50 commits" in text
@@ -54,18 +55,22 @@ def test_long_lists_are_shortened():
 
 def test_commit_subjects_are_escaped():
     entries = [Entry("1" * 40, "Eve", "``` </details> @somebody closes #1 <!--")]
-    text = body.promotion(PROMOTION, Evidence(commits={NOTIFICATION: entries}))
+    text = body.promotion(PROMOTION, PromotionEvidence(commits={NOTIFICATION: entries}))
     assert "````\n111111111111 ``` </details> @somebody closes #1 <!-- (Eve)\n````" in text
 
 
 def test_long_body_is_cut_between_parts():
     entries = [Entry("1" * 40, "Eve", "x" * 2000) for _ in range(50)]
     changes = [Change("ConfigMap a", "changed", ("+a",))]
-    text = body.promotion(PROMOTION, Evidence(commits={NOTIFICATION: entries}, changes=changes))
+    text = body.promotion(
+        PROMOTION, PromotionEvidence(commits={NOTIFICATION: entries}, changes=changes)
+    )
     assert len(text) <= markdown.LIMIT + 100
     assert text.endswith("The rest is too long to show; run `gitops diff` to see it.\n")
     assert text.count("<details>") == text.count("</details>")
 
 
 def test_empty_rendered_difference():
-    assert "**Rendered difference:** none." in body.promotion(PROMOTION, Evidence(changes=()))
+    assert "**Rendered difference:** none." in body.promotion(
+        PROMOTION, PromotionEvidence(changes=())
+    )

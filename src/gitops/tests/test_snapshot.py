@@ -3,7 +3,7 @@
 import pytest
 
 from gitops import body, layout, snapshot
-from gitops.body import Evidence
+from gitops.body import PromotionEvidence
 from gitops.errors import DowngradeError, SnapshotError
 from gitops.promotion import Promotion
 
@@ -132,7 +132,7 @@ def test_images_and_bases_move_in_one_commit(overlays: Clone, bot: Clone, forge:
     assert forge.log("promote/staging")[0] == (
         f"Promote {NOTIFICATION} with configuration from dev to staging"
     )
-    assert f"**Bases:** 4 files of {APP} change." in body.promotion(promoted, Evidence())
+    assert f"**Bases:** 4 files of {APP} change." in body.promotion(promoted, PromotionEvidence())
 
 
 def test_deleted_file_of_a_base_is_deleted(overlays: Clone, bot: Clone, forge: Forge):

@@ -60,7 +60,7 @@ class Client(Struct, rename="camel", gc=False):
     geographical_context: Location | None = None
 
 
-class Outcome(Struct, gc=False):
+class OktaOutcome(Struct, gc=False):
     """The result of the action."""
 
     result: str | None = None
@@ -77,7 +77,7 @@ class Record(Struct, rename="camel", gc=False):
     display_message: str | None = None
     actor: Party | None = None
     client: Client | None = None
-    outcome: Outcome | None = None
+    outcome: OktaOutcome | None = None
     target: list[Party] | None = None
 
 

@@ -21,7 +21,7 @@ from audit_event_generator.token_registry import TokenRegistry
 from audit_event_generator.tokens import TokenSource
 from audit_event_generator.web import body, problems, webhooks
 from audit_event_generator.web.authentication import authenticate, permit
-from audit_event_generator.web.outcome import Outcome, new_outcome
+from audit_event_generator.web.outcome import RequestOutcome, new_outcome
 from audit_event_generator.web.problems import Response, respond
 from auditflow.contract import bounds
 from auditflow.errors import ContractError, Unavailable
@@ -137,7 +137,7 @@ class IngestApp:
         return await body.read(request.incoming, encoding, reservation, limit=limit)
 
     async def _accept(
-        self, request: _Request, source: TokenSource, outcome: Outcome, document: bytes
+        self, request: _Request, source: TokenSource, outcome: RequestOutcome, document: bytes
     ) -> Response:
         outcome.token_source = source.name
         try:
@@ -152,7 +152,7 @@ class IngestApp:
             return problems.unavailable()
 
     async def _single_event(
-        self, request: _Request, source: TokenSource, outcome: Outcome, document: bytes
+        self, request: _Request, source: TokenSource, outcome: RequestOutcome, document: bytes
     ) -> Response:
         if len(document) > bounds.MAX_DOCUMENT_BYTES:
             self._count_refused(outcome)
@@ -166,7 +166,7 @@ class IngestApp:
         return await self._accept_one(request, source, outcome, encoded)
 
     async def _delivery(
-        self, request: _Request, source: TokenSource, outcome: Outcome, document: bytes
+        self, request: _Request, source: TokenSource, outcome: RequestOutcome, document: bytes
     ) -> Response:
         try:
             headers = webhooks.delivery_headers(request.headers)
@@ -179,7 +179,7 @@ class IngestApp:
         return await self._accept_one(request, source, outcome, encoded)
 
     async def _accept_one(
-        self, request: _Request, source: TokenSource, outcome: Outcome, encoded: EncodedEvent
+        self, request: _Request, source: TokenSource, outcome: RequestOutcome, encoded: EncodedEvent
     ) -> Response:
         limited = self._limit_rate(source, 1)
         if limited is not None:
@@ -192,7 +192,7 @@ class IngestApp:
         request: _Request,
         source: TokenSource,
         kind: Source,
-        outcome: Outcome,
+        outcome: RequestOutcome,
         document: bytes,
     ) -> Response:
         to_event = source.restrict(kind.name, kind.to_event)
@@ -240,7 +240,7 @@ class IngestApp:
     async def _publish(
         self,
         request: _Request,
-        outcome: Outcome,
+        outcome: RequestOutcome,
         events: Sequence[EncodedEvent],
         refused: Sequence[batch.RefusedRecord] = (),
     ) -> None:
@@ -253,7 +253,7 @@ class IngestApp:
         outcome.accepted = len(events)
         outcome.refused = len(refused)
 
-    def _count_refused(self, outcome: Outcome) -> None:
+    def _count_refused(self, outcome: RequestOutcome) -> None:
         outcome.refused = 1
         self._metrics.refused.labels(outcome.source).inc()
 

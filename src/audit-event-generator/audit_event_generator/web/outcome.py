@@ -12,7 +12,7 @@ from auditflow.telemetry.metrics import exemplar
 _KEY: Final = "auditflow.outcome"
 
 
-class Outcome(Struct):
+class RequestOutcome(Struct):
     """The number of events that a request delivered. ``failed`` states why none was delivered."""
 
     source: str
@@ -36,9 +36,9 @@ class Outcome(Struct):
         return fields
 
 
-def new_outcome(environ: MutableMapping[str, Any], source: str) -> Outcome:
+def new_outcome(environ: MutableMapping[str, Any], source: str) -> RequestOutcome:
     """Create the outcome of the current request."""
-    outcome = environ[_KEY] = Outcome(source)
+    outcome = environ[_KEY] = RequestOutcome(source)
     return outcome
 
 
@@ -46,7 +46,7 @@ def listener(metrics: Metrics) -> Listener:
     """Return a listener that observes the duration of ingest requests by source."""
 
     def observe(summary: RequestSummary) -> None:
-        outcome: Outcome | None = summary.context.get(_KEY)
+        outcome: RequestOutcome | None = summary.context.get(_KEY)
         if outcome is None:
             return
         code = f"{summary.status // 100}xx"

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from audit_analysis.hunt.jobs import HuntJob, Outcome
+from audit_analysis.hunt.jobs import HuntJob, HuntOutcome
 
 _POLL_SECONDS: Final = 0.2
 #: Maximum time of a process to end after its standard input ended, in seconds.
@@ -15,7 +15,7 @@ END_SECONDS: Final = 5.0
 
 def run(
     command: Sequence[str], job: HuntJob, *, seconds: float, is_interrupted: Callable[[], bool]
-) -> Outcome | None:
+) -> HuntOutcome | None:
     """Run the process once. The process has always ended when this function returns.
 
     Args:
@@ -37,7 +37,7 @@ def run(
             if is_interrupted():
                 return None
             if time.monotonic() >= deadline:
-                return Outcome(error=f"no result within {seconds:g} s")
+                return HuntOutcome(error=f"no result within {seconds:g} s")
             try:
                 process.wait(_POLL_SECONDS)
             except subprocess.TimeoutExpired:
@@ -47,7 +47,7 @@ def run(
     outcome = job.outcome()
     if outcome is not None:
         return outcome
-    return Outcome(
+    return HuntOutcome(
         error=f"the process of the hunt ended with {process.returncode}. It may have needed"
         " more memory than it may have."
     )

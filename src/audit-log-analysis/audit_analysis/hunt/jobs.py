@@ -28,7 +28,7 @@ _S = TypeVar("_S")
 log = logs.get(__name__)
 
 
-class Outcome(Struct, frozen=True):
+class HuntOutcome(Struct, frozen=True):
     """How the process of a hunt ended. ``is_temporary``: a repetition can succeed."""
 
     findings: int = 0
@@ -66,11 +66,11 @@ class HuntJob:
         """Replace the progress."""
         _write(self.folder / "progress.json", msgspec.json.encode(progress))
 
-    def outcome(self) -> Outcome | None:
+    def outcome(self) -> HuntOutcome | None:
         """How the process ended; None if it was ended."""
-        return _read(self.folder / "outcome.json", Outcome)
+        return _read(self.folder / "outcome.json", HuntOutcome)
 
-    def write_outcome(self, outcome: Outcome) -> None:
+    def write_outcome(self, outcome: HuntOutcome) -> None:
         """Write how the process ended."""
         _write(self.folder / "outcome.json", msgspec.json.encode(outcome))
 

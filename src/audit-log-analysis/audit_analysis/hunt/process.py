@@ -27,7 +27,7 @@ from audit_analysis.events_api.query import to_ms
 from audit_analysis.hunt import archive_hunt, checkpoint
 from audit_analysis.hunt.archive_hunt import HuntResult, Progress
 from audit_analysis.hunt.checkpoint import InvalidCheckpoint
-from audit_analysis.hunt.jobs import HuntJob, Outcome
+from audit_analysis.hunt.jobs import HuntJob, HuntOutcome
 from audit_analysis.sigma.errors import RuleErrors
 from audit_analysis.sigma.load import load
 from audit_analysis.sigma.rule import RuleSet
@@ -63,7 +63,7 @@ def main() -> None:
         job.write_outcome(_outcome(job))
 
 
-def _outcome(job: HuntJob) -> Outcome:
+def _outcome(job: HuntJob) -> HuntOutcome:
     try:
         read = settings.load(ProcessSettings)
         os.nice(_NICENESS)
@@ -74,21 +74,21 @@ def _outcome(job: HuntJob) -> Outcome:
         rules = _rules(job, hunt, read)
         result = _run(job, hunt, rules, read)
         job.write_findings(msgspec.structs.replace(found, retro=True) for found in result.findings)
-        return Outcome(
+        return HuntOutcome(
             findings=len(result.findings),
             candidates=result.candidates,
             refused=result.refused,
             total_events=result.total_events,
         )
     except Unavailable as error:
-        return Outcome(error=str(error), is_temporary=True)
+        return HuntOutcome(error=str(error), is_temporary=True)
     except RuleErrors as error:
         faults = [f"line {fault.line}: {fault.message}" for fault in error.faults[:_MAX_FAULTS]]
-        return Outcome(error=f"the rules cannot be used: {'; '.join(faults)}")
+        return HuntOutcome(error=f"the rules cannot be used: {'; '.join(faults)}")
     except AuditFlowError as error:
-        return Outcome(error=str(error))
+        return HuntOutcome(error=str(error))
     except MemoryError:
-        return Outcome(error="the hunt needs more memory than it may have")
+        return HuntOutcome(error="the hunt needs more memory than it may have")
 
 
 def _rules(job: HuntJob, hunt: Hunt, read: ProcessSettings) -> RuleSet:

@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from audit_analysis.archive.table import ArchivedEvent
 from audit_analysis.hunt import child_process, publication
-from audit_analysis.hunt.jobs import HuntJob, HuntJobs, Outcome
+from audit_analysis.hunt.jobs import HuntJob, HuntJobs, HuntOutcome
 from auditflow.contract.hunts import Hunt, HuntRequest, HuntState
 from auditflow.errors import AuditFlowError, Unavailable
 from auditflow.telemetry import logs
@@ -244,7 +244,7 @@ class HuntRunner:
             return self._finish(hunt, HuntState.COMPLETED, error=reason)
         return self._change(hunt, state=HuntState.PUBLISHING)
 
-    def _wait(self, hunt: Hunt, job: HuntJob) -> Outcome:
+    def _wait(self, hunt: Hunt, job: HuntJob) -> HuntOutcome:
         """Run the process once.
 
         Raises:

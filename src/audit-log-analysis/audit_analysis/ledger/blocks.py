@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 
 from msgspec import Struct
 
-from audit_analysis.ledger.outcomes import MessageOutcome, Outcome
+from audit_analysis.ledger.outcomes import EventCounts, MessageOutcome
 from auditflow.contract.ledger import HOUR_MS, Receipt
 
 #: Number of messages of a block.
@@ -41,7 +41,7 @@ class Changes(Struct):
     """
 
     accepted: dict[int, int]
-    archived: dict[int, Outcome]
+    archived: dict[int, EventCounts]
     confirmed_ms: int = 0
     repeated: int = 0
 
@@ -56,7 +56,7 @@ class Block(Struct, frozen=True, kw_only=True):
     accepted: bytes = _EMPTY
     archived: bytes = _EMPTY
     confirmed_ms: int = 0
-    outcome: Outcome = Outcome()
+    outcome: EventCounts = EventCounts()
     repeated: int = 0
 
     def changed(self, changes: Changes) -> "Block":
@@ -157,7 +157,7 @@ def changes_of(
     return changes
 
 
-def direct_outcomes(messages: Iterable[MessageOutcome]) -> dict[int, Outcome]:
+def direct_outcomes(messages: Iterable[MessageOutcome]) -> dict[int, EventCounts]:
     """The outcomes of messages without a label, by hour."""
     # Most messages have the same outcome, and counting is faster than adding.
     numbers = Counter(
@@ -165,7 +165,7 @@ def direct_outcomes(messages: Iterable[MessageOutcome]) -> dict[int, Outcome]:
         for label, received_ms, outcome in messages
         if label is None
     )
-    outcomes: dict[int, Outcome] = defaultdict(Outcome)
+    outcomes: dict[int, EventCounts] = defaultdict(EventCounts)
     for (hour, outcome), number in numbers.items():
         outcomes[hour] = outcomes[hour].plus(outcome.times(number))
     return outcomes

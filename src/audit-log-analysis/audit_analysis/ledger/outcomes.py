@@ -7,7 +7,7 @@ from audit_analysis.archive.table import ArchivedEvent
 from auditflow.contract.ledger import Label
 
 
-class Outcome(NamedTuple):
+class EventCounts(NamedTuple):
     """Numbers of events. ``late``, ``staged`` and ``clamped`` events are analysed events."""
 
     analysed: int = 0
@@ -22,13 +22,13 @@ class Outcome(NamedTuple):
         """All events."""
         return self.analysed + self.refused + self.dead_lettered
 
-    def plus(self, other: "Outcome") -> "Outcome":
+    def plus(self, other: "EventCounts") -> "EventCounts":
         """The sums."""
-        return Outcome(*(own + more for own, more in zip(self, other, strict=True)))
+        return EventCounts(*(own + more for own, more in zip(self, other, strict=True)))
 
-    def times(self, number: int) -> "Outcome":
-        """The sums of this many equal outcomes."""
-        return Outcome(*(own * number for own in self))
+    def times(self, number: int) -> "EventCounts":
+        """The sums of ``number`` equal outcomes."""
+        return EventCounts(*(own * number for own in self))
 
 
 class MessageOutcome(NamedTuple):
@@ -39,10 +39,10 @@ class MessageOutcome(NamedTuple):
 
     label: Label | None
     received_ms: int
-    outcome: Outcome
+    outcome: EventCounts
 
 
-def outcome_of(rows: Iterable[ArchivedEvent], *, failed: bool = False) -> Outcome:
+def outcome_of(rows: Iterable[ArchivedEvent], *, failed: bool = False) -> EventCounts:
     """The outcome of the events of a message. ``failed``: the processing of the message failed."""
     analysed = late = staged = clamped = refused = 0
     for row in rows:
@@ -54,5 +54,5 @@ def outcome_of(rows: Iterable[ArchivedEvent], *, failed: bool = False) -> Outcom
         staged += row.staged
         clamped += row.clamped
     if failed:
-        return Outcome(analysed, late, staged, clamped, 0, refused)
-    return Outcome(analysed, late, staged, clamped, refused)
+        return EventCounts(analysed, late, staged, clamped, 0, refused)
+    return EventCounts(analysed, late, staged, clamped, refused)

@@ -10,12 +10,12 @@ from psycopg2.extras import execute_values
 
 from audit_analysis.ledger import blocks, sender_store
 from audit_analysis.ledger.blocks import Block, BlockKey
-from audit_analysis.ledger.outcomes import MessageOutcome, Outcome
+from audit_analysis.ledger.outcomes import EventCounts, MessageOutcome
 from audit_analysis.ledger.senders import Activity, SenderKey
 from auditflow.contract.ledger import HOUR_MS, Receipt
 
 _KEY: Final = "hour, source, producer, block"
-_OUTCOME: Final = ", ".join(Outcome._fields)
+_OUTCOME: Final = ", ".join(EventCounts._fields)
 _STATE: Final = "accepted, archived, confirmed_ms, repeated"
 _COUNTS: Final = "accepted_events, outstanding, altered, unconfirmed"
 
@@ -127,13 +127,13 @@ def _lock(cursor: Any, keys: Sequence[BlockKey]) -> Mapping[BlockKey, Block]:
             accepted=blocks.unpacked(bytes(accepted)),
             archived=blocks.unpacked(bytes(archived)),
             confirmed_ms=confirmed,
-            outcome=Outcome(*counts),
+            outcome=EventCounts(*counts),
             repeated=repeated,
         )
     return known
 
 
-def _add_direct(cursor: Any, outcomes: Mapping[int, Outcome]) -> None:
+def _add_direct(cursor: Any, outcomes: Mapping[int, EventCounts]) -> None:
     if not outcomes:
         return
     names = f"{_KEY}, repeated, {_OUTCOME}, {_COUNTS}"

@@ -9,7 +9,7 @@ import click
 
 from gitops import body, changes, inspection, layout, promotion, render
 from gitops import rollback as reverting
-from gitops.body import Evidence
+from gitops.body import PromotionEvidence
 from gitops.cli import options
 from gitops.errors import GitOpsError
 from gitops.git import Entry, Repository
@@ -109,7 +109,7 @@ def promote(
     title = promotion.title(promoted)
     text = body.promotion(
         promoted,
-        Evidence(
+        PromotionEvidence(
             commits={move.service: _commits(repository, move) for move in promoted.moves},
             changes=_rendered(repository, kustomize, promoted.base, promoted.commit, target),
             before=before,
@@ -196,7 +196,7 @@ def rollback(
     )
     title = reverting.title(reverted)
     rendered = _rendered(repository, kustomize, reverted.base, reverted.commit, environment)
-    text = body.rollback(reverted, Evidence(changes=rendered))
+    text = body.rollback(reverted, PromotionEvidence(changes=rendered))
     if out:
         _write(out, title, text, branch=reverted.branch)
     if gh is None:
