@@ -1,4 +1,4 @@
-"""Fuzz the parsers of rules, rule tests, events, findings, frames, cursors and tokens.
+"""Fuzz the parsers of rules, rule tests, events, findings, archive messages, frames, cursors, tokens.
 
 For every input, a parser raises its own error only, and its error can be printed.
 """
@@ -7,14 +7,19 @@ import string
 import tempfile
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pika.exceptions import AMQPError
 
 import audit_analysis
+from audit_analysis.archive import decoding
+from audit_analysis.archive.table import hour_of
 from audit_analysis.events_api import parameters
+from audit_analysis.ledger import blocks
 from audit_analysis.ruletools import ruletest
 from audit_analysis.sigma import yaml_reader
 from audit_analysis.sigma.errors import RuleFault
@@ -22,8 +27,10 @@ from audit_analysis.sigma.fields import View
 from audit_analysis.sigma.load import load_valid
 from audit_analysis.sigma.yaml_reader import YamlFault
 from audit_event_generator import tokens
+from auditflow.amqp.delivery import encode_properties
 from auditflow.amqp.frames import FrameReader
-from auditflow.contract import event, finding, finding_message
+from auditflow.contract import acceptance, archive, event, finding, finding_message, ledger
+from auditflow.contract.archive import ArchivedMessage, Note
 from auditflow.errors import ContractError
 from notification_service.cursor import Cursors, InvalidCursor
 
@@ -138,6 +145,75 @@ def test_events_and_findings() -> None:
             for part, headers in finding_message.decode(body):
                 assert len(part) <= len(body)
                 assert isinstance(headers, dict)
+
+    repeat(run)
+
+
+#: Values that a field of MessagePack can have.
+VALUES = (
+    st.integers(-(2**63), 2**64 - 1)
+    | st.sampled_from([2**53, 4_102_444_800_000, 4_102_444_800_001])
+    | st.binary(max_size=20)
+    | st.text(max_size=5)
+    | st.none()
+    | st.booleans()
+)
+
+
+def changed_fields(encoded: bytes) -> st.SearchStrategy[bytes]:
+    """MessagePack of an array with some elements, at any depth, that have another value."""
+
+    @st.composite
+    def change(draw: st.DrawFn) -> bytes:
+        def copy(value: Any) -> Any:
+            if draw(st.integers(0, 7)) == 0:
+                return draw(VALUES)
+            return list(map(copy, value)) if isinstance(value, list) else value
+
+        return msgspec.msgpack.encode(list(map(copy, msgspec.msgpack.decode(encoded))))
+
+    return change()
+
+
+def test_archive_batches() -> None:
+    """Damaged bytes, and batches of valid structure with any values."""
+    messages = [
+        ArchivedMessage(
+            encode_properties(headers={acceptance.HEADER: 1_780_000_000_000}), event.encode(NATIVE)
+        ),
+        ArchivedMessage(b"", b"[7]"),
+    ]
+    notes = [Note(message=0, event=0, clamped_ms=5), Note(message=1, event=0, refused="text")]
+    sample = archive.compress(messages).with_notes(notes, processed_ms=1_780_000_000_000, events=2)
+    times = st.integers(-(2**63), 2**63 - 1) | st.sampled_from([2**53, 253_402_300_800_000])
+    headers = st.dictionaries(st.just(acceptance.HEADER), times)
+
+    @PROFILE
+    @given(changed_fields(sample) | st.binary(max_size=60), headers)
+    def run(body: bytes, values: dict[str, int]) -> None:
+        with suppress(ContractError):
+            for decoded in decoding.messages_of_batch(archive.decode(body)):
+                for row in decoded.rows:
+                    hour_of(row.received_ms)
+        message = ArchivedMessage(encode_properties(headers=values), event.encode(NATIVE))
+        other = archive.compress([message]).with_notes((), processed_ms=0)
+        for decoded in decoding.messages_of_batch(archive.decode(other)):
+            hour_of(decoded.rows[0].received_ms)
+
+    repeat(run)
+
+
+def test_receipts() -> None:
+    """Damaged bytes, and receipts of valid structure with any values."""
+    entry = ledger.Entry("linux", 494_444, (ledger.Run(0, 3, 1), ledger.Run(5, 6, 254)))
+    sample = ledger.encode_receipt(ledger.Receipt("0123456789abcdef", 1_780_000_000_000, (entry,)))
+
+    @PROFILE
+    @given(changed_fields(sample) | st.binary(max_size=60))
+    def run(body: bytes) -> None:
+        with suppress(ContractError):
+            for changes in blocks.changes_of([ledger.decode_receipt(body)], []).values():
+                blocks.Block().changed(changes).counts()
 
     repeat(run)
 
