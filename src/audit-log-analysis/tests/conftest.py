@@ -50,7 +50,7 @@ def eventually() -> Callable[..., None]:
     return _eventually
 
 
-def _eventually(holds: Callable[[], object], *, what: str, seconds: float = 30) -> None:
+def _eventually(holds: Callable[[], object], *, what: str, seconds: float = 120) -> None:
     deadline = time.monotonic() + seconds
     while not holds():
         assert time.monotonic() < deadline, f"not within {seconds:g} s: {what}"
