@@ -242,8 +242,11 @@ class OneFile:
     def __init__(self, file: Any) -> None:
         self.file = file
 
-    def snapshot(self) -> list[Any]:
-        return [self.file]
+    def paths(self) -> list[str]:
+        return [self.file.path]
+
+    def entries(self, paths: Any) -> list[Any]:
+        return [self.file] if self.file.path in paths else []
 
     def page(self, *, after: str, limit: int) -> list[Any]:
         return [self.file] if self.file.path > after else []

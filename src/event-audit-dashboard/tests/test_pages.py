@@ -213,6 +213,14 @@ def test_the_copy_of_a_large_record_is_complete(analyst: Any, many: Any) -> None
     assert len(record.json["large"]) == 250_000
 
 
+def test_an_alert_of_a_hunt_is_marked(analyst: Any, many: Any) -> None:
+    many.alerts[5]["retro"] = True
+    assert "A hunt in archived events" in analyst.get(
+        f"/alerts/{many.alerts[5]['alert_id']}"
+    ).text  # fmt: skip
+    assert "A hunt in archived" not in analyst.get(f"/alerts/{many.alerts[6]['alert_id']}").text
+
+
 def test_a_clamped_timestamp_is_explained(analyst: Any, many: Any) -> None:
     assert "clamped" in analyst.get(f"/alerts/{many.alerts[6]['alert_id']}").text
     assert "clamped" not in analyst.get(f"/alerts/{many.alerts[5]['alert_id']}").text

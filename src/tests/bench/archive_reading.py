@@ -36,6 +36,7 @@ from audit_analysis.events_api.manifest_archive import ManifestArchive
 from audit_analysis.events_api.query import Condition, EventFilter, EventQuery
 from audit_analysis.hunt import archive_hunt
 from audit_analysis.sigma.load import load
+from auditflow.interpreter import tune_garbage_collector
 from auditflow_local import ports
 from auditflow_local.servers.postgres import Postgres
 from auditflow_local.servers.postgres_roles import APP, ARCHIVE, OWNER, SUPERUSER
@@ -79,9 +80,9 @@ _EVENTS: Final = """
 """
 
 
-def generate(folder: Path, events: int) -> list[Path]:
+def generate(folder: Path, events: int, per_day: int) -> list[Path]:
     """Write the files of an archive."""
-    per_hour = EVENTS_PER_DAY // 24 + 1
+    per_hour = per_day // 24 + 1
     paths = []
     with duckdb.connect(config={"threads": 2, "memory_limit": "1GiB"}) as connection:
         for number, first in enumerate(range(0, events, per_hour)):
@@ -95,7 +96,7 @@ def generate(folder: Path, events: int) -> list[Path]:
                 {
                     "start": START_MS,
                     "day": DAY_MS,
-                    "per_day": EVENTS_PER_DAY,
+                    "per_day": per_day,
                     "first": first,
                     "last": min(events, first + per_hour),
                 },
@@ -163,6 +164,10 @@ def main() -> None:
     """Generate an archive, and print the measurements."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--events", type=int, default=2_000_000)
+    parser.add_argument(
+        "--per-day", type=int, default=EVENTS_PER_DAY,
+        help="events of a day: with fewer, an archive has more files",
+    )  # fmt: skip
     parser.add_argument("--folder", type=Path, help="keep the files here for further runs")
     parser.add_argument("--hunts", nargs="*", default=RULES, help="the titles of rules")
     options = parser.parse_args()
@@ -173,20 +178,23 @@ def main() -> None:
         )
         folder.mkdir(parents=True, exist_ok=True)
         started = time.perf_counter()
-        paths = generate(folder, events)
+        paths = generate(folder, events, options.per_day)
         size = sum(path.stat().st_size for path in paths)
         click.echo(f"{events:,} events in {len(paths)} files, {size / events:.0f} bytes per event, "
               f"written in {time.perf_counter() - started:.0f} s")  # fmt: skip
         archive = stack.enter_context(archive_of(folder, paths))
-        _searches(folder, archive, events, paths)
+        _searches(folder, archive, options, paths)
         _hunts(folder, archive, events, options.hunts)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
     click.echo(f"maximum memory of the process: {peak} MiB")
 
 
-def _searches(folder: Path, archive: ManifestArchive, events: int, paths: Sequence[Path]) -> None:
+def _searches(
+    folder: Path, archive: ManifestArchive, options: argparse.Namespace, paths: Sequence[Path]
+) -> None:
+    events: int = options.events
     search = ArchiveSearch(archive, SearchDatabase(SearchLimits(), folders=[folder]))
-    days = max(1, events // EVENTS_PER_DAY)
+    days = max(1, events // options.per_day)
     random = Random(20)
 
     def one_day() -> EventFilter:
@@ -232,6 +240,7 @@ def _searches(folder: Path, archive: ManifestArchive, events: int, paths: Sequen
 def _hunts(folder: Path, archive: ManifestArchive, events: int, titles: Sequence[str]) -> None:
     rules = load([SHIPPED_RULES], lateness=900_000)
     limits = SearchLimits(memory_mebibytes=1024, running=1)
+    tune_garbage_collector()  # as the process of a hunt does
     for title in titles:
         selected = rules.select([rule.ref.id for rule in rules.rules if rule.ref.title == title])
         started, cpu = time.perf_counter(), time.process_time()

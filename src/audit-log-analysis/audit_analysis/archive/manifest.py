@@ -74,6 +74,20 @@ class Manifest:
             )
             return [file_of(row) for row in cursor.fetchall()]
 
+    def paths(self) -> list[str]:
+        """The paths of all files of the archive."""
+        with self._transaction() as cursor:
+            cursor.execute("SELECT path FROM archive.files WHERE state = 'committed'")
+            return [path for (path,) in cursor.fetchall()]
+
+    def entries(self, paths: Sequence[str]) -> list[ArchiveFile]:
+        """The entries of files, also of those that were removed since ``paths``."""
+        with self._transaction() as cursor:
+            cursor.execute(
+                f"SELECT {COLUMNS} FROM archive.files WHERE path = ANY(%s)", (list(paths),)
+            )
+            return [file_of(row) for row in cursor.fetchall()]
+
     def page(self, *, after: str, limit: int) -> list[ArchiveFile]:
         """The files of the archive after a path, by their paths."""
         with self._transaction() as cursor:

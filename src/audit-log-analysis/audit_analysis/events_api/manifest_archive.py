@@ -22,6 +22,14 @@ class Manifest(Protocol):
         """The files of a time range, both ends included."""
         ...
 
+    def paths(self) -> list[str]:
+        """The paths of all files."""
+        ...
+
+    def entries(self, paths: Sequence[str]) -> list[ArchiveFile]:
+        """The entries of files, also of those that were removed since."""
+        ...
+
 
 class ManifestArchive:
     """An ``Archive`` and a ``HuntedArchive``.
@@ -58,9 +66,9 @@ class ManifestArchive:
     def snapshot_of_event(self, event_id: str) -> Snapshot:
         """See ``Archive``."""
         pending = [event for event in self._pending() if event.event_id == event_id]
-        files = self._manifest.snapshot()
-        selected = self._select(event_id, (file.path for file in files))
-        return Snapshot(self._searched(file for file in files if file.path in selected), pending)
+        selected = self._select(event_id, self._manifest.paths())
+        files = self._manifest.entries(sorted(selected)) if selected else []
+        return Snapshot(self._searched(files), pending)
 
     def _searched(self, files: Iterable[ArchiveFile]) -> list[SearchedFile]:
         return [

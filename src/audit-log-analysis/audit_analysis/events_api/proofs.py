@@ -24,8 +24,12 @@ class NotProvable(AuditFlowError):
 class Files(Protocol):
     """The part of the manifest that proofs need. Raises Unavailable."""
 
-    def snapshot(self) -> list[ArchiveFile]:
-        """All files."""
+    def paths(self) -> list[str]:
+        """The paths of all files."""
+        ...
+
+    def entries(self, paths: Sequence[str]) -> list[ArchiveFile]:
+        """The entries of files, also of those that were removed since."""
         ...
 
     def page(self, *, after: str, limit: int) -> list[ArchiveFile]:
@@ -75,9 +79,8 @@ class EventProofs:
             Unavailable, SearchTimeout, SearchTooLarge, SearchCancelled, TooManySearches.
         """
         is_pending = any(event.event_id == event_id for event in self._pending())
-        archived = self._manifest.snapshot()
-        selected = self._select(event_id, (file.path for file in archived))
-        files = {self._address(file.path): file for file in archived if file.path in selected}
+        selected = sorted(self._select(event_id, self._manifest.paths()))
+        files = {self._address(file.path): file for file in self._manifest.entries(selected)}
         with self._database.search(cancellation=cancellation) as search:
             found: list[tuple[Any, ...]] = []
             if files:

@@ -34,6 +34,7 @@ from audit_analysis.sigma.rule import RuleSet
 from auditflow import postgres, settings
 from auditflow.contract.hunts import Hunt
 from auditflow.errors import AuditFlowError, Unavailable
+from auditflow.interpreter import tune_garbage_collector
 from auditflow.settings import PostgresSettings
 
 #: The niceness of the process. That of the writer's threads is 5.
@@ -57,6 +58,7 @@ class ProcessSettings(PostgresSettings, StorageSettings, HuntSettings):
 def main() -> None:
     """Run the hunt of a folder, and write how it ended."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
+    tune_garbage_collector()
     job = HuntJob(Path(sys.argv[1]))
     with job.lock.open("wb") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # the process of an earlier start may still end
