@@ -10,8 +10,14 @@ if [ "$alerts" = f ]; then
     exit 0
 fi
 time=$(date -u +%Y%m%dT%H%M%SZ)
+file=/backup/auditflow-$time.dump
+pg_dump --format=custom --exclude-schema=archive --file="$file.part"
+pg_restore --list "$file.part" >/dev/null
+sync "$file.part"
+mv "$file.part" "$file"
 # The archive's schema belongs to another role, and its files are not here. Therefore its manifest has its
-# own dump, which a restore of the alerts does not touch.
+# own dump, which a restore of the alerts does not touch. It is newer than the dump of the alerts: the signed
+# checkpoints there must not cover entries of the log of files that this dump does not have.
 manifest=$(psql --no-psqlrc --tuples-only --no-align \
     --command="SELECT to_regclass('archive.files') IS NOT NULL")
 if [ "$manifest" = t ]; then
@@ -19,10 +25,5 @@ if [ "$manifest" = t ]; then
     sync "/backup/archive-$time.dump.part"
     mv "/backup/archive-$time.dump.part" "/backup/archive-$time.dump"
 fi
-file=/backup/auditflow-$time.dump
-pg_dump --format=custom --exclude-schema=archive --file="$file.part"
-pg_restore --list "$file.part" >/dev/null
-sync "$file.part"
-mv "$file.part" "$file"
 find /backup \( -name 'auditflow-*.dump*' -o -name 'archive-*.dump*' \) -mtime "+$KEEP_DAYS" -delete
 ls -l "$file"
