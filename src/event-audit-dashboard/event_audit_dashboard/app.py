@@ -15,6 +15,7 @@ from event_audit_dashboard.api_client import ApiClient
 from event_audit_dashboard.archived_rows import ArchivedRows
 from event_audit_dashboard.assets import Assets
 from event_audit_dashboard.audit_reports import NoReports, Reports
+from event_audit_dashboard.constant_calls import ConstantCallEnvironment
 from event_audit_dashboard.csrf import MaskedCSRFProtect
 from event_audit_dashboard.events_api import EventsApi
 from event_audit_dashboard.health_of_parts import PartsHealth
@@ -65,6 +66,10 @@ SERVICE = "event-audit-dashboard"
 MAX_FORM_BYTES = 64 * 1024
 
 
+class _Dashboard(Flask):
+    jinja_environment = ConstantCallEnvironment
+
+
 def create(
     settings: DashboardSettings,
     *,
@@ -82,7 +87,7 @@ def create(
     ``client`` connects to Redis, for sessions and the login throttle. Without it they are in
     memory.
     """
-    app = Flask(__name__, static_folder=None)
+    app = _Dashboard(__name__, static_folder=None)
     app.config.update(MAX_CONTENT_LENGTH=MAX_FORM_BYTES, WTF_CSRF_TIME_LIMIT=None)
     app.jinja_env.undefined = StrictUndefined
     middleware.instrument(app, metrics.http, request=request)

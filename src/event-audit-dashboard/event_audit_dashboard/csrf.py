@@ -9,7 +9,7 @@ import base64
 import binascii
 import secrets
 
-from flask import Flask
+from flask import Flask, g
 from flask_wtf.csrf import CSRFProtect, generate_csrf
 
 
@@ -28,8 +28,12 @@ class MaskedCSRFProtect(CSRFProtect):  # type: ignore[misc]
 
 
 def masked_token() -> str:
-    """The CSRF token of the session, masked by new random bytes."""
-    return mask(generate_csrf())
+    """The CSRF token of the session, masked by random bytes that are new in each response."""
+    token = generate_csrf()
+    masked: dict[str, str] = g.setdefault("masked_tokens", {})
+    if token not in masked:
+        masked[token] = mask(token)
+    return masked[token]
 
 
 def mask(token: str) -> str:

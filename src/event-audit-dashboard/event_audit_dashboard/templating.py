@@ -13,6 +13,7 @@ from auditflow.contract.access import Role
 from auditflow.contract.alert import AlertDetail, AlertSummary, FacetValue
 from event_audit_dashboard import script_texts, translation, zones
 from event_audit_dashboard.assets import Assets
+from event_audit_dashboard.constant_calls import ConstantCallEnvironment
 from event_audit_dashboard.headers import nonce
 from event_audit_dashboard.presentation import attack, badges, history, text, times
 from event_audit_dashboard.query import CHOICES, UNASSIGNED, UNRESOLVED
@@ -50,6 +51,7 @@ _SECTIONS: Final = {
 def configure(app: Flask, *, assets: Assets, environment: str) -> None:
     """Register filters and globals. An undefined name in a template is an error."""
     env = app.jinja_env
+    assert isinstance(env, ConstantCallEnvironment)
     env.trim_blocks = env.lstrip_blocks = True
     env.filters.update(
         visible=text.visible,
@@ -66,11 +68,9 @@ def configure(app: Flask, *, assets: Assets, environment: str) -> None:
         local_clock=lambda timestamp: times.local_clock(timestamp, zones.current()),
     )
 
+    env.add_functions(url_for=cached_url_for, asset=assets.url, _=markup)
     env.globals.update(
-        url_for=cached_url_for,
-        asset=assets.url,
         script_texts=script_texts.name,
-        _=markup,
         ngettext=plural_markup,
         span=times.span,
         ago=times.ago,
