@@ -4,7 +4,7 @@ import asyncio
 import datetime as dt
 import tempfile
 import threading
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from functools import wraps
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -20,12 +20,14 @@ from quart import Quart
 from src.tests.archived_events import START_MS, FolderArchive, archived, write
 from structlog.testing import capture_logs
 
+from audit_analysis.archive.archived_file import ArchiveFile
 from audit_analysis.events_api import app as events_app
 from audit_analysis.events_api import export, running
 from audit_analysis.events_api.archive_search import ArchiveSearch
 from audit_analysis.events_api.callers import Refusal, RemoteCallers
 from audit_analysis.events_api.database import Cancellation, SearchDatabase, SearchLimits
 from audit_analysis.events_api.parameters import ExportFormat
+from audit_analysis.events_api.proofs import EventProofs
 from auditflow.contract.access import Me, Role
 from auditflow.contract.event_search import (
     ArchivedEventDetail,
@@ -230,6 +232,41 @@ async def test_callers_need_a_token_and_a_role(api: Quart) -> None:
     assert (status, headers["WWW-Authenticate"]) == (401, 'Bearer realm="auditflow"')
     assert (await get(api, "/api/v1/events/export", VIEWER))[0] == 403
     assert (await get(api, "/api/v1/events", {"Authorization": "Bearer unavailable"}))[0] == 503
+
+
+@run_async
+async def test_hashes_of_files_need_the_role_lead_and_the_scope_of_audits(tmp_path: Path) -> None:
+    class EmptyManifest:
+        def paths(self) -> list[str]:
+            return []
+
+        def entries(self, paths: Sequence[str]) -> list[ArchiveFile]:
+            return []
+
+        def page(self, *, after: str, limit: int) -> list[ArchiveFile]:
+            return []
+
+        def log_number(self, path: str) -> int | None:
+            return None
+
+    class ScopedCallers:
+        async def authenticate(self, headers: dict[str, str]) -> Me:
+            role, *scopes = headers["Authorization"].removeprefix("Bearer ").split(",")
+            return Me(name="a caller", kind="token", role=Role(role), scopes=tuple(scopes))
+
+    database = SearchDatabase(SearchLimits(), folders=[tmp_path])
+    proofs = EventProofs(EmptyManifest(), database, address=str, sha256=lambda _: None)
+    searches = ArchiveSearch(FolderArchive([], []), database)
+    api = events_app.create(
+        searches, ScopedCallers(), Health({}), CollectorRegistry(), proofs=proofs
+    )
+    for token, expected in (
+        ("analyst,alerts:read,audit:read", 403),
+        ("lead,alerts:read", 403),
+        ("lead,alerts:read,audit:read", 200),
+    ):
+        headers = {"Authorization": f"Bearer {token}"}
+        assert (await get(api, "/api/v1/archive/files", headers))[0] == expected, token
 
 
 @run_async

@@ -238,7 +238,7 @@ def test_findings_of_a_message_are_refused_one_by_one(
     assert "auditflow_event_to_alert_seconds_count 1.0" in api.get("/metrics").text
 
 
-def test_a_message_of_many_findings_needs_several_transactions(
+def test_all_findings_of_large_messages_are_stored_once(
     broker: Any, api: httpx.Client, make_finding: Any, eventually: Any
 ) -> None:
     encoded = [findings.encode(make_finding(user=f"user-{number}")) for number in range(600)]
