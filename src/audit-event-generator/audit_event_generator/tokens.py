@@ -29,6 +29,7 @@ MIN_TOKEN: Final = 16
 MAX_DOCUMENT_BYTES: Final = 1024 * 1024
 MAX_DEPTH: Final = 16
 MAX_VALUES: Final = 100_000
+_UNKNOWN_FIELD: Final = "Object contains unknown field `"
 
 
 class TokenError(AuditFlowError):
@@ -165,6 +166,8 @@ def _check_structure(document: bytes) -> None:
                 raise TokenError("invalid document: aliases are not supported")
             if isinstance(event, yaml.NodeEvent):
                 values += 1
+                if getattr(event, "tag", None) is not None:
+                    raise TokenError("invalid document: tags such as !!int are not supported")
             if isinstance(event, yaml.CollectionStartEvent):
                 depth += 1
             elif isinstance(event, yaml.CollectionEndEvent):
@@ -178,8 +181,15 @@ def _check_structure(document: bytes) -> None:
 
 
 def _without_content(error: Exception) -> str:
-    # A syntax error of YAML quotes the document, which contains tokens.
-    return str(error) if isinstance(error, msgspec.ValidationError) else "not YAML or JSON"
+    # A syntax error of YAML quotes the document, which contains tokens. So does an error about a
+    # field, if a token is where the name of a field belongs.
+    if not isinstance(error, msgspec.ValidationError):
+        return "not YAML or JSON"
+    text = str(error)
+    field = text.removeprefix(_UNKNOWN_FIELD)
+    if field != text and len(field.rpartition("` - at ")[0]) >= MIN_TOKEN:
+        return "an unknown field, whose name is long enough to be a token"
+    return text
 
 
 def _source(name: str, entry: _Entry) -> TokenSource:

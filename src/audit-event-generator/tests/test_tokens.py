@@ -228,6 +228,17 @@ def test_error_of_a_document_does_not_quote_it(document: bytes) -> None:
     assert CLUSTER not in str(error.value)
 
 
+def test_a_token_in_the_place_of_a_field_is_not_quoted() -> None:
+    with pytest.raises(TokenError, match="an unknown field") as error:
+        tokens.parse(f"sources: {{kubernetes: {{{CLUSTER}: 1}}}}".encode())
+    assert CLUSTER not in str(error.value)
+
+
+def test_a_short_unknown_field_is_named() -> None:
+    with pytest.raises(TokenError, match="unknown field `tokns`"):
+        tokens.parse(b"sources: {kubernetes: {tokns: 1}}")
+
+
 BOMB = "a: &a [x, x]\n" + "".join(
     f"{new}: &{new} [{', '.join([f'*{old}'] * 20)}]\n"
     for old, new in zip("abcdef", "bcdefg", strict=True)
@@ -248,6 +259,12 @@ BOMB = "a: &a [x, x]\n" + "".join(
 def test_a_document_that_would_exhaust_memory_is_refused(document: bytes, reason: str) -> None:
     with pytest.raises(TokenError, match=reason):
         tokens.parse(document)
+
+
+@pytest.mark.parametrize("value", ["!!int ''", "!!bool x", "!!timestamp x", "!custom x"])
+def test_tags_of_a_document_are_refused(value: str) -> None:
+    with pytest.raises(TokenError, match="tags such as"):
+        tokens.parse(f"sources: {{kubernetes: {value}}}".encode())
 
 
 def test_registry_needs_a_token() -> None:

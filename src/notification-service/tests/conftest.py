@@ -191,7 +191,9 @@ class Broker:
 
     def __init__(self, server: RabbitMQ) -> None:
         self.server = server
-        self._connection = pika.BlockingConnection(pika.URLParameters(server.url(ADMIN)))
+        parameters = pika.URLParameters(server.url(ADMIN))
+        parameters.heartbeat = 0  # a test may not use the connection for minutes
+        self._connection = pika.BlockingConnection(parameters)
         self._channel = self._connection.channel()
         self._publisher = Publisher(pika.URLParameters(server.url(ADMIN)))
         self._publisher.start()
