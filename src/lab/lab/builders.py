@@ -90,7 +90,7 @@ class Published:
         )
 
     def push(self, tag: str, destination: str) -> None:
-        """Copy an image to a registry; docker takes one on the loopback for insecure by itself."""
+        """Copy an image to a registry. Docker permits plain HTTP for a registry on the loopback."""
         shell.run(self.tool, "tag", tag, destination)
         insecure = () if self.tool == "docker" else ("--tls-verify=false",)
         shell.run(self.tool, "push", "--quiet", *insecure, destination)

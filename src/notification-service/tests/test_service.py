@@ -180,7 +180,7 @@ def test_a_finding_under_the_identifier_of_another_is_set_aside(
 def test_a_poison_message_takes_no_other_with_it(
     broker: Any, api: httpx.Client, make_finding: Any, eventually: Any, query: Any
 ) -> None:
-    # given a database that refuses one user, as a bug of ours would
+    # given a database that refuses one user, as a defect of the service would cause
     query("ALTER TABLE alerts ADD CONSTRAINT no_poison CHECK (actor <> 'poison')")
 
     broker.send(*(make_finding(user=user) for user in ("alice", "poison", "bob")))
@@ -194,7 +194,7 @@ def test_a_poison_message_takes_no_other_with_it(
 def test_findings_of_a_message_are_refused_one_by_one(
     broker: Any, api: httpx.Client, service: Any, make_finding: Any, eventually: Any, query: Any
 ) -> None:
-    # given a database that refuses one user, as a bug of ours would
+    # given a database that refuses one user, as a defect of the service would cause
     query("ALTER TABLE alerts ADD CONSTRAINT no_poison CHECK (actor <> 'poison')")
     users = ("alice", "bob", "carol", "poison", "dave")
     encoded = {user: findings.encode(make_finding(user=user)) for user in users}

@@ -30,7 +30,7 @@ Found = Counter[str]
 
 
 def program() -> str | None:
-    """Where rsigma is, if it is: cargo install rsigma@0.23.0 --locked."""
+    """The path of rsigma, or None. To install it: cargo install rsigma@0.23.0 --locked."""
     return shutil.which("rsigma")
 
 

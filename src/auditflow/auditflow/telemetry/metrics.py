@@ -18,7 +18,7 @@ from auditflow.settings import ServiceSettings
 
 #: Requests for these are machines' and would hide what people see.
 OPERATIONAL_ROUTES: Final = frozenset({"/healthz", "/readyz", "/metrics"})
-#: Requests that no route of ours takes are all counted as this one.
+#: The route label of all requests that match no route.
 NO_ROUTE: Final = "none"
 
 

@@ -22,7 +22,7 @@ from gitops.git import Repository
 
 
 class _Group(click.Group):
-    """Errors of ours are sentences, not stack traces."""
+    """Shows errors of AuditFlow as a sentence, without a stack trace."""
 
     def invoke(self, context: click.Context) -> object:
         try:
