@@ -52,7 +52,7 @@ class SecretBox:
         """The secret.
 
         Raises:
-            UnreadableSecret: the key, the user or the text is another one.
+            UnreadableSecret: the key, the user or the text is different.
         """
         try:
             content = base64.urlsafe_b64decode(encrypted.encode())
