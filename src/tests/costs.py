@@ -45,7 +45,7 @@ from event_audit_dashboard.transport import Transport
 from notification_service.api import app as application
 from notification_service.database.access_store import AccessStore
 from notification_service.database.alert_reader import AlertReader
-from notification_service.database.connection import connect
+from notification_service.database.connection import Connection, connect, connect_for_keys
 from notification_service.database.finding_store import FindingStore
 from notification_service.database.pool import Pool
 from notification_service.database.triage_store import TriageStore
@@ -102,7 +102,8 @@ def event(name: str, redis_url: str) -> float:
 
 def finding(database: str) -> float:
     """A stored finding without the work of PostgreSQL, beside decoding it."""
-    inbox = Inbox(FindingStore(_pool(database)).store, Metrics(CollectorRegistry()))
+    pool = _pool(database, open_connection=connect_for_keys)
+    inbox = Inbox(FindingStore(pool).store, Metrics(CollectorRegistry()))
     decode = msgspec.json.Decoder(Finding).decode
     bodies: list[bytes] = []
 
@@ -203,12 +204,15 @@ def _store_alerts(pool: Pool) -> None:
     inbox.store(inbox.decode([Delivery(body) for body in storage.findings(_ALERTS, "alert")]))
 
 
-def _pool(database: str) -> Pool:
+def _pool(database: str, *, open_connection: Callable[..., Connection] = connect) -> Pool:
     """Connections to a migrated database, from ``PostgresSettings`` as JSON."""
     fields = json.loads(database)
     settings = PostgresSettings(**{**fields, "pg_password": SecretStr(fields["pg_password"])})
-    open_connection = partial(connect, settings, name="test", statement_seconds=300)
-    return Pool(open_connection, size=2, wait_seconds=5)
+    return Pool(
+        partial(open_connection, settings, name="test", statement_seconds=300),
+        size=2,
+        wait_seconds=5,
+    )
 
 
 def _requests(app: Quart, path: str) -> Callable[[], None]:

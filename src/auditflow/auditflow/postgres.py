@@ -1,6 +1,6 @@
 """Connections to PostgreSQL, and the classification of its errors. Needs psycopg2."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Final, TypeAlias
 
@@ -36,13 +36,18 @@ def connect(
     statement_seconds: float,
     schema: str = "public",
     kind: type[Connection] = Connection,
+    parameters: Mapping[str, str] | None = None,
 ) -> Connection:
-    """Open a connection in UTC and UTF-8. Its statements time out after ``statement_seconds``."""
+    """Open a connection in UTC and UTF-8. Its statements time out after ``statement_seconds``.
+
+    ``parameters`` are further settings of the server for this connection.
+    """
     options = {
         "timezone": "UTC",
         "statement_timeout": f"{statement_seconds * 1000:.0f}ms",
         "idle_in_transaction_session_timeout": "60s",
         "search_path": schema,
+        **(parameters or {}),
     }
     connection: Connection = psycopg2.connect(
         host=settings.pg_host,

@@ -20,7 +20,7 @@ from notification_service.database.access_store import AccessStore
 from notification_service.database.alert_reader import AlertReader
 from notification_service.database.breaker import GuardedConnect
 from notification_service.database.change_feed import ChangeFeed
-from notification_service.database.connection import connect
+from notification_service.database.connection import connect, connect_for_keys
 from notification_service.database.facets import merge_counts
 from notification_service.database.finding_store import FindingStore
 from notification_service.database.pool import Pool
@@ -82,7 +82,16 @@ def run(settings: Settings) -> None:
     guarded_writer = GuardedConnect(open_writer, on_change=metrics.circuit("actions"))
     readers = Pool(guarded_reader, size=READERS, wait_seconds=WAIT_SECONDS)
     writers = Pool(guarded_writer, size=WRITERS, wait_seconds=WAIT_SECONDS)
-    store = Pool(open_store, size=1, wait_seconds=0)
+    store = Pool(
+        partial(
+            connect_for_keys,
+            settings,
+            name=f"{app.SERVICE} findings",
+            statement_seconds=STORE_SECONDS,
+        ),
+        size=1,
+        wait_seconds=0,
+    )
     exports = Pool(open_store, size=EXPORTS, wait_seconds=WAIT_SECONDS)
     feed = ChangeFeed(open_store, readers)
     probe = Probe(open_reader)

@@ -30,7 +30,7 @@ from notification_service.api.app import Stores
 from notification_service.database.access_store import AccessStore
 from notification_service.database.alert_reader import AlertReader
 from notification_service.database.change_feed import ChangeFeed
-from notification_service.database.connection import connect
+from notification_service.database.connection import Connection, connect, connect_for_keys
 from notification_service.database.finding_store import FindingStore
 from notification_service.database.pool import Pool
 from notification_service.database.triage_store import TriageStore
@@ -118,10 +118,15 @@ def open_pool(settings_for: Callable[..., Any]) -> Iterator[Callable[..., Pool]]
     """Pools of connections to a database, closed with the test."""
     pools: list[Pool] = []
 
-    def make(database: Database, *, size: int = 1) -> Pool:
+    def make(
+        database: Database,
+        *,
+        size: int = 1,
+        open_connection: Callable[..., Connection] = connect,
+    ) -> Pool:
         settings = settings_for(database)
         pool = Pool(
-            partial(connect, settings, name="test", statement_seconds=10),
+            partial(open_connection, settings, name="test", statement_seconds=10),
             size=size,
             wait_seconds=5,
         )
@@ -135,7 +140,7 @@ def open_pool(settings_for: Callable[..., Any]) -> Iterator[Callable[..., Pool]]
 
 @pytest.fixture
 def store(database: Database, open_pool: Callable[..., Pool]) -> FindingStore:
-    return FindingStore(open_pool(database))
+    return FindingStore(open_pool(database, open_connection=connect_for_keys))
 
 
 @pytest.fixture

@@ -16,7 +16,9 @@ from auditflow.contract.alert import AlertDetail, AlertSummary
 from auditflow.contract.finding import EventRef, Evidence, Finding
 from auditflow.errors import Unavailable
 from auditflow_local.servers.postgres_roles import APP
+from notification_service.aggregation import Changes
 from notification_service.database.alert_reader import AlertReader
+from notification_service.database.connection import connect_for_keys
 from notification_service.database.finding_store import FindingStore
 from notification_service.query import AlertQuery
 
@@ -77,7 +79,11 @@ def test_two_workers_in_any_order_store_what_one_stores(
     # given the expected result: everything stored at once in another database
     elsewhere = postgres.fresh_database(template="template_notification_service")
     stream = _stream(make_finding, seed=1)
-    _store_all(FindingStore(open_pool(elsewhere)), stream, size=len(stream))
+    _store_all(
+        FindingStore(open_pool(elsewhere, open_connection=connect_for_keys)),
+        stream,
+        size=len(stream),
+    )
     with psycopg2.connect(elsewhere.dsn()) as connection, connection.cursor() as cursor:
         cursor.execute(FINDINGS)
         expected_findings = cursor.fetchall()
@@ -89,7 +95,7 @@ def test_two_workers_in_any_order_store_what_one_stores(
     start = threading.Barrier(3)
 
     def work(seed: int) -> None:
-        store = FindingStore(open_pool(database))
+        store = FindingStore(open_pool(database, open_connection=connect_for_keys))
         start.wait()
         for turn in range(3):
             _store_all(store, random.Random(seed + turn).sample(stream, len(stream)), size=17)
@@ -213,6 +219,29 @@ def test_an_old_back_fill_is_stored_without_a_partition_of_its_own(
     store.store([make_finding(at=dt.datetime(2011, 5, 1, tzinfo=dt.UTC))])
 
     assert query("SELECT tableoid::regclass::text FROM findings") == [("findings_default",)]
+
+
+def test_no_table_is_read_completely_while_the_statistics_are_those_of_empty_tables(
+    database: Any, open_pool: Any, make_finding: Any
+) -> None:
+    # given a connection whose statements were prepared when the tables were empty
+    complete_reads: list[tuple[str, int]] = []
+
+    def record(cursor: Any, _: Changes) -> None:
+        cursor.execute("SELECT relname, seq_scan FROM pg_stat_xact_user_tables WHERE seq_scan > 0")
+        complete_reads.extend(cursor.fetchall())
+
+    pool = open_pool(database, open_connection=connect_for_keys)
+    store = FindingStore(pool, in_transaction=[record])
+
+    # when new findings and new versions of them are stored
+    for number in range(20):
+        finding = make_finding(user=f"user-{number}")
+        store.store([finding])
+        store.store([msgspec.structs.replace(finding, count=finding.count + 1)])
+
+    # then
+    assert complete_reads == []
 
 
 def test_without_a_schema_the_database_counts_as_away(
