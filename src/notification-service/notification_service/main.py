@@ -10,7 +10,7 @@ from auditflow.http import serving
 from auditflow.http.health import Health
 from auditflow.http.probes import Probes
 from auditflow.http.tokens import Tokens
-from auditflow.interpreter import tune_garbage_collector
+from auditflow.interpreter import shorten_switch_interval, tune_garbage_collector
 from auditflow.telemetry.metrics import create_registry
 from notification_service.api import app
 from notification_service.audit import signing
@@ -59,6 +59,7 @@ RETENTION_SECONDS: Final = 600.0
 
 def main() -> None:
     """The console script."""
+    shorten_switch_interval()
     tune_garbage_collector()
     serving.start(app.SERVICE, Settings, run)
 

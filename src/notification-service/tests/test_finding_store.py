@@ -14,7 +14,7 @@ import pytest
 from auditflow.contract import finding as findings
 from auditflow.contract.alert import AlertDetail, AlertSummary
 from auditflow.contract.finding import EventRef, Evidence, Finding
-from auditflow.errors import Unavailable
+from auditflow.errors import ContractError, Unavailable
 from auditflow_local.servers.postgres_roles import APP
 from notification_service.aggregation import Changes
 from notification_service.database.alert_reader import AlertReader
@@ -242,6 +242,29 @@ def test_no_table_is_read_completely_while_the_statistics_are_those_of_empty_tab
 
     # then
     assert complete_reads == []
+
+
+def test_a_transaction_that_fails_stores_nothing_and_the_next_one_succeeds(
+    database: Any, open_pool: Any, query: Any, make_finding: Any
+) -> None:
+    # given a step of the transaction that fails once
+    failures = [ContractError("refused")]
+
+    def fail_once(_cursor: Any, _changes: Changes) -> None:
+        if failures:
+            raise failures.pop()
+
+    pool = open_pool(database, open_connection=connect_for_keys)
+    store = FindingStore(pool, in_transaction=[fail_once])
+
+    # when
+    with pytest.raises(ContractError):
+        store.store([make_finding()])
+
+    # then
+    assert query(FINDINGS) == []
+    store.store([make_finding()])
+    assert len(query(FINDINGS)) == 1
 
 
 def test_without_a_schema_the_database_counts_as_away(

@@ -1,6 +1,5 @@
 """Reads the settings, connects the parts of the analysis, and runs it."""
 
-import sys
 from functools import partial
 
 from audit_analysis.service import app, instrumented_windows
@@ -25,7 +24,7 @@ from auditflow.amqp import (
 from auditflow.http import serving
 from auditflow.http.health import Health
 from auditflow.http.probes import Probes
-from auditflow.interpreter import tune_garbage_collector
+from auditflow.interpreter import shorten_switch_interval, tune_garbage_collector
 from auditflow.telemetry import logs
 from auditflow.telemetry.metrics import create_registry
 
@@ -36,8 +35,6 @@ CONFIRM_SECONDS = 10.0
 #: A batch has up to ``PREFETCH`` divided by this number of messages, because three batches are in
 #: work at once: one is matched, one is counted, and one waits for the broker.
 BATCHES_PER_PREFETCH = 3
-#: Maximum time that a thread runs while another thread is ready (Python's default: 0.005 s).
-SWITCH_SECONDS = 0.0002
 
 
 def main() -> None:
@@ -66,7 +63,8 @@ def run(settings: Settings) -> None:
         registry=registry,
     )
     log.info("rules loaded", rules=len(rules.current().rules))
-    _tune_interpreter()
+    shorten_switch_interval()
+    tune_garbage_collector()
     client = redis_client.connect(settings)
     metrics = Metrics(registry)
     instrumented_windows.register_key_gauge(client, registry)
@@ -130,10 +128,3 @@ def run(settings: Settings) -> None:
         rules.stop()
         publisher.close()
         client.close()
-
-
-def _tune_interpreter() -> None:
-    """Tune the interpreter for one thread that computes and several that wait."""
-    # A thread whose server has answered must run soon, because the whole batch waits for it.
-    sys.setswitchinterval(SWITCH_SECONDS)
-    tune_garbage_collector()

@@ -2,7 +2,7 @@
 
 import datetime as dt
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Final
+from typing import Final
 from uuid import UUID
 
 from psycopg2.extensions import cursor as Cursor  # noqa: N812 - it is a class
@@ -32,29 +32,36 @@ _LOCK = """
         SELECT DISTINCT key FROM unnest(%(keys)s::bigint[]) AS key ORDER BY key OFFSET 0
     ) AS ordered
 """
-_STORED = rows.select("findings", rows.FINDING_COLUMNS) + (
-    " WHERE t.finding_id = ANY(%(ids)s::uuid[])"
-)
-# A person may act on an alert at any time, so the rows are locked until the commit. They are
-# selected by identifier first, so that a row that changes during the wait is still selected.
-_ALERTS = (
-    rows.select("alerts", rows.ALERT_COLUMNS)
-    + """
-    WHERE t.alert_id = ANY(%(ids)s::uuid[] || ARRAY(
-        SELECT alert_id
-        FROM unnest(%(fingerprints)s::uuid[]) AS wanted (fingerprint)
-        CROSS JOIN LATERAL (
-            (SELECT alert_id FROM alerts
-             WHERE alerts.fingerprint = wanted.fingerprint ORDER BY sequence DESC LIMIT 1)
-            UNION ALL
-            (SELECT alert_id FROM alerts
-             WHERE alerts.fingerprint = wanted.fingerprint AND status <> 'resolved')
-        ) AS relevant
-    ))
-    ORDER BY t.alert_id
-    FOR UPDATE OF t
+# The findings with these identifiers, the alerts that they belong to, and the newest and the
+# unresolved alerts of the fingerprints. The first column states which. A person may act on an alert
+# at any time, so its row is locked until the commit. Alerts are selected by identifier first, so
+# that a row that changes during the wait is still selected.
+_READ = f"""
+    WITH stored (document) AS MATERIALIZED (
+        {rows.select("findings", rows.FINDING_COLUMNS)}
+        WHERE t.finding_id = ANY(%(ids)s::uuid[])
+    ),
+    existing (document) AS MATERIALIZED (
+        {rows.select("alerts", rows.ALERT_COLUMNS)}
+        WHERE t.alert_id = ANY(
+            ARRAY(SELECT (document::json ->> 'alert_id')::uuid FROM stored)
+            || ARRAY(
+                SELECT alert_id
+                FROM unnest(%(fingerprints)s::uuid[]) AS wanted (fingerprint)
+                CROSS JOIN LATERAL (
+                    (SELECT alert_id FROM alerts
+                     WHERE alerts.fingerprint = wanted.fingerprint ORDER BY sequence DESC LIMIT 1)
+                    UNION ALL
+                    (SELECT alert_id FROM alerts
+                     WHERE alerts.fingerprint = wanted.fingerprint AND status <> 'resolved')
+                ) AS relevant
+            )
+        )
+        ORDER BY t.alert_id
+        FOR UPDATE OF t
+    )
+    SELECT 'finding', document FROM stored UNION ALL SELECT 'alert', document FROM existing
 """
-)
 # No other transaction can insert the same rows, because of the locks. A plain insert is cheaper
 # than one that looks for a conflict, and it runs no triggers for updates.
 _INSERT_FINDINGS = rows.insert("findings", rows.FINDING_COLUMNS)
@@ -91,15 +98,22 @@ class FindingStore:
             psycopg2.Error: the database rejects the data.
         """
         self._prepare_partitions(findings)
-        with self._pool.connection() as connection, connection.cursor() as cursor:
+        # A request to the server takes longer than most statements, so the transaction has two.
+        with self._pool.manual_transaction() as cursor:
             fingerprints = {finding.finding_id: fingerprint_of(finding) for finding in findings}
-            stored = _lock_and_read_stored(cursor, fingerprints)
-            existing = _read_alerts(cursor, stored.values(), fingerprints.values())
+            stored, existing = _begin_and_read(cursor, fingerprints)
             now = dt.datetime.now(dt.UTC)
             changes = aggregate(findings, stored=stored, existing=existing, now=now)
-            _write(cursor, changes, stored, now)
-            for step in self._in_transaction:
-                step(cursor, changes)
+            _move_findings(cursor, changes.updated, stored)
+            statements = _statements(changes, now)
+            if changes.escalated or self._in_transaction:
+                prepared.execute_all(cursor, statements)
+                statements = []
+                if changes.escalated:
+                    _record_escalations(cursor, changes, now)
+                for step in self._in_transaction:
+                    step(cursor, changes)
+            prepared.execute_all(cursor, statements, then="COMMIT")
         return changes
 
     def _prepare_partitions(self, findings: Iterable[Finding]) -> None:
@@ -118,44 +132,48 @@ class FindingStore:
             self._months.add(month)
 
 
-def _lock_and_read_stored(
+def _begin_and_read(
     cursor: Cursor, fingerprints: Mapping[UUID, UUID]
-) -> dict[UUID, StoredFinding]:
+) -> tuple[dict[UUID, StoredFinding], list[Alert]]:
+    """Begin a transaction, lock findings and fingerprints, and read what is stored about them."""
     identifiers = (*fingerprints.keys(), *fingerprints.values())
     keys = (int.from_bytes(identifier.bytes[:8], signed=True) for identifier in identifiers)
     # By identifier only: the bucket of a finding with a clamped timestamp may differ between
     # versions.
+    read = {
+        "ids": arrays.literal(fingerprints),
+        "fingerprints": arrays.literal(set(fingerprints.values())),
+    }
     prepared.execute_all(
-        cursor,
-        [
-            (_LOCK, {"keys": arrays.literal(keys)}),
-            (_STORED, {"ids": arrays.literal(fingerprints)}),
-        ],
+        cursor, [(_LOCK, {"keys": arrays.literal(keys)}), (_READ, read)], first="BEGIN"
     )
-    found = (rows.read_finding(text) for (text,) in cursor.fetchall())
-    return {stored.finding.finding_id: stored for stored in found}
+    stored: dict[UUID, StoredFinding] = {}
+    existing: list[Alert] = []
+    for kind, text in cursor.fetchall():
+        if kind == "alert":
+            existing.append(rows.read_alert(text))
+        else:
+            finding = rows.read_finding(text)
+            stored[finding.finding.finding_id] = finding
+    return stored, existing
 
 
-def _read_alerts(
-    cursor: Cursor, stored: Iterable[StoredFinding], fingerprints: Iterable[UUID]
-) -> list[Alert]:
-    ids = {finding.alert_id for finding in stored}
-    values = {"ids": arrays.literal(ids), "fingerprints": arrays.literal(set(fingerprints))}
-    prepared.execute(cursor, _ALERTS, values)
-    return [rows.read_alert(text) for (text,) in cursor.fetchall()]
-
-
-def _write(
-    cursor: Cursor, changes: Changes, stored: dict[UUID, StoredFinding], now: dt.datetime
+def _move_findings(
+    cursor: Cursor, updated: Iterable[StoredFinding], stored: Mapping[UUID, StoredFinding]
 ) -> None:
-    for updated in changes.updated:
-        before = stored[updated.finding.finding_id].finding.bucket_start
-        if updated.finding.bucket_start != before:
+    """Move findings whose bucket has changed to the partition of their new bucket."""
+    for finding in (it.finding for it in updated):
+        before = stored[finding.finding_id].finding.bucket_start
+        if finding.bucket_start != before:
             cursor.execute(
                 "UPDATE findings SET bucket_start = %s WHERE bucket_start = %s AND finding_id = %s",
-                (updated.finding.bucket_start, before, str(updated.finding.finding_id)),
+                (finding.bucket_start, before, str(finding.finding_id)),
             )
-    statements: list[tuple[str, Mapping[str, Any]]] = []
+
+
+def _statements(changes: Changes, now: dt.datetime) -> list[prepared.Statement]:
+    """The statements that write findings, their observables and log entries, and alerts."""
+    statements: list[prepared.Statement] = []
     documents: list[tuple[UUID, str, bytes]] = []
     for statement, findings in (
         (_INSERT_FINDINGS, changes.new),
@@ -176,9 +194,7 @@ def _write(
     for statement, alerts in ((_INSERT_ALERTS, changes.opened), (_UPDATE_ALERTS, changes.changed)):
         if alerts:
             statements.append((statement, {"rows": rows.encode_alerts(alerts)}))
-    prepared.execute_all(cursor, statements)
-    if changes.escalated:
-        _record_escalations(cursor, changes, now)
+    return statements
 
 
 def _observable_columns(findings: Iterable[StoredFinding]) -> dict[str, str]:

@@ -49,6 +49,24 @@ class Pool:
                 yield connection
 
     @contextmanager
+    def manual_transaction(self) -> Iterator[Cursor]:
+        """A cursor of a caller that sends BEGIN and COMMIT itself, together with its statements.
+
+        After an error, the connection is closed, so that the server rolls back.
+
+        Raises:
+            Unavailable: all connections are in use, or the server cannot be reached.
+        """
+        with self._checked_out() as connection:
+            connection.autocommit = True
+            try:
+                with connection.cursor() as cursor:
+                    yield cursor
+            except BaseException:
+                connection.close()
+                raise
+
+    @contextmanager
     def cursor(self) -> Iterator[Cursor]:
         """A cursor for one statement, which is a transaction of its own.
 

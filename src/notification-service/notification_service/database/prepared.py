@@ -8,7 +8,7 @@ import re
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from hashlib import blake2b
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import psycopg2.extensions
 from psycopg2.extensions import cursor as Cursor  # noqa: N812 - it is a class
@@ -18,6 +18,9 @@ MAX_STATEMENTS: Final = 50
 
 #: A parameter, and the type that it is cast to.
 _PARAMETER: Final = re.compile(r"%\((\w+)\)s((?:::\w+(?:\[\])?)?)")
+
+#: A statement and the values of its parameters.
+Statement: TypeAlias = tuple[str, Mapping[str, Any]]
 
 
 class PreparingConnection(psycopg2.extensions.connection):
@@ -38,12 +41,17 @@ def execute(cursor: Cursor, statement: str, values: Mapping[str, Any]) -> None:
     cursor.execute(_text(cursor, statement), values)
 
 
-def execute_all(cursor: Cursor, statements: Sequence[tuple[str, Mapping[str, Any]]]) -> None:
+def execute_all(
+    cursor: Cursor, statements: Sequence[Statement], *, first: str = "", then: str = ""
+) -> None:
     """Execute statements with one request to the server. The cursor has the rows of the last one.
 
-    Each statement sees what was committed before it began, as if it was sent alone.
+    Each statement sees what was committed before it began, as if it was sent alone. ``first`` and
+    ``then`` are executed before and after them. They cannot be prepared, for example BEGIN. After
+    an error, the following statements are not executed.
     """
     texts = [cursor.mogrify(_text(cursor, text), values) for text, values in statements]
+    texts = [text for text in (first.encode(), *texts, then.encode()) if text]
     if texts:
         cursor.execute(b";".join(texts))
 
