@@ -18,6 +18,7 @@ from audit_analysis.events_api.archive_search import ArchiveSearch
 from audit_analysis.events_api.callers import Refusal, RemoteCallers
 from audit_analysis.events_api.database import SearchDatabase, SearchLimits
 from auditflow.contract.access import Me, Role
+from auditflow.http.connection_limit import ConnectionLimit
 from auditflow.http.connections import ServerConfig
 from auditflow.http.health import Health
 
@@ -49,7 +50,7 @@ def served(app: Quart, *, port: int) -> Iterator[str]:
 
     async def run() -> None:
         # Other tests of this process may have replaced hypercorn's classes by ours.
-        config = ServerConfig(f"127.0.0.1:{port}", max_connections=100, grace=1)
+        config = ServerConfig(f"127.0.0.1:{port}", limit=ConnectionLimit(100), grace=1)
         await serve(app, config, shutdown_trigger=stop.wait)
 
     thread = threading.Thread(target=loop.run_until_complete, args=(run(),))

@@ -63,7 +63,13 @@ class ServiceSettings(Block):
     #: port serves HTTPS only. Renewed files are loaded within a minute.
     tls_cert_file: OptionalFile = None
     tls_key_file: OptionalFile = None
-    #: The maximum number of connections to the main port. Further connections are closed.
+    #: A second port that serves the same over HTTPS. The main port then serves HTTP, for clients
+    #: that do not have the authority of the certificate.
+    https_port: Annotated[int, Field(ge=0, le=65535)] = 0
+    #: Whether the port of metrics serves HTTPS only, with the same certificate.
+    metrics_tls: bool = False
+    #: The maximum number of connections to the main port and ``https_port`` together. A further
+    #: connection replaces one that waits for its client, or is closed.
     max_connections: Annotated[int, Field(ge=1)] = 256
     log_level: Annotated[str, Field(pattern="^(DEBUG|INFO|WARNING|ERROR)$")] = "INFO"
     environment: Annotated[str, Field(pattern="^[a-z0-9-]{1,32}$")] = "local"
@@ -74,6 +80,8 @@ class ServiceSettings(Block):
     def _check_certificate(self) -> Self:
         if (self.tls_cert_file is None) != (self.tls_key_file is None):
             raise ValueError("TLS_CERT_FILE and TLS_KEY_FILE must be set together")
+        if self.tls_cert_file is None and (self.https_port or self.metrics_tls):
+            raise ValueError("HTTPS_PORT and METRICS_TLS need TLS_CERT_FILE and TLS_KEY_FILE")
         return self
 
 

@@ -8,10 +8,13 @@ import ssl
 import subprocess
 import sys
 import textwrap
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import h2.connection
+import h2.settings
 import httpx
 import psutil
 import pytest
@@ -23,11 +26,13 @@ SAMPLE = """
     import asyncio, sys, threading
     from flask import Flask, request
     from prometheus_client import CollectorRegistry
-    from auditflow.http import connections, serving, wsgi
+    from auditflow.http import certificate, http2, serving, wsgi
     from auditflow.http.health import Health
     from auditflow.http.probes import Probes
     from auditflow.settings import ServiceSettings
 
+    certificate.HANDSHAKES = 4
+    http2.READ_SECONDS = 1
     serving.CERTIFICATE_SECONDS = 0.1
     wsgi.BODY_SECONDS = 2
     LARGE = "large" in sys.argv
@@ -66,6 +71,13 @@ SAMPLE = """
         released.wait(60)
         yield "last"
 
+    parts = []
+
+    def large():
+        for number in range(1000):
+            parts.append(number)
+            yield bytes(64 * 1024)
+
     def release():
         released.set()
         return "released"
@@ -76,6 +88,8 @@ SAMPLE = """
         app.add_url_rule("/metrics", "metrics", lambda: "main port")
         app.add_url_rule("/writes", "writes", lambda: str(len(writes)))
         app.add_url_rule("/wait", "wait", wait)
+        app.add_url_rule("/large", "large", large)
+        app.add_url_rule("/parts", "parts", lambda: str(len(parts)))
         app.add_url_rule("/release", "release", release)
         app.add_url_rule("/nothing", "nothing", lambda: ("", 204))
         app.add_url_rule(
@@ -390,11 +404,14 @@ def test_bodies_together_are_limited(serve: Serve) -> None:
 
 
 def test_connections_are_limited(serve: Serve) -> None:
+    # Given as many connections as permitted, all with a request that the service processes
     served = serve(MAX_CONNECTIONS="3")
     connections = [served.connect() for _ in range(3)]
     for connection in connections:
-        connection.sendall(post(1000, sent=1))
+        connection.sendall(b"GET /wait HTTP/1.1\r\nHost: a\r\n\r\n")
+        assert connection.recv(1)
 
+    # Then a further one is closed, until one of them ends
     def is_refused() -> bool:
         with served.connect() as another:
             another.sendall(b"GET /nothing HTTP/1.1\r\nHost: a\r\n\r\n")
@@ -407,6 +424,120 @@ def test_connections_are_limited(serve: Serve) -> None:
     for connection in connections:
         connection.close()
     eventually(lambda: not is_refused())
+
+
+@pytest.mark.parametrize(
+    "sent", [b"", b"GET / HTTP/1.1\r\nX-Slow: ", post(1000, sent=1)], ids=["idle", "head", "body"]
+)
+def test_slow_connections_do_not_block_others(serve: Serve, sent: bytes) -> None:
+    # Given many connections whose requests never become complete
+    served = serve(MAX_CONNECTIONS="3")
+    slow = [served.connect() for _ in range(20)]
+    for connection in slow:
+        try:
+            connection.sendall(sent)
+        except ConnectionError:  # another one has replaced it
+            continue
+    # Then each new connection is served at once
+    for _ in range(5):
+        assert served.get("/").text == "hello"
+    for connection in slow:
+        connection.close()
+
+
+def test_a_response_that_is_not_read_ends_the_connection(serve: Serve) -> None:
+    served = serve(MAX_CONNECTIONS="3")
+    with served.connect() as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        connection.sendall(b"GET /large HTTP/1.1\r\nHost: a\r\n\r\n")
+        process = psutil.Process(served.process.pid)
+
+        def accepted() -> int:
+            states = (item.status for item in process.net_connections("tcp"))
+            return sum(state == psutil.CONN_ESTABLISHED for state in states)
+
+        eventually(lambda: accepted() == 1)
+        eventually(lambda: accepted() == 0)
+
+
+class Http2Client:
+    """An HTTP/2 connection whose client grants the server only the given window."""
+
+    def __init__(self, served: Served, context: ssl.SSLContext) -> None:
+        context.set_alpn_protocols(["h2"])
+        self._socket = context.wrap_socket(served.connect(), server_hostname="localhost")
+        self._connection = h2.connection.H2Connection()
+        self._connection.initiate_connection()
+        self._connection.update_settings({h2.settings.SettingCodes.INITIAL_WINDOW_SIZE: 1})
+        self._flush()
+
+    def get(self, path: str) -> None:
+        headers = [(":method", "GET"), (":path", path), (":scheme", "https"), (":authority", "a")]
+        self._connection.send_headers(1, headers, end_stream=True)
+        self._flush()
+
+    def grant(self, size: int) -> None:
+        self._connection.increment_flow_control_window(size, stream_id=1)
+        self._flush()
+
+    def is_closed(self) -> bool:
+        """Read until the server closes the connection."""
+        try:
+            return self._socket.recv(65_536) == b""
+        except ConnectionError:
+            return True
+
+    def close(self) -> None:
+        self._socket.close()
+
+    def _flush(self) -> None:
+        self._socket.sendall(self._connection.data_to_send())
+
+
+def test_an_http2_response_without_a_window_ends_the_connection(
+    serve: Serve, certificates: Certificates
+) -> None:
+    client = Http2Client(serve(**certificates.variables()), certificates.trust)
+    client.get("/large")
+    eventually(client.is_closed)
+    client.close()
+
+
+def test_a_small_http2_window_does_not_fill_the_memory(
+    serve: Serve, certificates: Certificates
+) -> None:
+    # Given a client that reads single bytes of a large response
+    served = serve(**certificates.variables())
+    client = Http2Client(served, certificates.trust)
+    client.get("/large")
+    for _ in range(200):
+        client.grant(1)
+        time.sleep(0.001)  # so that each is a read of its own
+    # Then the service has produced only a few parts of it
+    produced = httpx.get(served.url("/parts", scheme="https"), verify=certificates.trust).text
+    assert int(produced) < 10
+    client.close()
+
+
+def test_unfinished_handshakes_are_limited(serve: Serve, certificates: Certificates) -> None:
+    # Given as many unfinished handshakes as permitted
+    served = serve(**certificates.variables())
+    url = served.url("/", scheme="https")
+    unfinished = [served.connect() for _ in range(4)]
+    for connection in unfinished:
+        connection.sendall(b"\x16\x03\x01\x00\xf8")
+
+    # Then a further connection is refused, until they have ended
+    def is_served() -> bool:
+        try:
+            return httpx.get(url, verify=certificates.trust).status_code == 200
+        except httpx.TransportError:
+            return False
+
+    eventually(lambda: not is_served())
+    for connection in unfinished:
+        connection.close()
+    eventually(is_served)
 
 
 def test_a_connection_without_a_complete_request_is_closed(serve: Serve) -> None:
@@ -439,3 +570,43 @@ def test_metrics_have_their_own_port(serve: Serve, mode: str) -> None:
 
 def test_without_their_own_port_the_main_port_serves_metrics(serve: Serve) -> None:
     assert serve().get("/metrics").text == "main port"
+
+
+# Two ports
+
+
+@pytest.mark.parametrize("mode", ["wsgi", "asgi"])
+def test_a_second_port_and_the_port_of_metrics_serve_https(
+    serve: Serve, certificates: Certificates, mode: str
+) -> None:
+    # Given a second port with TLS, and metrics over TLS
+    https, metrics = free_port(), free_port()
+    served = serve(
+        mode, HTTPS_PORT=str(https), METRICS_PORT=str(metrics), METRICS_TLS="true",
+        **certificates.variables(),
+    )  # fmt: skip
+    trust = certificates.trust
+
+    def get(port: int, path: str, scheme: str = "https") -> httpx.Response:
+        return httpx.get(f"{scheme}://localhost:{port}{path}", verify=trust)
+
+    # Then both ports serve the same, and metrics need TLS
+    eventually(lambda: get(metrics, "/metrics").status_code == 200)
+    assert get(https, "/").status_code == served.get("/").status_code == 200
+    assert get(https, "/metrics").status_code == served.get("/metrics").status_code == 404
+    with pytest.raises(httpx.TransportError):
+        get(metrics, "/metrics", "http")
+    with pytest.raises(httpx.TransportError):
+        get(https, "/", "http")
+
+
+def test_a_limit_of_connections_is_that_of_both_ports(
+    serve: Serve, certificates: Certificates
+) -> None:
+    https = free_port()
+    served = serve(HTTPS_PORT=str(https), MAX_CONNECTIONS="1", **certificates.variables())
+    with served.connect() as connection:
+        connection.sendall(b"GET /wait HTTP/1.1\r\nHost: a\r\n\r\n")
+        assert connection.recv(1)
+        with pytest.raises(httpx.TransportError):
+            httpx.get(f"https://localhost:{https}/", verify=certificates.trust)

@@ -1,6 +1,7 @@
 """Settings are complete at the start, or the process says what is missing and ends."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -66,6 +67,12 @@ def test_a_certificate_needs_its_key(tmp_path: Path) -> None:
     certificate.touch()
     with pytest.raises(SettingsError, match="TLS_CERT_FILE and TLS_KEY_FILE must be set together"):
         settings.load(ServiceSettings, port=1, tls_cert_file=str(certificate))
+
+
+@pytest.mark.parametrize("variable", [{"https_port": 2}, {"metrics_tls": True}])
+def test_https_needs_a_certificate(variable: dict[str, Any]) -> None:
+    with pytest.raises(SettingsError, match="need TLS_CERT_FILE and TLS_KEY_FILE"):
+        settings.load(ServiceSettings, port=1, **variable)
 
 
 def test_a_missing_file_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

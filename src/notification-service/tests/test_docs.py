@@ -16,6 +16,7 @@ from prometheus_client import CollectorRegistry
 from pydantic import SecretStr
 from quart import Quart
 
+from auditflow.http.connection_limit import ConnectionLimit
 from auditflow.http.connections import ServerConfig
 from auditflow.http.health import Health
 from auditflow.http.query_parameters import InvalidParameters
@@ -162,7 +163,7 @@ def _served(app: Quart) -> Iterator[str]:
     listening = socket.create_server(("127.0.0.1", 0))
     url = f"http://127.0.0.1:{listening.getsockname()[1]}"
     address = f"fd://{listening.detach()}"  # the server closes it
-    config = ServerConfig(address, max_connections=100, grace=1)
+    config = ServerConfig(address, limit=ConnectionLimit(100), grace=1)
     loop, stop = asyncio.new_event_loop(), asyncio.Event()
     thread = threading.Thread(
         target=loop.run_until_complete, args=[serve(app, config, shutdown_trigger=stop.wait)]

@@ -1,4 +1,4 @@
-"""Hypercorn's connections with our limits: a maximum number, and HTTP/2 by ALPN only.
+"""Hypercorn's connections with our limits: number, time to read, and HTTP/2 by ALPN only.
 
 Hypercorn has no setting for these limits. The classes here replace its own classes for all servers
 of this process. A response is one write to the socket, because a write costs a third of a short
@@ -7,7 +7,7 @@ request. Hypercorn writes the headers and each part of the body separately.
 
 import asyncio
 import ssl
-from pathlib import Path
+from contextlib import nullcontext
 from typing import Any, Final
 
 import h11
@@ -15,17 +15,18 @@ import hypercorn.asyncio.run
 import hypercorn.protocol
 from hypercorn.asyncio.tcp_server import TCPServer
 from hypercorn.config import Config
-from hypercorn.events import Closed, Event, RawData
+from hypercorn.events import Closed, Event, RawData, Updated
 from hypercorn.protocol.h11 import H11Protocol
 
+from auditflow.http import http2
+from auditflow.http.certificate import HANDSHAKE_SECONDS
+from auditflow.http.connection_limit import ConnectionLimit
 from auditflow.telemetry import logs
 
 #: The maximum number of requests at the same time on one HTTP/2 connection.
 HTTP2_STREAMS: Final = 16
 #: The maximum number of parts of a body that wait for the application. A part has up to 64 KiB.
 BODY_PARTS: Final = 2
-#: The timeout of a TLS handshake, in seconds.
-HANDSHAKE_SECONDS: Final = 10.0
 #: The timeout of a connection without a complete request, in seconds.
 IDLE_SECONDS: Final = 10.0
 #: A connection that starts with these bytes uses HTTP/2 without ALPN.
@@ -35,16 +36,26 @@ log = logs.get(__name__)
 
 
 class ServerConfig(Config):
-    """The configuration of one port."""
+    """The configuration of one port, or of two that serve the same."""
 
     def __init__(
-        self, address: str, *, max_connections: int, grace: float, tls: ssl.SSLContext | None = None
+        self,
+        address: str,
+        *,
+        limit: ConnectionLimit,
+        grace: float,
+        tls: ssl.SSLContext | None = None,
+        without_tls: str | None = None,
     ) -> None:
-        """``grace`` is the time for open requests after the stop, in seconds."""
+        """``grace`` is the time for open requests after the stop, in seconds.
+
+        With ``tls``, the port serves TLS. ``without_tls`` is the address of a second port without
+        TLS. The limit is that of both.
+        """
         super().__init__()
         self.bind = [address]
-        self.max_connections = max_connections
-        self.connections = 0
+        self.insecure_bind = [without_tls] if without_tls else []
+        self.limit = limit
         self.graceful_timeout = grace
         self.include_server_header = False
         self.accesslog = None
@@ -65,60 +76,61 @@ class ServerConfig(Config):
         return self._tls
 
 
-class Certificate:
-    """The server's certificate and key, loaded again when the files have changed."""
-
-    def __init__(self, certificate: Path, key: Path) -> None:
-        """Raises OSError or ssl.SSLError if the files cannot be used."""
-        self._certificate = certificate
-        self._key = key
-        self.context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-        self.context.minimum_version = ssl.TLSVersion.TLSv1_2
-        self.context.options |= ssl.OP_NO_COMPRESSION
-        self.context.set_alpn_protocols(["h2", "http/1.1"])
-        self._loaded = self._state()
-        self._load(self.context)
-
-    def reload(self) -> None:
-        """Load the files if they have changed. New connections then use them.
-
-        Files that cannot be used are reported, and the current certificate stays in use.
-        """
-        try:
-            state = self._state()
-            if state == self._loaded:
-                return
-            self._load(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER))
-            self._load(self.context)
-        except (OSError, ValueError) as error:
-            log.warning("the renewed certificate cannot be loaded", error=str(error))
-            return
-        self._loaded = state
-        log.info("certificate loaded", file=str(self._certificate))
-
-    def _load(self, context: ssl.SSLContext) -> None:
-        context.load_cert_chain(self._certificate, self._key)
-
-    def _state(self) -> list[tuple[int, int]]:
-        files = (self._certificate.stat(), self._key.stat())
-        return [(file.st_mtime_ns, file.st_ino) for file in files]
-
-
 class _LimitedServer(TCPServer):
-    """Closes a connection immediately if there are too many."""
+    """A connection that is counted, and closed if its client does not read."""
 
     config: ServerConfig
+    address = ""
+    since = 0.0
 
     async def run(self) -> None:
-        if self.config.connections >= self.config.max_connections:
-            log.warning("too many connections, closing a new one", max=self.config.max_connections)
+        self.address = str((self.writer.get_extra_info("peername") or ("",))[0])
+        self.since = self.loop.time()
+        limit = self.config.limit
+        if not limit.admit(self):
+            log.warning("too many connections, closing a new one", max=limit.maximum)
             self.writer.close()
             return
-        self.config.connections += 1
         try:
             await super().run()
         finally:
-            self.config.connections -= 1
+            limit.release(self)
+
+    async def protocol_send(self, event: Event) -> None:
+        if isinstance(event, RawData):
+            await self._write(event.data)
+            return
+        if isinstance(event, Updated):
+            self.since = self.loop.time()
+        await super().protocol_send(event)
+
+    async def _write(self, data: bytes) -> None:
+        async with self.send_lock:
+            try:
+                self.writer.write(data)
+                # A timeout costs more than a short write, and few writes wait.
+                waits = self.writer.transport.get_write_buffer_size() > 0
+                async with asyncio.timeout(http2.READ_SECONDS) if waits else nullcontext():
+                    await self.writer.drain()
+            except TimeoutError:
+                log.info("connection closed: the client does not read", address=self.address)
+                self.abort()
+                await self.protocol.handle(Closed())
+            except (ConnectionError, RuntimeError):
+                await self.protocol.handle(Closed())
+
+    def waits_for_client(self) -> bool:
+        """See ``connection_limit.Connection``. A write that waits holds ``send_lock``."""
+        if not hasattr(self, "protocol") or self.send_lock.locked():
+            return True
+        protocol = self.protocol.protocol
+        if isinstance(protocol, _Http1Protocol | http2.Http2Protocol):
+            return protocol.waits_for_client()
+        return False
+
+    def abort(self) -> None:
+        """Close the connection without sending what is buffered."""
+        self.writer.transport.abort()
 
 
 class _Http1Protocol(H11Protocol):
@@ -142,6 +154,10 @@ class _Http1Protocol(H11Protocol):
                 await self.send(Closed())
                 return
         await super().handle(event)
+
+    def waits_for_client(self) -> bool:
+        """Whether there is no request, or an incomplete one."""
+        return self.stream is None or self.connection.their_state is h11.SEND_BODY
 
     async def _send_h11_event(self, event: Any) -> None:
         """Send the headers of a response together with the first part of its body.

@@ -5,7 +5,7 @@ import signal
 import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from ssl import SSLError
+from ssl import SSLContext, SSLError
 from typing import Any, Final, Literal, TypeVar
 
 import uvloop
@@ -16,7 +16,9 @@ from pydantic_settings import BaseSettings
 from auditflow import settings as setting_loader
 from auditflow import worker
 from auditflow.errors import SettingsError
-from auditflow.http.connections import Certificate, ServerConfig
+from auditflow.http.certificate import Certificate
+from auditflow.http.connection_limit import ConnectionLimit
+from auditflow.http.connections import ServerConfig
 from auditflow.http.probes import Probes
 from auditflow.http.problem import Problem
 from auditflow.http.wsgi import BoundedWsgi, respond
@@ -72,8 +74,8 @@ def serve(
 ) -> None:
     """Serve until SIGTERM or SIGINT. Requests in flight are completed.
 
-    With METRICS_PORT and ``probes``, the probes and metrics have their own port, and the main port
-    does not serve ``/metrics``. ``on_stop`` is called when the signal arrives. It must not block.
+    With METRICS_PORT and ``probes``, the probes and metrics have their own port, and no other port
+    serves ``/metrics``. ``on_stop`` is called when the signal arrives. It must not block.
     """
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(_serve(app, settings, mode, probes, on_stop))
@@ -99,11 +101,16 @@ async def _serve(
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop)
     certificate = _certificate(settings)
+    tls = certificate.context if certificate else None
+    main, https = (
+        f"{settings.host}:{port}" for port in (settings.port, settings.https_port or settings.port)
+    )
     config = ServerConfig(
-        f"{settings.host}:{settings.port}",
-        max_connections=settings.max_connections,
+        https,
+        limit=ConnectionLimit(settings.max_connections),
         grace=GRACE_SECONDS,
-        tls=certificate.context if certificate else None,
+        tls=tls,
+        without_tls=main if settings.https_port else None,
     )
     wrapped: Any = (
         BoundedWsgi(app, max_body=WSGI_BODY_BYTES) if mode == "wsgi" else ASGIWrapper(app)
@@ -111,20 +118,28 @@ async def _serve(
     async with asyncio.TaskGroup() as tasks:
         if settings.metrics_port and probes is not None:
             wrapped = _WithoutMetrics(wrapped)
-            tasks.create_task(_serve_probes(probes, settings, stopping))
+            tasks.create_task(_serve_probes(probes, settings, tls, stopping))
         if certificate is not None:
             tasks.create_task(_renew(certificate, stopping))
-        log.info("listening", address=config.bind[0], tls=certificate is not None)
+        for address in config.insecure_bind:
+            log.info("listening", address=address, tls=False)
+        log.info("listening", address=https, tls=config.ssl_enabled)
         await worker_serve(wrapped, config, shutdown_trigger=stopping.wait)
 
 
-async def _serve_probes(probes: Probes, settings: ServiceSettings, stopping: asyncio.Event) -> None:
+async def _serve_probes(
+    probes: Probes,
+    settings: ServiceSettings,
+    tls: SSLContext | None,
+    stopping: asyncio.Event,
+) -> None:
     config = ServerConfig(
         f"{settings.host}:{settings.metrics_port}",
-        max_connections=METRICS_CONNECTIONS,
+        limit=ConnectionLimit(METRICS_CONNECTIONS),
         grace=GRACE_SECONDS,
+        tls=tls if settings.metrics_tls else None,
     )
-    log.info("listening for probes and metrics", address=config.bind[0])
+    log.info("listening for probes and metrics", address=config.bind[0], tls=config.ssl_enabled)
     await worker_serve(ASGIWrapper(probes.asgi), config, shutdown_trigger=stopping.wait)
 
 
