@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 
+from audit_analysis.archive.archived_file import path_of
 from audit_analysis.archive.decoding import refused_row
 from audit_analysis.archive.event_leaves import LEAF_HASH, leaf_of
 from audit_analysis.archive.maintenance import Maintenance
@@ -20,7 +21,6 @@ from audit_analysis.archive.metrics import ArchiveMetrics
 from audit_analysis.archive.parquet import ParquetWriter
 from audit_analysis.archive.storage import FolderStorage
 from audit_analysis.archive.table import ArchivedEvent, hour_of
-from audit_analysis.archive.writer import path_of
 from audit_analysis.events_api.database import SearchDatabase, SearchLimits
 from audit_analysis.events_api.proofs import EventProofs
 from auditflow.merkle.tree import leaf_hash, root, verify_inclusion

@@ -10,11 +10,12 @@ import pika
 import psycopg2
 from prometheus_client import CollectorRegistry
 
+from audit_analysis.archive.flusher import SERVICE
 from audit_analysis.archive.manifest import Manifest
 from audit_analysis.archive.metrics import ArchiveMetrics
 from audit_analysis.archive.parquet import ParquetWriter
 from audit_analysis.archive.storage import FolderStorage, Storage
-from audit_analysis.archive.writer import SERVICE, ArchiveWriter
+from audit_analysis.archive.writer import ArchiveWriter
 from auditflow.amqp import Publisher, topology
 from auditflow.amqp.delivery import encode_properties
 from auditflow.contract import acceptance, archive

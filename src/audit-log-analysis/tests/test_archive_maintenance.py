@@ -12,6 +12,7 @@ import psycopg2
 import pytest
 from prometheus_client import CollectorRegistry
 
+from audit_analysis.archive.archived_file import path_of
 from audit_analysis.archive.compaction import Compaction
 from audit_analysis.archive.decoding import refused_row
 from audit_analysis.archive.maintenance import ORPHAN_GRACE, REMOVED_GRACE, Maintenance
@@ -22,7 +23,6 @@ from audit_analysis.archive.parquet import ParquetWriter
 from audit_analysis.archive.settings import Settings
 from audit_analysis.archive.storage import FolderStorage
 from audit_analysis.archive.table import hour_of
-from audit_analysis.archive.writer import path_of
 from auditflow.errors import Unavailable
 from auditflow_local.servers.postgres_roles import ARCHIVE
 

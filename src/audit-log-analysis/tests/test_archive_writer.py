@@ -188,7 +188,7 @@ def test_the_writer_reads_no_further_batch_while_its_buffers_are_full(
     # a buffer is written and another one is full: each takes batches until it has 2 MB
     eventually(lambda: writer.pending_count() == 20, what="two full buffers")
     for _ in range(20):
-        writer._wake()
+        writer._receiver.wake()
         assert writer.pending_count() == 20
     stored.stop()
     assert stored.ready() == 100

@@ -1,6 +1,7 @@
 """A file of the archive, and its row in the manifest."""
 
 import datetime as dt
+import uuid
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -75,3 +76,8 @@ def file_of(row: tuple[Any, ...]) -> ArchiveFile:
             "events_root": None if root is None else bytes(root),
         }
     )
+
+
+def path_of(hour: dt.datetime, source: str) -> str:
+    """A new path for a file. The manifest, not the path, states what a file contains."""
+    return f"{hour:%Y/%m/%d/%H}/{source}-{uuid.uuid4()}.parquet"

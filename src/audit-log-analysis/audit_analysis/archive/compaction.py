@@ -7,11 +7,10 @@ import datetime as dt
 from collections.abc import Callable
 from typing import Final
 
-from audit_analysis.archive.archived_file import ArchiveFile
+from audit_analysis.archive.archived_file import ArchiveFile, path_of
 from audit_analysis.archive.maintenance_manifest import MaintenanceSession, Partition
 from audit_analysis.archive.parquet import OutOfMemory, ParquetWriter
 from audit_analysis.archive.storage import Storage
-from audit_analysis.archive.writer import path_of
 from auditflow.errors import Unavailable
 
 #: Files are not merged until this time after the end of their hour.

@@ -9,6 +9,7 @@ from prometheus_client import CollectorRegistry
 from quart import Quart
 
 from audit_analysis.archive import web
+from audit_analysis.archive.flusher import SERVICE
 from audit_analysis.archive.id_index import INDEX, IdIndex
 from audit_analysis.archive.maintenance import Maintenance
 from audit_analysis.archive.maintenance_manifest import MaintenanceManifest
@@ -18,7 +19,7 @@ from audit_analysis.archive.parquet import ParquetWriter
 from audit_analysis.archive.settings import Settings
 from audit_analysis.archive.storage import UNFINISHED, Storage, open_storage
 from audit_analysis.archive.table import ArchivedEvent
-from audit_analysis.archive.writer import SERVICE, ArchiveWriter
+from audit_analysis.archive.writer import ArchiveWriter
 from audit_analysis.events_api import app as events_app
 from audit_analysis.events_api.archive_search import ArchiveSearch
 from audit_analysis.events_api.callers import RemoteCallers
