@@ -2,11 +2,12 @@
 
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from audit_analysis.ledger import blocks
-from audit_analysis.ledger.blocks import SIZE, Block, BlockKey
+from audit_analysis.ledger.blocks import SIZE, Block, BlockCounts, BlockKey
 from audit_analysis.ledger.outcomes import EventCounts, MessageOutcome
 from auditflow.contract.ledger import Entry, Label, Receipt, runs_of
 
@@ -105,3 +106,104 @@ def test_blocks_are_small_when_they_are_stored() -> None:
     values = bytes([100]) * SIZE
     assert len(blocks.packed(values)) < 40
     assert blocks.unpacked(blocks.packed(values)) == values
+
+
+def test_a_new_block_is_empty() -> None:
+    assert Block() == Block(
+        accepted=bytes(1024),
+        archived=bytes(1024),
+        confirmed_ms=0,
+        outcome=EventCounts(),
+        repeated=0,
+    )
+    assert Block().counts() == BlockCounts(0, 0, 0, 0)
+
+
+def test_a_block_has_1024_messages() -> None:
+    assert list(apply([archived(1023), archived(1024), archived(2048)])) == [
+        BlockKey(PRODUCER, "okta", HOUR, block) for block in (0, 1, 2)
+    ]
+
+
+def test_blocks_have_an_order() -> None:
+    """Two processes lock the rows of blocks in this order, so they cannot wait for each other."""
+    keys = [BlockKey(*key) for key in (("b", "a", 1, 1), ("a", "b", 1, 1), ("a", "a", 2, 1))]
+    assert sorted(keys) == keys[::-1]
+
+
+def test_the_stored_numbers_of_events_fit_a_byte() -> None:
+    messages = {0: 0, 1: 1, 2: 253, 3: 254, 4: 255, 5: 300}
+    (block,) = apply([archived(n, analysed=events) for n, events in messages.items()]).values()
+    assert list(block.archived[:7]) == [255, 1, 253, 254, 254, 254, 0]
+    assert block.outcome == EventCounts(analysed=1063)
+    assert block.counts() == BlockCounts(1016, 0, 0, 1016)
+
+
+def test_the_counts_of_a_block_with_every_difference() -> None:
+    block = Block(
+        accepted=bytes([5, 4, 0, 3, 0, 6, 0, 2]), archived=bytes([5, 0, 7, 3, 255, 1, 0, 2])
+    )
+    # equal: 5, 3 and 2; outstanding: 4; unconfirmed: 7 and 0 events; altered: 6
+    assert block.counts() == BlockCounts(27, 4, 6, 7)
+    assert (block.outstanding(), block.altered()) == ([1], [5])
+
+
+def test_a_block_of_which_all_messages_are_archived() -> None:
+    block = Block(accepted=bytes([5, 0, 3]), archived=bytes([5, 0, 3]))
+    assert block.counts() == BlockCounts(8, 0, 0, 0)
+    assert (block.outstanding(), block.altered()) == ([], [])
+
+
+def test_a_damaged_block_is_an_error() -> None:
+    """The shorter side must not hide messages of the other side."""
+    damaged = Block(accepted=b"\1", archived=b"\2\1")
+    for derive in (damaged.counts, damaged.outstanding, damaged.altered):
+        with pytest.raises(ValueError, match="longer than argument 1"):
+            derive()
+
+
+def test_the_first_receipt_of_a_message_counts() -> None:
+    state = apply(receipt({3: 5}, confirmed_ms=20), receipt({3: 6, 4: 2}, confirmed_ms=10))
+    (block,) = state.values()
+    assert list(block.accepted[:6]) == [0, 0, 0, 5, 2, 0]
+    assert block.confirmed_ms == 20
+    (later,) = apply(receipt({3: 5}, confirmed_ms=10), receipt({3: 5}, confirmed_ms=20)).values()
+    assert later.confirmed_ms == 20
+
+
+def test_the_newest_receipt_of_a_batch_counts() -> None:
+    (changes,) = blocks.changes_of(
+        [receipt({3: 5}, confirmed_ms=20), receipt({4: 2}, confirmed_ms=10)], []
+    ).values()
+    assert (changes.accepted, changes.confirmed_ms) == ({3: 5, 4: 2}, 20)
+    (unconfirmed,) = blocks.changes_of([], [archived(3)]).values()
+    assert unconfirmed.confirmed_ms == 0
+
+
+def test_repeated_events_are_counted_in_a_batch_and_across_batches() -> None:
+    first = [archived(3, 5), archived(3, 5), archived(4, 2)]
+    (block,) = apply(first).values()
+    assert (block.repeated, block.outcome.archived) == (5, 7)
+    (again,) = apply(first, [archived(3, 5), archived(5, 1)]).values()
+    assert (again.repeated, again.outcome.archived) == (10, 8)
+
+
+def test_labelled_messages_after_others_are_counted() -> None:
+    direct = MessageOutcome(None, HOUR * HOUR_MS, EventCounts(analysed=2))
+    ((key, changes),) = blocks.changes_of([], [direct, archived(1, 4)]).items()
+    assert key == BlockKey(PRODUCER, "okta", HOUR, 0)
+    assert changes.archived == {1: EventCounts(analysed=4)}
+
+
+@pytest.mark.parametrize(
+    ("numbers", "text"),
+    [
+        ([], []),
+        ([0], ["0"]),
+        ([7], ["7"]),
+        ([3, 4], ["3-4"]),
+        ([0, 1, 2, 4, 6, 7, 9], ["0-2", "4", "6-7", "9"]),
+    ],
+)
+def test_consecutive_numbers_become_a_range(numbers: list[int], text: list[str]) -> None:
+    assert list(blocks.ranges(numbers)) == text

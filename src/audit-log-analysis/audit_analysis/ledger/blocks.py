@@ -8,6 +8,7 @@ of batches.
 import zlib
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import groupby
 from typing import Final, NamedTuple
 
 from msgspec import Struct
@@ -182,19 +183,9 @@ def unpacked(stored: bytes) -> bytes:
 
 
 def ranges(numbers: Iterable[int]) -> Iterator[str]:
-    """Numbers as text: ``3-5`` and ``9``."""
-    start = last = None
-    for number in numbers:
-        if start is None or last is None:
-            start = last = number
-        elif number == last + 1:
-            last = number
-        else:
-            yield _range(start, last)
-            start = last = number
-    if start is not None and last is not None:
-        yield _range(start, last)
-
-
-def _range(start: int, last: int) -> str:
-    return str(start) if start == last else f"{start}-{last}"
+    """Ascending numbers as text: ``3-5`` and ``9``."""
+    # Consecutive numbers have the same difference to their position.
+    for _, group in groupby(enumerate(numbers), lambda pair: pair[1] - pair[0]):
+        consecutive = [number for _, number in group]
+        first, last = consecutive[0], consecutive[-1]
+        yield str(first) if first == last else f"{first}-{last}"

@@ -26,7 +26,8 @@ HOUR_MS: Final = 3_600_000
 MAX_EVENTS: Final = 254
 #: Maximum number of entries of a receipt.
 MAX_ENTRIES: Final = 10_000
-_MAX_NUMBER: Final = 2**40
+#: Maximum number of messages that a receipt confirms.
+MAX_MESSAGES: Final = 1_000_000
 _LABEL: Final = re.compile(
     r"([0-9a-f]{16}):([a-z0-9_-]{1,40}):([0-9]{1,7}):([0-9]{1,12}):([0-9]{1,3})"
 )
@@ -145,9 +146,9 @@ def decode_receipt(body: bytes) -> Receipt:
     for entry in receipt.entries:
         for run in entry.runs:
             label = Label(receipt.producer, entry.source, entry.hour, run.start, run.events)
-            if label_of({HEADER: label.header()}) is None or not run.start < run.stop < _MAX_NUMBER:
+            if label_of({HEADER: label.header()}) is None or not run.start < run.stop:
                 raise ContractError("the receipt has an invalid entry")
             numbers += run.stop - run.start
-    if numbers > 1_000_000:
-        raise ContractError("the receipt has more than 1000000 messages")
+    if numbers > MAX_MESSAGES:
+        raise ContractError(f"the receipt has more than {MAX_MESSAGES} messages")
     return receipt
