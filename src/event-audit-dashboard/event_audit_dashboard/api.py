@@ -1,5 +1,6 @@
 """Client of the notification service's API, with the messages of ``auditflow.contract``."""
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 from urllib.parse import urlencode
@@ -20,15 +21,35 @@ class RawPage(Struct, frozen=True):
     next_cursor: str | None = None
 
 
+class ListedPage(Struct, frozen=True):
+    """A page of alerts, and a digest that changes whenever an alert or their order changes."""
+
+    alerts: tuple[Raw, ...]
+    next_cursor: str | None
+    version: str
+
+
+class ShownAlert(Struct, frozen=True):
+    """An alert, a digest that changes with it, and the correlation ids of its findings, sorted."""
+
+    alert: contract.AlertDetail
+    version: str
+    correlation_ids: tuple[str, ...]
+
+
 class NotificationService(ApiClient):
     """Client of the notification service. It is thread-safe."""
 
     def alerts(
         self, parameters: Mapping[str, str], caller: Caller, *, limit: int = PAGE_SIZE
-    ) -> RawPage:
+    ) -> ListedPage:
         """One page of alerts."""
         query = {**parameters, "limit": str(limit)}
-        return self.get("/api/v1/alerts", caller, RawPage, query)
+        return self.get_if_changed("/api/v1/alerts", caller, self._decode_page, query)
+
+    def _decode_page(self, body: bytes) -> ListedPage:
+        page = self.decode(body, RawPage)
+        return ListedPage(page.alerts, page.next_cursor, _version(page.alerts))
 
     def decode_alert(self, content: bytes) -> contract.AlertSummary:
         """Decode an alert of a page.
@@ -48,7 +69,18 @@ class NotificationService(ApiClient):
 
     def alert(self, alert_id: str, caller: Caller) -> contract.AlertDetail:
         """One alert with its newest findings."""
-        return self.get(_alert(alert_id), caller, contract.AlertDetail)
+        return self.shown_alert(alert_id, caller).alert
+
+    def shown_alert(self, alert_id: str, caller: Caller) -> ShownAlert:
+        """One alert with its newest findings, and its version."""
+        # The ETag of an alert changes with actions on it only, not with new findings.
+        return self.get_if_changed(_alert(alert_id), caller, self._decode_shown, conditional=False)
+
+    def _decode_shown(self, body: bytes) -> ShownAlert:
+        alert = self.decode(body, contract.AlertDetail)
+        ids = {finding.correlation_id for finding in alert.findings if finding.correlation_id}
+        version = hashlib.blake2b(body, digest_size=16).hexdigest()
+        return ShownAlert(alert, version, tuple(sorted(ids)))
 
     def events(self, alert_id: str, caller: Caller, *, cursor: str = "") -> contract.EventPage:
         """Events of an alert, the latest first, 100 on a page."""
@@ -129,6 +161,13 @@ class NotificationService(ApiClient):
     def _bulk(self, caller: Caller, body: Mapping[str, Any]) -> triage.BulkResult:
         reply = self.send("POST", "/api/v1/alerts/bulk", caller, body=body)
         return self.decode(reply.body, triage.BulkResult)
+
+
+def _version(alerts: Sequence[Raw]) -> str:
+    digest = hashlib.blake2b(digest_size=16)
+    for raw in alerts:
+        digest.update(raw)
+    return digest.hexdigest()
 
 
 def _alert(alert_id: str) -> str:

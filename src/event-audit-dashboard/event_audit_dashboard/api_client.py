@@ -1,6 +1,6 @@
 """Sends requests to an API, decodes the responses and turns failures into errors with a text."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar
 from urllib.parse import quote, urlencode
 
@@ -11,6 +11,7 @@ from opentelemetry.trace import SpanKind
 from auditflow.contract.access import ADDRESS_HEADER, USER_HEADER
 from auditflow.telemetry import logs, tracing
 from event_audit_dashboard import errors
+from event_audit_dashboard.answers import Answer, Answers
 from event_audit_dashboard.metrics import Metrics
 from event_audit_dashboard.translation import N_, gettext
 from event_audit_dashboard.transport import TIMEOUT_SECONDS, Reply, Service, Transport
@@ -53,6 +54,7 @@ class ApiClient:
         self._transport = transport
         self._metrics = metrics
         self._service = transport.service
+        self._answers = Answers()
 
     def check(self) -> str | None:
         """Return None if the service is alive, otherwise the problem. Used by ``/readyz``.
@@ -96,8 +98,37 @@ class ApiClient:
         timeout: float = TIMEOUT_SECONDS,
     ) -> T:
         """Send a GET request and decode the response. ``timeout`` is in seconds."""
-        target = f"{path}?{urlencode(query)}" if query else path
-        return self.decode(self.send("GET", target, caller, timeout=timeout).body, kind)
+        return self.decode(
+            self.send("GET", _target(path, query), caller, timeout=timeout).body, kind
+        )
+
+    def get_if_changed(
+        self,
+        path: str,
+        caller: Caller,
+        decode: Callable[[bytes], T],
+        query: Mapping[str, str] | None = None,
+        *,
+        conditional: bool = True,
+    ) -> T:
+        """Send a GET request. Return the same object as before if the answer has not changed.
+
+        If ``conditional``, the API is asked to send no body then. This requires that the ETag of
+        the answer changes with each byte of it. ``decode`` may raise ``BadResponse``.
+        """
+        target = _target(path, query)
+        kept = self._answers.get(caller.person, target)
+        headers = None
+        if conditional and kept is not None and kept.etag is not None:
+            headers = {"If-None-Match": kept.etag}
+        reply = self.send("GET", target, caller, headers=headers)
+        if kept is not None and (reply.status == 304 or reply.body == kept.body):
+            value: T = kept.value
+            return value
+        value = decode(reply.body)
+        etag = reply.headers.get("ETag")
+        self._answers.put(caller.person, target, Answer(reply.body, value, etag))
+        return value
 
     def stream(self, target: str, caller: Caller) -> Iterator[bytes]:
         """Send a GET request and return the parts of the response, which may be large.
@@ -138,7 +169,8 @@ class ApiClient:
                 reply = self._transport.send(
                     method, target, headers=sent, body=content, timeout=timeout
                 )
-                _raise_for(reply, self._service)
+                if reply.status != 304 or "If-None-Match" not in sent:
+                    _raise_for(reply, self._service)
             except errors.ApiError as error:
                 self._metrics.upstream_errors.labels(error.reason).inc()
                 raise
@@ -159,6 +191,10 @@ class ApiClient:
                 N_("%(service)s sent a response that violates the API contract"),
                 service=self._service.name,
             ) from None
+
+
+def _target(path: str, query: Mapping[str, str] | None) -> str:
+    return f"{path}?{urlencode(query)}" if query else path
 
 
 def _identity(caller: Caller) -> dict[str, str]:

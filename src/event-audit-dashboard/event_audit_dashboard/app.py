@@ -26,6 +26,7 @@ from event_audit_dashboard.login_throttle import LoginThrottle
 from event_audit_dashboard.metrics import Metrics
 from event_audit_dashboard.notifications_api import NotificationsApi
 from event_audit_dashboard.oidc import OidcProvider
+from event_audit_dashboard.page_cache import PageCache
 from event_audit_dashboard.pipeline_api import PipelineApi
 from event_audit_dashboard.roles import Roles
 from event_audit_dashboard.rows import RowRenderer
@@ -129,12 +130,16 @@ def create(
         app.register_blueprint(provider_pages)
     app.register_blueprint(home.blueprint())
     views = SavedViews(api)
-    app.register_blueprint(alerts.blueprint(api, alert_rows, views))
+    rendered = PageCache()
+    app.register_blueprint(alerts.blueprint(api, alert_rows, views, rendered))
     app.register_blueprint(saved_views.blueprint(views))
     notification_routes = NotificationsApi(api)
     app.register_blueprint(
         alert.blueprint(
-            api, notification_routes, ArchivedRows(None if events is None else EventsApi(events))
+            api,
+            notification_routes,
+            ArchivedRows(None if events is None else EventsApi(events)),
+            rendered,
         )
     )
     app.register_blueprint(

@@ -46,6 +46,12 @@ class ArchivedRows:
         self._events = events
         self._found: TTLCache[_Key, ArchivedEventSummary] = TTLCache(MAX_EVENTS, CACHE_SECONDS)
         self._lock = threading.Lock()
+        self._version = 0
+
+    @property
+    def version(self) -> int:
+        """A number that changes when ``cached`` can return more fields than before."""
+        return self._version
 
     def cached(self, rows: Iterable[EventRow]) -> list[ShownEvent]:
         """The events with the fields that are cached. Sends no request."""
@@ -72,6 +78,7 @@ class ArchivedRows:
                     break
                 with self._lock:
                     self._found.update(_matches(part, found))
+                    self._version += 1
         return self.cached(rows)
 
     @staticmethod

@@ -41,6 +41,20 @@ def test_ago(seconds: int, words: str) -> None:
     assert times.ago(NOW - dt.timedelta(seconds=seconds), NOW) == words
 
 
+@given(
+    st.floats(-100, 35 * 86400, allow_nan=False) | st.integers(-10, 100_000).map(float),
+    st.floats(0, 1, exclude_max=True),
+)
+def test_ago_does_not_change_before_its_change(age: float, share: float) -> None:
+    timestamp = NOW - dt.timedelta(seconds=age)
+    change = times.change_of_ago(timestamp, NOW)
+    assert change > NOW
+    before = min(NOW + (change - NOW) * share, change - dt.timedelta(microseconds=1))
+    assert times.ago(timestamp, before) == times.ago(timestamp, NOW)
+    if 5 <= age < 30 * 86400:
+        assert times.ago(timestamp, change) != times.ago(timestamp, NOW)
+
+
 def test_timestamps_are_formatted_in_utc() -> None:
     timestamp = dt.datetime.fromisoformat("2026-05-04T01:02:03.456+05:30")
     assert times.exact(timestamp) == "2026-05-03 19:32:03.456 UTC"

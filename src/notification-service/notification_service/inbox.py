@@ -2,7 +2,7 @@
 
 import datetime as dt
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Final
 from uuid import UUID
@@ -18,6 +18,7 @@ from auditflow.errors import ContractError
 from auditflow.telemetry import logs, tracing
 from auditflow.telemetry.metrics import exemplar
 from notification_service.aggregation import Changes, StoredFinding, fingerprint_of
+from notification_service.disjoint_calls import DisjointCalls
 from notification_service.metrics import Metrics
 
 #: Maximum size of the findings of one transaction, in bytes. It bounds the memory for the rows.
@@ -56,9 +57,11 @@ class DecodedBatch(Struct, frozen=True):
 class Inbox:
     """The steps of an ``auditflow.amqp.Consumer``. A message may be delivered repeatedly."""
 
-    def __init__(self, store: Store, metrics: Metrics) -> None:
+    def __init__(self, store: Store, metrics: Metrics, *, parallel: int = 1) -> None:
+        """``parallel`` transactions of a batch are executed at the same time."""
         self._store = store
         self._metrics = metrics
+        self._parallel = DisjointCalls(parallel, name="store")
 
     def decode(self, batch: Sequence[Delivery]) -> DecodedBatch:
         """Decode the findings of a batch. This can be done while another batch is stored."""
@@ -77,23 +80,31 @@ class Inbox:
         started, started_ns = time.perf_counter(), time.time_ns()
         dead_letters = list(decoded.dead_letters)
         totals = dict.fromkeys(("new", "updated", "unchanged", "opened"), 0)
-        for part in _split(decoded.messages):
-            remaining = part
-            while remaining:
-                # Messages that conflict with another message are compared with what it stored.
-                consistent, remaining = _separate_conflicts(remaining)
-                merged = findings.merge_all(message.finding for message in consistent)
-                changes = self._store(list(merged.values()))
+
+        def record(transactions: list[tuple[Changes, list[_Message]]]) -> None:
+            for changes, messages in transactions:
                 refused = {finding.finding_id for finding in changes.conflicting}
-                dead_letters += [
+                dead_letters.extend(
                     _conflict(message)
-                    for message in consistent
+                    for message in messages
                     if message.finding.finding_id in refused
-                ]
-                self._record(changes, consistent, totals, started_ns)
+                )
+                self._record(changes, messages, totals, started_ns)
+
+        self._parallel.run(_split(decoded.messages), self._store_part, keys=_keys, done=record)
         self._metrics.batch_seconds.observe(time.perf_counter() - started)
         log.info("findings stored", messages=decoded.size, **totals, refused=len(dead_letters))
         return dead_letters
+
+    def _store_part(self, part: list[_Message]) -> list[tuple[Changes, list[_Message]]]:
+        """Store a part of a batch. Return the changes of each transaction with its messages."""
+        transactions = []
+        while part:
+            # Messages that conflict with another message are compared with what it stored.
+            consistent, part = _separate_conflicts(part)
+            merged = findings.merge_all(message.finding for message in consistent)
+            transactions.append((self._store(list(merged.values())), consistent))
+        return transactions
 
     def _record(
         self,
@@ -167,6 +178,12 @@ def _split_message(delivery: Delivery) -> Sequence[Delivery]:
         delivery.part(body, headers={**delivery.headers, **headers})
         for body, headers in finding_message.decode(delivery.body)
     ]
+
+
+def _keys(part: Iterable[_Message]) -> frozenset[UUID]:
+    """What a transaction locks: parts that share a key are stored one after the other."""
+    keys = {message.fingerprint for message in part}
+    return frozenset(keys.union(message.finding.finding_id for message in part))
 
 
 def _split(messages: Sequence[_Message]) -> Iterator[list[_Message]]:

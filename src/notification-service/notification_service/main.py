@@ -44,6 +44,8 @@ PREFETCH: Final = 200
 BATCHES_PER_PREFETCH: Final = 2
 #: While many findings arrive, a transaction waits for more of them for this time.
 BUSY_WAIT_SECONDS: Final = 0.05
+#: Transactions with findings at the same time. While PostgreSQL executes one, another is prepared.
+STORES: Final = 2
 #: Connections for reads and for actions, and the time that a request waits for a free one.
 READERS: Final = 4
 WRITERS: Final = 4
@@ -90,14 +92,14 @@ def run(settings: Settings) -> None:
             name=f"{app.SERVICE} findings",
             statement_seconds=STORE_SECONDS,
         ),
-        size=1,
+        size=STORES,
         wait_seconds=0,
     )
     exports = Pool(open_store, size=EXPORTS, wait_seconds=WAIT_SECONDS)
     feed = ChangeFeed(open_store, readers)
     probe = Probe(open_reader)
 
-    inbox = Inbox(FindingStore(store).store, metrics)
+    inbox = Inbox(FindingStore(store).store, metrics, parallel=STORES)
     parameters = amqp.connection_parameters(settings, name=app.SERVICE)
     publisher = amqp.Publisher(parameters)
     consumer = amqp.Consumer(
@@ -189,8 +191,14 @@ def run(settings: Settings) -> None:
         trail.close()
         publisher.close()
         probe.close()
-        for pool in (readers, writers, store, exports, trail_pool):
-            pool.close()
+        _close(readers, writers, store, exports, trail_pool)
+
+
+def _close(*pools: Pool) -> None:
+    """Close all connections. A statement that still runs would wait for a hung server."""
+    for pool in pools:
+        pool.abort()
+        pool.close()
 
 
 if __name__ == "__main__":

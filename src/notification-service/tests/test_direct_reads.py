@@ -13,10 +13,15 @@ from quart import Quart
 from auditflow.http.health import Health
 from auditflow.http.tokens import Tokens
 from notification_service.api import app as application
+from notification_service.api import encoded_lists
+from notification_service.api.encoded_lists import EncodedLists
 from notification_service.audit.trail import Record
+from notification_service.cursor import Cursors
 from notification_service.database import alert_reader
+from notification_service.database.alert_reader import Page
 from notification_service.database.finding_store import FindingStore
 from notification_service.metrics import Metrics
+from notification_service.query import AlertQuery
 
 TOKEN = "t0ken"
 Answer = tuple[int, bytes, dict[str, str]]
@@ -69,9 +74,12 @@ def get(app: Quart) -> Callable[..., Answer]:
         user: str | None = None,
         through_quart: bool = False,
         prefix: str = "/api/v1",
+        if_none_match: str | None = None,
     ) -> Answer:
         async def ask() -> Answer:
             headers = {"Authorization": f"Bearer {token}", "X-Correlation-ID": "7"}
+            if if_none_match is not None:
+                headers["If-None-Match"] = if_none_match
             if user is not None:
                 headers["X-AuditFlow-User"] = user
             if through_quart:
@@ -185,6 +193,51 @@ def test_a_list_shows_each_change_at_once(
     assert {it["risk"] for it in listed()} == {0, 77}
     query("UPDATE alerts SET status = 'acknowledged' WHERE actor = 'bob'")
     assert {it["actor"]: it["status"] for it in listed()}["bob"] == "acknowledged"
+
+
+@pytest.mark.parametrize("through_quart", [False, True])
+@pytest.mark.parametrize("prefix", ["/api/v1", ""])
+def test_an_unchanged_list_is_not_sent_again(
+    get: Any, recorded: Recorded, store: FindingStore, query: Any, make_finding: Any,
+    prefix: str, through_quart: bool,
+) -> None:  # fmt: skip
+    store.store([make_finding(user=name) for name in ("alice", "bob")])
+
+    def ask(path: str, etag: str | None = None, **rest: Any) -> Answer:
+        options = {"prefix": prefix, "through_quart": through_quart, **rest}
+        answer: Answer = get(path, if_none_match=etag, **options)
+        return answer
+
+    etag = ask("/alerts")[2]["etag"]
+    assert ask("/alerts?limit=1")[2]["etag"] != etag
+    for given in (etag, f'"other", W/{etag}', "*"):
+        status, body, headers = ask("/alerts", given)
+        assert (status, body, headers["etag"]) == (304, b"", etag)
+        assert recorded.records[-1].action == "search made"
+        assert recorded.records[-1].outcome == "done"
+    assert ask("/alerts", etag.strip('"'))[0] == 200
+    assert ask("/alerts", etag, token="wrong")[0] == 401
+    query("UPDATE alerts SET description = 'new' WHERE actor = 'bob'")
+    status, body, headers = ask("/alerts", etag)
+    assert status == 200
+    assert b'"description":"new"' in body
+    assert headers["etag"] != etag
+    query("INSERT INTO users (name, role, disabled) VALUES ('eve', 'viewer', true)")
+    assert ask("/alerts", headers["etag"], user="eve")[0] == 403
+
+
+def test_kept_lists_are_bounded(monkeypatch: Any) -> None:
+    monkeypatch.setattr(encoded_lists, "MAX_BYTES", 10_000)
+    lists = EncodedLists(Cursors("secret"))
+    for limit in range(1, 101):
+        page = Page([f'{{"alert_id":"{limit:0900}"}}'], None)
+        first = lists.encode(AlertQuery(limit=limit), page, None)
+        assert lists.encode(AlertQuery(limit=limit), page, None) is first
+        assert json.loads(first.body)["next_cursor"] is None
+    assert lists.kept_bytes <= 10_000
+    large = Page([f'{{"alert_id":"{0:020000}"}}'], None)
+    assert len(lists.encode(AlertQuery(limit=1), large, None).body) > 20_000
+    assert lists.kept_bytes == 0
 
 
 def test_answers_of_requests_at_the_same_time_are_those_of_single_requests(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 
@@ -32,6 +32,11 @@ def get(path: str, headers: Mapping[str, str] | None = None) -> Request:
     lines += [f"{name}: {value}" for name, value in (headers or {}).items()]
     encoded = ("\r\n".join(lines) + "\r\n\r\n").encode()
     return lambda number: encoded
+
+
+def in_turn(requests: Sequence[Request]) -> Request:
+    """Return a builder that uses several builders in turn. Clients start with different ones."""
+    return lambda number: requests[number % len(requests)](number)
 
 
 def post(path: str, headers: Mapping[str, str], body: Callable[[int], bytes]) -> Request:

@@ -7,7 +7,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -30,6 +30,11 @@ _SEARCH: Final = f"{_LIST}&q=web-07"
 _LIST_WITH_COUNTS: Final = "/alerts?limit=50"
 #: Page of the list that counts as deep, with 200 alerts per page.
 _DEEP_PAGES: Final = 30
+#: Number of pages of the list, and of alerts, that clients read in turn.
+_DIFFERENT_LISTS: Final = 16
+_DIFFERENT_ALERTS: Final = 50
+#: Number of alerts of which the dashboard keeps no page, because there are too many.
+_MANY_ALERTS: Final = 1_000
 CLIENTS: Final = 8
 _UNFINISHED: Final = """
     SELECT EXISTS (SELECT FROM alert_outbox) OR EXISTS (
@@ -58,32 +63,52 @@ def measures(platform: Platform, bare: Mapping[str, int], size: int) -> dict[str
     """
     api = {"Authorization": f"Bearer {platform.secrets['API_TOKEN']}"}
     alert_id, cursor = _alert_and_cursor(platform, api)
+    port = platform.notification.port
+    lists = [http_load.get(path, api) for path in _lists(platform, _DIFFERENT_LISTS)]
+    alerts = [
+        http_load.get(f"/api/v1/alerts/{name}", api)
+        for name in _alerts(platform, _DIFFERENT_ALERTS)
+    ]
     return {
         f"quart {size}": partial(_load, bare["quart"], http_load.get("/")),
-        f"list {size}": partial(_load, platform.notification.port, http_load.get(_LIST, api)),
-        f"deep page {size}": partial(
-            _load, platform.notification.port, http_load.get(f"{_LIST}&cursor={cursor}", api)
-        ),
-        f"list with counts {size}": partial(
-            _load, platform.notification.port, http_load.get(_LIST_WITH_COUNTS, api)
-        ),
-        f"one alert {size}": partial(
-            _load, platform.notification.port, http_load.get(f"/api/v1/alerts/{alert_id}", api)
-        ),
-        f"search {size}": partial(_load, platform.notification.port, http_load.get(_SEARCH, api)),
+        f"list {size}": partial(_load, port, http_load.get(_LIST, api)),
+        f"different lists {size}": partial(_load, port, http_load.in_turn(lists)),
+        f"different alerts {size}": partial(_load, port, http_load.in_turn(alerts)),
+        f"deep page {size}": partial(_load, port, http_load.get(f"{_LIST}&cursor={cursor}", api)),
+        f"list with counts {size}": partial(_load, port, http_load.get(_LIST_WITH_COUNTS, api)),
+        f"one alert {size}": partial(_load, port, http_load.get(f"/api/v1/alerts/{alert_id}", api)),
+        f"search {size}": partial(_load, port, http_load.get(_SEARCH, api)),
     }
 
 
 def dashboard_measures(platform: Platform, bare: Mapping[str, int]) -> dict[str, Measure]:
-    """Return the measurements of the dashboard, signed in, and of a minimal Flask application."""
-    api = {"Authorization": f"Bearer {platform.secrets['API_TOKEN']}"}
-    alert_id, _ = _alert_and_cursor(platform, api)
+    """Return the measurements of the dashboard, signed in, and of a minimal Flask application.
+
+    Clients that read different pages have sessions of their own, and accept gzip as browsers do.
+    """
+    alert_id = _alerts(platform, 1)[0]
     session = {"Cookie": _sign_in(platform)}
+    sessions = [{"Cookie": _sign_in(platform), "Accept-Encoding": "gzip"} for _ in range(CLIENTS)]
+    lists = [
+        path.replace(f"{_LIST}&", "/alerts?").replace(_LIST, "/alerts")
+        for path in _lists(platform, CLIENTS)
+    ]
+    alerts = [f"/alerts/{name}" for name in _alerts(platform, CLIENTS)]
+    many = [f"/alerts/{name}" for name in _alerts(platform, _MANY_ALERTS)]
     port = platform.dashboard.port
+
+    def different(paths: Sequence[str]) -> http_load.Request:
+        return http_load.in_turn(
+            [http_load.get(path, sessions[n % CLIENTS]) for n, path in enumerate(paths)]
+        )
+
     return {
         "flask": partial(_load, bare["flask"], http_load.get("/")),
         "dashboard list": partial(_load, port, http_load.get("/alerts", session)),
+        "dashboard lists": partial(_load, port, different(lists)),
         "dashboard detail": partial(_load, port, http_load.get(f"/alerts/{alert_id}", session)),
+        "dashboard details": partial(_load, port, different(alerts)),
+        "dashboard new details": partial(_load, port, different(many)),
     }
 
 
@@ -204,6 +229,36 @@ def _login(number: int) -> bytes:
             "client_ip": f"10.1.{number >> 8 & 255}.{number & 255}",
         }
     ).encode()
+
+
+def _lists(platform: Platform, number: int) -> list[str]:
+    """Return the paths of the first pages of the list."""
+    paths, path = [], _LIST
+    with _api_client(platform) as client:
+        for _ in range(number):
+            paths.append(path)
+            cursor = client.get(path).raise_for_status().json()["next_cursor"]
+            path = f"{_LIST}&cursor={cursor}"
+    return paths
+
+
+def _alerts(platform: Platform, number: int) -> list[str]:
+    """Return the identifiers of the newest alerts."""
+    found: list[str] = []
+    path = "/api/v1/alerts?limit=200"
+    with _api_client(platform) as client:
+        while len(found) < number:
+            page = client.get(path).raise_for_status().json()
+            found += (alert["alert_id"] for alert in page["alerts"])
+            path = f"/api/v1/alerts?limit=200&cursor={page['next_cursor']}"
+    return found[:number]
+
+
+def _api_client(platform: Platform) -> httpx.Client:
+    token = platform.secrets["API_TOKEN"]
+    return httpx.Client(
+        base_url=platform.notification.url, headers={"Authorization": f"Bearer {token}"}
+    )
 
 
 def _alert_and_cursor(platform: Platform, headers: Mapping[str, str]) -> tuple[str, str]:

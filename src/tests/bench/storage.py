@@ -55,6 +55,13 @@ def findings(number: int, prefix: str) -> list[bytes]:
     ]
 
 
+def fill(platform: Platform, number: int, prefix: str) -> None:
+    """Store findings, each of which opens an alert."""
+    before = platform.alerts()
+    platform.publish(_arrays(findings(number, prefix)), queue=topology.FINDINGS)
+    wait_for(lambda: platform.alerts() - before >= number, f"{number} alerts of findings")
+
+
 def measure(platform: Platform, number: int, prefix: str) -> Storage:
     """Store a backlog of findings, then copy the same rows into the same tables."""
     messages = findings(number, prefix)

@@ -99,6 +99,7 @@ FIGURES: Final = (
     Figure("POST /generate_event, 1 client", "/s", "post 1", 0.5, "quart publish 1"),
     Figure("POST /generate_event, 16 clients", "/s", "post 16", 0.7, "quart publish 16"),
     *_size("list of 50", "list", FULL_SIZES, 0.4),
+    *_size("list of 50, 16 different pages", "different lists", FULL_SIZES, 0.4),
     *(
         Figure(f"deep page by cursor, {size:,} alerts (limit: first page)", "/s",
                f"deep page {size}", 0.9, f"list {size}")
@@ -106,10 +107,17 @@ FIGURES: Final = (
     ),
     *_size("list of 50 with counts (previous API)", "list with counts", FULL_SIZES, 0.4),
     *_size("one alert", "one alert", FULL_SIZES, 0.6),
+    *_size("one of 50 different alerts", "different alerts", FULL_SIZES, 0.6),
     *(Figure(f"text search, {size:,} alerts", "/s", f"search {size}", None, f"quart {size}")
       for size in FULL_SIZES),
     Figure("dashboard list, 10,000 alerts", "/s", "dashboard list", 0.25, "flask"),
+    Figure("dashboard list, 8 sessions with different pages, gzip", "/s", "dashboard lists", 0.25,
+           "flask"),
     Figure("dashboard detail", "/s", "dashboard detail", 0.3, "flask"),
+    Figure("dashboard detail, 8 sessions with different alerts, gzip", "/s", "dashboard details",
+           0.3, "flask"),
+    Figure("dashboard detail, each alert is opened once, gzip", "/s", "dashboard new details",
+           None, "flask"),
     *(Figure(f"memory at rest: {service}", "MiB", f"memory {service}", 128, at_most=True)
       for service in (
           "audit-log-analysis", "notification-service", "audit-event-generator",

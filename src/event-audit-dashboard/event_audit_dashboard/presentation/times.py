@@ -18,6 +18,19 @@ def ago(timestamp: dt.datetime, now: dt.datetime) -> str:
     return _ago(seconds, current()) if seconds < 30 * _DAY else date(_utc(timestamp))
 
 
+def change_of_ago(timestamp: dt.datetime, now: dt.datetime) -> dt.datetime:
+    """The time at which ``ago`` of a timestamp may change next."""
+    seconds = math.floor((now - timestamp).total_seconds())
+    if seconds < -5:  # rare: the clock of a source is wrong
+        return now + dt.timedelta.resolution
+    if seconds < 5:
+        change = 5
+    else:
+        unit = next((size for size in (_DAY, _HOUR, _MINUTE) if seconds >= size), 1)
+        change = (seconds // unit + 1) * unit
+    return timestamp + dt.timedelta(seconds=change)
+
+
 @lru_cache(8192)
 def _ago(seconds: int, language: Language) -> str:
     with using(language):

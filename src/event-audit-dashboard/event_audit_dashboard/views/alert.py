@@ -1,5 +1,6 @@
 """The page of an alert, and the record of each of its events."""
 
+import itertools
 from urllib.parse import urlencode
 
 import msgspec
@@ -16,6 +17,7 @@ from event_audit_dashboard.archived_rows import ArchivedRows
 from event_audit_dashboard.caching import TimedCache
 from event_audit_dashboard.errors import ApiError, NotFound
 from event_audit_dashboard.notifications_api import NotificationsApi
+from event_audit_dashboard.page_cache import PageCache
 from event_audit_dashboard.presentation import text, timeline
 from event_audit_dashboard.query import Query, filterable
 from event_audit_dashboard.translation import gettext
@@ -32,6 +34,14 @@ MAX_PARTS: int = 64
 _log = logs.get(__name__)
 
 
+class Parts(Struct, frozen=True):
+    """Events and history of an alert. ``loaded`` is different each time they are read."""
+
+    events: EventPage
+    history: History
+    loaded: int
+
+
 class Observable(Struct, frozen=True):
     """A user, host, address or resource of an alert. ``filter_name`` is the filter of lists."""
 
@@ -43,52 +53,67 @@ class Observable(Struct, frozen=True):
 
 
 def blueprint(
-    api: NotificationService, routes: NotificationsApi, archive: ArchivedRows
+    api: NotificationService,
+    routes: NotificationsApi,
+    archive: ArchivedRows,
+    rendered: PageCache,
 ) -> Blueprint:
     """``/alerts/<id>``, ``/alerts/<id>/events`` and ``/alerts/<id>/events/<event_id>``."""
     pages = Blueprint("alert", __name__)
     versions: TimedCache[int] = TimedCache(seconds=LIVE_SECONDS)
-    parts: TimedCache[tuple[EventPage, History]] = TimedCache(seconds=PARTS_SECONDS, size=MAX_PARTS)
+    parts: TimedCache[Parts] = TimedCache(seconds=PARTS_SECONDS, size=MAX_PARTS)
+    loads = itertools.count()
 
     @pages.get("/alerts/<uuid:alert_id>")
     def detail(alert_id: object) -> ResponseReturnValue:
         identifier = str(alert_id)
-        alert = api.alert(identifier, caller())
+        found = api.shown_alert(identifier, caller())
+        alert = found.alert
         cursor = request.args.get("events", "")
         # The alert was read for this person, and each change of it has a new number. The key has
         # the person and the address, because the API records who read what.
         key = msgspec.json.encode(
             (person(), request.remote_addr, identifier, alert.change_seq, alert.updated_at, cursor)
         ).decode()
-        events, history = parts.get(
+        loaded = parts.get(
             key,
-            lambda: (
+            lambda: Parts(
                 api.events(identifier, caller(), cursor=cursor),
                 api.history(identifier, caller()),
+                next(loads),
             ),
         )
-        shown = archive.cached(events.events)
         if "HX-Request" not in request.headers:
             # The correlation ids connect the view with the requests that sent the events.
-            ids = {finding.correlation_id for finding in alert.findings if finding.correlation_id}
             _log.info(
-                "alert shown", alert_id=identifier, user=person(), event_correlation_ids=sorted(ids)
+                "alert shown",
+                alert_id=identifier,
+                user=person(),
+                event_correlation_ids=found.correlation_ids,
             )
-        return render_template(
-            "alert.html",
-            alert=alert,
-            alert_id=identifier,
-            events=shown,
-            cursor=cursor,
-            can_complete=archive.can_complete(shown),
-            next_events=events.next_cursor,
-            is_first_events="events" not in request.args,
-            history=history,
-            observables=_observables(alert),
-            timeline=timeline.draw(alert.findings, [event.row for event in shown]),
-            back=list_url_of_referrer(url_for("alerts.listing")),
-            link=link,
-            Query=Query,
+        back = list_url_of_referrer(url_for("alerts.listing"))
+        archived = archive.version  # before the rows are read, so that no change is missed
+
+        def context() -> dict[str, object]:
+            shown = archive.cached(loaded.events.events)
+            return {
+                "alert": alert,
+                "alert_id": identifier,
+                "events": shown,
+                "cursor": cursor,
+                "can_complete": archive.can_complete(shown),
+                "next_events": loaded.events.next_cursor,
+                "is_first_events": "events" not in request.args,
+                "history": loaded.history,
+                "observables": _observables(alert),
+                "timeline": timeline.draw(alert.findings, [event.row for event in shown]),
+                "back": back,
+                "link": link,
+                "Query": Query,
+            }
+
+        return rendered.render(
+            "alert.html", version=(found.version, loaded.loaded, archived, back), context=context
         )
 
     @pages.get("/alerts/<uuid:alert_id>/live")

@@ -1,20 +1,21 @@
 """The alert list, its facets and its live part."""
 
 import datetime as dt
-import hashlib
 from collections.abc import Sequence
 from functools import lru_cache
 from urllib.parse import urlencode
 
 from flask import Blueprint, Response, redirect, render_template, request
 from flask.typing import ResponseReturnValue
-from msgspec import Raw
 
 from auditflow.contract.alert import Facets
+from auditflow.contract.saved_view import SavedView
 from event_audit_dashboard import query as queries
-from event_audit_dashboard.api import NotificationService, RawPage
+from event_audit_dashboard.api import ListedPage, NotificationService
 from event_audit_dashboard.caching import TimedCache
 from event_audit_dashboard.errors import ApiError
+from event_audit_dashboard.fragments import Fragment
+from event_audit_dashboard.page_cache import PageCache
 from event_audit_dashboard.query import Query
 from event_audit_dashboard.rows import RowRenderer
 from event_audit_dashboard.saved_views import SavedViews, query_of
@@ -27,10 +28,12 @@ LIVE_SECONDS = 0.9
 FACET_SECONDS = 3.0
 
 
-def blueprint(api: NotificationService, rows: RowRenderer, views: SavedViews) -> Blueprint:
+def blueprint(
+    api: NotificationService, rows: RowRenderer, views: SavedViews, rendered: PageCache
+) -> Blueprint:
     """``/alerts``, ``/alerts/facets`` and ``/alerts/live``."""
     pages = Blueprint("alerts", __name__)
-    live_pages: TimedCache[RawPage] = TimedCache(seconds=LIVE_SECONDS)
+    live_pages: TimedCache[ListedPage] = TimedCache(seconds=LIVE_SECONDS)
     facet_sets: TimedCache[Facets] = TimedCache(seconds=FACET_SECONDS)
 
     @pages.get("/alerts")
@@ -38,19 +41,36 @@ def blueprint(api: NotificationService, rows: RowRenderer, views: SavedViews) ->
         parsed = queries.parse(request.args)
         if parsed.problems:
             context = _context(parsed.query, problems=parsed.problems)
-            content = render_template("alerts.html", **context, rows="", version="", saved=())
-            return content, 400
+            response = rendered.render(
+                "alerts.html",
+                version=None,
+                context=lambda: {**context, "version": "", "saved": ()},
+                parts={"rows": Fragment(b"")},
+            )
+            response.status_code = 400
+            return response
         query = parsed.query
         if not queries.is_canonical(request.args, query):
             return redirect(link(query))
         now = dt.datetime.now(dt.UTC)
-        page = api.alerts(query.for_api(now=now), caller())
-        return render_template(
+        parameters = query.for_api(now=now)
+        page = api.alerts(parameters, caller())
+        saved = _saved(views)
+        return rendered.render(
             "alerts.html",
-            **_context(query, page=page),
-            rows=rows.render(page.alerts, now=now),
-            version=_version(page.alerts),
-            saved=_saved(views),
+            # The time of a range is part of the parameters.
+            version=(
+                page.version,
+                page.next_cursor,
+                tuple(parameters.values()),
+                tuple((view.name, view.query, view.shared) for view in saved),
+            ),
+            context=lambda: {
+                **_context(query, page=page),
+                "version": page.version,
+                "saved": [(view.name, query_of(view), view.shared) for view in saved],
+            },
+            parts={"rows": rows.render(page, now=now)},
         )
 
     @pages.get("/alerts/facets")
@@ -79,28 +99,26 @@ def blueprint(api: NotificationService, rows: RowRenderer, views: SavedViews) ->
             page = live_pages.get(
                 urlencode(sorted(parsed.query.pairs())), lambda: api.alerts(parameters, caller())
             )
-            content = rows.render(page.alerts, now=now)
+            content = rows.render(page, now=now).content
         except ApiError as error:
             return Response(error.text, error.status, content_type="text/plain; charset=utf-8")
         response = Response(headers={"Cache-Control": "no-store"})
-        version = _version(page.alerts)
-        response.set_etag(version)
-        if request.if_none_match.contains_weak(version):
+        response.set_etag(page.version)
+        if request.if_none_match.contains_weak(page.version):
             response.status_code = 304
         else:
-            response.set_data(f"<table><tbody>{content}</tbody></table>")
+            response.set_data(b"<table><tbody>" + content + b"</tbody></table>")
         return response
 
     return pages
 
 
-def _saved(views: SavedViews) -> list[tuple[str, Query, bool]]:
-    """Name and filter of the saved views, and whether they are shared. The list needs no views."""
+def _saved(views: SavedViews) -> tuple[SavedView, ...]:
+    """The saved views that the person sees. The list needs no views."""
     try:
-        found = views.visible(caller())
+        return views.visible(caller())
     except ApiError:
-        return []
-    return [(view.name, query_of(view), view.shared) for view in found]
+        return ()
 
 
 def link(query: Query) -> str:
@@ -117,7 +135,7 @@ def _encoded(query: Query) -> str:
 
 
 def _context(
-    query: Query, *, page: RawPage | None = None, problems: Sequence[queries.Problem] = ()
+    query: Query, *, page: ListedPage | None = None, problems: Sequence[queries.Problem] = ()
 ) -> dict[str, object]:
     return {
         "query": query,
@@ -140,11 +158,3 @@ def _tabs(user: str) -> list[tuple[str, Query]]:
         (gettext("Resolved"), Query(status="resolved")),
         (gettext("All"), Query()),
     ]
-
-
-def _version(alerts: Sequence[Raw]) -> str:
-    """Changes whenever a row or the order of the rows changes."""
-    digest = hashlib.blake2b(digest_size=12)
-    for raw in alerts:
-        digest.update(raw)
-    return digest.hexdigest()

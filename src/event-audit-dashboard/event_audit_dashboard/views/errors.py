@@ -8,7 +8,13 @@ from werkzeug.exceptions import HTTPException, InternalServerError
 from auditflow.errors import Unavailable
 from auditflow.http.middleware import correlation_id
 from auditflow.telemetry import logs
-from event_audit_dashboard.errors import ApiError, FilterRejected, NotFound, TooManyRequests
+from event_audit_dashboard.errors import (
+    ApiError,
+    FilterRejected,
+    NotAllowed,
+    NotFound,
+    TooManyRequests,
+)
 from event_audit_dashboard.last_pages import LastPage, LastPages
 from event_audit_dashboard.presentation.text import sentence
 from event_audit_dashboard.translation import N_, gettext
@@ -65,7 +71,8 @@ def add(app: Flask, last_pages: LastPages) -> None:
         if isinstance(error, FilterRejected):
             return _page(400, gettext("Invalid filter"), sentence(error))
         log.warning("alerts cannot be loaded", reason=error.reason, detail=str(error))
-        last = last_pages.of_request()
+        # A person who has lost the permission sees no old data either.
+        last = None if isinstance(error, NotAllowed) else last_pages.of_request()
         if isinstance(error, TooManyRequests) and last is None:
             return _too_many_requests(error.text)
         return _outage(error.text, error.status, last)

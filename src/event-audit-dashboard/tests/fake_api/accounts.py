@@ -27,7 +27,7 @@ class Accounts:
             ("POST", "/api/v1/second-factor/steps", self._use_step),
             ("POST", "/api/v1/second-factor/recovery-codes", self._use_recovery_code),
             ("DELETE", "/api/v1/second-factor", self._delete_second_factor),
-            ("GET", "/api/v1/views", lambda: {"views": self._state.views}),
+            ("GET", "/api/v1/views", self._views),
             ("POST", "/api/v1/views", self._save_view),
             ("DELETE", "/api/v1/views/<view_id>", self._delete_view),
         )
@@ -36,7 +36,8 @@ class Accounts:
         name = unquote(flask.request.headers["X-AuditFlow-User"])
         if name in self._state.disabled:
             return {"title": "Forbidden", "status": 403, "detail": "This person is disabled."}, 403
-        return {"name": name, "kind": "person", "role": self._state.role}
+        role = self._state.roles.get(name, self._state.role)
+        return {"name": name, "kind": "person", "role": role}
 
     def _put_user(self) -> Any:
         name = flask.request.args["name"]
@@ -84,6 +85,12 @@ class Accounts:
             return {"title": "Not Found", "status": 404, "detail": "There is none."}, 404
         self._state.factor = None
         return {"enabled": False}
+
+    def _views(self) -> Any:
+        name = unquote(flask.request.headers["X-AuditFlow-User"])
+        return {
+            "views": [view for view in self._state.views if view["shared"] or view["owner"] == name]
+        }
 
     def _save_view(self) -> Any:
         self._state.views.append(

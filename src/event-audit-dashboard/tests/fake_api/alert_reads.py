@@ -46,12 +46,14 @@ class AlertReads:
         found = self._state.found(args)
         limit = int(args["limit"])
         more = start + limit < len(found)
-        return {
-            "alerts": found[start : start + limit],
-            "next_cursor": base64.urlsafe_b64encode(b"%d" % (start + limit)).decode()
+        response = flask.jsonify(
+            alerts=found[start : start + limit],
+            next_cursor=base64.urlsafe_b64encode(b"%d" % (start + limit)).decode()
             if more
             else None,
-        }
+        )
+        response.add_etag()
+        return response.make_conditional(flask.request)
 
     def _facets(self) -> Any:
         found = self._state.found(flask.request.args)

@@ -2,6 +2,7 @@
 
 import threading
 from typing import Any
+from urllib.parse import unquote
 
 import flask
 from werkzeug.serving import BaseWSGIServer, make_server
@@ -64,6 +65,8 @@ class FakeApi(State):
         self.requests.append((request.path, request.args.to_dict(), dict(request.headers)))
         if request.headers.get("Authorization") != f"Bearer {TOKEN}" or self.mode == "denied":
             return {"title": "Unauthorized", "status": 401}, 401
+        if unquote(request.headers.get("X-AuditFlow-User", "")) in self.disabled:
+            return {"title": "Forbidden", "status": 403, "detail": "This person is disabled."}, 403
         match self.mode:
             case "down":
                 return {"title": "Unavailable", "status": 503, "detail": "postgres is down"}, 503

@@ -27,6 +27,8 @@ class State:
         self.mode = "ok"
         self.record_characters = 10
         self.role = "admin"
+        #: Roles of persons who have another role than ``role``.
+        self.roles: dict[str, str] = {}
         self.reports: list[dict[str, Any]] = []
         self.requests: list[tuple[str, dict[str, str], dict[str, str]]] = []
         self.letters: list[dict[str, Any]] | None = [dead_letter(0), dead_letter(1)]

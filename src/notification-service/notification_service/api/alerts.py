@@ -1,6 +1,7 @@
 """Reading alerts: the list, one alert, its history."""
 
 import datetime as dt
+import hashlib
 from functools import partial
 from http import HTTPStatus
 
@@ -32,12 +33,17 @@ def add(routes: Blueprint, reader: AlertReader, cursors: Cursors, *, with_counts
         """List alerts.
 
         The order is that of `sort`, by default the last activity first. Follow `next_cursor` for
-        the next page.
+        the next page. A list has an ETag. Send it in `If-None-Match` to get the status 304
+        without a body if the list has not changed.
         """
         criteria = query.parse(request.args.items(multi=True), cursors)
         page = await in_thread(partial(reader.page, criteria))
         counts = await in_thread(partial(reader.counts, criteria)) if with_counts else None
-        return ok(encode_list(page, cursors, counts))
+        body = encode_list(page, cursors, counts)
+        etag = etag_of(body)
+        if has_version(request.headers.get("If-None-Match"), etag):
+            return ok(b"", status=HTTPStatus.NOT_MODIFIED, ETag=etag)
+        return ok(body, ETag=etag)
 
     @routes.get("/alerts/<alert_id>")
     @document_response(AlertDetail)
@@ -93,6 +99,19 @@ def encode_list(page: Page, cursors: Cursors, counts: Counts | None) -> bytes:
     if counts is not None:
         parts += [',"counts":', msgspec.json.encode(counts).decode()]
     return "".join([*parts, "}"]).encode()
+
+
+def etag_of(body: bytes) -> str:
+    """The ETag of a list. It changes whenever the list changes."""
+    return f'"{hashlib.blake2b(body, digest_size=16).hexdigest()}"'
+
+
+def has_version(if_none_match: str | None, etag: str) -> bool:
+    """Whether a client has the version with this ETag already."""
+    if not if_none_match:
+        return False
+    given = (value.strip().removeprefix("W/") for value in if_none_match.split(","))
+    return any(value in (etag, "*") for value in given)
 
 
 class _State(Struct):

@@ -9,6 +9,7 @@ together (``GroupedReads``).
 
 from collections.abc import Awaitable, Callable, Sequence
 from functools import lru_cache, partial
+from http import HTTPStatus
 from typing import Any, Final
 from urllib.parse import parse_qsl
 from uuid import UUID
@@ -17,8 +18,9 @@ from auditflow.contract.access import Role
 from auditflow.http import middleware
 from notification_service import query
 from notification_service.api import trail_recording
-from notification_service.api.alerts import encode_detail, encode_list
+from notification_service.api.alerts import encode_detail, has_version
 from notification_service.api.callers import Caller, Callers, require
+from notification_service.api.encoded_lists import EncodedList, EncodedLists
 from notification_service.api.grouped_reads import GroupedReads
 from notification_service.api.requests import identifier
 from notification_service.audit.trail import Trail
@@ -66,6 +68,7 @@ class DirectReads:
         self._callers = callers
         self._reader = reader
         self._cursors = cursors
+        self._encoded = EncodedLists(cursors)
         self._trail = trail
         self._parsed = lru_cache(_MAX_QUERIES)(self._parse)
         self._short_lists = GroupedReads(self._read_lists, max_keys=_LISTS_IN_GROUP, parallel=1)
@@ -86,10 +89,10 @@ class DirectReads:
                     if alert_id is not None:
                         answer = await self._try(scope, partial(self._answer_alert, alert_id))
             if answer is not None:
-                body, headers = answer
+                status, body, headers = answer
                 length = (b"content-length", str(len(body)).encode())
-                sent = [*_HEADERS, *headers, length]
-                await send({"type": "http.response.start", "status": 200, "headers": sent})
+                sent = [*_HEADERS, *headers] if status == 304 else [*_HEADERS, *headers, length]
+                await send({"type": "http.response.start", "status": status, "headers": sent})
                 await send({"type": "http.response.body", "body": body, "more_body": False})
                 return
         await self._app(scope, receive, send)
@@ -116,10 +119,13 @@ class DirectReads:
             return None
         path = scope["path"]
         reads = self._short_lists if self._reader.is_short(query) else self._long_lists
-        body = await reads.get((query, self._lists[path]))
+        found = await reads.get((query, self._lists[path]))
         middleware.set_route(scope, path)
         self._record(scope, caller, "list_alerts", parameters=parameters)
-        return body, ()
+        headers = ((b"etag", found.etag.encode()),)
+        if has_version(_header(scope, b"if-none-match"), found.etag):
+            return HTTPStatus.NOT_MODIFIED, b"", headers
+        return HTTPStatus.OK, found.body, headers
 
     async def _answer_alert(self, alert_id: UUID, scope: Any, caller: Caller) -> "_Answer | None":
         found = await self._alerts.get(alert_id)
@@ -129,9 +135,9 @@ class DirectReads:
         start, _, last = scope["path"].rpartition("/")
         middleware.set_route(scope, f"{start}/<alert_id>")
         self._record(scope, caller, "get_alert", targets=(last,))
-        return body, ((b"etag", f'"{version}"'.encode()),)
+        return HTTPStatus.OK, body, ((b"etag", f'"{version}"'.encode()),)
 
-    def _read_lists(self, keys: Sequence[tuple[AlertQuery, bool]]) -> dict[Any, bytes]:
+    def _read_lists(self, keys: Sequence[tuple[AlertQuery, bool]]) -> dict[Any, EncodedList]:
         """Encoded lists, with counts or without."""
         if len(keys) == 1:
             ((query, _),) = keys
@@ -139,10 +145,8 @@ class DirectReads:
         else:
             pages = self._reader.pages({query for query, _ in keys})
         return {
-            (query, with_counts): encode_list(
-                pages[query],
-                self._cursors,
-                self._reader.counts(query) if with_counts else None,
+            (query, with_counts): self._encoded.encode(
+                query, pages[query], self._reader.counts(query) if with_counts else None
             )
             for query, with_counts in keys
         }
@@ -180,7 +184,14 @@ class DirectReads:
             self._trail.record_read(made)
 
 
-_Answer = tuple[bytes, tuple[tuple[bytes, bytes], ...]]
+#: Status, body and headers.
+_Answer = tuple[int, bytes, tuple[tuple[bytes, bytes], ...]]
+
+
+def _header(scope: Any, name: bytes) -> str | None:
+    """The values of a header of a request, separated by commas. None if it has no such header."""
+    values = [value.decode("latin-1") for key, value in scope["headers"] if key == name]
+    return ", ".join(values) if values else None
 
 
 class _Request:
