@@ -202,23 +202,11 @@ class RedisSessions:
 
     def end_all(self, user: str | None = None) -> int:
         """See ``SessionStore``."""
-        index = _ALL if user is None else _index(user)
-        try:
-            keys: Any = self._redis.zrange(index, 0, -1)
-            self._delete(keys, (index,))
-        except RedisError as error:
-            raise Unavailable("redis", type(error).__name__) from error
-        return len(keys)
+        return self._end_indexed(_ALL if user is None else _index(user))
 
     def end_identity(self, key: str) -> int:
         """See ``SessionStore``."""
-        index = _identity_index(key)
-        try:
-            keys: Any = self._redis.zrange(index, 0, -1)
-            self._delete(keys, (index,))
-        except RedisError as error:
-            raise Unavailable("redis", type(error).__name__) from error
-        return len(keys)
+        return self._end_indexed(_identity_index(key))
 
     def first_use(self, value: str, seconds: int) -> bool:
         """See ``SessionStore``."""
@@ -226,6 +214,15 @@ class RedisSessions:
             return bool(self._redis.set(f"{_PREFIX}used:{_hash(value)}", b"1", nx=True, ex=seconds))
         except RedisError as error:
             raise Unavailable("redis", type(error).__name__) from error
+
+    def _end_indexed(self, index: str) -> int:
+        """End all sessions of an index. Returns their number."""
+        try:
+            keys: Any = self._redis.zrange(index, 0, -1)
+            self._delete(keys, (index,))
+        except RedisError as error:
+            raise Unavailable("redis", type(error).__name__) from error
+        return len(keys)
 
     def _delete(self, keys: list[bytes], indexes: tuple[str, ...]) -> None:
         if not keys:

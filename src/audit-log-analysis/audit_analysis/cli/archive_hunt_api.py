@@ -3,16 +3,15 @@
 import datetime as dt
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Final
 
 import click
 import msgspec
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, TimeRemainingColumn
 
 from audit_analysis.cli import archive_api
+from audit_analysis.cli.progress import terminal_progress
 from audit_analysis.cli.rule_paths import plural
 from auditflow.contract.finding import Finding
 from auditflow.contract.hunts import MAX_RULES, Hunt, HuntRequest, HuntState
@@ -64,14 +63,7 @@ def run(
 
 
 def _wait(url: str, path: str, hunt: Hunt, sleep: Callable[[float], None]) -> Hunt:
-    console = Console(stderr=True)
-    with ExitStack() as stack:
-        progress = stack.enter_context(
-            Progress(
-                TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn(),
-                console=console, transient=True, disable=not console.is_terminal,
-            )
-        )  # fmt: skip
+    with terminal_progress(BarColumn(), TimeRemainingColumn()) as progress:
         task = progress.add_task(hunt.state.value, total=None)
         while not hunt.state.is_final:
             sleep(_POLL_SECONDS)

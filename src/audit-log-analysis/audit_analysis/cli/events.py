@@ -3,15 +3,14 @@
 import datetime as dt
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack
 from typing import Final
 
 import click
 import msgspec
-from rich.console import Console
-from rich.progress import Progress, SpinnerColumn, TextColumn
+from rich.progress import SpinnerColumn
 
 from audit_analysis.cli import archive_api
+from audit_analysis.cli.progress import terminal_progress
 from audit_analysis.cli.prove_event import prove
 from audit_analysis.cli.rule_paths import plural
 from audit_analysis.cli.times import read_time
@@ -113,17 +112,11 @@ def _search(
     url: str, query: Mapping[str, str | Sequence[str]], *, limit: int, as_json: bool
 ) -> tuple[int, bool]:
     """Print the events. Returns their number, and whether there are more."""
-    console = Console(stderr=True)
-    # A progress line and events in the same terminal would overwrite each other.
-    held: list[str] | None = [] if console.is_terminal and sys.stdout.isatty() else None
     found, has_more = 0, False
-    with ExitStack() as stack:
-        progress = stack.enter_context(
-            Progress(
-                SpinnerColumn(), TextColumn("{task.description}"),
-                console=console, transient=True, disable=not console.is_terminal,
-            )
-        )  # fmt: skip
+    with terminal_progress(SpinnerColumn()) as progress:
+        # A progress line and events in the same terminal would overwrite each other.
+        is_terminal = progress.console.is_terminal and sys.stdout.isatty()
+        held: list[str] | None = [] if is_terminal else None
         task = progress.add_task("search", total=None)
         for page in _pages(url, query, limit):
             lines = [_line(event, as_json=as_json) for event in page.events]

@@ -9,10 +9,10 @@ from pathlib import Path
 import click
 import msgspec
 import structlog
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, TimeRemainingColumn
 
 from audit_analysis.cli import archive_api, archive_hunt_api, rule_paths
+from audit_analysis.cli.progress import terminal_progress
 from audit_analysis.cli.rule_paths import plural
 from audit_analysis.cli.times import read_time
 from audit_analysis.events_api.database import Cancellation, SearchDatabase, SearchLimits
@@ -125,15 +125,10 @@ def _run(
     until_ms: int,
     state: Path | None,
 ) -> HuntResult:
-    console, cancellation = Console(stderr=True), Cancellation()
+    cancellation = Cancellation()
     with ExitStack() as stack:
         stack.callback(database.close)
-        progress = stack.enter_context(
-            Progress(
-                TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn(),
-                console=console, transient=True, disable=not console.is_terminal,
-            )
-        )  # fmt: skip
+        progress = stack.enter_context(terminal_progress(BarColumn(), TimeRemainingColumn()))
         task = progress.add_task("hunt", total=None)
 
         def report(step: archive_hunt.Progress) -> None:

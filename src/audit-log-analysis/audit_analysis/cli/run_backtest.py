@@ -13,11 +13,12 @@ import msgspec
 from msgspec import UNSET
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, DownloadColumn, TimeRemainingColumn
 from rich.table import Table
 
 from audit_analysis.cli import rule_paths
 from audit_analysis.cli.list_rules import COLOURS
+from audit_analysis.cli.progress import terminal_progress
 from audit_analysis.cli.rule_paths import plural
 from audit_analysis.ruletools import sources
 from audit_analysis.ruletools.backtest import LATENESS, Backtest, FiredRule, Report
@@ -83,7 +84,7 @@ def command(
             f"{plural(len(rules.refused), 'fault')} of foreign rules, which are skipped", err=True
         )
     backtest = Backtest(rules, run_staged=True)
-    with _progress() as progress:
+    with terminal_progress(BarColumn(), DownloadColumn(), TimeRemainingColumn()) as progress:
         for path in files:
             body = _read(path)
             read = _source(source, path, body)
@@ -139,14 +140,6 @@ def _source(name: str | None, path: Path, body: bytes) -> sources.Source:
             + ("" if len(installed) > 1 else " (audit-event-generator installs others)")
         )
     return installed[name]
-
-
-def _progress() -> Progress:
-    console = Console(stderr=True)
-    return Progress(
-        TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn(),
-        console=console, transient=True, disable=not console.is_terminal,
-    )  # fmt: skip
 
 
 def _print(report: Report, rules: int, each: bool, staged: bool) -> None:

@@ -150,16 +150,13 @@ def replay(
         PublishError: the queue does not accept a message. It and the remaining messages stay.
     """
     channel.confirm_delivery()
-    total, done = depth(channel, queue), 0
-    for entry in _take(channel, queue, total):
-        if entry in selection:
-            _publish(channel, queue, entry)
-            channel.basic_ack(entry.tag)
-            done += 1
-            progress(entry)
-        if interrupted():
-            return Replayed(done, total - done, interrupted=True)
-    return Replayed(done, total - done)
+
+    def publish(entry: Entry) -> None:
+        _publish(channel, queue, entry)
+        channel.basic_ack(entry.tag)
+        progress(entry)
+
+    return _process_selected(channel, queue, selection, publish, interrupted)
 
 
 def discard(
@@ -175,11 +172,26 @@ def discard(
     ``progress`` is called before a message is deleted. ``interrupted`` is called between two
     messages.
     """
+
+    def delete(entry: Entry) -> None:
+        progress(entry)
+        channel.basic_ack(entry.tag)
+
+    return _process_selected(channel, queue, selection, delete, interrupted)
+
+
+def _process_selected(
+    channel: BlockingChannel,
+    queue: Queue,
+    selection: Selection,
+    process: Callable[[Entry], None],
+    interrupted: Callable[[], bool],
+) -> Replayed:
+    """Process the selected dead letters that are in the queue now, each once."""
     total, done = depth(channel, queue), 0
     for entry in _take(channel, queue, total):
         if entry in selection:
-            progress(entry)
-            channel.basic_ack(entry.tag)
+            process(entry)
             done += 1
         if interrupted():
             return Replayed(done, total - done, interrupted=True)

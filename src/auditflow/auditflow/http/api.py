@@ -58,3 +58,11 @@ def add_security_headers(app: Any) -> None:
         return response
 
     app.after_request(add_headers)
+
+
+async def respond(send: Any, answer: Answer) -> None:
+    """Send a complete response of an ASGI application."""
+    body, status, headers = answer
+    encoded = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
+    await send({"type": "http.response.start", "status": status, "headers": encoded})
+    await send({"type": "http.response.body", "body": body, "more_body": False})

@@ -7,7 +7,7 @@ import msgspec
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 
-from auditflow.http.api import JSON_HEADERS, Answer
+from auditflow.http.api import JSON_HEADERS, Answer, respond
 from auditflow.http.health import Health
 from auditflow.http.problem import Problem
 from auditflow.telemetry.metrics import Dependencies
@@ -74,12 +74,9 @@ class Probes:
         }
         answer = answers.get(scope["path"])
         if answer is None or scope["method"] not in ("GET", "HEAD"):
-            body, status, headers = Problem(404, "Not Found").response()
+            await respond(send, Problem(404, "Not Found").response())
         else:
-            body, status, headers = await asyncio.to_thread(answer)
-        encoded = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
-        await send({"type": "http.response.start", "status": status, "headers": encoded})
-        await send({"type": "http.response.body", "body": body, "more_body": False})
+            await respond(send, await asyncio.to_thread(answer))
 
 
 def add_routes(

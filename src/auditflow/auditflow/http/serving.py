@@ -16,12 +16,13 @@ from pydantic_settings import BaseSettings
 from auditflow import settings as setting_loader
 from auditflow import worker
 from auditflow.errors import SettingsError
+from auditflow.http.api import respond
 from auditflow.http.certificate import Certificate
 from auditflow.http.connection_limit import ConnectionLimit
 from auditflow.http.connections import ServerConfig
 from auditflow.http.probes import Probes
 from auditflow.http.problem import Problem
-from auditflow.http.wsgi import BoundedWsgi, respond
+from auditflow.http.wsgi import BoundedWsgi
 from auditflow.settings import ServiceSettings
 from auditflow.telemetry import logs, tracing
 
@@ -171,6 +172,7 @@ class _WithoutMetrics:
 
     async def __call__(self, scope: Any, receive: Any, send: Any, *spawn: Any) -> None:
         if scope["type"] == "http" and scope["path"].rstrip("/") == "/metrics":
-            await respond(send, Problem(404, "Not Found", "METRICS_PORT serves the metrics."))
+            problem = Problem(404, "Not Found", "METRICS_PORT serves the metrics.")
+            await respond(send, problem.response())
             return
         await self._app(scope, receive, send, *spawn)

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from hypercorn.app_wrappers import WSGIWrapper
 
+from auditflow.http.api import respond
 from auditflow.http.memory import MemoryBudget, OutOfMemoryBudget, Reservation
 from auditflow.http.problem import Problem
 
@@ -51,7 +52,7 @@ class BoundedWsgi(WSGIWrapper):
                 body = await self._read(scope, receive, reservation)
             except _Refused as refused:
                 await _discard(receive, DISCARD_BODIES * self.max_body_size)
-                await respond(send, refused.problem)
+                await respond(send, refused.problem.response())
                 return
             if body is None:
                 return
@@ -129,14 +130,6 @@ def _is_short(start: Any) -> bool:
         return True
     lengths = [value for name, value in start["headers"] if name == b"content-length"]
     return len(lengths) == 1 and lengths[0].isdigit() and int(lengths[0][:20]) <= _SHORT_BYTES
-
-
-async def respond(send: Any, problem: Problem) -> None:
-    """Send a problem as an ASGI response."""
-    body, status, headers = problem.response()
-    encoded = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
-    await send({"type": "http.response.start", "status": status, "headers": encoded})
-    await send({"type": "http.response.body", "body": body, "more_body": False})
 
 
 def _declared_length(scope: Any) -> int:

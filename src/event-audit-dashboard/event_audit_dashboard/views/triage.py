@@ -1,6 +1,8 @@
 """Actions on alerts: from the list, from the page of an alert, and their undo."""
 
 import datetime as dt
+from collections.abc import Iterator
+from contextlib import contextmanager
 from urllib.parse import parse_qsl
 
 from flask import Blueprint, redirect, request, url_for
@@ -29,20 +31,15 @@ def blueprint(api: NotificationService) -> Blueprint:
     @pages.post("/alerts/actions")
     def act_on_list() -> ResponseReturnValue:
         back = _back(url_for("alerts.listing"))
-        try:
-            command = _command()
-            _act_on_list(api, command)
-        except InvalidForm as error:
-            notify(str(error), error=True)
-        except _REJECTED as error:
-            notify(sentence(error), error=True)
+        with _show_rejection():
+            _act_on_list(api, _command())
         return redirect(back, 303)
 
     @pages.post("/alerts/<uuid:alert_id>/actions")
     def act_on_alert(alert_id: object) -> ResponseReturnValue:
         identifier = str(alert_id)
         back = _back(url_for("alert.detail", alert_id=identifier))
-        try:
+        with _show_rejection():
             command = _command()
             version = request.form.get("version", "")
             api.act(
@@ -54,17 +51,13 @@ def blueprint(api: NotificationService) -> Blueprint:
             )
             _log.info("alert changed", alert_id=identifier, action=command.action, user=person())
             notify(command.done(1), undo={"alert_id": identifier})
-        except InvalidForm as error:
-            notify(str(error), error=True)
-        except _REJECTED as error:
-            notify(sentence(error), error=True)
         return redirect(back, 303)
 
     @pages.post("/alerts/undo")
     def undo() -> ResponseReturnValue:
         back = _back(url_for("alerts.listing"))
         bulk_id, alert_id = request.form.get("bulk_id", ""), request.form.get("alert_id", "")
-        try:
+        with _show_rejection():
             if bulk_id:
                 result = api.undo_bulk(bulk_id, caller())
                 text = ngettext(
@@ -81,11 +74,20 @@ def blueprint(api: NotificationService) -> Blueprint:
                 api.undo(alert_id, caller())
                 notify(gettext("Undone"))
             _log.info("action undone", bulk_id=bulk_id, alert_id=alert_id, user=person())
-        except _REJECTED as error:
-            notify(sentence(error), error=True)
         return redirect(back, 303)
 
     return pages
+
+
+@contextmanager
+def _show_rejection() -> Iterator[None]:
+    """Show an error of the action as a message on the next page."""
+    try:
+        yield
+    except InvalidForm as error:
+        notify(str(error), error=True)
+    except _REJECTED as error:
+        notify(sentence(error), error=True)
 
 
 def _command() -> Command:
