@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import duckdb
 from arro3.core import Array, DataType, Table
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from audit_analysis.archive.archived_file import ArchiveFile
 from audit_analysis.archive.event_leaves import LEAF_HASH
@@ -71,20 +71,10 @@ class UnstoredFile(Struct, frozen=True):
         self, path: str, *, tier: str, hour: dt.datetime, source: str, compacted: bool = False
     ) -> ArchiveFile:
         """The entry of the manifest, when the file is in the storage under ``path``."""
+        content = structs.asdict(self)
+        del content["local"]
         return ArchiveFile(
-            path=path,
-            tier=tier,
-            hour=hour,
-            source=source,
-            rows=self.rows,
-            size=self.size,
-            min_occurred_ms=self.min_occurred_ms,
-            max_occurred_ms=self.max_occurred_ms,
-            min_received_ms=self.min_received_ms,
-            max_received_ms=self.max_received_ms,
-            sha256=self.sha256,
-            compacted=compacted,
-            events_root=self.events_root,
+            path=path, tier=tier, hour=hour, source=source, compacted=compacted, **content
         )
 
 
