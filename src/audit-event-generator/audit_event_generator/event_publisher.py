@@ -40,7 +40,7 @@ _MAX_MESSAGE_ID: Final = 255
 
 
 class Broker(Protocol):
-    """The part of ``auditflow.amqp.Publisher`` that is used here."""
+    """The part of ``auditflow.amqp.Publisher`` that is used here. ``timeout`` is in seconds."""
 
     def check(self) -> str | None: ...
     def publish(self, messages: Sequence[Message], *, timeout: float) -> None: ...

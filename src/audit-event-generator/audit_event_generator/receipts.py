@@ -74,7 +74,7 @@ class AcceptedMessages:
 
 
 class Broker(Protocol):
-    """The part of ``auditflow.amqp.Publisher`` that is used here."""
+    """The part of ``auditflow.amqp.Publisher`` that is used here. ``timeout`` is in seconds."""
 
     def publish(self, messages: Sequence[Message], *, timeout: float) -> None: ...
 

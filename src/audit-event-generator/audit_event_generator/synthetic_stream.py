@@ -61,6 +61,7 @@ class SyntheticStream:
     def __init__(
         self, event_publisher: EventPublisher, metrics: Metrics, *, rate: float, seed: int
     ) -> None:
+        """``rate`` is in events per second. The same ``seed`` gives the same events."""
         self._event_publisher = event_publisher
         self._metrics = metrics
         self._rate = rate

@@ -56,7 +56,7 @@ class TokenRegistry:
         return self._table.find(token)
 
     def seconds_until_permitted(self, source: TokenSource, records: int) -> float:
-        """Count records against the source's rate. Returns 0 if they are permitted.
+        """Count a number of ``records`` against the source's rate. Returns 0 if they are permitted.
 
         Otherwise returns the seconds until the next period, and counts nothing.
         """

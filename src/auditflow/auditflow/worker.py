@@ -69,7 +69,7 @@ class Worker:
 
 
 def lower_priority(niceness: int) -> None:
-    """Set the niceness of the calling thread. Only Linux has a niceness for each thread."""
+    """Set the ``niceness`` (0 to 19) of the calling thread. Only Linux has one for each thread."""
     if sys.platform == "linux":
         with suppress(OSError):  # the process may have a lower priority already
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), niceness)

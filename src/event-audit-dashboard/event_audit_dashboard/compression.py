@@ -45,5 +45,5 @@ def accepts_gzip() -> bool:
 
 
 def compress(body: bytes, level: int = 9) -> bytes:
-    """Compress with gzip. The same input gives the same output."""
+    """Compress with gzip at a ``level`` from 1 to 9. The same input gives the same output."""
     return gzip.compress(body, compresslevel=level, mtime=0)

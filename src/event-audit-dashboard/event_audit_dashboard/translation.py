@@ -113,7 +113,7 @@ def count(number: int) -> str:
 
 
 def percent(share: float) -> str:
-    """A share as a percentage without fraction: ``40%``."""
+    """A ``share`` from 0 to 1 as a percentage without fraction: ``40%``."""
     return gettext("%(number)s%%", number=f"{share * 100:.0f}")
 
 

@@ -56,6 +56,7 @@ def bump(
     other push is lost, and no pin moves to an older commit. The function is idempotent.
 
     Args:
+        attempts: the maximum number of pushes.
         wait: called with the attempt number (from 0) before the next attempt.
 
     Raises:

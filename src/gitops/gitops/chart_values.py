@@ -25,7 +25,7 @@ _CHANGED_TEXT: Final = "changed"
 def ignored(values: Values, render: Render, *, workers: int = 4) -> tuple[str, ...]:
     """The values that the chart ignores, as paths such as ``a.b[0].c``.
 
-    ``render`` must accept ``values``; it is called from several threads.
+    ``render`` must accept ``values``; it is called from ``workers`` threads.
     """
     baseline = render(values)
     assert baseline is not None, "the chart refuses the values"

@@ -70,6 +70,8 @@ def measure(history: Sequence[Deployment], *, start: float, end: float) -> Metri
     """The metrics of the deployments with ``start <= at < end``.
 
     Args:
+        start: seconds since 1970.
+        end: seconds since 1970.
         history: all deployments from the first one, oldest first, so that a rollback is recognised.
     """
     seen: dict[str, set[str]] = {}

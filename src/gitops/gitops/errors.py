@@ -102,7 +102,7 @@ class LostRaceError(GitOpsError):
 
 
 class RacesLostError(GitOpsError):
-    """Another push won the race in every attempt."""
+    """Another push won the race in every attempt. ``attempts`` is their number."""
 
     def __init__(self, branch: str, attempts: int) -> None:
         super().__init__(

@@ -53,6 +53,8 @@ class Settings:
 def render(settings: Settings, applications: dict[str, Any], now: float) -> str:
     """The metrics of the last 30 days, in the text format of Prometheus.
 
+    ``now`` is in seconds since 1970.
+
     Raises:
         GitOpsError: the files or the Applications are not valid, or the files do not exist yet.
     """

@@ -139,6 +139,8 @@ def rollback(
 ) -> Rollback:
     """Create or replace the rollback branch of an environment.
 
+    ``to`` is the number of changes to go back, see ``plan``.
+
     Raises:
         NothingToRevertError: there is no change that can be reverted.
         IncompatibleMigrationError: the older version may fail on the current schema.

@@ -27,7 +27,7 @@ class Component(Protocol):
 
 
 def backoff_seconds(exits: int) -> float:
-    """Return the delay before a restart after so many exits in a row: 0, 1, 2, 4 ... 30 s."""
+    """Return the delay before a restart after ``exits`` exits in a row: 0, 1, 2, 4 ... 30 s."""
     return 0.0 if exits <= 1 else min(2.0 ** (exits - 2), _MAX_BACKOFF_SECONDS)
 
 

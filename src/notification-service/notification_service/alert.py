@@ -110,7 +110,7 @@ class Alert(Struct, frozen=True, kw_only=True):
 
 
 def alert_id_of(fingerprint: UUID, sequence: int) -> UUID:
-    """The identifier of the nth alert of a fingerprint.
+    """The identifier of an alert. ``sequence`` numbers the alerts of a fingerprint, from 1.
 
     It does not depend on the finding that opened the alert, because any finding may arrive first.
     Therefore the newest alert of a fingerprint must stay stored: the next sequence number is

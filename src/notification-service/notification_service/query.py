@@ -191,7 +191,7 @@ def parse_numbers(
     largest: int,
     required: tuple[str, ...] = (),
 ) -> dict[str, int]:
-    """Read parameters that are numbers from 1.
+    """Read parameters that are numbers from 1 to ``largest``.
 
     Raises:
         InvalidParameters: a fault for each parameter that is missing, unknown, repeated, or wrong.

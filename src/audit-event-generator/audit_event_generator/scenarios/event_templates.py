@@ -1,4 +1,7 @@
-"""The kinds of synthetic events, each in the form in which its source reports it."""
+"""The kinds of synthetic events, each in the form in which its source reports it.
+
+An event with ``delay_events`` is sent after this number of other events.
+"""
 
 import random
 

@@ -40,7 +40,7 @@ class WorkloadEvent(Struct, frozen=True):
 def generate(seed: int, clock: Clock) -> Iterator[WorkloadEvent]:
     """Yield events without end. ``clock`` returns the timestamp of the next event, with an offset.
 
-    The same seed and the same timestamps give the same events with the same identifiers.
+    The same ``seed`` and the same timestamps give the same events with the same identifiers.
     """
     rng = random.Random(seed)  # noqa: S311 # nosec B311 # synthetic data, not a secret
     routine = _RoutineWork(rng)

@@ -79,7 +79,7 @@ class Segment:
         self._items = memoryview(self._map)[offset:].cast("Q")
 
     def find(self, wanted: int) -> set[str]:
-        """The paths of the files that may have an identifier with this hash."""
+        """The paths of the files that may have an identifier with the hash ``wanted`` (64 bits)."""
         count = self._count
         if not count:
             return set()

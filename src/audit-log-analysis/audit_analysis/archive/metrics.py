@@ -107,7 +107,10 @@ class ArchiveMetrics:
         self.free_bytes.set_function(value)
 
     def add_flush(self, files: Sequence[ArchiveFile], *, duplicates: int, seconds: float) -> None:
-        """Count the files of a flush that took ``seconds``."""
+        """Count a flush with its files. It took ``seconds``.
+
+        ``duplicates`` is the number of batches that were archived before.
+        """
         self.flush_seconds.observe(seconds)
         self.duplicates.inc(duplicates)
         for file in files:

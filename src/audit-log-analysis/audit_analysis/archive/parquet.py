@@ -84,7 +84,10 @@ class ParquetWriter:
     def __init__(
         self, folder: Path, *, memory_mebibytes: int, threads: int, storage: Storage | None = None
     ) -> None:
-        """Delete the files that an earlier process did not finish. ``storage`` is for ``merge``."""
+        """Delete the files that an earlier process did not finish. ``storage`` is for ``merge``.
+
+        ``threads`` is the maximum number of threads of DuckDB.
+        """
         self._folder = folder
         folder.mkdir(parents=True, exist_ok=True)
         for left in folder.iterdir():

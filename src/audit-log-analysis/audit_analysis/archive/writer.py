@@ -53,8 +53,9 @@ class ArchiveWriter:
     ) -> None:
         """``publisher`` publishes the dead letters of this queue.
 
-        ``flush_seconds`` is the maximum time of an event in a buffer. ``silence_seconds`` is the
-        minimum time after which a host is silent.
+        ``flush_seconds`` is the maximum time of an event in a buffer. ``prefetch`` is the maximum
+        number of unacknowledged batches. ``silence_seconds`` is the minimum time after which a
+        host is silent.
         """
         self._stop = threading.Event()
         self._buffers = Buffers(clock)

@@ -84,7 +84,7 @@ class Cancellation:
 
 
 class Search:
-    """One search: statements that share a deadline."""
+    """A search: statements that share a ``deadline`` (``time.monotonic``, in seconds)."""
 
     def __init__(
         self,

@@ -157,5 +157,5 @@ def _key_row(key: BlockKey) -> tuple[dt.datetime, str, str, int]:
 
 
 def hour_time(hour: int) -> dt.datetime:
-    """The beginning of an hour, in hours since 1970."""
+    """The beginning of an hour. ``hour`` is in hours since 1970."""
     return dt.datetime.fromtimestamp(hour * HOUR_MS // 1000, tz=dt.UTC)

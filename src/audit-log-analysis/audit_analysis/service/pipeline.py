@@ -98,6 +98,7 @@ class Pipeline:
         findings_per_message: int = 1,
         now: Callable[[], dt.datetime] = lambda: dt.datetime.now(dt.UTC),
     ) -> None:
+        """``findings_per_message`` is the maximum number of findings of a message."""
         self._rules = rules
         self._windows = windows
         self._publisher = FindingPublisher(publish, metrics, per_message=findings_per_message)

@@ -62,7 +62,11 @@ def rule(
     depth: int = 0,
     counted: str | None = None,
 ) -> Rule:
-    """The rule itself, without what it matches."""
+    """The rule without its conditions.
+
+    ``depth`` is the number of correlations below it: 0 for a rule of events, 1 for a correlation of
+    such rules.
+    """
     level = parsed.level.name.lower() if parsed.level else "medium"
     return Rule(
         ref=RuleRef(

@@ -28,6 +28,7 @@ class MemoryPressure:
     def __init__(
         self, windows_per_shard: int, *, clock: Callable[[], float] = time.monotonic
     ) -> None:
+        """``windows_per_shard`` is the limit while enough memory is free."""
         self._windows_per_shard = windows_per_shard
         self._clock = clock
         self._measured = -INTERVAL
@@ -39,7 +40,7 @@ class MemoryPressure:
         return self._clock() - self._measured >= INTERVAL
 
     def measured(self, info: bytes) -> None:
-        """Take the response to INFO memory."""
+        """Take the response ``info`` to the command INFO memory of Redis."""
         values = dict(line.split(b":", 1) for line in info.split(b"\r\n") if b":" in line)
         self.used = int(values[b"used_memory"])
         self.maximum = int(values[b"maxmemory"])

@@ -40,8 +40,8 @@ class RedisWindows:
     """A ``WindowStore`` in Redis.
 
     A batch is complete when ``replicas`` replicas have it: if the master is lost, the new master
-    has everything that was acknowledged. ``on_evicted`` is called with the number of windows that
-    were evicted because of a memory limit.
+    has everything that was acknowledged. A rule has at most ``windows_per_rule`` windows.
+    ``on_evicted`` is called with the number of windows that were evicted because of a memory limit.
     """
 
     def __init__(

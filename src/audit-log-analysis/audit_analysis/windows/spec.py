@@ -114,7 +114,8 @@ class WindowSpec(Struct, frozen=True, kw_only=True):
 def pool_of(rule_id: str, *, kind: Kind, threshold: int, timespan: int, dedup: int) -> str:
     """The pool of a rule's windows. It changes if the rule counts differently.
 
-    ``timespan`` and ``dedup`` are in milliseconds.
+    ``threshold`` is the number of events or values that a finding needs. ``timespan`` and ``dedup``
+    are in milliseconds.
     """
     name = msgspec.json.encode((rule_id, kind, threshold, timespan, dedup))
     return blake2b(name, digest_size=6).hexdigest()

@@ -91,7 +91,9 @@ class Consumer:
         batch is processed alone. ``publisher`` publishes dead letters. ``on_poison`` is called for
         each message that failed alone, after it was dead-lettered. ``copy_poison`` returns further
         messages that are published together with these dead letters. Under load, a batch waits up
-        to ``busy_wait_seconds`` until it is full, if the cost per batch is high.
+        to ``busy_wait_seconds`` until it is full, if the cost per batch is high. At most
+        ``prefetch`` messages are unacknowledged, and a batch has at most the part
+        1 / ``batches_per_prefetch`` of them.
         """
         self._parameters = parameters
         self._queue = queue

@@ -45,7 +45,7 @@ def fit_headers(headers: Mapping[Any, Any], *, limit: int) -> dict[str, Any]:
 
 
 def encode(properties: BasicProperties, routing_key: str, *, frame_max: int) -> bytes:
-    """The encoded properties of a message.
+    """The encoded properties of a message. A frame has at most ``frame_max`` bytes.
 
     Raises:
         ValueError: why the message cannot be published.

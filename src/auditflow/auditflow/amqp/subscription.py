@@ -53,7 +53,10 @@ class Subscription:
     """
 
     def __init__(self, parameters: pika.ConnectionParameters, queue: str, *, prefetch: int) -> None:
-        """Connect and subscribe, within the timeouts of ``parameters``."""
+        """Connect and subscribe, within the timeouts of ``parameters``.
+
+        At most ``prefetch`` messages are delivered before an acknowledgement.
+        """
         self._queue = queue
         self._reader = FrameReader(channel=_CHANNEL, frame_max=FRAME_BYTES)
         #: Deliveries that arrived while the subscription was opened.

@@ -22,10 +22,12 @@ _NUL_ESCAPE = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 
 
 def check(document: bytes, *, limit: int = MAX_DOCUMENT_BYTES, max_depth: int = MAX_DEPTH) -> None:
-    """Refuse a document over ``limit`` bytes, not UTF-8, nested too deep, or with a NUL.
+    """Check the size, the encoding and the depth of a JSON document, and that it has no NUL.
+
+    ``limit`` is in bytes. ``max_depth`` is the maximum number of nested objects and arrays.
 
     Raises:
-        ContractError: with the first bound that is broken.
+        ContractError: the first limit that the document exceeds.
     """
     check_size(document, limit=limit)
     if not document.isascii():
@@ -43,9 +45,9 @@ def check(document: bytes, *, limit: int = MAX_DOCUMENT_BYTES, max_depth: int = 
 
 
 def surely_within(document: bytes, parts: Sequence[bytes]) -> bool:
-    """Whether ``check`` refuses no part of a document, as far as a quick look can tell.
+    """Whether ``check`` certainly accepts each of the ``parts`` of a document.
 
-    When it says no, each part has to be checked.
+    This test is fast and not exact: if it is False, check each part.
     """
     if not document.isascii() or b"\\u0000" in document:
         return False

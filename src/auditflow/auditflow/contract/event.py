@@ -163,9 +163,9 @@ def epoch_ms(timestamp: dt.datetime) -> int:
     return (timestamp - EARLIEST) // _MILLISECOND
 
 
-def from_epoch_ms(value: int) -> dt.datetime:
+def from_epoch_ms(timestamp_ms: int) -> dt.datetime:
     """The time of a number of milliseconds since 1970."""
-    return EARLIEST + value * _MILLISECOND
+    return EARLIEST + timestamp_ms * _MILLISECOND
 
 
 _MILLISECOND: Final = dt.timedelta(milliseconds=1)

@@ -22,12 +22,19 @@ def record_id(record: bytes) -> str:
 
 
 def finding_id(rule_id: str, entity: Mapping[str, str], bucket: int | str) -> uuid.UUID:
-    """What a rule saw once: rule, entity, and the bucket number (or the event, for one event)."""
+    """The identifier of a finding, computed from its rule, entity and bucket.
+
+    ``bucket`` is the end of the window divided by the dedup period of the rule. For a rule without
+    a window it is the identifier of the event.
+    """
     return uuid.uuid5(_FINDINGS, _name(rule_id, sorted(entity.items()), bucket))
 
 
 def fingerprint(rule_id: str, entity: Mapping[str, str]) -> uuid.UUID:
-    """What findings of one alert have in common: rule and entity, without revision and bucket."""
+    """The identifier that all findings of an alert share, computed from rule and entity.
+
+    It does not depend on the revision of the rule and on the bucket.
+    """
     return uuid.uuid5(_FINGERPRINTS, _name(rule_id, sorted(entity.items())))
 
 

@@ -50,7 +50,7 @@ class ServerConfig(Config):
         """``grace`` is the time for open requests after the stop, in seconds.
 
         With ``tls``, the port serves TLS. ``without_tls`` is the address of a second port without
-        TLS. The limit is that of both.
+        TLS. ``max_connections`` is the maximum number of open connections of both.
         """
         super().__init__()
         self.bind = [address]

@@ -6,14 +6,14 @@ class OutOfMemoryBudget(Exception):
 
 
 class MemoryBudget:
-    """Counts bytes against a limit. Used on one event loop."""
+    """Counts bytes against a limit. Used on one event loop. All sizes are in bytes."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self.used = 0
 
     def reserve(self, size: int) -> None:
-        """Count bytes.
+        """Count ``size`` more bytes.
 
         Raises:
             OutOfMemoryBudget: the limit would be exceeded. Nothing is counted.
@@ -23,7 +23,7 @@ class MemoryBudget:
         self.used += size
 
     def release(self, size: int) -> None:
-        """Stop counting bytes."""
+        """Count ``size`` fewer bytes."""
         self.used -= size
 
 
@@ -42,7 +42,7 @@ class Reservation:
         self._size = 0
 
     def add(self, size: int) -> None:
-        """Reserve more bytes.
+        """Reserve ``size`` more bytes.
 
         Raises:
             OutOfMemoryBudget: the limit would be exceeded.

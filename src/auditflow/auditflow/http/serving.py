@@ -114,7 +114,7 @@ async def _serve(
         without_tls=main if settings.https_port else None,
     )
     wrapped: Any = (
-        BoundedWsgi(app, max_body=WSGI_BODY_BYTES) if mode == "wsgi" else ASGIWrapper(app)
+        BoundedWsgi(app, max_body_bytes=WSGI_BODY_BYTES) if mode == "wsgi" else ASGIWrapper(app)
     )
     async with asyncio.TaskGroup() as tasks:
         if settings.metrics_port and probes is not None:

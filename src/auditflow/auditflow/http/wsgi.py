@@ -39,9 +39,9 @@ class _Refused(Exception):
 class BoundedWsgi(WSGIWrapper):
     """A WSGI application whose bodies are limited in size, in total memory and in time."""
 
-    def __init__(self, app: Any, *, max_body: int) -> None:
-        super().__init__(_with_first_chunk(app), max_body)
-        self._budget = MemoryBudget(BODIES * max_body)
+    def __init__(self, app: Any, *, max_body_bytes: int) -> None:
+        super().__init__(_with_first_chunk(app), max_body_bytes)
+        self._budget = MemoryBudget(BODIES * max_body_bytes)
 
     async def handle_http(
         self, scope: Any, receive: Any, send: Any, sync_spawn: Any, call_soon: Any

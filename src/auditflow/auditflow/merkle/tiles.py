@@ -64,7 +64,7 @@ def path_of(index: int) -> str:
 
 
 def width_in(size: int, tile: TileId) -> int:
-    """The number of hashes that a tile has in the tree of this size."""
+    """The number of hashes that a tile has in the tree of the first ``size`` leaves."""
     return max(0, min(WIDTH, (size >> (_BITS * tile.level)) - tile.number * WIDTH))
 
 
@@ -101,12 +101,18 @@ def root(size: int, read: ReadTile) -> bytes:
 
 
 def inclusion_proof(index: int, size: int, read: ReadTile) -> list[bytes]:
-    """The proof that the leaf at ``index`` is in the tree. Raises ProofError and ValueError."""
+    """The proof that the leaf at ``index`` is in the tree of the first ``size`` leaves.
+
+    Raises ProofError and ValueError.
+    """
     return [_subtree(read, start, end) for start, end in tree.inclusion_path(index, size)]
 
 
 def consistency_proof(old_size: int, size: int, read: ReadTile) -> list[bytes]:
-    """The proof that the old tree is a prefix. Raises ProofError and ValueError."""
+    """The proof that the tree of ``old_size`` leaves is a prefix of the tree of ``size`` leaves.
+
+    Raises ProofError and ValueError.
+    """
     return [_subtree(read, start, end) for start, end in tree.consistency_path(old_size, size)]
 
 

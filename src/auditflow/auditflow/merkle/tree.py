@@ -74,7 +74,10 @@ def consistency_proof(leaf_hashes: Sequence[bytes], old_size: int) -> list[bytes
 
 
 def inclusion_path(index: int, size: int) -> list[tuple[int, int]]:
-    """The leaves (start, end) below each hash of an inclusion proof. Raises ValueError."""
+    """The leaves (start, end) below each hash of an inclusion proof in a tree of ``size`` leaves.
+
+    Raises ValueError.
+    """
     if not 0 <= index < size:
         raise ValueError(f"index {index} is not in a tree of {size} leaves")
     start, end = 0, size
@@ -91,7 +94,10 @@ def inclusion_path(index: int, size: int) -> list[tuple[int, int]]:
 
 
 def consistency_path(old_size: int, size: int) -> list[tuple[int, int]]:
-    """The leaves (start, end) below each hash of a consistency proof. Raises ValueError."""
+    """The leaves (start, end) below each hash of a consistency proof.
+
+    The trees have ``old_size`` and ``size`` leaves. Raises ValueError.
+    """
     if not 0 < old_size <= size:
         raise ValueError(f"old size {old_size} is not between 1 and {size}")
     start, end = 0, size
@@ -112,7 +118,10 @@ def consistency_path(old_size: int, size: int) -> list[tuple[int, int]]:
 def verify_inclusion(
     *, leaf: bytes, index: int, size: int, proof: Sequence[bytes], expected_root: bytes
 ) -> None:
-    """Check that ``leaf`` (a leaf hash) has this index in the tree. Raises ProofError."""
+    """Check that ``leaf`` (a leaf hash) has this index in a tree of ``size`` leaves.
+
+    Raises ProofError.
+    """
     if not 0 <= index < size:
         raise ProofError(f"index {index} is not in a tree of {size} leaves")
     result = leaf
@@ -125,7 +134,10 @@ def verify_inclusion(
 def verify_consistency(
     *, old_size: int, old_root: bytes, new_size: int, new_root: bytes, proof: Sequence[bytes]
 ) -> None:
-    """Check that the old tree is a prefix of the new tree. Raises ProofError."""
+    """Check that the tree of ``old_size`` leaves is a prefix of that of ``new_size`` leaves.
+
+    Raises ProofError.
+    """
     if not 0 < old_size <= new_size:
         raise ProofError(f"old size {old_size} is not between 1 and {new_size}")
     if old_size == new_size:

@@ -69,7 +69,11 @@ class AuditLogReader:
         return hashes[: path.width * tiles.HASH_BYTES]
 
     def inclusion(self, audited: AuditLog, number: int, size: int | None) -> InclusionProof | None:
-        """The entry with this number and its proof, or None if the tree does not contain it."""
+        """The entry with this number and its proof, or None if the tree does not contain it.
+
+        ``number`` counts from 1. ``size`` is the number of entries of the tree; None for the tree
+        of the last checkpoint.
+        """
         with self._pool.connection() as connection, connection.cursor() as cursor:
             size = self._size(cursor, audited, size)
             entries = _entries(cursor, audited, number, 1) if 0 < number <= size else []
@@ -91,7 +95,11 @@ class AuditLogReader:
     def consistency(
         self, audited: AuditLog, old_size: int, size: int | None
     ) -> ConsistencyProof | None:
-        """The proof that the tree of ``old_size`` is a prefix, or None if it is not that large."""
+        """The proof that the tree of the first ``old_size`` entries is a prefix of a tree.
+
+        ``size`` is the number of entries of that tree, see ``inclusion``. None if it has fewer than
+        ``old_size`` entries.
+        """
         with self._pool.connection() as connection, connection.cursor() as cursor:
             size = self._size(cursor, audited, size)
             if not 0 < old_size <= size:

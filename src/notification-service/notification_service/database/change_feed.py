@@ -55,7 +55,7 @@ class Changes(Struct, frozen=True):
 
 
 def read_changes(pool: Pool, after: int | None) -> Changes:
-    """The changes after a number. None returns no changes, but the current number.
+    """The changes after the change number ``after``. None returns only the current number.
 
     An alert that changed several times is returned once, with its last change.
     """

@@ -43,7 +43,7 @@ class SecondFactorStore:
         )
 
     def use_step(self, name: str, step: int) -> SecondFactor | None:
-        """Use a time step. None if it or a later one was used."""
+        """Use the time ``step`` of a code (RFC 6238). None if it or a later one was used."""
         return self._execute(_USE_STEP, {"name": name, "step": step})
 
     def use_recovery_code(self, name: str, code_hash: str) -> SecondFactor | None:

@@ -63,7 +63,10 @@ class UnknownAlert(AuditFlowError):
 
 
 class VersionMismatch(AuditFlowError):
-    """The alert was changed by another action since the client read it."""
+    """The alert was changed by another action since the client read it.
+
+    ``current`` is its ``triage_version``.
+    """
 
     def __init__(self, current: int) -> None:
         super().__init__(f"the alert has triage_version {current}")

@@ -15,7 +15,7 @@ _WAIT: Final = wait_exponential_jitter(
 
 
 def wait_after(attempt: int) -> dt.timedelta:
-    """How long to wait after an attempt failed; attempts are counted from 1."""
+    """The time to wait after an attempt failed. ``attempt`` counts from 1."""
     state = RetryCallState(retry_object=None, fn=None, args=(), kwargs={})  # type: ignore[arg-type]
     state.attempt_number = min(attempt, 30)
     return dt.timedelta(seconds=_WAIT(state))

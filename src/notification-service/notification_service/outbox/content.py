@@ -114,7 +114,7 @@ class Summary:
                 self.oldest_at = opened_at
 
     def content(self, *, kind: str, group: Mapping[str, str], step: int | None = None) -> Content:
-        """The notification about the alerts so far."""
+        """The notification about the alerts so far. ``step`` of an escalation: from 1."""
         return Content(
             kind=kind,
             group=group,

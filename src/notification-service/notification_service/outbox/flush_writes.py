@@ -66,7 +66,10 @@ class Writes:
     def fill_notification(
         self, notification_id: str, content: str, alerts: int, oldest_at: dt.datetime | None
     ) -> None:
-        """Set the content of a notification (JSON) when it is complete."""
+        """Set the content of a notification (JSON) when it is complete.
+
+        ``alerts`` is the number of its alerts, and ``oldest_at`` the time of the oldest one.
+        """
         self._contents[notification_id] = (content, alerts, oldest_at)
 
     def add_alert(self, notification_id: str, alert_id: UUID, reason: str) -> None:

@@ -123,7 +123,7 @@ class Node:
         return value == "true"
 
     def number(self, lowest: int, highest: int) -> int:
-        """A whole number within the bounds."""
+        """A whole number from ``lowest`` to ``highest``."""
         text = self.node.value if isinstance(self.node, yaml.ScalarNode) else ""
         if text.isascii() and text.isdigit() and len(text) < 10 and lowest <= int(text) <= highest:
             return int(text)
