@@ -1,133 +1,26 @@
 """The maintenance of the archive, with a real database and folder, and a clock of the test."""
 
-import datetime as dt
 import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from random import Random
 from typing import Any
 
-import duckdb
 import psycopg2
 import pytest
-from prometheus_client import CollectorRegistry
+from src.tests.maintained_archive import CLOSED, DAY, HOUR, MINUTE, Archive
 
-from audit_analysis.archive.archived_file import path_of
 from audit_analysis.archive.compaction import Compaction
-from audit_analysis.archive.decoding import refused_row
-from audit_analysis.archive.maintenance import ORPHAN_GRACE, REMOVED_GRACE, Maintenance
+from audit_analysis.archive.maintenance import REMOVED_GRACE, Maintenance
 from audit_analysis.archive.maintenance_manifest import MaintenanceManifest, MaintenanceSession
-from audit_analysis.archive.manifest import Manifest
-from audit_analysis.archive.metrics import ArchiveMetrics
 from audit_analysis.archive.parquet import ParquetWriter
-from audit_analysis.archive.settings import Settings
 from audit_analysis.archive.storage import FolderStorage
-from audit_analysis.archive.table import hour_of
 from auditflow.errors import Unavailable
 from auditflow_local.servers.postgres_roles import ARCHIVE
-
-MINUTE = dt.timedelta(minutes=1)
-DAY = dt.timedelta(days=1)
-#: All events are received in the current hour.
-NOW = dt.datetime.now(dt.UTC)
-HOUR = NOW.replace(minute=0, second=0, microsecond=0)
-RECEIVED_MS = int(HOUR.timestamp() * 1000) + 1000
-CLOSED = HOUR + dt.timedelta(hours=1, minutes=11)
 
 
 class Crash(BaseException):
     """Ends a run as the end of the process does."""
-
-
-class Archive:
-    """An archive in a folder, and its maintenance at the time ``now``."""
-
-    def __init__(self, database: Any, folder: Path) -> None:
-        self.database = database
-        self.folder = folder
-        self.now = CLOSED
-        self.storage = FolderStorage(folder)
-        self.registry = CollectorRegistry()
-        self.metrics = ArchiveMetrics(self.registry)
-        self.manifest = Manifest(lambda: psycopg2.connect(database.dsn(ARCHIVE)))
-        self.manifest.migrate()
-        self.writer = ParquetWriter(folder / ".unfinished", memory_mebibytes=64, threads=1)
-        self.merger = self.new_merger()
-
-    def new_merger(self) -> ParquetWriter:
-        return ParquetWriter(self.folder / ".unfinished/merge", memory_mebibytes=64, threads=1)
-
-    def maintenance(self) -> Maintenance:
-        return Maintenance(
-            MaintenanceManifest(lambda: psycopg2.connect(self.database.dsn(ARCHIVE))),
-            self.storage,
-            self.merger,
-            retention_days=90,
-            metrics=self.metrics,
-            clock=lambda: self.now,
-        )
-
-    def run(self) -> None:
-        self.maintenance().run()
-
-    def add(self, *records: bytes, source: str = "linux", received_ms: int = RECEIVED_MS) -> str:
-        """Write and commit a file with these records, as the writer does. Returns its path."""
-        rows = [
-            refused_row(record, "reason", received_ms, None)._replace(source=source)
-            for record in records
-        ]
-        written = self.writer.write(rows)
-        hour = hour_of(received_ms)
-        path = path_of(hour, source)
-        self.storage.store(written.local, path)
-        self.manifest.commit([written.stored(path, tier="volume", hour=hour, source=source)], [])
-        return path
-
-    def execute(self, statement: str, *values: Any) -> None:
-        connection = psycopg2.connect(self.database.dsn(ARCHIVE))
-        with connection, connection.cursor() as cursor:
-            cursor.execute(statement, values)
-        connection.close()
-
-    def hold(self, **limits: Any) -> None:
-        self.execute(
-            "INSERT INTO archive.holds (source, from_time, until_time, author, reason)"
-            " VALUES (%s, %s, %s, 'alice', 'case 7')",
-            limits.get("source"),
-            limits.get("since"),
-            limits.get("until"),
-        )
-
-    def release(self) -> None:
-        self.execute("UPDATE archive.holds SET released_at = now(), released_by = 'alice'")
-
-    def paths(self) -> set[str]:
-        """The files of the manifest."""
-        return {file.path for file in self.manifest.snapshot()}
-
-    def stored(self) -> set[str]:
-        """The files of the folder."""
-        return {file.path for file in self.storage.files()}
-
-    def records(self) -> list[bytes]:
-        addresses = [self.storage.address(path) for path in self.paths()]
-        if not addresses:
-            return []
-        rows = duckdb.execute("SELECT record FROM read_parquet(?)", [addresses]).fetchall()
-        return sorted(record for (record,) in rows)
-
-    def check_files(self) -> None:
-        """Each file of the manifest is stored with its hash."""
-        for file in self.manifest.snapshot():
-            assert self.storage.sha256(file.path) == file.sha256
-
-    def value(self, name: str, **labels: str) -> float | None:
-        return self.registry.get_sample_value(f"auditflow_archive_{name}", labels)
-
-    def close(self) -> None:
-        self.writer.close()
-        self.merger.close()
-        self.manifest.close()
 
 
 @pytest.fixture
@@ -227,96 +120,6 @@ def test_a_merge_leaves_free_space(archive: Archive, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(archive.storage, "free_bytes", lambda: 100)
     archive.run()
     assert archive.paths() == archive.stored() == {path}
-
-
-def test_files_expire_after_the_retention(archive: Archive) -> None:
-    archive.add(b"a")
-    archive.add(b"old", received_ms=0)  # a sender can choose the time, but not the retention
-    archive.run()
-    archive.now = NOW + 90 * DAY - MINUTE
-    archive.run()
-    assert archive.records() == [b"a", b"old"]
-
-    committed = dt.datetime.now(dt.UTC)  # the retention begins at the commit, which is after NOW
-    archive.now = committed + 90 * DAY + 2 * MINUTE
-    archive.run()
-    assert archive.records() == []
-    assert len(archive.stored()) == 2  # a reader with an older snapshot can finish
-
-    archive.now += REMOVED_GRACE + MINUTE
-    archive.run()
-    assert archive.stored() == set()
-    assert archive.value("deleted_files_total", reason="expired") == 2
-
-
-def test_held_files_are_not_deleted_or_merged(archive: Archive) -> None:
-    held = archive.add(b"a")
-    archive.add(b"b", source="okta")
-    archive.hold(source="linux", since=HOUR, until=HOUR + DAY)
-    for days in (0, 91, 92):
-        archive.now = CLOSED + days * DAY
-        archive.run()
-    assert archive.paths() == archive.stored() == {held}
-
-    archive.release()
-    for days in (93, 94):
-        archive.now = CLOSED + days * DAY
-        archive.run()
-    assert archive.stored() == set()
-
-
-@pytest.mark.parametrize(
-    "limits",
-    [
-        {"source": "okta"},
-        {"since": HOUR + DAY},
-        {"until": HOUR},
-    ],
-)
-def test_a_hold_covers_only_its_source_and_time(archive: Archive, limits: dict[str, Any]) -> None:
-    archive.add(b"a")
-    archive.hold(**limits)
-    for days in (91, 92):
-        archive.now = CLOSED + days * DAY
-        archive.run()
-    assert archive.stored() == set()
-
-
-def test_a_hold_restores_expired_files_that_are_not_deleted_yet(archive: Archive) -> None:
-    path = archive.add(b"a")
-    archive.now = CLOSED + 91 * DAY
-    archive.run()
-    assert archive.paths() == set()
-    archive.hold()
-    archive.now += DAY
-    archive.run()
-    assert archive.paths() == archive.stored() == {path}
-
-
-def test_files_without_an_entry_are_deleted_after_a_grace_period(archive: Archive) -> None:
-    known = archive.add(b"a")
-    orphan = path_of(HOUR, "linux")
-    archive.storage.store(archive.writer.write([refused_row(b"x", "r", 0, None)]).local, orphan)
-    foreign = archive.folder / "export.parquet"
-    foreign.write_bytes(b"a file of another program")
-    archive.hold()
-
-    archive.now = NOW + ORPHAN_GRACE - MINUTE
-    archive.run()
-    assert orphan in archive.stored()
-
-    archive.now = dt.datetime.now(dt.UTC) + ORPHAN_GRACE + MINUTE
-    archive.run()
-    assert archive.stored() == {known, "export.parquet"}
-    assert archive.value("deleted_files_total", reason="orphan") == 1
-
-
-def test_no_file_is_deleted_while_the_manifest_is_empty(archive: Archive) -> None:
-    path = archive.add(b"a")
-    archive.execute("DELETE FROM archive.files")
-    archive.now += 10 * DAY
-    archive.run()
-    assert archive.stored() == {path}
 
 
 def crash_before(monkeypatch: pytest.MonkeyPatch, owner: Any, name: str) -> None:
@@ -476,12 +279,3 @@ def test_free_space_is_a_metric(archive: Archive, monkeypatch: pytest.MonkeyPatc
     assert math.isnan(archive.value("free_bytes") or 0)
     archive.metrics.observe_free_bytes(FolderStorage(archive.folder / "missing").free_bytes)
     assert math.isnan(archive.value("free_bytes") or 0)
-
-
-def test_the_default_retention_depends_on_the_storage() -> None:
-    def days(**values: Any) -> int:
-        return Settings.model_construct(**values).retention_days()
-
-    assert days() == 90
-    assert days(archive_bucket="events") == 365
-    assert days(archive_bucket="events", archive_retention_days=30) == 30

@@ -1,115 +1,20 @@
 """A batch, from bytes to findings, with windows in memory."""
 
 import datetime as dt
-from collections.abc import Callable, Sequence
-from functools import cache, partial
-from pathlib import Path
-from typing import Any
 
 import msgspec
-import pika
 import pytest
-from prometheus_client import CollectorRegistry
 
-import audit_analysis
-from audit_analysis.service.archiving import Archiver, poison_messages
-from audit_analysis.service.metrics import Metrics
-from audit_analysis.service.pipeline import Pipeline
-from audit_analysis.sigma.load import load
-from audit_analysis.windows.memory import MemoryWindows
-from auditflow.amqp import DeadLetter, Delivery, Message
-from auditflow.contract import acceptance, archive, event_hashes, finding, finding_message
-from auditflow.contract.finding import Finding
+from auditflow.amqp import Delivery
+from auditflow.contract import event_hashes, finding, finding_message
 from auditflow.errors import PublishError
 
-PACK = Path(audit_analysis.__file__).parent / "rules"
-NOW = dt.datetime(2026, 1, 1, 12, 2, tzinfo=dt.UTC)
-
-
-class Bench:
-    """A pipeline, what it published, and what it counted."""
-
-    def __init__(
-        self,
-        archiver: Archiver | None = None,
-        *,
-        rules: Path = PACK,
-        findings_per_message: int = 1,
-    ) -> None:
-        self.registry = CollectorRegistry()
-        self.published: list[Message] = []
-        self.broker_is_down = False
-        self.calls = 0
-        self.fails: tuple[int, str] | None = None
-        self.pipeline = Pipeline(
-            cache(partial(load, [rules], lateness=900_000)),
-            MemoryWindows(),
-            self.publish,
-            environment="test",
-            metrics=Metrics(self.registry),
-            archiver=archiver,
-            findings_per_message=findings_per_message,
-            now=lambda: NOW,
-        )
-
-    def publish(self, messages: Sequence[Message]) -> Callable[[], None]:
-        self.calls += 1
-        call = self.calls
-
-        def check(when: str) -> None:
-            if self.broker_is_down or self.fails == (call, when):
-                raise PublishError("down")
-
-        def stored() -> None:
-            check("it is waited for")
-            self.published.extend(messages)
-
-        check("it is sent")
-        return stored
-
-    def send(self, *bodies: bytes) -> list[str]:
-        """Hand over messages as one batch; the reasons of what was refused."""
-        dead = self.pipeline([delivery(body) for body in bodies])
-        return [letter.reason for letter in dead]
-
-    @property
-    def findings(self) -> list[Finding]:
-        decoded = (finding.decode(message.body, now=NOW) for message in self.published)
-        return list(finding.merge_all(decoded).values())
-
-    def ledger(self) -> dict[str, int]:
-        name = "auditflow_analysis_events_total"
-        return {
-            outcome: int(self.registry.get_sample_value(name, {"outcome": outcome}) or 0)
-            for outcome in ("analysed", "late", "rejected")
-        }
+from .pipeline_bench import NOW, Bench, delivery, failed_login
 
 
 @pytest.fixture
 def bench() -> Bench:
     return Bench()
-
-
-def delivery(body: bytes) -> Delivery:
-    properties = pika.BasicProperties(
-        message_id="m",
-        correlation_id="c-1",
-        headers={"traceparent": f"00-{'1' * 32}-{'2' * 16}-01"},
-    )
-    return Delivery(body, properties=b"".join(properties.encode()))
-
-
-def failed_login(number: int, *, seconds: float = 0, **changes: Any) -> dict[str, Any]:
-    return {
-        "event_id": f"e{number}",
-        "timestamp": (NOW + dt.timedelta(seconds=seconds)).isoformat(),
-        "event_type": "user_login",
-        "action_result": "FAILURE",
-        "user_id": "alice",
-        "server_hostname": "web-01",
-        "client_ip": "192.0.2.1",
-        **changes,
-    }
 
 
 #: Three bursts, an hour count_each.
@@ -347,82 +252,3 @@ def test_what_was_counted_and_never_stored_is_found_again_after_the_next_batch()
         bench.pipeline(batch)
     # then the burst is found as if nothing had happened
     assert [finding.count for finding in bench.findings] == [3]
-
-
-def archived(bench: Bench) -> list[archive.ArchiveBatch]:
-    """The published batches of the archive."""
-    return [
-        archive.decode(message.body)
-        for message in bench.published
-        if message.content_type == archive.CONTENT_TYPE
-    ]
-
-
-def test_the_messages_of_a_batch_are_archived_unchanged_with_notes() -> None:
-    # given a batch with an event ahead of time, a refused event and a late event
-    bench = Bench(Archiver())
-    old = [failed_login(number, seconds=-7200) for number in range(2)]
-    bodies = [
-        msgspec.json.encode([failed_login(5, seconds=7200), {"event_id": "no timestamp"}]),
-        msgspec.json.encode(failed_login(6)),
-        b"\xff",
-        msgspec.json.encode(old[0]),
-    ]
-
-    # when it is processed
-    bench.send(*bodies)
-
-    # then the archive gets the same bytes, and a note about each special event
-    (batch,) = archived(bench)
-    messages = archive.messages_of(batch)
-    assert [message.body for message in messages] == bodies
-    assert [message.properties for message in messages] == [
-        delivery(body).properties for body in bodies
-    ]
-    ahead, refused, no_text, late = batch.notes
-    assert (ahead.message, ahead.event, ahead.clamped_ms) == (
-        0, 0, int((NOW + dt.timedelta(minutes=5)).timestamp() * 1000),
-    )  # fmt: skip
-    assert (refused.message, refused.event) == (0, 1)
-    assert "timestamp" in (refused.refused or "")
-    assert (no_text.message, no_text.event) == (2, 0)
-    assert (late.message, late.event, late.late, late.refused) == (3, 0, True, None)
-
-
-def test_a_batch_without_findings_waits_for_the_archive() -> None:
-    bench = Bench(Archiver())
-    bench.broker_is_down = True
-    with pytest.raises(PublishError):
-        bench.send(msgspec.json.encode(failed_login(1)))
-    bench.broker_is_down = False
-    bench.send(msgspec.json.encode(failed_login(1)))
-    assert len(archived(bench)) == 1
-    assert bench.ledger()["analysed"] == 1
-
-
-def test_large_bodies_and_properties_are_cut() -> None:
-    bench = Bench(Archiver())
-    properties = pika.BasicProperties(
-        correlation_id="c-1", headers={"large": "x" * 100_000, acceptance.HEADER: 7}
-    )
-    bench.pipeline([Delivery(b"x" * 3_000_000, properties=b"".join(properties.encode()))])
-    (batch,) = archived(bench)
-    (message,) = archive.messages_of(batch)
-    assert len(message.body) == archive.MAX_BODY_BYTES
-    kept = Delivery(b"", properties=message.properties)
-    assert (kept.correlation_id, kept.headers) == ("c-1", {acceptance.HEADER: 7})
-    assert "3000000 bytes" in (batch.notes[0].refused or "")
-
-
-def test_a_message_whose_processing_failed_is_archived_as_refused() -> None:
-    letter = DeadLetter(
-        body=b"[{},{}]", reason="ValueError: x", kind="poison", headers={acceptance.HEADER: 7}
-    )
-    (message,) = poison_messages([letter])
-    batch = archive.decode(message.body)
-    (archived_message,) = archive.messages_of(batch)
-    assert archived_message.body == letter.body
-    assert Delivery(b"", properties=archived_message.properties).headers == letter.headers
-    assert batch.notes == (
-        archive.Note(message=0, event=archive.ALL_EVENTS, refused="ValueError: x"),
-    )

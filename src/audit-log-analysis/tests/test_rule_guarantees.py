@@ -11,7 +11,7 @@ import pytest
 from auditflow.contract.finding import Finding
 from auditflow.errors import PublishError
 
-from .test_pipeline import NOW, Bench, failed_login
+from .pipeline_bench import NOW, Bench, failed_login
 
 
 def rule_id(number: int) -> str:

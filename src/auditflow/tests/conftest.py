@@ -1,8 +1,8 @@
 """What the tests of the library share: a broker with nothing in it, and ways to look."""
 
-import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import pika
@@ -12,6 +12,9 @@ from pika.exceptions import AMQPError
 from prometheus_client import CollectorRegistry
 
 from auditflow.amqp import Consumer, ConsumerMetrics, DeadLetter, Publisher, Steps, topology
+
+from .polling import eventually
+from .served import Certificates, Serve, Served
 
 Parameters = Callable[[str], pika.ConnectionParameters]
 
@@ -42,14 +45,6 @@ def publisher(parameters: Parameters, admin: BlockingChannel) -> Iterator[Publis
     eventually(lambda: new_publisher.check() is None)
     yield new_publisher
     new_publisher.close()
-
-
-def eventually(holds: Callable[[], object], *, seconds: float = 20) -> None:
-    """Wait until something holds; fail when it does not in time."""
-    deadline = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < deadline, "it did not come true in time"
-        time.sleep(0.01)
 
 
 def waiting(channel: BlockingChannel, queue: str) -> int:
@@ -88,3 +83,21 @@ class Running:
     def acknowledged(self) -> int:
         name, labels = "auditflow_consumed_messages_total", {"queue": topology.EVENTS}
         return int(self.registry.get_sample_value(name, labels) or 0)
+
+
+@pytest.fixture
+def serve() -> Iterator[Serve]:
+    started: list[Served] = []
+
+    def start(*arguments: str, **variables: str) -> Served:
+        started.append(Served(*arguments, **variables))
+        return started[-1]
+
+    yield start
+    for served in started:
+        served.stop()
+
+
+@pytest.fixture
+def certificates(tmp_path: Path) -> Certificates:
+    return Certificates(tmp_path)

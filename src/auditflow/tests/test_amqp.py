@@ -19,7 +19,8 @@ from auditflow.amqp import (
 from auditflow.amqp.publisher import WINDOW
 from auditflow.errors import PublishError, Unavailable
 
-from .conftest import Parameters, Running, eventually, waiting
+from .conftest import Parameters, Running, waiting
+from .polling import eventually
 
 
 def message(name: str, *, key: str = "event.test", size: int = 0) -> Message:

@@ -11,7 +11,8 @@ from auditflow.amqp import Delivery, Publisher, topology
 from auditflow.amqp.consumer import MAX_BUFFER_BYTES
 from auditflow.amqp.subscription import Subscription
 
-from .conftest import Parameters, Running, eventually
+from .conftest import Parameters, Running
+from .polling import eventually
 
 MESSAGES = 40
 

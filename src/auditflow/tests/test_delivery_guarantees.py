@@ -14,7 +14,8 @@ from auditflow.amqp.dead_letter_queue import Entry, Selection
 from auditflow.amqp.topology import Queue
 from auditflow.errors import PublishError
 
-from .conftest import Parameters, Running, eventually, waiting
+from .conftest import Parameters, Running, waiting
+from .polling import eventually
 
 #: A queue of this test and its dead-letter queue.
 SMALL = Queue("small-queue-of-this-test", "unused")

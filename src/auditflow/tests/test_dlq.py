@@ -13,7 +13,8 @@ from auditflow.amqp.dead_letter_queue import Selection
 from auditflow.cli import main
 
 from .amqp_values import KNOWN_BAD, RawProperties
-from .conftest import Parameters, eventually
+from .conftest import Parameters
+from .polling import eventually
 
 EVENTS = topology.QUEUES[0]
 

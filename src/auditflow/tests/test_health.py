@@ -14,7 +14,7 @@ from prometheus_client import CollectorRegistry, Counter
 from auditflow.http import probes
 from auditflow.http.health import CACHE_SECONDS, Health
 
-from .conftest import eventually
+from .polling import eventually
 
 
 def client_of(health: Health) -> Any:

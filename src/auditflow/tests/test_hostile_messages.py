@@ -18,7 +18,8 @@ from auditflow.telemetry import tracing
 
 from . import amqp_values
 from .amqp_values import KNOWN_BAD, RawProperties
-from .conftest import Parameters, Running, eventually, waiting
+from .conftest import Parameters, Running, waiting
+from .polling import eventually
 
 
 @pytest.fixture(autouse=True)

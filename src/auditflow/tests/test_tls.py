@@ -20,7 +20,8 @@ from auditflow_local.processes import Command
 from auditflow_local.servers.rabbitmq import RabbitMQ
 from provisioning import rabbitmq as provisioned
 
-from .conftest import Running, eventually
+from .conftest import Running
+from .polling import eventually
 
 PASSWORD = "secret"
 

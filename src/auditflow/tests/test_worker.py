@@ -14,7 +14,7 @@ import pytest
 from auditflow import worker
 from auditflow.worker import Worker
 
-from .conftest import eventually
+from .polling import eventually
 
 
 @pytest.fixture(autouse=True)
