@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from . import test_monitored, test_network, test_policies
+from . import test_monitored, test_network, test_policies, test_secrets_and_tls
 
 Object = dict[str, Any]
 
@@ -77,12 +77,12 @@ def test_permitted_connections(moved: list[Object], kit: Any) -> None:
         test_policies.test_every_container_asks_and_is_bounded,
         test_policies.test_every_server_is_probed,
         test_policies.test_a_service_may_end_in_peace,
-        test_policies.test_only_the_jobs_that_create_secrets_have_a_token,
+        test_secrets_and_tls.test_only_the_jobs_that_create_secrets_have_a_token,
         test_policies.test_every_account_that_is_used_exists,
         test_policies.test_a_drain_is_never_stopped,
         test_policies.test_every_service_selects_exactly_one_workload_and_a_port_that_it_has,
         test_policies.test_images_are_pinned,
-        test_policies.test_no_secret_is_in_git,
+        test_secrets_and_tls.test_no_secret_is_in_git,
         test_policies.test_data_ask_before_they_go,
         test_policies.test_each_setting_of_a_manifest_is_a_setting_of_its_service,
         test_monitored.test_each_is_scraped_where_it_answers,
