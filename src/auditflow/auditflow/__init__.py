@@ -1,1 +1,1 @@
-"""The contract and the plumbing that the services share, and nothing of any one service."""
+"""The library that all services use. It contains nothing that belongs to only one of them."""

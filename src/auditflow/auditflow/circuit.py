@@ -126,7 +126,7 @@ class Circuit(pybreaker.CircuitBreakerListener):
 
     @contextmanager
     def attempt(self) -> Iterator[None]:
-        """The block is one call.
+        """Make one call in a ``with`` block.
 
         Raises:
             CallRefused: the circuit is open, or too many calls are in progress.
@@ -181,7 +181,7 @@ class Circuit(pybreaker.CircuitBreakerListener):
                 self._metrics.add_calls(self.dependency, -1)
 
     def _record(self, error: BaseException | None) -> None:
-        """Tell pybreaker the result of a call."""
+        """Give the result of a call to pybreaker."""
 
         def result() -> None:
             if error is not None:

@@ -1,10 +1,10 @@
-"""Which release of a service this is."""
+"""The version of a service."""
 
 from importlib import metadata
 
 
 def version(service: str) -> str:
-    """The version of a service's package; "0" for a program that is none of the services."""
+    """The version of a service's package; "0" for any other program."""
     try:
         return metadata.version(service)
     except metadata.PackageNotFoundError:

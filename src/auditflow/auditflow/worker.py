@@ -42,7 +42,7 @@ class Worker:
         self._thread.start()
 
     def stop(self, *, timeout: float) -> None:
-        """The thread is asked to end by its owner: wait for it, up to ``timeout`` seconds."""
+        """Wait up to ``timeout`` seconds until the thread has ended. Signal ``run`` to end before."""
         self._stopping.set()
         if self._thread.is_alive():
             self._thread.join(timeout)

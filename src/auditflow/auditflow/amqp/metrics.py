@@ -1,4 +1,4 @@
-"""What a consumer measures."""
+"""The metrics of consumers."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, get_args
@@ -10,7 +10,7 @@ from auditflow.contract import acceptance
 
 
 class ConsumerMetrics:
-    """The metrics of consumers. The registry is the caller's, so that tests need no globals."""
+    """The metrics of all consumers of a process."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self._messages = Counter(
@@ -21,25 +21,25 @@ class ConsumerMetrics:
         )
         self._dead_letters = Counter(
             "auditflow_dead_letters_total",
-            "Messages or parts of messages that were set aside, by kind (contract, poison).",
+            "Messages or parts of messages that were dead-lettered, by kind (contract, poison).",
             ["queue", "kind"],
             registry=registry,
         )
         self._pauses = Counter(
             "auditflow_consumer_pauses_total",
-            "Attempts that failed because something behind the consumer is away.",
+            "Attempts that failed because a dependency of the consumer was unavailable.",
             ["queue"],
             registry=registry,
         )
         self._redelivered = Counter(
             "auditflow_consumer_redelivered_messages_total",
-            "Messages that had been delivered before: a consumer died, or lost its connection.",
+            "Messages that were delivered before, to a consumer that ended or lost its connection.",
             ["queue"],
             registry=registry,
         )
         self._batch_seconds = Histogram(
             "auditflow_consumer_batch_seconds",
-            "Time to process a batch, waiting for what is away not included.",
+            "Time to process a batch, without the time when a dependency was unavailable.",
             ["queue"],
             buckets=(0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
             registry=registry,
@@ -59,13 +59,13 @@ class ConsumerMetrics:
         )
         self._in_hand = Gauge(
             "auditflow_consumer_in_hand_messages",
-            "Messages taken from the queue and not acknowledged.",
+            "Messages that were delivered and are not acknowledged.",
             ["queue"],
             registry=registry,
         )
         self._oldest_seconds = Gauge(
             "auditflow_consumer_oldest_seconds",
-            "Age of the oldest unprocessed event in hand, since its acceptance; 0 without any.",
+            "Age of the oldest unacknowledged event in the consumer, since its acceptance; 0 without any.",
             ["queue"],
             registry=registry,
         )
@@ -78,8 +78,12 @@ class ConsumerMetrics:
         in_hand: Callable[[], int],
         oldest: Callable[[], Mapping[str, Any] | None],
     ) -> "QueueMetrics":
-        """Those of one queue. The functions are asked at each scrape, from another thread;
-        ``oldest`` gives the headers of the message that has waited longest."""
+        """The metrics of one queue.
+
+        ``connected``, ``in_hand`` and ``oldest`` are called at each scrape, on another thread.
+        ``in_hand`` returns the number of unacknowledged messages, and ``oldest`` the headers of the
+        oldest of them.
+        """
         self._connected.labels(queue).set_function(lambda: float(connected()))
         self._in_hand.labels(queue).set_function(in_hand)
         self._oldest_seconds.labels(queue).set_function(
@@ -96,7 +100,7 @@ class ConsumerMetrics:
 
 
 class QueueMetrics:
-    """What the consumer of one queue counts as it goes."""
+    """The metrics that the consumer of one queue updates."""
 
     def __init__(
         self,
@@ -116,7 +120,7 @@ class QueueMetrics:
         self.dead_letters = dead_letters
 
     def acknowledged(self, count: int, first: Mapping[str, Any]) -> None:
-        """So many messages are done; ``first`` are the headers of the one that came first."""
+        """Record ``count`` acknowledged messages. ``first`` are the headers of the oldest one."""
         self.messages.inc(count)
         age = acceptance.age_seconds(first)
         if age is not None:

@@ -1,7 +1,7 @@
-"""What any JSON document must respect before it is looked at: size, encoding, depth, no NUL.
+"""Limits of every JSON document, checked before it is parsed: size, encoding, depth, no NUL.
 
-msgspec refuses malformed JSON where it parses; these checks also hold for the parts that it
-passes through unparsed, and for what is valid JSON but no database stores (NUL).
+msgspec refuses malformed JSON only in the parts that it parses. These checks apply to the other
+parts too. PostgreSQL cannot store NUL, although it is valid in JSON.
 """
 
 import re
@@ -15,7 +15,7 @@ MAX_DOCUMENT_BYTES: Final = 256 * 1024
 #: The deepest nesting of objects and arrays.
 MAX_DEPTH: Final = 32
 
-#: Turns every bracket into a brace, and what is no bracket can be deleted.
+#: Replaces brackets by braces. All other characters are deleted.
 _BRACES: Final = bytes.maketrans(b"[]", b"{}")
 _NO_BRACKETS: Final = bytes(set(range(256)) - set(b"[]{}"))
 _NUL_ESCAPE = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
@@ -37,7 +37,7 @@ def check(document: bytes, *, limit: int = MAX_DOCUMENT_BYTES, max_depth: int = 
             raise ContractError(f"not UTF-8 at byte {error.start}") from None
     if b"\\u0000" in document and _NUL_ESCAPE.search(document):
         raise ContractError("a string contains the NUL character (\\u0000)")
-    # Counting first is a hundred times faster than scanning, and settles nearly every event.
+    # Counting is a hundred times faster than scanning, and is sufficient for nearly every event.
     if document.count(b"{") + document.count(b"[") > max_depth and (
         depth(document, stop_at=max_depth + 1) > max_depth
     ):
@@ -57,10 +57,10 @@ def surely_within(document: bytes, parts: Sequence[bytes]) -> bool:
 
 
 def check_size(document: bytes, *, limit: int = MAX_DOCUMENT_BYTES) -> None:
-    """Refuse an empty document and one over ``limit`` bytes.
+    """Check that a document is not empty and has at most ``limit`` bytes.
 
     Raises:
-        ContractError: with the size and the limit.
+        ContractError: the text states the size and the limit.
     """
     if not document:
         raise ContractError("the message is empty")
@@ -69,10 +69,10 @@ def check_size(document: bytes, *, limit: int = MAX_DOCUMENT_BYTES) -> None:
 
 
 def depth(document: bytes, *, stop_at: int = MAX_DOCUMENT_BYTES) -> int:
-    """The deepest nesting of objects and arrays in a JSON document (0 for a scalar).
+    """The maximum number of nested objects and arrays in a JSON document (0 for a scalar).
 
-    It looks no deeper than ``stop_at``. Removing the innermost pairs again and again takes a few
-    passes in C, where a loop over the characters would take one step of Python for each.
+    The result is at most ``stop_at``. The innermost pairs are removed until none is left. This
+    takes a few passes in C, and a loop in Python would take a step for each character.
     """
     if b"\\" in document:
         document = document.replace(b"\\\\", b"").replace(b'\\"', b"")

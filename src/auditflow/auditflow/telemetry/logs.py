@@ -1,4 +1,4 @@
-"""Logs: one JSON object a line, with the ids that follow a request through all services."""
+"""Logs: one JSON object per line, with the correlation id and the trace id of a request."""
 
 import logging
 import sys
@@ -11,10 +11,10 @@ from structlog.typing import EventDict
 
 
 def configure(service: str, *, level: str = "INFO") -> None:
-    """Send all logs of this process, the libraries' too, to standard output as JSON lines.
+    """Write all logs of this process, including those of libraries, to standard output.
 
-    Every line has ``timestamp``, ``level``, ``event``, ``service`` and, inside a traced piece of
-    work, ``trace_id`` and ``span_id``; ``correlation_id`` where ``structlog.contextvars`` has it.
+    Every line has ``timestamp``, ``level``, ``event`` and ``service``. A line inside a span has
+    ``trace_id`` and ``span_id``. It has ``correlation_id`` if ``structlog.contextvars`` has it.
     """
 
     def add_service(_: Any, __: str, line: EventDict) -> EventDict:
@@ -52,9 +52,9 @@ def configure(service: str, *, level: str = "INFO") -> None:
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level)
-    # pika tells every attempt to connect at length; our own adapters say what matters, once.
+    # pika logs each connection attempt with several lines. Our adapters log the failure once.
     logging.getLogger("pika").setLevel(logging.CRITICAL)
-    # The exporter of traces tells of every request that it makes.
+    # The exporter of traces logs each of its requests.
     logging.getLogger("urllib3").setLevel(logging.WARNING)
 
 
