@@ -42,7 +42,7 @@ class Worker:
         self._thread.start()
 
     def stop(self, *, timeout: float) -> None:
-        """Wait up to ``timeout`` seconds until the thread has ended. Signal ``run`` to end before."""
+        """Wait up to ``timeout`` seconds for the end of the thread. ``run`` must end by itself."""
         self._stopping.set()
         if self._thread.is_alive():
             self._thread.join(timeout)

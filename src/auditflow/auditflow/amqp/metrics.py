@@ -65,7 +65,7 @@ class ConsumerMetrics:
         )
         self._oldest_seconds = Gauge(
             "auditflow_consumer_oldest_seconds",
-            "Age of the oldest unacknowledged event in the consumer, since its acceptance; 0 without any.",
+            "Age of the oldest unacknowledged event, since its acceptance; 0 without any.",
             ["queue"],
             registry=registry,
         )

@@ -61,7 +61,7 @@ class RuleRef(Struct, frozen=True, omit_defaults=True):
 
 
 class EventRef(Struct, frozen=True, order=True):
-    """An event that a finding rests on. Orders by time, then by identifier."""
+    """An event of a finding. References are ordered by time, then by identifier."""
 
     timestamp: Timestamp
     event_id: Identifier
@@ -82,14 +82,14 @@ class Evidence(Struct, frozen=True, omit_defaults=True):
 
 
 class Finding(Struct, frozen=True, omit_defaults=True, kw_only=True):
-    """What a rule saw once about one entity. ``count`` is the number of events in it.
+    """One detection by a rule, about one entity. ``count`` is the number of its events.
 
-    ``approximate`` states that a bound on memory was reached: there may have been more.
+    ``approximate`` states that a memory limit was reached, so that there may be more events.
     ``clamped`` states that the last event, or the event that led to this version, had a timestamp
     more than five minutes ahead of the clock of the analysis, which used that limit instead.
-    ``retro`` states that a hunt in the archive made the finding, and live detection has not.
-    ``actor``, ``client_ip``, ``resource`` and ``server_hostname`` are those of the last event;
-    ``correlation_id`` follows the request that brought the event which made this version.
+    ``retro`` states that only a hunt in the archive made the finding, not live detection.
+    ``actor``, ``client_ip``, ``resource`` and ``server_hostname`` are values of the last event.
+    ``correlation_id`` identifies the request with the event that caused this version.
     """
 
     finding_id: UUID
@@ -163,7 +163,7 @@ def merge(first: Finding, second: Finding) -> Finding:
     if first == second:
         return first
     # The texts come from the version with the most events. The other fields are merged one by one.
-    newest = max(first, second, key=_knowledge)
+    newest = max(first, second, key=_text_order)
     return msgspec.structs.replace(
         newest,
         severity=max(first.severity, second.severity, key=lambda severity: severity.rank),
@@ -238,13 +238,14 @@ def _event_time(encoded: bytes) -> tuple[dt.datetime, bytes]:
         return event.EARLIEST, encoded
 
 
-def _knowledge(finding: Finding) -> tuple[dt.datetime, int, bytes]:
-    # Only what a merge keeps may be compared, or merging would not be associative: the count that
-    # belongs to the words is lost in it. But of two sentences that differ by a number the longer,
-    # or else the later by code point, holds the greater number.
-    words = (
+def _text_order(finding: Finding) -> tuple[dt.datetime, int, bytes]:
+    # A merge is associative only if it compares fields that it keeps. It does not keep the count of
+    # the version that a description comes from. Therefore it compares the descriptions: if two
+    # descriptions differ only in a number, the longer one has the greater number, and of two with
+    # the same length, the one that is greater by code point.
+    texts = (
         finding.description, finding.rule, finding.entity, finding.actor, finding.client_ip,
         finding.resource, finding.server_hostname, finding.correlation_id, finding.environment,
     )  # fmt: skip
-    encoded = msgspec.json.encode(words, order="deterministic")
+    encoded = msgspec.json.encode(texts, order="deterministic")
     return finding.last_seen, len(finding.description), encoded
