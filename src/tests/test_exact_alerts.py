@@ -43,7 +43,9 @@ def test_single_messages_of_a_producer_that_names_only_the_queue(platform: Platf
 
 @pytest.mark.parametrize("victim", ["generator", "analysis", "notification", "dashboard"])
 @pytest.mark.parametrize("how", ["kill", "restart"])
-def test_a_service_that_dies_in_the_middle(platform: Platform, victim: str, how: str) -> None:
+def test_a_service_that_is_killed_during_a_request(
+    platform: Platform, victim: str, how: str
+) -> None:
     # Given a story that is being told
     users = USERS * 4
     sender = threading.Thread(target=platform.send, args=(shuffled(story(users), 3),))
@@ -72,7 +74,9 @@ def test_the_analysis_killed_again_and_again(platform: Platform) -> None:
     same_alerts(platform, users=users)
 
 
-def test_two_replicas_share_a_queue_and_one_dies(platform: Platform, service_process: Any) -> None:
+def test_two_replicas_share_a_queue_and_one_is_killed(
+    platform: Platform, service_process: Any
+) -> None:
     # Given two of the analysis, which know nothing of each other and take few messages at a time,
     # so that the events of each user go to both
     users = USERS * 4

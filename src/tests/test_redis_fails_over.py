@@ -58,7 +58,7 @@ def client_of(redis_ha: RedisHa) -> redis.Redis:
     )
 
 
-def test_the_master_dies_in_the_middle_of_a_story(
+def test_the_master_is_killed_during_an_attack(
     platform: Platform, service_process: Any, redis_set: RedisHa
 ) -> None:
     # Given an analysis that keeps its windows there, few events at a time
@@ -91,7 +91,7 @@ def test_the_master_dies_in_the_middle_of_a_story(
     assert redis_set.master() is not first
 
 
-def test_all_die_and_come_back_with_the_same_master_and_every_window(redis_set: RedisHa) -> None:
+def test_all_nodes_restart_with_the_same_master_and_every_window(redis_set: RedisHa) -> None:
     key = str(uuid.uuid4())
     master = redis_set.master()
     with client_of(redis_set) as client:
@@ -110,7 +110,7 @@ def test_all_die_and_come_back_with_the_same_master_and_every_window(redis_set: 
         assert see("three", 3) == 1
 
 
-def test_a_batch_is_not_done_before_a_replica_has_it_also_when_it_comes_again(
+def test_a_batch_waits_for_a_replica_also_when_it_is_redelivered(
     redis_set: RedisHa,
 ) -> None:
     # Given replicas that hang
@@ -182,7 +182,7 @@ def test_windows_move_from_the_single_redis_and_back(redis_set: RedisHa, make_re
         assert see(old_windows, "four", 4) == 1
 
 
-def test_who_lost_its_volume_comes_back_as_a_replica_of_another(redis_set: RedisHa) -> None:
+def test_a_node_that_lost_its_volume_becomes_a_replica(redis_set: RedisHa) -> None:
     # Given a master whose volume is lost, and which is back before anybody noticed
     master = redis_set.master()
     with redis_set.admin(master) as client:

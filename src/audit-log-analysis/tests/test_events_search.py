@@ -237,7 +237,7 @@ def test_a_search_is_cancelled(folder: Path) -> None:
             search.rows("SELECT 1", {})
 
 
-def test_a_search_cannot_use_more_memory_than_it_may(folder: Path) -> None:
+def test_the_memory_of_a_search_is_limited(folder: Path) -> None:
     with database(folder, memory_mebibytes=50).search() as search, pytest.raises(SearchTooLarge):
         search.rows("SELECT count(DISTINCT i) FROM range(50000000) a(i)", {})
 

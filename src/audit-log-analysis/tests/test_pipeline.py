@@ -74,7 +74,7 @@ def test_a_published_version_is_not_published_again(bench: Bench) -> None:
     assert len(bench.published) == 1
 
 
-def test_a_batch_that_was_not_confirmed_publishes_the_same_when_it_comes_again(
+def test_a_redelivered_batch_publishes_the_same_findings(
     bench: Bench,
 ) -> None:
     bodies = [msgspec.json.encode(failed_login(number)) for number in range(3)]
@@ -119,7 +119,7 @@ def test_an_unknown_field_that_cannot_be_decoded_hides_no_alert_of_one_event(
     assert [found.rule.title for found in bench.findings] == ["Sensitive file changed"]
 
 
-def test_the_trace_goes_on_with_the_finding(bench: Bench) -> None:
+def test_the_finding_continues_the_trace(bench: Bench) -> None:
     bench.send(msgspec.json.encode([failed_login(number) for number in range(3)]))
     (message,) = bench.published
     assert message.headers == {"traceparent": f"00-{'1' * 32}-{'2' * 16}-01"}
@@ -153,7 +153,7 @@ def test_findings_of_a_batch_are_published_in_arrays_with_their_headers() -> Non
     assert events == ["e0", "e1", "e2"]
 
 
-def test_every_event_has_its_place_in_the_ledger(bench: Bench) -> None:
+def test_every_event_is_counted_in_the_ledger(bench: Bench) -> None:
     # Given a batch of two good events and two that are none, a good one alone, and garbage
     batch = [failed_login(1), {"no": "event"}, failed_login(2), 5]
     reasons = bench.send(msgspec.json.encode(batch), msgspec.json.encode(failed_login(3)), b"{")
@@ -211,7 +211,7 @@ def test_finding_is_marked_if_one_of_its_timestamps_was_clamped(bench: Bench) ->
 
 @pytest.mark.parametrize("when", ["it is sent", "it is waited for"])
 @pytest.mark.parametrize("failing", [1, 2, 3])
-def test_a_backlog_of_hours_survives_a_crash_in_its_midst(failing: int, when: str) -> None:
+def test_a_backlog_of_hours_is_complete_after_a_crash(failing: int, when: str) -> None:
     # Given a batch with three bursts, an hour count_each, of which windows keep minutes
     bench = Bench()
     # when the worker dies before one of them is published, and the batch comes again
@@ -226,7 +226,7 @@ def test_a_backlog_of_hours_survives_a_crash_in_its_midst(failing: int, when: st
     assert {finding.count for finding in bench.findings} == {3}
 
 
-def test_a_batch_may_be_counted_before_the_one_before_it_is_safe_while_no_window_forgets() -> None:
+def test_a_batch_may_overlap_with_the_previous_batch_unless_a_window_trims_events() -> None:
     bench = Bench()
     match = bench.pipeline.match
     counted = bench.pipeline.count(match([delivery(body) for body in BURSTS[:3]]))
@@ -236,7 +236,7 @@ def test_a_batch_may_be_counted_before_the_one_before_it_is_safe_while_no_window
     assert bench.pipeline.can_overlap(counted, match([delivery(b"[]")]))
 
 
-def test_what_was_counted_and_never_stored_is_found_again_after_the_next_batch() -> None:
+def test_events_that_were_counted_and_not_stored_are_found_again_after_the_next_batch() -> None:
     # Given a batch that is counted, and another of the same window on top of it
     bench = Bench()
     match, count = bench.pipeline.match, bench.pipeline.count

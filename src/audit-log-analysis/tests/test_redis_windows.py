@@ -45,7 +45,9 @@ def test_the_memory_of_a_window_is_bounded(redis_windows: RedisWindows) -> None:
     assert client.ttl(key_of(key, "events", spec)) > 0
 
 
-def test_a_small_window_forgets_what_no_event_can_need(redis_windows: RedisWindows) -> None:
+def test_a_small_window_forgets_events_that_no_other_event_needs(
+    redis_windows: RedisWindows,
+) -> None:
     # Given a window with an event every 100 seconds, of which it keeps those of 180 seconds
     key = str(uuid.uuid4())
     for second in range(0, 2000, 100):

@@ -79,7 +79,7 @@ def test_a_message_that_no_queue_takes_is_an_error(publisher: Publisher) -> None
     publisher.publish([message("found")], timeout=10)  # the publisher goes on
 
 
-def test_an_exchange_that_is_not_there_is_an_error_and_the_publisher_comes_back(
+def test_a_missing_exchange_is_an_error_and_the_publisher_reconnects(
     publisher: Publisher,
 ) -> None:
     wrong = Message(exchange="nowhere", routing_key="x", body=b"", message_id="1")
@@ -106,7 +106,7 @@ def test_a_batch_is_handled_and_acknowledged(
     assert waiting(admin, topology.EVENTS) == 0
 
 
-def test_poison_is_set_aside_alone(
+def test_only_the_poison_message_is_dead_lettered(
     publisher: Publisher, parameters: Parameters, admin: BlockingChannel
 ) -> None:
     publisher.publish([message(str(number)) for number in range(50)], timeout=10)
@@ -281,7 +281,7 @@ class Two:
         (False, 1, ["handle 0", "fail 0", "handle 0", "settle 0", "handle 1", "settle 1"]),
     ],
 )
-def test_a_batch_is_handled_before_the_one_before_it_is_settled_where_that_may_be(
+def test_a_batch_is_handled_before_the_previous_batch_is_settled_if_they_may_overlap(
     publisher: Publisher, parameters: Parameters, overlap: bool, failures: int, steps: list[str]
 ) -> None:
     # A message that arrives alone is a batch of its own.
@@ -303,7 +303,7 @@ def in_hand(running: Running) -> int:
     return int(running.registry.get_sample_value(name, labels) or 0)
 
 
-def test_a_message_that_cannot_be_prepared_is_set_aside_alone(
+def test_only_the_message_that_cannot_be_prepared_is_dead_lettered(
     publisher: Publisher, parameters: Parameters, admin: BlockingChannel
 ) -> None:
     publisher.publish([message(str(number)) for number in range(50)], timeout=10)
@@ -344,7 +344,7 @@ def test_messages_stay_queued_and_the_state_reports_a_dependency_that_is_down(
     running.consumer.stop()
 
 
-def test_what_was_in_hand_at_the_stop_goes_back(
+def test_unacknowledged_messages_return_to_the_queue_at_the_stop(
     publisher: Publisher, parameters: Parameters, admin: BlockingChannel
 ) -> None:
     publisher.publish([message(str(number)) for number in range(10)], timeout=10)
@@ -359,7 +359,7 @@ def test_what_was_in_hand_at_the_stop_goes_back(
     assert running.consumer.alive() is None
 
 
-def test_a_broker_that_dies_and_comes_back_loses_nothing(
+def test_no_message_is_lost_when_the_broker_restarts(
     rabbitmq: Any, publisher: Publisher, parameters: Parameters
 ) -> None:
     # Given a publisher and a consumer

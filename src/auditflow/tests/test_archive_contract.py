@@ -24,7 +24,7 @@ MESSAGES = [ArchivedMessage(b"\0\0", b'{"event_id":"a"}'), ArchivedMessage(b"", 
 
 
 @given(st.lists(st.builds(ArchivedMessage, st.binary(), st.binary())))
-def test_messages_of_any_bytes_survive(messages: list[ArchivedMessage]) -> None:
+def test_messages_of_any_bytes_are_kept(messages: list[ArchivedMessage]) -> None:
     notes = [Note(message=0, event=1, late=True), Note(message=1, event=0, refused="no JSON")]
     body = archive.compress(messages).with_notes(notes, processed_ms=12)
     batch = archive.decode(body)

@@ -93,7 +93,7 @@ def test_replay_of_some_leaves_the_others(
 
 
 @pytest.mark.usefixtures("five_dead")
-def test_an_interrupted_replay_goes_on_where_it_stopped(
+def test_an_interrupted_replay_continues_at_the_same_message(
     operator: BlockingChannel, admin: BlockingChannel, parameters: Parameters
 ) -> None:
     # Given a replay that is interrupted after two

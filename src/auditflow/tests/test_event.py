@@ -93,7 +93,7 @@ def test_the_bytes_of_an_event_are_kept_as_they_came() -> None:
     assert received.raw == message[2:-2]
 
 
-def test_where_the_first_version_of_the_format_put_things() -> None:
+def test_the_layout_of_the_first_version_of_the_format() -> None:
     seen = event.decode(body(details={"resource": "/etc/passwd", "ip_address": "192.0.2.1"}))
     assert (seen.object, seen.address) == ("/etc/passwd", "192.0.2.1")
 

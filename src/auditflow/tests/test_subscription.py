@@ -54,7 +54,7 @@ def impatient(parameters: Parameters) -> pika.ConnectionParameters:
     return known
 
 
-def test_it_hears_messages_with_their_properties_up_to_its_prefetch(
+def test_a_subscription_receives_messages_with_their_properties_up_to_its_prefetch(
     subscription: Subscription, admin: BlockingChannel
 ) -> None:
     for number in range(11):
@@ -70,7 +70,7 @@ def test_it_hears_messages_with_their_properties_up_to_its_prefetch(
     assert [delivery.message_id for delivery in hear(subscription, 1)] == ["10"]
 
 
-def test_what_was_acknowledged_before_the_end_stays_so_and_the_rest_comes_again(
+def test_only_unacknowledged_messages_are_redelivered_after_the_end(
     parameters: Parameters, queue: str, admin: BlockingChannel
 ) -> None:
     first = Subscription(parameters("auditflow-admin"), queue, prefetch=10)

@@ -146,7 +146,7 @@ def test_a_second_sign_in_tab_works(stranger: Any) -> None:
     assert (second.status_code, second.location) == (303, "/alerts")
 
 
-def test_an_outdated_sign_in_form_asks_again(stranger: Any) -> None:
+def test_an_outdated_sign_in_form_is_shown_again(stranger: Any) -> None:
     stranger.get("/login")
     page = stranger.http.post("/login", data={"user": "dana", "csrf_token": "outdated"})
     assert page.status_code == 400

@@ -235,7 +235,7 @@ def test_a_stored_version_writes_nothing(stream: list[Finding]) -> None:
     assert (memory.writes, memory.alerts) == before
 
 
-def test_a_late_version_goes_to_its_own_alert_though_it_is_resolved(make_finding: Any) -> None:
+def test_a_late_version_updates_its_own_alert_even_if_it_is_resolved(make_finding: Any) -> None:
     memory = Memory()
     first = make_finding(count=3)
     memory.take([first])

@@ -14,7 +14,7 @@ from notification_service.database.connection import connect
 from notification_service.database.pool import Pool
 
 
-def test_attempts_are_few_while_the_database_is_away(
+def test_attempts_are_few_while_the_database_is_unavailable(
     make_postgres: Callable[[Path], Any], tmp_path: Path, settings_for: Any, eventually: Any
 ) -> None:
     # given a database that is away

@@ -187,7 +187,7 @@ def test_a_resolution_during_the_wait_for_locks_counts(
     ]
 
 
-def test_an_acknowledged_alert_takes_new_findings_and_stays_acknowledged(
+def test_an_acknowledged_alert_stays_acknowledged_when_it_gets_new_findings(
     store: FindingStore, query: Any, make_finding: Any
 ) -> None:
     store.store([make_finding()])
@@ -198,7 +198,7 @@ def test_an_acknowledged_alert_takes_new_findings_and_stays_acknowledged(
     assert query("SELECT status, finding_count FROM alerts") == [("acknowledged", 2)]
 
 
-def test_a_finding_whose_bucket_moves_to_another_month_stays_one_row(
+def test_a_finding_whose_bucket_moves_to_another_month_has_a_single_row(
     store: FindingStore, query: Any, make_finding: Any, now: dt.datetime
 ) -> None:
     finding = make_finding()
@@ -267,7 +267,7 @@ def test_a_transaction_that_fails_stores_nothing_and_the_next_one_succeeds(
     assert len(query(FINDINGS)) == 1
 
 
-def test_without_a_schema_the_database_counts_as_away(
+def test_without_a_schema_the_database_counts_as_unavailable(
     postgres: Any, open_pool: Any, make_finding: Any
 ) -> None:
     empty = postgres.fresh_database()

@@ -200,7 +200,7 @@ def test_the_numbers_of_a_text_in_many_alerts_are_estimates(
     assert get("/alerts/facets", q="nothing")[1]["total"] == 0
 
 
-def test_alerts_that_were_active_in_a_range_are_found_however_long_they_lasted(
+def test_all_alerts_that_were_active_in_a_range_are_found(
     store: FindingStore, get: Get, query: Any, make_finding: Any, now: Any
 ) -> None:
     # given alerts with any begin and any end, in hours

@@ -143,7 +143,7 @@ def test_the_broker_restarts(
     again.close()
 
 
-def test_killed_in_the_middle_nothing_is_lost_or_twice(
+def test_no_finding_is_lost_or_stored_twice_when_the_service_is_killed(
     broker: Any, service: Any, api: httpx.Client, make_finding: Any, query: Any, eventually: Any
 ) -> None:
     broker.send(*(make_finding(user=f"user-{n % 50}", bucket=n // 50) for n in range(2000)))
@@ -218,7 +218,7 @@ def test_it_stops_in_order_within_ten_seconds(
     eventually(lambda: stored + broker.waiting() >= 1000)
 
 
-def test_it_stops_in_time_though_the_database_hangs(
+def test_the_service_stops_in_time_while_the_database_hangs(
     broker: Any, service: Any, api: httpx.Client, postgres: Any, make_finding: Any, eventually: Any
 ) -> None:
     assert _count(api) == 0

@@ -89,7 +89,7 @@ MESSAGES: dict[str, tuple[Any, str | None]] = {
 }  # fmt: skip
 
 
-def test_every_odd_message_ends_stored_or_set_aside_and_good_ones_arrive(
+def test_invalid_messages_are_dead_lettered_and_all_others_are_stored(
     broker: Any, api: httpx.Client, make_finding: Any, eventually: Any, query: Any
 ) -> None:
     # given good findings among messages of all odd kinds
@@ -128,7 +128,7 @@ def test_every_odd_message_ends_stored_or_set_aside_and_good_ones_arrive(
     )
 
 
-def test_a_finding_under_the_identifier_of_another_is_set_aside(
+def test_a_different_finding_with_the_same_identifier_is_dead_lettered(
     broker: Any, api: httpx.Client, make_finding: Any, eventually: Any
 ) -> None:
     original = make_finding()
@@ -144,7 +144,7 @@ def test_a_finding_under_the_identifier_of_another_is_set_aside(
     assert headers["x-auditflow-reason"].endswith("belongs to another rule or entity")
 
 
-def test_a_poison_message_takes_no_other_with_it(
+def test_a_poison_message_does_not_affect_other_messages(
     broker: Any, api: httpx.Client, make_finding: Any, eventually: Any, query: Any
 ) -> None:
     # given a database that refuses one user, as a defect of the service would cause

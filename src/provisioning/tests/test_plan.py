@@ -128,7 +128,7 @@ def test_secrets_are_created_once_and_the_log_shows_no_value(
     assert not any(value in output for data in secrets.values() for value in data.values())
 
 
-def test_a_secret_that_exists_by_now_is_an_error_and_stays(
+def test_a_secret_that_was_created_meanwhile_is_an_error_and_is_not_changed(
     namespace: Namespace, secrets: dict[str, dict[str, str]]
 ) -> None:
     secrets["postgres"] = {"postgres": "theirs"}

@@ -14,7 +14,7 @@ _RESTORE = "apps/data/postgres/restore"
 _PATIENCE = 420
 
 
-def test_a_deleted_namespace_comes_back_with_its_alerts(
+def test_a_deleted_namespace_is_restored_with_its_alerts(
     delivery: Delivery, staging: Environment
 ) -> None:
     kube = delivery.cluster.kube

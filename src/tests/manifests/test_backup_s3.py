@@ -57,7 +57,7 @@ def copy_off_the_node(database: Database, container: Container, settings: Path) 
     subprocess.run(("rclone", *words), env=os.environ | variables(container, settings), check=True)
 
 
-def test_the_alerts_come_back_when_the_node_and_its_volume_are_lost(
+def test_the_alerts_are_restored_when_the_node_and_its_volume_are_lost(
     database: Database,
     settings: Path,
     opted_in: Callable[..., list[Container]],

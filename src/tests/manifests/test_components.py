@@ -38,7 +38,7 @@ def test_traces_of_each_service_have_a_way_of_their_own(opted_in: OptedIn, kit: 
             entry["name"]: entry.get("value") for entry in pod["spec"]["containers"][0]["env"]
         }
         assert variables["OTEL_EXPORTER_OTLP_ENDPOINT"] == "http://traces-collector.monitoring:4318"
-        test_policies.test_everything_is_labelled_and_so_are_its_pods(rendered, "prod", kit)
+        test_policies.test_all_objects_and_their_pods_are_labelled(rendered, "prod", kit)
         names.append(policy["metadata"]["name"])
     # Argo CD has an Application for each service: no two may make the same object
     assert len(set(names)) == len(SERVICES)
@@ -53,7 +53,7 @@ def test_keda_reads_the_queue_of_its_environment(opted_in: OptedIn, root: Path, 
     (trigger,) = scaled["spec"]["triggers"]
     assert '{namespace="auditflow-prod", queue="audit_events"}' in trigger["metadata"]["query"]
     assert not kit.of_kind(rendered, "HorizontalPodAutoscaler")
-    test_policies.test_everything_is_labelled_and_so_are_its_pods(rendered, "prod", kit)
+    test_policies.test_all_objects_and_their_pods_are_labelled(rendered, "prod", kit)
 
 
 def test_keda_without_an_environment_reads_no_other_queue(opted_in: OptedIn, kit: Any) -> None:
@@ -109,4 +109,4 @@ def test_cert_manager_creates_the_secrets_that_the_job_would_create(
     for workload in kit.of_kind(rendered, "Job", "CronJob"):
         (container,) = kit.pod_template(workload)["spec"]["containers"]
         assert container["env"] == [{"name": "CERTIFICATES_FROM", "value": "cert-manager"}]
-    test_policies.test_everything_is_labelled_and_so_are_its_pods(rendered, "prod", kit)
+    test_policies.test_all_objects_and_their_pods_are_labelled(rendered, "prod", kit)

@@ -110,7 +110,7 @@ def test_the_roles_are_those_that_the_services_and_the_migration_need(
     reader.close()
 
 
-def test_what_was_lost_comes_back_from_the_backup(database: Database) -> None:
+def test_lost_data_is_restored_from_the_backup(database: Database) -> None:
     database.migrate()
     password = database.secrets["notification-service"]["PG_PASSWORD"]
     app = database.connect("auditflow_app", password)
@@ -177,7 +177,7 @@ def test_a_volume_without_a_backup_changes_nothing(database: Database) -> None:
     assert "1 alerts" in database.restore()
 
 
-def test_old_backups_go_and_a_broken_one_is_never_kept(database: Database) -> None:
+def test_old_backups_are_deleted_and_a_broken_backup_is_never_kept(database: Database) -> None:
     database.migrate()
     database.as_superuser(ALERT)
     old = database.backups / "auditflow-20200101T000000Z.dump"

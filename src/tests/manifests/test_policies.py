@@ -13,7 +13,7 @@ def test_no_workload_is_overlooked(objects: list[Object], kit: Any) -> None:
     assert len(workloads(objects, kit)) == 12
 
 
-def test_everything_is_labelled_and_so_are_its_pods(
+def test_all_objects_and_their_pods_are_labelled(
     objects: list[Object], environment: str, kit: Any
 ) -> None:
     lacking = []
@@ -37,7 +37,7 @@ def test_everything_is_in_the_namespace_of_its_environment(
             assert thing["metadata"]["namespace"] == f"auditflow-{environment}", kit.name(thing)
 
 
-def test_nothing_of_an_environment_mentions_another(
+def test_no_object_of_an_environment_names_another_environment(
     objects: list[Object], manifests: Any, environment: str, kit: Any
 ) -> None:
     others = {"dev", "staging", "prod"} - {environment}
@@ -67,7 +67,7 @@ def test_every_container_is_confined(objects: list[Object], kit: Any) -> None:
             }, kit.name(workload)
 
 
-def test_every_container_asks_and_is_bounded(objects: list[Object], kit: Any) -> None:
+def test_every_container_has_requests_and_limits(objects: list[Object], kit: Any) -> None:
     for workload in workloads(objects, kit):
         for container in containers(workload, kit):
             for bound in ("requests", "limits"):
@@ -88,7 +88,7 @@ def test_every_server_is_probed(objects: list[Object], kit: Any) -> None:
                 assert probes["readiness"]["httpGet"]["path"] == ready
 
 
-def test_a_service_may_end_in_peace(objects: list[Object], kit: Any) -> None:
+def test_every_server_has_time_for_an_orderly_stop(objects: list[Object], kit: Any) -> None:
     for workload in servers(objects, kit):
         pod = kit.pod_template(workload)["spec"]
         leaving = sum(
@@ -137,7 +137,7 @@ def test_every_service_has_a_budget_a_monitor_and_a_spread(objects: list[Object]
         assert kit.pod_template(deployment)["spec"]["topologySpreadConstraints"]
 
 
-def test_a_drain_is_never_stopped(objects: list[Object], kit: Any) -> None:
+def test_no_disruption_budget_blocks_a_drain(objects: list[Object], kit: Any) -> None:
     for budget in kit.of_kind(objects, "PodDisruptionBudget"):
         assert budget["spec"]["maxUnavailable"] == 1
 
@@ -234,7 +234,7 @@ def test_images_are_pinned(objects: list[Object], kit: Any) -> None:
                 assert re.match(r"v?\d+\.\d+", tag), f"{image} may move"
 
 
-def test_data_ask_before_they_go(objects: list[Object], kit: Any) -> None:
+def test_the_deletion_of_data_needs_a_confirmation(objects: list[Object], kit: Any) -> None:
     prune = {"PersistentVolumeClaim": "false", "StatefulSet": "confirm", "Namespace": "confirm"}
     for thing in kit.of_kind(objects, *prune):
         options = thing["metadata"]["annotations"]["argocd.argoproj.io/sync-options"]

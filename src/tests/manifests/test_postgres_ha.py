@@ -27,7 +27,7 @@ def exporter(objects: list[Object], kit: Any) -> Object:
     "rule",
     [
         test_policies.test_every_container_is_confined,
-        test_policies.test_every_container_asks_and_is_bounded,
+        test_policies.test_every_container_has_requests_and_limits,
         test_policies.test_every_account_that_is_used_exists,
         test_policies.test_images_are_pinned,
     ],
@@ -37,7 +37,7 @@ def test_it_keeps_the_rules(rule: Any, objects: list[Object], kit: Any) -> None:
     rule(objects, kit)
 
 
-def test_the_data_ask_before_they_go(objects: list[Object], kit: Any) -> None:
+def test_the_deletion_of_the_data_needs_a_confirmation(objects: list[Object], kit: Any) -> None:
     (cluster,) = kit.of_kind(objects, "Cluster")
     options = cluster["metadata"]["annotations"]["argocd.argoproj.io/sync-options"]
     assert {"Prune=confirm", "Delete=confirm"} <= set(options.split(","))

@@ -74,16 +74,16 @@ def test_permitted_connections(moved: list[Object], kit: Any) -> None:
     "rule",
     [
         test_policies.test_every_container_is_confined,
-        test_policies.test_every_container_asks_and_is_bounded,
+        test_policies.test_every_container_has_requests_and_limits,
         test_policies.test_every_server_is_probed,
-        test_policies.test_a_service_may_end_in_peace,
+        test_policies.test_every_server_has_time_for_an_orderly_stop,
         test_secrets_and_tls.test_only_the_jobs_that_create_secrets_have_a_token,
         test_policies.test_every_account_that_is_used_exists,
-        test_policies.test_a_drain_is_never_stopped,
+        test_policies.test_no_disruption_budget_blocks_a_drain,
         test_policies.test_every_service_selects_exactly_one_workload_and_a_port_that_it_has,
         test_policies.test_images_are_pinned,
         test_secrets_and_tls.test_no_secret_is_in_git,
-        test_policies.test_data_ask_before_they_go,
+        test_policies.test_the_deletion_of_data_needs_a_confirmation,
         test_policies.test_each_setting_of_a_manifest_is_a_setting_of_its_service,
         test_monitored.test_each_is_scraped_where_it_answers,
         test_monitored.test_prometheus_jobs_have_the_names_that_rules_use,
@@ -97,7 +97,7 @@ def test_it_keeps_the_rules(rule: Any, moved: list[Object], kit: Any) -> None:
 
 
 def test_it_is_labelled_as_all_are(moved: list[Object], kit: Any) -> None:
-    test_policies.test_everything_is_labelled_and_so_are_its_pods(moved, "prod", kit)
+    test_policies.test_all_objects_and_their_pods_are_labelled(moved, "prod", kit)
 
 
 def test_redis_and_exporter_are_those_of_the_base(

@@ -72,7 +72,7 @@ def test_everything_is_bounded(values: dict[str, Any]) -> None:
         assert container["resources"]["limits"]["memory"]
 
 
-def test_grafana_asks_who_is_there_and_has_no_password_of_its_own(
+def test_grafana_requires_a_sign_in_and_has_no_default_password(
     values: dict[str, Any],
 ) -> None:
     from provisioning.catalogue import MONITORING

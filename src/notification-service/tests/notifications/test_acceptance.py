@@ -18,7 +18,7 @@ TEAM = """receivers:
 """
 
 
-def test_a_receiver_that_was_away_gets_what_waited(
+def test_a_receiver_gets_the_waiting_notifications_after_its_outage(
     broker: Any, database: Any, service_process: Any, make_finding: Any, sink: Any,
     configured: Any, eventually: Any, query: Any, api_of: Any,
 ) -> None:  # fmt: skip
@@ -50,7 +50,7 @@ def test_a_receiver_that_was_away_gets_what_waited(
     eventually(lambda: [it["kind"] for it in sink.received] == ["alerts", "test"])
 
 
-def test_notifications_go_on_after_the_database_was_away(
+def test_notifications_continue_after_a_database_outage(
     broker: Any, make_postgres: Any, settings_for: Any, service_process: Any, make_finding: Any,
     sink: Any, configured: Any, eventually: Any, tmp_path: Any, prepared: Any,
 ) -> None:  # fmt: skip

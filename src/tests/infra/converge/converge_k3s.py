@@ -27,7 +27,7 @@ def test_a_dry_run_on_fresh_machines_changes_nothing(cluster: Cluster) -> None:
     assert cluster.server.run("ls /etc/rancher 2>/dev/null || echo none") == "none\n"
 
 
-def test_it_comes_up(cluster: Cluster) -> None:
+def test_the_platform_becomes_ready(cluster: Cluster) -> None:
     cluster.play("setup-k3s.yaml")
 
     assert cluster.server.run("systemctl is-active k3s").strip() == "active"
@@ -55,7 +55,7 @@ def test_the_kernel_and_the_firewall_are_set(cluster: Cluster) -> None:
     assert cluster.agent.address in cluster.server.run("nft list set inet auditflow nodes4")
 
 
-def test_what_kubernetes_has_in_the_firewall_stays_when_ours_is_loaded_again(
+def test_a_reload_of_the_firewall_keeps_the_rules_of_kubernetes(
     cluster: Cluster,
 ) -> None:
     cluster.server.run("nft add table inet kubernetes_test")
