@@ -20,7 +20,7 @@ class Part(Struct, frozen=True):
 
 
 class PartsHealth:
-    """Asks the services whether they and their dependencies work. It is thread-safe."""
+    """Requests the health of the services and their dependencies. It is thread-safe."""
 
     def __init__(self, services: dict[str, ApiClient]) -> None:
         self._services = services

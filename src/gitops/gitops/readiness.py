@@ -37,7 +37,7 @@ class Observation:
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """What has to be remembered between two observations."""
+    """The state that is kept between two observations."""
 
     #: Since when the environment is continuously ready. None: it is not ready.
     since: float | None = None

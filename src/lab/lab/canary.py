@@ -35,7 +35,7 @@ _GOOD, _BAD = "2m", "10m"
 
 @dataclass(frozen=True)
 class Canary:
-    """What was seen of one: the answers that visitors got, and what the analysis measured."""
+    """The answers to visitors during a canary, and the measurements of its analysis."""
 
     answers: Counter[int]
     #: Shares of errors, from 0 to 1.
@@ -43,7 +43,7 @@ class Canary:
 
 
 class Canaries:
-    """One after the other, beside whatever else goes on."""
+    """Runs canaries one after the other, also while other checks run."""
 
     def __init__(
         self, delivery: Delivery, dev: Environment, measured: BackgroundTask[None]
@@ -196,7 +196,7 @@ def _overlay(delivery: Delivery, dev: Environment) -> Path:
 
 
 def _on_trial(file: Path, duration: str) -> bool:
-    """What a person writes, and one pause of so long instead of two; False when it is there."""
+    """Edit the overlay as a person does, with one pause of ``duration``. Whether it changed."""
     before = file.read_text()
     overlay = yaml.safe_load(before)
     if _COMPONENT not in overlay["components"]:
@@ -208,7 +208,7 @@ def _on_trial(file: Path, duration: str) -> bool:
 
 
 def _patch(overlay: Object, path: str, value: object) -> None:
-    """The one patch of the Rollout in an overlay; one that was there goes."""
+    """Replace the patch of the Rollout in an overlay."""
     others = [patch for patch in overlay.get("patches", []) if patch.get("target") != _ROLLOUT]
     change = {"op": "replace", "path": path, "value": value}
     overlay["patches"] = [*others, {"target": _ROLLOUT, "patch": yaml.safe_dump([change])}]
@@ -239,7 +239,7 @@ def _wait_until_measured(delivery: Delivery, dev: Environment) -> None:
 
 
 def _measurements(dev: Environment) -> list[float]:
-    """What the newest analysis was answered: shares of errors; NaN without requests is left out."""
+    """The measurements of the newest analysis: shares of errors, without NaN (no requests)."""
     runs = dev.items("argoproj.io/v1alpha1/analysisruns")
     newest = max(runs, key=lambda run: str(run["metadata"]["creationTimestamp"]))
     results: list[Any] = newest["status"]["metricResults"][0]["measurements"]

@@ -36,7 +36,7 @@ _DIGEST = re.compile(r"@(sha256:[0-9a-f]{64})")
 
 @dataclass
 class Rendered:
-    """What the overlays of a repository come to."""
+    """The rendered overlays of a repository."""
 
     #: Every image that a pod would run.
     images: set[str] = field(default_factory=set)

@@ -24,7 +24,7 @@ _PATIENCE = 420
 
 @dataclass(frozen=True)
 class Preview:
-    """What the preview showed."""
+    """The result of the preview."""
 
     #: From the label to a Healthy preview, and from the end of the pull request to its removal.
     started_seconds: float

@@ -43,7 +43,7 @@ def start(run: Run, processes: Processes) -> None:
 
 
 def local(reference: str, address: str = ADDRESS) -> str:
-    """Where an image of the world is in a registry: ``127.0.0.1:5000/library/redis:8``."""
+    """The address in the local registry of a public image: ``127.0.0.1:5000/library/redis:8``."""
     name = reference.split("@", 1)[0]
     host, slash, rest = name.partition("/")
     if not slash:

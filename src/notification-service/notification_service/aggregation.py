@@ -27,7 +27,7 @@ class StoredFinding(Struct, frozen=True):
 
 
 class Changes(Struct):
-    """What to write. Unchanged findings and alerts are not listed."""
+    """The rows to write. Unchanged findings and alerts are not listed."""
 
     new: list[StoredFinding] = msgspec.field(default_factory=list)
     updated: list[StoredFinding] = msgspec.field(default_factory=list)

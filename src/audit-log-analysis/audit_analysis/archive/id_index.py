@@ -116,7 +116,7 @@ class IdIndex:
         self._lock = threading.Lock()
 
     def select(self, event_id: str, paths: Iterable[str]) -> set[str]:
-        """Those of the paths whose files may have an event with an identifier."""
+        """The paths of the files that may have an event with an identifier."""
         wanted = hash_of(event_id)
         given = set(paths)
         found: set[str] = set()

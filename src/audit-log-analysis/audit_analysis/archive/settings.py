@@ -21,7 +21,7 @@ RETENTION_DAYS_BUCKET: Final = 365
 
 
 class StorageSettings(Block):
-    """Where the files are: a folder, or a bucket of any S3."""
+    """The storage of the files: a folder, or a bucket of an S3 service."""
 
     #: The folder of the files. With a bucket, only the folder of unfinished files.
     archive_folder: Path

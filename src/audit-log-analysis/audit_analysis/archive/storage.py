@@ -1,4 +1,4 @@
-"""Where the archive's files are: a folder, or a bucket of any S3.
+"""The storage of the archive's files: a folder, or a bucket of an S3 service.
 
 Paths are relative, with "/" as the separator. A file is never changed: it is stored completely, or
 not at all.
@@ -219,7 +219,7 @@ class S3Storage:
 
 
 class _ReadOnlyFiles(AbstractFileSystem):  # type: ignore[misc]
-    """What DuckDB needs to read Parquet files from an object store."""
+    """The file system through which DuckDB reads Parquet files from an object store."""
 
     protocol = _SCHEME
     cachable = False

@@ -47,7 +47,7 @@ class _Known(Struct, frozen=True):
 
 
 class RemoteCallers:
-    """Asks the notification service at ``url``, so that tokens and roles are the same."""
+    """Authenticates callers by the notification service at ``url``, with its tokens and roles."""
 
     def __init__(self, url: str, *, client: httpx.AsyncClient) -> None:
         self._url = f"{url.rstrip('/')}/api/v1/me"

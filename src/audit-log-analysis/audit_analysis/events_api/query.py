@@ -1,4 +1,4 @@
-"""What a search asks for: a time range, conditions, an order and a page. Pure.
+"""A search: a time range, conditions, an order and a page. Pure.
 
 A condition has a field, a modifier and a value, as in Sigma: ``user|startswith=adm``. A field is a
 column of the archive, or a path in the event's JSON after ``record.``: ``record.details.port``.
@@ -30,7 +30,7 @@ MAX_CONDITIONS: Final = 20
 
 
 class Modifier(StrEnum):
-    """How a value of an event is compared with the value of a condition."""
+    """The comparison of a value of an event with the value of a condition."""
 
     EQUALS = "equals"
     CONTAINS = "contains"

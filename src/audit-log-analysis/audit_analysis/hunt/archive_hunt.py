@@ -57,7 +57,7 @@ class HuntedArchive(Protocol):
 
 
 class Progress(Struct, frozen=True):
-    """How far a hunt is: arrived events in files, candidates that rules evaluated, findings."""
+    """The progress of a hunt: events that were read, candidates that rules evaluated, findings."""
 
     events: int
     total_events: int
@@ -75,7 +75,7 @@ class HuntResult(Struct, frozen=True):
 
 
 def warm_up_ms(rules: RuleSet) -> int:
-    """How far before the time range events can belong to the findings of the range."""
+    """The maximum time before the range at which an event can belong to a finding of the range."""
     windows = [rule.window for rule in rules.all_rules if rule.window is not None]
     return sum(window.retention for window in windows)
 

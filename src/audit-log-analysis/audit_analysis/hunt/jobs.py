@@ -29,7 +29,7 @@ log = logs.get(__name__)
 
 
 class HuntOutcome(Struct, frozen=True):
-    """How the process of a hunt ended. ``is_temporary``: a repetition can succeed."""
+    """The end of the process of a hunt. ``is_temporary``: a repetition can succeed."""
 
     findings: int = 0
     candidates: int = 0
@@ -59,7 +59,7 @@ class HuntJob:
         _write(self.folder / "hunt.json", msgspec.json.encode(hunt))
 
     def progress(self) -> Progress | None:
-        """How far the hunt is."""
+        """The progress of the hunt."""
         return _read(self.folder / "progress.json", Progress)
 
     def write_progress(self, progress: Progress) -> None:
@@ -67,7 +67,7 @@ class HuntJob:
         _write(self.folder / "progress.json", msgspec.json.encode(progress))
 
     def outcome(self) -> HuntOutcome | None:
-        """How the process ended; None if it was ended."""
+        """The end of the process; None if this process ended it."""
         return _read(self.folder / "outcome.json", HuntOutcome)
 
     def write_outcome(self, outcome: HuntOutcome) -> None:

@@ -35,7 +35,7 @@ class BlockKey(Struct, frozen=True, order=True):
 
 
 class Changes(Struct):
-    """What receipts and archived messages add to a block.
+    """The entries that receipts and archived messages add to a block.
 
     ``accepted`` and ``archived`` are by index in the block. ``confirmed_ms`` is the time of the
     newest receipt, in milliseconds since 1970.

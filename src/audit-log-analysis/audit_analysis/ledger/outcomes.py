@@ -1,4 +1,4 @@
-"""What became of the events of a message. Pure."""
+"""The outcome of a message: the number of its events that were analysed or refused. Pure."""
 
 from collections.abc import Iterable
 from typing import NamedTuple

@@ -39,7 +39,7 @@ class Activity(Struct, frozen=True):
 
 
 class Sender(Struct, frozen=True):
-    """What is known about a host. ``usual_ms``: the longest usual time without events."""
+    """The stored state of a host. ``usual_ms``: the longest usual time without events (ms)."""
 
     first_ms: int
     last_ms: int

@@ -30,7 +30,7 @@ class DifferentBatch(Struct, frozen=True):
 
 
 class Entries(Struct, frozen=True, kw_only=True):
-    """What new batches and receipts add to the ledger.
+    """The entries that new batches and receipts add to the ledger.
 
     ``activity`` are the hosts of the events, and ``silence_ms`` is the minimum time after which a
     host is silent.

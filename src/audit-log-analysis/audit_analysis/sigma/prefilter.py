@@ -64,7 +64,7 @@ def _of_condition(node: object) -> list[Requirement]:
 
 
 def _of_alternatives(alternatives: Sequence[Sequence[Requirement]]) -> list[Requirement]:
-    """What holds for every alternative: requirements on the fields that all of them restrict."""
+    """The requirements of an OR: those on fields that every alternative restricts."""
     best = [_best_by_field(requirements) for requirements in alternatives]
     shared = set.intersection(*(set(by_field) for by_field in best)) if best else set()
     unions = (_union(field, [by_field[field] for by_field in best]) for field in sorted(shared))

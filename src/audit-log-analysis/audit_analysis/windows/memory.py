@@ -37,7 +37,7 @@ class WindowState(Struct, frozen=True, array_like=True):
 
 
 class _Published(Struct, frozen=True):
-    """What is kept of a published summary: its signature, and the time that it covers (ms)."""
+    """A published summary: its signature, and the time range that it covers (ms)."""
 
     signature: str
     first_event: int

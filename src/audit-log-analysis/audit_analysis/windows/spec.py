@@ -98,7 +98,7 @@ class WindowSpec(Struct, frozen=True, kw_only=True):
 
     @property
     def retention(self) -> int:
-        """How far behind the newest event of a window other events are kept (ms)."""
+        """The maximum age of a kept event, relative to the newest event of the window (ms)."""
         return self.lateness + self.timespan + self.dedup
 
     def buckets(self, timestamp_ms: int) -> range:

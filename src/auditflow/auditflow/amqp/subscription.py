@@ -206,7 +206,7 @@ class Subscription:
         return self._reader.feed(data)
 
     def _read(self) -> bytes | None:
-        """What the readable socket contains: nothing at its end, None without application data."""
+        """The bytes of the readable socket: empty at its end, None without application data."""
         if not isinstance(self._socket, ssl.SSLSocket):
             return self._socket.recv(RECEIVE_BYTES)
         # A TLS record may be incomplete, or contain no application data (a session ticket).

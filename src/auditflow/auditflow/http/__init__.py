@@ -1,1 +1,1 @@
-"""What every HTTP service needs: serving, probes, problem documents, tokens."""
+"""The common parts of HTTP services: serving, probes, problem documents, tokens."""

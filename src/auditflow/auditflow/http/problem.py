@@ -9,7 +9,7 @@ CONTENT_TYPE: Final = "application/problem+json"
 
 
 class Fault(Struct, frozen=True, omit_defaults=True):
-    """One thing wrong with an input: where (a JSON path, a line, a parameter), and what."""
+    """A fault of an input: its place (a JSON path, a line or a parameter) and a description."""
 
     where: str
     what: str
@@ -25,6 +25,6 @@ class Problem(Struct, frozen=True, omit_defaults=True):
     type: str = "about:blank"
 
     def response(self, **headers: str) -> tuple[bytes, int, dict[str, str]]:
-        """What a Flask or Quart handler returns. Header names have ``_`` for ``-``."""
+        """The answer for a Flask or Quart handler. Header names have ``_`` for ``-``."""
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         return msgspec.json.encode(self), self.status, {"Content-Type": CONTENT_TYPE, **named}

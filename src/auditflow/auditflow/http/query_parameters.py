@@ -25,7 +25,7 @@ class InvalidParameters(AuditFlowError):
 
 
 class InvalidValue(ValueError):
-    """What is wrong with one value."""
+    """A value is wrong. The text states the reason."""
 
 
 class Repeatable(Struct, frozen=True):

@@ -16,7 +16,7 @@ from auditflow.merkle.tree import ProofError, leaf_hash
 
 
 class LogCorrupted(AuditFlowError):
-    """What is stored contradicts a signed checkpoint. The text states the contradiction."""
+    """The stored log contradicts a signed checkpoint. The text states the contradiction."""
 
 
 class Store(Protocol):

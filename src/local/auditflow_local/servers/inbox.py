@@ -61,7 +61,7 @@ class InboxServer(Server):
             self.routes_file.write_text(ROUTES, "utf-8")
 
     def variables(self, dashboard_url: str) -> dict[str, str]:
-        """What the notification-service gets to send here."""
+        """The settings with which the notification-service sends to this server."""
         return {
             "ROUTES_FILE": str(self.routes_file),
             "RECEIVER_SECRETS_DIR": str(self.receiver_secrets),

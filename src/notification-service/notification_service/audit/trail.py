@@ -41,7 +41,7 @@ def clean(text: str) -> str:
 
 
 class Record(Struct, frozen=True, kw_only=True):
-    """What happened, before it has a number."""
+    """A record that has no number yet."""
 
     at: dt.datetime
     actor: str
@@ -55,7 +55,7 @@ class Record(Struct, frozen=True, kw_only=True):
     correlation_id: str = ""
 
     def key(self) -> tuple[object, ...]:
-        """What two equal reads have in common."""
+        """The key of a read. Equal reads have the same key."""
         return (
             self.actor, self.actor_kind, self.action, self.outcome, self.address, self.target,
             tuple(self.detail.items()),

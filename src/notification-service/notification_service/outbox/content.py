@@ -1,4 +1,4 @@
-"""What a notification says: a snapshot that stays the same for every attempt to send it. Pure."""
+"""The content of a notification: a snapshot that is the same for every attempt to send it. Pure."""
 
 import datetime as dt
 import heapq
@@ -43,7 +43,7 @@ class AlertLine(Struct, frozen=True, kw_only=True):
 
 
 class RuleCount(Struct, frozen=True):
-    """How many alerts of one rule a notification is about."""
+    """The number of alerts of a rule in a notification."""
 
     rule: str
     title: str

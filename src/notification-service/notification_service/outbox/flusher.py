@@ -86,7 +86,7 @@ class Hiding(Protocol):
 
 
 class Flushed(Struct):
-    """What one transaction did."""
+    """The result of one transaction."""
 
     groups: int = 0
     notifications: int = 0

@@ -1,4 +1,4 @@
-"""What routing and delivery count. Receivers have the names of the routing file."""
+"""The metrics of routing and delivery. Receivers have the names of the routing file."""
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 

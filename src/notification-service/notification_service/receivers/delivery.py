@@ -1,4 +1,4 @@
-"""What every kind of receiver has in common."""
+"""The common parts of all kinds of receivers."""
 
 import datetime as dt
 from typing import Protocol

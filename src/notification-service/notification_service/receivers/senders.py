@@ -16,7 +16,7 @@ from notification_service.routing.tree import Apprise, OnCall, Receiver, Tree, W
 
 
 class Surroundings(Struct, frozen=True):
-    """What senders need besides the tree. ``folder`` is the folder of the routing file."""
+    """The parameters of senders besides the tree. ``folder`` is the folder of the routing file."""
 
     secrets: SecretFiles
     addresses: Addresses

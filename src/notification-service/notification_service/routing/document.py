@@ -42,7 +42,7 @@ class Faults(list[Fault]):
     """The errors found so far."""
 
     def catch(self, node: "Node", read: Callable[[], T], default: T) -> T:
-        """What ``read`` returns; for a ``ValueError``, the default, and the error is noted."""
+        """The result of ``read``. After a ``ValueError`` the default, and the error is a fault."""
         try:
             return read()
         except ValueError as error:

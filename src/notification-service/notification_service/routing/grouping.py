@@ -53,7 +53,7 @@ class Member(Struct, frozen=True, kw_only=True):
 
 
 class Examined(Struct, frozen=True, kw_only=True):
-    """What a flush does with one alert."""
+    """The action of a flush on one alert."""
 
     #: The alert after the flush; None: it leaves the group.
     after: Member | None
