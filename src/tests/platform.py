@@ -98,7 +98,7 @@ class Platform:
         self.before.update(self.ledger())
 
     def ledger(self) -> dict[str, int]:
-        """What became of the events since ``begin``: all that were accepted, and each outcome."""
+        """The events since ``begin``: the number of accepted events, and of each outcome."""
         return {name: now - self.before.get(name, 0) for name, now in self._counters().items()}
 
     def _counters(self) -> dict[str, int]:
@@ -190,7 +190,7 @@ class Broker:
 
 
 def waiting(channel: BlockingChannel, queue: str) -> int:
-    """How many messages of a queue are ready."""
+    """The number of ready messages of a queue."""
     return int(channel.queue_declare(queue, passive=True).method.message_count)
 
 

@@ -38,7 +38,7 @@ class Pod:
         )
 
     def mount(self, secrets: dict[str, dict[str, str]]) -> None:
-        """What Kubernetes puts into the pod."""
+        """Write the files that Kubernetes mounts into the pod."""
         for name in ("data", "etc", "secrets", "tmp"):
             (self.folder / name).mkdir(parents=True, exist_ok=True)
         for name in ("redis-ha", "redis-replication"):
@@ -77,7 +77,7 @@ class Pod:
 
 
 class RedisHa:
-    """What a service and a test see of it: the address of the first stands for all."""
+    """The cluster as a service and a test use it. The address is that of the first node."""
 
     user = "audit-log-analysis"
     tls = None
@@ -119,7 +119,7 @@ class RedisHa:
             yield client
 
     def roles(self) -> list[str]:
-        """What each is: master, a replica that is in touch ("replica"), or something else."""
+        """The role of each node: "master", "replica" (connected to its master), or another text."""
         found = []
         for pod in self.pods:
             try:

@@ -13,7 +13,7 @@ SERVICES = ("generator", "analysis", "notification", "dashboard")
 
 
 def lines(log: Path) -> list[dict[str, object]]:
-    """What a service logged. Every line must be a JSON object."""
+    """The log lines of a service. Every line must be a JSON object."""
     return [json.loads(line) for line in log.read_text("utf-8").splitlines()]
 
 

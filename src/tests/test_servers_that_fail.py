@@ -23,7 +23,7 @@ NEEDS = {
 
 
 def states(service: ServiceProcess) -> dict[str, str]:
-    """What a service says of its dependencies."""
+    """The dependencies that a service reports."""
     body = ask(f"{service.url}/readyz").json()
     return {name: dependency["state"] for name, dependency in body["dependencies"].items()}
 

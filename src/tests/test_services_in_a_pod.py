@@ -37,7 +37,7 @@ def process(service: ServiceProcess, file: str) -> str:
 
 
 def writable(service: ServiceProcess) -> set[str]:
-    """Where something is mounted that can be written to, beside what the kernel itself has there."""
+    """The writable mounts, without those of the kernel."""
     mounts = [line.split() for line in process(service, "mountinfo").splitlines()]
     return {
         mount_point

@@ -29,7 +29,7 @@ SYSLOG_NG = shutil.which("syslog-ng", path="/usr/sbin:/usr/bin")
 
 
 def expected_events(log: bytes) -> set[tuple[str, str, str | None]]:
-    """What one request with the whole log would publish: identifiers, types and users."""
+    """The events of one request with the complete log: identifiers, types and users."""
     return {
         (found.event_id, found.event_type, found.user_id)
         for found in (auditd.to_event(record) for _, record in auditd.split(log))

@@ -1,4 +1,4 @@
-"""What the tests of the analysis share."""
+"""Fixtures of the tests of the analysis."""
 
 import time
 from collections.abc import Callable, Iterator

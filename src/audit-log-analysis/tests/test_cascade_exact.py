@@ -69,7 +69,7 @@ def built(chain: Chain) -> tuple[Rule, Rule, Rule, RuleSet]:
 
 
 def tag_of_success(chain: Chain, seen: Seen) -> str:
-    """What a success is to the middle window."""
+    """The tag of a success in the middle window."""
     return {"event_count": seen.name, "value_count": seen.host}.get(chain.how, "2")
 
 
@@ -150,7 +150,7 @@ class Dying:
 def through(
     store: Dying, chain: Chain, rules: tuple[Rule, Rule, Rule, RuleSet], batch: Sequence[Seen]
 ) -> Iterator[tuple[str, str, int, int, int, tuple[int, str], tuple[int, str]]]:
-    """What a worker finds in a batch: rule, entity, bucket, last hit, count, first and last event."""
+    """The summaries of a batch: rule, entity, bucket, last hit, count, first and last event."""
     inner, middle, _, ruleset = rules
     counted: list[RuleObservation[Seen]] = []
     for event in batch:
@@ -230,7 +230,7 @@ def expected(
 
 
 def batches(order: Sequence[Seen], size: int) -> Iterator[list[Seen]]:
-    """What a worker has in hand at once: it spans no more than the lateness bound."""
+    """Divide events into batches. Times in a batch differ by at most the lateness bound."""
     part: list[Seen] = []
     for event in order:
         timestamps = [event.timestamp_ms, *(it.timestamp_ms for it in part)]

@@ -1,4 +1,4 @@
-"""What Sigma's words mean: small rules, and events that are and are not what they describe."""
+"""The meaning of Sigma's modifiers: small rules, with events that match and that do not match."""
 
 import base64
 import textwrap

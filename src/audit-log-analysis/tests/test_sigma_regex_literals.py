@@ -1,4 +1,4 @@
-"""What is said to be required by a regular expression is in whatever it matches."""
+"""Each text that a regular expression matches contains its required literal."""
 
 import pytest
 import re2

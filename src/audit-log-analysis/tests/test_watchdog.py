@@ -58,7 +58,7 @@ def fires(rules: RuleSet, number: int) -> list[str]:
 
 
 def cost(rules: RuleSet) -> float:
-    """What the long list costs this machine for one such event, at least (seconds)."""
+    """The minimum time in which this machine evaluates the long list for such an event (seconds)."""
     times = []
     for number in range(3):
         began = time.thread_time()

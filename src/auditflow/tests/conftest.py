@@ -1,4 +1,4 @@
-"""What the tests of the library share: a broker with nothing in it, and ways to look."""
+"""Fixtures of the tests of the library: a broker with empty queues, and consumers."""
 
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -21,7 +21,7 @@ Parameters = Callable[[str], pika.ConnectionParameters]
 
 @pytest.fixture
 def parameters(rabbitmq: Any) -> Parameters:
-    """How a user connects to the broker."""
+    """The connection parameters of a user of the broker."""
     return lambda user: pika.URLParameters(rabbitmq.url(user))
 
 

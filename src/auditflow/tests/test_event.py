@@ -1,4 +1,4 @@
-"""What is an event, and what is not: each refusal says what was wrong, and where."""
+"""Valid and invalid events. The reason of a refusal states the fault and its place."""
 
 import datetime as dt
 import json

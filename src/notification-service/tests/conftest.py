@@ -272,7 +272,7 @@ def api(service: ServiceProcess, service_secrets: dict[str, str]) -> Iterator[ht
 
 @pytest.fixture(scope="session")
 def eventually() -> Callable[..., Any]:
-    """Asks until the answer is true, and returns it."""
+    """Calls a function until its result is true, and returns the result."""
 
     def ask(question: Callable[[], Any], *, seconds: float = 20.0) -> Any:
         deadline = time.monotonic() + seconds

@@ -87,7 +87,7 @@ def measure(
 
 
 def _cpu(client: redis.Redis) -> float:
-    """What the server used of a core so far (seconds): unlike the time, nobody else is in it."""
+    """The CPU time of the server until now (seconds). Other processes do not affect it."""
     used = client.info("cpu")
     return float(used["used_cpu_user"]) + float(used["used_cpu_sys"])
 
@@ -100,7 +100,7 @@ def _cpu(client: redis.Redis) -> float:
     help="Before, and while it is measured.",
 )
 def main(events: int) -> None:
-    """How fast full windows are, and what each of them holds in memory."""
+    """Measure the speed of full windows, and the memory of each of them."""
     packages.ensure(packages.SERVERS)
     table = Table(
         "window of 5 minutes, 100 events/s", "events/s", "Redis, µs each", "memory", "members"

@@ -170,7 +170,7 @@ def _matches(alert: Object, rule: str, actor: str, what: str) -> bool:
 
 
 def _anonymous(times: int) -> set[int]:
-    """Ask without credentials, as a scanner does; the statuses of the answers."""
+    """Send requests without credentials, as a scanner does. Returns the status codes."""
     with httpx.Client(verify=_trusting(), base_url=pki.SERVER, trust_env=False) as client:
         return {client.get("/api/v1/secrets").status_code for _ in range(times)}
 

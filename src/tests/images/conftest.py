@@ -19,7 +19,7 @@ from .engine import Engine
 
 @pytest.fixture
 def engine() -> Engine:
-    """What runs containers. Who sets NEED_IMAGES has made the images first."""
+    """The container engine. If NEED_IMAGES is set, the images must exist."""
     item = made.engine()
     if isinstance(item, Engine):
         return item

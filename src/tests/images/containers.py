@@ -26,7 +26,7 @@ _PROGRAMS = {**BY_NAME, AWAIT_SCHEMA: Service(AWAIT_SCHEMA, postgres=APP)}
 
 
 def image(service: str) -> str:
-    """What `make images` calls it."""
+    """The name of the image that `make images` builds."""
     return f"auditflow-{service}:local"
 
 

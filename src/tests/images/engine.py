@@ -25,7 +25,7 @@ _LOCKED = (
 
 
 class ContainerError(Exception):
-    """What the engine or the program in the container output when it failed."""
+    """The output of the engine, or of the program in the container, when it failed."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Engine:
         return _run((self.tool, "image", "inspect", image)).returncode == 0
 
     def config(self, image: str) -> dict[str, Any]:
-        """What the image says about itself: User, Env, Entrypoint, Labels."""
+        """The configuration of the image: User, Env, Entrypoint, Labels."""
         output = self._do("image", "inspect", "--format={{json .Config}}", image)
         config: dict[str, Any] = json.loads(output)
         return config
@@ -88,7 +88,7 @@ class Engine:
         self._do("rm", "--force", container)
 
     def log(self, container: str) -> str:
-        """What it wrote so far."""
+        """The output of the container until now."""
         done = _run((self.tool, "logs", container))
         return done.stdout + done.stderr
 

@@ -1,4 +1,4 @@
-"""How the end-to-end test publishes images for a cluster of KUBECONFIG."""
+"""The end-to-end test publishes images for a cluster of KUBECONFIG."""
 
 import shutil
 from collections.abc import Iterator

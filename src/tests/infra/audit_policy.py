@@ -15,7 +15,7 @@ LEVELS: Final = ("None", "Metadata", "Request", "RequestResponse")
 
 @dataclass(frozen=True)
 class Request:
-    """What a policy can ask about. ``groups`` are empty for who could not say who they are."""
+    """The attributes of a request that a policy tests. ``groups`` is empty without a sign-in."""
 
     user: str = ""
     groups: tuple[str, ...] = ()

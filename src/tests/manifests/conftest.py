@@ -26,7 +26,7 @@ Object = dict[str, Any]
 
 
 def render(folder: Path) -> list[Object]:
-    """The objects that a folder comes to."""
+    """The objects that Kustomize renders from a folder."""
     done = subprocess.run(
         (str(programs.build(programs.KUSTOMIZE)), "build", str(folder)),
         capture_output=True,
@@ -38,7 +38,7 @@ def render(folder: Path) -> list[Object]:
 
 
 def render_application(application: Object, repository: Path) -> list[Object]:
-    """What an Application comes to, with what it tells Kustomize itself."""
+    """The objects of an Application, with the Kustomize options that it sets."""
     source = application["spec"]["source"]
     options = source.get("kustomize", {})
     with tempfile.TemporaryDirectory(dir=repository.parent) as temporary:
@@ -67,7 +67,7 @@ class Manifests:
 
     @cache  # noqa: B019 - one object lives as long as the tests
     def cluster(self, folder: str) -> list[Object]:
-        """What is under clusters/."""
+        """The objects in clusters/."""
         return render(self.root / "clusters" / folder)
 
     def applications(self, environment: str) -> dict[str, Object]:
@@ -99,7 +99,7 @@ def pod_template(workload: Object) -> Object:
 
 
 def name(thing: Object) -> str:
-    """How a person finds it."""
+    """The name of an object in messages of tests."""
     return f"{thing['kind']}/{thing['metadata']['name']}"
 
 
@@ -115,7 +115,7 @@ class Kit:
 
     @staticmethod
     def of_kind(objects: Iterable[Object], *kinds: str) -> list[Object]:
-        """Those of some kinds."""
+        """The objects of some kinds."""
         return [item for item in objects if item["kind"] in kinds]
 
 

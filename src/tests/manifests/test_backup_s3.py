@@ -45,14 +45,14 @@ def settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
 
 
 def variables(container: Container, settings: Path) -> dict[str, str]:
-    """What a container's environment comes to, with the file that is mounted there."""
+    """The environment of a container, with the values of the mounted file."""
     variables = {item["name"]: item["value"] for item in container["env"]}
     assert variables["RCLONE_CONFIG"] == "/run/secrets/rclone/rclone.conf"
     return variables | {"RCLONE_CONFIG": str(settings)}
 
 
 def copy_off_the_node(database: Database, container: Container, settings: Path) -> None:
-    """What the container of the CronJob does, which has no shell."""
+    """Run the steps of the container of the CronJob, which has no shell."""
     words = [str(database.backups) if word == "/backup" else word for word in container["args"]]
     subprocess.run(("rclone", *words), env=os.environ | variables(container, settings), check=True)
 

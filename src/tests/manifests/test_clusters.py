@@ -1,4 +1,4 @@
-"""What Argo CD may deploy, and which environments it syncs automatically."""
+"""The objects that Argo CD may deploy, and the environments that it syncs automatically."""
 
 import re
 import shutil

@@ -13,7 +13,7 @@ _WITHOUT = "auditflow.io/without-"
 
 
 def servers(objects: list[Object], kit: Any) -> list[Object]:
-    """What runs all the time. Jobs end, and Argo CD and BackupMissing tell when they fail."""
+    """The workloads that always run. Jobs end; Argo CD and BackupMissing report their failures."""
     found: list[Object] = kit.of_kind(objects, "Deployment", "StatefulSet", "Rollout")
     assert len(found) == 8
     return found

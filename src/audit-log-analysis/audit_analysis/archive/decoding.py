@@ -19,7 +19,7 @@ _NO_NOTE: Final = Note(message=0, event=0)
 
 
 class DecodedMessage(NamedTuple):
-    """The rows of a message, and what became of its events."""
+    """The rows of a message, and the outcome of its events."""
 
     rows: list[ArchivedEvent]
     outcome: MessageOutcome

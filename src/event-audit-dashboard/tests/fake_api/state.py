@@ -1,4 +1,4 @@
-"""What the server of the tests stores, and what it has received."""
+"""The data that the server of the tests stores, and the requests that it received."""
 
 import threading
 from typing import Any

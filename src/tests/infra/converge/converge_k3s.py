@@ -15,7 +15,7 @@ RECAP = re.compile(r"^(\S+)\s+: ok=(\d+)\s+changed=(\d+)\s+unreachable=(\d+)\s+f
 
 
 def changes(output: str) -> dict[str, int]:
-    """How many tasks changed something on each machine."""
+    """The number of tasks that changed something, by machine."""
     found = {name: int(changed) for name, _, changed, *_ in RECAP.findall(output)}
     assert found, output[-2000:]
     return found

@@ -54,7 +54,7 @@ class Node:
 
 
 def missing() -> list[str]:
-    """What this host lacks to run machines."""
+    """The programs that this host lacks to run machines, and root if it is not root."""
     lacking = [tool for tool in TOOLS if shutil.which(tool) is None]
     return lacking if os.geteuid() == 0 else [*lacking, "root"]
 
