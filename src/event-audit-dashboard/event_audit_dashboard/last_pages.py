@@ -47,7 +47,7 @@ class LastPage(Struct, frozen=True):
         start, end = text.find(_MAIN_START), text.rfind(_MAIN_END)
         if start < 0 or end < 0:
             return None
-        return Markup(_HTMX.sub("", text[text.index(">", start) + 1 : end]))  # noqa: S704 # nosec B704 - a page of this program
+        return Markup(_HTMX.sub("", text[text.index(">", start) + 1 : end]))  # noqa: S704 # nosec B704 # a page of this program
 
 
 class LastPages:

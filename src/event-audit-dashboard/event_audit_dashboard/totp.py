@@ -71,7 +71,7 @@ def qr_code(secret: str, *, user: str, environment: str) -> Markup:
     """The secret as a QR code for authenticator apps: an inline SVG without styles or scripts."""
     uri = pyotp.TOTP(secret).provisioning_uri(name=user, issuer_name=f"AuditFlow {environment}")
     drawn = segno.make(uri, error="m", micro=False).svg_inline(scale=4, light="#fff")
-    return Markup(drawn)  # noqa: S704 # nosec B704 - it has only numbers and colours
+    return Markup(drawn)  # noqa: S704 # nosec B704 # only numbers and colours
 
 
 def matching_step(secret: str, code: str, now: float) -> int | None:

@@ -280,7 +280,7 @@ def _get(address: str, *, max_bytes: int = _MAX_BYTES) -> bytes | None:
         address, headers={"Authorization": f"Bearer {token}"}
     )
     try:
-        with urllib.request.urlopen(  # noqa: S310 # nosec B310 - the scheme is checked above
+        with urllib.request.urlopen(  # noqa: S310 # nosec B310 # checked above
             request, timeout=_SECONDS
         ) as response:
             return bytes(response.read(max_bytes))
