@@ -30,7 +30,7 @@ class Connection(Protocol):
 
 
 class ConnectionLimit:
-    """The open connections of one or more ports. Used on one event loop."""
+    """The open connections of one or more ports, at most ``maximum``. Used on one event loop."""
 
     def __init__(self, maximum: int) -> None:
         self.maximum = maximum
