@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-from . import cluster
+from . import builders, cluster, releases
 
 
 def main(words: list[str]) -> int:
@@ -13,6 +13,7 @@ def main(words: list[str]) -> int:
     match words:
         case ["build"]:
             cluster.prepare()
+            releases.build(builders.StandAlone())
         case ["up"]:
             cluster.prepare()
             os.environ[cluster.KEEP] = "1"

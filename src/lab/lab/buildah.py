@@ -66,10 +66,12 @@ def _environment() -> dict[str, str]:
     folder = paths.cache() / "images"
     folder.mkdir(parents=True, exist_ok=True)
     storage = folder / "storage.conf"
-    storage.write_text(
+    settings = (
         f'[storage]\ndriver = "overlay"\ngraphroot = "{folder / "storage"}"\n'
         f'runroot = "{folder / "run"}"\n'
     )
+    if not storage.exists() or storage.read_text() != settings:  # another build may read it
+        storage.write_text(settings)
     return {
         "CONTAINERS_STORAGE_CONF": str(storage),
         # Where processes may not raise their limits, the builder's defaults fail.

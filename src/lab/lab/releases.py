@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import re
 import tempfile
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path
+from typing import TypeVar
 
 from gitops.layout import SERVICES
 
@@ -19,6 +22,9 @@ from .builders import Builder
 from .errors import LabError
 from .progress import step
 from .repository import Repository
+
+T = TypeVar("T")
+U = TypeVar("U")
 
 #: The image name in the release components.
 REPOSITORY = "docker.io/jojees/auditflow-{service}"
@@ -35,6 +41,11 @@ class Version(Enum):
     ERRING = "e2e-4"
 
 
+#: The services that have a version, if not all.
+_SERVICES_OF = {
+    Version.BROKEN: ("event-audit-dashboard",),
+    Version.ERRING: ("event-audit-dashboard",),
+}
 #: The versions of the end-to-end test, and of the test of upgrades.
 DELIVERY = (Version.BUILT, Version.NEXT, Version.BROKEN, Version.ERRING)
 UPGRADE = (Version.LAST, Version.BUILT)
@@ -59,17 +70,23 @@ class Release:
 def build(builder: Builder) -> None:
     """Build every version of the end-to-end test. Needs the machine's network."""
     build_from(builder, paths.REPOSITORY, Version.BUILT)
-    for service in SERVICES:
-        for version, change in _CHANGES.items():
-            with tempfile.TemporaryDirectory() as folder:
-                dockerfile = Path(folder) / "Dockerfile"
-                dockerfile.write_text(f"FROM {_name(service, Version.BUILT)}\n{change}\n")
-                builder.build(Path(folder), _name(service, version), dockerfile=dockerfile)
+
+    def derive(item: tuple[str, Version]) -> None:
+        service, version = item
+        with tempfile.TemporaryDirectory() as folder:
+            dockerfile = Path(folder) / "Dockerfile"
+            lines = f"FROM {_name(service, Version.BUILT)}\n{_CHANGES[version]}\n"
+            dockerfile.write_text(lines)
+            builder.build(Path(folder), _name(service, version), dockerfile=dockerfile)
+
+    with step("building the changed versions"):
+        _for_each(derive, _images(tuple(_CHANGES)))
 
 
 def build_from(builder: Builder, checkout: Path, version: Version) -> None:
     """Build the services of a checkout as a version. Needs the machine's network."""
-    for service in SERVICES:
+
+    def build_service(service: str) -> None:
         with step(f"building the image of {service}, {version.value}"):
             builder.build(
                 checkout,
@@ -77,6 +94,8 @@ def build_from(builder: Builder, checkout: Path, version: Version) -> None:
                 dockerfile=checkout / "src" / "Dockerfile",
                 arguments={"SERVICE": service},
             )
+
+    _for_each(build_service, SERVICES)
 
 
 def publish(
@@ -86,17 +105,18 @@ def publish(
 
     :param address: the registry, ``HOST:PORT``.
     """
-    releases = {}
+
+    def push(item: tuple[str, Version]) -> Release:
+        name = _name(*item)
+        builder.push(name, registry.local(name, address))
+        digest = registry.digest(name, address)
+        if digest is None:
+            raise LabError(f"{address} does not contain the pushed image {name}")
+        return Release(item[1].value, digest)
+
+    images = _images(versions)
     with step("publishing the services' images"):
-        for service in SERVICES:
-            for version in versions:
-                name = _name(service, version)
-                builder.push(name, registry.local(name, address))
-                digest = registry.digest(name, address)
-                if digest is None:
-                    raise LabError(f"{address} does not contain the pushed image {name}")
-                releases[service, version] = Release(version.value, digest)
-    return releases
+        return dict(zip(images, _for_each(push, images), strict=True))
 
 
 def push_as(builder: Builder, service: str, version: Version, tag: str, address: str) -> None:
@@ -116,7 +136,7 @@ def at_commits(
     Each version has an empty commit, a later version a later one. Missing commits are created.
     """
     commits = repository.marked_commits(
-        [version.value for version in Version if (SERVICES[0], version) in releases]
+        [version.value for version in Version if any(key[1] is version for key in releases)]
     )
     return {
         (service, version): replace(release, tag=commits[version.value])
@@ -140,3 +160,17 @@ def pin(repository: Repository, service: str, environment: str, release: Release
 
 def _name(service: str, version: Version) -> str:
     return f"{REPOSITORY.format(service=service)}:{version.value}"
+
+
+def _images(versions: tuple[Version, ...]) -> list[tuple[str, Version]]:
+    return [
+        (service, version)
+        for version in versions
+        for service in _SERVICES_OF.get(version, SERVICES)
+    ]
+
+
+def _for_each(work: Callable[[T], U], items: Sequence[T]) -> list[U]:
+    """Run work for each item, two at a time. A build waits for downloads part of the time."""
+    with ThreadPoolExecutor(2) as pool:
+        return list(pool.map(work, items))
