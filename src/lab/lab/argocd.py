@@ -143,7 +143,11 @@ class Api:
         """Use a token of a project's role for all later requests."""
         path = f"/api/v1/projects/{project}/roles/{role}/token"
         answer = self._post(path, {"expiresIn": 3600})
-        self._http.headers["Authorization"] = f"Bearer {answer['token']}"
+        self.use(answer["token"])
+
+    def use(self, token: str) -> None:
+        """Send a token with all later requests."""
+        self._http.headers["Authorization"] = f"Bearer {token}"
 
     def _patch(self, name: str, patch: Object) -> None:
         body = {"patch": json.dumps(patch), "patchType": "merge"}
@@ -152,7 +156,7 @@ class Api:
     def sign_in(self, user: str, password: str) -> None:
         """Get a token and send it with all later requests."""
         answer = self._post("/api/v1/session", {"username": user, "password": password})
-        self._http.headers["Authorization"] = f"Bearer {answer['token']}"
+        self.use(answer["token"])
 
     def _get(self, path: str) -> Object:
         return self._read(self._http.get(path))

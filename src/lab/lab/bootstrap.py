@@ -9,7 +9,7 @@ import yaml
 
 from gitops import git, layout, promotion, rollback, working_tree
 
-from . import argocd, automation, offline, paths, releases, traefik
+from . import argocd, automation, offline, pages, paths, releases, traefik
 from .cluster import Cluster
 from .errors import LabError
 from .forge import PORT, Forge
@@ -207,22 +207,21 @@ def overlays(repository: Repository) -> list[Path]:
 
 
 def run(delivery: Delivery) -> None:
-    """Install Argo CD from ``bootstrap/``, hand it the root, and return when it serves."""
+    """Run ``make bootstrap`` in the clone, and return when Argo CD serves."""
     cluster, work = delivery.cluster, delivery.repository.work
 
-    def applied(folder: Path) -> bool:
+    def bootstrapped() -> bool:
         try:
-            # A kind can be used a moment after it was made, so the first time may fail.
-            cluster.kubectl("apply", "--server-side", "--force-conflicts", "-k", work / folder)
+            pages.run(cluster, f"make --directory={work} bootstrap CLUSTER={delivery.root.name}")
         except LabError as error:
+            # A kind can be used a short time after it was created, and a machine can be busy.
             raise AssertionError(error) from None
         return True
 
     traefik.install_kinds(cluster)
-    until(lambda: applied(_ARGO_CD), "bootstrap/argocd is applied", seconds=120, every=1)
+    until(bootstrapped, "`make bootstrap` succeeds", seconds=180, every=1)
     if delivery.forge is not None:
         automation.create_tokens(cluster, delivery.forge)
-    until(lambda: applied(delivery.root), f"{delivery.root} is applied", seconds=60, every=1)
     for kind, name in (
         ("deployment", "argocd-server"),
         ("deployment", "argocd-repo-server"),

@@ -51,6 +51,8 @@ ACTIONLINT: Final = GoProgram(
     "actionlint", "github.com/rhysd/actionlint/cmd/actionlint", "src/gitops/tests/tools"
 )
 HELM: Final = GoProgram("helm", "helm.sh/helm/v3/cmd/helm", "src/gitops/tests/tools/helm")
+#: Runs the workflows. Only the tests that need it build it: about two minutes of CPU time.
+ACT: Final = GoProgram("act", "github.com/nektos/act", "src/gitops/tests/tools/act")
 
 #: Kyverno and cosign check the policies of images. Only the test that needs them
 #: builds them, because that takes six minutes of CPU time the first time.

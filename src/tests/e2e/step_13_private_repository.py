@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from gitops.layout import SERVICES
-from lab import argocd, pages, private_repository
-from lab.bootstrap import ROOT, Delivery
+from lab import argocd, bootstrap, pages, private_repository
+from lab.bootstrap import Delivery
 from lab.environment import Environment
 from lab.private_repository import PrivateRepository
 from lab.releases import Version
@@ -34,8 +34,7 @@ def test_a_private_repository_is_read_with_a_deploy_key(
     # When a person sets its address and runs the bootstrap, then Argo CD has no access
     private.write_address()
     delivery.repository.commit("The repository is private")
-    root = delivery.repository.work / ROOT
-    cluster.kubectl("apply", "--server-side", "--force-conflicts", "-k", root)
+    bootstrap.run(delivery)
 
     def is_refused() -> bool:
         argocd.refresh(kube, "cluster")

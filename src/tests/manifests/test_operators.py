@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import jmespath
 import pytest
 import yaml
 
@@ -133,6 +134,26 @@ def test_argo_cd_and_grafana_are_clients_of_dex_with_their_addresses(
         grafana["server"]["root_url"] + "/login/generic_oauth"
     ]
     assert all("secretEnv" in client and "secret" not in client for client in clients.values())
+
+
+@pytest.mark.parametrize(
+    ("groups", "role"),
+    [
+        (["auditflow-readers"], "Viewer"),
+        (["other", "auditflow-operators", "auditflow-readers"], "Editor"),
+        (["auditflow-operators", "auditflow-platform"], "Admin"),
+        (["other"], False),
+        ([], False),
+    ],
+)
+def test_the_highest_group_decides_the_role_in_grafana(
+    root: Path, groups: list[str], role: str | bool
+) -> None:
+    """Grafana evaluates the expression as JMESPath, and refuses a user without a role."""
+    values = yaml.safe_load((root / "monitoring/values/grafana-oidc.yaml").read_text("utf-8"))
+    oauth = values["grafana"]["grafana.ini"]["auth.generic_oauth"]
+    assert jmespath.search(oauth["role_attribute_path"], {"groups": groups}) == role
+    assert oauth["role_attribute_strict"] is True
 
 
 def test_the_sign_in_of_argo_cd_renders(root: Path, tmp_path: Path, kit: Any) -> None:

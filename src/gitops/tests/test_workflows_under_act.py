@@ -1,0 +1,124 @@
+"""The workflows, run from the event to the push by act (``act.py``)."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from gitops import layout
+
+from .act import SLUG, WORKFLOWS, Act
+from .forge import Clone, Forge, Programs, git
+from .stand_ins import FakeGitHub, cosign, trivy
+
+pytestmark = [pytest.mark.soak, pytest.mark.timeout(600)]
+BUILD = "build-python-services.yml"
+NOTIFICATION = "notification-service"
+
+
+@pytest.fixture
+def act(ada: Clone, forge: Forge, programs: Programs, github: FakeGitHub, tmp_path: Path) -> Act:
+    """A forge with the workflows of this repository."""
+    shutil.copytree(WORKFLOWS, ada.directory / ".github/workflows")
+    ada.commit({}, "Add the workflows")
+    ada.push()
+    cosign(programs, "exit 0")
+    trivy(programs, None)
+    folder = tmp_path / "act"
+    folder.mkdir()
+    return Act(forge, programs, folder)
+
+
+def test_path_of_a_change_from_the_push_to_the_rollback(
+    act: Act, ada: Clone, forge: Forge, github: FakeGitHub
+) -> None:
+    # When a change is pushed to main
+    change = forge.head()
+    run = act.run(BUILD, "push", {})
+
+    # Then each service is tested, built, signed and pinned in dev
+    assert run.succeeded, run.output
+    for service in layout.SERVICES:
+        assert run.called(f"make test MARK=soak or not soak ARGS=src/auditflow src/{service} ")
+        pin = forge.pin(service, "dev")
+        assert pin.tag == change
+        assert pin.image == f"ghcr.io/{SLUG.partition('/')[0]}/auditflow-{service}"
+    assert forge.log()[0].startswith("Deploy ")
+
+    # When the promoter reports that dev is ready
+    payload = {"client_payload": {"environment": "dev", "revision": forge.head()}}
+    run = act.run("promote.yml", "repository_dispatch", {"action": "auditflow-synced", **payload})
+
+    # Then a pull request promotes it to staging
+    assert run.succeeded, run.output
+    assert github.pull(1)["head"] == "promote/staging"
+    ada.pull()
+    ada.merge("promote/staging")
+    assert forge.pin(NOTIFICATION, "staging").tag == change
+
+    # When a person starts the rollback of one service
+    inputs = {"environment": "staging", "service": NOTIFICATION, "accept-migration": "true"}
+    run = act.run("rollback.yml", "workflow_dispatch", {"inputs": inputs})
+
+    # Then the inputs arrive as arguments, and empty inputs as none
+    (call,) = run.called("uv run --frozen --no-dev --package gitops gitops rollback")
+    assert call.endswith(
+        f"gitops rollback staging {NOTIFICATION} --accept-migration --pull-request"
+    ), run.output
+
+
+def test_failed_build_stops_only_its_service(act: Act, forge: Forge) -> None:
+    # When the image of one service cannot be built
+    run = act.run(BUILD, "push", {}, broken_service=NOTIFICATION)
+
+    # Then the run fails, and the other services are pinned
+    assert not run.succeeded
+    assert forge.pin(NOTIFICATION, "dev").tag == "unreleased"
+    assert forge.pin("event-audit-dashboard", "dev").tag != "unreleased", run.output
+
+
+def test_prod_is_not_promoted_further(act: Act, forge: Forge, github: FakeGitHub) -> None:
+    payload = {"client_payload": {"environment": "prod", "revision": forge.head()}}
+    run = act.run("promote.yml", "repository_dispatch", {"action": "auditflow-synced", **payload})
+    assert run.succeeded, run.output
+    assert not run.calls
+    assert not github.numbers()
+
+
+def pull_request(forge: Forge, base: str) -> dict[str, object]:
+    repository = {"full_name": SLUG, "fork": False}
+    head = {"sha": forge.head(), "ref": "change", "repo": repository}
+    return {
+        "action": "opened",
+        "number": 1,
+        "repository": {"full_name": SLUG, "private": False},
+        "pull_request": {"number": 1, "base": {"sha": base, "ref": "main"}, "head": head},
+    }
+
+
+def test_ci_of_a_document_runs_no_tests(act: Act, ada: Clone, forge: Forge) -> None:
+    base = forge.head()
+    ada.pull()
+    ada.commit({"docs/a.md": "better\n"})
+    ada.push()
+    run = act.run("ci.yml", "pull_request", pull_request(forge, base))
+    assert run.succeeded, run.output
+    assert run.called("make lint")
+    assert not run.called("make e2e")
+    assert not run.called("make images")
+
+
+@pytest.mark.parametrize("failing", ["lint", "images"])
+def test_ci_fails_if_a_job_fails(act: Act, ada: Clone, forge: Forge, failing: str) -> None:
+    # Given a change of the library, which all services contain
+    base = forge.head()
+    ada.pull()
+    ada.commit({"src/auditflow/a.py": "A = 1\n"})
+    ada.push()
+
+    # When one job fails, then the required check fails, and the other jobs run
+    run = act.run("ci.yml", "pull_request", pull_request(forge, base), failing=failing)
+    assert not run.succeeded
+    assert run.called("make lint")
+    assert len(run.called("make test")) > 4
+    assert git(ada.directory, "rev-parse", "HEAD") == forge.head()
