@@ -15,12 +15,28 @@ from xdist.scheduler import LoadScopeScheduling
 settings.register_profile("auditflow", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("auditflow")
 
-#: Packages whose tests share a broker, and what else starts servers or takes long, dearest first.
+#: Packages whose tests share a broker.
 _BROKER: Final = ("audit-event-generator", "auditflow", "local", "provisioning")
+#: Files of src/tests that do not use the shared platform. Each can run beside it.
+_ALONE: Final = (
+    "test_costs.py",
+    "test_docs.py",
+    "test_file_log.py",
+    "test_mutation.py",
+    "test_redis_fails_over.py",
+    "test_typecheck.py",
+    "test_up_with_tls.py",
+    "test_upgrade_to_tls.py",
+    "test_vocabulary.py",
+)
+#: What takes longest, the longest first.
 _FIRST: Final = (
     "platform",
     "notification-service",
+    "src/tests/monitoring/test_prometheus.py",
     "broker",
+    "src/tests/test_costs.py",
+    "src/tests/test_redis_fails_over.py",
     "src/audit-log-analysis/tests/test_windows_exact.py",
     "src/event-audit-dashboard/tests/test_browser.py",
     "src/gitops/tests/test_promotion.py",
@@ -31,7 +47,7 @@ def scope(nodeid: str) -> str:
     """The name of what runs in one process: servers that are shared, or a file."""
     file = nodeid.partition("::")[0]
     match PurePath(file).parts:
-        case ("src", "tests", _):
+        case ("src", "tests", name) if name not in _ALONE:
             return "platform"
         case ("src", "notification-service" as package, *_):
             return package
