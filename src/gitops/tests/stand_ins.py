@@ -42,6 +42,7 @@ label = groups.add_parser("label").add_subparsers(dest="verb", required=True).ad
 label.add_argument("name")
 label.add_argument("--force", action="store_true")
 label.add_argument("--color")
+groups.add_parser("auth").add_subparsers(dest="verb", required=True).add_parser("setup-git")
 api = groups.add_parser("api")
 api.add_argument("path")
 for name in ("paginate", "slurp"):
@@ -58,7 +59,9 @@ def existing(names):
         if name not in state["labels"]:
             sys.exit(f"could not add label: '{name}' not found")
     return names
-if given.group == "label":
+if given.group == "auth":
+    pass
+elif given.group == "label":
     if given.name not in state["labels"]:
         state["labels"].append(given.name)
 elif given.group == "api":
