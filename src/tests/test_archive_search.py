@@ -25,6 +25,20 @@ def test_an_accepted_event_is_found_and_shown(platform: Platform) -> None:
         shown = archive.get("/api/v1/events/searched-1").json()
         assert shown["record"]["user_id"] == "searched-user"
         assert archive.get("/api/v1/events/histogram").json()["total"] >= 1
+    # and the audit trail states who searched for what, for a person with its name and address
+    person = {**headers, "X-AuditFlow-User": "ann", "X-AuditFlow-Address": "203.0.113.7"}
+    with client(base_url=platform.archive.url, headers=person) as archive:
+        assert len(_search(archive)) == 1
+    with platform.api() as api:
+        entries = api.get("/api/v1/audit", params={"action": "archive searched"}).json()["entries"]
+        (shown,) = api.get("/api/v1/audit", params={"target": "searched-1"}).json()["entries"]
+    by_person, by_service = entries[0], entries[-1]
+    assert (by_person["actor"], by_person["actor_kind"]) == ("ann", "person")
+    assert by_person["address"] == "203.0.113.7"
+    assert by_person["detail"]["user"] == "searched-user"
+    assert by_person["detail"]["results"] == "1"
+    assert (by_service["actor"], by_service["actor_kind"]) == ("service", "token")
+    assert (shown["action"], shown["outcome"]) == ("archived event shown", "done")
     with client(base_url=platform.archive.url, headers={"Authorization": "Bearer x"}) as stranger:
         assert stranger.get("/api/v1/events").status_code == 401
 

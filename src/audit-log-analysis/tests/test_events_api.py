@@ -275,7 +275,7 @@ async def test_the_log_records_who_searched_for_what(api: Quart) -> None:
         await get(api, "/api/v1/events", ANALYST, user="bob")
     (entry,) = [entry for entry in entries if entry["event"] == "archive searched"]
     assert entry["caller"] == "the analyst"
-    assert entry["parameters"] == [("user", "bob")]
+    assert entry["detail"]["user"] == "bob"
 
 
 @run_async

@@ -243,6 +243,36 @@ def test_an_api_token_reports_its_own_actions_in_its_own_name(
     assert deletion["detail"] == {"deleted": "3", "account": "alice", "host": "laptop"}
 
 
+def test_every_caller_reports_its_own_searches_of_the_archive(
+    call: Callable[..., Answer], rows: Any
+) -> None:
+    def report(action: str) -> Any:
+        return {"reports": [{"actor": "alice", "action": action, "address": "198.51.100.9"}]}
+
+    # Given a person with the least rights, and a token that may only read alerts
+    call("PUT", "/users/vera", {"role": "viewer"}, user=None)
+    reader = {"name": "siem", "scopes": ["alerts:read"]}
+    token = call("POST", "/tokens", reader, user=None)[1]["secret"]
+    # when both report a search, then the entries have their own names
+    assert call("POST", "/audit", report("archive searched"), user="vera")[0] == 200
+    assert call("POST", "/audit", report("archive exported"), user=None, token=token)[0] == 200
+    assert call("POST", "/audit", report("hunt started"), user=None)[0] == 200
+    facts = [
+        (it["actor"], it["actor_kind"], it["action"], it["address"])
+        for it in rows()
+        if it["action"] in ("archive searched", "archive exported", "hunt started")
+    ]
+    assert facts == [
+        ("vera", "person", "archive searched", "203.0.113.7"),
+        ("siem", "token", "archive exported", "198.51.100.9"),
+        ("service", "token", "hunt started", "198.51.100.9"),
+    ]
+    # and nobody can report other actions together with a search
+    mixed = {"reports": [*report("archive searched")["reports"], *report("dlq shown")["reports"]]}
+    assert call("POST", "/audit", mixed, user="vera")[0] == 403
+    assert call("POST", "/audit", mixed, user=None, token=token)[0] == 403
+
+
 def test_every_route_is_recorded_or_excepted(app: Quart) -> None:
     names = {
         endpoint.rpartition(".")[2]

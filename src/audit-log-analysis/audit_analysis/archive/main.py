@@ -26,6 +26,7 @@ from audit_analysis.events_api.callers import RemoteCallers
 from audit_analysis.events_api.database import SearchDatabase, SearchLimits
 from audit_analysis.events_api.manifest_archive import ManifestArchive
 from audit_analysis.events_api.proofs import EventProofs
+from audit_analysis.events_api.trail import RemoteTrail
 from audit_analysis.hunt.jobs import HUNTS, HuntJobs
 from audit_analysis.hunt.runner import HuntLimits, HuntRunner
 from audit_analysis.ledger import silence
@@ -46,7 +47,8 @@ from auditflow.telemetry.metrics import create_registry
 WRITE_SECONDS = 30.0
 #: Statement time-out for searches.
 READ_SECONDS = 5.0
-#: Maximum time of the notification service to authenticate a caller.
+#: Maximum time of the notification service to authenticate a caller, or to store an entry of the
+#: audit trail.
 CALLER_SECONDS = 3.0
 #: Statement time-out for the health check.
 CHECK_SECONDS = 1.0
@@ -225,18 +227,16 @@ def _app(
         addresses=[storage.address("")] if settings.archive_bucket else [],
         register=storage.register,
     )
-    callers = RemoteCallers(
-        settings.notification_service_url(),
-        client=httpx.AsyncClient(
-            timeout=CALLER_SECONDS,
-            verify=ssl.create_default_context(
-                cafile=str(settings.tls_ca_file) if settings.tls_ca_file else None
-            ),
+    url = settings.notification_service_url()
+    client = httpx.AsyncClient(
+        timeout=CALLER_SECONDS,
+        verify=ssl.create_default_context(
+            cafile=str(settings.tls_ca_file) if settings.tls_ca_file else None
         ),
     )
     return events_app.create(
         ArchiveSearch(ManifestArchive(manifest, storage.address, pending, index.select), database),
-        callers,
+        RemoteCallers(url, client=client),
         health,
         registry,
         ledger=ledger,
@@ -250,6 +250,7 @@ def _app(
             pending=pending,
             select=index.select,
         ),
+        trail=RemoteTrail(url, client=client),
     )
 
 

@@ -13,6 +13,7 @@ from audit_analysis.events_api.archive_search import ArchiveSearch
 from audit_analysis.events_api.callers import HEADERS, Callers, require
 from audit_analysis.events_api.openapi import DOCUMENTATION
 from audit_analysis.events_api.proofs import EventProofs
+from audit_analysis.events_api.trail import Recorder, Trail
 from audit_analysis.hunt.runner import HuntRunner
 from audit_analysis.ledger.reading import LedgerReader
 from auditflow.contract.access import Role
@@ -35,9 +36,13 @@ def create(
     senders: Callable[[], LedgerSenders] | None = None,
     hunts: HuntRunner | None = None,
     proofs: EventProofs | None = None,
+    trail: Trail | None = None,
     now: Callable[[], dt.datetime] = lambda: dt.datetime.now(dt.UTC),
 ) -> Quart:
-    """Create the application. Without an optional part, it does not have its routes."""
+    """Create the application. Without an optional part, it does not have its routes.
+
+    Without ``trail``, searches are recorded in the log only.
+    """
     app = Quart(SERVICE, static_folder=None)
     app.config["PROPAGATE_EXCEPTIONS"] = False
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
@@ -55,6 +60,7 @@ def create(
         g.caller = await callers.authenticate(given)
         require(g.caller, Role.VIEWER, "alerts:read")
 
+    Recorder(trail).add(events)
     routes.add(events, searches, now)
     if ledger is not None:
         ledger_routes.add(events, ledger, now)

@@ -7,12 +7,14 @@ import httpx
 import msgspec
 from msgspec import Struct
 
-from auditflow.contract.access import USER_HEADER, Me, Role
+from auditflow.contract.access import ADDRESS_HEADER, USER_HEADER, Me, Role
 from auditflow.errors import AuditFlowError, Unavailable
 from auditflow.http.problem import Problem
 
 #: The headers that identify a caller. They are passed on as they are.
 HEADERS: Final = ("Authorization", USER_HEADER)
+#: The headers of an entry of the audit trail: also the address of a person.
+TRAIL_HEADERS: Final = (*HEADERS, ADDRESS_HEADER)
 #: Time for which an answer of the notification service is reused (seconds).
 _CACHED_SECONDS: Final = 5.0
 _MAX_CACHED: Final = 1_000
@@ -76,8 +78,7 @@ class RemoteCallers:
         except httpx.HTTPError as error:
             reason = str(error) or type(error).__name__
             raise Unavailable("notification-service", reason) from error
-        if answer.status_code in (401, 403, 429):
-            raise Refusal(answer.status_code, _detail(answer), answer.headers.get("Retry-After"))
+        raise_if_refused(answer)
         try:
             answer.raise_for_status()
             return msgspec.json.decode(answer.content, type=Me)
@@ -95,6 +96,12 @@ def require(caller: Me, role: Role, scope: str) -> None:
         raise Refusal(403, f"This requires the role {role}. You have the role {caller.role}.")
     if scope not in caller.scopes:
         raise Refusal(403, f"This requires a token with the scope {scope}.")
+
+
+def raise_if_refused(answer: httpx.Response) -> None:
+    """Raise Refusal if the notification service refused a request."""
+    if answer.status_code in (401, 403, 429):
+        raise Refusal(answer.status_code, _detail(answer), answer.headers.get("Retry-After"))
 
 
 def _detail(answer: httpx.Response) -> str:

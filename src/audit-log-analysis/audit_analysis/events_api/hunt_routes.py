@@ -11,6 +11,7 @@ import msgspec
 from quart import Blueprint, Response, g, request
 from quart_schema import document_request, document_response
 
+from audit_analysis.events_api import trail
 from audit_analysis.events_api.callers import require
 from audit_analysis.events_api.openapi import HuntFindings
 from audit_analysis.hunt.runner import HuntRunner
@@ -21,13 +22,11 @@ from auditflow.http.api import Answer, ok, problem
 from auditflow.http.openapi import document_problems
 from auditflow.http.problem import Fault
 from auditflow.http.query_parameters import InvalidParameters
-from auditflow.telemetry import logs
 
 _PART_BYTES: Final = 256 * 1024
 _UNKNOWN: Final = "There is no hunt with this identifier."
 
 _decode_request = msgspec.json.Decoder(HuntRequest).decode
-log = logs.get(__name__)
 
 
 def add(routes: Blueprint, hunts: HuntRunner, now: Callable[[], dt.datetime]) -> None:
@@ -49,8 +48,14 @@ def _add_changes(routes: Blueprint, hunts: HuntRunner, now: Callable[[], dt.date
         """
         require(g.caller, Role.LEAD, "alerts:write")
         hunt_request = _read(await request.get_data(), now())
+        trail.add_facts(
+            rule=hunt_request.rule or hunt_request.rules,
+            since=hunt_request.since.isoformat(),
+            until=(hunt_request.until or now()).isoformat(),
+            publish=hunt_request.publish,
+        )
+        await g.recorder.record_now()
         hunt = await asyncio.to_thread(hunts.submit, hunt_request, caller=g.caller.name)
-        _record("hunt started", hunt)
         return ok(hunt, status=202)
 
     @routes.post("/hunts/<uuid:hunt_id>/cancel")
@@ -59,10 +64,10 @@ def _add_changes(routes: Blueprint, hunts: HuntRunner, now: Callable[[], dt.date
     async def cancel_hunt(hunt_id: UUID) -> Answer:
         """Cancel a hunt. Findings that were published stay published. Requires the role lead."""
         require(g.caller, Role.LEAD, "alerts:write")
+        await g.recorder.record_now()
         hunt = await asyncio.to_thread(hunts.cancel, hunt_id)
         if hunt is None:
             return problem(404, _UNKNOWN)
-        _record("hunt cancelled", hunt)
         return ok(hunt)
 
 
@@ -100,7 +105,8 @@ def _add_reads(routes: Blueprint, hunts: HuntRunner) -> None:
         path = hunts.findings(hunt_id)
         if path is None or not hunt.state.is_final:
             return problem(409, f"The hunt has no findings: it is {hunt.state.value}.")
-        _record("findings of a hunt read", hunt)
+        trail.add_facts(rule=hunt.rule, results=hunt.findings)
+        await g.recorder.record_now()
         response = Response(_parts(path), content_type="application/x-ndjson")
         response.timeout = None
         return response
@@ -130,17 +136,3 @@ def _read(body: str | bytes, now: dt.datetime) -> HuntRequest:
     if faults:
         raise InvalidParameters(faults)
     return hunt_request
-
-
-def _record(event: str, hunt: Hunt) -> None:
-    """Record in the log who did what."""
-    log.info(
-        event,
-        hunt=str(hunt.hunt_id),
-        rule=hunt.rule,
-        since=hunt.since.isoformat(),
-        until=hunt.until.isoformat(),
-        publish=hunt.publish,
-        caller=g.caller.name,
-        caller_kind=g.caller.kind,
-    )

@@ -12,7 +12,6 @@ from audit_analysis.events_api import running
 from audit_analysis.events_api.callers import require
 from audit_analysis.events_api.openapi import EventParameters
 from audit_analysis.events_api.proofs import EventProofs, NotProvable
-from audit_analysis.events_api.routes import record_search
 from auditflow.contract.access import Role
 from auditflow.contract.audit import ArchivedEventProof, ArchivedFileHashes
 from auditflow.http import query_parameters
@@ -46,7 +45,6 @@ def add(routes: Blueprint, proofs: EventProofs) -> None:
         """
         read = {"event_id": query_parameters.text(256)}
         given = query_parameters.parse(request.args.items(multi=True), read, required=read)
-        record_search("proof")
         try:
             found = await running.run(partial(proofs.proof, given["event_id"]))
         except NotProvable as error:

@@ -1,14 +1,15 @@
 """The routes of archived events."""
 
 import datetime as dt
-from collections.abc import Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Generator, Iterable, Iterator
 from functools import partial
 from typing import Any
 
 from quart import Blueprint, Response, g, request
 from quart_schema import document_querystring, document_response
 
-from audit_analysis.events_api import encoding, export, parameters, running
+from audit_analysis.archive.table import ArchivedEvent
+from audit_analysis.events_api import encoding, export, parameters, running, trail
 from audit_analysis.events_api.archive_search import ArchiveSearch
 from audit_analysis.events_api.callers import require
 from audit_analysis.events_api.database import Cancellation
@@ -31,13 +32,10 @@ from auditflow.contract.event_search import (
 )
 from auditflow.http.api import Answer, ok, problem
 from auditflow.http.openapi import document_problems
-from auditflow.telemetry import logs
 
 #: Maximum time of an export (seconds).
 EXPORT_SECONDS = 600.0
 _SUFFIX = {parameters.ExportFormat.NDJSON: "ndjson", parameters.ExportFormat.PARQUET: "parquet"}
-
-log = logs.get(__name__)
 
 
 def add(routes: Blueprint, searches: ArchiveSearch, now: Callable[[], dt.datetime]) -> None:
@@ -60,8 +58,9 @@ def _add_list(routes: Blueprint, searches: ArchiveSearch, now: Callable[[], dt.d
         page.
         """
         criteria = parameters.parse_page(_arguments(), now=now())
-        record_search("list")
+        trail.add_range(criteria.filter.since_ms, criteria.filter.until_ms)
         page = await running.run(partial(searches.page, criteria))
+        trail.add_facts(results=len(page.events))
         events = tuple(map(encoding.summary, page.events))
         cursor = None if page.next is None else parameters.write_cursor(page.next)
         return ok(ArchivedEventList(events, cursor))
@@ -75,12 +74,13 @@ def _add_counts(routes: Blueprint, searches: ArchiveSearch, now: Callable[[], dt
     async def get_histogram() -> Answer:
         """Count archived events over time."""
         criteria = parameters.parse_histogram(_arguments(), now=now())
-        record_search("histogram")
+        trail.add_range(criteria.filter.since_ms, criteria.filter.until_ms)
         counts = await running.run(
             lambda cancellation: searches.histogram(
                 criteria.filter, interval_ms=criteria.interval_ms, cancellation=cancellation
             )
         )
+        trail.add_facts(results=sum(counts.values()))
         return ok(encoding.histogram(criteria, counts))
 
     @routes.get("/events/facets")
@@ -90,7 +90,7 @@ def _add_counts(routes: Blueprint, searches: ArchiveSearch, now: Callable[[], dt
     async def get_facets() -> Answer:
         """Count the most frequent values of fields."""
         criteria = parameters.parse_facets(_arguments(), now=now())
-        record_search("facets")
+        trail.add_range(criteria.filter.since_ms, criteria.filter.until_ms)
 
         def count(cancellation: Cancellation) -> tuple[EventFacet, ...]:
             return tuple(
@@ -121,15 +121,27 @@ def _add_export(routes: Blueprint, searches: ArchiveSearch, now: Callable[[], dt
         """
         require(g.caller, Role.ANALYST, "alerts:read")
         criteria, form = parameters.parse_export(_arguments(), now=now())
-        record_search("export")
+        trail.add_range(criteria.since_ms, criteria.until_ms)
+        recorder: trail.Recorder = g.recorder
+        entry, headers = await recorder.record_now(), trail.trail_headers()
         cancellation = Cancellation()
-        parts = export.encode(
-            searches.export(criteria, seconds=EXPORT_SECONDS, cancellation=cancellation), form
+        counted = _Counted(
+            searches.export(criteria, seconds=EXPORT_SECONDS, cancellation=cancellation)
         )
+        parts = export.encode(counted.parts(), form)
         # Errors become the status of the answer until the first byte is sent.
         first = await running.run(lambda _: next(parts, b""))
+
+        async def recorded() -> AsyncIterator[bytes]:
+            try:
+                async for part in running.stream(first, parts, cancellation):
+                    yield part
+            finally:
+                facts = {"results": counted.number, "complete": counted.is_complete}
+                await recorder.record_end(headers, entry, facts)
+
         response = Response(
-            running.stream(first, parts, cancellation),
+            recorded(),
             content_type=export.CONTENT_TYPES[form],
             headers={
                 "Cache-Control": "no-store",
@@ -163,7 +175,6 @@ def _add_event(routes: Blueprint, searches: ArchiveSearch) -> None:
         return await show(event_id)
 
     async def show(event_id: str) -> Answer:
-        record_search("event")
         found = None
         if 1 <= len(event_id) <= 256 and "\0" not in event_id:
             found = await running.run(partial(searches.event, event_id))
@@ -172,16 +183,24 @@ def _add_event(routes: Blueprint, searches: ArchiveSearch) -> None:
         return ok(encoding.detail(found))
 
 
-def record_search(kind: str) -> None:
-    """Record in the log who searches for what."""
-    log.info(
-        "archive searched",
-        kind=kind,
-        caller=g.caller.name,
-        caller_kind=g.caller.kind,
-        path=request.path,
-        parameters=list(_arguments()),
-    )
+class _Counted:
+    """Counts the events of an export."""
+
+    def __init__(self, events: Iterator[list[ArchivedEvent]]) -> None:
+        self._events = events
+        self.number = 0
+        self.is_complete = False
+
+    def parts(self) -> Iterator[list[ArchivedEvent]]:
+        """The events. To close it ends the search."""
+        try:
+            for part in self._events:
+                self.number += len(part)
+                yield part
+            self.is_complete = True
+        finally:
+            if isinstance(self._events, Generator):
+                self._events.close()
 
 
 def _arguments() -> Iterable[tuple[str, str]]:

@@ -7,7 +7,7 @@ base64.
 """
 
 import datetime as dt
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final, Literal, get_args
 from uuid import UUID
 
 from msgspec import Meta, Struct, field
@@ -192,8 +192,23 @@ def trail_text(value: str) -> str:
 
 
 Outcome = Literal["done", "refused", "failed"]
+#: What the archive process reports about its caller, with the token of this caller.
+SearchAction = Literal[
+    "archive searched",
+    "archive counted",
+    "archived event shown",
+    "archived event proved",
+    "archive exported",
+    "archived files listed",
+    "hunt started",
+    "hunt cancelled",
+    "hunt shown",
+    "hunt findings read",
+]
+SEARCH_ACTIONS: Final[frozenset[str]] = frozenset(get_args(SearchAction))
 #: What other parts of the platform report.
 ReportedAction = Literal[
+    SearchAction,
     "sign-in accepted",
     "sign-in refused",
     "sign-in throttled",
@@ -211,6 +226,7 @@ class TrailReport(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     """What a person did at another part of the platform.
 
     The service token may report everything, an API token with the scope admin what it did itself.
+    Every caller may report its own searches of the archive: the archive process does so.
     """
 
     actor: Annotated[

@@ -1,6 +1,7 @@
 """The audit trail: what each person and token did."""
 
 import datetime as dt
+from collections.abc import Set
 from functools import partial
 from typing import Annotated, Final
 
@@ -11,6 +12,7 @@ from quart_schema import document_querystring, document_request, document_respon
 from auditflow.contract.access import Role
 from auditflow.contract.audit import (
     MAX_TRAIL_TEXT,
+    SEARCH_ACTIONS,
     AuditTrail,
     Outcome,
     ReportedAction,
@@ -76,24 +78,44 @@ def add(routes: Blueprint, store: TrailStore, trail: Trail) -> None:
         """Report what people did at another part of the platform.
 
         For example the sign-ins at the dashboard. Only the service token may do this. An API token
-        with the scope admin may report its own actions on dead letters.
+        with the scope admin may report its own actions on dead letters. The archive process reports
+        the searches of its callers, each with the token of the caller.
         """
         caller: Caller = g.caller
-        require(caller, Role.ADMIN, "admin")
-        if not caller.is_service and caller.actor.kind != "token":
-            raise Forbidden("This requires a token, without a person.")
         body = await body_of(request, TrailReports)
-        if not caller.is_service and not {it.action for it in body.reports} <= _OWN_ACTIONS:
-            raise Forbidden("An API token may report only its own actions on dead letters.")
+        _check_permission(caller, {report.action for report in body.reports})
         now = dt.datetime.now(dt.UTC)
         futures = [trail.record(_record(report, caller, now)) for report in body.reports]
         await in_thread(lambda: [future.result(_STORE_SECONDS) for future in futures])
         return ok(StoredReports(len(futures)))
 
 
+def _check_permission(caller: Caller, actions: Set[str]) -> None:
+    """Raise Forbidden if the caller may not report these actions."""
+    if actions <= SEARCH_ACTIONS:
+        require(caller, Role.VIEWER, "alerts:read")
+        return
+    require(caller, Role.ADMIN, "admin")
+    if not caller.is_service and caller.actor.kind != "token":
+        raise Forbidden("This requires a token, without a person.")
+    if not caller.is_service and not actions <= _OWN_ACTIONS:
+        raise Forbidden("An API token may report only its own actions.")
+
+
 def _record(report: TrailReport, caller: Caller, at: dt.datetime) -> Record:
-    """The row of a report. An API token cannot act in the name of another."""
+    """The row of a report. Nobody but the service itself can act in the name of another."""
     detail = {clean(key): clean(fact) for key, fact in report.detail.items()}
+    if report.action in SEARCH_ACTIONS:
+        return Record(
+            at=at,
+            actor=caller.actor.name,
+            actor_kind=caller.actor.kind,
+            action=report.action,
+            outcome=report.outcome,
+            address=clean(caller.address if caller.actor.kind == "person" else report.address),
+            target=clean(report.target),
+            detail=detail,
+        )
     actor, address = clean(report.actor), clean(report.address)
     if not caller.is_service:
         detail |= {"account": actor, "host": address}
