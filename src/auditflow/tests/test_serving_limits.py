@@ -5,6 +5,7 @@ import ssl
 import time
 
 import h2.connection
+import h2.events
 import h2.settings
 import httpx
 import psutil
@@ -149,7 +150,7 @@ def test_a_response_that_is_not_read_ends_the_connection(serve: Serve) -> None:
 
 
 class Http2Client:
-    """An HTTP/2 connection whose client grants the server only the given window."""
+    """An HTTP/2 connection whose client grants the server a window of one byte for each stream."""
 
     def __init__(self, served: Served, context: ssl.SSLContext) -> None:
         context.set_alpn_protocols(["h2"])
@@ -159,21 +160,23 @@ class Http2Client:
         self._connection.update_settings({h2.settings.SettingCodes.INITIAL_WINDOW_SIZE: 1})
         self._flush()
 
-    def get(self, path: str) -> None:
+    def get(self, path: str, *, stream: int = 1) -> None:
         headers = [(":method", "GET"), (":path", path), (":scheme", "https"), (":authority", "a")]
-        self._connection.send_headers(1, headers, end_stream=True)
+        self._connection.send_headers(stream, headers, end_stream=True)
         self._flush()
 
-    def grant(self, size: int) -> None:
-        self._connection.increment_flow_control_window(size, stream_id=1)
+    def grant(self, size: int, *, stream: int = 1) -> None:
+        self._connection.increment_flow_control_window(size, stream_id=stream)
         self._flush()
 
-    def is_closed(self) -> bool:
-        """Read until the server closes the connection."""
-        try:
-            return self._socket.recv(65_536) == b""
-        except ConnectionError:
-            return True
+    def read_until(self, kind: type[h2.events.Event], *, stream: int) -> None:
+        """Read until an event of a stream. Raises AssertionError if the connection ends."""
+        while True:
+            received = self._socket.recv(65_536)
+            assert received
+            for event in self._connection.receive_data(received):
+                if isinstance(event, kind) and getattr(event, "stream_id", None) == stream:
+                    return
 
     def close(self) -> None:
         self._socket.close()
@@ -182,12 +185,17 @@ class Http2Client:
         self._socket.sendall(self._connection.data_to_send())
 
 
-def test_an_http2_response_without_a_window_ends_the_connection(
+def test_an_http2_response_that_is_not_read_is_reset(
     serve: Serve, certificates: Certificates
 ) -> None:
+    # Given a client that does not read a large response
     client = Http2Client(serve(**certificates.variables()), certificates.trust)
-    client.get("/large")
-    eventually(client.is_closed)
+    client.get("/large", stream=1)
+    # Then the stream ends, and another one of the same connection is served
+    client.read_until(h2.events.StreamReset, stream=1)
+    client.get("/", stream=3)
+    client.grant(100, stream=3)
+    client.read_until(h2.events.StreamEnded, stream=3)
     client.close()
 
 

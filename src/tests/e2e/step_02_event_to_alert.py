@@ -125,6 +125,7 @@ def test_servers_accept_only_tls_with_a_certificate_of_the_environment(
         ("rabbitmq-service", 5671),
         ("redis-service", 6379),
         ("audit-event-archive-service", 5003),
+        ("audit-event-generator-service", 5443),
         ("audit-log-analysis-service", 5001),
         ("notification-service", 8000),
     ):

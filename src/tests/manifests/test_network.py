@@ -34,7 +34,7 @@ FLOW = {
     ("prometheus", "event-audit-dashboard", 9464),
     ("prometheus", "notification-service", 9464),
     ("prometheus", "postgres", 9187),
-    ("prometheus", "rabbitmq", 15692),
+    ("prometheus", "rabbitmq", 15691),
     ("prometheus", "redis", 9121),
 }
 #: The ranges that K3s gives to pods and Services.
@@ -131,10 +131,10 @@ def flow(environment: str) -> set[tuple[str, str, int]]:
         return FLOW
     # Prod has no NodePort: Traefik is in front of the dashboard and of the ingest.
     outside = {"a stranger", "alertmanager", "argocd-notifications", "prometheus"}
-    node_port = {(source, "event-audit-dashboard", 8080) for source in outside}
+    node_port = {(source, "event-audit-dashboard", 8080) for source in (*outside, "traefik")}
     return (FLOW - node_port) | {
-        ("traefik", "event-audit-dashboard", 8080),
-        ("traefik", "audit-event-generator", 5000),
+        ("traefik", "event-audit-dashboard", 8443),
+        ("traefik", "audit-event-generator", 5443),
     }
 
 

@@ -203,6 +203,7 @@ def test_prod_is_reached_through_ingresses_with_tls_and_limits(manifests: Any, k
             assert backend["port"]["name"] in {
                 port["name"] for port in services[backend["name"]]["ports"]
             }
+            assert backend["port"]["name"] == "https"
     paths = ingresses["audit-event-generator"]["spec"]["rules"][0]["http"]["paths"]
     assert {path["path"] for path in paths} == {"/ingest", "/generate_event"}
     limits = {item["metadata"]["name"]: item["spec"] for item in kit.of_kind(objects, "Middleware")}
@@ -219,6 +220,53 @@ def test_prod_is_reached_through_ingresses_with_tls_and_limits(manifests: Any, k
     (container,) = kit.pod_template(dashboard)["spec"]["containers"]
     values = {entry["name"]: entry.get("value") for entry in container["env"]}
     assert (values["COOKIE_SECURE"], values["TRUSTED_PROXIES"]) == ("true", "1")
+
+
+def test_traefik_verifies_the_certificates_of_the_pods(manifests: Any, kit: Any) -> None:
+    from provisioning.certificates import SERVERS, names
+
+    objects = manifests.environment("prod")
+    transports = {
+        f"auditflow-prod-{item['metadata']['name']}@kubernetescrd": item["spec"]
+        for item in kit.of_kind(objects, "ServersTransport")
+    }
+    services = {item["metadata"]["name"]: item for item in kit.of_kind(objects, "Service")}
+    for ingress in kit.of_kind(objects, "Ingress"):
+        for path in ingress["spec"]["rules"][0]["http"]["paths"]:
+            backend = path["backend"]["service"]["name"]
+            annotations = services[backend]["metadata"]["annotations"]
+            prefix = "traefik.ingress.kubernetes.io/service."
+            assert annotations[prefix + "serversscheme"] == "https"
+            transport = transports[annotations[prefix + "serverstransport"]]
+            assert transport["rootCAs"] == [{"secret": "environment-ca"}]
+            assert "insecureSkipVerify" not in transport
+            certificate = f"{ingress['metadata']['name']}-tls"
+            assert transport["serverName"] in names(SERVERS[certificate], "auditflow-prod")
+
+
+def test_metrics_are_scraped_over_tls(objects: list[Object], kit: Any) -> None:
+    from provisioning.certificates import SERVERS
+
+    certified = {name for services in SERVERS.values() for name in services}
+    for monitor in kit.of_kind(objects, "ServiceMonitor"):
+        for endpoint in monitor["spec"]["endpoints"]:
+            assert endpoint["scheme"] == "https", kit.name(monitor)
+            tls = endpoint["tlsConfig"]
+            assert tls["ca"] == {"secret": {"name": "environment-ca", "key": "ca.crt"}}
+            assert tls["serverName"] in certified
+            assert "insecureSkipVerify" not in tls
+            (service,) = [
+                item
+                for item in kit.of_kind(objects, "Service")
+                if monitor["spec"]["selector"]["matchLabels"].items()
+                <= item["metadata"]["labels"].items()
+            ]
+            assert tls["serverName"] == service["metadata"]["name"], kit.name(monitor)
+    for deployment in kit.of_kind(objects, "Deployment"):
+        (container,) = kit.pod_template(deployment)["spec"]["containers"]
+        assert {"name": "METRICS_TLS", "value": "true"} in container["env"]
+        for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
+            assert container[probe]["httpGet"]["scheme"] == "HTTPS", kit.name(deployment)
 
 
 def test_images_are_pinned(objects: list[Object], kit: Any) -> None:

@@ -5,13 +5,14 @@ unlimited part of it while the client grants a few bytes at a time.
 """
 
 import asyncio
+from contextlib import suppress
 from typing import Final
 
 import h2.exceptions
 import hypercorn.protocol
 import hypercorn.protocol.h2
 from h2.stream import StreamState
-from hypercorn.events import Closed
+from hypercorn.events import Updated
 from hypercorn.protocol.events import Event
 from hypercorn.protocol.h2 import BUFFER_LOW_WATER, H2Protocol, StreamBuffer
 
@@ -34,15 +35,27 @@ class _StreamBuffer(StreamBuffer):
 
 
 class Http2Protocol(H2Protocol):
-    """Closes the connection if a response waits too long for its client."""
+    """Resets a stream whose response waits too long for its client.
+
+    Other streams of the connection continue: a proxy may use it for several clients.
+    """
 
     async def stream_send(self, event: Event) -> None:
         try:
             async with asyncio.timeout(READ_SECONDS):
                 await super().stream_send(event)
         except TimeoutError:
-            await self.send(Closed())
-            await self.handle(Closed())
+            await self._reset(event.stream_id)
+
+    async def _reset(self, stream_id: int) -> None:
+        with suppress(h2.exceptions.ProtocolError):
+            self.connection.reset_stream(stream_id)
+        await self._flush()
+        if buffer := self.stream_buffers.get(stream_id):
+            await buffer.close()
+        await self._window_updated(stream_id)  # so that the task that sends removes the buffer
+        await self._close_stream(stream_id)
+        await self.send(Updated(idle=self.idle))
 
     def waits_for_client(self) -> bool:
         """Whether every request is incomplete or has a response that the client does not read."""

@@ -19,7 +19,9 @@ AUTHORITY: Final = "environment-ca"
 #: By Secret: the Services of the server, whose names the certificate contains.
 SERVERS: Final[Mapping[str, tuple[str, ...]]] = {
     "audit-event-archive-tls": ("audit-event-archive-service",),
+    "audit-event-generator-tls": ("audit-event-generator-service",),
     "audit-log-analysis-tls": ("audit-log-analysis-service",),
+    "event-audit-dashboard-tls": ("event-audit-dashboard-service",),
     "notification-service-tls": ("notification-service",),
     "postgres-tls": ("postgres-service",),
     "rabbitmq-tls": ("rabbitmq-service",),
