@@ -33,7 +33,7 @@ class Metrics:
         )
         self.unconfirmed = Counter(
             "auditflow_events_unconfirmed_total",
-            "Events sent to the broker without a confirm: possibly stored, to be sent again.",
+            "Events published without a confirm: they may be stored; the client sends them again.",
             ["source"],
             registry=registry,
         )

@@ -14,7 +14,7 @@ class Metrics:
     def __init__(self, registry: CollectorRegistry) -> None:
         self.findings = Counter(
             "auditflow_findings_stored_total",
-            "Findings that were folded: new, updated (a version that knew more), or unchanged.",
+            "Findings that were stored: new, updated (a newer version), or unchanged.",
             ["outcome"],
             registry=registry,
         )
@@ -26,7 +26,7 @@ class Metrics:
         )
         self.batch_seconds = Histogram(
             "auditflow_fold_batch_seconds",
-            "Time to fold one batch of messages into the database.",
+            "Time to store the findings of a batch of messages.",
             buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
             registry=registry,
         )

@@ -8,7 +8,10 @@ import click
 import httpx
 import msgspec
 
+from auditflow import settings, tls
+from auditflow.errors import SettingsError
 from auditflow.http.problem import Problem
+from auditflow.settings import TlsSettings
 
 _SECONDS: Final = 60.0
 #: ``--url``: the address of the archive process.
@@ -22,7 +25,7 @@ url_option = click.option(
 
 
 def client(url: str) -> httpx.Client:
-    """A client with the token of the variable API_TOKEN. SSL_CERT_FILE can name an authority."""
+    """A client with the token of the variable API_TOKEN. TLS_CA_FILE can name an authority."""
     token = os.environ.get("API_TOKEN", "")
     if not token:
         raise click.ClickException(
@@ -30,7 +33,11 @@ def client(url: str) -> httpx.Client:
             "With the local platform: set -a; . .auditflow/env; set +a"
         )
     headers = {"Authorization": f"Bearer {token}"}
-    return httpx.Client(base_url=url, headers=headers, timeout=_SECONDS)
+    try:
+        verify = tls.client_context(settings.load(TlsSettings))
+    except (SettingsError, OSError) as error:
+        raise click.ClickException(f"TLS_CA_FILE cannot be read: {error}") from None
+    return httpx.Client(base_url=url, headers=headers, timeout=_SECONDS, verify=verify)
 
 
 def get(url: str, path: str, query: Mapping[str, str | Sequence[str]]) -> bytes:

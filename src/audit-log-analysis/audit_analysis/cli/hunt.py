@@ -24,7 +24,7 @@ from audit_analysis.sigma.rule import RuleSet
 from auditflow.errors import AuditFlowError
 
 
-@click.command(short_help="Find what a rule would have found in archived events.")
+@click.command("hunt", short_help="Find what a rule would have found in archived events.")
 @click.argument("rule", metavar="RULE")
 @click.option(
     "--files",

@@ -18,7 +18,7 @@ _COLUMNS: Final = (
 )  # fmt: skip
 
 
-@click.command(short_help="Compare accepted and archived events.")
+@click.command("ledger", short_help="Compare accepted and archived events.")
 @archive_api.url_option
 @click.option("--since", default="1d", show_default=True, help="A duration, or an RFC 3339 time.")
 @click.option("--until", help="A duration, or an RFC 3339 time.  [default: now]")

@@ -65,7 +65,7 @@ class RuleReloader:
         )
         self._stale = Gauge(
             "auditflow_analysis_rules_stale",
-            "1 while rules of a previous version of a file are active, because its present version "
+            "1 while rules of a previous version of a file are active, because its current version "
             "has faults or the files cannot be loaded.",
             registry=registry,
         )

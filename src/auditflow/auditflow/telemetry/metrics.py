@@ -35,7 +35,7 @@ def create_registry(service: str, settings: ServiceSettings) -> CollectorRegistr
     prometheus_client.GCCollector(registry=made)
     build = Gauge(
         "auditflow_build_info",
-        "1. The release, and the commit that it was built from.",
+        "Always 1. The labels are the release and the commit of the build.",
         ["service", "version", "revision"],
         registry=made,
     )

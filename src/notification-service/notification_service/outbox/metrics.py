@@ -23,7 +23,7 @@ class Metrics:
         )
         self.created = Counter(
             "auditflow_notifications_created_total",
-            "Notifications that groups of alerts brought about.",
+            "Notifications that were created for groups of alerts.",
             registry=registry,
         )
         self.routed = Counter(
@@ -45,13 +45,13 @@ class Metrics:
         )
         self.reloads = Counter(
             "auditflow_notification_routes_reloads_total",
-            "Changes of the routing file, or of a file beside it.",
+            "Attempts to load the routing file, or a file next to it, after a change.",
             ["outcome"],
             registry=registry,
         )
         self.stale = Gauge(
             "auditflow_notification_routes_stale",
-            "1 while the newest routing file has errors and the one before stays in force.",
+            "1 while the newest routing file has errors and the previous file is used.",
             registry=registry,
         )
         self.breaker = Gauge(
