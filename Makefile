@@ -93,7 +93,7 @@ readmes: setup ## write the module tables of the README files from docstrings
 
 translations: setup ## collect the texts of the dashboard, and add new ones to the catalogue of each language
 	cd src/event-audit-dashboard && $(abspath $(VENV))/bin/pybabel extract -F pyproject.toml --sort-output --no-location --no-wrap -o /tmp/messages.pot .
-	cd src/event-audit-dashboard && $(abspath $(VENV))/bin/pybabel update --no-wrap --no-fuzzy-matching --ignore-obsolete --omit-header -i /tmp/messages.pot -d event_audit_dashboard/translations
+	cd src/event-audit-dashboard && $(abspath $(VENV))/bin/pybabel update --no-wrap --no-fuzzy-matching --ignore-obsolete --ignore-pot-creation-date -i /tmp/messages.pot -d event_audit_dashboard/translations
 
 screenshots: setup ## make the screenshots of the docs from the demo that `make up` runs
 	$(VENV)/bin/python -m src.devtools.screenshots

@@ -251,14 +251,14 @@ def test_a_silence_is_previewed_created_and_ended(site: Platform, plain: Page) -
     conditions.fill('actor="bob"')
     plain.get_by_role("button", name="Preview").click()
     expect(plain.locator("main").get_by_role("status")).to_contain_text(
-        "It would have hidden 1 alert"
+        "It would have silenced 1 alert"
     )
     expect(plain.get_by_role("link", name="Burst of failed logins")).to_be_visible()
     plain.get_by_role("button", name="Create").click()
     expect(plain.get_by_role("alert")).to_contain_text("Enter the reason")
     plain.get_by_label("Reason").fill("Bob <i>tests</i> the VPN")
     plain.get_by_role("button", name="Create").click()
-    expect(plain.get_by_role("heading", name="1 alert hidden now")).to_be_visible()
+    expect(plain.get_by_role("heading", name="1 alert silenced now")).to_be_visible()
     plain.goto(f"{site.dashboard.url}/alerts/{alert_of(site, 'bob')['alert_id']}/notifications")
     expect(plain.locator("#alert-notifications")).to_contain_text("Hidden by a silence")
     plain.goto(f"{site.dashboard.url}/silences")
@@ -275,7 +275,7 @@ def test_an_alert_is_silenced_from_its_page(site: Platform, page: Page) -> None:
     expect(section).to_contain_text("It goes to")  # the script has loaded it
     section.get_by_role("link", name="Silence …").click()
     expect(page.locator("main").get_by_role("status")).to_contain_text(
-        "It would have hidden 1 alert"
+        "It would have silenced 1 alert"
     )
     expect(page.get_by_text(f'rule="{alert["rule"]["id"]}"')).to_be_visible()
     page.get_by_label("Reason").fill("known")

@@ -128,7 +128,7 @@ def _verdict(detail: str, form: Mapping[str, str]) -> dict[str, Any]:
         return {"verdict": detail}
     original = form.get("duplicate_of", "").strip()
     if not original:
-        raise InvalidForm(gettext("Enter the identifier of the alert that this alert repeats."))
+        raise InvalidForm(gettext("Enter the identifier of the original alert."))
     return {"verdict": detail, "duplicate_of": original}
 
 

@@ -78,7 +78,7 @@ class ApiClient:
         except errors.ApiError as error:
             return error.text
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-            return gettext("it does not say whether it is ready")
+            return gettext("its state is unknown")
         down = [name for name, part in state.dependencies.items() if part.state != "up"]
         if not down:
             return gettext("it is not ready")

@@ -124,8 +124,8 @@ KIND: Final = Texts(
         "single event": N_("single event"),
         "event_count": N_("number of events"),
         "value_count": N_("number of values"),
-        "temporal": N_("events together"),
-        "temporal_ordered": N_("events in order"),
+        "temporal": N_("events in any order"),
+        "temporal_ordered": N_("events in this order"),
     }
 )
 

@@ -223,7 +223,7 @@ document.addEventListener("click", async (event) => {
     await navigator.clipboard.writeText(await response.text());
     button.textContent = gettext("Copied");
   } catch {
-    button.textContent = gettext("Not possible: use Download");
+    button.textContent = gettext("Copying failed. Use \"Download\".");
   }
   setTimeout(() => { button.textContent = gettext("Copy"); }, 2500);
 });

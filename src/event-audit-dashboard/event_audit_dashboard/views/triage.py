@@ -65,8 +65,8 @@ def blueprint(api: NotificationService) -> Blueprint:
                 )
                 if result.failed:
                     text += " " + ngettext(
-                        "%(count)s alert changed since and stays as it is.",
-                        "%(count)s alerts changed since and stay as they are.",
+                        "%(count)s alert was changed after the action and was not restored.",
+                        "%(count)s alerts were changed after the action and were not restored.",
                         result.failed,
                     )
                 notify(text)
