@@ -16,7 +16,9 @@ PAGES = [ROOT / "README.md", *(ROOT / "docs").rglob("*.md"), *(ROOT / "src").glo
 
 def _documented() -> set[str]:
     """The commands that pages show, such as ``rules lint``, without options and arguments."""
-    called = re.compile(r"(?:`|\.venv/bin/|^|\$ |\s)auditflow ([a-z][a-z-]+)(?: ([a-z][a-z-]+))?", re.MULTILINE)
+    called = re.compile(
+        r"(?:`|\.venv/bin/|^|\$ |\s)auditflow ([a-z][a-z-]+)(?: ([a-z][a-z-]+))?", re.MULTILINE
+    )
     found = set()
     for page in PAGES:
         for block in re.findall(r"```.*?```|`[^`\n]+`", page.read_text(), re.DOTALL):

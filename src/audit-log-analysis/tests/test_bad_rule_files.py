@@ -78,7 +78,7 @@ BAD: dict[str, tuple[str | bytes, str]] = {
     "nested keys": ("? " * 200_000 + "a", "nested deeper than 64 levels"),
     "many not": (rule(condition="not " * 2000 + "s"), "nested deeper than 30 levels"),
     "parentheses": (rule(condition="(" * 300 + "s" + ")" * 300), "nested deeper than 30 levels"),
-    "unbalanced": (rule(condition="s) or (s"), "parentheses without their counterpart"),
+    "unbalanced": (rule(condition="s) or (s"), "unbalanced parentheses"),
     "repeated selection": (
         rule(value="[" + "a*," * 2000 + "]", condition=" or ".join(["s"] * 60)),
         "repeats selections with 120,000 values",

@@ -264,7 +264,7 @@ def test_the_memory_of_a_hunt_is_limited(
     )
     runner = make_runner(command=(sys.executable, "-c", code))
     hunt = ended(runner, runner.submit(request(), caller="lead"), eventually)
-    assert hunt.error == "the hunt needs more memory than it may have"
+    assert hunt.error == "the hunt needs more memory than its limit"
 
 
 #: A process with a runner, whose hunt never has a result. It is killed.

@@ -127,7 +127,8 @@ class OidcProvider:
             ) from None
         except (JoseError, ValueError, KeyError, RuntimeError) as error:
             raise SignInRefused(
-                N_("The response of the identity provider is invalid: %(reason)s."), reason=type(error).__name__
+                N_("The response of the identity provider is invalid: %(reason)s."),
+                reason=type(error).__name__,
             ) from None
         if not claims:
             raise SignInRefused(N_("The provider sent no identity."))

@@ -69,7 +69,9 @@ def create_request(form: SilenceForm, *, now: dt.datetime, time_zone: str) -> di
     """
     matchers, recurrence = _matchers(form), _recurrence(form, time_zone)
     if not form.reason:
-        raise InvalidForm(gettext("Enter the reason. Other users see it next to the silenced alerts."))
+        raise InvalidForm(
+            gettext("Enter the reason. Other users see it next to the silenced alerts.")
+        )
     if form.duration not in _LENGTHS:
         raise InvalidForm(gettext("Select how long the silence lasts."))
     ends_at = (now + _LENGTHS[form.duration]).replace(microsecond=0)

@@ -127,13 +127,13 @@ def _require(connection: Connection, settings: MigrateSettings) -> None:
     connection.commit()
     if encoding != "UTF8":
         raise MigrationError(
-            f"the database {settings.pg_db} is encoded in {encoding}, which cannot hold all texts:"
+            f"the database {settings.pg_db} is encoded in {encoding}, which cannot store all texts:"
             " create it with ENCODING 'UTF8'"
         )
     if not has_role:
         raise MigrationError(
-            f"there is no role {settings.pg_app_role}, which the service shall use:"
-            " create it, or name another in PG_APP_ROLE"
+            f"the role {settings.pg_app_role} of the service does not exist:"
+            " create it, or set PG_APP_ROLE to another role"
         )
 
 

@@ -47,7 +47,7 @@ class SearchTimeout(AuditFlowError):
 
 
 class SearchTooLarge(AuditFlowError):
-    """A search needs more memory than it may have."""
+    """A search needs more memory than its limit."""
 
 
 class SearchCancelled(AuditFlowError):
@@ -137,7 +137,7 @@ class Search:
                 raise SearchCancelled("cancelled") from None
             raise SearchTimeout(f"no result within {self._seconds:g} s") from None
         except duckdb.OutOfMemoryException:
-            raise SearchTooLarge("the search needs more memory than it may have") from None
+            raise SearchTooLarge("the search needs more memory than its limit") from None
         except (duckdb.IOException, duckdb.HTTPException) as error:
             raise Unavailable("storage", str(error).partition("\n")[0][:300]) from error
         finally:

@@ -58,7 +58,7 @@ def _ndjson(parts: Iterable[list[ArchivedEvent]]) -> Iterator[bytes]:
 def _parquet(parts: Iterable[list[ArchivedEvent]]) -> Iterator[bytes]:
     """A Parquet file. Its index is at its end, so it is written completely before it is sent."""
     if not _parquet_exports.acquire(blocking=False):
-        raise TooManySearches("other Parquet exports are not complete")
+        raise TooManySearches("other Parquet exports are in progress")
     try:
         with tempfile.TemporaryDirectory(prefix="auditflow-export-") as name:
             file = _write(parts, Path(name))
@@ -88,7 +88,7 @@ def _write(parts: Iterable[list[ArchivedEvent]], folder: Path) -> Path:
                 if sum(written.stat().st_size for written in folder.iterdir()) > MAX_FILE_BYTES:
                     limit = MAX_FILE_BYTES // (1024 * 1024)
                     raise SearchTooLarge(
-                        f"a Parquet export may need {limit} MiB; NDJSON has no such limit"
+                        f"a Parquet export is limited to {limit} MiB; NDJSON has no such limit"
                     )
             connection.execute(
                 "COPY events TO $file (FORMAT parquet, COMPRESSION zstd,"
@@ -96,6 +96,6 @@ def _write(parts: Iterable[list[ArchivedEvent]], folder: Path) -> Path:
                 {"file": str(file)},
             )
     except duckdb.OutOfMemoryException:
-        raise SearchTooLarge("the export needs more memory than it may have") from None
+        raise SearchTooLarge("the export needs more memory than its limit") from None
     rows.unlink()
     return file

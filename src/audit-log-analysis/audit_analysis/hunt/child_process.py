@@ -49,7 +49,7 @@ def run(
         return outcome
     return HuntOutcome(
         error=f"the process of the hunt ended with {process.returncode}. It may have needed"
-        " more memory than it may have."
+        " more memory than its limit."
     )
 
 

@@ -46,7 +46,9 @@ def _describe(path: Path) -> HuntedFile:
             missing = set(COLUMNS) - {name for (name,) in described}
             if missing:
                 names = ", ".join(sorted(missing))
-                raise InvalidFiles(f"{path}: is no file of an archive: {names} are missing")
+                raise InvalidFiles(
+                    f"{path}: is not a file of an archive: the columns {names} are missing"
+                )
             row = connection.execute(
                 "SELECT count(*), coalesce(min(occurred_ms), 0), coalesce(max(occurred_ms), 0),"
                 " coalesce(min(received_ms), 0), coalesce(max(received_ms), 0)"

@@ -90,7 +90,7 @@ def _outcome(job: HuntJob) -> HuntOutcome:
     except AuditFlowError as error:
         return HuntOutcome(error=str(error))
     except MemoryError:
-        return HuntOutcome(error="the hunt needs more memory than it may have")
+        return HuntOutcome(error="the hunt needs more memory than its limit")
 
 
 def _rules(job: HuntJob, hunt: Hunt, read: ProcessSettings) -> RuleSet:

@@ -94,7 +94,7 @@ def check_detections(detections: SigmaDetections) -> None:
         if any(word.count("*") > _MAX_STARS for word in words):
             raise ValueError(f"the condition has a reference with more than {_MAX_STARS} `*`")
         if words.count("(") != words.count(")"):
-            raise ValueError("the condition has parentheses without their counterpart")
+            raise ValueError("the condition has unbalanced parentheses")
         if _nesting(words) > MAX_NESTING:
             raise ValueError(f"the condition is nested deeper than {MAX_NESTING} levels")
         number = sum(
@@ -118,7 +118,7 @@ def _nesting(words: Iterable[str]) -> int:
         elif word == ")":
             depth -= 1
             if depth < 0:
-                raise ValueError("the condition has parentheses without their counterpart")
+                raise ValueError("the condition has unbalanced parentheses")
         deepest = max(deepest, depth + negations)
         if word not in ("not", "("):
             negations = 0

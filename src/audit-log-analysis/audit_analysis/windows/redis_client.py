@@ -65,7 +65,7 @@ def transient_errors() -> Iterator[None]:
     try:
         yield
     except NoScriptError as error:
-        raise Unavailable("redis", "it does not keep its scripts") from error
+        raise Unavailable("redis", "it does not keep the loaded scripts") from error
     except ResponseError as error:
         code = error_code(error)
         if code in _TRANSIENT:

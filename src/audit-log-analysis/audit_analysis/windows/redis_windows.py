@@ -130,7 +130,7 @@ class RedisWindows:
         self._published.clear()
         if self._replicas and responses[-1] < self._replicas:
             raise Unavailable(
-                "redis", f"{responses[-1]} of {self._replicas} replicas have the batch"
+                "redis", f"{responses[-1]} of {self._replicas} replicas stored the batch"
             )
         return self._results(len(observations), responses[first_call:after_calls], positions)
 

@@ -73,7 +73,10 @@ def _add_tokens(pages: Blueprint, api: AdminApi) -> None:
         scopes = [scope for scope in request.form.getlist("scope") if scope in SCOPES]
         days = request.form.get("days", "")
         if not name or not scopes or days not in {str(each) for each in LIFETIMES}:
-            notify(gettext("Enter a name, and select the permissions and the lifetime of the token."), error=True)
+            notify(
+                gettext("Enter a name, and select the permissions and the lifetime of the token."),
+                error=True,
+            )
             return redirect(url_for("administration.tokens"), 303)
         try:
             issued = api.issue_token(name, scopes, int(days), caller())

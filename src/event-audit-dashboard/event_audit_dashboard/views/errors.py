@@ -101,7 +101,10 @@ def add(app: Flask, last_pages: LastPages) -> None:
         return _page(
             500,
             gettext("Internal error"),
-            gettext("The dashboard could not create this page. The log of the dashboard contains the reason."),
+            gettext(
+                "The dashboard could not create this page. "
+                "The log of the dashboard contains the reason."
+            ),
         )
 
 

@@ -128,7 +128,9 @@ def _text(action: str, result: DeadLetterResult) -> str:
     left = ngettext("%(count)s remains.", "%(count)s remain.", result.left)
     if result.complete:
         return f"{done} {left}"
-    rest = gettext("The time limit was reached before all messages were processed. Repeat the action.")
+    rest = gettext(
+        "The time limit was reached before all messages were processed. Repeat the action."
+    )
     return f"{done} {left} {rest}"
 
 

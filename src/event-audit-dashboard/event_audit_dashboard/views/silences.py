@@ -78,7 +78,8 @@ def blueprint(api: NotificationsApi) -> Blueprint:
             _log.info("silence ended", silence_id=str(silence_id), user=person())
             notify(
                 gettext(
-                    "The silence has ended. Notifications about its alerts are sent if the alerts are still open."
+                    "The silence has ended. "
+                    "Notifications about its alerts are sent if the alerts are still open."
                 )
             )
         return redirect(url_for("silences.listing"), 303)

@@ -163,4 +163,6 @@ def require_auditor() -> None:
 
 
 def _not_found() -> Answer:
-    return problem(HTTPStatus.NOT_FOUND, "No audit log has this. See /api/v1/audit/logs.")
+    return problem(
+        HTTPStatus.NOT_FOUND, "The audit logs do not contain this. See /api/v1/audit/logs."
+    )

@@ -82,7 +82,7 @@ def _add_stream(routes: Blueprint, pool: Pool, feed: ChangeFeed) -> None:
         except TooManyViewers:
             return problem(
                 HTTPStatus.SERVICE_UNAVAILABLE,
-                "This replica has no room for another stream.",
+                "This replica serves the maximum number of streams.",
                 Retry_After=RETRY_AFTER,
             )
         try:

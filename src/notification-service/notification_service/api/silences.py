@@ -291,7 +291,9 @@ def _matchers(texts: tuple[str, ...]) -> tuple[Matcher, ...]:
             matcher = matchers.parse(text)
             if matcher.name not in labels.NAMES and not matcher.name.startswith("entity."):
                 known = ", ".join(labels.NAMES)
-                raise InvalidBody(f"Alerts have no label {matcher.name[:80]!r}; there are {known}")
+                raise InvalidBody(
+                    f"Alerts have no label {matcher.name[:80]!r}; the labels are {known}"
+                )
         except matchers.MatcherError as error:
             raise InvalidBody(f"{error} - at `$.matchers[{number}]`") from None
         found.append(matcher)

@@ -134,7 +134,7 @@ def _add_bulk(routes: Blueprint, store: TriageStore) -> None:
         require(caller, Role.ANALYST, "alerts:write")
         body = await body_of(request, BulkRequest)
         if bool(body.alert_ids) == (body.filter is not None):
-            raise InvalidBody("Give either alert_ids or filter, not both and not neither.")
+            raise InvalidBody("Give exactly one of alert_ids and filter.")
         trail_recording.add_detail(action=body.action)
         command = Command(
             action=Action(body.action),

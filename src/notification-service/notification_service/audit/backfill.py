@@ -63,7 +63,7 @@ def main() -> None:
         sys.stderr.write(f"{name}: {explain(error)}\n")
         raise SystemExit(1) from None
     if added is None:
-        sys.stdout.write("another run is at work\n")
+        sys.stdout.write("another run is in progress\n")
     else:
         sys.stdout.write(f"{added} findings added to the log\n")
 
@@ -72,7 +72,7 @@ def add_missing(open_connection: Callable[[], Connection]) -> int | None:
     """Add an entry for each stored finding that has none.
 
     Returns:
-        The number of findings, or None if another run is at work.
+        The number of findings, or None if another run is in progress.
 
     Raises:
         psycopg2.Error: the database refuses. What was committed before remains.

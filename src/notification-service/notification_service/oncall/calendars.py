@@ -33,7 +33,7 @@ class Calendars:
                 why = error.strerror if isinstance(error, OSError) else str(error)
                 if self._errors.get(name) != why:
                     log.warning(
-                        "calendar refused; the one before stays in force", file=name, error=why
+                        "calendar refused; the previous version is used", file=name, error=why
                     )
                 self._errors[name] = why or "cannot be read"
             else:

@@ -94,7 +94,7 @@ class TreeFileWorker:
             log.info("routing file loaded", receivers=len(self._file.tree.receivers))
         error = self._file.error()
         if error is not None and error != self._last_error:
-            log.error("routing file refused; the one before stays in force", error=error)
+            log.error("routing file refused; the previous file is used", error=error)
         self._last_error = error
         return False
 

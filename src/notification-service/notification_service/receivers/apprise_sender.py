@@ -96,7 +96,9 @@ class AppriseSender:
             sent = False
         if not sent:
             why = redact("; ".join([*_reasons.lines(), *failed]), url)[:_MAX_REASON]
-            raise DeliveryError(f"{_name(service)} did not take it" + (f": {why}" if why else ""))
+            raise DeliveryError(
+                f"{_name(service)} did not accept the notification" + (f": {why}" if why else "")
+            )
         return _name(service)
 
 
@@ -112,7 +114,7 @@ def _open(url: str, secret: str, number: int) -> tuple[Any, dict[str, Any]]:
         logger.setLevel(logging.WARNING)
         service = apprise.Apprise.instantiate(url, suppress_exceptions=True)
     if service is None:
-        raise DeliveryError(f"URL {number} in the secret {secret} is not one that Apprise supports")
+        raise DeliveryError(f"Apprise does not support URL {number} in the secret {secret}")
     for name, seconds in _TIMEOUTS.items():
         setattr(service, name, min(getattr(service, name), seconds))
     formats = {

@@ -78,12 +78,12 @@ class Guard(pybreaker.CircuitBreakerListener):
         """Send, and count a failure.
 
         Raises:
-            DeliveryError: the receiver did not take it, or the circuit is still open.
+            DeliveryError: the receiver did not accept it, or the circuit is still open.
         """
         try:
             result: T = self._breaker.call(send)
         except pybreaker.CircuitBreakerError:
-            raise DeliveryError("the circuit of the receiver is open") from None
+            raise DeliveryError("the circuit breaker of the receiver is open") from None
         return result
 
     def close(self) -> None:

@@ -57,8 +57,8 @@ class Addresses:
         for text in addresses:
             if not self.permits(ipaddress.ip_address(text.partition("%")[0])):
                 raise AddressRefused(
-                    f"{host} leads to {text}, which is not a public address:"
-                    " add its network to WEBHOOK_ALLOWED_NETWORKS if it is meant"
+                    f"{host} has the address {text}, which is not a public address:"
+                    " to allow it, add its network to WEBHOOK_ALLOWED_NETWORKS"
                 )
         return addresses
 

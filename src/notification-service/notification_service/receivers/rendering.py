@@ -57,7 +57,9 @@ class Templates:
         if len(body) > limit:
             # HTML cannot be cut anywhere, so only a template of our users' can be too long.
             if form == "html":
-                raise DeliveryError(f"html.j2 makes more than {limit} characters", permanent=True)
+                raise DeliveryError(
+                    f"html.j2 produces more than {limit} characters", permanent=True
+                )
             body = body[: limit - 1] + "…"
         title = headline(message.content)
         subject = escaping.chat(title) if form == "chat" else escaping.subject(title)

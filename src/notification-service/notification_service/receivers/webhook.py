@@ -161,7 +161,7 @@ def _redirected(url: str, location: str) -> str:
     try:
         check_url(target)
     except ValueError as error:
-        raise DeliveryError(f"the webhook redirects to what {error}", permanent=True) from None
+        raise DeliveryError(f"the target of the redirect {error}", permanent=True) from None
     if url.startswith("https:") and not target.startswith("https:"):
         raise DeliveryError("the webhook redirects from https to http", permanent=True)
     return target

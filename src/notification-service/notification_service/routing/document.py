@@ -74,7 +74,7 @@ class Node:
         for key, value in self._pairs():
             name = key.node.value
             if name not in allowed:
-                key.fault(f"unknown field {name[:60]!r}; there are {', '.join(allowed)}")
+                key.fault(f"unknown field {name[:60]!r}; the fields are {', '.join(allowed)}")
             elif name in fields:
                 key.fault(f"the field {name!r} is given twice")
             else:

@@ -35,7 +35,7 @@ class Matcher:
                 f"{name[:80]!r} is not a label; labels are lower-case words, or entity.<field>"
             )
         if operator not in OPERATORS:
-            raise MatcherError(f"{operator!r} is not an operator; there are {' '.join(OPERATORS)}")
+            raise MatcherError(f"{operator!r} is not an operator; use one of {' '.join(OPERATORS)}")
         if len(value) > MAX_VALUE or "\0" in value:
             raise MatcherError(f"the value of {name} must have at most {MAX_VALUE} characters")
         self.name = name

@@ -91,7 +91,7 @@ class _Reader:
         for node, name in self._used:
             if name not in self._receivers:
                 known = ", ".join(sorted(self._receivers)) or "none"
-                node.fault(f"there is no receiver {name[:80]!r}; there are {known}")
+                node.fault(f"there is no receiver {name[:80]!r}; the receivers are {known}")
         on_call = {
             name: receiver.target
             for name, receiver in self._receivers.items()
@@ -211,9 +211,7 @@ def _known(matcher: Matcher) -> Matcher:
 
 
 def _no_label(name: str) -> str:
-    return (
-        f"alerts have no label {name[:80]!r}; there are {', '.join(labels.NAMES)}, entity.<field>"
-    )
+    return f"alerts have no label {name[:80]!r}, only {', '.join(labels.NAMES)} and entity.<field>"
 
 
 def _label(node: Node) -> str:

@@ -85,7 +85,7 @@ def check_recurrence(rule: str, starts_at: dt.datetime, zone: str, duration: dt.
         raise RecurrenceError(f"the rule must have at most {MAX_RULE} letters and no spaces")
     for part in parts:
         if part not in _PARTS:
-            raise RecurrenceError(f"{part[:20]!r} is not allowed; there are {', '.join(_PARTS)}")
+            raise RecurrenceError(f"{part[:20]!r} is not allowed; use {', '.join(_PARTS)}")
     if parts.get("FREQ") not in _FREQUENCIES:
         raise RecurrenceError(f"FREQ must be one of {', '.join(_FREQUENCIES)}")
     if not dt.timedelta() < duration <= LONGEST_OCCURRENCE:

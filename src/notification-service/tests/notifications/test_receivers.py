@@ -119,8 +119,8 @@ def test_redirects_are_checked(sink: Any, make_sink: Any, secrets: Any) -> None:
     # to an address that is not allowed, to another protocol, without end, or as GET: it is not
     for status, location, why in (
         (307, "http://10.0.0.1/x", "not a public address"),
-        (308, "file:///etc/passwd", "redirects to what"),
-        (308, "gopher://127.0.0.1/", "redirects to what"),
+        (308, "file:///etc/passwd", "the target of the redirect"),
+        (308, "gopher://127.0.0.1/", "the target of the redirect"),
         (302, other.url, "answered 302"),
     ):
         sink.answers = [(status, {"Location": location})]
@@ -276,7 +276,7 @@ def test_a_mail_server_that_refuses_is_an_error_without_secrets(
     caplog.set_level(logging.DEBUG)
     secret = url.replace("mailto://", "mailto://s3cretuser:s3cretpass@")
 
-    with pytest.raises(DeliveryError, match="E-Mail did not take it") as failed:
+    with pytest.raises(DeliveryError, match="E-Mail did not accept the notification") as failed:
         mailer(secret, tmp_path).send(message())
 
     for text in (str(failed.value), caplog.text):
