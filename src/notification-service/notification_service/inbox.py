@@ -1,6 +1,7 @@
 """The handler of messages from the queue ``audit_alerts``: decode, store, report."""
 
 import datetime as dt
+import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -26,6 +27,9 @@ MAX_TRANSACTION_BYTES: Final = 4 * 1024 * 1024
 #: Maximum number of findings of one transaction, each of which needs two locks of PostgreSQL. More
 #: findings do not reduce the cost of each.
 MAX_TRANSACTION_FINDINGS: Final = 250
+#: A batch is divided for parallel transactions with at least this number of findings each, because
+#: a finding costs more in a smaller transaction.
+MIN_PARALLEL_FINDINGS: Final = 100
 #: Number of findings of a transaction that are logged one by one.
 LOGGED: Final = 10
 
@@ -61,7 +65,8 @@ class Inbox:
         """``parallel`` transactions of a batch are executed at the same time."""
         self._store = store
         self._metrics = metrics
-        self._parallel = DisjointCalls(parallel, name="store")
+        self._parallel = parallel
+        self._calls = DisjointCalls(parallel, name="store")
 
     def decode(self, batch: Sequence[Delivery]) -> DecodedBatch:
         """Decode the findings of a batch. This can be done while another batch is stored."""
@@ -91,7 +96,8 @@ class Inbox:
                 )
                 self._record(changes, messages, totals, started_ns)
 
-        self._parallel.run(_split(decoded.messages), self._store_part, keys=_keys, done=record)
+        parts = _split(decoded.messages, self._parallel)
+        self._calls.run(parts, self._store_part, keys=_keys, done=record)
         self._metrics.batch_seconds.observe(time.perf_counter() - started)
         log.info("findings stored", messages=decoded.size, **totals, refused=len(dead_letters))
         return dead_letters
@@ -186,14 +192,17 @@ def _keys(part: Iterable[_Message]) -> frozenset[UUID]:
     return frozenset(keys.union(message.finding.finding_id for message in part))
 
 
-def _split(messages: Sequence[_Message]) -> Iterator[list[_Message]]:
-    """Parts of a batch that are small enough for one transaction."""
+def _split(messages: Sequence[_Message], parallel: int) -> Iterator[list[_Message]]:
+    """Parts of a batch that are small enough for one transaction, for ``parallel`` transactions."""
+    share = math.ceil(len(messages) / parallel)
+    maximum = MAX_TRANSACTION_FINDINGS
+    if share >= MIN_PARALLEL_FINDINGS:
+        maximum = min(maximum, share)
     part: list[_Message] = []
     size = 0
     for message in messages:
         if part and (
-            len(part) >= MAX_TRANSACTION_FINDINGS
-            or size + len(message.delivery.body) > MAX_TRANSACTION_BYTES
+            len(part) >= maximum or size + len(message.delivery.body) > MAX_TRANSACTION_BYTES
         ):
             yield part
             part, size = [], 0

@@ -54,6 +54,25 @@ def test_parts_without_common_findings_are_stored_in_parallel(make_finding: Any)
     assert inbox.store(inbox.decode([Delivery(message)])) == []
 
 
+@pytest.mark.parametrize(("number", "parts"), [(240, [120, 120]), (199, [100, 99]), (198, [198])])
+def test_a_batch_is_divided_for_parallel_transactions_that_are_not_too_small(
+    make_finding: Any, number: int, parts: list[int]
+) -> None:
+    stored: list[int] = []
+
+    def store(part: Sequence[Finding]) -> Changes:
+        stored.append(len(part))
+        return Changes()
+
+    inbox = Inbox(store, Metrics(CollectorRegistry()), parallel=2)
+    sent = [make_finding(user=f"user-{index}") for index in range(number)]
+    message = finding_message.encode([(findings.encode(finding), {}) for finding in sent])
+
+    assert inbox.store(inbox.decode([Delivery(message)])) == []
+
+    assert sorted(stored, reverse=True) == parts
+
+
 def test_parts_of_the_same_entity_are_stored_in_order(make_finding: Any) -> None:
     stored: list[list[Finding]] = []
     running = threading.Lock()

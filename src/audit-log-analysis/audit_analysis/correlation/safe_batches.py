@@ -69,14 +69,18 @@ class SafeBatches(Generic[C]):
         in_cascade = spec.feeds or observation.rule.depth
         name = _CASCADES if in_cascade else observation.observation.key
         known = self.last.ranges.get(name)
-        own = TimeRange(timestamp_ms, timestamp_ms, spec.lateness)
+        lateness = spec.lateness
         if known is None:
-            self.last.ranges[name] = own
-        elif timestamp_ms < known.newest - spec.lateness:
+            self.last.ranges[name] = TimeRange(timestamp_ms, timestamp_ms, lateness)
+        elif timestamp_ms < known.newest - lateness:
             pass  # The event is too late and changes nothing.
-        elif known.fits(own):
-            self.last.ranges[name] = known.union(own)
+        elif known.oldest <= timestamp_ms <= known.newest and known.lateness <= lateness:
+            pass  # The most frequent case: the range does not change.
         else:
-            self.before.append(self.last)
-            self.last = SafeBatch([], {name: own})
+            own = TimeRange(timestamp_ms, timestamp_ms, lateness)
+            if known.fits(own):
+                self.last.ranges[name] = known.union(own)
+            else:
+                self.before.append(self.last)
+                self.last = SafeBatch([], {name: own})
         self.last.observations.append(observation)

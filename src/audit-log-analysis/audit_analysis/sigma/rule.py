@@ -97,6 +97,15 @@ class Detector(Struct, frozen=True, kw_only=True):
             return {}
         if not self.group_by:
             return _default_entity(view.event) or {"event_id": view.event.event_id}
+        entity: dict[str, str] = {}
+        for name, field in self.group_by.items():
+            found = view.values(field)
+            # The most frequent case: each field has one text.
+            if not found or found[0].__class__ is not str or not found[0]:
+                break
+            entity[name] = found[0]
+        else:
+            return entity
         values = _first_values(view, self.group_by.values())
         if len(values) < len(set(self.group_by.values())):
             return None
