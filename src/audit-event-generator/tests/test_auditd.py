@@ -84,9 +84,35 @@ def test_argument_in_several_parts_is_joined() -> None:
 def test_relative_path_is_joined_with_the_working_directory() -> None:
     event = find("SYSCALL openat", resource="/root/.ssh/authorized_keys")
 
-    assert fields(event)["name"] == ["/root/.ssh", "authorized_keys"]
+    assert fields(event)["name"] == ["/root/.ssh", "/root/.ssh/authorized_keys"]
     assert fields(event)["nametype"] == ["PARENT", "CREATE"]
     assert find("SYSCALL openat", resource="/etc/cron.d/backup job")
+
+
+@pytest.mark.parametrize(
+    ("folder", "path", "names"),
+    [
+        ("/etc", "shadow", "/etc/shadow"),
+        ("/root", "//etc/.//shadow", "/etc/shadow"),
+        ("/root", "/etc/shadow/", "/etc/shadow"),
+        ("/tmp", "/tmp/../etc/shadow", ["/tmp/../etc/shadow", "/etc/shadow"]),
+        ("/tmp", "(null)", "(null)"),
+    ],
+)
+def test_a_path_has_one_form(folder: str, path: str, names: str | list[str]) -> None:
+    header = "msg=audit(1364481363.243:24287):"
+    lines = (
+        f"type=SYSCALL {header} syscall=257 success=yes auid=1000",
+        f'type=CWD {header} cwd="{folder}"',
+        f'type=PATH {header} item=0 name="{path}" nametype=NORMAL',
+    )
+    event = auditd.to_event("\n".join(lines).encode())
+    assert fields(event)["name"] == names
+
+
+def test_a_name_that_is_not_a_path_is_unchanged() -> None:
+    line = b'type=KERN_MODULE msg=audit(1364481363.243:24287): name="./rootkit"'
+    assert fields(auditd.to_event(line))["name"] == "./rootkit"
 
 
 def test_login_user_is_the_actor_after_a_user_change() -> None:

@@ -4,6 +4,7 @@ The kernel writes untrusted text in quotes. Text with spaces, quotes or control 
 hexadecimal without quotes. Enriched names follow after a group separator (0x1d).
 """
 
+import posixpath
 import re
 from collections.abc import Iterable, Iterator
 from typing import Final
@@ -29,6 +30,26 @@ class Fields:
     def __init__(self) -> None:
         self._values: dict[str, list[str]] = {}
         self._arguments: dict[int, str] = {}
+        self._paths: list[str] = []
+
+    def add_path(self, path: str) -> None:
+        """Add a path as a process named it: absolute, or relative to ``cwd``."""
+        self._paths.append(path)
+
+    def resolve_paths(self) -> None:
+        """Add every path to the field ``name``, absolute and in its shortest form.
+
+        A rule for /etc/shadow must also match ``shadow`` in /etc, and ``/etc//./shadow``. A path
+        with ``..`` is added as it is too, because the folder before it can be a symbolic link.
+        """
+        folder = self.first("cwd") or ""
+        for path in self._paths:
+            if path in _ABSENT or not (path.startswith("/") or folder.startswith("/")):
+                self.add("name", path)
+                continue
+            if ".." in path.split("/"):
+                self.add("name", path)
+            self.add("name", "/" + posixpath.normpath(posixpath.join(folder, path)).lstrip("/"))
 
     def add(self, name: str, value: str) -> None:
         """Add a value, unless the field already has it."""
@@ -70,6 +91,7 @@ def join(records: Iterable[tuple[str, str]]) -> Fields:
     for kind, rest in records:
         for name, value in _parse(rest):
             _add(fields, kind, name, value)
+    fields.resolve_paths()
     # The enriched field names the system call. Public rules use the number or the name.
     for name in fields.all("SYSCALL"):
         fields.add("syscall", name)
@@ -84,6 +106,8 @@ def _add(fields: Fields, kind: str, name: str, value: str) -> None:
     elif name == "key":
         for key in _text(value, encoded=True).split(_KEY_SEPARATOR):
             fields.add(name, key)
+    elif kind == "PATH" and name == "name":
+        fields.add_path(_text(value, encoded=True))
     elif name != "SADDR":  # its content in braces is parsed separately
         fields.add(name, _text(value, encoded=name in _ENCODED))
 
