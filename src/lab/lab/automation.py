@@ -20,7 +20,7 @@ from .waiting import until
 
 #: The times of the promoter in the lab, in seconds. The period is long enough for a busy machine.
 SOAK_SECONDS = 20
-PERIOD_SECONDS = 5
+PERIOD_SECONDS = 10
 _PULL_REQUESTS_EVERY = 5
 _OPTIONAL = ("promoter", "previews", "delivery-metrics")
 #: The optional parts that need a token, in a Secret of their name.

@@ -58,10 +58,13 @@ def test_promoter_starts_the_promotion_of_a_healthy_environment(
 ) -> None:
     # Given staging, which runs the merged promotion
     commit = delivery.repository.head()
+    kube = delivery.cluster.kube
+    names = [name for name in argocd.applications(kube) if name.startswith("staging-")]
+    assert set(names) > set(staging.services.values())
 
-    # When it was healthy for the soak time, and Argo CD has compared it again
+    # When it was healthy for the soak time, and Argo CD has compared all of it again
     def dispatched() -> bool:
-        argocd.refresh(delivery.cluster.kube, *staging.services.values())
+        argocd.refresh(kube, *names)
         found = _promoted_revision(delivery, forge, staging, commit)
         assert found, (len(forge.dispatches), automation.state(delivery.cluster, "staging"))
         return True
