@@ -134,6 +134,21 @@ def test_preview_has_one_replica_of_each_service_and_its_images(
         assert container["image"].endswith(f":preview-{COMMIT}"), container["image"]
 
 
+def test_preview_leaves_the_processors_of_a_small_node_to_the_environments(
+    preview: list[Object], kit: Any
+) -> None:
+    """With the requests of an environment, a preview filled two cores, and prod's Job was pending."""
+    requests = []
+    for workload in kit.of_kind(preview, "Deployment", "StatefulSet", "Job"):
+        pod = kit.pod_template(workload)["spec"]
+        containers = [*pod["containers"], *pod.get("initContainers", [])]
+        requests += [each["resources"]["requests"]["cpu"] for each in containers]
+    assert len(requests) > 10
+    millicores = [int(request.removesuffix("m")) for request in requests]
+    assert max(millicores) <= 10
+    assert sum(millicores) <= 100
+
+
 def test_preview_is_reached_by_its_host_and_its_status_links_to_it(
     application: Object, preview: list[Object], root: Path, kit: Any
 ) -> None:
