@@ -46,12 +46,12 @@ def test_single_messages_of_a_producer_that_names_only_the_queue(platform: Platf
 def test_a_service_that_is_killed_during_a_request(
     platform: Platform, victim: str, how: str
 ) -> None:
-    # Given a story that is being told
+    # Given an attack of which some events are sent
     users = USERS * 4
     sender = threading.Thread(target=platform.send, args=(shuffled(story(users), 3),))
     sender.start()
     eventually(lambda: platform.ledger()["accepted"] > 0, what="the first event")
-    # when a service dies in the middle, and comes back
+    # when a service is killed meanwhile, and restarts
     service = getattr(platform, victim)
     if how == "kill":
         service.kill()
@@ -90,7 +90,7 @@ def test_two_replicas_share_a_queue_and_one_is_killed(
         )
         for _ in range(2)
     ]
-    # when a story is told, one message for each event, and one of the two dies over it
+    # when an attack is sent, one message for each event, and one of the two is killed
     with platform.broker() as channel:
         for event in shuffled(story(users), 11):
             channel.basic_publish("", topology.EVENTS, msgspec.json.encode(event))

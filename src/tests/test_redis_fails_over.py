@@ -75,7 +75,7 @@ def test_the_master_is_killed_during_an_attack(
     sender.start()
     done = "auditflow_consumed_messages_total"
     eventually(lambda: platform.metric(analysis, done) > 0, what="the first event")
-    # when the master dies with its Sentinel, and its node stays away
+    # when the master and its Sentinel are killed, and their node does not return
     first = redis_set.master()
     first.kill()
     sender.join()

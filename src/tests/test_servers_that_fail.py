@@ -38,7 +38,7 @@ def reports_down(platform: Platform, dependency: str) -> bool:
 
 
 def assert_refused_in_time(platform: Platform) -> None:
-    """Without a broker nothing is accepted, and nobody waits over a second to hear so."""
+    """Without a broker nothing is accepted, and clients get the error within a second."""
     began = time.monotonic()
     with platform.ingest() as client:
         answer = client.post("/generate_event", json={"event_type": "load"})
@@ -51,7 +51,7 @@ def assert_refused_in_time(platform: Platform) -> None:
 
 @pytest.mark.parametrize("dependency", NEEDS)
 def test_a_server_that_is_killed_under_load(platform: Platform, dependency: str) -> None:
-    # Given a story that is being told
+    # Given an attack of which some events are sent
     server: Any = {
         "rabbitmq": platform.rabbitmq,
         "redis": platform.redis,
@@ -60,7 +60,7 @@ def test_a_server_that_is_killed_under_load(platform: Platform, dependency: str)
     sender = threading.Thread(target=platform.send, args=(shuffled(story(USERS), 1),))
     sender.start()
     eventually(lambda: platform.ledger()["accepted"] > 0, what="the first event")
-    # when the server dies
+    # when the server is killed
     server.kill()
     try:
         # then those who need it say so, and stay alive

@@ -127,7 +127,7 @@ def arrivals(draw: st.DrawFn) -> list[Seen]:
 
 
 class Dying:
-    """A store of windows, in a worker that dies at given trips, before or after what they do."""
+    """A store of windows, in a worker that fails before or after given calls."""
 
     def __init__(self, store: WindowStore, deaths: Sequence[int]) -> None:
         self._keeper = store
@@ -137,10 +137,10 @@ class Dying:
     def observe(self, observations: Sequence[Observation]) -> list[ObservationResult]:
         self._trips += 1
         if self._trips in self._deaths:
-            raise Unavailable("worker", "died before")
+            raise Unavailable("worker", "failed before the call")
         results = self._keeper.observe(observations)
         if -self._trips in self._deaths:
-            raise Unavailable("worker", "died after")
+            raise Unavailable("worker", "failed after the call")
         return results
 
     def mark_published(self, summaries: object) -> None:

@@ -214,7 +214,7 @@ def test_finding_is_marked_if_one_of_its_timestamps_was_clamped(bench: Bench) ->
 def test_a_backlog_of_hours_is_complete_after_a_crash(failing: int, when: str) -> None:
     # Given a batch with three bursts, an hour count_each, of which windows keep minutes
     bench = Bench()
-    # when the worker dies before one of them is published, and the batch comes again
+    # when the worker is killed before one of them is published, and the batch is redelivered
     bench.fails = (failing, when)
     with pytest.raises(PublishError):
         bench.send(*BURSTS)
@@ -247,7 +247,7 @@ def test_events_that_were_counted_and_not_stored_are_found_again_after_the_next_
     for batch in batches:
         count(match(batch))
     assert bench.findings == []
-    # when the worker dies before either is stored, and both come again
+    # when the worker is killed before either is stored, and both are redelivered
     for batch in batches:
         bench.pipeline(batch)
     # then the burst is found as if nothing had happened

@@ -131,7 +131,7 @@ def test_what_differs_is_named_and_what_cannot_be_used_is_counted(checkout: Chec
     checkout.has(rule(SERVICE, quiet, product="windows"), binary=True)
     # when the set is checked
     result = checkout.regress()
-    # then each is told, and the first is the error
+    # then all are reported, and the first is the error
     assert result.exit_code == 1
     assert f"differs: {ENCODED} Positive: matches 0 times, not 1" in result.output
     assert f"left out: {LOOK} Positive: " in result.output

@@ -330,13 +330,13 @@ def test_messages_stay_queued_and_the_state_reports_a_dependency_that_is_down(
     def handler(batch: Sequence[Delivery]) -> list[DeadLetter]:
         calls.append(len(batch))
         if down.is_set():
-            raise Unavailable("redis", "it is away")
+            raise Unavailable("redis", "no answer")
         return []
 
     running = Running(parameters("auditflow-admin"), handler, publisher)
     eventually(lambda: len(calls) >= 3)
     assert running.acknowledged == 0
-    assert running.consumer.pause_reason() == "redis is unavailable: it is away"
+    assert running.consumer.pause_reason() == "redis is unavailable: no answer"
     assert running.consumer.check() is None
     down.clear()
     eventually(lambda: running.acknowledged == 10)
@@ -350,7 +350,7 @@ def test_unacknowledged_messages_return_to_the_queue_at_the_stop(
     publisher.publish([message(str(number)) for number in range(10)], timeout=10)
 
     def handler(batch: Sequence[Delivery]) -> list[DeadLetter]:
-        raise Unavailable("redis", "it is away")
+        raise Unavailable("redis", "no answer")
 
     running = Running(parameters("auditflow-admin"), handler, publisher)
     eventually(lambda: "away" in (running.consumer.pause_reason() or ""))

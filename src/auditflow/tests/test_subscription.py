@@ -1,4 +1,4 @@
-"""A subscription to a real broker: what it hears, and what it says when the broker ends it."""
+"""A subscription to a real broker: its deliveries, and its error when the broker ends it."""
 
 import os
 import signal
@@ -41,11 +41,11 @@ def subscription(parameters: Parameters, queue: str) -> Iterator[Subscription]:
     opened.close()
 
 
-def hear(subscription: Subscription, number: int) -> list[Delivery]:
-    heard: list[Delivery] = []
-    while len(heard) < number:
-        heard += subscription.poll(20)
-    return heard
+def receive(subscription: Subscription, number: int) -> list[Delivery]:
+    received: list[Delivery] = []
+    while len(received) < number:
+        received += subscription.poll(20)
+    return received
 
 
 def impatient(parameters: Parameters) -> pika.ConnectionParameters:
@@ -60,14 +60,14 @@ def test_a_subscription_receives_messages_with_their_properties_up_to_its_prefet
     for number in range(11):
         properties = pika.BasicProperties(message_id=str(number), headers={"n": number})
         admin.basic_publish("", QUEUE, b"x" * 200_000, properties)
-    heard = hear(subscription, 10)
-    assert [(delivery.message_id, delivery.headers) for delivery in heard] == [
+    received = receive(subscription, 10)
+    assert [(delivery.message_id, delivery.headers) for delivery in received] == [
         (str(number), {"n": number}) for number in range(10)
     ]
-    assert {len(delivery.body) for delivery in heard} == {200_000}
+    assert {len(delivery.body) for delivery in received} == {200_000}
     assert subscription.poll(0.1) == []
-    subscription.acknowledge(heard[-1].tag)
-    assert [delivery.message_id for delivery in hear(subscription, 1)] == ["10"]
+    subscription.acknowledge(received[-1].tag)
+    assert [delivery.message_id for delivery in receive(subscription, 1)] == ["10"]
 
 
 def test_only_unacknowledged_messages_are_redelivered_after_the_end(
@@ -76,12 +76,12 @@ def test_only_unacknowledged_messages_are_redelivered_after_the_end(
     first = Subscription(parameters("auditflow-admin"), queue, prefetch=10)
     for number in range(3):
         admin.basic_publish("", queue, str(number).encode())
-    first.acknowledge(hear(first, 3)[1].tag)
+    first.acknowledge(receive(first, 3)[1].tag)
     first.close()
     second = Subscription(parameters("auditflow-admin"), queue, prefetch=10)
-    heard = hear(second, 1)
+    received = receive(second, 1)
     second.close()
-    assert [(delivery.body, delivery.redelivered) for delivery in heard] == [(b"2", True)]
+    assert [(delivery.body, delivery.redelivered) for delivery in received] == [(b"2", True)]
 
 
 def test_it_wakes(subscription: Subscription) -> None:
@@ -119,13 +119,13 @@ def test_a_missing_queue_is_reported(parameters: Parameters) -> None:
 def test_a_deleted_queue_is_reported(subscription: Subscription, admin: BlockingChannel) -> None:
     admin.queue_delete(QUEUE)
     with pytest.raises(ConsumerCancelled, match=QUEUE):
-        hear(subscription, 1)
+        receive(subscription, 1)
 
 
 def test_an_unknown_delivery_tag_is_reported(subscription: Subscription) -> None:
     subscription.acknowledge(99)
     with pytest.raises(ChannelClosedByBroker, match="unknown delivery tag"):
-        hear(subscription, 1)
+        receive(subscription, 1)
 
 
 def test_the_error_has_the_reason_why_the_broker_closed_the_connection(
@@ -134,7 +134,7 @@ def test_the_error_has_the_reason_why_the_broker_closed_the_connection(
     closed = Subscription(parameters("auditflow-admin"), topology.EVENTS, prefetch=10)
     rabbitmq.ctl("close_all_connections", "maintenance")
     with pytest.raises(ConnectionClosedByBroker, match="maintenance"):
-        hear(closed, 1)
+        receive(closed, 1)
     closed.close()
 
 
@@ -146,9 +146,9 @@ def test_heartbeats_keep_a_quiet_connection(
     until = time.monotonic() + 5
     while time.monotonic() < until:
         assert quiet.poll(5) == []
-    # then it is heard still
+    # then it is received still
     admin.basic_publish("", queue, b"at last")
-    assert [delivery.body for delivery in hear(quiet, 1)] == [b"at last"]
+    assert [delivery.body for delivery in receive(quiet, 1)] == [b"at last"]
     quiet.close()
 
 
@@ -159,7 +159,7 @@ def test_a_silent_broker_is_treated_as_disconnected(
     os.kill(rabbitmq.pid, signal.SIGSTOP)
     try:
         with pytest.raises(AMQPHeartbeatTimeout, match="silent for 2 s"):
-            hear(silent, 1)
+            receive(silent, 1)
         silent.close()
     finally:
         os.kill(rabbitmq.pid, signal.SIGCONT)

@@ -148,7 +148,7 @@ def _opted_in(delivery: Delivery, dev: Environment) -> None:
 
 
 def _alone(dev: Environment, image: str) -> None:
-    """Wait until one image serves, told by its name or its digest."""
+    """Wait until an image, identified by its name or digest, serves all requests."""
 
     def alone() -> bool:
         serving = dev.ready_images(SERVICE)

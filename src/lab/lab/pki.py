@@ -59,7 +59,7 @@ LEAVES = (
         (f"DNS:{NODE}", f"IP:{netns.NODE_IP}", "IP:127.0.0.1"),
     ),
 )
-#: Those who talk to the API server by a kubeconfig of their own.
+#: The clients of the API server that have a kubeconfig.
 CLIENTS = ("admin", "controller-manager", "scheduler", "proxy", "kubelet")
 
 

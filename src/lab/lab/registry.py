@@ -18,7 +18,7 @@ ADDRESS = "127.0.0.1:5000"
 
 
 def mirror_of_everything() -> str:
-    """A hosts.toml for containerd; ``server`` keeps it from asking the world for the rest."""
+    """A hosts.toml for containerd. Because of ``server``, it uses no public registry."""
     return (
         f'server = "http://{ADDRESS}"\n'
         f'[host."http://{ADDRESS}"]\n  capabilities = ["pull", "resolve"]\n'

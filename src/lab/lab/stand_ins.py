@@ -27,7 +27,7 @@ Files = Callable[[Path], None]
 
 @dataclass(frozen=True)
 class StandIn:
-    """One image: its folder in ``images/``, the repository that it stands for, and its files."""
+    """An image: its folder in ``images/``, the repository that it replaces, and its files."""
 
     name: str
     repository: str

@@ -80,7 +80,7 @@ def run(settings: Settings) -> None:
     open_store = partial(
         connect, settings, name=f"{app.SERVICE} findings", statement_seconds=STORE_SECONDS
     )
-    # Requests fail at once while the database is away. Findings and notifications wait instead.
+    # Requests fail at once while the database is unavailable. Findings and notifications wait.
     guarded_reader = GuardedConnect(open_reader, on_change=metrics.circuit("api"))
     guarded_writer = GuardedConnect(open_writer, on_change=metrics.circuit("actions"))
     readers = Pool(guarded_reader, size=READERS, wait_seconds=WAIT_SECONDS)

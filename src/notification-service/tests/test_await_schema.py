@@ -35,7 +35,7 @@ def waiting(postgres: Postgres, settings_for: Callable[..., Any]) -> Any:
                 self.reports.append(line)
                 self._heard.notify_all()
 
-        def hears(self, part: str) -> bool:
+        def logs(self, part: str) -> bool:
             with self._heard:
                 return self._heard.wait_for(
                     lambda: any(part in line for line in self.reports), timeout=60
@@ -53,13 +53,13 @@ def test_it_waits_for_the_migration(
     # given a database without a schema, and a new version that waits for it
     empty = postgres.fresh_database()
     new = waiting(empty)
-    assert new.hears("the schema is at nothing, and this version wants ")
+    assert new.logs("the schema is at nothing, and this version wants ")
 
     # when the job that migrates comes
     migrate(settings_for(empty, OWNER), report=lambda _: None)
 
     # then the new version goes on
-    assert new.hears("the schema is up to date")
+    assert new.logs("the schema is up to date")
 
 
 def test_an_older_schema_is_waited_for_and_a_newer_one_is_not(
@@ -70,7 +70,7 @@ def test_an_older_schema_is_waited_for_and_a_newer_one_is_not(
     migrate(settings_for(database, OWNER), report=lambda _: None)
     _as_owner(database, f"REVOKE SELECT ON alembic_version FROM {APP}")
     new = waiting(database)
-    assert new.hears(f"{APP} may not see the schema yet")
+    assert new.logs(f"{APP} may not see the schema yet")
 
     # when a newer version than this one has migrated it
     _as_owner(
@@ -80,7 +80,7 @@ def test_an_older_schema_is_waited_for_and_a_newer_one_is_not(
     )
 
     # then this one, which came back, runs on it
-    assert new.hears("the schema is up to date")
+    assert new.logs("the schema is up to date")
 
 
 def test_settings_that_are_missing_are_named(

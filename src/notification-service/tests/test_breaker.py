@@ -17,7 +17,7 @@ from notification_service.database.pool import Pool
 def test_attempts_are_few_while_the_database_is_unavailable(
     make_postgres: Callable[[Path], Any], tmp_path: Path, settings_for: Any, eventually: Any
 ) -> None:
-    # given a database that is away
+    # given a database that is unavailable
     server = make_postgres(tmp_path)
     settings = settings_for(Database(server, "auditflow"))
     attempts: list[float] = []

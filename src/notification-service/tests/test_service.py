@@ -66,7 +66,7 @@ def test_the_database_restarts_under_load(
     broker.send(make_finding(user="before"))
     eventually(lambda: _count(api) == 1)
 
-    # when the database is away
+    # when the database is unavailable
     postgres.stop()
     try:
         broker.send(*(make_finding(user=f"user-{n}", bucket=n) for n in range(500)))
@@ -79,7 +79,7 @@ def test_the_database_restarts_under_load(
     finally:
         postgres.start()
 
-    # then clients are told so, at once, and never shown an empty list
+    # then clients get an error at once, and never an empty list
     assert answer.status_code == 503
     assert answer.headers["Retry-After"]
     assert answer.headers["Content-Type"] == "application/problem+json"

@@ -104,7 +104,7 @@ def test_invalid_messages_are_dead_lettered_and_all_others_are_stored(
     expected = len(MESSAGES) + sum(reason is None for _, reason in MESSAGES.values())
     eventually(lambda: query(stored) == [(expected,)])
 
-    # then the rest is set aside, each with its reason, and nothing goes round
+    # then all others are dead-lettered with a reason, and nothing is redelivered
     dead = {}
     for body, headers in broker.dead_letters():
         assert headers["x-auditflow-kind"] == "contract"

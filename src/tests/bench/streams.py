@@ -40,7 +40,7 @@ class Batch:
     alerts: int
 
     def messages(self, events: int) -> list[bytes]:
-        """Return message bodies with so many events each."""
+        """Return message bodies with this number of events each."""
         if events == 1:
             return self.bodies
         return [

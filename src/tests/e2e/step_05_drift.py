@@ -29,7 +29,7 @@ def test_staging_repairs_itself(delivery: Delivery, staging: Environment) -> Non
     _change_image(kube, staging)
     kube.delete(service)
 
-    # Then both are put back, by nobody's doing
+    # Then Argo CD restores both without an action of a person
     def repaired() -> bool:
         assert staging.image(_SERVICE) == image
         assert kube.find(service) is not None, "the Service is not there"

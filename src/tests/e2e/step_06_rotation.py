@@ -15,14 +15,14 @@ from lab.kube import Object
 from lab.progress import info
 from lab.waiting import until
 
-#: All consumers at once, in the order in which they start anew: the dashboard shows the API's token.
+#: All consumers, in the order of their restarts: the dashboard sends the token of the API.
 _CONSUMERS = (
     "audit-event-generator",
     "audit-log-analysis",
     "notification-service",
     "event-audit-dashboard",
 )
-#: What clients of a service show, and know only when somebody tells them.
+#: The tokens that the clients of each service send.
 _TOKENS = {"audit-event-generator": "INGEST_TOKEN", "notification-service": "API_TOKEN"}
 _SERVERS = ("postgres", "rabbitmq", "redis", "redis-ha")
 _REDIS_CLI = ("redis-cli", "--tls", "--cacert", "/run/secrets/tls/ca.crt")

@@ -58,7 +58,7 @@ def test_a_deleted_namespace_is_restored_with_its_alerts(
 
 
 def _is_deleted(kube: Kube, environment: Environment, identity: str) -> bool:
-    # Argo CD makes the namespace anew at once, so its identity tells, and not its absence.
+    # Argo CD recreates the namespace at once. Therefore its identity is compared.
     found = kube.find(f"/api/v1/namespaces/{environment.namespace}")
     return found is None or found["metadata"]["uid"] != identity
 

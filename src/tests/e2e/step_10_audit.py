@@ -102,7 +102,7 @@ def test_what_a_person_does_by_hand_is_an_alert_with_the_name(
 
     until(all_there, f"{len(expected)} alerts", seconds=120, every=1)
 
-    # And Argo CD put back what was changed, which is no alert: it is not a person
+    # And Argo CD restored the change, which is no alert, because Argo CD is not a person
     blamed = {
         item["actor"] for item in prod.alerts() if item["rule"]["title"] == "Change outside Argo CD"
     }
@@ -135,7 +135,7 @@ def test_an_outage_of_a_minute_slows_no_client_and_loses_nothing(
     # Given how long the API server needs while AuditFlow listens
     before = _seconds_of_requests(delivery, _AWAY_SECONDS / 6)
 
-    # When AuditFlow is away for a minute, in which someone acts
+    # When AuditFlow is unavailable for a minute, in which a person acts
     space = f"--namespace={prod.namespace}"
     mallory("scale", "deployment/audit-event-generator", "--replicas=0", space)
     until(lambda: not prod.pods("audit-event-generator"), "nobody listens", seconds=90)
@@ -145,10 +145,10 @@ def test_an_outage_of_a_minute_slows_no_client_and_loses_nothing(
 
     # Then every request was answered as before; figures are for people, timing decides nothing
     info(
-        f"the API server answered in {_summary(before)}; while AuditFlow was away in {_summary(during)}"
+        f"the API server answered in {_summary(before)}; while AuditFlow was unavailable in {_summary(during)}"
     )
 
-    # And what was done meanwhile is told when it is back
+    # And the actions in this minute are alerts after it has returned
     until(
         lambda: any(
             _matches(alert, "Cluster administrator rights granted", _PERSON, "while-away")
@@ -183,7 +183,7 @@ def _trusting() -> ssl.SSLContext:
 
 
 def _seconds_of_requests(delivery: Delivery, seconds: float) -> list[float]:
-    """Read and write small objects for so long; how long each request took. None may fail."""
+    """Read and write small objects for a time. Returns the durations. No request may fail."""
     kube, elapsed = delivery.cluster.kube, []
     path = "/api/v1/namespaces/default/configmaps"
     end = time.monotonic() + seconds

@@ -27,7 +27,7 @@ from .databases import ALERT, Database
 
 @contextmanager
 def exporter(program: str, **variables: str) -> Iterator[Callable[[], dict[str, float]]]:
-    """A real exporter, as its container is told to run; gives what it shows, by series."""
+    """Run a real exporter with the arguments of its container. Returns its samples by series."""
     if shutil.which(program) is None:
         pytest.skip(f"there is no {program}; Debian has it as a package")
     with socket.socket() as probe:

@@ -98,7 +98,7 @@ def is_peer(peer: Object, pod: Pod, namespace: str) -> bool:
 
 def allows(objects: list[Object], way: str, subject: Pod, other: Pod | None, port: int,
            target: Pod | None, kit: Any) -> bool:  # fmt: skip
-    """Whether the policies on ``subject`` let it send to, or hear from, ``other``."""
+    """Whether the policies on ``subject`` allow traffic to or from ``other``."""
     policies = [
         item
         for item in kit.of_kind(objects, "NetworkPolicy")

@@ -11,7 +11,7 @@ from . import test_monitored, test_network, test_policies, test_secrets_and_tls
 
 Object = dict[str, Any]
 
-#: What the move adds to who may talk to whom, and what it takes away.
+#: The connections that the move allows, and those that it forbids.
 ADDED = {
     ("audit-log-analysis", "redis-ha", 6379),
     ("audit-log-analysis", "redis-ha", 26379),

@@ -13,7 +13,7 @@ _SAMPLE = re.compile(r"([a-z_]+)(\{.*\})? (\S+)\n?")
 
 
 def aged(text: str, age: int) -> str:
-    """The samples after so many scrapes: counters and histograms have grown by their tenth each."""
+    """The samples after a number of scrapes. Each scrape adds a tenth to counters and histograms."""
     lines = []
     growing = False
     for line in text.splitlines():

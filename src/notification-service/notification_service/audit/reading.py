@@ -56,7 +56,7 @@ class AuditLogReader:
             return PostgresStore(cursor, audited.name).newest_note()
 
     def tile(self, audited: AuditLog, path: TilePath) -> bytes | None:
-        """A tile or a bundle of entries, or None if the log has not so many entries."""
+        """A tile or a bundle of entries, or None if the log has fewer entries."""
         tile = TileId(path.level or 0, path.number)
         with self._pool.connection() as connection, connection.cursor() as cursor:
             checkpoint = self._newest(cursor, audited)

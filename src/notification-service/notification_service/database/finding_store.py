@@ -17,7 +17,7 @@ from notification_service.database import arrays, history_writer, prepared, rows
 from notification_service.database.pool import Pool
 from notification_service.triage import Command
 
-#: Months whose partitions are known to exist. Only invalid data has so many.
+#: Maximum number of months whose partitions are known to exist. Only invalid data has more.
 _MAX_MONTHS: Final = 600
 
 #: Called in the transaction that stores findings, after the changes are written and before the

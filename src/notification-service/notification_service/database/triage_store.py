@@ -22,7 +22,7 @@ from notification_service.history import Actor, Entry, Transition
 from notification_service.query import AlertFilter
 from notification_service.triage import Command, IllegalTransition, TriageState
 
-#: Alerts that one transaction of a bulk action changes. Other actions wait for it at most so long.
+#: Maximum number of alerts that a transaction of a bulk action changes. Other actions wait for it.
 BULK_CHUNK: Final = 500
 #: Failures that the result of a bulk action lists.
 MAX_FAILURES: Final = 100

@@ -102,7 +102,7 @@ class Flusher:
         """Flush one batch of groups that are due.
 
         Raises:
-            Unavailable: the database is away; nothing was changed.
+            Unavailable: the database is unavailable; nothing was changed.
         """
         done = Flushed()
         routes = tree.routes()

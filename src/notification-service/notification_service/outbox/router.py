@@ -34,7 +34,7 @@ _ADD_GROUPS: Final = """
     INSERT INTO notification_groups (group_key, route_key, labels, created_at) VALUES %s
     ON CONFLICT (group_key) DO NOTHING
 """
-# What the receiver was told comes along when a route is replaced by another.
+# When a route replaces another one, the notified states are kept.
 _ADD_MEMBERS: Final = """
     INSERT INTO notification_group_alerts (group_key, alert_id, joined_at, notified_status,
         notified_rank, notified_at, escalated, acknowledged_at, reminded_at)
@@ -86,7 +86,7 @@ class Router:
         routes at this time.
 
         Raises:
-            Unavailable: the database is away; nothing was changed.
+            Unavailable: the database is unavailable; nothing was changed.
         """
         with self._pool.connection() as connection, connection.cursor() as cursor:
             if not sql.try_lock_routing(cursor):
@@ -101,7 +101,7 @@ class Router:
         """Route the alerts again whose route was removed from the tree.
 
         Raises:
-            Unavailable: the database is away; nothing was changed.
+            Unavailable: the database is unavailable; nothing was changed.
         """
         keys = list(tree.routes())
         with self._pool.connection() as connection, connection.cursor() as cursor:

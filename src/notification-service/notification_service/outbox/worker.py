@@ -18,13 +18,13 @@ from notification_service.receivers.guard import Guard
 from notification_service.routing.tree import Receiver, Tree
 from notification_service.routing.tree_file import TreeFile
 
-#: How long a thread waits when there is nothing to do.
+#: The time that a thread waits when there is nothing to do, in seconds.
 IDLE_SECONDS: Final = 0.5
-#: How long after the database was away.
+#: The same time after the database was unavailable.
 AWAY_SECONDS: Final = 2.0
-#: How often the routing file is looked at.
+#: The time between two checks of the routing file, in seconds.
 RELOAD_SECONDS: Final = 5.0
-#: How often and the routes of old groups are looked at.
+#: The time between two checks of the routes of old groups, in seconds.
 CHECK_SECONDS: Final = 15.0
 #: Threads that send, for all receivers together.
 SENDERS: Final = 8

@@ -38,7 +38,7 @@ class Group(Struct, frozen=True, kw_only=True):
 
 
 class Member(Struct, frozen=True, kw_only=True):
-    """An alert in a group: how it is now, and what the receiver was told."""
+    """An alert in a group: its present state, and the last state that was notified."""
 
     alert_id: UUID
     status: Status
@@ -216,7 +216,7 @@ class Flush:
 
 
 def is_notified_open(member: Member) -> bool:
-    """Whether an alert is open, and the receiver was told so."""
+    """Whether an alert is open, and a notification reported it as open."""
     return member.status is Status.OPEN and member.notified_status is Status.OPEN
 
 

@@ -101,7 +101,7 @@ def test_two_replicas_are_killed_while_they_send(
         "mail": [mail["Idempotency-Key"] for _, mail in box.mails],
     }
     for receiver, received in keys.items():
-        # the key tells repeats apart from new notifications, and only interrupted ones are repeated
+        # repeats have the same key, and only interrupted notifications are repeated
         assert set(received) == ids[receiver]
         repeated = [key for key, times in Counter(received).items() if times > 1]
         assert len(repeated) <= interrupted
