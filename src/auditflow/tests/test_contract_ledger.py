@@ -1,5 +1,7 @@
 """Labels and receipts of the ledger."""
 
+import datetime as dt
+
 import msgspec
 import pytest
 from hypothesis import given
@@ -10,6 +12,10 @@ from auditflow.contract.ledger import Entry, Label, Receipt, Run
 from auditflow.errors import ContractError
 
 PRODUCER = "0123456789abcdef"
+
+
+def test_an_hour_is_in_milliseconds() -> None:
+    assert dt.timedelta(milliseconds=ledger.HOUR_MS) == dt.timedelta(hours=1)
 
 
 def test_a_label_is_read_back() -> None:
