@@ -98,6 +98,11 @@ class Platform:
         """Return the number of alerts that a reader sees."""
         return int(self.query("SELECT count(*) FROM alerts")[0][0])
 
+    def last_alert_committed(self) -> float:
+        """Return the time at which the newest alert became readable, in seconds since 1970."""
+        statement = "SELECT extract(epoch FROM max(pg_xact_commit_timestamp(xmin))) FROM alerts"
+        return float(self.query(statement)[0][0])
+
     def query(self, statement: str, *arguments: Any) -> list[tuple[Any, ...]]:
         """Run a statement as the superuser."""
         with self.session().cursor() as cursor:

@@ -16,10 +16,6 @@ from .streams import Batch, Stream
 _PREFETCH: Final = 1000
 #: The interval of counting the alerts. Each count uses CPU time of PostgreSQL.
 _POLL_SECONDS: Final = 0.1
-#: The time at which the newest alert was committed, in seconds since 1970.
-_LAST_COMMIT: Final = (
-    "SELECT extract(epoch FROM max(pg_xact_commit_timestamp(xmin)))::float8 FROM alerts"
-)
 
 
 class Throughput(NamedTuple):
@@ -56,7 +52,7 @@ def measure(platform: Platform, stream: Stream, batch: Batch) -> Throughput:
         f"{batch.alerts} alerts of the stream {stream.name!r}",
         every=_POLL_SECONDS,
     )
-    seconds = platform.query(_LAST_COMMIT)[0][0] - start
+    seconds = platform.last_alert_committed() - start
     wait_for(
         lambda: platform.consumed(platform.analysis) - consumed >= len(messages),
         "all messages are acknowledged",
