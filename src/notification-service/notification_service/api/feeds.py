@@ -6,7 +6,7 @@ from functools import partial
 from http import HTTPStatus
 from typing import Any, Final
 
-from quart import Blueprint, Response, request
+from quart import Blueprint, Response, g, request
 from quart_schema import document_headers, document_querystring, document_response
 
 from auditflow.contract.alert import AlertChanges
@@ -15,6 +15,7 @@ from auditflow.http.api import RETRY_AFTER, Answer, ok, problem
 from auditflow.http.openapi import document_problems
 from auditflow.telemetry import logs
 from notification_service import export, query
+from notification_service.api.caller_limit import CallerLimit, StreamBody
 from notification_service.api.examples import EventStream, ExportFile
 from notification_service.api.parameters import (
     ChangesParameters,
@@ -31,6 +32,10 @@ from notification_service.database.change_feed import (
 )
 from notification_service.database.pool import Pool
 
+#: Streams and exports that one person or API token may receive from a replica at the same time. A
+#: replica runs two exports.
+STREAMS: Final = 16
+EXPORTS: Final = 1
 #: Time without a change after which a stream sends a comment, so that proxies keep it open.
 HEARTBEAT_SECONDS: Final = 15.0
 #: Size of the parts of an export, in bytes.
@@ -65,6 +70,8 @@ def _add_changes(routes: Blueprint, pool: Pool) -> None:
 
 
 def _add_stream(routes: Blueprint, pool: Pool, feed: ChangeFeed) -> None:
+    streams = CallerLimit(STREAMS)
+
     @routes.get("/alerts/stream")
     @document_headers(StreamHeaders)
     @document_response(EventStream)
@@ -77,22 +84,27 @@ def _add_stream(routes: Blueprint, pool: Pool, feed: ChangeFeed) -> None:
         """
         given = request.headers.get("Last-Event-ID", "")
         after = int(given) if given.isascii() and given.isdigit() and len(given) <= 18 else None
+        leave = streams.enter(g.caller)
         try:
             viewer = feed.subscribe(asyncio.get_running_loop())
         except TooManyViewers:
+            leave()
             return problem(
                 HTTPStatus.SERVICE_UNAVAILABLE,
                 "This replica serves the maximum number of streams.",
                 Retry_After=RETRY_AFTER,
             )
+        at_end = leave, partial(feed.unsubscribe, viewer)
         try:
             if after is None:
                 after = (await in_thread(partial(read_changes, pool, None))).last
-        except Unavailable:
-            feed.unsubscribe(viewer)
+        except BaseException:  # also if the client disconnects
+            for end in at_end:
+                end()
             raise
+        body = StreamBody(_events(pool, viewer, after), *at_end)
         response = Response(
-            _events(pool, feed, viewer, after),
+            body,
             content_type="text/event-stream",
             headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
         )
@@ -100,7 +112,7 @@ def _add_stream(routes: Blueprint, pool: Pool, feed: ChangeFeed) -> None:
         return response
 
 
-async def _events(pool: Pool, feed: ChangeFeed, viewer: Viewer, after: int) -> AsyncIterator[bytes]:
+async def _events(pool: Pool, viewer: Viewer, after: int) -> AsyncIterator[bytes]:
     """The events after a number: first those that happened before, then those of the feed."""
     try:
         yield f"retry: 2000\nid: {after}\n\n".encode()
@@ -119,8 +131,6 @@ async def _events(pool: Pool, feed: ChangeFeed, viewer: Viewer, after: int) -> A
                 after = received.number
     except Unavailable as error:
         log.warning("stream ended", error=str(error))  # the client reconnects
-    finally:
-        feed.unsubscribe(viewer)
 
 
 def _event(number: int, alert: str) -> bytes:
@@ -129,6 +139,8 @@ def _event(number: int, alert: str) -> bytes:
 
 
 def _add_export(routes: Blueprint, pool: Pool) -> None:
+    running = CallerLimit(EXPORTS)
+
     @routes.get("/alerts/export")
     @document_querystring(ExportParameters)
     @document_response(ExportFile)
@@ -139,10 +151,15 @@ def _add_export(routes: Blueprint, pool: Pool) -> None:
         As NDJSON, CSV, or a STIX 2.1 bundle, in the order of their identifiers, from one snapshot.
         """
         criteria, form = query.parse_export(request.args.items(multi=True))
-        parts = _parts(export.encode(export_alerts(pool, criteria), form))
-        first = await in_thread(partial(next, parts, b""))  # errors before the first byte
+        leave = running.enter(g.caller)
+        try:
+            parts = _parts(export.encode(export_alerts(pool, criteria), form))
+            first = await in_thread(partial(next, parts, b""))  # errors before the first byte
+        except BaseException:
+            leave()
+            raise
         response = Response(
-            _stream(first, parts),
+            StreamBody(_stream(first, parts), leave),
             content_type=export.CONTENT_TYPES[form],
             headers={
                 "Cache-Control": "no-store",

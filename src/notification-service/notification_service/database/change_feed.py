@@ -17,8 +17,10 @@ from notification_service.database.pool import Pool
 
 #: Changes that one read returns.
 PAGE: Final = 500
-#: Viewers of one replica, and changes that wait for one viewer before its stream is closed.
-MAX_VIEWERS: Final = 500
+#: Viewers of one replica. Each has a connection, of which a replica has 256 (MAX_CONNECTIONS): the
+#: others remain for requests.
+MAX_VIEWERS: Final = 192
+#: Changes that wait for one viewer before its stream is closed.
 _MAX_WAITING: Final = 2 * PAGE
 #: Time between two reads during many changes, and time after which the feed reads without a
 #: notification, in seconds.
