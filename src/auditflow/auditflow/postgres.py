@@ -8,7 +8,7 @@ import psycopg2
 import psycopg2.extensions
 from psycopg2 import errors
 
-from auditflow.errors import Unavailable
+from auditflow.errors import TooSlow, Unavailable
 from auditflow.settings import PostgresSettings
 
 Connection: TypeAlias = psycopg2.extensions.connection
@@ -79,6 +79,8 @@ def translated(*, wrong_schema: str | None = None) -> Iterator[None]:
         yield
     except _DATA_ERRORS:
         raise
+    except errors.QueryCanceled as error:
+        raise TooSlow("postgresql", explain(error, wrong_schema=wrong_schema)) from error
     except psycopg2.Error as error:
         raise Unavailable("postgresql", explain(error, wrong_schema=wrong_schema)) from error
 

@@ -27,6 +27,7 @@ from notification_service.database.pool import Pool
 from notification_service.database.probe import Probe
 from notification_service.database.retention import Retention
 from notification_service.database.risk import update_risks
+from notification_service.database.texts import update_texts
 from notification_service.database.trail_store import TrailStore
 from notification_service.database.triage_store import TriageStore
 from notification_service.dead_letters import DeadLetters
@@ -124,6 +125,7 @@ def run(settings: Settings) -> None:
             Task("log of findings", 1.0, partial(signing.append_findings, writers)),
             *(signing.tasks(writers, signer, audit_metrics) if signer else ()),
             Task("risk", 1.0, partial(update_risks, writers)),
+            Task("texts", 1.0, partial(update_texts, writers)),
             Task("counts", 30.0, partial(merge_counts, writers)),
             *([Task("retention", RETENTION_SECONDS, retention)] if settings.retention_days else ()),
         ]

@@ -19,8 +19,10 @@ from tenacity import (
     RetryCallState,
     Retrying,
     retry_if_exception,
+    retry_if_result,
     stop_after_delay,
     wait_exponential_jitter,
+    wait_fixed,
 )
 
 from auditflow import settings as environment
@@ -31,6 +33,7 @@ from notification_service.database.connection import Connection, connect
 
 #: The key of the lock of migrations. Keys of findings are halves of random identifiers.
 _LOCK: Final = 4_712_001
+_LOCK_POLL_SECONDS: Final = 0.2
 #: Partitions are created for the previous month, this month and the next month.
 _MONTHS: Final = (-1, 0, 1)
 #: A migration may rewrite a table, for a limited time.
@@ -72,13 +75,11 @@ def migrate(settings: MigrateSettings, *, report: Callable[[str], None]) -> None
     connection = _connect(settings, report)
     try:
         _require(connection, settings)
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT pg_advisory_lock(%s)", (_LOCK,))
-        connection.commit()
+        _lock(connection, report)
         _upgrade(connection, report)
         _make_partitions(connection, report)
         _grant(connection, settings.pg_app_role, report)
-    except (psycopg2.Error, sqlalchemy.exc.DBAPIError) as error:
+    except (psycopg2.Error, sqlalchemy.exc.SQLAlchemyError) as error:
         raise MigrationError(f"the database refused: {str(error).strip()}") from error
     finally:
         connection.close()  # this also releases the lock
@@ -137,6 +138,32 @@ def _require(connection: Connection, settings: MigrateSettings) -> None:
         )
 
 
+def _lock(connection: Connection, report: Callable[[str], None]) -> None:
+    """Wait until no other migration runs.
+
+    It tries again instead of waiting in a statement: the other migration may build an index
+    concurrently, which waits for the end of all statements that run.
+    """
+
+    def report_wait(state: RetryCallState) -> None:
+        if state.attempt_number == 1:
+            report("waiting for another migration")
+
+    Retrying(
+        retry=retry_if_result(lambda locked: not locked),
+        wait=wait_fixed(_LOCK_POLL_SECONDS),
+        before_sleep=report_wait,
+    )(_try_lock, connection)
+
+
+def _try_lock(connection: Connection) -> bool:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_try_advisory_lock(%s)", (_LOCK,))
+        (locked,) = cursor.fetchone() or (False,)
+    connection.commit()
+    return bool(locked)
+
+
 def _upgrade(connection: Connection, report: Callable[[str], None]) -> None:
     with schema.migrations() as known:
         before = schema.revision(connection)
@@ -183,8 +210,9 @@ def _grant(connection: Connection, role: str, report: Callable[[str], None]) -> 
         "GRANT SELECT, INSERT, UPDATE ON findings, alerts TO {role}",
         "GRANT SELECT, INSERT ON alert_observables, alert_history TO {role}",
         "GRANT SELECT, USAGE ON SEQUENCE alert_changes TO {role}",
-        "GRANT SELECT, INSERT, DELETE ON alert_counts TO {role}",
+        "GRANT SELECT, INSERT, DELETE ON alert_counts, alert_days TO {role}",
         "GRANT SELECT, INSERT, UPDATE, DELETE ON entity_risk TO {role}",
+        "GRANT SELECT, INSERT, UPDATE ON alert_texts TO {role}",
         "GRANT SELECT, UPDATE ON maintenance_progress TO {role}",
         "GRANT SELECT, INSERT, UPDATE ON users, api_tokens TO {role}",
         "GRANT SELECT, INSERT, UPDATE, DELETE ON alert_outbox, notification_groups,"

@@ -19,7 +19,7 @@ from auditflow.contract.finding import EventRef, Evidence, Finding
 from auditflow.http.health import Health
 from auditflow.http.tokens import Tokens
 from notification_service.api import app as application
-from notification_service.database import facets, observable_facets, sampling
+from notification_service.database import candidates, facets, observable_facets, sampling
 from notification_service.database.alert_reader import AlertReader
 from notification_service.database.finding_store import FindingStore
 from notification_service.database.pool import Pool
@@ -183,6 +183,7 @@ def test_the_numbers_of_a_text_in_many_alerts_are_estimates(
         ]
     )  # fmt: skip
     assert get("/alerts/total", q="odd")[1] == {"total": 100, "exact": True}
+    monkeypatch.setattr(candidates, "MOST", 10)
     monkeypatch.setattr(facets, "MAX_SEARCHED", 399)
     monkeypatch.setattr(facets, "SEARCHED_SAMPLE", 200)
     monkeypatch.setattr(sampling, "LARGEST_PART", 1)
@@ -372,3 +373,19 @@ def test_every_event_of_an_alert_is_listed_once_and_complete_ones_can_be_read(
     assert get(f"/alerts/{opened.alert_id}/event", event_id="e89")[1]["event_type"] == "login"
     assert get(f"/alerts/{opened.alert_id}/event", event_id="e1")[0] == 404
     assert get(f"/alerts/{opened.alert_id}/events", cursor="nonsense")[0] == 400
+
+
+def test_a_slow_request_is_not_reported_as_an_outage(
+    get: Get, monkeypatch: pytest.MonkeyPatch, pool: Pool
+) -> None:
+    def slow(*_: Any) -> Any:
+        with pool.cursor() as cursor:
+            cursor.execute("SET statement_timeout = 1")
+            cursor.execute("SELECT pg_sleep(5)")
+
+    monkeypatch.setattr(facets, "read_facets", slow)
+
+    code, problem = get("/alerts/facets")
+
+    assert code == 503
+    assert problem["detail"].startswith("The request took too long. Use a narrower filter")

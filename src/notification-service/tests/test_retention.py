@@ -83,6 +83,7 @@ def _state(query: Any) -> tuple[list[Any], list[Any], list[Any], list[Any]]:
 def test_months_before_the_cutoff_are_dropped_and_newer_data_stay(
     filled: None, make: Any, query: Any
 ) -> None:
+    query("INSERT INTO alert_texts SELECT alert_id, title FROM alerts")
     retention, registry = make()
     while retention():
         pass
@@ -96,8 +97,9 @@ def test_months_before_the_cutoff_are_dropped_and_newer_data_stay(
         ("bob", 1, "open", False),  # not resolved
         ("carol", 1, "open", False),
     ]
-    assert query("SELECT count(*) FROM alert_observables AS o LEFT JOIN alerts USING (alert_id)"
-                 " WHERE alerts.alert_id IS NULL") == [(0,)]  # fmt: skip
+    for table in ("alert_observables", "alert_texts"):
+        assert query(f"SELECT count(*) FROM {table} LEFT JOIN alerts USING (alert_id)"
+                     " WHERE alerts.alert_id IS NULL") == [(0,)]  # fmt: skip
     assert notifications == [("pending",), ("sent",)]
     deleted = {
         kind: registry.get_sample_value("auditflow_retention_deleted_total", {"kind": kind})

@@ -348,3 +348,30 @@ def test_times_of_the_history_are_ordered(call: Callable[..., Answer], alert_id:
     _, history, _ = call("GET", f"/api/v1/alerts/{alert_id}/history")
 
     assert before <= dt.datetime.fromisoformat(history["entries"][0]["at"])
+
+
+def test_alerts_are_not_duplicates_of_each_other(
+    call: Callable[..., Answer], store: Any, make_finding: Any, query: Any
+) -> None:
+    # Given a is a duplicate of b, and b of c
+    store.store([make_finding(user=name) for name in "abc"])
+    a, b, c = (alert_id for (alert_id,) in query("SELECT alert_id FROM alerts ORDER BY actor"))
+
+    def resolve(alert_id: str, original: str) -> Answer:
+        body = {"verdict": "duplicate_of", "duplicate_of": original}
+        return call("POST", f"/api/v1/alerts/{alert_id}/resolve", body)
+
+    assert [resolve(a, b)[0], resolve(b, c)[0]] == [200, 200]
+
+    # When c is resolved as a duplicate of a, then it is refused, also in a bulk action
+    code, problem, _ = resolve(c, a)
+    assert (code, problem["errors"]) == (
+        400,
+        [{"where": "duplicate_of", "what": "that alert is itself a duplicate of this one"}],
+    )
+    bulk = {"action": "resolve", "verdict": "duplicate_of", "duplicate_of": a, "alert_ids": [b, c]}
+    done = call("POST", "/api/v1/alerts/bulk", bulk)[1]
+    assert (done["changed"], done["failed"]) == (0, 2)
+    # and another original is possible
+    query("UPDATE alerts SET duplicate_of = NULL WHERE alert_id = %s", b)
+    assert resolve(c, a)[0] == 200

@@ -37,6 +37,7 @@ from notification_service.database.change_feed import ChangeFeed
 from notification_service.database.connection import connect
 from notification_service.database.pool import Pool
 from notification_service.database.risk import update_risks
+from notification_service.database.texts import update_texts
 from notification_service.database.triage_store import TriageStore
 from notification_service.metrics import Metrics
 from notification_service.migrate import MigrateSettings, migrate
@@ -74,6 +75,8 @@ _AFTER: Final = (
     " ('resource', resource)) AS v (kind, value)",
     "INSERT INTO alert_counts SELECT status, level, rule_id, environment, assignee, verdict,"
     " count(*) FROM alerts GROUP BY 1, 2, 3, 4, 5, 6",
+    "INSERT INTO alert_days SELECT (last_seen AT TIME ZONE 'UTC')::date, status, level, rule_id,"
+    " environment, assignee, verdict, count(*), true FROM alerts GROUP BY 1, 2, 3, 4, 5, 6, 7",
     "SELECT setval('alert_changes', (SELECT max(change_seq) FROM alerts))",
 )
 
@@ -109,11 +112,12 @@ def database(alerts: int) -> Iterator[PostgresSettings]:
 def measure(alerts: int, *, requests: int, seconds: float) -> dict[str, dict[str, float]]:
     """Measure each kind of request: milliseconds at p50 and p99, and the rate of some."""
     with database(alerts) as settings:
-        # All risks are computed first, as in a system that has run for some time.
+        # As in a system that has run for some time.
         pool = Pool(partial(connect, settings, name="bench", statement_seconds=600), size=1,
                     wait_seconds=1)  # fmt: skip
-        while update_risks(pool):
-            pass
+        for update in (update_risks, update_texts):
+            while update(pool):
+                pass
         pool.close()
         port = ports.pick()
         context = multiprocessing.get_context("spawn")
@@ -183,6 +187,9 @@ def _measure(port: int, requests: int, seconds: float) -> dict[str, dict[str, fl
         "list, prefix of users": "/api/v1/alerts?actor=user-77*",
         "list, one day": "/api/v1/alerts?since={since}&until={until}".format(**_day()),
         "list, text": "/api/v1/alerts?q=user-77",
+        "list, text of no alert": "/api/v1/alerts?q=zzznot",
+        "list, short text of no alert": "/api/v1/alerts?q=zq",
+        "list, text of old alerts": "/api/v1/alerts?q=user-4999",
         "list, one host": "/api/v1/alerts?host=web-7",
         "list, active again": "/api/v1/alerts?active_again=true",
         "facets": "/api/v1/alerts/facets",
@@ -199,6 +206,7 @@ def _measure(port: int, requests: int, seconds: float) -> dict[str, dict[str, fl
         "facets, last 7 days": f"/api/v1/alerts/facets?since={_days_ago(7)}",
         "facets, one host": "/api/v1/alerts/facets?host=web-7",
         "facets, text": "/api/v1/alerts/facets?q=user-77",
+        "facets, text of no alert": "/api/v1/alerts/facets?q=zzznot",
         "facets, text in all alerts": "/api/v1/alerts/facets?q=failed",
         "facets, active again": "/api/v1/alerts/facets?active_again=true",
         "risk": "/api/v1/risk?kind=user&value=user-77",

@@ -18,6 +18,7 @@ from psycopg2 import sql
 
 from auditflow_local import ports
 from auditflow_local.processes import http_ok
+from notification_service.database.alert_filters import SEARCHED
 
 from . import http_load
 from .environment import ADMIN, BARE_QUEUE, Platform, wait_for
@@ -38,7 +39,7 @@ _MANY_ALERTS: Final = 1_000
 CLIENTS: Final = 8
 _UNFINISHED: Final = """
     SELECT EXISTS (SELECT FROM alert_outbox) OR EXISTS (
-        SELECT FROM alerts JOIN maintenance_progress ON task = 'risk'
+        SELECT FROM alerts, maintenance_progress
         WHERE alerts.change_seq > maintenance_progress.change_seq
     )
 """
@@ -47,9 +48,17 @@ _COUNT_COPIES: Final = """
     SELECT status, level, rule_id, environment, assignee, verdict, count(*) FROM alerts
     WHERE change_seq > %s GROUP BY status, level, rule_id, environment, assignee, verdict
 """
-_MARK_RISKS: Final = """
+_COUNT_COPIES_BY_DAY: Final = """
+    INSERT INTO alert_days
+    SELECT (last_seen AT TIME ZONE 'UTC')::date, status, level, rule_id, environment, assignee,
+        verdict, count(*), true FROM alerts
+    WHERE change_seq > %s GROUP BY 1, 2, 3, 4, 5, 6, 7
+"""
+_TEXTS_OF_COPIES: Final = (
+    f"INSERT INTO alert_texts SELECT alert_id, lower({SEARCHED}) FROM alerts WHERE change_seq > %s"
+)
+_MARK_TASKS: Final = """
     UPDATE maintenance_progress SET change_seq = (SELECT max(change_seq) FROM alerts)
-    WHERE task = 'risk'
 """
 
 Measure = Callable[[float], float]
@@ -165,7 +174,9 @@ def grow(platform: Platform, size: int) -> None:
     The copies need no work of the service: no routing, and no update of risks. Otherwise this work
     would run in the service during the measurements.
     """
-    wait_for(lambda: not platform.query(_UNFINISHED)[0][0], "routing and risks of all alerts")
+    wait_for(
+        lambda: not platform.query(_UNFINISHED)[0][0], "routing, risks and texts of all alerts"
+    )
     existing = platform.alerts()
     source = min(existing, 1000)
     copies = -(-(size - existing) // source)
@@ -197,8 +208,9 @@ def grow(platform: Platform, size: int) -> None:
                 sql.Literal(size - existing),
             )
         )
-        cursor.execute(_COUNT_COPIES, (last,))
-        cursor.execute(_MARK_RISKS)
+        for statement in (_COUNT_COPIES, _COUNT_COPIES_BY_DAY, _TEXTS_OF_COPIES):
+            cursor.execute(statement, (last,))
+        cursor.execute(_MARK_TASKS)
         cursor.execute("RESET session_replication_role")
     platform.query("VACUUM ANALYZE")
     platform.query("CHECKPOINT")

@@ -8,7 +8,7 @@ from quart import Quart, request
 from werkzeug.exceptions import HTTPException
 
 from auditflow.contract.triage import TransitionProblem
-from auditflow.errors import Unavailable
+from auditflow.errors import TooSlow, Unavailable
 from auditflow.http.api import RETRY_AFTER, Answer, http_problem, problem
 from auditflow.http.problem import Fault, Problem
 from auditflow.http.query_parameters import InvalidParameters
@@ -102,11 +102,12 @@ async def _too_many_requests(error: TooManyRequests) -> Answer:
 
 async def _unavailable(error: Unavailable) -> Answer:
     log.warning("request failed: dependency unavailable", path=request.path, error=str(error))
-    detail = (
-        "The broker is unavailable. The state of the queues is unknown until it answers."
-        if error.dependency == "rabbitmq"
-        else "The database is unavailable. The state of the alerts is unknown until it answers."
-    )
+    if isinstance(error, TooSlow):
+        detail = "The request took too long. Use a narrower filter, for example a range of time."
+    elif error.dependency == "rabbitmq":
+        detail = "The broker is unavailable. The state of the queues is unknown until it answers."
+    else:
+        detail = "The database is unavailable. The state of the alerts is unknown until it answers."
     return problem(HTTPStatus.SERVICE_UNAVAILABLE, detail, Retry_After=RETRY_AFTER)
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Final
 
+from notification_service.database import candidates
 from notification_service.database.alert_filters import conditions
 from notification_service.database.alert_json import SUMMARY
 from notification_service.database.pool import Pool
@@ -21,7 +22,8 @@ def export_alerts(pool: Pool, query: AlertFilter) -> Iterator[str]:
     Raises:
         Unavailable: the database is unavailable, before or during the export.
     """
-    matching = conditions(query)
+    few = candidates.read(pool, query, most=candidates.MOST)
+    matching = conditions(query, few=few)
     with pool.connection() as connection, connection.cursor("export") as cursor:
         cursor.itersize = _FETCH
         cursor.execute(_EXPORT.format(matching.where, SUMMARY), matching.values)

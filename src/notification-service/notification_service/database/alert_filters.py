@@ -1,9 +1,13 @@
 """The SQL conditions of an alert filter."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
+import msgspec
+from msgspec import Struct
+
 from auditflow.contract import text_filter
+from auditflow.contract.alert import Status
 from auditflow.contract.level import Level
 from notification_service import techniques
 from notification_service.observables import Kind, normalize
@@ -38,14 +42,43 @@ _TECHNIQUE: Final = """
     ))
 """
 _SEARCHED: Final = ("title", "description", "actor", "server_hostname", "resource", "client_ip")
-#: The condition of a text, as one comparison. It takes less than half the time of six, but
-#: PostgreSQL cannot estimate how many alerts match. No text of an alert contains U+001F.
-SEARCHED_AT_ONCE: Final = (
+#: The searched text of an alert.
+SEARCHED: Final = (
     "concat_ws(E'\\x1f', alerts.title, alerts.description, alerts.actor, alerts.server_hostname,"
-    " alerts.resource, alerts.client_ip) ILIKE %(q)s"
+    " alerts.resource, alerts.client_ip)"
+)
+#: The condition of a text, as one comparison. It takes less than half the time of six, but
+#: PostgreSQL cannot estimate how many alerts match. A text that contains U+001F matches no alert.
+SEARCHED_AT_ONCE: Final = f"{SEARCHED} ILIKE %(q)s"
+#: The condition of an observable: PostgreSQL looks at each alert, or reads the alerts of the
+#: observable first.
+_OF_MANY: Final = (
+    "EXISTS (SELECT FROM alert_observables AS o WHERE o.alert_id = alerts.alert_id"
+    " AND o.kind = '{kind}' AND o.value LIKE %({name})s)"
+)
+_OF_FEW: Final = (
+    "alerts.alert_id IN (SELECT o.alert_id FROM alert_observables AS o"
+    " WHERE o.kind = '{kind}' AND o.value LIKE %({name})s)"
 )
 #: Alerts that lasted longer have an index of their own (``alerts_long``).
 LONG: Final = "interval '6 hours'"
+
+
+class Few(Struct, frozen=True):
+    """The parameters of a filter that few alerts match.
+
+    ``texts`` are the alerts that contained the text ``q``, or a similar one, shortly before. None
+    if they are many, or if there is no text.
+    """
+
+    observables: frozenset[str] = frozenset()
+    texts: Sequence[str] | None = None
+
+    def __bool__(self) -> bool:
+        return bool(self.observables) or self.texts is not None
+
+
+NOT_FEW: Final = Few()
 
 
 def levels(query: AlertFilter) -> tuple[Level, ...]:
@@ -91,11 +124,11 @@ def conditions(
     query: AlertFilter,
     *,
     with_status_and_level: bool = True,
-    alert_ids: Mapping[str, Sequence[str]] = {},
+    few: Few = NOT_FEW,
 ) -> Conditions:
     """The conditions of a filter.
 
-    ``alert_ids`` contains the alerts of some of the searched observables, if they were read before.
+    ``few`` are the parameters that ``candidates`` found few alerts for.
     """
     found = Conditions()
     if with_status_and_level:
@@ -105,12 +138,16 @@ def conditions(
             found.add("alerts.level = ANY(%(level)s)", level=_texts(selected))
     _add_others(query, found.add)
     for name, (kind, pattern) in observables_of(query).items():
-        if name in alert_ids:
-            listed = f"alerts.alert_id = ANY(%({name})s::uuid[])"
-            found.add(listed, **{name: list(alert_ids[name])})
-        else:
-            found.add(_observable(name, kind), **{name: pattern})
+        condition = _OF_FEW if name in few.observables else _OF_MANY
+        found.add(condition.format(name=name, kind=kind), **{name: pattern})
+    if few.texts is not None:
+        found.add("alerts.alert_id = ANY(%(texts)s::uuid[])", texts=list(few.texts))
     return found
+
+
+def text_pattern(query: AlertFilter) -> str | None:
+    """The LIKE pattern of the searched text."""
+    return None if query.q is None else f"%{escape_like(query.q)}%"
 
 
 def _add_others(query: AlertFilter, add: Callable[..., None]) -> None:
@@ -133,7 +170,7 @@ def _add_others(query: AlertFilter, add: Callable[..., None]) -> None:
     _add_times(query, add)
     if query.q is not None:
         searched = " OR ".join(f"alerts.{column} ILIKE %(q)s" for column in _SEARCHED)
-        add(f"({searched})", q=f"%{escape_like(query.q)}%")
+        add(f"({searched})", q=text_pattern(query))
 
 
 def _add_times(query: AlertFilter, add: Callable[..., None]) -> None:
@@ -146,13 +183,6 @@ def _add_times(query: AlertFilter, add: Callable[..., None]) -> None:
         add("alerts.updated_at >= %(updated_since)s", updated_since=query.updated_since)
     if query.opened_since is not None:
         add("alerts.opened_at >= %(opened_since)s", opened_since=query.opened_since)
-
-
-def _observable(name: str, kind: Kind) -> str:
-    return (
-        "EXISTS (SELECT FROM alert_observables AS o WHERE o.alert_id = alerts.alert_id"
-        f" AND o.kind = '{kind}' AND o.value LIKE %({name})s)"
-    )
 
 
 def _pattern(text: str) -> str:
@@ -174,6 +204,15 @@ def time_branches(query: AlertFilter) -> list[str]:
         f"alerts.last_seen <= {border}",
         f"alerts.last_seen > {border} AND alerts.last_seen - alerts.first_seen > {LONG}",
     ]
+
+
+def with_status(query: AlertFilter) -> AlertFilter:
+    """The filter with a condition on the status.
+
+    The index by activity begins with the status. With a condition on it, PostgreSQL reads the
+    alerts since a time from the index instead of all alerts.
+    """
+    return query if query.status else msgspec.structs.replace(query, status=tuple(Status))
 
 
 def escape_like(text: str) -> str:

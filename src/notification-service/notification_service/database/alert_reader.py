@@ -12,11 +12,12 @@ from psycopg2.extensions import cursor as Cursor  # noqa: N812 - it is a class
 from auditflow.contract.alert import Counts, Status
 from auditflow.contract.triage import HistoryEntry
 from notification_service.cursor import Position
-from notification_service.database import arrays, prepared
+from notification_service.database import arrays, candidates, prepared
 from notification_service.database.alert_filters import (
+    NOT_FEW,
+    Few,
     conditions,
     levels,
-    observables_of,
     time_branches,
 )
 from notification_service.database.alert_json import (
@@ -38,14 +39,9 @@ HISTORY_PAGE: Final = 100
 MAX_ENCODED: Final = 2_000
 _ENCODED: Final = "row_to_json(r)::text"
 
-#: The alerts of an observable with at most this many are read first and sorted. Others are searched
-#: in the order of the list, because the page is full before all their alerts are read.
+#: The alerts of an observable or a text with at most this many are read first and sorted. Alerts of
+#: others are searched in the order of the list, because the page is full before all are read.
 FEW_ALERTS: Final = 7_000
-_OF_OBSERVABLE: Final = (
-    "SELECT alert_id FROM alert_observables WHERE kind = %(kind)s AND value LIKE %(pattern)s"
-    " LIMIT %(limit)s"
-)
-
 # One branch for each status and, where the filter selects levels, for each level. Each branch reads
 # an index in the order of the list and stops at the limit.
 _PAGE = """
@@ -173,17 +169,17 @@ class AlertReader:
                 return self._rows_of_plan(plan, cursor)
             with self.pool.cursor() as own:
                 return self._rows_of_plan(plan, own)
-        alert_ids = self._alerts_of_observables(query)
+        few = candidates.read(self.pool, query, most=FEW_ALERTS)
         if query.sort is not Sort.RISK:
-            statement, values = _page_statement(query, alert_ids)
+            statement, values = _page_statement(query, few)
             return self._fetch(statement, values)
         # Alerts of entities with a risk come first. Only if they do not fill the page, the others
         # follow, in the order of their last activity.
         rows: list[tuple[Any, ...]] = []
         if query.after is None or query.after.keys[0] != "0":
-            rows += self._fetch(*_page_statement(query, alert_ids, branch=_WITH_RISK))
+            rows += self._fetch(*_page_statement(query, few, branch=_WITH_RISK))
         if len(rows) <= query.limit:
-            rows += self._fetch(*_page_statement(query, alert_ids, branch=_WITHOUT_RISK))
+            rows += self._fetch(*_page_statement(query, few, branch=_WITHOUT_RISK))
         return rows[: query.limit + 1]
 
     def _rows_of_plan(self, plan: "_Plan", cursor: Cursor) -> Sequence[tuple[Any, ...]]:
@@ -204,16 +200,6 @@ class AlertReader:
         for *_, alert_id, version, text in rows:
             self._encoded[alert_id, version] = text
         return [(*row[:-2], row[-1]) for row in rows]
-
-    def _alerts_of_observables(self, query: AlertFilter) -> dict[str, list[str]]:
-        """The alerts of each searched observable that has few of them."""
-        found = {}
-        for name, (kind, pattern) in observables_of(query).items():
-            values = {"kind": kind, "pattern": pattern, "limit": FEW_ALERTS + 1}
-            rows = self._fetch(_OF_OBSERVABLE, values)
-            if len(rows) <= FEW_ALERTS:
-                found[name] = [alert_id for (alert_id,) in rows]
-        return found
 
     def _fetch(self, statement: Any, values: dict[str, Any]) -> Sequence[tuple[Any, ...]]:
         with self.pool.cursor() as cursor:
@@ -253,24 +239,24 @@ def _plan(query: AlertQuery) -> _Plan | None:
     """
     if query.sort is Sort.RISK or conditions(query, with_status_and_level=False).values:
         return None
-    page, values = _page_statement(query, {}, content=f"{VERSION}, {_ENCODED}")
-    versions, _ = _page_statement(query, {}, content=VERSION, summary="")
+    page, values = _page_statement(query, NOT_FEW, content=f"{VERSION}, {_ENCODED}")
+    versions, _ = _page_statement(query, NOT_FEW, content=VERSION, summary="")
     return _Plan(page, versions, values)
 
 
 def _page_statement(
     query: AlertQuery,
-    alert_ids: dict[str, list[str]],
+    few: Few,
     *,
     branch: str = _BRANCH,
     content: str = _ENCODED,
     summary: str = SUMMARY,
 ) -> tuple[str, dict[str, Any]]:
     keys = KEYS[query.sort]
-    matching = conditions(query, with_status_and_level=False, alert_ids=alert_ids)
+    matching = conditions(query, with_status_and_level=False, few=few)
     # Few alerts, or the alerts of a rule in the order of its index, need no branches.
     together = (
-        bool(alert_ids)
+        bool(few)
         or branch is _WITH_RISK
         or (query.rule is not None and query.sort is Sort.ACTIVITY)
     )

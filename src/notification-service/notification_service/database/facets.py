@@ -11,13 +11,17 @@ from auditflow.contract.alert import BySeverity, Counts, Facets, FacetValue, Sta
 from auditflow.contract.event import Severity
 from auditflow.contract.level import Level
 from notification_service import techniques
-from notification_service.database import observable_facets, sampling
+from notification_service.database import candidates, day_counts, observable_facets, sampling
 from notification_service.database.alert_filters import (
+    NOT_FEW,
     SEARCHED_AT_ONCE,
     Conditions,
+    Few,
     conditions,
     observables_of,
+    text_pattern,
     time_branches,
+    with_status,
 )
 from notification_service.database.pool import Pool
 from notification_service.database.sampling import Sample, sample_of
@@ -27,10 +31,10 @@ from notification_service.query import AlertFilter
 MAX_VALUES: Final = 50
 #: The columns of the table ``alert_counts``, without the number.
 _DIMENSIONS: Final = ("status", "level", "rule_id", "environment", "assignee", "verdict")
-#: Conditions that ``alert_counts`` cannot answer.
+#: Conditions that neither ``alert_counts`` nor ``alert_days`` can answer.
 _OTHERS: Final = (
-    "actor", "host", "ip", "resource", "active_again", "snoozed", "since", "until",
-    "updated_since", "opened_since", "q",
+    "actor", "host", "ip", "resource", "active_again", "snoozed", "updated_since", "opened_since",
+    "q",
 )  # fmt: skip
 _FROM_COUNTS: Final = (
     "SELECT {dimensions}, sum(number)::bigint FROM alert_counts AS alerts WHERE {where}"
@@ -48,8 +52,8 @@ _FROM_SAMPLE: Final = """
         SELECT * FROM alerts WHERE alerts.alert_id = chosen.alert_id AND {text} OFFSET 0
     ) AS found GROUP BY {dimensions}
 """
-#: A text is searched in at most this number of alerts. In more, it is searched in a sample with
-#: about ``SEARCHED_SAMPLE`` alerts, because PostgreSQL must read each of them.
+#: A frequent text is searched in at most this number of alerts. In more, it is searched in a sample
+#: with about ``SEARCHED_SAMPLE`` alerts, because PostgreSQL must read each of them.
 MAX_SEARCHED: Final = 50_000
 SEARCHED_SAMPLE: Final = 5_000
 _RULES: Final = """
@@ -110,7 +114,12 @@ def read_facets(pool: Pool, query: AlertFilter) -> Facets:
     total = by_rule.total()
     rules = _rules(pool, list(by_rule))
     observed = observable_facets.read(
-        pool, query, total=total, most=MAX_VALUES, sample=found.sample
+        pool,
+        query,
+        total=total,
+        most=MAX_VALUES,
+        sample=found.sample,
+        few=found.few,
     )
     return Facets(
         total=total,
@@ -131,27 +140,36 @@ def read_facets(pool: Pool, query: AlertFilter) -> Facets:
 
 
 def merge_counts(pool: Pool) -> None:
-    """Merge the rows of ``alert_counts``. Two runs at the same time are safe."""
-    with pool.cursor() as cursor:
-        cursor.execute(_MERGE)
+    """Merge the rows of ``alert_counts`` and ``alert_days``.
+
+    Two runs at the same time are safe.
+    """
+    for statement in (_MERGE, day_counts.MERGE):
+        with pool.cursor() as cursor:
+            cursor.execute(statement)
 
 
 class _Numbers(Struct, frozen=True):
-    """Rows of the dimensions and the number of alerts. ``sample`` if they are estimates."""
+    """Rows of the dimensions and the number of alerts. ``sample`` if they are estimates.
+
+    ``few`` are the parameters of the filter that few alerts match (``candidates``).
+    """
 
     rows: Sequence[tuple[Any, ...]]
     sample: Sample | None = None
+    few: Few = NOT_FEW
 
 
 def _read_or_estimate(pool: Pool, query: AlertFilter) -> _Numbers:
-    if query.q is None:
-        return _Numbers(_read(pool, query))
+    few = candidates.read(pool, query, most=candidates.MOST)
+    if query.q is None or few:
+        return _Numbers(_read(pool, query, few), few=few)
     without_text = msgspec.structs.replace(query, q=None)
     searched = _searched(pool, without_text)
     if searched <= MAX_SEARCHED:
         return _Numbers(_read(pool, query))
     sample = sample_of(searched, wanted=SEARCHED_SAMPLE)
-    text = conditions(AlertFilter(q=query.q)).values
+    text = {"q": text_pattern(query)}
     others = _sampled(without_text, sample)
     statement = _FROM_SAMPLE.format(
         dimensions=", ".join(_DIMENSIONS), where=others.where, text=SEARCHED_AT_ONCE
@@ -184,15 +202,19 @@ def _sampled(query: AlertFilter, sample: Sample) -> Conditions:
 
 def _is_counted(query: AlertFilter) -> bool:
     """Whether the table ``alert_counts`` has the numbers of a filter."""
+    return query.since is None and query.until is None and _is_counted_by_day(query)
+
+
+def _is_counted_by_day(query: AlertFilter) -> bool:
+    """Whether the table ``alert_days`` has the numbers of a filter, except for parts of days."""
     return all(getattr(query, name) is None for name in _OTHERS)
 
 
-def _read(pool: Pool, query: AlertFilter) -> Sequence[tuple[Any, ...]]:
-    matching = conditions(query)
-    if (query.since is not None or query.until is not None) and not query.status:
-        # The index by activity begins with the status. With a condition on it, PostgreSQL reads
-        # the alerts since a time from the index instead of all alerts.
-        matching.add("alerts.status = ANY(%(status)s)", status=[str(status) for status in Status])
+def _read(pool: Pool, query: AlertFilter, few: Few = NOT_FEW) -> Sequence[tuple[Any, ...]]:
+    has_range = query.since is not None or query.until is not None
+    if has_range and _is_counted_by_day(query):
+        return _fetch(pool, *day_counts.statement(query, _DIMENSIONS))
+    matching = conditions(with_status(query) if has_range else query, few=few)
     names = ", ".join(_DIMENSIONS)
     if _is_counted(query):
         statement = _FROM_COUNTS.format(dimensions=names, where=matching.where)
@@ -202,8 +224,12 @@ def _read(pool: Pool, query: AlertFilter) -> Sequence[tuple[Any, ...]]:
             for branch in time_branches(query)
         ]
         statement = _FROM_ALERTS.format(dimensions=names, branches=" UNION ALL ".join(branches))
+    return _fetch(pool, statement, matching.values)
+
+
+def _fetch(pool: Pool, statement: str, values: Mapping[str, Any]) -> list[tuple[Any, ...]]:
     with pool.cursor() as cursor:
-        cursor.execute(statement, matching.values)
+        cursor.execute(statement, values)
         return cursor.fetchall()
 
 

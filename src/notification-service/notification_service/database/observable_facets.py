@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from auditflow.contract import text_filter
 from auditflow.contract.alert import FacetValue
-from notification_service.database.alert_filters import conditions
+from notification_service.database.alert_filters import NOT_FEW, Few, conditions
 from notification_service.database.pool import Pool
 from notification_service.database.sampling import Sample, sample_of
 from notification_service.query import AlertFilter
@@ -59,13 +59,20 @@ class ObservableFacets(Struct, frozen=True):
 
 
 def read(
-    pool: Pool, query: AlertFilter, *, total: int, most: int, sample: Sample | None = None
+    pool: Pool,
+    query: AlertFilter,
+    *,
+    total: int,
+    most: int,
+    sample: Sample | None = None,
+    few: Few = NOT_FEW,
 ) -> ObservableFacets:
     """The facets of a filter that ``total`` alerts match, each with at most ``most`` values.
 
-    ``sample`` is the sample that ``total`` was estimated from, if it is an estimate.
+    ``sample`` is the sample that ``total`` was estimated from, if it is an estimate. ``few`` are
+    the parameters of the filter that few alerts match (``candidates``).
     """
-    matching = conditions(query)
+    matching = conditions(query, few=few)
     is_exact = sample is None and total <= MAX_EXACT
     if not is_exact:
         end = (sample or sample_of(total, wanted=SAMPLE)).end

@@ -15,8 +15,8 @@ from auditflow.contract.triage import MAX_BULK, BulkFailure, BulkResult
 from auditflow.errors import AuditFlowError
 from notification_service import triage
 from notification_service.alert import Alert
-from notification_service.database import history_writer, rows
-from notification_service.database.alert_filters import conditions
+from notification_service.database import candidates, history_writer, rows
+from notification_service.database.alert_filters import Conditions, conditions
 from notification_service.database.pool import Pool
 from notification_service.history import Actor, Entry, Transition
 from notification_service.query import AlertFilter
@@ -48,6 +48,16 @@ _LAST_ENTRIES: Final = """
         SELECT entry FROM alert_history
         WHERE alert_history.alert_id = wanted.alert_id ORDER BY number DESC LIMIT 1
     ) AS last
+"""
+# An alert, its original if it is a duplicate, the original's original, and so on.
+_ORIGINALS: Final = """
+    WITH RECURSIVE originals AS (
+        SELECT alert_id, duplicate_of FROM alerts WHERE alert_id = %s
+        UNION
+        SELECT alerts.alert_id, alerts.duplicate_of FROM alerts
+        JOIN originals ON alerts.alert_id = originals.duplicate_of
+    )
+    SELECT alert_id FROM originals
 """
 _OF_BULK: Final = """
     SELECT DISTINCT alert_id FROM alert_history
@@ -97,7 +107,7 @@ class TriageStore:
                 transition = _undo(cursor, alert, command, now)
             else:
                 after = triage.apply(alert, command, now=now)
-                _check_references(cursor, command)
+                _check_not_circular(alert, _originals(cursor, command))
                 transition = Transition(before=alert, after=after, command=command)
             _write(cursor, connection, [transition], actor=actor, now=now)
             return transition.after
@@ -125,14 +135,16 @@ class TriageStore:
         """
         triage.check(command, dt.datetime.now(dt.UTC))
         result = _Bulk(bulk_id or uuid4())
+        few = candidates.read(self._pool, query, most=candidates.MOST)
+        matching = conditions(query, few=few)
         after = _FIRST_ID
         while result.processed < MAX_BULK:
-            chunk = self._matching(query, command, result.bulk_id, after)
+            chunk = self._matching(matching, command, result.bulk_id, after)
             if not chunk:
                 return result.finish(more=False)
             self._act_on_chunk(chunk, command, actor, result)
             after = chunk[-1]
-        return result.finish(more=bool(self._matching(query, command, result.bulk_id, after)))
+        return result.finish(more=bool(self._matching(matching, command, result.bulk_id, after)))
 
     def undo_bulk(self, bulk_id: UUID, *, actor: Actor) -> BulkResult:
         """Undo a bulk action on those alerts that nobody has acted on since.
@@ -158,10 +170,9 @@ class TriageStore:
         return result.finish(more=False)
 
     def _matching(
-        self, query: AlertFilter, command: Command, bulk_id: UUID, after: UUID
+        self, matching: Conditions, command: Command, bulk_id: UUID, after: UUID
     ) -> list[UUID]:
         """The next alerts that match and whose status allows the action, by identifier."""
-        matching = conditions(query)
         allowed = [
             status for status, actions in triage.TRANSITIONS.items() if command.action in actions
         ]
@@ -189,7 +200,7 @@ class TriageStore:
     ) -> None:
         with self._pool.connection() as connection, connection.cursor() as cursor:
             alerts = _lock_alerts(cursor, chunk)
-            _check_references(cursor, command)
+            originals = _originals(cursor, command)
             now = dt.datetime.now(dt.UTC)
             transitions = []
             for alert_id in chunk:
@@ -199,6 +210,7 @@ class TriageStore:
                     continue
                 try:
                     after = triage.apply(alert, command, now=now)
+                    _check_not_circular(alert, originals)
                     if command.action is Action.REOPEN:
                         _check_no_newer(cursor, alert)
                 except (IllegalTransition, triage.InvalidAction) as error:
@@ -312,12 +324,20 @@ def _undo(cursor: Cursor, alert: Alert, command: Command, now: dt.datetime) -> T
     )
 
 
-def _check_references(cursor: Cursor, command: Command) -> None:
+def _originals(cursor: Cursor, command: Command) -> set[UUID]:
+    """The alert that is the original of a duplicate, its own original, and so on."""
     if command.duplicate_of is None:
-        return
-    cursor.execute("SELECT FROM alerts WHERE alert_id = %s", (str(command.duplicate_of),))
-    if cursor.fetchone() is None:
+        return set()
+    cursor.execute(_ORIGINALS, (str(command.duplicate_of),))
+    originals = {UUID(alert_id) for (alert_id,) in cursor.fetchall()}
+    if not originals:
         raise triage.InvalidAction(f"duplicate_of: there is no alert {command.duplicate_of}")
+    return originals
+
+
+def _check_not_circular(alert: Alert, originals: set[UUID]) -> None:
+    if alert.alert_id in originals:
+        raise triage.InvalidAction("duplicate_of: that alert is itself a duplicate of this one")
 
 
 def _check_no_newer(cursor: Cursor, alert: Alert) -> None:
