@@ -114,9 +114,11 @@ def run(settings: Settings) -> None:
         batches_per_prefetch=BATCHES_PER_PREFETCH,
         busy_wait_seconds=BUSY_WAIT_SECONDS,
     )
-    notifications = Notifications(settings, registry, writers, service=app.SERVICE)
     trail_pool = Pool(open_writer, size=1, wait_seconds=0)
     trail = Trail(TrailStore(trail_pool), TrailMetrics(registry))
+    notifications = Notifications(
+        settings, registry, writers, service=app.SERVICE, record=trail.record
+    )
     signer = settings.audit_signer()
     audit_metrics = AuditLogMetrics(registry)
     retention = Retention(writers, RetentionMetrics(registry), days=settings.retention_days)

@@ -2,8 +2,10 @@
 
 import asyncio
 import datetime as dt
+import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -24,9 +26,16 @@ from notification_service.database.finding_store import FindingStore
 from notification_service.database.pool import Pool
 from notification_service.database.trail_store import TrailStore
 from notification_service.metrics import Metrics
+from notification_service.outbox.service import Notifications
+from notification_service.settings import Settings
 
 Answer = tuple[int, Any]
 SERVICE = "t0ken"
+ROUTES = """
+route: {receiver: team}
+receivers:
+- {name: team, webhook: {url: "http://127.0.0.1:9", key_secret: KEY}}
+"""
 
 
 @pytest.fixture
@@ -39,18 +48,54 @@ def trail(database: Database, open_pool: Callable[..., Pool]) -> Iterator[Trail]
 
 @pytest.fixture
 def app(make_stores: Any, trail: Trail) -> Quart:
+    return _app(make_stores(), trail)
+
+
+def _app(stores: application.Stores, trail: Trail, notifications: Any = None) -> Quart:
     registry = CollectorRegistry()
-    stores = make_stores()
     stores = application.Stores(
-        stores.alerts, stores.triage, stores.access, stores.feed, stores.exports, trail=trail
-    )
+        stores.alerts, stores.triage, stores.access, stores.feed, stores.exports, notifications,
+        trail=trail,
+    )  # fmt: skip
     return application.create(
         stores, Health({}), registry, Metrics(registry), tokens=Tokens(SecretStr(SERVICE))
     )
 
 
 @pytest.fixture
+def notifications(
+    database: Database, open_pool: Callable[..., Pool], settings_for: Any, trail: Trail,
+    tmp_path: Path,
+) -> Iterator[Notifications]:  # fmt: skip
+    """Notifications with a routing file."""
+    (tmp_path / "routes.yaml").write_text(ROUTES)
+    settings = Settings(
+        **settings_for(database).model_dump(),
+        rabbitmq_user="none",
+        rabbitmq_pass=SecretStr("none"),
+        api_token=SecretStr(SERVICE),
+        routes_file=tmp_path / "routes.yaml",
+    )
+    made = Notifications(
+        settings, CollectorRegistry(), open_pool(database), service="test", record=trail.record
+    )
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def call_with_routes(
+    make_stores: Any, trail: Trail, notifications: Notifications
+) -> Callable[..., Answer]:
+    return _caller(_app(make_stores(), trail, notifications))
+
+
+@pytest.fixture
 def call(app: Quart) -> Callable[..., Answer]:
+    return _caller(app)
+
+
+def _caller(app: Quart) -> Callable[..., Answer]:
     """Sends a request as a person at an address."""
 
     def call(
@@ -378,3 +423,44 @@ def test_the_service_signs_the_trail(
     )
     entry = api.get("/api/v1/audit/trail/entries/1").json()
     assert json.loads(entry["entry"])["action"] == "role set"
+
+
+def test_silences_and_test_notifications_are_rows_with_what_they_hide_and_where_they_go(
+    call_with_routes: Callable[..., Answer], rows: Any
+) -> None:
+    call = call_with_routes
+    end = (dt.datetime.now(dt.UTC) + dt.timedelta(hours=1)).isoformat()
+    silence = {"matchers": ['rule="x"', 'actor="eve"'], "reason": "a visit", "ends_at": end}
+    created = call("POST", "/silences", silence)[1]
+    window = {
+        "id": "C-1", "title": "Patch", "matchers": ['host="web-1"'], "ends_at": end,
+        "starts_at": dt.datetime.now(dt.UTC).isoformat(),
+    }  # fmt: skip
+    call("POST", "/maintenance-windows", window)
+    replaced = call("POST", "/maintenance-windows", {**window, "title": "Patch again"})[1]
+    call("POST", "/notifications/test", {"receiver": "team"})
+
+    loaded, silenced, _, again, tested = (it for it in rows())
+
+    assert (loaded["actor"], loaded["action"]) == ("notification-service", "routing file loaded")
+    assert loaded["target"] == hashlib.sha256(ROUTES.encode()).hexdigest()
+    assert loaded["detail"] == {"receivers": "team"}
+    assert silenced["detail"]["silence_id"] == created["silence_id"]
+    assert silenced["detail"]["matchers"] == 'rule="x" actor="eve"'
+    assert dt.datetime.fromisoformat(silenced["detail"]["ends"]) == dt.datetime.fromisoformat(end)
+    assert again["detail"]["silence_id"] == replaced["silence_id"]
+    assert (again["detail"]["external_id"], again["detail"]["reason"]) == ("C-1", "Patch again")
+    assert tested["detail"] == {"receiver": "team"}
+
+
+def test_a_routing_file_that_is_refused_is_a_row(
+    notifications: Notifications, rows: Any, tmp_path: Path
+) -> None:
+    (tmp_path / "routes.yaml").write_text("route: {receiver: nobody}")
+    assert not notifications.file.refresh()
+    assert not notifications.file.refresh()
+
+    _, refused = rows()
+
+    assert (refused["action"], refused["outcome"]) == ("routing file loaded", "refused")
+    assert "nobody" in refused["detail"]["error"]

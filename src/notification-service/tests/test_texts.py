@@ -161,7 +161,7 @@ def test_a_bulk_action_and_an_export_find_the_alerts_of_a_text(
     update_texts(pool)
     criteria = parse_filter({"q": "USER-2", "host": "web-1"}.items())
     found = candidates.read(pool, criteria, most=40)
-    assert (found.observables, len(found.texts or ())) == ({"host"}, 11)
+    assert (found.observables, len(found.texts or ())) == (frozenset({"host"}), 11)
     assert candidates.read(pool, criteria, most=20).observables == frozenset()
 
     exported = list(export_alerts(pool, criteria))

@@ -1,6 +1,5 @@
 """Notifications: the list, one of them, retries and tests."""
 
-import datetime as dt
 from functools import partial
 from http import HTTPStatus
 from typing import Annotated, Any, Final, get_args
@@ -22,6 +21,7 @@ from auditflow.http import query_parameters
 from auditflow.http.api import Answer, ok, problem
 from auditflow.http.openapi import document_problems
 from auditflow.http.query_parameters import InvalidValue
+from notification_service.api import trail_recording
 from notification_service.api.callers import require
 from notification_service.api.requests import InvalidBody, body_of, identifier, in_thread
 from notification_service.outbox.reading import NotDead, NotificationReader
@@ -66,9 +66,8 @@ def add(routes: Blueprint, reader: NotificationReader, file: TreeFile) -> None:
         require(g.caller, Role.ANALYST, "alerts:write")
         await body_of(request, RetryRequest)
         parsed = identifier(notification_id)
-        now = dt.datetime.now(dt.UTC)
         try:
-            found = await in_thread(partial(reader.retry, parsed, now=now)) if parsed else None
+            found = await in_thread(partial(reader.retry, parsed)) if parsed else None
         except NotDead as error:
             return problem(HTTPStatus.CONFLICT, str(error))
         return ok(found) if found else _not_found()
@@ -87,8 +86,8 @@ def add(routes: Blueprint, reader: NotificationReader, file: TreeFile) -> None:
         if body.receiver not in file.tree.receivers:
             known = ", ".join(sorted(file.tree.receivers)) or "none"
             raise InvalidBody(f"There is no such receiver. There are: {known} - at `$.receiver`")
-        queue = partial(reader.add_test, body.receiver, now=dt.datetime.now(dt.UTC))
-        found = await in_thread(queue)
+        trail_recording.add_detail(receiver=body.receiver)
+        found = await in_thread(partial(reader.add_test, body.receiver))
         return ok(found) if found else _not_found()
 
 

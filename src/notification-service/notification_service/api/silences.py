@@ -24,6 +24,7 @@ from auditflow.contract.notification import (
 from auditflow.http.api import Answer, ok, problem
 from auditflow.http.openapi import document_problems
 from notification_service.alert import Alert
+from notification_service.api import trail_recording
 from notification_service.api.alerts import not_found as no_alert
 from notification_service.api.callers import require
 from notification_service.api.notifications import (
@@ -169,6 +170,8 @@ def _add_changes(routes: Blueprint, store: SilenceStore, pool: Pool) -> None:
             time_zone=body.time_zone,
             author=g.caller.actor.name,
         )
+        if silence.ends_at is not None and silence.ends_at <= silence.created_at:
+            raise InvalidBody("ends_at is in the past, so the silence would hide nothing.")
         return await _add(store, silence)
 
     @routes.delete("/silences/<silence_id>")
@@ -232,10 +235,27 @@ def _add_changes(routes: Blueprint, store: SilenceStore, pool: Pool) -> None:
             author=g.caller.actor.name,
             external_id=body.id,
         )
-        return ok(_view(await in_thread(partial(store.put, silence))))
+        stored = await in_thread(partial(store.put, silence))
+        _record(stored)
+        return ok(_view(stored))
+
+
+def _record(silence: Silence) -> None:
+    """Add to the audit trail what a silence hides, which its row alone does not prove."""
+    end = silence.until_resolved and f"when {silence.until_resolved} is resolved"
+    trail_recording.add_detail(
+        silence_id=str(silence.silence_id),
+        matchers=" ".join(map(str, silence.matchers)),
+        reason=silence.reason,
+        starts_at=silence.starts_at.isoformat(),
+        ends=end or (silence.ends_at.isoformat() if silence.ends_at else "never"),
+        **({"recurrence": silence.recurrence} if silence.recurrence else {}),
+        **({"external_id": silence.external_id} if silence.external_id else {}),
+    )
 
 
 async def _add(store: SilenceStore, silence: Silence) -> Answer:
+    _record(silence)
     try:
         await in_thread(partial(store.add, silence))
     except TooManySilences:

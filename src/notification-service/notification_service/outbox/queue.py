@@ -7,7 +7,7 @@ a receiver that it comes again.
 
 import datetime as dt
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 from uuid import UUID
 
@@ -39,7 +39,7 @@ _CLAIM: Final = """
         ORDER BY next_attempt_at, notification_id LIMIT %(limit)s FOR UPDATE SKIP LOCKED
     ))
     RETURNING notification_id, kind, content::text, attempts - attempts_before, created_at,
-        oldest_at
+        oldest_at, delivered
 """
 _RELEASE: Final = """
     UPDATE notifications SET status = 'pending', claim_id = NULL, claimed_until = NULL,
@@ -49,15 +49,19 @@ _RELEASE: Final = """
         WHERE status = 'sending' AND claimed_until < %(now)s LIMIT 500 FOR UPDATE SKIP LOCKED
     ))
 """
+# Also after the end of the lease, if the notification only waits since then: without this, it would
+# be sent again.
 _SENT: Final = """
-    UPDATE notifications SET status = 'sent', sent_at = %s, delivered_to = %s, claim_id = NULL,
-        claimed_until = NULL, last_error = NULL
-    WHERE notification_id = %s AND claim_id = %s
+    UPDATE notifications SET status = 'sent', sent_at = %(now)s, delivered_to = %(to)s,
+        claim_id = NULL, claimed_until = NULL, last_error = NULL
+    WHERE notification_id = %(id)s AND (claim_id = %(claim)s
+        OR status = 'pending' AND attempts - attempts_before = %(attempt)s)
 """
 _FAILED: Final = """
-    UPDATE notifications SET status = %s, next_attempt_at = %s, last_error = %s, claim_id = NULL,
+    UPDATE notifications SET status = %(status)s, next_attempt_at = %(again_at)s,
+        last_error = %(error)s, delivered = %(delivered)s::text[], claim_id = NULL,
         claimed_until = NULL
-    WHERE notification_id = %s AND claim_id = %s
+    WHERE notification_id = %(id)s AND claim_id = %(claim)s
 """
 _WAITING: Final = """
     SELECT receiver, count(*) FILTER (WHERE kind = 'alerts' AND attempts = 0),
@@ -129,12 +133,17 @@ _REMOVE_OLD: Final = """
 
 
 class Claim(Struct, frozen=True, kw_only=True):
-    """A notification that this replica may send until the lease ends. ``attempt`` counts from 1."""
+    """A notification that this replica may send until the lease ends. ``attempt`` counts from 1.
+
+    ``content`` is None if this version cannot read it. ``delivered`` are the targets of the
+    receiver that earlier attempts reached (``Message.delivered``).
+    """
 
     notification_id: UUID
     claim_id: UUID
     receiver: str
-    content: Content
+    content: Content | None
+    delivered: frozenset[str] = frozenset()
     attempt: int
     created_at: dt.datetime
     oldest_at: dt.datetime | None
@@ -179,17 +188,19 @@ class Queue:
         with self._pool.connection() as connection, connection.cursor() as cursor:
             cursor.execute(_CLAIM, values)
             claimed = []
-            for key, kind, text, attempt, created_at, oldest_at in cursor.fetchall():
+            for key, kind, text, attempt, created_at, oldest_at, delivered in cursor.fetchall():
+                content: Content | None
                 if kind == "digest":
                     content, oldest_at = _fill_digest(cursor, key)  # noqa: PLW2901
                 else:
-                    content = msgspec.json.decode(text, type=Content)
+                    content = _read_content(text)
                 claimed.append(
                     Claim(
                         notification_id=UUID(key),
                         claim_id=claim_id,
                         receiver=receiver,
                         content=content,
+                        delivered=frozenset(delivered),
                         attempt=attempt,
                         created_at=created_at,
                         oldest_at=oldest_at,
@@ -204,23 +215,30 @@ class Queue:
             return int(cursor.rowcount)
 
     def sent(self, claim: Claim, *, to: str, now: dt.datetime) -> bool:
-        """The receiver has it. False: the lease had ended, and it may be sent again."""
-        values = (now, to[:200], str(claim.notification_id), str(claim.claim_id))
-        return self._finish(_SENT, values)
+        """The receiver has it. False: another replica claimed it after the lease had ended."""
+        return self._finish(_SENT, claim, now=now, to=to[:200], attempt=claim.attempt)
 
     def failed(
-        self, claim: Claim, *, error: str, again_at: dt.datetime | None, now: dt.datetime
+        self,
+        claim: Claim,
+        *,
+        error: str,
+        again_at: dt.datetime | None,
+        now: dt.datetime,
+        delivered: Iterable[str] = (),
     ) -> bool:
-        """An attempt failed. Without ``again_at``, it was the last one."""
-        status = "dead" if again_at is None else "pending"
-        values = (
-            status,
-            again_at or now,
-            error.replace("\0", "")[:_MAX_ERROR],
-            str(claim.notification_id),
-            str(claim.claim_id),
+        """An attempt failed, after it reached the targets ``delivered``.
+
+        Without ``again_at``, it was the last attempt.
+        """
+        return self._finish(
+            _FAILED,
+            claim,
+            status="dead" if again_at is None else "pending",
+            again_at=again_at or now,
+            error=error.replace("\0", "")[:_MAX_ERROR],
+            delivered=sorted(claim.delivered.union(delivered)),
         )
-        return self._finish(_FAILED, values)
 
     def merge(self, receiver: str, *, now: dt.datetime) -> int:
         """Merge what waits for a receiver into its digest. Returns how many notifications."""
@@ -260,10 +278,18 @@ class Queue:
             found = dict(cursor.fetchall())
         return {name: found.get(name, 0) for name in ("pending", "sending", "dead")}
 
-    def _finish(self, statement: str, values: tuple[Any, ...]) -> bool:
+    def _finish(self, statement: str, claim: Claim, **values: Any) -> bool:
+        values |= {"id": str(claim.notification_id), "claim": str(claim.claim_id)}
         with self._pool.connection() as connection, connection.cursor() as cursor:
             cursor.execute(statement, values)
             return bool(cursor.rowcount)
+
+
+def _read_content(text: str) -> Content | None:
+    try:
+        return msgspec.json.decode(text, type=Content)
+    except msgspec.MsgspecError:
+        return None  # of a newer version, which was rolled back
 
 
 def _fill_digest(cursor: Cursor, key: str) -> tuple[Content, dt.datetime | None]:

@@ -1,6 +1,5 @@
 """Notifications as the API shows them, and what people do with them."""
 
-import datetime as dt
 import uuid
 from collections.abc import Sequence
 from typing import Any, Final
@@ -44,13 +43,13 @@ _ALERTS: Final = """
     ORDER BY alert_id LIMIT %(limit)s
 """
 _RETRY: Final = """
-    UPDATE notifications SET status = 'pending', next_attempt_at = %s, attempts_before = attempts
+    UPDATE notifications SET status = 'pending', next_attempt_at = now(), attempts_before = attempts
     WHERE notification_id = %s AND status = 'dead'
 """
 _ADD_TEST: Final = """
     INSERT INTO notifications (notification_id, receiver, kind, content, alert_count, created_at,
         next_attempt_at)
-    VALUES (%s, %s, 'test', %s::jsonb, 0, %s, %s)
+    VALUES (%s, %s, 'test', %s::jsonb, 0, now(), now())
 """
 
 
@@ -96,7 +95,7 @@ class NotificationReader:
         with self._pool.connection() as connection, connection.cursor() as cursor:
             return _detail(cursor, notification_id)
 
-    def retry(self, notification_id: UUID, *, now: dt.datetime) -> NotificationDetail | None:
+    def retry(self, notification_id: UUID) -> NotificationDetail | None:
         """Deliver a dead notification again, with as many attempts as a new one.
 
         Returns it, or None if there is none.
@@ -105,14 +104,14 @@ class NotificationReader:
             NotDead: the notification is not dead.
         """
         with self._pool.connection() as connection, connection.cursor() as cursor:
-            cursor.execute(_RETRY, (now, str(notification_id)))
+            cursor.execute(_RETRY, (str(notification_id),))
             is_retried = cursor.rowcount > 0
             found = _detail(cursor, notification_id)
         if found is not None and not is_retried:
             raise NotDead(found.status)
         return found
 
-    def add_test(self, receiver: str, *, now: dt.datetime) -> NotificationDetail | None:
+    def add_test(self, receiver: str) -> NotificationDetail | None:
         """Queue a test notification."""
         identifier = uuid.uuid4()
         content = Content(
@@ -120,7 +119,7 @@ class NotificationReader:
         )
         text = msgspec.json.encode(content).decode()
         with self._pool.connection() as connection, connection.cursor() as cursor:
-            cursor.execute(_ADD_TEST, (str(identifier), receiver, text, now, now))
+            cursor.execute(_ADD_TEST, (str(identifier), receiver, text))
             return _detail(cursor, identifier)
 
 

@@ -2,13 +2,16 @@
 
 import datetime as dt
 import time
+from collections.abc import Callable
 from functools import partial
 
 from prometheus_client import CollectorRegistry
 
+from notification_service.audit.trail import Record, clean
 from notification_service.database.connection import connect
 from notification_service.database.pool import Pool
 from notification_service.oncall.calendars import Calendars
+from notification_service.outbox.clock import DatabaseClock
 from notification_service.outbox.flusher import Flusher
 from notification_service.outbox.hiding import (
     ByInhibition,
@@ -41,10 +44,20 @@ class Notifications:
     """Everything between a stored alert and its receivers."""
 
     def __init__(
-        self, settings: Settings, registry: CollectorRegistry, readers: Pool, *, service: str
+        self,
+        settings: Settings,
+        registry: CollectorRegistry,
+        readers: Pool,
+        *,
+        service: str,
+        record: Callable[[Record], object] = lambda record: None,
     ) -> None:
-        """``readers`` has the connections for what the API reads and people change."""
+        """``readers`` has the connections for what the API reads and people change.
+
+        ``record`` adds to the audit trail which routing file is in force.
+        """
         self.metrics = Metrics(registry)
+        self._record = record
         open_routing = partial(
             connect, settings, name=f"{service} routing", statement_seconds=_ROUTE_SECONDS
         )
@@ -54,7 +67,8 @@ class Notifications:
         self.pool = readers
         self._routing = Pool(open_routing, size=1, wait_seconds=0)
         self._sending = Pool(open_sending, size=_SENDING_CONNECTIONS, wait_seconds=_WAIT_SECONDS)
-        self.file = TreeFile(settings.routes_file, on_reload=self.metrics.reloaded)
+        self.clock = DatabaseClock(self._sending)
+        self.file = TreeFile(settings.routes_file, on_reload=self._reloaded)
         self.file.refresh()
         self.calendars = Calendars(lambda: self.file.folder)
         around = Surroundings(
@@ -77,6 +91,7 @@ class Notifications:
             queue=Queue(self._sending),
             make_sender=lambda tree, receiver: sender_of(tree, receiver, around),
             metrics=self.metrics,
+            clock=self.clock,
         )
         self._workers = (
             TreeFileWorker(self.file),
@@ -86,6 +101,7 @@ class Notifications:
                 flusher=Flusher(self._routing),
                 hiding=self.hiding,
                 metrics=self.metrics,
+                clock=self.clock,
             ),
             self._sender,
         )
@@ -94,8 +110,25 @@ class Notifications:
         """The receivers, and whether the circuit of each is open in this replica."""
         return self._sender.circuits()
 
+    def _reloaded(self, loaded: bool) -> None:
+        self.metrics.reloaded(loaded)
+        detail = {"receivers": " ".join(self.file.tree.receivers)}
+        if not loaded:
+            detail = {"error": self.file.error() or ""}
+        self._record(
+            Record(
+                at=dt.datetime.now(dt.UTC),
+                actor="notification-service",
+                actor_kind="token",
+                action="routing file loaded",
+                outcome="done" if loaded else "refused",
+                target=(self.file.sha256 or "") if loaded else "",
+                detail={name: clean(text) for name, text in detail.items()},
+            )
+        )
+
     def _on_call(self, schedule: str) -> str | None:
-        return self.calendars.receiver(self.file.tree, schedule, dt.datetime.now(dt.UTC))
+        return self.calendars.receiver(self.file.tree, schedule, self.clock())
 
     def start(self) -> None:
         for worker in self._workers:

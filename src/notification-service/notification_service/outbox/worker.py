@@ -6,15 +6,17 @@ import time
 from collections.abc import Callable
 from typing import Final
 
+from msgspec import Struct
+
 from auditflow.errors import Unavailable
 from auditflow.telemetry import logs
 from notification_service.outbox.backoff import wait_after
 from notification_service.outbox.flusher import Flusher, Hiding
 from notification_service.outbox.metrics import STATUSES, Metrics
-from notification_service.outbox.queue import Claim, Queue
+from notification_service.outbox.queue import LEASE, Claim, Queue
 from notification_service.outbox.router import Router
 from notification_service.receivers.delivery import DeliveryError, Message, Sender
-from notification_service.receivers.guard import Guard
+from notification_service.receivers.guard import OPEN_SECONDS, Guard
 from notification_service.routing.tree import Receiver, Tree
 from notification_service.routing.tree_file import TreeFile
 
@@ -28,12 +30,13 @@ RELOAD_SECONDS: Final = 5.0
 CHECK_SECONDS: Final = 15.0
 #: Threads that send, for all receivers together.
 SENDERS: Final = 8
+#: Threads of receivers that neither answered nor failed, after which the process ends.
+MAX_ABANDONED: Final = 64
+#: A notification has more attempts than its receiver allows for at most this time: if the receiver
+#: asks to wait, or if each process ends while it sends.
+PATIENCE: Final = dt.timedelta(days=1)
 
 log = logs.get(__name__)
-
-
-def _now() -> dt.datetime:
-    return dt.datetime.now(dt.UTC)
 
 
 class _Loop:
@@ -110,8 +113,10 @@ class RoutingWorker:
         flusher: Flusher,
         hiding: Hiding,
         metrics: Metrics,
+        clock: Callable[[], dt.datetime],
     ) -> None:
         self._file = file
+        self._clock = clock
         self._router = router
         self._flusher = flusher
         self._hiding = hiding
@@ -122,14 +127,14 @@ class RoutingWorker:
         self.alive = self._loop.alive
 
     def _step(self) -> bool:
-        now = _now()
+        now = self._clock()
         if now >= self._checked + dt.timedelta(seconds=CHECK_SECONDS):
             self._router.adopt(self._file.tree)
             self._checked = now
         tree = self._file.tree
-        routed = self._router.route(tree, now=_now())
+        routed = self._router.route(tree, now=self._clock())
         self._metrics.routed.inc(routed)
-        flushed = self._flusher.flush(tree, self._hiding, now=_now())
+        flushed = self._flusher.flush(tree, self._hiding, now=self._clock())
         self._metrics.created.inc(flushed.notifications)
         if flushed.notifications:
             log.info(
@@ -138,6 +143,14 @@ class RoutingWorker:
                 notifications=flushed.notifications,
             )
         return bool(routed or flushed.groups)
+
+
+class _Sending(Struct, frozen=True):
+    """What a thread sends. ``started_at`` is a time of ``time.monotonic``."""
+
+    receiver: str
+    guard: Guard
+    started_at: float
 
 
 class SendingWorker:
@@ -150,8 +163,10 @@ class SendingWorker:
         queue: Queue,
         make_sender: Callable[[Tree, Receiver], Sender],
         metrics: Metrics,
+        clock: Callable[[], dt.datetime],
     ) -> None:
         self._file = file
+        self._clock = clock
         self._queue = queue
         self._make_sender = make_sender
         self._metrics = metrics
@@ -161,9 +176,11 @@ class SendingWorker:
         self._checked = dt.datetime.min.replace(tzinfo=dt.UTC)
         # Daemon threads of their own: a receiver that hangs must not keep the process from ending.
         self._slots = threading.BoundedSemaphore(SENDERS)
-        self._sending: set[threading.Thread] = set()
+        self._sending: dict[threading.Thread, _Sending] = {}
+        self._ending = threading.Lock()
+        self._abandoned = 0
         self._loop = _Loop("notification-sending", self._step)
-        self.start, self.alive = self._loop.start, self._loop.alive
+        self.start, self.alive = self._loop.start, self._failure
 
     def stop(self) -> None:
         """Claim nothing more. What is being sent is finished."""
@@ -182,7 +199,7 @@ class SendingWorker:
 
     def _step(self) -> bool:
         self._take_tree()
-        now = _now()
+        now = self._clock()
         if now >= self._checked + dt.timedelta(seconds=CHECK_SECONDS):
             self._check(now)
         busy = False
@@ -226,6 +243,7 @@ class SendingWorker:
         self._metrics.breaker.labels(name).set(opened)
 
     def _check(self, now: dt.datetime) -> None:
+        self._abandon()
         self._queue.release(now=now)
         self._queue.remove_old(now=now)
         if self._guards:
@@ -243,7 +261,7 @@ class SendingWorker:
         try:
             entered = guard.enter()
             if entered:
-                claims = self._queue.claim(guard.receiver.name, now=_now(), limit=1)
+                claims = self._queue.claim(guard.receiver.name, now=self._clock(), limit=1)
         finally:
             if not claims:
                 self._slots.release()
@@ -256,7 +274,7 @@ class SendingWorker:
                 name=f"notification-send-{claim.receiver}",
                 daemon=True,
             )
-            self._sending.add(thread)
+            self._sending[thread] = _Sending(claim.receiver, guard, time.monotonic())
             thread.start()
         return bool(claims)
 
@@ -269,38 +287,89 @@ class SendingWorker:
         except Exception as error:
             log.exception("a delivery failed in an unexpected way", exc_info=error)
         finally:
-            guard.leave()
-            self._slots.release()
-            self._sending.discard(threading.current_thread())
+            self._end(threading.current_thread())
 
     def _attempt(self, guard: Guard, claim: Claim) -> None:
-        sender = self._senders[claim.receiver]
-        message = Message(
-            notification_id=claim.notification_id,
-            receiver=claim.receiver,
-            content=claim.content,
-            created_at=claim.created_at,
-        )
         about = {
             "notification_id": str(claim.notification_id),
             "receiver": claim.receiver,
             "attempt": claim.attempt,
         }
         try:
-            to = guard.call(lambda: sender.send(message))
+            to = self._send(guard, claim)
         except DeliveryError as error:
             outcome = self._failed(guard, claim, error)
             log.warning("notification not sent", outcome=outcome, error=str(error), **about)
         else:
-            self._queue.sent(claim, to=to, now=_now())
-            self._metrics.seconds.observe((_now() - claim.created_at).total_seconds())
+            self._queue.sent(claim, to=to, now=self._clock())
+            self._metrics.seconds.observe((self._clock() - claim.created_at).total_seconds())
             outcome = "sent"
-            log.info("notification sent", to=to, alerts=claim.content.total, **about)
+            alerts = claim.content.total if claim.content else 0
+            log.info("notification sent", to=to, alerts=alerts, **about)
         self._metrics.attempts.labels(claim.receiver, outcome).inc()
 
+    def _send(self, guard: Guard, claim: Claim) -> str:
+        is_old = self._clock() - claim.created_at > PATIENCE
+        if is_old and claim.attempt > guard.receiver.max_attempts:
+            raise DeliveryError("each replica that sent it ended before the answer", permanent=True)
+        if claim.content is None:
+            raise DeliveryError("this version of the service cannot read its content")
+        sender = self._senders[claim.receiver]
+        message = Message(
+            notification_id=claim.notification_id,
+            receiver=claim.receiver,
+            content=claim.content,
+            created_at=claim.created_at,
+            delivered=claim.delivered,
+        )
+        try:
+            return guard.call(lambda: sender.send(message))
+        except (DeliveryError, Unavailable):
+            raise
+        except Exception as error:
+            log.exception("a receiver failed in an unexpected way", exc_info=error)
+            raise DeliveryError(f"an unexpected error: {type(error).__name__}") from None
+
     def _failed(self, guard: Guard, claim: Claim, error: DeliveryError) -> str:
+        now = self._clock()
         last = error.permanent or claim.attempt >= guard.receiver.max_attempts
+        if error.retry_after is not None:
+            guard.hold(error.retry_after.total_seconds())
+            last = last and now - claim.created_at > PATIENCE
         wait = max(wait_after(claim.attempt), error.retry_after or dt.timedelta())
-        again_at = None if last else _now() + wait
-        self._queue.failed(claim, error=str(error), again_at=again_at, now=_now())
+        again_at = None if last else now + wait
+        self._queue.failed(
+            claim, error=str(error), again_at=again_at, now=now, delivered=error.delivered
+        )
         return "dead" if last else "failed"
+
+    def _end(self, thread: threading.Thread) -> None:
+        """Return the right to send of a thread, once."""
+        with self._ending:
+            sending = self._sending.pop(thread, None)
+        if sending is not None:
+            sending.guard.leave()
+            self._slots.release()
+
+    def _abandon(self) -> None:
+        """Let others send while a receiver neither answers nor fails.
+
+        The lease of the notification has ended, so it is sent again. A thread cannot be ended, and
+        holds the circuit breaker, so the receiver gets a new guard.
+        """
+        border = time.monotonic() - LEASE.total_seconds()
+        for thread, sending in tuple(self._sending.items()):
+            if sending.started_at < border:
+                log.error("a receiver neither answers nor fails", receiver=sending.receiver)
+                self._end(thread)
+                self._abandoned += 1
+                if self._guards.get(sending.receiver) is sending.guard:
+                    guard = Guard(sending.guard.receiver, on_change=self._circuit_changed)
+                    guard.hold(OPEN_SECONDS)
+                    self._guards[sending.receiver] = guard
+                    sending.guard.close()
+
+    def _failure(self) -> str | None:
+        if self._abandoned >= MAX_ABANDONED:
+            return f"{self._abandoned} threads wait for receivers that neither answer nor fail"
+        return self._loop.alive()

@@ -15,23 +15,34 @@ class DeliveryError(AuditFlowError):
 
     ``permanent``: the same notification would fail again.
     ``retry_after``: how long the receiver asks to wait.
+    ``delivered``: the targets of the receiver that the attempt reached before it failed.
     """
 
     def __init__(
-        self, why: str, *, permanent: bool = False, retry_after: dt.timedelta | None = None
+        self,
+        why: str,
+        *,
+        permanent: bool = False,
+        retry_after: dt.timedelta | None = None,
+        delivered: frozenset[str] = frozenset(),
     ) -> None:
         super().__init__(why)
         self.permanent = permanent
         self.retry_after = retry_after
+        self.delivered = delivered
 
 
 class Message(Struct, frozen=True, kw_only=True):
-    """A notification on its way. Every attempt has the same identifier and content."""
+    """A notification on its way. Every attempt has the same identifier and content.
+
+    ``delivered`` are the targets that earlier attempts reached, as ``DeliveryError`` named them.
+    """
 
     notification_id: UUID
     receiver: str
     content: Content
     created_at: dt.datetime
+    delivered: frozenset[str] = frozenset()
 
 
 class Sender(Protocol):

@@ -48,6 +48,7 @@ class Guard(pybreaker.CircuitBreakerListener):
         self._bucket = Limiter(StateBucket([rate], algorithm=TokenBucket()))
         self._busy = threading.Lock()
         self._opened_at: float | None = None
+        self._held_until = 0.0
         on_change(receiver.name, False)
 
     @property
@@ -58,8 +59,11 @@ class Guard(pybreaker.CircuitBreakerListener):
     def enter(self) -> bool:
         """Take the right to send one notification; ``leave`` returns it.
 
-        False: a notification is being sent, the circuit is open, or the rate is reached.
+        False: a notification is being sent, the circuit is open, the rate is reached, or the
+        receiver asked to wait.
         """
+        if self._clock() < self._held_until:
+            return False
         opened_at = self._opened_at
         if opened_at is not None and self._clock() < opened_at + OPEN_SECONDS:
             return False
@@ -69,6 +73,10 @@ class Guard(pybreaker.CircuitBreakerListener):
             self._busy.release()
             return False
         return True
+
+    def hold(self, seconds: float) -> None:
+        """Send nothing for this time, because the receiver asked for it."""
+        self._held_until = max(self._held_until, self._clock() + seconds)
 
     def leave(self) -> None:
         """Return the right to send."""

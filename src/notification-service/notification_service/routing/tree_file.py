@@ -25,6 +25,7 @@ class TreeFile:
         self._on_reload = on_reload
         self._lock = threading.Lock()
         self._digest: str | None = None
+        self._sha256: str | None = None
         self._tree = Tree()
         self._error: str | None = None
         self._version = 0
@@ -43,6 +44,11 @@ class TreeFile:
         """Where schedules, calendars and templates are."""
         return self.path.parent if self.path else None
 
+    @property
+    def sha256(self) -> str | None:
+        """The SHA-256 of the routing file in force, in hexadecimal."""
+        return self._sha256
+
     def error(self) -> str | None:
         """Why the newest file is not in force; None when it is."""
         return self._error
@@ -60,8 +66,8 @@ class TreeFile:
             if digest == self._digest:
                 return False
             try:
-                text = self.path.read_bytes()[: MAX_BYTES + 1].decode()
-                tree = reading.read(text, name=self.path.name)
+                content = self.path.read_bytes()[: MAX_BYTES + 1]
+                tree = reading.read(content.decode(), name=self.path.name)
             except OSError as error:
                 return self._refuse(None, f"{self.path.name} cannot be read: {error.strerror}")
             except UnicodeDecodeError:
@@ -69,14 +75,16 @@ class TreeFile:
             except DocumentError as error:
                 return self._refuse(digest, _short(error))
             self._tree, self._digest, self._error = tree, digest, None
+            self._sha256 = hashlib.sha256(content).hexdigest()
             self._version += 1
             self._on_reload(True)
             return True
 
     def _refuse(self, digest: str | None, why: str) -> bool:
-        if self._error != why:
-            self._on_reload(False)
+        is_new = self._error != why
         self._digest, self._error = digest, why
+        if is_new:
+            self._on_reload(False)
         return False
 
     def _digest_now(self) -> str:

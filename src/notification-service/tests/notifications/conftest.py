@@ -107,12 +107,14 @@ class Mailbox:
         self.mails: list[Any] = []
         self.answered = 0
         self.refuse = False
+        #: Recipients whose mails are refused.
+        self.refused: set[str] = set()
         self.hold = threading.Event()
         self.hold.set()
 
     async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> str:  # noqa: N802
         del server, session
-        if self.refuse:
+        if self.refuse or self.refused.intersection(envelope.rcpt_tos):
             return "451 try again later"
         mail = message_from_bytes(envelope.content, policy=policy.default)
         self.mails.append((envelope.rcpt_tos, mail))

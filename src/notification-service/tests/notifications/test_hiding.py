@@ -155,6 +155,16 @@ def test_the_preview_shows_what_the_silence_hides(
         ({"matchers": ['password="x"']}, "no label"),
         ({"ends_at": None}, "ends_at"),
         ({"ends_at": "2020-01-01T00:00:00Z"}, "later than starts_at"),
+        ({"starts_at": "2020-01-01T00:00:00Z", "ends_at": "2020-01-02T00:00:00Z"}, "in the past"),
+        (
+            {
+                "starts_at": "2020-01-01T00:00:00Z",
+                "ends_at": "2020-01-02T00:00:00Z",
+                "recurrence": "FREQ=DAILY",
+                "duration": "1h",
+            },
+            "in the past",
+        ),
         ({"recurrence": "FREQ=SECONDLY", "duration": "1h"}, "FREQ"),
         ({"recurrence": "FREQ=DAILY;BYSECOND=1,2,3", "duration": "1h"}, "BYSECOND"),
         ({"recurrence": "FREQ=YEARLY;BYMONTH=2;BYMONTHDAY=30", "duration": "1h"}, "does not occur"),

@@ -3,15 +3,18 @@
 import datetime as dt
 import ipaddress
 import logging
+import re
 import socket
 import subprocess
 import uuid
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from notification_service.outbox.content import AlertLine, Content, RuleCount
+from notification_service.receivers import apprise_sender
 from notification_service.receivers.apprise_sender import AppriseSender, redact
 from notification_service.receivers.delivery import DeliveryError, Message
 from notification_service.receivers.links import Links
@@ -186,8 +189,11 @@ def test_a_template_cannot_leave_the_sandbox(tmp_path: Path, template: str) -> N
     folder.mkdir()
     (tmp_path / "KEY").write_text("secret")
     (folder / "chat.j2").write_text(template)
-    with pytest.raises(DeliveryError, match=r"chat\.j2 failed"):
-        Templates(LINKS, folder).render(message(), "chat")
+    rendered = Templates(LINKS, folder).render(message(), "chat")
+    default = Templates(LINKS).render(message(), "chat")
+    assert rendered.body.startswith(default.body)
+    assert "default text, because the template chat.j2 failed" in rendered.body
+    assert "secret" not in rendered.body
 
 
 @pytest.mark.parametrize(
@@ -207,10 +213,9 @@ def test_a_template_cannot_leave_the_sandbox(tmp_path: Path, template: str) -> N
 )
 def test_a_template_cannot_exhaust_memory_or_time(tmp_path: Path, template: str) -> None:
     (tmp_path / "chat.j2").write_text(template)
-    with pytest.raises(
-        DeliveryError, match=r"chat\.j2 failed: (it needs more than|RecursionError)"
-    ):
-        Templates(LINKS, tmp_path).render(message(), "chat")
+    rendered = Templates(LINKS, tmp_path).render(message(), "chat")
+    assert re.search(r"chat\.j2 failed: (it needs more than|RecursionError)", rendered.body)
+    assert "https://dash.example/alerts/" in rendered.body
 
 
 def test_a_template_of_a_user_replaces_that_of_the_package(tmp_path: Path) -> None:
@@ -292,3 +297,88 @@ def test_an_unknown_url_is_named_by_its_number_only(tmp_path: Path) -> None:
 def test_parts_of_a_url_are_removed_from_reasons() -> None:
     url = "slack://TokenA/TokenB/TokenC/#channel"
     assert redact("failed for TokenB at https://x/TokenC", url) == "failed for *** at https://x/***"
+
+
+@pytest.mark.parametrize("form", ["text", "html", "chat"])
+def test_a_template_that_fails_for_one_alert_keeps_back_no_notification(
+    tmp_path: Path, form: Any
+) -> None:
+    (tmp_path / f"{form}.j2").write_text("{% for a in alerts %}{{ a.runbook.upper() }}{% endfor %}")
+
+    rendered = Templates(LINKS, tmp_path).render(message(HOSTILE), form)
+
+    assert "https://dash.example/alerts/" in rendered.body
+    assert f"the template {form}.j2 failed" in rendered.body
+    assert "<script>alert" not in rendered.body or form == "text"
+
+
+def test_an_html_template_that_makes_too_much_is_replaced(tmp_path: Path) -> None:
+    (tmp_path / "html.j2").write_text("{% for i in range(99999) %}ab{% endfor %}")
+
+    rendered = Templates(LINKS, tmp_path).render(message(), "html")
+
+    assert "produces more than 100000 characters" in rendered.body
+    assert "https://dash.example/alerts/" in rendered.body
+
+
+def test_an_attempt_skips_the_urls_that_took_the_notification(
+    mailbox: tuple[Any, str], sink: Any, tmp_path: Path
+) -> None:
+    # Given a chat that works and a mail server that refuses, in one secret
+    box, url = mailbox
+    box.refuse = True
+    chat = sink.url.replace("http://", "json://")
+    sender = mailer(f"{chat}\n{url}", tmp_path)
+    sent = message()
+    with pytest.raises(DeliveryError, match="E-Mail did not take it") as failed:
+        sender.send(sent)
+    assert (len(sink.bodies), len(box.mails)) == (1, 0)
+    assert not any("hook" in name or "127" in name for name in failed.value.delivered)
+
+    # When the mail server works again
+    box.refuse = False
+    sender.send(msgspec.structs.replace(sent, delivered=failed.value.delivered))
+
+    # Then only the mail is sent
+    assert (len(sink.bodies), len(box.mails)) == (1, 1)
+    # and another notification goes to both
+    sender.send(message())
+    assert (len(sink.bodies), len(box.mails)) == (2, 2)
+
+
+def test_an_attempt_skips_the_recipients_who_have_the_mail(
+    mailbox: tuple[Any, str], tmp_path: Path
+) -> None:
+    box, url = mailbox
+    box.refused = {"away@example.org"}
+    sender = mailer(url.replace("to=team@example.org", "to=team@example.org,away@example.org"),
+                    tmp_path)  # fmt: skip
+    sent = message()
+    with pytest.raises(DeliveryError, match="E-Mail did not take it") as failed:
+        sender.send(sent)
+
+    box.refused = set()
+    sender.send(msgspec.structs.replace(sent, delivered=failed.value.delivered))
+
+    recipients = [recipient for to, _ in box.mails for recipient in to]
+    assert sorted(recipients) == ["away@example.org", "team@example.org"]
+
+
+def test_a_url_that_fails_does_not_keep_back_those_after_it(sink: Any, tmp_path: Path) -> None:
+    chat = sink.url.replace("http://", "json://")
+    sender = mailer(f"json://127.0.0.1:1/\nnonsense://x\n{chat}", tmp_path)
+
+    with pytest.raises(DeliveryError, match=r"did not take it.*URL 2 in the secret MAIL"):
+        sender.send(message())
+
+    assert len(sink.bodies) == 1
+
+
+def test_pagerduty_recognizes_a_repeat() -> None:
+    service, _ = apprise_sender._open("pagerduty://a1b2c3d4e5f6@a1b2c3d4e5f6", "MAIL", 1)
+    apprise_sender._set_key(service, "an-identifier")
+    assert service.dedup == "an-identifier"
+
+    chosen, _ = apprise_sender._open("pagerduty://a1b2c3d4e5f6@a1b2c3d4e5f6?dedup=own", "MAIL", 1)
+    apprise_sender._set_key(chosen, "an-identifier")
+    assert chosen.dedup == "own"

@@ -10,7 +10,7 @@ depends_on = None
 # The service fills the table after each change of an alert (database/texts.py), not in the
 # transaction that stores findings: an index of trigrams is expensive to write. Searches also read
 # the alerts that changed since. A trusted extension: the owner of the database may create it.
-# The index collects 1 MiB of new entries before it sorts them in: a text costs 25 instead of 120 us.
+# The index collects 1 MiB of new entries before it sorts them in: a text costs 25 us, not 120.
 _TEXTS = """
 CREATE EXTENSION IF NOT EXISTS pg_trgm;
 CREATE TABLE alert_texts (
