@@ -9,6 +9,8 @@ from urllib.parse import urlsplit
 
 import argon2
 from flask import Flask, Response, current_app, g, redirect, request, session, url_for
+from flask.sessions import SecureCookieSessionInterface
+from itsdangerous import URLSafeTimedSerializer
 from werkzeug.wrappers import Response as BaseResponse
 
 from auditflow.contract.access import Role
@@ -129,8 +131,21 @@ class Sessions:
         return redirect(url_for("sign_in.form", next=_requested_page(), ended=_end_reason()))
 
 
+class _CookieSessions(SecureCookieSessionInterface):
+    """Flask's signed cookie. The serializer is created once, because the key does not change."""
+
+    _serializer: URLSafeTimedSerializer | None = None
+
+    def get_signing_serializer(self, app: Flask) -> URLSafeTimedSerializer | None:
+        """See ``SecureCookieSessionInterface``."""
+        if self._serializer is None:
+            self._serializer = super().get_signing_serializer(app)
+        return self._serializer
+
+
 def configure(app: Flask, *, key: bytes, cookie_secure: bool) -> None:
     """Configure the signed cookie. It lives longer than a session, to know that one has expired."""
+    app.session_interface = _CookieSessions()
     app.config.update(
         SECRET_KEY=key,
         SESSION_COOKIE_NAME="__Host-auditflow" if cookie_secure else "auditflow",

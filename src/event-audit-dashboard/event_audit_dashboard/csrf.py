@@ -8,9 +8,14 @@ same on every page. Here it is combined with random bytes that are different on 
 import base64
 import binascii
 import secrets
+from functools import lru_cache
+from typing import Final
 
-from flask import Flask, g
+from flask import Flask, current_app, g, session
 from flask_wtf.csrf import CSRFProtect, generate_csrf
+
+#: Number of signed tokens that are kept.
+_MAX_SIGNED: Final = 1_000
 
 
 class MaskedCSRFProtect(CSRFProtect):  # type: ignore[misc]
@@ -29,11 +34,20 @@ class MaskedCSRFProtect(CSRFProtect):  # type: ignore[misc]
 
 def masked_token() -> str:
     """The CSRF token of the session, masked by random bytes that are new in each response."""
-    token = generate_csrf()
+    kept = session.get("csrf_token")
+    # Without a time limit, the signed token of a session stays valid, so it is signed once.
+    token = _signed(current_app.secret_key, kept) if isinstance(kept, str) else generate_csrf()
     masked: dict[str, str] = g.setdefault("masked_tokens", {})
     if token not in masked:
         masked[token] = mask(token)
     return masked[token]
+
+
+@lru_cache(_MAX_SIGNED)
+def _signed(secret_key: str | bytes | None, token: str) -> str:
+    """The signed token of the current session. The arguments belong only to the key."""
+    del secret_key, token
+    return str(generate_csrf())
 
 
 def mask(token: str) -> str:

@@ -19,6 +19,7 @@ _POLICY: Final = "; ".join(
     )
 )
 _ALWAYS: Final = {
+    "Content-Security-Policy": _POLICY,
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
     "Cross-Origin-Opener-Policy": "same-origin",
@@ -26,6 +27,7 @@ _ALWAYS: Final = {
     # The CSRF check over HTTPS needs the referrer of our own pages. Other sites get none.
     "Referrer-Policy": "same-origin",
     "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
+    "Cache-Control": "no-store",
 }
 
 
@@ -41,9 +43,8 @@ def add(app: Flask) -> None:
 
     @app.after_request
     def _add(response: Response) -> Response:
-        policy = _POLICY.replace("{nonce}", nonce())
-        response.headers.setdefault("Content-Security-Policy", policy)
+        present = {name.lower() for name, _ in response.headers}
         for name, value in _ALWAYS.items():
-            response.headers.setdefault(name, value)
-        response.headers.setdefault("Cache-Control", "no-store")
+            if name.lower() not in present:
+                response.headers.add(name, value.replace("{nonce}", nonce()))
         return response
