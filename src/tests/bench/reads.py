@@ -13,6 +13,7 @@ from statistics import median
 from typing import Final
 
 import click
+import psutil
 import structlog
 
 from auditflow_local import packages
@@ -79,6 +80,11 @@ def _cpu(platform: Platform) -> dict[str, float]:
         "notification": cpu_seconds(platform.notification),
         "postgresql": cpu_seconds(platform.postgres),
         "redis": cpu_seconds(platform.redis),
+        "minimal application": sum(
+            sum(process.cpu_times()[:2])
+            for process in psutil.Process().children()
+            if "hypercorn" in process.cmdline()
+        ),
     }
 
 
