@@ -1,6 +1,9 @@
 """The storage of the archive's files: a folder, and a bucket of a real S3 API (moto)."""
 
 import hashlib
+import io
+import os
+import random
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -13,7 +16,8 @@ from pydantic import SecretStr
 from audit_analysis.archive.decoding import refused_row
 from audit_analysis.archive.parquet import ParquetWriter
 from audit_analysis.archive.settings import StorageSettings
-from audit_analysis.archive.storage import FolderStorage, Storage, open_storage
+from audit_analysis.archive.storage import FolderStorage, S3Storage, Storage, open_storage
+from audit_analysis.events_api.database import SearchDatabase, SearchLimits
 from auditflow.errors import Unavailable
 
 
@@ -140,3 +144,72 @@ def test_a_merge_removes_duplicates_but_hides_no_event(tmp_path: Path) -> None:
         (30, b"another record with the same identifier", True),
         (30, b"same", False),
     ]
+
+
+@pytest.mark.parametrize("storage", ["s3"], indirect=True)
+def test_several_threads_read_one_file(storage: Storage, tmp_path: Path) -> None:
+    # Given a file with many row groups, each larger than a read
+    source = tmp_path / "large.tmp"
+    rows = 200_000
+    duckdb.execute(
+        "COPY (SELECT range AS number, md5(range::VARCHAR) AS text FROM range(?))"
+        f" TO '{source}' (FORMAT parquet, ROW_GROUP_SIZE 10000)",
+        [rows],
+    )
+    storage.store(source, "a/large.parquet")
+    for _ in range(5):
+        # when several threads read it, then each has the bytes that it asked for
+        with duckdb.connect(config={"threads": 4}) as connection:
+            storage.register(connection)
+            found = connection.execute(
+                "SELECT count(*), sum(number), count(DISTINCT text) FROM read_parquet(?)",
+                [[storage.address("a/large.parquet")]],
+            ).fetchone()
+        assert found == (rows, rows * (rows - 1) // 2, rows)
+
+
+@pytest.mark.parametrize("storage", ["s3"], indirect=True)
+def test_the_reader_of_an_object_behaves_as_a_file(storage: Storage, tmp_path: Path) -> None:
+    content = random.Random(1).randbytes(3_000_000)
+    (tmp_path / "bytes.tmp").write_bytes(content)
+    storage.store(tmp_path / "bytes.tmp", "a/b.parquet")
+    assert isinstance(storage, S3Storage)
+    reader, file, rng = storage.reader("a/b.parquet"), io.BytesIO(content), random.Random(2)
+    for _ in range(60):
+        origin = rng.choice((os.SEEK_SET, os.SEEK_CUR, os.SEEK_END))
+        offset = rng.randrange(3_100_000) * (-1 if origin == os.SEEK_END else 1)
+        offset = max(offset, -len(content))
+        size = rng.choice((-1, 0, 8, 1000, 2_000_000))
+        assert reader.seek(offset, origin) == file.seek(offset, origin)
+        assert reader.read(size) == file.read(size)
+        assert reader.tell() == file.tell()
+
+
+def test_an_s3_that_fails_during_a_search_is_unavailable(tmp_path: Path) -> None:
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    boto3.client(
+        "s3", endpoint_url=f"http://{host}:{port}", aws_access_key_id="a",
+        aws_secret_access_key="b", region_name="us-east-1",
+    ).create_bucket(Bucket="events")  # fmt: skip
+    storage = open_storage(
+        StorageSettings(
+            archive_folder=tmp_path, archive_bucket="events",
+            archive_s3_endpoint=f"http://{host}:{port}", archive_s3_access_key_id="a",
+            archive_s3_secret_access_key=SecretStr("b"),
+        )
+    )  # fmt: skip
+    (tmp_path / "bytes.tmp").write_bytes(b"PAR1")
+    storage.store(tmp_path / "bytes.tmp", "a/b.parquet")
+    assert isinstance(storage, S3Storage)
+    reader = storage.reader("a/b.parquet")
+    server.stop()
+    # A reader raises what DuckDB and searches understand.
+    with pytest.raises(OSError, match="storage"):
+        reader.read()
+    database = SearchDatabase(
+        SearchLimits(), addresses=[storage.address("")], register=storage.register
+    )
+    with database.search() as search, pytest.raises(Unavailable):
+        search.rows("SELECT * FROM read_parquet($file)", {"file": storage.address("a/b.parquet")})

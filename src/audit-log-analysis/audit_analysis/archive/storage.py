@@ -6,9 +6,12 @@ not at all.
 
 import datetime as dt
 import hashlib
+import io
 import os
 import shutil
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, Final, Protocol, cast
 
@@ -217,6 +220,10 @@ class S3Storage:
     def free_bytes(self) -> int | None:
         return None
 
+    def reader(self, path: str) -> "SharedReader":
+        """Opens a file for reading. Raises OSError."""
+        return SharedReader(self._store, path)
+
 
 class _ReadOnlyFiles(AbstractFileSystem):  # type: ignore[misc]
     """The file system through which DuckDB reads Parquet files from an object store."""
@@ -231,9 +238,7 @@ class _ReadOnlyFiles(AbstractFileSystem):  # type: ignore[misc]
     def open(self, path: str, mode: str = "rb", **_: Any) -> IO[bytes]:
         if mode != "rb":
             raise PermissionError(f"the archive is read-only, not opened with {mode!r}")
-        return cast(
-            IO[bytes], obstore.open_reader(self._store, _key(path), buffer_size=_CHUNK_BYTES)
-        )
+        return cast(IO[bytes], SharedReader(self._store, _key(path)))
 
     def info(self, path: str, **_: Any) -> dict[str, Any]:
         found = obstore.head(self._store, _key(path))
@@ -251,6 +256,65 @@ class _ReadOnlyFiles(AbstractFileSystem):  # type: ignore[misc]
 
     def glob(self, path: str, **_: Any) -> list[str]:
         return [path]  # the manifest lists the files
+
+
+class SharedReader(io.IOBase):
+    """An object of an S3 that several threads read. Each thread has a position of its own.
+
+    DuckDB calls ``seek`` and ``read`` of one handle in several threads. A shared position would
+    give a thread the bytes of another one.
+    """
+
+    def __init__(self, store: S3Store, key: str) -> None:
+        self._store = store
+        self._key = key
+        with _io_errors():
+            self._size: int = obstore.head(store, key)["size"]
+        self._thread = _Position()
+
+    def seekable(self) -> bool:
+        """It is."""
+        return True
+
+    def seek(self, offset: int, origin: int = os.SEEK_SET) -> int:
+        """Move the position of this thread."""
+        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._thread.offset, os.SEEK_END: self._size}[origin]
+        self._thread.offset = max(0, base + offset)
+        return self._thread.offset
+
+    def read(self, size: int = -1) -> bytes:
+        """The next bytes: ``size``, or fewer at the end of the object. -1: all."""
+        thread = self._thread
+        start = thread.offset
+        end = self._size if size < 0 else min(self._size, start + size)
+        if start >= end:
+            return b""
+        if not thread.start <= start <= end <= thread.start + len(thread.content):
+            thread.start = start
+            until = min(self._size, max(end, start + _CHUNK_BYTES))
+            with _io_errors():
+                found = obstore.get_range(self._store, self._key, start=start, end=until)
+            thread.content = bytes(found)
+        thread.offset = end
+        return thread.content[start - thread.start : end - thread.start]
+
+
+class _Position(threading.local):
+    """The position of a thread, and the bytes that it read last."""
+
+    def __init__(self) -> None:
+        self.offset = 0
+        self.start = 0
+        self.content = b""
+
+
+@contextmanager
+def _io_errors() -> Iterator[None]:
+    """Raise OSError if the object store fails, because DuckDB reports it as an error of I/O."""
+    try:
+        yield
+    except BaseError as error:
+        raise OSError(str(_unavailable(error))) from error
 
 
 def _key(address: str) -> str:

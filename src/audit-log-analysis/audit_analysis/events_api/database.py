@@ -140,6 +140,11 @@ class Search:
             raise SearchTooLarge("the search needs more memory than its limit") from None
         except (duckdb.IOException, duckdb.HTTPException) as error:
             raise Unavailable("storage", str(error).partition("\n")[0][:300]) from error
+        except duckdb.Error as error:
+            # The base class: an object store failed, or a file is damaged.
+            if type(error) is not duckdb.Error:
+                raise
+            raise Unavailable("storage", str(error).strip()[:1000]) from error
         finally:
             timer.cancel()
 
