@@ -38,7 +38,7 @@ class AcceptedMessages:
         self._confirmed: list[Label] = []
 
     def labels(self, source: str, sizes: Sequence[int], *, accepted_ms: int) -> list[Label]:
-        """A new label for each message, of its number of events."""
+        """A new label for each message. ``sizes`` are the numbers of events of the messages."""
         hour = accepted_ms // HOUR_MS
         with self._lock:
             if (source, hour) not in self._next:

@@ -41,7 +41,10 @@ def client(url: str) -> httpx.Client:
 
 
 def get(url: str, path: str, query: Mapping[str, str | Sequence[str]]) -> bytes:
-    """The body of an answer. Errors become errors of the command."""
+    """The body of an answer. Errors become errors of the command.
+
+    ``query`` has the parameters by name. A sequence repeats a parameter.
+    """
     return _ask(url, "GET", path, params=dict(query)) or b""
 
 

@@ -152,7 +152,8 @@ class Search:
 class SearchDatabase:
     """A DuckDB without data of its own. ``register`` prepares it for the archive's storage.
 
-    It reads files in ``folders`` only, loads no extensions, and cannot be configured by statements.
+    It reads only files in ``folders`` and below ``addresses`` (URLs of a bucket). It loads no
+    extensions, and statements cannot configure it. ``spill`` is the folder of temporary files.
     """
 
     def __init__(

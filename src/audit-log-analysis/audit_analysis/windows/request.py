@@ -90,7 +90,10 @@ class Request:
         positions: Sequence[int],
         references: Mapping[str, str],
     ) -> None:
-        """Add the observations of one window, by their positions."""
+        """Add the observations of one window, by their positions.
+
+        ``references`` are the references of stored complete events, by event id.
+        """
         first = observations[positions[0]]
         windows, key = self._windows, first.key
         windows += (self._number(first.spec), shard(key), key, len(positions))

@@ -114,7 +114,10 @@ class Summary:
                 self.oldest_at = opened_at
 
     def content(self, *, kind: str, group: Mapping[str, str], step: int | None = None) -> Content:
-        """The notification about the alerts so far. ``step`` of an escalation: from 1."""
+        """The notification about the alerts so far. ``step`` of an escalation: from 1.
+
+        ``group`` are the labels of the group of alerts.
+        """
         return Content(
             kind=kind,
             group=group,

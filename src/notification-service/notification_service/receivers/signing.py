@@ -42,7 +42,10 @@ def key_of(secret: str) -> bytes:
 
 
 def headers(notification_id: UUID, timestamp: int, body: bytes, key: bytes) -> dict[str, str]:
-    """The headers of a signed request. ``timestamp`` is in seconds since 1970."""
+    """The headers of a request that is signed with the secret ``key`` (HMAC-SHA-256).
+
+    ``timestamp`` is in seconds since 1970.
+    """
     signed = b".".join([str(notification_id).encode(), str(timestamp).encode(), body])
     signature = base64.b64encode(hmac.digest(key, signed, hashlib.sha256)).decode()
     return {
