@@ -43,10 +43,10 @@ def file_change(name: str, path: str, *, at: float = 0) -> dict[str, Any]:
     }
 
 
-def story(users: int) -> list[dict[str, Any]]:
+def attack_events(users: int) -> list[dict[str, Any]]:
     """A burst of five failures of each user, noise between them, and a sensitive file.
 
-    What must come of it: ``alerts_of(users)``.
+    The alerts are those of ``alerts_of(users)``.
     """
     events = [
         failed_login(f"burst-{user}-{number}", f"user-{user}", at=number * 10)
@@ -67,7 +67,7 @@ AlertKey = tuple[str, str, int, dt.datetime, dt.datetime]
 
 
 def alerts_of(users: int) -> set[AlertKey]:
-    """Rule, actor, count, first and last event of each alert of a story."""
+    """Rule, actor, count, first and last event of each alert of ``attack_events``."""
     burst = (START, START + dt.timedelta(seconds=40))
     return {("Burst of failed logins", f"user-{user}", 5, *burst) for user in range(users)} | {
         ("Sensitive file changed", "mallory", 1, START, START)

@@ -9,14 +9,14 @@ import pytest
 from auditflow.amqp import topology
 from auditflow_local.service_process import ServiceProcess
 
-from .events import alert_keys, alerts_of, shuffled, story
+from .events import alert_keys, alerts_of, attack_events, shuffled
 from .platform import Platform, eventually
 
 USERS = 30
 
 
 def same_alerts(platform: Platform, *, users: int = USERS) -> None:
-    """Every alert of the story is there, with its numbers; then, at rest, there is no other."""
+    """Wait until the alerts are exactly those of the attack, with their numbers."""
     expected = alerts_of(users)
     eventually(lambda: expected <= alert_keys(platform.alerts()), what="every alert")
     eventually(platform.settled, what="rest")
@@ -24,19 +24,19 @@ def same_alerts(platform: Platform, *, users: int = USERS) -> None:
 
 
 def test_in_order(platform: Platform) -> None:
-    platform.send(story(USERS))
+    platform.send(attack_events(USERS))
     same_alerts(platform)
 
 
 @pytest.mark.parametrize("seed", range(2))
 def test_shuffled_and_everything_twice(platform: Platform, seed: int) -> None:
-    platform.send(shuffled(story(USERS) * 2, seed))
+    platform.send(shuffled(attack_events(USERS) * 2, seed))
     same_alerts(platform)
 
 
 def test_single_messages_of_a_producer_that_names_only_the_queue(platform: Platform) -> None:
     with platform.broker() as channel:
-        for event in shuffled(story(USERS), 7):
+        for event in shuffled(attack_events(USERS), 7):
             channel.basic_publish("", topology.EVENTS, msgspec.json.encode(event))
     same_alerts(platform)
 
@@ -48,7 +48,7 @@ def test_a_service_that_is_killed_during_a_request(
 ) -> None:
     # Given an attack of which some events are sent
     users = USERS * 4
-    sender = threading.Thread(target=platform.send, args=(shuffled(story(users), 3),))
+    sender = threading.Thread(target=platform.send, args=(shuffled(attack_events(users), 3),))
     sender.start()
     eventually(lambda: platform.ledger()["accepted"] > 0, what="the first event")
     # when a service is killed meanwhile, and restarts
@@ -65,7 +65,7 @@ def test_a_service_that_is_killed_during_a_request(
 
 def test_the_analysis_killed_again_and_again(platform: Platform) -> None:
     users = USERS * 4
-    sender = threading.Thread(target=platform.send, args=(shuffled(story(users), 5),))
+    sender = threading.Thread(target=platform.send, args=(shuffled(attack_events(users), 5),))
     sender.start()
     for _ in range(4):
         platform.analysis.kill()
@@ -92,7 +92,7 @@ def test_two_replicas_share_a_queue_and_one_is_killed(
     ]
     # when an attack is sent, one message for each event, and one of the two is killed
     with platform.broker() as channel:
-        for event in shuffled(story(users), 11):
+        for event in shuffled(attack_events(users), 11):
             channel.basic_publish("", topology.EVENTS, msgspec.json.encode(event))
     eventually(lambda: acknowledged(platform, second) > 0, what="work of the other")
     second.kill()

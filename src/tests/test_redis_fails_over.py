@@ -20,7 +20,7 @@ from auditflow.errors import Unavailable
 from auditflow.settings import RedisSettings
 from auditflow_local import packages
 
-from .events import alert_keys, alerts_of, shuffled, story
+from .events import alert_keys, alerts_of, attack_events, shuffled
 from .platform import Platform, eventually
 from .redis_ha import FILES, RedisHa, running
 
@@ -70,7 +70,7 @@ def test_the_master_is_killed_during_an_attack(
         env={"REDIS_SENTINELS": redis_set.sentinels, "REDIS_REPLICAS": "1", "PREFETCH": "8"},
     )
     sender = threading.Thread(
-        target=platform.send, args=(shuffled(story(USERS), 3),), kwargs={"chunk": 5}
+        target=platform.send, args=(shuffled(attack_events(USERS), 3),), kwargs={"chunk": 5}
     )
     sender.start()
     done = "auditflow_consumed_messages_total"

@@ -9,7 +9,7 @@ import pytest
 
 from auditflow_local.service_process import ServiceProcess
 
-from .events import alert_keys, alerts_of, shuffled, story
+from .events import alert_keys, alerts_of, attack_events, shuffled
 from .platform import Platform, ask, eventually
 
 USERS = 60
@@ -57,7 +57,7 @@ def test_a_server_that_is_killed_under_load(platform: Platform, dependency: str)
         "redis": platform.redis,
         "postgresql": platform.database.server,
     }[dependency]
-    sender = threading.Thread(target=platform.send, args=(shuffled(story(USERS), 1),))
+    sender = threading.Thread(target=platform.send, args=(shuffled(attack_events(USERS), 1),))
     sender.start()
     eventually(lambda: platform.ledger()["accepted"] > 0, what="the first event")
     # when the server is killed
@@ -92,5 +92,5 @@ def test_services_that_start_before_the_servers(late_platform: Platform) -> None
     for server in (platform.rabbitmq, platform.redis, platform.database.server):
         server.start()
     eventually(lambda: all(item.ready() for item in platform.services), what="readiness")
-    platform.send(story(5))
+    platform.send(attack_events(5))
     eventually(lambda: alert_keys(platform.alerts()) == alerts_of(5), what="every alert")

@@ -11,7 +11,7 @@ from auditflow_local.testing import Servers
 from auditflow_local.testing_pod import USER, VOLUME, as_in_a_pod, unsupported_reason
 
 from .conftest import make_platform
-from .events import alert_keys, alerts_of, story
+from .events import alert_keys, alerts_of, attack_events
 from .platform import Platform, ask, eventually
 
 
@@ -60,7 +60,7 @@ def test_they_need_no_user_of_their_own_and_write_nowhere(confined: Platform) ->
         volume = {VOLUME} if service is confined.archive else set()
         assert writable(service) == {"/tmp"} | volume, service.name
     # when events come in, then the alerts are there, and on a page
-    confined.send(story(3))
+    confined.send(attack_events(3))
     eventually(lambda: alert_keys(confined.alerts()) == alerts_of(3), what="every alert")
     with confined.analyst() as browser:
         assert "Burst of failed logins" in browser.get("/alerts").text

@@ -39,6 +39,13 @@ FORBIDDEN_WORDS = frozenset(
         "strike",
         "unanswered",
         "whom",
+        "away",
+        "hear",
+        "heard",
+        "hears",
+        "midst",
+        "peace",
+        "story",
     }
 )
 

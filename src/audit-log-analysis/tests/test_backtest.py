@@ -115,10 +115,10 @@ def test_sources_are_found_by_their_entry_points() -> None:
 def test_a_source_without_a_mark_is_recognised_by_its_reader(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def odd(body: bytes) -> Iterator[Event | Fault]:
+    def reader(body: bytes) -> Iterator[Event | Fault]:
         yield failed_login(1, seconds=0) if body == b"odd" else Fault("$", "not odd")
 
-    monkeypatch.setattr(sources, "installed", lambda: {"odd": odd})
+    monkeypatch.setattr(sources, "installed", lambda: {"odd": reader})
 
     assert sources.guess(b"odd") == ["odd"]
     assert sources.guess(b"even") == []

@@ -187,7 +187,7 @@ def _upgrade(connection: Connection, report: Callable[[str], None]) -> None:
 
 def _make_partitions(connection: Connection, report: Callable[[str], None]) -> None:
     today = dt.datetime.now(dt.UTC).date()
-    months = [_month(today, away) for away in _MONTHS]
+    months = [_month(today, offset) for offset in _MONTHS]
     with connection.cursor() as cursor:
         for month in months:
             cursor.execute("SELECT findings_ensure_month(%s)", (month,))
@@ -195,8 +195,8 @@ def _make_partitions(connection: Connection, report: Callable[[str], None]) -> N
     report(f"partitions are there for {', '.join(f'{month:%Y-%m}' for month in months)}")
 
 
-def _month(day: dt.date, away: int) -> dt.date:
-    months = day.year * 12 + day.month - 1 + away
+def _month(day: dt.date, offset: int) -> dt.date:
+    months = day.year * 12 + day.month - 1 + offset
     return dt.date(months // 12, months % 12 + 1, 1)
 
 

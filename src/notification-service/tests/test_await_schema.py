@@ -21,23 +21,23 @@ def waiting(postgres: Postgres, settings_for: Callable[..., Any]) -> Any:
     class Waiting:
         def __init__(self, database: Database) -> None:
             self.reports: list[str] = []
-            self._heard = threading.Condition()
+            self._reported = threading.Condition()
             self._thread = threading.Thread(
                 target=await_schema,
                 args=(settings_for(database, APP),),
-                kwargs={"report": self._hear},
+                kwargs={"report": self._collect},
             )
             self._thread.start()
             threads.append(self._thread)
 
-        def _hear(self, line: str) -> None:
-            with self._heard:
+        def _collect(self, line: str) -> None:
+            with self._reported:
                 self.reports.append(line)
-                self._heard.notify_all()
+                self._reported.notify_all()
 
         def logs(self, part: str) -> bool:
-            with self._heard:
-                return self._heard.wait_for(
+            with self._reported:
+                return self._reported.wait_for(
                     lambda: any(part in line for line in self.reports), timeout=60
                 )
 

@@ -19,7 +19,7 @@ from lab.progress import info
 from lab.waiting import until
 
 _PERSON = "mallory"
-_AWAY_SECONDS = 60
+_OUTAGE_SECONDS = 60
 _ARGO_CD_MANAGES = "notification-service"
 Kubectl = Callable[..., str]
 
@@ -133,14 +133,14 @@ def test_an_outage_of_a_minute_slows_no_client_and_loses_nothing(
     delivery: Delivery, prod: Environment, mallory: Kubectl
 ) -> None:
     # Given how long the API server needs while AuditFlow listens
-    before = _seconds_of_requests(delivery, _AWAY_SECONDS / 6)
+    before = _seconds_of_requests(delivery, _OUTAGE_SECONDS / 6)
 
     # When AuditFlow is unavailable for a minute, in which a person acts
     space = f"--namespace={prod.namespace}"
     mallory("scale", "deployment/audit-event-generator", "--replicas=0", space)
     until(lambda: not prod.pods("audit-event-generator"), "nobody listens", seconds=90)
     mallory("create", "clusterrolebinding", "while-away", "--clusterrole=cluster-admin", "--user=y")
-    during = _seconds_of_requests(delivery, _AWAY_SECONDS)
+    during = _seconds_of_requests(delivery, _OUTAGE_SECONDS)
     mallory("scale", "deployment/audit-event-generator", "--replicas=1", space)
 
     # Then every request was answered as before; figures are for people, timing decides nothing

@@ -85,14 +85,14 @@ Validator = jsonschema.validators.extend(jsonschema.Draft202012Validator, {"patt
 
 
 #: The first time that the catalogue could not be reached, which is enough to know.
-_away: list[str] = []
+_unreachable: list[str] = []
 
 
 @cache
 def custom_schema(group: str, kind: str, version: str) -> Any:
     location = CATALOGUE.format(group=group, kind=kind, version=version)
-    if _away:
-        raise NotReachable(_away[0])
+    if _unreachable:
+        raise NotReachable(_unreachable[0])
     try:
         if "://" in location:
             with urllib.request.urlopen(location, timeout=10) as answer:
@@ -102,8 +102,8 @@ def custom_schema(group: str, kind: str, version: str) -> Any:
         pytest.fail(f"the catalogue has no schema of {kind} of {group}/{version}: {error}")
     except OSError as error:
         if "://" in location:
-            _away.append(f"{location}: {error}")
-            raise NotReachable(_away[0]) from None
+            _unreachable.append(f"{location}: {error}")
+            raise NotReachable(_unreachable[0]) from None
         pytest.fail(f"there is no {location}")
 
 

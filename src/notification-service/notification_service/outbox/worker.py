@@ -23,7 +23,7 @@ from notification_service.routing.tree_file import TreeFile
 #: The time that a thread waits when there is nothing to do, in seconds.
 IDLE_SECONDS: Final = 0.5
 #: The same time after the database was unavailable.
-AWAY_SECONDS: Final = 2.0
+OUTAGE_SECONDS: Final = 2.0
 #: The time between two checks of the routing file, in seconds.
 RELOAD_SECONDS: Final = 5.0
 #: The time between two checks of the routes of old groups, in seconds.
@@ -75,7 +75,7 @@ class _Loop:
                 wait = 0.0 if self._step() else self._idle_seconds
             except Unavailable as error:
                 log.warning("notifications wait for the database", error=str(error))
-                wait = AWAY_SECONDS
+                wait = OUTAGE_SECONDS
             except Exception as error:
                 log.exception("a thread of notifications failed", exc_info=error)
                 self._failed = f"the thread {self._thread.name} failed"
