@@ -353,7 +353,7 @@ def test_unacknowledged_messages_return_to_the_queue_at_the_stop(
         raise Unavailable("redis", "no answer")
 
     running = Running(parameters("auditflow-admin"), handler, publisher)
-    eventually(lambda: "away" in (running.consumer.pause_reason() or ""))
+    eventually(lambda: "no answer" in (running.consumer.pause_reason() or ""))
     running.consumer.stop()
     eventually(lambda: waiting(admin, topology.EVENTS) == 10)
     assert running.consumer.alive() is None

@@ -9,7 +9,7 @@ import pytest
 
 from auditflow.contract.alert import Action, AlertSummary, Verdict
 from auditflow.contract.finding import Observables
-from notification_service.database import risk
+from notification_service.database import prepared, risk
 from notification_service.database.alert_reader import AlertReader
 from notification_service.database.finding_store import FindingStore
 from notification_service.database.pool import Pool
@@ -150,26 +150,31 @@ def test_a_page_is_one_snapshot(
         writing.result()
 
 
-def test_a_page_shows_a_transaction_completely_or_not_at_all(
-    store: FindingStore, database: Any, open_pool: Any, make_finding: Any
+def test_a_page_that_is_partly_in_the_cache_is_one_snapshot(
+    store: FindingStore,
+    triage_store: TriageStore,
+    reader: AlertReader,
+    make_finding: Any,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    # given a writer that changes the state of all alerts in one transaction
-    opened = store.store([make_finding(user=f"user-{n}") for n in range(20)]).opened
+    # given a page in the cache of the reader, of which one alert has changed since
+    opened = store.store([make_finding(user=f"user-{n}") for n in range(5)]).opened
     alert_ids = [alert.alert_id for alert in opened]
-    own, reading = TriageStore(open_pool(database)), AlertReader(open_pool(database))
+    assert len(_summaries(reader, AlertQuery())) == 5
+    comment = Command(action=Action.COMMENT, comment="Seen.")
+    triage_store.act(alert_ids[0], comment, actor=ALICE, expected_version=None)
+    # when all alerts change in one transaction after the reader has read the versions of the page
+    statements: list[str] = []
+    execute = prepared.execute
 
-    def write() -> None:
-        for _ in range(20):
-            for action in (Action.ACKNOWLEDGE, Action.REOPEN):
-                own.act_on_selection(alert_ids, Command(action=action), actor=ALICE)
+    def execute_and_change(cursor: Any, statement: str, values: Any) -> None:
+        execute(cursor, statement, values)
+        statements.append(statement)
+        if len(statements) == 1:
+            triage_store.act_on_selection(alert_ids, comment, actor=ALICE)
 
-    with ThreadPoolExecutor(1) as threads:
-        writing = threads.submit(write)
-        pages = 0
-        while not writing.done() or pages == 0:
-            # then the alerts of a page have the same state, also those that were encoded before
-            found = _summaries(reading, AlertQuery(limit=200))
-            assert len({alert.status for alert in found}) == 1
-            assert len({alert.triage_version for alert in found}) == 1
-            pages += 1
-        writing.result()
+    monkeypatch.setattr(prepared, "execute", execute_and_change)
+    found = {alert.alert_id: alert.triage_version for alert in _summaries(reader, AlertQuery())}
+    # then the page contains this transaction for all alerts, not only for the alert that was missing
+    assert len(statements) == 2
+    assert found == dict.fromkeys(alert_ids[1:], 2) | {alert_ids[0]: 3}
