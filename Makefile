@@ -18,20 +18,20 @@ up: setup ## start everything on this machine; Ctrl-C stops it (DETACH=1 TLS=1)
 down: setup ## stop what `make up` started; the data stay
 	@$(LOCAL) down
 
-reset: setup ## forget all data (YES=1: do not ask)
+reset: setup ## delete all data (YES=1: without confirmation)
 	@$(LOCAL) reset $(if $(YES),--yes)
 
 logs: setup ## show logs (SERVICE=notification-service FOLLOW=1)
 	@$(LOCAL) logs $(if $(FOLLOW),--follow) $(SERVICE)
 
-status: setup ## show how each part is
+status: setup ## show the state of each component
 	@$(LOCAL) status
 
 test: setup ## run all tests with real servers and a real browser (ARGS="-k dlq")
 	@$(LOCAL) install --tests
 	$(VENV)/bin/pytest --numprocesses $(or $(JOBS),4) --dist loadscope -m "$(or $(MARK),not soak)" $(ARGS)
 
-soak: ## run the tests that need minutes: a backlog of 40,000, and faults as Prometheus sees them
+soak: ## run the tests that take minutes, for example a backlog of 40,000 findings and faults that Prometheus must report
 	@$(MAKE) test MARK=soak
 	@$(MAKE) mutation
 
@@ -48,11 +48,11 @@ lint: setup ## check style, types and security, as CI does
 	$(VENV)/bin/python -m src.tests.typecheck
 	$(VENV)/bin/bandit --quiet --recursive --severity-level medium --configfile pyproject.toml src monitoring
 
-format: setup ## write the code in the one style
+format: setup ## format the code
 	$(VENV)/bin/ruff check --fix
 	$(VENV)/bin/ruff format
 
-bootstrap: ## put Argo CD on the cluster of KUBECONFIG, and hand it its folder (CLUSTER=single)
+bootstrap: ## install Argo CD on the cluster of KUBECONFIG, and apply its root Application (CLUSTER=single)
 	@kubectl apply --server-side --force-conflicts -k bootstrap/argocd || true # its own kinds are new
 	kubectl wait --for=condition=Established --timeout=2m crd/applications.argoproj.io crd/appprojects.argoproj.io
 	kubectl apply --server-side --force-conflicts -k bootstrap/argocd
@@ -66,26 +66,26 @@ bench: setup ## measure speed, as ratios within one run (ARGS=--quick)
 images: setup ## build the four images on this machine (docker, podman or buildah)
 	@$(VENV)/bin/gitops images $(SERVICE)
 
-e2e: setup ## prove the delivery path on a real cluster (KUBECONFIG=file KEEP=1 AGAIN=1 ALL=1 ARGS="-k bootstrap")
+e2e: setup ## test the delivery path on a real cluster (KUBECONFIG=file KEEP=1 AGAIN=1 ALL=1 ARGS="-k bootstrap")
 	E2E_KEEP=$(KEEP) E2E_AGAIN=$(AGAIN) E2E_ALL=$(ALL) $(VENV)/bin/pytest -c src/tests/e2e/pytest.ini src/tests/e2e $(ARGS)
 
-e2e-upgrade: setup ## prove that the upgrade from the last release is not visible to users (REF=v1.2.0 KEEP=1)
+e2e-upgrade: setup ## test that the upgrade from the last release is not visible to users (REF=v1.2.0 KEEP=1)
 	E2E_KEEP=$(KEEP) E2E_AGAIN=$(AGAIN) UPGRADE_FROM=$(REF) $(VENV)/bin/pytest -c src/tests/e2e_upgrade/pytest.ini src/tests/e2e_upgrade $(ARGS)
 
 infra-lint: setup ## check the Ansible and Terraform of the machines, as CI does
 	cd infra/ansible && PATH="$(abspath $(VENV))/bin:$$PATH" ansible-lint
 	.auditflow/tools/bin/uv tool run --from 'checkov==3.3.30' checkov --quiet --compact --directory infra --framework terraform ansible
 
-infra-test: setup ## prove the roles on two Debian machines of this host (root, systemd-nspawn, debootstrap)
+infra-test: setup ## test the roles on two Debian machines on this host (root, systemd-nspawn, debootstrap)
 	$(VENV)/bin/pytest -c src/tests/infra/converge/pytest.ini --rootdir . src/tests/infra/converge $(ARGS)
 
-schemas: setup ## write the published contracts from the code
+schemas: setup ## generate the published contracts from the code
 	$(VENV)/bin/auditflow schemas write docs/contracts
 
-rules: setup ## write the rules that Prometheus gets, from the SLOs and the alerts
+rules: setup ## generate the rules of Prometheus from the SLOs and the alerts
 	$(VENV)/bin/python monitoring/make_rules.py
 
-boards: setup ## write the boards that Grafana shows
+boards: setup ## generate the dashboards of Grafana
 	$(VENV)/bin/python -m monitoring.boards
 
 readmes: setup ## write the module tables of the README files from docstrings

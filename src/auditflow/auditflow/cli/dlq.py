@@ -32,7 +32,7 @@ _reason = click.option("--reason", metavar="GLOB", help="Only those whose reason
 _message_id = click.option(
     "--id", "message_id", metavar="ID", help="Only the message with this id."
 )
-_yes = click.option("--yes", is_flag=True, help="Do not ask.")
+_yes = click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 _unrecorded = click.option(
     "--unrecorded",
     is_flag=True,
@@ -44,7 +44,7 @@ _unrecorded = click.option(
 def dlq() -> None:
     """Dead letters: messages that could not be processed, each with the reason.
 
-    QUEUE is the original queue: audit_events or audit_alerts. The broker and the user come from
+    QUEUE is the original queue, for example audit_events. The broker and the user come from
     RABBITMQ_HOST, RABBITMQ_PORT, RABBITMQ_USER and RABBITMQ_PASS. Each command is recorded in the
     audit trail of the API at API_URL with API_TOKEN, the service token or a token with the scope
     admin.
@@ -126,7 +126,7 @@ def replay(
     """Publish dead letters to QUEUE again, after the cause is fixed.
 
     Only messages that are in the dead-letter queue at the start are replayed. Ctrl-C stops after
-    the present message. Nothing is lost, and the command can be run again.
+    the current message. Nothing is lost, and the command can be run again.
     """
     with broker.channel() as channel:
         waiting = letters.depth(channel, queue)
@@ -176,7 +176,7 @@ def discard(
     yes: bool,
     unrecorded: bool,
 ) -> None:
-    """Delete dead letters that are of no use, for example malformed messages of a test.
+    """Delete dead letters that nobody needs, for example malformed messages of a test.
 
     Requires --reason, --id or --all. Deleted messages cannot be restored: look at them with `show`
     first.

@@ -39,9 +39,11 @@ class _Group(click.Group):
     "-C",
     type=click.Path(path_type=Path, exists=True, file_okay=False),
     default=Path(),
-    help="A clone of the repository; where you are, unless given.",
+    help="A clone of the repository (default: the current folder).",
 )
-@click.option("--remote", default="origin", show_default=True, help="Where it pushes to.")
+@click.option(
+    "--remote", default="origin", show_default=True, help="The git remote to which commands push."
+)
 @click.version_option(package_name="gitops", prog_name="gitops")
 @click.pass_context
 def main(context: click.Context, directory: Path, remote: str) -> None:

@@ -24,7 +24,11 @@ from gitops.git import Repository
 @click.command()
 @options.environment("The environment to report.")
 @click.option(
-    "--months", type=click.IntRange(1, 36), default=6, show_default=True, help="How many."
+    "--months",
+    type=click.IntRange(1, 36),
+    default=6,
+    show_default=True,
+    help="The number of months.",
 )
 @click.option(
     "--applications",
