@@ -16,8 +16,22 @@ from auditflow.errors import AuditFlowError
 
 MAX_BYTES: Final = 1024 * 1024
 MAX_EVENTS: Final = 5_000
+#: The maximum number of events that repeat, and the years in which events may begin. All times from
+#: the first are computed for each question.
+MAX_RULES: Final = 100
+FIRST_YEAR: Final = 2000
+LAST_YEAR: Final = 2100
+MAX_INTERVAL: Final = 1_000
+MAX_POSITION: Final = 5
+#: Other dates of an event, and dates at which it does not take place.
+MAX_DATES: Final = 1_000
 #: Rules that repeat more often than daily cost much time to expand, and no shift does.
 _FREQUENCIES: Final = ("DAILY", "WEEKLY", "MONTHLY", "YEARLY")
+#: The days of each month in a leap year.
+_DAYS: Final = (31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
+#: Parts of a rule with which it may never apply, such as 30 February. It is then searched up to the
+#: year 9999, which costs seconds for rules that repeat daily or weekly.
+_SEARCHED: Final = ("BYMONTH", "BYMONTHDAY", "BYYEARDAY", "BYWEEKNO", "BYSETPOS")
 
 
 class CalendarError(AuditFlowError):
@@ -47,8 +61,13 @@ class Calendar:
             raise CalendarError("the file is not an iCal calendar") from None
         if len(events) > MAX_EVENTS:
             raise CalendarError(f"the calendar has more than {MAX_EVENTS} events")
-        for event in events:
-            _check(event)
+        if sum("RRULE" in event for event in events) > MAX_RULES:
+            raise CalendarError(f"the calendar has more than {MAX_RULES} events that repeat")
+        try:
+            for event in events:
+                _check(event)
+        except (AttributeError, ValueError, TypeError):  # a value that could not be parsed
+            raise CalendarError("an event of the calendar has an invalid value") from None
 
     def at(self, time: dt.datetime) -> list[tuple[dt.datetime, dt.datetime, Any]]:
         """The events that are in progress at a time, as begin, end and event."""
@@ -104,13 +123,42 @@ def _names(event: Any) -> Iterator[str]:
 
 
 def _check(event: Any) -> None:
-    rules = event.get("RRULE", [])
-    for rule in rules if isinstance(rules, list) else [rules]:
-        frequency = [str(part) for part in rule.get("FREQ", [])]
-        if not frequency or any(part not in _FREQUENCIES for part in frequency):
-            raise CalendarError(f"an event repeats by a rule that is not {_FREQUENCIES}")
-        if any(rule.get(part) for part in ("BYSECOND", "BYMINUTE", "BYHOUR")):
-            raise CalendarError("an event repeats at several times of a day: use several events")
+    begin = getattr(event.get("DTSTART"), "dt", None)
+    if begin is not None and not FIRST_YEAR <= begin.year <= LAST_YEAR:
+        raise CalendarError(f"an event does not begin in the years {FIRST_YEAR} to {LAST_YEAR}")
+    if sum(_dates(event, name) for name in ("RDATE", "EXDATE")) > MAX_DATES:
+        raise CalendarError(f"an event has more than {MAX_DATES} dates")
+    rule = event.get("RRULE")
+    if isinstance(rule, list):
+        raise CalendarError("an event has several rules: use several events")
+    if rule is not None:
+        _check_rule(rule)
+
+
+def _check_rule(rule: Any) -> None:
+    frequency = [str(part) for part in rule.get("FREQ", [])]
+    if not frequency or any(part not in _FREQUENCIES for part in frequency):
+        raise CalendarError(f"an event repeats by a rule that is not {_FREQUENCIES}")
+    if any(rule.get(part) for part in ("BYSECOND", "BYMINUTE", "BYHOUR")):
+        raise CalendarError("an event repeats at several times of a day: use several events")
+    if any(not 1 <= interval <= MAX_INTERVAL for interval in rule.get("INTERVAL", [])):
+        raise CalendarError(f"the interval of an event is not from 1 to {MAX_INTERVAL}")
+    if {"DAILY", "WEEKLY"} & {*frequency} and any(rule.get(part) for part in _SEARCHED):
+        raise CalendarError("an event repeats daily or weekly, and on chosen dates: use MONTHLY")
+    if any(rule.get(part) for part in ("BYWEEKNO", "BYYEARDAY")) or any(
+        abs(position) > MAX_POSITION for position in rule.get("BYSETPOS", [])
+    ):
+        raise CalendarError("an event repeats by BYWEEKNO, BYYEARDAY or a large BYSETPOS")
+    months, days = rule.get("BYMONTH") or range(1, 13), rule.get("BYMONTHDAY") or [1]
+    if all(abs(day) > _DAYS[int(month) - 1] for month in months for day in days):
+        raise CalendarError("an event repeats on days that do not exist")
+    if any(until.year > LAST_YEAR for until in rule.get("UNTIL", [])):
+        raise CalendarError(f"an event repeats after the year {LAST_YEAR}")
+
+
+def _dates(event: Any, name: str) -> int:
+    values = event.get(name, [])
+    return sum(len(value.dts) for value in (values if isinstance(values, list) else [values]))
 
 
 def _utc(time: dt.date | dt.datetime) -> dt.datetime:
