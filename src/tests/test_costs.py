@@ -49,9 +49,9 @@ def check(figures: Figures, *arguments: str) -> None:
 @pytest.mark.parametrize(
     ("name", "figures"),
     [
-        ("logins", Figures(11.2, 25)),
-        ("logins in batches", Figures(11.2, 25)),
-        ("no logins", Figures(6.6, 12)),
+        ("logins", Figures(10.4, 25)),
+        ("logins in batches", Figures(10.4, 25)),
+        ("no logins", Figures(6.4, 12)),
         ("quiet", Figures(8.0, 19)),
         ("kubernetes", Figures(28.0, 36)),
     ],
