@@ -74,6 +74,21 @@ def test_an_access_renews_the_keys_of_a_large_window(redis_windows: RedisWindows
     assert client.ttl(name) > idle - 60
 
 
+def test_an_access_renews_the_access_time_of_a_large_window(redis_windows: RedisWindows) -> None:
+    """A window with an old access time would be removed or evicted first."""
+    client, key = redis_windows._client, str(uuid.uuid4())
+    for second in range(MAX_SMALL + 1):
+        observe(redis_windows, key, second)
+    name, started = shard_key(key), int(client.time()[0])
+    value: Any = client.hget(name, key)
+    for age, is_renewed in ((SLACK_SECONDS - 60, False), (SLACK_SECONDS + 60, True)):
+        # Given a recorded access of this age: only an old one is written again
+        client.hset(name, key, f"{started - age:08x}".encode() + value[8:])
+        observe(redis_windows, key, 20)
+        recorded: Any = client.hget(name, key)
+        assert (int(recorded[:8], 16) >= started) == is_renewed
+
+
 def test_a_window_survives_the_longest_outage_and_is_removed_after_it(
     redis_windows: RedisWindows,
 ) -> None:

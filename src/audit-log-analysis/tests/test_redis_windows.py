@@ -13,6 +13,7 @@ from audit_analysis.windows import Observation, WindowSpec
 from audit_analysis.windows.event_store import MAX_EVENT_BYTES
 from audit_analysis.windows.layout import (
     EVENT_CHUNKS,
+    EVENT_SIZES,
     MAX_STORED_EVENTS,
 )
 from audit_analysis.windows.redis_windows import RedisWindows
@@ -122,6 +123,25 @@ def test_complete_events_stay_within_the_budget_and_the_oldest_go_first(
         for second_ in (1, 2):
             result = observe(other_worker, key, second_, spec=second, raw=b"linux")
         assert result.summaries[0].first == b"linux"
+
+
+def test_the_events_of_all_sources_stay_within_the_budget(make_redis: Any, tmp_path: Path) -> None:
+    server = make_redis(tmp_path)
+    with redis.Redis.from_url(server.url) as client:
+        # Given three sources that stay within their shares of 20,000 bytes, but not within 40,000
+        windows = RedisWindows(client, event_budget_bytes=40_000)
+        for source, number in (("linux", 3), ("aws", 4), ("okta", 4)):
+            spec = msgspec.structs.replace(SPEC, source=source)
+            for _ in range(number):
+                observe(windows, str(uuid.uuid4()), 0, spec=spec, raw=b"x" * 4000)
+        # then events of the largest sources are deleted
+        sizes: Any = client.hgetall(EVENT_SIZES)
+        total = int(sizes.pop(b""))
+        assert 36_000 < total <= 40_000
+        assert sum(map(int, sizes.values())) == total
+        assert int(sizes[b"linux"]) >= 12_000
+        chunks = list(client.scan_iter(match="\\" + EVENT_CHUNKS + "*"))
+        assert sum(client.strlen(chunk) for chunk in chunks) == total
 
 
 def test_a_deleted_event_is_represented_by_its_id(redis_windows: RedisWindows) -> None:
