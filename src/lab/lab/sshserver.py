@@ -17,6 +17,9 @@ import asyncssh
 
 PORT = 2222
 _COMMAND = "git-upload-pack"
+_BLOCK = 65536
+Source = asyncio.StreamReader | asyncssh.SSHReader[bytes]
+Target = asyncio.StreamWriter | asyncssh.SSHWriter[bytes]
 
 
 class Connection(asyncssh.SSHServer):
@@ -51,15 +54,26 @@ async def handle(root: Path, process: asyncssh.SSHServerProcess[bytes]) -> None:
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
-    await process.redirect(stdin=git.stdin, stdout=git.stdout, stderr=git.stderr)
+    assert git.stdin
+    assert git.stdout
+    assert git.stderr
+    requests = asyncio.create_task(_copy(process.stdin, git.stdin))
+    await asyncio.gather(_copy(git.stdout, process.stdout), _copy(git.stderr, process.stderr))
+    requests.cancel()
     process.exit(await git.wait())
+
+
+async def _copy(source: Source, target: Target) -> None:
+    while data := await source.read(_BLOCK):
+        target.write(data)
+        await target.drain()
 
 
 async def serve(
     root: Path, address: str, port: int, *, host_key: Path, authorized_keys: Path
 ) -> None:
     """Serve the repositories in a resolved folder until the process is stopped."""
-    await asyncssh.listen(
+    server = await asyncssh.listen(
         address,
         port,
         server_factory=lambda: Connection(authorized_keys),
@@ -67,7 +81,7 @@ async def serve(
         process_factory=partial(handle, root),
         encoding=None,
     )
-    await asyncio.Event().wait()
+    await server.wait_closed()
 
 
 if __name__ == "__main__":
