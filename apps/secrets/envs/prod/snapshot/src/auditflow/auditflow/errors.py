@@ -24,6 +24,10 @@ class Unavailable(AuditFlowError):
         self.dependency = dependency
 
 
+class TooSlow(Unavailable):
+    """A dependency ended a request that took too long. Others may succeed."""
+
+
 class PublishError(Unavailable):
     """The broker did not confirm a message. It may or may not have stored it."""
 
