@@ -273,11 +273,11 @@ class SharedReader(io.IOBase):
         self._thread = _Position()
 
     def seekable(self) -> bool:
-        """It is."""
+        """True: the position can be moved."""
         return True
 
     def seek(self, offset: int, origin: int = os.SEEK_SET) -> int:
-        """Move the position of this thread."""
+        """Move the position of this thread: ``offset`` bytes from ``origin`` (``os.SEEK_...``)."""
         base = {os.SEEK_SET: 0, os.SEEK_CUR: self._thread.offset, os.SEEK_END: self._size}[origin]
         self._thread.offset = max(0, base + offset)
         return self._thread.offset

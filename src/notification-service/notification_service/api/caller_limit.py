@@ -11,7 +11,7 @@ _RETRY_SECONDS: Final = 5
 
 
 class CallerLimit:
-    """Counts the open responses of each person and each API token. Used on one event loop.
+    """Allows ``maximum`` open responses of each person and each API token. Used on one event loop.
 
     The service token without a person has no limit, as for the rate of requests.
     """
