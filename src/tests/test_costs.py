@@ -107,7 +107,7 @@ def test_a_request(settings: str, path: str, figures: Figures) -> None:
 
 @pytest.mark.parametrize(
     ("path", "figures"),
-    [("/alerts", Figures(13.3)), ("/alerts/{}", Figures(16.0))],
+    [("/alerts", Figures(5.6)), ("/alerts/{}", Figures(14.9))],
 )
 def test_a_page(
     service_process: Any,

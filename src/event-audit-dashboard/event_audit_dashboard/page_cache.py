@@ -1,10 +1,9 @@
 """Keeps rendered pages, without the values of a single response.
 
 A page is rendered with a marker at each such value: the nonce, the CSRF token, the time of the
-response, and fragments that are kept on their own. The text between the markers is kept. It belongs
-to one user in one role, one language and time zone, one URL and one version of the data, so nobody
-gets a page that was rendered for somebody else. A page with relative times is kept until one of
-them changes.
+response, relative times, and fragments that are kept on their own. The text between the markers is
+kept. It belongs to one user in one role, one language and time zone, one URL and one version of the
+data, so nobody gets a page that was rendered for somebody else.
 """
 
 import datetime as dt
@@ -16,6 +15,7 @@ from typing import Any, Final
 
 from cachetools import LRUCache
 from flask import Response, g, render_template, request, session
+from markupsafe import escape
 from msgspec import Struct
 
 from event_audit_dashboard import compression, fragments, translation, zones
@@ -29,7 +29,7 @@ MAX_BYTES: Final = 8 * 2**20
 #: Starts a marker. It is random, so that no text of an event or a user can contain it. It has no
 #: character that HTML escapes.
 _MARKER: Final = f"\x02{secrets.token_hex(16)}:"
-_MARKERS: Final = re.compile(re.escape(_MARKER) + "([a-z_]+)\x03")
+_MARKERS: Final = re.compile(re.escape(_MARKER) + "([a-z0-9_]+)\x03")
 
 
 class _Page(Struct, frozen=True):
@@ -37,8 +37,8 @@ class _Page(Struct, frozen=True):
 
     texts: tuple[Fragment, ...]
     names: tuple[str, ...]
-    #: The page is correct before this time.
-    until: dt.datetime
+    #: The times that the page shows as relative times, by the name of their marker.
+    times: dict[str, dt.datetime]
 
     @property
     def size(self) -> int:
@@ -97,7 +97,7 @@ class PageCache:
         )  # fmt: skip
         with self._lock:
             page = self._pages.get(key)
-        if page is None or page.until <= now:
+        if page is None:
             page = _render(template, context(), parts, now)
             if page.size <= self._pages.maxsize:
                 with self._lock:
@@ -108,12 +108,12 @@ class PageCache:
 def _render(
     template: str, context: Mapping[str, Any], parts: Mapping[str, Fragment], now: dt.datetime
 ) -> _Page:
-    until = dt.datetime.max.replace(tzinfo=dt.UTC)
+    shown: dict[str, dt.datetime] = {}
 
     def ago(timestamp: dt.datetime, now: dt.datetime) -> str:
-        nonlocal until
-        until = min(until, times.change_of_ago(timestamp, now))
-        return times.ago(timestamp, now)
+        name = f"ago_{len(shown)}"
+        shown[name] = timestamp
+        return _marker(name)
 
     text = render_template(
         template,
@@ -125,7 +125,7 @@ def _render(
     )
     split = _MARKERS.split(text)
     texts = tuple(Fragment(text.encode()) for text in split[::2])
-    return _Page(texts, tuple(split[1::2]), until)
+    return _Page(texts, tuple(split[1::2]), shown)
 
 
 def _marker(name: str) -> str:
@@ -137,7 +137,12 @@ def _fill(page: _Page, parts: Mapping[str, Fragment], now: dt.datetime) -> list[
     content: list[Part] = [page.texts[0]]
     for name, text in zip(page.names, page.texts[1:], strict=True):
         if name not in values:
-            values[name] = _value(name, now)
+            timestamp = page.times.get(name)
+            values[name] = (
+                _value(name, now)
+                if timestamp is None
+                else escape(times.ago(timestamp, now)).encode()
+            )
         content += (values[name], text)
     return content
 

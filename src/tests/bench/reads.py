@@ -81,9 +81,10 @@ def _cpu(platform: Platform) -> dict[str, float]:
         "postgresql": cpu_seconds(platform.postgres),
         "redis": cpu_seconds(platform.redis),
         "minimal application": sum(
-            sum(process.cpu_times()[:2])
+            sum(worker.cpu_times()[:2])
             for process in psutil.Process().children()
             if "hypercorn" in process.cmdline()
+            for worker in (process, *process.children())
         ),
     }
 
