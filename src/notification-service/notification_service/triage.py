@@ -106,7 +106,7 @@ def check(command: Command, now: dt.datetime) -> None:
                 )
         case Action.SNOOZE:
             if (command.until is None) != command.until_escalation:
-                raise InvalidAction("until: give either until or until_escalation, not both")
+                raise InvalidAction("until: give exactly one of until and until_escalation")
             if command.until is not None and not now < command.until <= now + MAX_SNOOZE:
                 raise InvalidAction("until: must be in the future, at most 366 days ahead")
         case Action.COMMENT:

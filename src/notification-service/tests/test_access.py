@@ -131,7 +131,11 @@ def test_a_token_is_shown_once_scoped_and_revocable(
     # then it reads, and does nothing else
     assert call("GET", "/alerts", token=secret)[0] == 200
     assert call("GET", "/me", token=secret)[1]["role"] == "viewer"
-    assert call("POST", action, {}, token=secret)[0] == 403
+    code, problem, _ = call("POST", action, {}, token=secret)
+    assert (code, problem["detail"]) == (
+        403,
+        "This requires the scope alerts:write. The token has the scopes alerts:read.",
+    )
     assert call("GET", "/tokens", token=secret)[0] == 403
     # and nobody can read its secret again
     _, listed, _ = call("GET", "/tokens")

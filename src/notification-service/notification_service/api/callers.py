@@ -172,6 +172,9 @@ def require(caller: Caller, role: Role, scope: Scope) -> None:
     Raises:
         Forbidden: it has not.
     """
+    if scope not in caller.scopes and caller.actor.kind == "token":
+        given = ", ".join(sorted(caller.scopes))
+        raise Forbidden(f"This requires the scope {scope}. The token has the scopes {given}.")
     if caller.role.rank < role.rank:
         raise Forbidden(f"This requires the role {role}. You have the role {caller.role}.")
     if scope not in caller.scopes:

@@ -330,7 +330,7 @@ def test_an_attempt_skips_the_urls_that_took_the_notification(
     chat = sink.url.replace("http://", "json://")
     sender = mailer(f"{chat}\n{url}", tmp_path)
     sent = message()
-    with pytest.raises(DeliveryError, match="E-Mail did not take it") as failed:
+    with pytest.raises(DeliveryError, match="E-Mail did not accept") as failed:
         sender.send(sent)
     assert (len(sink.bodies), len(box.mails)) == (1, 0)
     assert not any("hook" in name or "127" in name for name in failed.value.delivered)
@@ -354,7 +354,7 @@ def test_an_attempt_skips_the_recipients_who_have_the_mail(
     sender = mailer(url.replace("to=team@example.org", "to=team@example.org,away@example.org"),
                     tmp_path)  # fmt: skip
     sent = message()
-    with pytest.raises(DeliveryError, match="E-Mail did not take it") as failed:
+    with pytest.raises(DeliveryError, match="E-Mail did not accept") as failed:
         sender.send(sent)
 
     box.refused = set()
@@ -368,7 +368,7 @@ def test_a_url_that_fails_does_not_keep_back_those_after_it(sink: Any, tmp_path:
     chat = sink.url.replace("http://", "json://")
     sender = mailer(f"json://127.0.0.1:1/\nnonsense://x\n{chat}", tmp_path)
 
-    with pytest.raises(DeliveryError, match=r"did not take it.*URL 2 in the secret MAIL"):
+    with pytest.raises(DeliveryError, match=r"did not accept.*URL 2 in the secret MAIL"):
         sender.send(message())
 
     assert len(sink.bodies) == 1
