@@ -17,6 +17,7 @@ from quart import Blueprint, Response, g, request
 
 from audit_analysis.events_api.callers import TRAIL_HEADERS, Refusal, raise_if_refused
 from auditflow.contract.audit import (
+    REPEAT_SECONDS,
     TRAIL_PATH,
     Outcome,
     SearchAction,
@@ -46,8 +47,7 @@ ACTIONS: Final[Mapping[str, SearchAction]] = {
 }
 #: Routes that show no event and no rule of a request.
 NOT_RECORDED: Final = frozenset({"list_hunts", "get_ledger", "get_senders"})
-#: Time in which the same request of the same caller is recorded once, in seconds.
-REPEAT_SECONDS: Final = 60.0
+#: Maximum number of requests that are remembered, so that equal requests are recorded once.
 _MAX_REMEMBERED: Final = 1_000
 #: Parameters in an entry. An entry has at most 20 facts.
 _MAX_PARAMETERS: Final = 15

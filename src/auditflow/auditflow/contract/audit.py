@@ -182,6 +182,8 @@ class ExportedEventProof(Struct, frozen=True, kw_only=True):
 TRAIL_PATH: Final = "/api/v1/audit"
 #: Longest text of an entry of the audit trail, in characters.
 MAX_TRAIL_TEXT: Final = 500
+#: Time in which an equal read of the same caller is recorded once in the audit trail, in seconds.
+REPEAT_SECONDS: Final = 60.0
 
 TrailText = Annotated[str, Meta(max_length=MAX_TRAIL_TEXT, pattern=r"^[^\x00]*$")]
 

@@ -17,7 +17,7 @@ from typing import Final, Protocol
 from msgspec import Struct
 from prometheus_client import CollectorRegistry, Counter
 
-from auditflow.contract.audit import MAX_TRAIL_TEXT, Outcome
+from auditflow.contract.audit import MAX_TRAIL_TEXT, REPEAT_SECONDS, Outcome
 from auditflow.errors import Unavailable
 from auditflow.telemetry import logs
 from auditflow.worker import Worker
@@ -28,8 +28,7 @@ BATCH: Final = 1_000
 #: Time between two batches of reads, and the pause after a failure, in seconds.
 BATCH_SECONDS: Final = 0.25
 RETRY_SECONDS: Final = 1.0
-#: Time in which the same read is recorded once, in seconds, and reads that are remembered.
-REPEAT_SECONDS: Final = 60.0
+#: Maximum number of reads that are remembered, so that equal reads are recorded once.
 MAX_REMEMBERED: Final = 10_000
 
 log = logs.get(__name__)
