@@ -114,8 +114,11 @@ def test_a_duplicate_may_name_another_alert_later_but_not_the_same(alert: Alert)
 @pytest.mark.parametrize(
     ("command", "error"),
     [
-        (Command(action=Action.SNOOZE), "not both"),
-        (Command(action=Action.SNOOZE, until=NOW + HOUR, until_escalation=True), "not both"),
+        (Command(action=Action.SNOOZE), "exactly one of until and until_escalation"),
+        (
+            Command(action=Action.SNOOZE, until=NOW + HOUR, until_escalation=True),
+            "exactly one of until and until_escalation",
+        ),
         (Command(action=Action.SNOOZE, until=NOW), "at most 366 days ahead"),
         (Command(action=Action.SNOOZE, until=NOW - HOUR), "at most 366 days ahead"),
         (
