@@ -27,6 +27,7 @@ NEEDED = {
     "busybox-static": "/usr/bin/busybox",
     "git": "/usr/bin/git",
     "openssl": "/usr/bin/openssl",
+    "openssh-client": "/usr/bin/ssh-keygen",
 }
 
 #: A daemon's package starts the daemon unless this file forbids it.

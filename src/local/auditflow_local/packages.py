@@ -74,8 +74,10 @@ SYSLOG_NG: Final = (
 )
 #: For the tests of costs: they count instructions, with a library that is compiled from C.
 VALGRIND: Final = (Package("valgrind", _program("valgrind")), Package("gcc", _program("cc")))
+#: For the tests that run the workflows, whose steps call it.
+JQ: Final = (Package("jq", _program("jq")),)
 #: All packages that only tests need.
-TESTS: Final = (*BROWSER, *PROMETHEUS, *ALERTMANAGER, *RCLONE, *SYSLOG_NG, *VALGRIND)
+TESTS: Final = (*BROWSER, *PROMETHEUS, *ALERTMANAGER, *RCLONE, *SYSLOG_NG, *VALGRIND, *JQ)
 
 _POLICY: Final = Path("/usr/sbin/policy-rc.d")
 #: Marks the policy file of this program, so that the next run removes it after a killed run.
