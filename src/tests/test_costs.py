@@ -97,7 +97,7 @@ def test_a_finding(settings: str) -> None:
 @pytest.mark.parametrize(
     ("path", "figures"),
     [
-        ("/api/v1/alerts?limit=50", Figures(2.03, 5.4)),
+        ("/api/v1/alerts?limit=50", Figures(1.66, 5.4)),
         ("/api/v1/alerts/{}", Figures(1.28, 4.2)),
     ],
 )
@@ -107,7 +107,7 @@ def test_a_request(settings: str, path: str, figures: Figures) -> None:
 
 @pytest.mark.parametrize(
     ("path", "figures"),
-    [("/alerts", Figures(5.6)), ("/alerts/{}", Figures(14.9))],
+    [("/alerts", Figures(5.75)), ("/alerts/{}", Figures(5.42))],
 )
 def test_a_page(
     service_process: Any,
