@@ -49,6 +49,8 @@ def scope(nodeid: str) -> str:
     match PurePath(file).parts:
         case ("src", "tests", name) if name not in _ALONE:
             return "platform"
+        case ("src", "tests", "dashboard", _):
+            return "platform"
         case ("src", "notification-service" as package, *_):
             return package
         case ("src", package, *_) if package in _BROKER:

@@ -4,6 +4,7 @@ The button of a form has the name ``do`` and a value such as ``acknowledge`` or 
 """
 
 import datetime as dt
+import re
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -15,6 +16,8 @@ from auditflow.contract.triage import MAX_COMMENT
 from event_audit_dashboard.translation import N_, Texts, gettext, ngettext
 from event_audit_dashboard.translation import count as count_text
 
+#: The identifier of the alert in the URL of one of its pages.
+_ALERT_PAGE: Final = re.compile(r"/alerts/([0-9a-fA-F-]{36})(?![^/?#\s])")
 SNOOZES: Final = {
     "1h": dt.timedelta(hours=1),
     "8h": dt.timedelta(hours=8),
@@ -126,10 +129,16 @@ def _verdict(detail: str, form: Mapping[str, str]) -> dict[str, Any]:
         raise InvalidForm(gettext("Select a verdict."))
     if detail != Verdict.DUPLICATE_OF:
         return {"verdict": detail}
-    original = form.get("duplicate_of", "").strip()
+    original = _identifier(form.get("duplicate_of", ""))
     if not original:
         raise InvalidForm(gettext("Enter the identifier of the original alert."))
     return {"verdict": detail, "duplicate_of": original}
+
+
+def _identifier(text: str) -> str:
+    """The identifier of an alert in an identifier or in the URL of a page of the alert."""
+    found = _ALERT_PAGE.search(text)
+    return found.group(1) if found else text.strip()
 
 
 def _snooze(detail: str, now: dt.datetime) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from auditflow.http import serving
 from auditflow.http.health import Health
 from auditflow.http.probes import Probes
 from auditflow.telemetry.metrics import create_registry
-from event_audit_dashboard import app, redis_client
+from event_audit_dashboard import app, redis_client, templating
 from event_audit_dashboard.api import NotificationService
 from event_audit_dashboard.api_client import ApiClient
 from event_audit_dashboard.audit_reports import AuditReports
@@ -73,6 +73,7 @@ def run(settings: DashboardSettings) -> None:
         client=redis_client.connect(settings, metrics.circuits),
         reports=reports,
     )
+    templating.compile_all(dashboard)
     reports.start()
     try:
         serving.serve(

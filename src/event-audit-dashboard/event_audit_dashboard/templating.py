@@ -48,6 +48,12 @@ _SECTIONS: Final = {
 }
 
 
+def compile_all(app: Flask) -> None:
+    """Compile all templates, so that the first request of a page does not wait for it."""
+    for name in app.jinja_env.list_templates(extensions=["html"]):
+        app.jinja_env.get_template(name)
+
+
 def configure(app: Flask, *, assets: Assets, environment: str) -> None:
     """Register filters and globals. An undefined name in a template is an error."""
     env = app.jinja_env

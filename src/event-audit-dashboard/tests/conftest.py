@@ -3,6 +3,7 @@
 import datetime as dt
 import os
 import re
+import shutil
 import socket
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from typing import Any
 import httpx
 import pytest
 from flask import Flask
+from playwright.sync_api import Browser, sync_playwright
 from prometheus_client import CollectorRegistry
 from redis import Redis
 from redis.backoff import NoBackoff
@@ -29,9 +31,8 @@ from event_audit_dashboard.rules_api import ANALYSIS
 from event_audit_dashboard.settings import DashboardSettings
 from event_audit_dashboard.transport import Transport
 
+from .browser import CHROMIUM, PASSWORD, SIZES, MonitoredPage
 from .fake_api import TOKEN, FakeApi, alert, hostile
-
-PASSWORD = "correct horse battery staple"
 
 
 @pytest.fixture
@@ -217,3 +218,38 @@ def _wait_for(address: str, process: "subprocess.Popen[bytes]") -> None:
         except httpx.TransportError:
             time.sleep(0.05)
     raise AssertionError("the dashboard did not become ready within 20 s")
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Browser]:
+    if shutil.which("chromium") is None:
+        pytest.fail(
+            "chromium is not installed: `make test` installs it, or apt-get install chromium"
+        )
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=CHROMIUM,
+            args=[
+                "--no-sandbox",
+                "--disable-gpu",
+                "--disable-background-networking",
+                "--disable-component-update",
+                "--disable-sync",
+            ],
+        )
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(params=list(SIZES.values()), ids=list(SIZES))
+def monitored(chromium: Browser, request: pytest.FixtureRequest) -> Iterator[MonitoredPage]:
+    monitored = MonitoredPage(chromium, request.param)
+    yield monitored
+    monitored.context.close()
+
+
+@pytest.fixture
+def desk(chromium: Browser) -> Iterator[MonitoredPage]:
+    monitored = MonitoredPage(chromium, SIZES["desk"])
+    yield monitored
+    monitored.context.close()

@@ -8,6 +8,7 @@ from urllib.parse import parse_qs, quote, urlsplit
 import pytest
 from flask import url_for
 
+from event_audit_dashboard import templating
 from event_audit_dashboard.urls import cached_url_for
 
 
@@ -219,6 +220,15 @@ def test_an_alert_of_a_hunt_is_marked(analyst: Any, many: Any) -> None:
         f"/alerts/{many.alerts[5]['alert_id']}"
     ).text  # fmt: skip
     assert "A hunt in archived" not in analyst.get(f"/alerts/{many.alerts[6]['alert_id']}").text
+    rows = re.findall(r"<tr id=.*?</tr>", analyst.get("/alerts").text, re.DOTALL)
+    assert [many.alerts[5]["alert_id"] in row for row in rows if "From a hunt" in row] == [True]
+
+
+def test_no_template_is_compiled_during_a_request(dashboard: Any) -> None:
+    templating.compile_all(dashboard)
+    compiled = {name for _, name in dashboard.jinja_env.cache.keys()}  # noqa: SIM118 - no dict
+    assert {"alerts.html", "_row.html", "alert.html", "login.html"} <= compiled
+    assert compiled == set(dashboard.jinja_env.list_templates(extensions=["html"]))
 
 
 def test_a_clamped_timestamp_is_explained(analyst: Any, many: Any) -> None:

@@ -8,6 +8,8 @@ import pytest
 
 from event_audit_dashboard import actions
 
+ALERT_ID = "0c9d2c11-2f4e-5b63-9a53-6f1e2d9b7a10"
+
 
 def submit(analyst: Any, path: str, page: str = "/alerts", **fields: Any) -> Any:
     data = {"csrf_token": analyst.token(page), "back": page, **fields}
@@ -147,6 +149,13 @@ def test_commands_are_parsed() -> None:
         "verdict": "duplicate_of",
         "duplicate_of": "x",
     }
+    for text in (f" {ALERT_ID} ", f"/alerts/{ALERT_ID}", f"https://x/alerts/{ALERT_ID}?back=1#e"):
+        command = parse(do="resolve:duplicate_of", duplicate_of=text)
+        assert command.fields["duplicate_of"] == ALERT_ID
+    other_page = f"/alerts/{ALERT_ID}-1"
+    assert parse(do="resolve:duplicate_of", duplicate_of=other_page).fields["duplicate_of"] == (
+        other_page
+    )
     assert parse(do="comment", comment="a\r\nb ").fields == {"comment": "a\nb"}
     assert parse(do="resolve:benign").done(2) == "2 alerts resolved: Benign"
     assert parse(do="assign:nobody").done(1) == "1 alert unassigned"

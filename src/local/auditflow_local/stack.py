@@ -313,6 +313,7 @@ class Stack:
             "INGEST_TOKEN": self.tokens["INGEST_TOKEN"],
             "API_URL": f"{scheme}://localhost:{self.choices.ports[services.NOTIFICATION.name]}",
             "API_TOKEN": self.tokens["API_TOKEN"],
+            "ARCHIVE_URL": f"{scheme}://localhost:{self.choices.ports[services.EVENT_ARCHIVE.name]}",
         }
         secrets.write_file(
             self.layout.environment,
