@@ -42,7 +42,8 @@ def test_a_new_buffer_is_empty(buffers: Buffers) -> None:
 def test_the_first_message_starts_the_time_of_a_buffer(buffers: Buffers) -> None:
     buffers.add(1, batch=batch("a", b"xx", b"yyy"))
     buffers.add(2, batch=batch("b", b"z"))
-    assert (buffers.open.started, buffers.open.messages, buffers.open.last_tag) == (101.0, 2, 2)
+    buffers.add(3, batch=batch("c"))
+    assert (buffers.open.started, buffers.open.messages, buffers.open.last_tag) == (101.0, 3, 3)
     assert (buffers.open.rows, buffers.open.size) == (3, 6)
 
 
