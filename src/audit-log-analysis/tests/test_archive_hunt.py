@@ -119,11 +119,11 @@ def archive(rows: list[ArchivedEvent], folder: Path) -> FolderArchive:
     files = []
     for part in parts[1:]:
         file = write(folder / f"{uuid.uuid4()}.parquet", part)
-        received = [archived.received_ms for archived in part]
+        processed = [archived.received_ms * 1000 for archived in part]
         files.append(
             HuntedFile(
                 file.address, len(part), file.min_occurred_ms, file.max_occurred_ms,
-                min(received), max(received),
+                min(processed), max(processed),
             )
         )  # fmt: skip
     return FolderArchive(files, parts[0])
@@ -132,7 +132,7 @@ def archive(rows: list[ArchivedEvent], folder: Path) -> FolderArchive:
 @pytest.fixture
 def small_slices(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(archive_hunt, "_SLICE_EVENTS", 50)
-    monkeypatch.setattr(archive_hunt, "_MIN_SLICE_MS", 100)
+    monkeypatch.setattr(archive_hunt, "_MIN_SLICE_US", 100_000)
     monkeypatch.setattr(archive_hunt, "_CHECKPOINT_SECONDS", 0.0)
 
 

@@ -11,7 +11,7 @@ from psycopg2.extras import execute_values
 #: The columns of ``ArchiveFile``, in the order of its fields.
 COLUMNS: Final = (
     "path, tier, hour, source, rows, size, min_occurred_ms, max_occurred_ms, min_received_ms,"
-    " max_received_ms, sha256, compacted, events_root"
+    " max_received_ms, sha256, compacted, events_root, min_processed_us, max_processed_us"
 )
 
 
@@ -20,6 +20,8 @@ class ArchiveFile(Struct, frozen=True):
 
     ``size`` is in bytes. Times are in milliseconds since 1970, both ends included. ``events_root``
     is the root of the Merkle tree of the events (see ``event_leaves``); None for older files.
+    ``min_processed_us`` and ``max_processed_us`` are the times at which the analysis received the
+    events, in microseconds since 1970; None for older files.
     """
 
     path: str
@@ -35,6 +37,8 @@ class ArchiveFile(Struct, frozen=True):
     sha256: bytes
     compacted: bool = False
     events_root: bytes | None = None
+    min_processed_us: int | None = None
+    max_processed_us: int | None = None
 
 
 def insert_files(

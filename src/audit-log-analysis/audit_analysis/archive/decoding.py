@@ -34,6 +34,9 @@ def messages_of_batch(batch: ArchiveBatch) -> list[DecodedMessage]:
     notes = {(note.message, note.event): note for note in batch.notes}
     messages: list[DecodedMessage] = []
     total = 0
+    processed_us = batch.processed_us
+    if processed_us is None:
+        processed_us = batch.processed_ms * 1000
     for index, message in enumerate(archive.messages_of(batch)):
         delivery = Delivery(message.body, properties=message.properties)
         accepted_ms = acceptance.copied_header(delivery.headers).get(acceptance.HEADER)
@@ -41,18 +44,22 @@ def messages_of_batch(batch: ArchiveBatch) -> list[DecodedMessage]:
         is_estimated = accepted_ms is None
         correlation_id = _text(delivery.correlation_id)
         rows: list[ArchivedEvent] = []
-        for position, decoded in enumerate(event.decode_message(message.body)):
-            note = notes.get((index, position)) or notes.get((index, archive.ALL_EVENTS), _NO_NOTE)
+        for number, decoded in enumerate(event.decode_message(message.body)):
+            order = (processed_us, total + number)
+            note = notes.get((index, number)) or notes.get((index, archive.ALL_EVENTS), _NO_NOTE)
             if isinstance(decoded, event.Refused) or note.refused is not None:
                 own = decoded.reason if isinstance(decoded, event.Refused) else None
                 reason = note.refused or own or "unknown"
-                rows.append(refused_row(decoded.raw, reason, received_ms, correlation_id))
+                refused = refused_row(decoded.raw, reason, received_ms, correlation_id)
+                rows.append(refused._replace(processed_us=processed_us, position=order[1]))
             else:
                 own_ms = note.clamped_ms
                 occurred_ms = event.epoch_ms(decoded.event.timestamp) if own_ms is None else own_ms
                 # A redelivery has another time of analysis, but must be in the same hour.
                 in_hour_ms = min(received_ms, occurred_ms) if is_estimated else received_ms
-                rows.append(_row(decoded, note, in_hour_ms, occurred_ms, correlation_id))
+                rows.append(
+                    _row(decoded, note, in_hour_ms, occurred_ms, correlation_id, order=order)
+                )
         total += len(rows)
         if total > archive.MAX_EVENTS:
             raise ContractError(f"the batch has more than {archive.MAX_EVENTS} events")
@@ -111,6 +118,8 @@ def _row(
     received_ms: int,
     occurred_ms: int,
     correlation_id: str | None,
+    *,
+    order: tuple[int, int],
 ) -> ArchivedEvent:
     decoded = received.event
     logsource = decoded.logsource
@@ -137,6 +146,7 @@ def _row(
         False,
         None,
         received.raw,
+        *order,
     )
 
 

@@ -132,6 +132,12 @@ _VERSIONS: Final[tuple[str, ...]] = (
     CREATE INDEX files_without_log ON archive.files (file_id)
         WHERE state = 'committed' AND log_number IS NULL;
     """,
+    """
+    -- The times at which the analysis received the events. Null: an older version wrote the file.
+    ALTER TABLE archive.files
+        ADD COLUMN min_processed_us bigint,
+        ADD COLUMN max_processed_us bigint;
+    """,
 )
 #: The role of the notification service, which signs the log of files.
 _SIGNER: Final = "auditflow_app"

@@ -27,6 +27,10 @@ class ArchivedEvent(NamedTuple):
     - ``late``: too late for a window. ``clamped``: see ``occurred_ms``. ``staged``: a staged rule
       matched. ``refused``: the event violates the contract, or its processing failed;
       ``reason`` states why.
+    - ``processed_us``: the time at which the analysis began the batch of the event, in microseconds
+      since 1970. ``position``: the position of the event in its batch. Both are the order in which
+      the analysis received events. They are null in older files, and for refused records that came
+      from the ingest.
     """
 
     event_id: str
@@ -51,9 +55,11 @@ class ArchivedEvent(NamedTuple):
     refused: bool
     reason: str | None
     record: bytes
+    processed_us: int | None = None
+    position: int | None = None
 
 
-#: The SQL type of each column.
+#: The SQL type of each column, without those of ``ORDER_COLUMNS``.
 COLUMNS: Final[dict[str, str]] = {
     "event_id": "VARCHAR",
     "received_ms": "BIGINT",
@@ -78,6 +84,12 @@ COLUMNS: Final[dict[str, str]] = {
     "reason": "VARCHAR",
     "record": "BLOB",
 }
+#: The columns that older files do not have, see ``rows_of``.
+ORDER_COLUMNS: Final[dict[str, str]] = {"processed_us": "BIGINT", "position": "BIGINT"}
+#: All columns, in the order of the fields of ``ArchivedEvent``.
+STORED_COLUMNS: Final[dict[str, str]] = COLUMNS | ORDER_COLUMNS
+#: The time at which the analysis received an event, or about that time, in microseconds since 1970.
+PROCESSED_US: Final = "coalesce(processed_us, received_ms * 1000)"
 #: The columns with a bloom filter, so that a search for one value skips most row groups.
 BLOOM_FILTERS: Final = ("event_id", "host", "user", "address", "resource")
 
@@ -105,6 +117,18 @@ def hour_of(timestamp_ms: int) -> dt.datetime:
     return dt.datetime.fromtimestamp(timestamp_ms // HOUR_MS * 3600, tz=dt.UTC)
 
 
+def rows_of(files: str) -> str:
+    """A table in SQL with ``STORED_COLUMNS`` of files, also of older files.
+
+    ``files`` is an argument of ``read_parquet``.
+    """
+    nulls = ", ".join(f"NULL::{kind} AS {name}" for name, kind in ORDER_COLUMNS.items())
+    return (
+        f"(SELECT {nulls} WHERE false UNION ALL BY NAME"
+        f" SELECT * FROM read_parquet({files}, union_by_name = true))"
+    )
+
+
 def columns_of(rows: Sequence[ArchivedEvent]) -> list[Sequence[Any]]:
-    """The values of each column, in the order of ``COLUMNS``."""
+    """The values of each column, in the order of ``STORED_COLUMNS``."""
     return list(zip(*rows, strict=True))

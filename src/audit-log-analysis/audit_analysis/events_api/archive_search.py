@@ -5,7 +5,7 @@ from typing import Any, Final, Protocol
 
 from msgspec import Struct
 
-from audit_analysis.archive.table import COLUMNS, ArchivedEvent
+from audit_analysis.archive.table import COLUMNS, STORED_COLUMNS, ArchivedEvent, rows_of
 from audit_analysis.events_api import sql
 from audit_analysis.events_api.database import PENDING, Cancellation, SearchDatabase
 from audit_analysis.events_api.query import (
@@ -179,13 +179,16 @@ class ArchiveSearch:
         """All complete events of a filter, ordered by time, in parts."""
         snapshot = self._snapshot(criteria)
         condition, parameters = sql.where(criteria)
-        columns = ", ".join(f'"{name}"' for name in COLUMNS)
+        columns = ", ".join(f'"{name}"' for name in STORED_COLUMNS)
+        table = f"SELECT {columns} FROM {PENDING}"
+        if snapshot.files:
+            table += f" UNION ALL SELECT {columns} FROM {rows_of('$files')}"
         last: ArchivedEvent | None = None
         with self._database.search(
             snapshot.pending, cancellation=cancellation, seconds=seconds
         ) as search:
             for part in search.stream(
-                f"SELECT {columns} FROM {_table(snapshot.files)} WHERE {condition}"
+                f"SELECT {columns} FROM ({table}) WHERE {condition}"
                 f" ORDER BY {sql.order(Order.OLDEST)}",
                 _with_files(parameters, snapshot.files),
                 size=_EXPORT_ROWS,
@@ -234,7 +237,10 @@ def _event(row: tuple[Any, ...]) -> ArchivedEvent:
 
 def _identity(event: ArchivedEvent) -> ArchivedEvent:
     """The fields that are equal for two deliveries of the same event."""
-    return event._replace(received_ms=0, late=False, staged=False, correlation_id=None)
+    return event._replace(
+        received_ms=0, late=False, staged=False, correlation_id=None, processed_us=None,
+        position=None,
+    )  # fmt: skip
 
 
 def _key(event: ArchivedEvent) -> tuple[int, str]:

@@ -11,7 +11,7 @@ import duckdb
 from arro3.core import Array, DataType, Table
 from msgspec import Struct
 
-from audit_analysis.archive.table import COLUMNS, ArchivedEvent, columns_of
+from audit_analysis.archive.table import STORED_COLUMNS, ArchivedEvent, columns_of
 from audit_analysis.events_api.sql import Parameters
 from auditflow.errors import AuditFlowError, Unavailable
 from auditflow.telemetry import logs
@@ -226,10 +226,10 @@ class SearchDatabase:
 
 def arrow_table(events: Sequence[ArchivedEvent]) -> Table:
     """Events as an Arrow table, which DuckDB reads without a copy."""
-    values = columns_of(events) if events else [()] * len(COLUMNS)
+    values = columns_of(events) if events else [()] * len(STORED_COLUMNS)
     return Table.from_pydict(
         {
             name: Array(list(column), _ARROW[kind])
-            for (name, kind), column in zip(COLUMNS.items(), values, strict=True)
+            for (name, kind), column in zip(STORED_COLUMNS.items(), values, strict=True)
         }
     )

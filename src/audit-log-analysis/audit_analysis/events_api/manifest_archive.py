@@ -88,8 +88,13 @@ class ManifestArchive:
                 file.rows,
                 file.min_occurred_ms,
                 file.max_occurred_ms,
-                file.min_received_ms,
-                file.max_received_ms,
+                _processed_us(file.min_processed_us, file.min_received_ms),
+                _processed_us(file.max_processed_us, file.max_received_ms),
             )
             for file in self._manifest.snapshot(occurred_from_ms=since_ms, sources=sources)
         ]
+
+
+def _processed_us(processed_us: int | None, received_ms: int) -> int:
+    """The time at which the analysis received an event, or about that time, in microseconds."""
+    return received_ms * 1000 if processed_us is None else processed_us

@@ -1,19 +1,27 @@
-"""Runs a hunt over the archive, in slices of the time of arrival."""
+"""Runs a hunt over the archive, in slices of the time at which the analysis received events."""
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from hashlib import blake2b
 from pathlib import Path
 from time import monotonic
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 import msgspec
 from msgspec import Struct
 
-from audit_analysis.archive.table import ArchivedEvent
-from audit_analysis.events_api.database import PENDING, Cancellation, Search, SearchDatabase
-from audit_analysis.hunt import checkpoint
+from audit_analysis.archive.table import PROCESSED_US, ArchivedEvent, rows_of
+from audit_analysis.events_api.database import (
+    PENDING,
+    Cancellation,
+    Search,
+    SearchDatabase,
+    SearchTooLarge,
+)
+from audit_analysis.hunt import checkpoint, entities
 from audit_analysis.hunt.checkpoint import Checkpoint
 from audit_analysis.hunt.engine import Hunt, HuntedEvent
+from audit_analysis.hunt.entities import EntityCondition, Selection
 from audit_analysis.hunt.prefilter import EventCondition
 from audit_analysis.sigma.rule import RuleSet
 from auditflow.contract import event
@@ -25,19 +33,24 @@ _ROWS: Final = 2_000
 _CHECKPOINT_SECONDS: Final = 5.0
 #: Approximate number of events of a slice.
 _SLICE_EVENTS: Final = 500_000
-#: Minimum length of a slice (ms).
-_MIN_SLICE_MS: Final = 60_000
+#: Minimum length of a slice (microseconds).
+_MIN_SLICE_US: Final = 60_000_000
+#: The version of the state of a hunt. A state of another version is not continued.
+_VERSION: Final = 2
 
 
 class HuntedFile(Struct, frozen=True):
-    """A file, its number of rows, and the ranges of its times, both ends included (ms)."""
+    """A file, its number of rows, and the ranges of its times, both ends included.
+
+    The times of occurrence are in milliseconds, those of the analysis in microseconds since 1970.
+    """
 
     address: str
     rows: int
     min_occurred_ms: int
     max_occurred_ms: int
-    min_received_ms: int
-    max_received_ms: int
+    min_processed_us: int
+    max_processed_us: int
 
 
 class HuntedArchive(Protocol):
@@ -110,36 +123,45 @@ def run(
         until_ms = known.until_ms
     first_ms = since_ms - warm_up_ms(rules)
     hunt = Hunt(rules, environment=environment)
-    if known is not None:
-        hunt.restore(known.state)
     pending = archive.pending()
     files = archive.files(since_ms=first_ms, sources=condition.sources)
     total = sum(file.rows for file in files)
     saved_at = monotonic()
     processed = 0
+    report(Progress(0, total, 0, 0))
     with database.search(pending, cancellation=cancellation, seconds=seconds) as search:
-        for start_ms, end_ms in _slices(files, pending):
+        selection = select(search, files, rules, first_ms=first_ms)
+        if known is not None and not selection.continues(known.entities):
+            known = None
+        if known is not None:
+            hunt.restore(known.state)
+            selection = Selection(selection.condition, known.entities)
+        for start_us, end_us in _slices(files, pending):
             own = [
                 file
                 for file in files
-                if file.max_received_ms >= start_ms and file.min_received_ms < end_ms
+                if file.max_processed_us >= start_us and file.min_processed_us < end_us
             ]
-            processed += sum(file.rows for file in own if file.max_received_ms < end_ms)
-            if known is not None and end_ms <= known.next_ms:
+            processed += sum(file.rows for file in own if file.max_processed_us < end_us)
+            if known is not None and end_us <= known.next_us:
                 continue
             for events in _candidates(
                 search,
                 own,
                 condition,
-                start_ms=max(start_ms, known.next_ms if known else 0),
-                end_ms=end_ms,
+                selection,
+                start_us=max(start_us, known.next_us if known else 0),
+                end_us=end_us,
                 first_ms=first_ms,
             ):
                 hunt.process(events)
                 report(Progress(processed, total, hunt.events, hunt.number_of_findings))
             report(Progress(processed, total, hunt.events, hunt.number_of_findings))
             if state is not None and monotonic() >= saved_at + _CHECKPOINT_SECONDS:
-                checkpoint.write(state, Checkpoint(name, end_ms, until_ms, hunt.state()))
+                checkpoint.write(
+                    state,
+                    Checkpoint(name, end_us, until_ms, hunt.state(), selection.entities),
+                )
                 saved_at = monotonic()
     if state is not None:
         state.unlink(missing_ok=True)
@@ -150,54 +172,92 @@ def run(
 def _slices(
     files: Sequence[HuntedFile], pending: Sequence[ArchivedEvent]
 ) -> Iterator[tuple[int, int]]:
-    """Consecutive ranges of the time of arrival, each with about the same number of events."""
-    ends = [(file.max_received_ms, file.rows) for file in files]
-    ends += [(archived.received_ms, 1) for archived in pending]
-    starts = [file.min_received_ms for file in files]
-    starts += [archived.received_ms for archived in pending]
+    """Consecutive ranges of the time of the analysis, each with about as many events."""
+    ends = [(file.max_processed_us, file.rows) for file in files]
+    ends += [(_processed_us(archived), 1) for archived in pending]
+    starts = [file.min_processed_us for file in files]
+    starts += [_processed_us(archived) for archived in pending]
     if not starts:
         return
     start, events = min(starts), 0
     for end, rows in sorted(ends):
         events += rows
-        if events >= _SLICE_EVENTS and end - start >= _MIN_SLICE_MS:
+        if events >= _SLICE_EVENTS and end - start >= _MIN_SLICE_US:
             yield start, end + 1
             start, events = end + 1, 0
     if start <= max(end for end, _ in ends):
         yield start, max(end for end, _ in ends) + 1
 
 
+def select(
+    search: Search, files: Sequence[HuntedFile], rules: RuleSet, *, first_ms: int
+) -> Selection:
+    """The entities that the rules could report, in the events from ``first_ms`` on."""
+    gate = entities.gate_of(rules)
+    if gate is None:
+        return Selection()
+    used = f"occurred_ms, record, {', '.join(entities.COLUMNS)}"
+    rows = f"SELECT {used}, refused FROM {PENDING}"
+    parameters: dict[str, Any] = {"first_ms": first_ms}
+    if files:
+        rows += f" UNION ALL SELECT {used}, refused FROM read_parquet($files)"
+        parameters |= {"files": [file.address for file in files]}
+    table = f"(SELECT {used} FROM ({rows}) WHERE occurred_ms >= $first_ms AND NOT refused)"
+    condition = EntityCondition(gate, rules.detectors)
+    parameters |= condition.parameters
+    uncertain, statement = condition.uncertain(table), condition.entities(table)
+    try:
+        if search.rows(uncertain, _used(uncertain, parameters)):
+            return Selection()
+        found = search.rows(statement, _used(statement, parameters))
+    except SearchTooLarge:
+        return Selection()
+    if len(found) > entities.MAX_ENTITIES:
+        return Selection()
+    return Selection(condition, sorted(found))
+
+
 def _candidates(
     search: Search,
     files: Sequence[HuntedFile],
     condition: EventCondition,
+    selection: Selection,
     *,
-    start_ms: int,
-    end_ms: int,
+    start_us: int,
+    end_us: int,
     first_ms: int,
 ) -> Iterator[list[HuntedEvent]]:
-    """The events that a rule could match, in the order of their arrival."""
-    columns = "record, occurred_ms, received_ms, event_id, refused"
-    used = f"{columns}, product, event_type"
+    """The events that a rule could match, in the order of the analysis."""
+    columns = "record, occurred_ms, received_ms, event_id, refused, processed_us, position"
+    used = f"{columns}, product, {', '.join(entities.COLUMNS)}"
     table = f"SELECT {used} FROM {PENDING}"
-    parameters = condition.parameters | {
-        "start_ms": start_ms, "end_ms": end_ms, "first_ms": first_ms
-    }  # fmt: skip
+    parameters: dict[str, Any] = {"start_us": start_us, "end_us": end_us, "first_ms": first_ms}
     if files:
-        table += f" UNION ALL SELECT {used} FROM read_parquet($files)"
+        table += f" UNION ALL SELECT {used} FROM {rows_of('$files')}"
         parameters |= {"files": [file.address for file in files]}
+    table, text, more = selection.apply(f"({table})", condition)
     statement = (
-        f"SELECT record, occurred_ms, received_ms FROM ({table})"
-        " WHERE received_ms >= $start_ms AND received_ms < $end_ms AND occurred_ms >= $first_ms"
-        f" AND NOT refused AND ({condition.text})"
-        " ORDER BY received_ms, occurred_ms, event_id"
+        f"SELECT record, occurred_ms, {PROCESSED_US} // 1000 FROM {table}"
+        f" WHERE {PROCESSED_US} >= $start_us AND {PROCESSED_US} < $end_us"
+        f" AND occurred_ms >= $first_ms AND NOT refused AND ({text})"
+        f" ORDER BY {PROCESSED_US}, position, received_ms, occurred_ms, event_id"
     )
-    for part in search.stream(statement, parameters, size=_ROWS):
+    for part in search.stream(statement, _used(statement, parameters | more), size=_ROWS):
         yield [HuntedEvent(*row) for row in part]
+
+
+def _used(statement: str, parameters: dict[str, Any]) -> dict[str, Any]:
+    """The parameters that a statement uses. DuckDB refuses others."""
+    names = set(re.findall(r"\$(\w+)", statement))
+    return {name: value for name, value in parameters.items() if name in names}
 
 
 def name_of(rules: RuleSet, since_ms: int) -> str:
     """A text that differs between hunts whose states are different."""
     parts = [(rule.ref.id, rule.ref.revision, rule.window) for rule in rules.all_rules]
-    encoded = msgspec.json.encode((sorted(parts, key=lambda part: part[0]), since_ms))
+    encoded = msgspec.json.encode((_VERSION, sorted(parts, key=lambda part: part[0]), since_ms))
     return blake2b(encoded, digest_size=16).hexdigest()
+
+
+def _processed_us(archived: ArchivedEvent) -> int:
+    return archived.received_ms * 1000 if archived.processed_us is None else archived.processed_us

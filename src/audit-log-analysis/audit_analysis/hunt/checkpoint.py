@@ -7,6 +7,7 @@ import msgspec
 from msgspec import Struct
 
 from audit_analysis.hunt.engine import HuntState
+from audit_analysis.hunt.entities import Entity
 from auditflow.errors import AuditFlowError
 
 
@@ -15,15 +16,17 @@ class InvalidCheckpoint(AuditFlowError):
 
 
 class Checkpoint(Struct, frozen=True, array_like=True):
-    """Everything that was found in the events that arrived before ``next_ms``.
+    """Everything that was found in the events that the analysis received before ``next_us``.
 
-    ``hunt`` identifies the rules and the time range.
+    ``hunt`` identifies the rules and the time range. ``entities`` are those whose events were
+    processed; None: the events of all.
     """
 
     hunt: str
-    next_ms: int
+    next_us: int
     until_ms: int
     state: HuntState
+    entities: list[Entity] | None = None
 
 
 _decode = msgspec.msgpack.Decoder(Checkpoint).decode

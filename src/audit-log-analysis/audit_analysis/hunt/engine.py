@@ -25,12 +25,13 @@ _decode_finding = msgspec.json.Decoder(Finding).decode
 class HuntedEvent(Struct, frozen=True, gc=False):
     """An archived event. Times are in milliseconds since 1970.
 
-    ``occurred_ms`` is the timestamp as the analysis used it. ``received_ms`` is its arrival.
+    ``occurred_ms`` is the timestamp as the analysis used it. ``processed_ms`` is the time at which
+    the analysis received it.
     """
 
     record: bytes
     occurred_ms: int
-    received_ms: int
+    processed_ms: int
 
 
 class HuntState(Struct, frozen=True, array_like=True):
@@ -43,7 +44,7 @@ class HuntState(Struct, frozen=True, array_like=True):
 
 
 class Hunt:
-    """Collects the findings of ``rules``. Events must be given in the order of their arrival.
+    """Collects the findings of ``rules``. Events must be given in the order of the analysis.
 
     The findings have the identities that live detection would give them if it had these rules at
     that time, and if no window had reached a memory limit. Events that one window received too late
@@ -72,7 +73,7 @@ class Hunt:
         """Process the next events. Events that violate the contract are counted and skipped."""
         if not events:
             return
-        self._windows.now_ms = max(self._windows.now_ms, events[0].received_ms)
+        self._windows.now_ms = max(self._windows.now_ms, events[0].processed_ms)
         observations: list[RuleObservation[Received]] = []
         decoded = _decode_together([hunted.record for hunted in events])
         for hunted, received in zip(events, decoded, strict=True):

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import duckdb
 
-from audit_analysis.archive.table import COLUMNS, ArchivedEvent
+from audit_analysis.archive.table import COLUMNS, PROCESSED_US, ArchivedEvent, rows_of
 from audit_analysis.hunt.archive_hunt import HuntedFile
 from auditflow.errors import AuditFlowError
 
@@ -51,8 +51,8 @@ def _describe(path: Path) -> HuntedFile:
                 )
             row = connection.execute(
                 "SELECT count(*), coalesce(min(occurred_ms), 0), coalesce(max(occurred_ms), 0),"
-                " coalesce(min(received_ms), 0), coalesce(max(received_ms), 0)"
-                " FROM read_parquet($file)",
+                f" coalesce(min({PROCESSED_US}), 0), coalesce(max({PROCESSED_US}), 0)"
+                f" FROM {rows_of('$file')}",
                 {"file": str(path)},
             ).fetchone()
     except duckdb.Error as error:

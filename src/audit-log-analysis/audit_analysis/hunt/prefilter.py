@@ -6,7 +6,7 @@ excluded. Requirements whose values do not occur literally are not used.
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from audit_analysis.archive.table import source_of
@@ -39,7 +39,7 @@ class EventCondition:
         self.sources = _sources([detector.logsource for detector in detectors])
 
     def _of_detector(self, detector: Detector) -> str:
-        terms = [*self._of_logsource(detector.logsource)]
+        terms = [*of_logsource(detector.logsource, self._add)]
         patterns = [
             pattern
             for requirement in detector.requirements
@@ -51,21 +51,6 @@ class EventCondition:
             terms.append(f"coalesce(regexp_matches(try(decode(record)), {name}), true)")
         return " AND ".join(terms) or "true"
 
-    def _of_logsource(self, rule: LogSource) -> Iterable[str]:
-        if rule.product is None:
-            return
-        if rule.product != "auditflow":
-            yield f"product = {self._add(rule.product)}"
-            return
-        yield "coalesce(product, 'auditflow') = 'auditflow'"
-        if rule.category is not None:
-            types = [
-                event_type
-                for event_type, category in logsource.categories().items()
-                if category == rule.category
-            ]
-            yield f"event_type IN {self._add(types)}" if types else "false"
-
     def _add(self, value: Any) -> str:
         for name, known in self.parameters.items():
             if known == value:
@@ -73,6 +58,23 @@ class EventCondition:
         name = f"hunt{len(self.parameters)}"
         self.parameters[name] = value
         return f"${name}"
+
+
+def of_logsource(rule: LogSource, add: Callable[[Any], str]) -> Iterable[str]:
+    """The conditions of the log source of a rule. ``add`` gives the parameter of a value."""
+    if rule.product is None:
+        return
+    if rule.product != "auditflow":
+        yield f"product = {add(rule.product)}"
+        return
+    yield "coalesce(product, 'auditflow') = 'auditflow'"
+    if rule.category is not None:
+        types = [
+            event_type
+            for event_type, category in logsource.categories().items()
+            if category == rule.category
+        ]
+        yield f"event_type IN {add(types)}" if types else "false"
 
 
 def _pattern(requirement: Requirement) -> tuple[int, str] | None:

@@ -64,10 +64,11 @@ class ArchivedBatch:
         """A staged rule matched the event."""
         self._notes[position] = msgspec.structs.replace(self._note(position), staged=True)
 
-    def messages(self, late: set[Position], *, processed_ms: int, events: int) -> Sequence[Message]:
+    def messages(self, late: set[Position], *, processed_us: int, events: int) -> Sequence[Message]:
         """The messages to publish.
 
-        ``late`` events were too late for a window. ``events`` is the number of events and refused
+        ``late`` events were too late for a window. ``processed_us`` is the time at which the
+        processing began, in microseconds since 1970. ``events`` is the number of events and refused
         records of the batch.
         """
         if self._compressed is None:
@@ -77,7 +78,8 @@ class ArchivedBatch:
             notes[position] = msgspec.structs.replace(self._note(position), late=True)
         body = self._compressed.with_notes(
             [notes[position] for position in sorted(notes)],
-            processed_ms=processed_ms,
+            processed_ms=processed_us // 1000,
+            processed_us=processed_us,
             events=events,
         )
         return (_message(self._compressed.batch_id, body),)

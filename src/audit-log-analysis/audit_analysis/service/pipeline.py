@@ -254,10 +254,9 @@ class Pipeline:
                 summaries.append((window.key, window.spec, summary))
         archive: Sequence[Message] = ()
         if is_last:
-            processed_ms = matched.started_ns // 1_000_000
             archive = matched.archived.messages(
                 late,
-                processed_ms=processed_ms,
+                processed_us=matched.started_ns // 1_000,
                 events=matched.counts.events + matched.counts.rejected,
             )
         return self._publisher.publish(delivered, summaries, archive)

@@ -42,6 +42,7 @@ ALL_EVENTS: Final = -1
 
 
 TimeMs = Annotated[int, Meta(ge=0, le=MAX_TIME_MS)]
+TimeUs = Annotated[int, Meta(ge=0, le=MAX_TIME_MS * 1000)]
 
 
 class ArchivedMessage(Struct, frozen=True, array_like=True):
@@ -82,6 +83,8 @@ class ArchiveBatch(Struct, frozen=True, array_like=True, kw_only=True):
     ``batch_id`` is the hash of the messages, so that a batch that is published again has the same
     identifier. ``processed_ms`` is the time of the analysis, in milliseconds since 1970. ``events``
     is the number of events and refused records that the analysis counted, if it counted them.
+    ``processed_us`` is the time of the analysis in microseconds, so that a hunt can process batches
+    in the same order; None in batches of an older version.
     """
 
     version: int = 1
@@ -90,6 +93,7 @@ class ArchiveBatch(Struct, frozen=True, array_like=True, kw_only=True):
     content: bytes
     notes: Annotated[tuple[Note, ...], Meta(max_length=MAX_EVENTS)] = ()
     events: Annotated[int, Meta(ge=0, le=MAX_EVENTS)] | None = None
+    processed_us: TimeUs | None = None
 
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -106,9 +110,14 @@ class CompressedMessages(Struct, frozen=True):
     content: bytes
 
     def with_notes(
-        self, notes: Sequence[Note], *, processed_ms: int, events: int | None = None
+        self,
+        notes: Sequence[Note],
+        *,
+        processed_ms: int,
+        processed_us: int | None = None,
+        events: int | None = None,
     ) -> bytes:
-        """The batch as it travels. ``events``: see ``ArchiveBatch``."""
+        """The batch as it travels. For the arguments see ``ArchiveBatch``."""
         return _encode(
             ArchiveBatch(
                 batch_id=self.batch_id,
@@ -116,6 +125,7 @@ class CompressedMessages(Struct, frozen=True):
                 content=self.content,
                 notes=tuple(notes),
                 events=events,
+                processed_us=processed_us,
             )
         )
 
