@@ -4,6 +4,8 @@ import re
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from .workloads import Object, containers, workloads
 
 
@@ -126,3 +128,21 @@ def test_the_certificate_of_a_server_names_the_service_that_clients_connect_to(
     services = {item["metadata"]["name"] for item in kit.of_kind(objects, "Service")}
     for names in SERVERS.values():
         assert set(names) <= services
+
+
+def test_ingresses_do_not_use_the_secrets_of_the_servers_inside_the_environment(
+    objects: list[Object], kit: Any
+) -> None:
+    """cert-manager writes a public certificate into the Secret that an Ingress names."""
+    from provisioning.certificates import SECRETS
+
+    for ingress in kit.of_kind(objects, "Ingress"):
+        for entry in ingress["spec"]["tls"]:
+            assert entry["secretName"] not in SECRETS, kit.name(ingress)
+
+
+def test_the_canary_route_uses_the_public_certificate_of_the_ingress(root: Path) -> None:
+    components = root / "apps/components"
+    route = yaml.safe_load((components / "canary-traefik/ingress-route.yaml").read_text("utf-8"))
+    ingress = yaml.safe_load((components / "ingress/ingress.yaml").read_text("utf-8"))
+    assert route["spec"]["tls"]["secretName"] == ingress["spec"]["tls"][0]["secretName"]
