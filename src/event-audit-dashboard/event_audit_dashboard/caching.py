@@ -17,6 +17,11 @@ class TimedCache(Generic[T]):
         self._loading: dict[str, threading.Lock] = {}
         self._lock = threading.Lock()
 
+    def put(self, key: str, result: T) -> None:
+        """Replace the result for ``key``."""
+        with self._lock:
+            self._entries[key] = result
+
     def get(self, key: str, load: Callable[[], T]) -> T:
         """The cached result for ``key``, or the result of ``load``. Errors are not cached."""
         with self._lock:

@@ -75,6 +75,18 @@ def test_an_invalid_name_of_a_person_is_refused(call: Callable[..., Answer], nam
     assert call("GET", "/me", user=name)[0] == 401
 
 
+def test_a_changed_role_applies_to_the_next_request(
+    call: Callable[..., Answer], monkeypatch: Any
+) -> None:
+    monkeypatch.setattr(callers, "_USER_SECONDS", 3600.0)
+    assert call("GET", "/me", user="eve")[1]["role"] == "analyst"
+
+    call("PUT", "/users?name=eve", {"role": "admin", "disabled": False})
+    assert call("GET", "/me", user="eve")[1]["role"] == "admin"
+    call("PUT", "/users/eve", {"role": "viewer", "disabled": True})
+    assert call("GET", "/me", user="eve")[0] == 403
+
+
 @pytest.mark.parametrize(
     ("role", "allowed"),
     [

@@ -113,7 +113,7 @@ def test_it_waits_for_a_database_that_is_not_up_yet(
     [
         ({"PG_PORT": "1", "PG_WAIT_SECONDS": "0.1"}, "cannot connect to PostgreSQL at 127.0.0.1:1"),
         ({"PG_PASSWORD": "wrong", "PG_WAIT_SECONDS": "0"}, "password authentication failed"),
-        ({"PG_APP_ROLE": "nobody_here"}, "there is no role nobody_here"),
+        ({"PG_APP_ROLE": "nobody_here"}, "the role nobody_here of the service does not exist"),
     ],
 )
 def test_a_clear_sentence_when_it_cannot(

@@ -117,7 +117,14 @@ class CompressedMessages(Struct, frozen=True):
         processed_us: int | None = None,
         events: int | None = None,
     ) -> bytes:
-        """The batch as it travels. For the arguments see ``ArchiveBatch``."""
+        """Return the encoded batch.
+
+        Args:
+            notes: what the analysis decided about the messages.
+            processed_ms: time of the processing, milliseconds since 1970.
+            processed_us: the same time in microseconds. The order of a hunt uses it.
+            events: number of events in the messages.
+        """
         return _encode(
             ArchiveBatch(
                 batch_id=self.batch_id,

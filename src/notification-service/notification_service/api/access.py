@@ -24,7 +24,7 @@ from auditflow.http.api import Answer, ok, problem
 from auditflow.http.openapi import document_problems
 from notification_service import query
 from notification_service.api import trail_recording
-from notification_service.api.callers import Caller, require
+from notification_service.api.callers import Caller, Callers, require
 from notification_service.api.requests import body_of, identifier, in_thread
 from notification_service.database.access_store import AccessStore
 
@@ -37,7 +37,7 @@ class UserParameters(Struct):
     ]
 
 
-def add(routes: Blueprint, store: AccessStore) -> None:
+def add(routes: Blueprint, store: AccessStore, callers: Callers) -> None:
     """Add the routes."""
 
     @routes.get("/me")
@@ -47,11 +47,11 @@ def add(routes: Blueprint, store: AccessStore) -> None:
         """Show the caller: the name, the role and the scopes."""
         return ok(g.caller.me)
 
-    _add_users(routes, store)
+    _add_users(routes, store, callers)
     _add_tokens(routes, store)
 
 
-def _add_users(routes: Blueprint, store: AccessStore) -> None:
+def _add_users(routes: Blueprint, store: AccessStore, callers: Callers) -> None:
     @routes.get("/users")
     @document_response(UserList)
     @document_problems(401, 403, 503)
@@ -71,7 +71,7 @@ def _add_users(routes: Blueprint, store: AccessStore) -> None:
         A person who is not known yet is added. A disabled person cannot use the API.
         """
         require(g.caller, Role.ADMIN, "admin")
-        return await _put(store, query.parse_name(request.args.items(multi=True)))
+        return await _put(store, callers, query.parse_name(request.args.items(multi=True)))
 
     @routes.put("/users/<name>")
     @document_request(UserRequest)
@@ -83,16 +83,18 @@ def _add_users(routes: Blueprint, store: AccessStore) -> None:
         A person who is not known yet is added. A disabled person cannot use the API.
         """
         require(g.caller, Role.ADMIN, "admin")
-        return await _put(store, name)
+        return await _put(store, callers, name)
 
 
-async def _put(store: AccessStore, name: str) -> Answer:
+async def _put(store: AccessStore, callers: Callers, name: str) -> Answer:
     body = await body_of(request, UserRequest)
     if name != name.strip() or not 0 < len(name) <= MAX_NAME or not name.isprintable():
         return problem(HTTPStatus.NOT_FOUND, "No person can have this name.")
     trail_recording.add_detail(role=body.role, disabled=str(body.disabled).lower())
     change = partial(store.put_user, name, body.role, disabled=body.disabled)
-    return ok(await in_thread(change))
+    user = await in_thread(change)
+    callers.forget(name)
+    return ok(user)
 
 
 def _add_tokens(routes: Blueprint, store: AccessStore) -> None:

@@ -116,7 +116,7 @@ def create(
     statistics.add(current, stores.alerts.pool)
     feeds.add(current, stores.alerts.pool, stores.exports, stores.feed)
     triage.add(current, stores.triage, stores.alerts)
-    access.add(current, stores.access)
+    access.add(current, stores.access, callers)
     audit_logs.add(current, stores.audit_logs)
     saved_views.add(current, ViewStore(stores.access.pool))
     second_factors.add(current, SecondFactorStore(stores.access.pool))

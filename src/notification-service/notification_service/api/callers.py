@@ -155,6 +155,10 @@ class Callers:
         self._users[name] = (now, user)
         return user
 
+    def forget(self, name: str) -> None:
+        """Read a person again at the next request, because the role was changed."""
+        self._users.pop(name, None)
+
     def _check_failures(self, request: AuthenticatedRequest) -> None:
         address = request.remote_addr or ""
         if not self._limiter.test(FAILURE_LIMIT, "failure", address):
