@@ -198,7 +198,7 @@ def test_40_000_findings_wait_at_the_start(
     record_testsuite_property("slowest_answer_seconds", round(slowest, 3))
     assert query("SELECT count(*) FROM findings") == [(40_000,)]
     assert query("SELECT count(*) FROM alerts") == [(4_000,)]
-    assert highest < 128 * 2**20
+    assert highest < 144 * 2**20  # 115 MiB at rest, 4 for kept lists, and two transactions
     assert slowest < 2
 
 
