@@ -33,8 +33,8 @@ def test_an_accepted_event_is_found_and_shown(platform: Platform) -> None:
         entries = api.get("/api/v1/audit", params={"action": "archive searched"}).json()["entries"]
         (shown,) = api.get("/api/v1/audit", params={"target": "searched-1"}).json()["entries"]
     # the other tests of this platform search too
-    person_entries = [entry for entry in entries if entry["detail"].get("user") == "searched-user"]
-    by_person, by_service = person_entries[0], person_entries[-1]
+    searches = [entry for entry in entries if entry["detail"].get("user") == "searched-user"]
+    by_person, by_service = searches[0], searches[-1]
     assert (by_person["actor"], by_person["actor_kind"]) == ("ann", "person")
     assert by_person["address"] == "203.0.113.7"
     assert by_person["detail"]["user"] == "searched-user"
