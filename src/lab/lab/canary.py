@@ -148,11 +148,14 @@ def _opted_in(delivery: Delivery, dev: Environment) -> None:
 
 
 def _alone(dev: Environment, image: str) -> None:
-    """Wait until an image, identified by its name or digest, serves all requests."""
+    """Wait until an image, identified by its name or digest, serves all requests.
+
+    A pod that ends gets requests until each node knows it, so pods of other images must be gone.
+    """
 
     def alone() -> bool:
-        serving = dev.ready_images(SERVICE)
-        return bool(serving) and all(image in item for item in serving)
+        images = [pod["spec"]["containers"][0]["image"] for pod in dev.pods(SERVICE)]
+        return bool(dev.ready_images(SERVICE)) and all(image in item for item in images)
 
     until(alone, f"{image} serves alone", seconds=120)
 
