@@ -125,7 +125,7 @@ def test_slow_connections_do_not_block_others(serve: Serve, sent: bytes) -> None
     for connection in slow:
         try:
             connection.sendall(sent)
-        except ConnectionError:  # another one has replaced it
+        except ConnectionError:  # another connection has replaced it
             continue
     # Then each new connection is served at once
     for _ in range(5):

@@ -1,6 +1,6 @@
 """Calls a function for several parts in parallel, except for parts with common keys.
 
-While one transaction waits for PostgreSQL, another one is prepared. Parts with a common key are
+While one transaction waits for PostgreSQL, the next is prepared. Parts with a common key are
 handled in their order, so the result is the same as if all parts were handled in their order.
 """
 

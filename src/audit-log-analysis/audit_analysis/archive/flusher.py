@@ -84,7 +84,7 @@ class BufferFlusher:
             self._retry(partial(self._flush, buffer))
         except Unavailable:
             raise
-        except Exception:  # one batch must not stop the archive
+        except Exception:  # a batch that fails must not stop the archive
             log.exception("files cannot be written, writing each batch alone")
             self._flush_separately(buffer)
         self._buffers.report_flushed()

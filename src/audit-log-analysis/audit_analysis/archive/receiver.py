@@ -136,7 +136,7 @@ class BatchReceiver:
             dead_letter = DeadLetter(
                 body=delivery.body, reason=str(error), kind="contract", headers=delivery.headers
             )
-        except Exception as error:  # one message must not stop the archive
+        except Exception as error:  # a message that fails must not stop the archive
             log.exception("a message of the archive failed, dead-lettering it")
             dead_letter = pending_batch.poison(delivery, error)
         self._buffers.add(delivery.tag, batch=batch, dead_letter=dead_letter)

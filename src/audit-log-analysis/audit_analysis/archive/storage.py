@@ -262,7 +262,7 @@ class SharedReader(io.IOBase):
     """An object of an S3 that several threads read. Each thread has a position of its own.
 
     DuckDB calls ``seek`` and ``read`` of one handle in several threads. A shared position would
-    give a thread the bytes of another one.
+    give a thread the bytes of another thread.
     """
 
     def __init__(self, store: S3Store, key: str) -> None:
