@@ -6,7 +6,7 @@ The result is exact: the counted events are at least those that the matcher acce
 other entities do not see the events that are left out.
 
 The columns have the values that rules see only if an event has no ``record`` of its source. If an
-event has a value, or could have a value, no entity is left out.
+event has a record, or could have a record, no entity is left out.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
