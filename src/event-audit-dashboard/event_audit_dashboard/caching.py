@@ -17,10 +17,10 @@ class TimedCache(Generic[T]):
         self._loading: dict[str, threading.Lock] = {}
         self._lock = threading.Lock()
 
-    def put(self, key: str, result: T) -> None:
-        """Replace the result for ``key``."""
+    def discard(self, key: str) -> None:
+        """Remove the result for ``key``, so that the next ``get`` loads it."""
         with self._lock:
-            self._entries[key] = result
+            self._entries.pop(key, None)
 
     def get(self, key: str, load: Callable[[], T]) -> T:
         """The cached result for ``key``, or the result of ``load``. Errors are not cached."""

@@ -59,5 +59,5 @@ class Roles:
         # Sign-in works during an outage of the API. The next sign-in repeats the request.
         with contextlib.suppress(ApiError):
             self._api.put_user(user, Role.ADMIN)
-            self._roles.put(user, Role.ADMIN)
+            self._roles.discard(user)
         return Role.ADMIN
