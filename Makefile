@@ -56,6 +56,8 @@ bootstrap: ## install Argo CD on the cluster of KUBECONFIG, and apply its root A
 	@kubectl apply --server-side --force-conflicts -k bootstrap/argocd || true # its own kinds are new
 	kubectl wait --for=condition=Established --timeout=2m crd/applications.argoproj.io crd/appprojects.argoproj.io
 	kubectl apply --server-side --force-conflicts -k bootstrap/argocd
+	@# Argo CD compares again only two minutes after a comparison that failed because it was starting.
+	kubectl -n argocd rollout status deployment/argocd-repo-server --timeout=5m
 	kubectl apply --server-side --force-conflicts -k clusters/$(or $(CLUSTER),single)
 	kubectl -n argocd rollout status deployment/argocd-server --timeout=5m
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 import httpx
@@ -18,6 +19,11 @@ from .waiting import until
 NAMESPACE = "argocd"
 _APPLICATIONS = f"/apis/argoproj.io/v1alpha1/namespaces/{NAMESPACE}/applications"
 _REFRESH = "argocd.argoproj.io/refresh"
+#: A wait refreshes Applications that Argo CD has not compared for this time, in seconds. Otherwise
+#: Argo CD compares them again up to three minutes later, in two cases: the first comparison failed,
+#: because Argo CD itself was starting; or it has not observed a change of health, for example of a
+#: CRD that becomes Established while Argo CD starts to watch its kind.
+_COMPARED_WITHIN = 10
 
 
 @dataclass(frozen=True)
@@ -31,6 +37,8 @@ class Application:
     #: Phase and message of the last sync.
     phase: str
     message: str
+    #: When Argo CD compared it last, or when it was created.
+    compared: datetime
     #: A requested refresh is not completed yet. Argo CD then removes the annotation.
     refreshing: bool = False
 
@@ -48,6 +56,9 @@ class Application:
             phase=operation.get("phase", ""),
             refreshing=_REFRESH in found["metadata"].get("annotations", {}),
             message=problems or operation.get("message", ""),
+            compared=datetime.fromisoformat(
+                status.get("reconciledAt") or found["metadata"]["creationTimestamp"]
+            ),
         )
 
     @property
@@ -76,6 +87,47 @@ def refresh(kube: Kube, *names: str) -> None:
         kube.patch(f"{_APPLICATIONS}/{name}", {"metadata": {"annotations": {_REFRESH: "normal"}}})
 
 
+def refresh_old(kube: Kube, found: Iterable[Application]) -> None:
+    """Refresh the Applications that Argo CD has not compared for ten seconds."""
+    now = datetime.now(UTC)
+    for item in found:
+        age = (now - item.compared).total_seconds()
+        if age > _COMPARED_WITHIN and not item.refreshing:
+            refresh(kube, item.name)
+
+
+def wait_until_healthy(
+    kube: Kube,
+    wanted: Callable[[str], bool],
+    what: str,
+    *,
+    seconds: float,
+    expected: Iterable[str] = (),
+    before_poll: Callable[[], object] | None = None,
+) -> None:
+    """Wait until all Applications of a selection are Synced and Healthy.
+
+    :param wanted: returns whether an Application is in the selection, by its name.
+    :param what: the expected state, for the error.
+    :param expected: Applications that must exist.
+    :param before_poll: called before each poll.
+    """
+
+    def all_healthy() -> bool:
+        if before_poll is not None:
+            before_poll()
+        found = applications(kube)
+        absent = set(expected) - found.keys()
+        assert not absent, f"there is no Application {', '.join(sorted(absent))}"
+        selection = [item for name, item in found.items() if wanted(name)]
+        waiting = [item for item in selection if not item.healthy]
+        refresh_old(kube, waiting)
+        assert not waiting, "\n".join(map(str, waiting))
+        return bool(selection)
+
+    until(all_healthy, what, seconds=seconds, every=1)
+
+
 def wait_for(
     kube: Kube,
     name: str,
@@ -93,8 +145,10 @@ def wait_for(
 
     def in_state() -> Application:
         found = application(kube, name)
-        assert (found.sync, found.health) == (sync, health or found.health), found
-        assert contains(found.revision, revision), found
+        reached = (found.sync, found.health) == (sync, health or found.health)
+        if not (reached and contains(found.revision, revision)):
+            refresh_old(kube, [found])
+            raise AssertionError(found)
         return found
 
     return until(

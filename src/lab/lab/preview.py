@@ -68,7 +68,10 @@ def open_and_close(delivery: Delivery, forge: Forge) -> Preview:
         assert _NAME in applications, "Argo CD has not created the Application yet"
         if kube.find(f"/api/v1/namespaces/{environment.namespace}") is not None:
             traefik.admit_ingresses(cluster, environment.namespace)
-        assert applications[_NAME].healthy, applications[_NAME]
+        found = applications[_NAME]
+        if not found.healthy:
+            argocd.refresh_old(kube, [found])
+            raise AssertionError(found)
         return True
 
     until(healthy, f"{_NAME} is healthy", seconds=_PATIENCE, every=1)

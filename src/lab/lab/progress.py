@@ -7,6 +7,9 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+#: Text and duration in seconds of each completed step, in the order of completion.
+durations: list[tuple[str, float]] = []
+
 
 def info(text: str) -> None:
     """Print a line at once, without pytest's capture."""
@@ -21,4 +24,6 @@ def step(text: str) -> Iterator[None]:
     info(f"{text} …")
     start = time.monotonic()
     yield
-    info(f"{text}: {time.monotonic() - start:.1f} s")
+    elapsed = time.monotonic() - start
+    durations.append((text, elapsed))
+    info(f"{text}: {elapsed:.1f} s")

@@ -30,21 +30,14 @@ def test_bootstrap_brings_up_dev_and_staging(
     # When bootstrap/ is applied, and the root after it
     bootstrap.run(delivery)
 
-    # Then every Application that syncs itself is what the repository says, and well
-    def all_well() -> bool:
-        applications = argocd.applications(kube)
-        assert {"cluster", "dev", "staging", "prod"} <= applications.keys(), applications.keys()
-        waiting = [
-            str(application)
-            for application in applications.values()
-            if not application.healthy
-            and not application.name.startswith("prod")
-            and application.name != "cluster"
-        ]
-        assert not waiting, "\n".join(waiting)
-        return True
-
-    until(all_well, "dev, staging and the platform are well", seconds=_PATIENCE, every=1)
+    # Then every Application that syncs itself is what the repository says, and healthy
+    argocd.wait_until_healthy(
+        kube,
+        lambda name: not name.startswith("prod") and name != "cluster",
+        "dev, staging and the platform are healthy",
+        expected=("cluster", "dev", "staging", "prod"),
+        seconds=_PATIENCE,
+    )
 
     # And the pods run the images that were built from this checkout
     for environment in (dev, staging):
@@ -77,14 +70,13 @@ def test_prod_waits_for_a_person(delivery: Delivery, prod: Environment) -> None:
             api.sync(name)
 
     # Then prod runs
-    def all_well() -> bool:
-        traefik.admit_ingresses(delivery.cluster, prod.namespace)
-        applications = argocd.applications(kube)
-        waiting = [str(applications[name]) for name in names if not applications[name].healthy]
-        assert not waiting, "\n".join(waiting)
-        return True
-
-    until(all_well, "prod is well", seconds=_PATIENCE, every=1)
+    argocd.wait_until_healthy(
+        kube,
+        lambda name: name in names,
+        "prod is healthy",
+        seconds=_PATIENCE,
+        before_poll=lambda: traefik.admit_ingresses(delivery.cluster, prod.namespace),
+    )
 
 
 def test_prod_is_reached_through_its_ingresses_only(prod: Environment) -> None:

@@ -60,7 +60,9 @@ def test_prod_shows_it_and_waits(delivery: Delivery, prod: Environment) -> None:
     with argocd.api(delivery.cluster) as api:
         api.sync(name)
     until(lambda: prod.image(_SERVICE) == image, "prod is as git says", seconds=60)
-    until(lambda: argocd.application(kube, name).healthy, f"{name} is well", seconds=120)
+    argocd.wait_until_healthy(
+        kube, lambda found: found == name, f"{name} is Synced and Healthy", seconds=120
+    )
 
 
 def _change_image(kube: Kube, environment: Environment) -> None:

@@ -96,11 +96,11 @@ def test_passwords_are_rotated_while_events_flow(delivery: Delivery, staging: En
         seconds=180,
         every=1,
     )
-    until(
-        lambda: all(argocd.application(kube, name).healthy for name in staging.services.values()),
-        "staging is as git says",
+    argocd.wait_until_healthy(
+        kube,
+        lambda name: name in staging.services.values(),
+        "the services of staging are Synced and Healthy",
         seconds=120,
-        every=1,
     )
 
 

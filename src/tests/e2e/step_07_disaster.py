@@ -31,18 +31,13 @@ def test_a_deleted_namespace_is_restored_with_its_alerts(
     kube.delete(path)
     until(lambda: _is_deleted(kube, staging, identity), "the namespace is gone", seconds=180)
 
-    # Then Argo CD brings back all that was in it
-    def all_well() -> bool:
-        applications = [
-            application
-            for name, application in argocd.applications(kube).items()
-            if name.startswith(f"{staging.name}-")
-        ]
-        waiting = [str(application) for application in applications if not application.healthy]
-        assert not waiting, "\n".join(waiting)
-        return True
-
-    until(all_well, "staging is well", seconds=_PATIENCE, every=1)
+    # Then Argo CD restores all that was in it
+    argocd.wait_until_healthy(
+        kube,
+        lambda name: name.startswith(f"{staging.name}-"),
+        "staging is healthy",
+        seconds=_PATIENCE,
+    )
     assert not events.counts(staging.alerts(), _ACTOR)
 
     # And the backup, whose volume outlived the namespace, brings back the alerts

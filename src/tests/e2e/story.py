@@ -152,17 +152,22 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
     """Keep what explains a failure, while the cluster still runs."""
     outcome = yield
     running = item.config.stash.get(_CLUSTER, None)
-    if call.excinfo is not None and running is not None and call.when != "teardown":
+    failed = call.excinfo is not None and not call.excinfo.errisinstance(pytest.skip.Exception)
+    if failed and running is not None and call.when != "teardown":
         report.collect(running, item.name)
     return outcome
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """The steps and their times, once more, together."""
+    """The duration of each step, and of the work of the lab within the steps."""
     times = terminalreporter.config.stash.get(_TIMES, {})
-    terminalreporter.section("time of each step")
-    for name, seconds in times.items():
-        terminalreporter.write_line(f"{seconds:7.1f} s  {name}")
+    for title, entries in (
+        ("time of each step", times.items()),
+        ("parts of these times: images and the cluster", progress.durations),
+    ):
+        terminalreporter.section(title)
+        for name, seconds in entries:
+            terminalreporter.write_line(f"{seconds:7.1f} s  {name}")
 
 
 def _refuse_one_in_use(kube: Kube) -> None:

@@ -129,18 +129,13 @@ def _sync(delivery: Delivery) -> None:
 
 
 def _wait_until_healthy(delivery: Delivery, prod: Environment) -> None:
-    def healthy() -> bool:
-        traefik.admit_ingresses(delivery.cluster, prod.namespace)
-        applications = argocd.applications(delivery.cluster.kube)
-        waiting = [
-            str(found)
-            for name, found in applications.items()
-            if name.startswith("prod-") and not found.healthy
-        ]
-        assert not waiting, "\n".join(waiting)
-        return True
-
-    until(healthy, "all Applications of prod are Synced and Healthy", seconds=_PATIENCE, every=1)
+    argocd.wait_until_healthy(
+        delivery.cluster.kube,
+        lambda name: name.startswith("prod-"),
+        "all Applications of prod are Synced and Healthy",
+        seconds=_PATIENCE,
+        before_poll=lambda: traefik.admit_ingresses(delivery.cluster, prod.namespace),
+    )
 
 
 def _pods_of_servers(prod: Environment) -> dict[str, str]:
