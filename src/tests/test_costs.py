@@ -19,7 +19,7 @@ from notification_service.migrate import MigrateSettings, migrate
 from . import costs
 
 #: A program that counts instructions is much slower than normal.
-pytestmark = [pytest.mark.soak, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.soak, pytest.mark.computes, pytest.mark.timeout(1200)]
 _PROGRAM: Final = "src.tests.costs"
 #: The permitted increase of a cost.
 _INSTRUCTIONS: Final = 1.1

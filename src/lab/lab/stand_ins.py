@@ -110,13 +110,7 @@ STAND_INS = (
         _copy(toolchain.binary("argo-rollouts")),
         toolchain.ARGO_ROLLOUTS,
     ),
-    StandIn(
-        "prometheus",
-        "quay.io/prometheus/prometheus",
-        f"v{toolchain.PROMETHEUS}",
-        _copy(toolchain.binary("prometheus")),
-        toolchain.PROMETHEUS,
-    ),
+    StandIn("prometheus", "quay.io/prometheus/prometheus", "v2"),
     *(
         StandIn(
             name,

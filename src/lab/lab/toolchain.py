@@ -32,7 +32,6 @@ ARGO_ROLLOUTS = "1.10.2"
 KUSTOMIZE = "5.8.3"
 COREDNS = "1.15.0"
 METRICS_SERVER = "0.9.0"
-PROMETHEUS = "3.16.0"  # as a Go module v0.316.0
 PROMETHEUS_OPERATOR = "0.85.0"
 
 _K8S_VERSION = " ".join(
@@ -74,11 +73,6 @@ def _kube(name: str) -> Tool:
     return Tool(name, KUBERNETES, "kube", f"k8s.io/kubernetes/cmd/{name}", _K8S_VERSION)
 
 
-#: Build tags by module. They leave out code that the lab does not use: without service discovery of
-#: cloud providers, Prometheus compiles 240 packages less, among them the largest ones. The tags are
-#: not part of the key, because the result is the same for the lab.
-_TAGS = {"prometheus": "remove_all_sd,enable_kubernetes_sd"}
-
 #: In the order in which they are needed. kubelet is first, because others share its packages.
 TOOLS = (
     _kube("kubelet"),
@@ -115,13 +109,6 @@ TOOLS = (
         "rollouts",
         "github.com/argoproj/argo-rollouts/cmd/rollouts-controller",
         f"-X github.com/argoproj/argo-rollouts/utils/version.version=v{ARGO_ROLLOUTS}",
-    ),
-    Tool(
-        "prometheus",
-        PROMETHEUS,
-        "prometheus",
-        "github.com/prometheus/prometheus/cmd/prometheus",
-        f"-X github.com/prometheus/common/version.Version={PROMETHEUS}",
     ),
     Tool(
         "prometheus-operator",
@@ -193,7 +180,7 @@ def _build(module: str, ldflags: str, tools: tuple[Tool, ...]) -> None:
         target = output / tools[0].output_name if len(tools) == 1 else output
         shell.run(
             *("nice", _go(), "build", "-trimpath", "-buildvcs=false"),
-            *("-tags", _TAGS.get(module, ""), "-ldflags", f"-s -w {ldflags}", "-o", target),
+            *("-ldflags", f"-s -w {ldflags}", "-o", target),
             *(tool.package for tool in tools),
             cwd=MODULES / module,
             env=_environment(),
