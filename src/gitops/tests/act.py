@@ -129,11 +129,13 @@ class Act:
         payload: Mapping[str, Any],
         *,
         failing: str = "none",
+        variables: Mapping[str, str] | None = None,
     ) -> Run:
         """Run a workflow for an event at the head of main.
 
         Args:
             failing: a word of the arguments with which ``make`` fails.
+            variables: variables of the repository (Settings, Variables).
         """
         checkout = self._checkout()
         self._calls.write_text("")
@@ -158,6 +160,8 @@ class Act:
                   for word in ("--local-repository", f"{name}={path}")),
                 *(word for name, value in environment.items()
                   for word in ("--env", f"{name}={value}")),
+                *(word for name, value in (variables or {}).items()
+                  for word in ("--var", f"{name}={value}")),
             ),
             capture_output=True, text=True, check=False, timeout=280, stdin=subprocess.DEVNULL,
         )  # fmt: skip

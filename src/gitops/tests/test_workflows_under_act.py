@@ -1,5 +1,6 @@
 """The workflows, run from the event to the push by act (``act.py``)."""
 
+import re
 import shutil
 from pathlib import Path
 
@@ -73,14 +74,19 @@ def test_prod_is_not_promoted_further(act: Act, forge: Forge, github: FakeGitHub
     assert not github.numbers()
 
 
-def pull_request(forge: Forge, base: str) -> dict[str, object]:
+def pull_request(forge: Forge, base: str, *labels: str) -> dict[str, object]:
     repository = {"full_name": SLUG, "fork": False}
     head = {"sha": forge.head(), "ref": "change", "repo": repository}
     return {
         "action": "opened",
         "number": 1,
         "repository": {"full_name": SLUG, "private": False},
-        "pull_request": {"number": 1, "base": {"sha": base, "ref": "main"}, "head": head},
+        "pull_request": {
+            "number": 1,
+            "base": {"sha": base, "ref": "main"},
+            "head": head,
+            "labels": [{"name": label} for label in labels],
+        },
     }
 
 
@@ -113,3 +119,44 @@ def test_ci_fails_if_a_job_fails(act: Act, ada: Clone, forge: Forge, failing: st
     assert run.called("make lint")
     assert len(run.called("make test")) > 4
     assert git(ada.directory, "rev-parse", "HEAD") == forge.head()
+
+
+def test_end_to_end_test_runs_on_the_runner_of_the_variable(act: Act) -> None:
+    # Without the variable, nothing runs
+    run = act.run("end-to-end.yml", "schedule", {})
+    assert run.succeeded, run.output
+    assert not run.calls
+
+    # With it, all steps run
+    runner = {"LAB_RUNNER": "ubuntu-24.04"}
+    run = act.run("end-to-end.yml", "schedule", {}, variables=runner)
+    assert run.succeeded, run.output
+    assert run.calls == ("make e2e ALL=1",)
+
+    # After a failure, the reports are kept
+    run = act.run("end-to-end.yml", "workflow_dispatch", {}, variables=runner, failing="e2e")
+    assert not run.succeeded
+    assert "Success - Main actions/upload-artifact" in run.output, run.output
+
+
+def test_delivery_report_of_each_environment(act: Act) -> None:
+    run = act.run("delivery-report.yml", "workflow_dispatch", {"inputs": {"months": "3"}})
+    assert run.succeeded, run.output
+    for environment in layout.ENVIRONMENTS:
+        words = f"gitops dora --env {environment} --months 3"
+        assert run.called(f"uv run --frozen --no-dev --package gitops {words}"), run.output
+
+
+@pytest.mark.parametrize("labels", [(), ("preview",)])
+def test_label_starts_the_images_of_a_preview(
+    act: Act, forge: Forge, labels: tuple[str, ...]
+) -> None:
+    event = pull_request(forge, forge.head(), *labels)
+    run = act.run("preview.yml", "pull_request", event)
+    assert run.succeeded, run.output
+    expected = [
+        f"ghcr.io/{SLUG.partition('/')[0]}/auditflow-{service}:preview-{forge.head()}"
+        for service in sorted(layout.SERVICES)
+    ]
+    found = re.findall(r"image=(ghcr\.io/\S+)", run.output)
+    assert sorted(set(found)) == (expected if labels else [])

@@ -23,7 +23,7 @@ _REFRESH = "argocd.argoproj.io/refresh"
 #: Argo CD compares them again up to three minutes later, in two cases: the first comparison failed,
 #: because Argo CD itself was starting; or it has not observed a change of health, for example of a
 #: CRD that becomes Established while Argo CD starts to watch its kind.
-_COMPARED_WITHIN = 10
+_COMPARED_WITHIN = 20
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ def refresh(kube: Kube, *names: str) -> None:
 
 
 def refresh_old(kube: Kube, found: Iterable[Application]) -> None:
-    """Refresh the Applications that Argo CD has not compared for ten seconds."""
+    """Refresh the Applications that Argo CD has not compared for 20 seconds."""
     now = datetime.now(UTC)
     for item in found:
         age = (now - item.compared).total_seconds()
