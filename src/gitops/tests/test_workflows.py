@@ -285,7 +285,9 @@ def test_k3d_uses_the_k3s_version_of_the_nodes():
     k3d = yaml.safe_load((ROOT / ".github/k3d.yaml").read_text())
     role = (ROOT / "infra/ansible/roles/k3s_binary/defaults/main.yaml").read_text()
     version = yaml.safe_load(role)["k3s_binary_version"]
-    assert k3d["image"] == f"docker.io/rancher/k3s:{version.replace('+', '-')}"
+    image, _, digest = k3d["image"].partition("@")
+    assert image == f"docker.io/rancher/k3s:{version.replace('+', '-')}"
+    assert re.fullmatch(r"sha256:[0-9a-f]{64}", digest)
 
 
 def test_ci_pushes_images_to_the_registry_of_k3d():

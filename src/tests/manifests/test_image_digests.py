@@ -11,13 +11,9 @@ import yaml
 #: Renovate adds a digest with the next update; then the entry is removed here and in the page.
 WITHOUT_DIGEST = {
     "docker.io/library/postgres",
-    "docker.io/library/rabbitmq",
-    "docker.io/oliver006/redis_exporter",
-    "docker.io/rancher/k3s",
     "ghcr.io/astral-sh/uv",
     "quay.io/argoproj/argo-rollouts",
     "quay.io/argoproj/argocd",
-    "quay.io/prometheuscommunity/postgres-exporter",
 }
 DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
@@ -40,7 +36,8 @@ def _images(root: Path) -> Iterator[tuple[str, str, Path]]:
                         name = image.get("newName", image["name"])
                         yield name, image["newTag"].partition("@")[2], file
             for name, digest in re.findall(
-                r"image: ([\w.-]+\.[a-z]+/[\w./-]+):[\w.-]+(?:@(\S+))?", file.read_text("utf-8")
+                r"image(?:Name)?: ([\w.-]+\.[a-z]+/[\w./-]+):[\w.-]+(?:@(\S+))?",
+                file.read_text("utf-8"),
             ):
                 yield name, digest, file
     for path in ("src/Dockerfile", ".github/k3d.yaml"):
