@@ -29,8 +29,8 @@ _WAIT_SECONDS: Final = 60.0
 class Load(threading.Thread):
     """Publishes 5,000 events per second until ``end``. Each batch is published until it is stored.
 
-    Some batches and receipts are published twice. Some events are late or staged, and some records
-    are refused.
+    Some batches and receipts are published twice. Some events are late, staged or clamped, and some
+    records are refused.
     """
 
     def __init__(self, rabbitmq: Any, seed: int) -> None:
@@ -47,6 +47,7 @@ class Load(threading.Thread):
         self.refused = 0
         self.late = 0
         self.staged = 0
+        self.clamped = 0
 
     def wait(self, batches: int) -> None:
         """Wait until some more batches are stored by the broker."""
@@ -136,7 +137,12 @@ class Load(threading.Thread):
             self.refused += 1
         self.late += 1
         self.staged += 1
-        notes = (Note(message=0, event=0, late=True), Note(message=0, event=1, staged=True))
+        self.clamped += 1
+        notes = (
+            Note(message=0, event=0, late=True),
+            Note(message=0, event=1, staged=True),
+            Note(message=0, event=2, clamped_ms=ACCEPTED_MS),
+        )
         compressed = archive.compress(messages)
         events = _EVENTS_PER_BATCH + len(messages) - 1
         return compressed.with_notes(notes, processed_ms=ACCEPTED_MS + 5, events=events)

@@ -1,6 +1,9 @@
 """The complete platform for tests. The servers are shared, and empty at the start of each test."""
 
-from collections.abc import Iterator
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 import psycopg2
@@ -145,3 +148,24 @@ def late_platform(
     yield platform
     for server in other_servers:
         server.start()
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Callable[[int], Path]]:
+    """Mounts a disk of this size (MiB)."""
+    with ExitStack() as stack:
+
+        def mount(mebibytes: int) -> Path:
+            folder = tmp_path / f"disk-{mebibytes}"
+            folder.mkdir()
+            done = subprocess.run(
+                ("mount", "-t", "tmpfs", "-o", f"size={mebibytes}m", "tmpfs", str(folder)),
+                capture_output=True,
+                check=False,
+            )
+            if done.returncode:
+                pytest.skip("only root can mount a small disk")
+            stack.callback(subprocess.run, ("umount", "--lazy", str(folder)), check=True)
+            return folder
+
+        yield mount

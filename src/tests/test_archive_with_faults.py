@@ -5,188 +5,33 @@ Faults are chosen at random, with a fixed seed. The variable FAULT_SEEDS gives o
 example ``FAULT_SEEDS="5 6 7"``.
 """
 
-import datetime as dt
 import os
-import random
-import signal
 import subprocess
 import sys
-from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import duckdb
 import httpx
-import psycopg2
 import pytest
-from prometheus_client import CollectorRegistry
-from src.tests.archive_load import Load
+from pydantic import SecretStr
+from src.tests.archive_with_faults import Faults, fill
 from src.tests.conftest import migrated
-from src.tests.platform import eventually, samples, total
-from src.tests.written_archive import ACCEPTED_MS, Archive
+from src.tests.faulty_s3 import BUCKET, faulty_s3
+from src.tests.platform import eventually
+from src.tests.written_archive import Archive
 
-from audit_analysis.archive.maintenance import Maintenance
-from audit_analysis.archive.maintenance_manifest import MaintenanceManifest
-from audit_analysis.archive.metrics import ArchiveMetrics
-from audit_analysis.archive.parquet import ParquetWriter
-from audit_analysis.archive.storage import FolderStorage
-from audit_analysis.archive.table import hour_of
-from audit_analysis.ledger.reading import LedgerReader
+from audit_analysis.archive.settings import StorageSettings
+from audit_analysis.archive.storage import FolderStorage, open_storage
 from auditflow.amqp import topology
-from auditflow.contract.ledger_report import LedgerState
-from auditflow_local.servers.postgres_roles import ARCHIVE
-from auditflow_local.service_process import ServiceProcess
 
 pytestmark = [pytest.mark.soak, pytest.mark.timeout(600)]
 
 SEEDS = [int(seed) for seed in os.environ.get("FAULT_SEEDS", "1").split()]
-FAULTS = 12
-DISK_BYTES = 256 * 1024 * 1024
+DISK_MEBIBYTES = 256
+POSTGRES_MEBIBYTES = 320
 AUDITFLOW = str(Path(sys.executable).parent / "auditflow")
 VERIFIER = str(Path(__file__).parents[1] / "audit-verifier/verify_audit_log.py")
-
-
-class Faults:
-    """The process, its servers, the load, and the faults."""
-
-    def __init__(self, archive: Archive, process: ServiceProcess, postgres: Any, seed: int) -> None:
-        self.archive = archive
-        self.process = process
-        self.postgres = postgres
-        self.random = random.Random(seed)
-        self.load = Load(archive.rabbitmq, seed)
-
-    def continue_load(self) -> None:
-        self.load.wait(self.random.randint(1, 25))
-
-    def kill_process(self) -> None:
-        self.process.kill()
-        self.continue_load()
-        self.process.respawn()
-
-    def pause_process(self) -> None:
-        assert self.process.pid is not None
-        os.kill(self.process.pid, signal.SIGSTOP)
-        self.continue_load()
-        os.kill(self.process.pid, signal.SIGCONT)
-
-    def kill_postgres(self) -> None:
-        self.postgres.kill()
-        self.continue_load()
-        self.postgres.start()
-
-    def lock_postgres(self) -> None:
-        """Let the writer wait for a lock."""
-        connection = psycopg2.connect(self.archive.database.dsn(ARCHIVE))
-        with connection, connection.cursor() as cursor:
-            cursor.execute("LOCK TABLE archive.files, archive.batches")
-            self.continue_load()
-        connection.close()
-
-    def end_sessions(self) -> None:
-        """End all sessions of the process at PostgreSQL."""
-        connection = psycopg2.connect(self.archive.database.dsn(ARCHIVE))
-        with connection, connection.cursor() as cursor:
-            cursor.execute(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = user"
-                " AND datname = current_database() AND pid <> pg_backend_pid()"
-            )
-        connection.close()
-
-    def kill_broker(self) -> None:
-        self.archive.rabbitmq.kill()
-        self.archive.rabbitmq.start()
-
-    def close_connections(self) -> None:
-        """Close all connections of the broker."""
-        self.archive.rabbitmq.ctl("close_all_connections", "a fault")
-
-    def run(self, *more: Callable[[], None]) -> Counter[str]:
-        """Each fault at least once, under load. Returns the number of each."""
-        kinds = [
-            self.kill_process,
-            self.pause_process,
-            self.kill_postgres,
-            self.lock_postgres,
-            self.end_sessions,
-            self.kill_broker,
-            self.close_connections,
-            *more,
-        ]
-        order = kinds + self.random.choices(kinds, k=FAULTS - len(kinds))
-        self.random.shuffle(order)
-        used: Counter[str] = Counter()
-        self.load.start()
-        for fault in order:
-            self.continue_load()
-            fault()
-            used[fault.__name__] += 1
-        self.continue_load()
-        self.load.end()
-        return used
-
-    def check(self) -> None:
-        """The archive holds exactly the accepted events, and the manifest equals the files."""
-        manifest = self.archive.manifest
-        manifest.close()  # its connection has ended with a fault
-        expected = len(self.load.accepted)
-
-        def rows() -> int:
-            return sum(file.rows for file in manifest.snapshot())
-
-        eventually(lambda: rows() >= expected, what="all events", seconds=120)
-        eventually(lambda: self.archive.ready() == 0, what="an empty queue", seconds=60)
-        self.process.stop()
-        # No duplicate, also before compaction: each batch is committed once.
-        assert sorted(self.read()) == sorted(self.load.accepted)
-        # Files that were stored and not committed are orphans, which the maintenance removes. Its
-        # first run also merges all files, and the second one deletes the files that were merged.
-        for days in (2, 3):
-            self.maintain(days)
-        assert sorted(self.read()) == sorted(self.load.accepted)
-        self.archive.check_files()
-        self.check_ledger()
-
-    def check_ledger(self) -> None:
-        hour = hour_of(ACCEPTED_MS)
-        ledger = LedgerReader(lambda: psycopg2.connect(self.archive.database.dsn(ARCHIVE)))
-        report = ledger.report(since=hour, until=hour + dt.timedelta(hours=1))
-        count, load = len(self.load.accepted), self.load
-        assert (report.state, report.differences) == (LedgerState.BALANCED, ())
-        found = report.total
-        assert (found.accepted, found.archived) == (count, count)
-        assert (found.analysed, found.refused) == (count - load.refused, load.refused)
-        assert (found.late, found.staged) == (load.late, load.staged)
-        assert (found.waiting, found.missing, found.unconfirmed) == (0, 0, 0)
-
-    def maintain(self, days: int) -> None:
-        """Run the maintenance some days later."""
-        merger = ParquetWriter(
-            self.archive.folder / ".unfinished/test",
-            memory_mebibytes=256,
-            threads=1,
-            storage=self.archive.storage,
-        )
-        Maintenance(
-            MaintenanceManifest(lambda: psycopg2.connect(self.archive.database.dsn(ARCHIVE))),
-            self.archive.storage,
-            merger,
-            retention_days=36_500,
-            metrics=ArchiveMetrics(CollectorRegistry()),
-            clock=lambda: dt.datetime.now(dt.UTC) + dt.timedelta(days=days),
-        ).run()
-        merger.close()
-
-    def read(self) -> list[str]:
-        files = [
-            self.archive.storage.address(file.path) for file in self.archive.manifest.snapshot()
-        ]
-        with duckdb.connect() as connection:
-            self.archive.storage.register(connection)
-            rows = connection.execute("SELECT event_id FROM read_parquet(?)", [files]).fetchall()
-        return [name for (name,) in rows]
 
 
 @pytest.fixture
@@ -195,9 +40,16 @@ def make_faults(
 ) -> Iterator[Any]:
     made: list[Archive] = []
 
-    def make(folder: Path, env: dict[str, str], *, seed: int, storage: Any) -> Faults:
+    def make(
+        folder: Path,
+        env: dict[str, str],
+        *,
+        seed: int,
+        storage: Any,
+        postgres_folder: Path = tmp_path,
+    ) -> Faults:
         rabbitmq.empty(topology.ARCHIVE, f"{topology.ARCHIVE}.dlq")
-        postgres = make_postgres(tmp_path)
+        postgres = make_postgres(postgres_folder)
         archive = Archive(rabbitmq, migrated(postgres), folder)
         archive.storage = storage
         made.append(archive)
@@ -261,45 +113,79 @@ def verify(service_process: Any, service_secrets: dict[str, str]) -> Callable[[F
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_no_event_is_lost_or_doubled_in_a_folder(
-    make_faults: Any, verify: Any, small_disk: Path, seed: int
+def test_no_event_is_lost_or_doubled_in_s3(
+    make_faults: Any, verify: Any, tmp_path: Path, seed: int
 ) -> None:
-    folder = small_disk / "archive"
-    faults = make_faults(folder, {}, seed=seed, storage=FolderStorage(folder))
+    with faulty_s3(seed) as server:
+        settings = StorageSettings(
+            archive_folder=tmp_path / "archive",
+            archive_bucket=BUCKET,
+            archive_s3_endpoint=f"http://127.0.0.1:{server.server_port}",
+            archive_s3_access_key_id="a",
+            archive_s3_secret_access_key=SecretStr("b"),
+        )
+        env = {
+            "ARCHIVE_BUCKET": BUCKET,
+            "ARCHIVE_S3_ENDPOINT": settings.archive_s3_endpoint,
+            "ARCHIVE_S3_ACCESS_KEY_ID": "a",
+            "ARCHIVE_S3_SECRET_ACCESS_KEY": "b",
+        }
+        faults = make_faults(tmp_path / "archive", env, seed=seed, storage=open_storage(settings))
+
+        def fail_requests() -> None:
+            """Let requests to S3 fail or be slow, until some have failed."""
+            before = server.faults
+            server.faulty = True
+            eventually(lambda: server.faults >= before + 3, what="failed requests")
+            server.faulty = False
+
+        def fill_bucket() -> None:
+            before = faults.pauses()
+            server.full = True
+            faults.wait_for_pause(before)
+            server.full = False
+
+        # The faults of the broker are in the test of a folder.
+        kinds = (
+            faults.kill_process, faults.pause_process, faults.kill_postgres, faults.lock_postgres,
+            fail_requests, fill_bucket,
+        )  # fmt: skip
+        faults.run(kinds, count=6)
+        faults.check()
+        server.copy_to(tmp_path / "files")
+    verify(faults, tmp_path / "files")
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_no_event_is_lost_or_doubled_in_a_folder(
+    small_disk: Any, make_faults: Any, verify: Any, seed: int
+) -> None:
+    disk, postgres_disk = small_disk(DISK_MEBIBYTES), small_disk(POSTGRES_MEBIBYTES)
+    folder = disk / "archive"
+    faults = make_faults(
+        folder, {}, seed=seed, storage=FolderStorage(folder), postgres_folder=postgres_disk
+    )
 
     def fill_disk() -> None:
         """Let the disk be full until the writer has failed to write a file."""
-        before = pauses(faults.process)
-        filler = small_disk / "filler"
-        with filler.open("wb", buffering=0) as opened:
-            for size in (1024 * 1024, 4096):
-                with suppress(OSError):
-                    while True:
-                        opened.write(bytes(size))
-        eventually(lambda: pauses(faults.process) > before, what="a pause")
+        before = faults.pauses()
+        filler = fill(disk)
+        faults.wait_for_pause(before)
         filler.unlink()
 
-    used = faults.run(fill_disk)
-    assert len(used) == 8, used
+    def fill_postgres() -> None:
+        """Let the disk of PostgreSQL be full until it has failed to commit."""
+        before = faults.pauses()
+        filler = fill(postgres_disk)
+        faults.wait_for_pause(before)
+        filler.unlink()
+        faults.postgres.kill()  # a full disk may have ended it
+        faults.postgres.start()
+
+    kinds = (
+        faults.kill_process, faults.pause_process, faults.kill_postgres, faults.lock_postgres,
+        faults.end_sessions, faults.kill_broker, faults.close_connections, fill_disk, fill_postgres,
+    )  # fmt: skip
+    faults.run(kinds, count=10)
     faults.check()
     verify(faults, folder)
-
-
-def pauses(process: ServiceProcess) -> float:
-    """How often the process could not write."""
-    return total(samples(f"{process.url}/metrics"), "auditflow_archive_pauses_total")
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mount = subprocess.run(
-        ("mount", "-t", "tmpfs", "-o", f"size={DISK_BYTES}", "tmpfs", str(folder)),
-        capture_output=True,
-        check=False,
-    )
-    if mount.returncode:
-        pytest.skip("only root can mount a small disk")
-    yield folder
-    subprocess.run(("umount", "--lazy", str(folder)), check=True)

@@ -120,14 +120,16 @@ class Archive:
         stored = {file.path: file.size for file in self.storage.files()}
         files = self.manifest.snapshot()
         assert {file.path: file.size for file in files} == stored
-        for file in files:
-            assert self.storage.sha256(file.path) == file.sha256
-            address = self.storage.address(file.path)
-            assert duckdb.execute(
-                "SELECT count(*), min(occurred_ms), max(occurred_ms), min(received_ms),"
-                " max(received_ms), min(source), max(source) FROM read_parquet(?)",
-                [address],
-            ).fetchone() == (
-                file.rows, file.min_occurred_ms, file.max_occurred_ms, file.min_received_ms,
-                file.max_received_ms, file.source, file.source,
-            )  # fmt: skip
+        with duckdb.connect() as connection:
+            self.storage.register(connection)
+            for file in files:
+                assert self.storage.sha256(file.path) == file.sha256
+                found = connection.execute(
+                    "SELECT count(*), min(occurred_ms), max(occurred_ms), min(received_ms),"
+                    " max(received_ms), min(source), max(source) FROM read_parquet(?)",
+                    [self.storage.address(file.path)],
+                ).fetchone()
+                assert found == (
+                    file.rows, file.min_occurred_ms, file.max_occurred_ms, file.min_received_ms,
+                    file.max_received_ms, file.source, file.source,
+                )  # fmt: skip
