@@ -1,5 +1,6 @@
 """The storage of the archive's files: a folder, and a bucket of a real S3 API (moto)."""
 
+import datetime as dt
 import hashlib
 import io
 import os
@@ -12,13 +13,21 @@ import duckdb
 import pytest
 from moto.server import ThreadedMotoServer
 from pydantic import SecretStr
+from src.tests.archived_events import FolderArchive, archived, write
 
+from audit_analysis.archive.archived_file import ArchiveFile
 from audit_analysis.archive.decoding import refused_row
+from audit_analysis.archive.id_index import IdIndex
 from audit_analysis.archive.parquet import ParquetWriter
 from audit_analysis.archive.settings import StorageSettings
 from audit_analysis.archive.storage import FolderStorage, S3Storage, Storage, open_storage
-from audit_analysis.events_api.database import SearchDatabase, SearchLimits
+from audit_analysis.events_api.archive_search import ArchiveSearch, SearchedFile
+from audit_analysis.events_api.database import DamagedFile, SearchDatabase, SearchLimits
+from audit_analysis.events_api.query import EventFilter, EventQuery
 from auditflow.errors import Unavailable
+
+END_MS = 2**45
+UNREADABLE = {"missing", "empty", "random", "half", "large footer"}
 
 
 @pytest.fixture(scope="module")
@@ -213,3 +222,97 @@ def test_an_s3_that_fails_during_a_search_is_unavailable(tmp_path: Path) -> None
     )
     with database.search() as search, pytest.raises(Unavailable):
         search.rows("SELECT * FROM read_parquet($file)", {"file": storage.address("a/b.parquet")})
+
+
+def damaged_contents(content: bytes, folder: Path) -> Iterator[tuple[str, bytes | None]]:
+    """What an attacker with access to the storage could store in place of a file."""
+    rng = random.Random(5)
+    yield "missing", None
+    yield "empty", b""
+    yield "random", rng.randbytes(5000)
+    yield "half", content[: len(content) // 2]
+    yield "large footer", content[:-8] + b"\xff\xff\xff\x7fPAR1"
+    for number in range(10):
+        changed = bytearray(content)
+        footer = int.from_bytes(content[-8:-4], "little")
+        for _ in range(20):
+            changed[-9 - rng.randrange(footer)] ^= 1 << rng.randrange(8)
+        yield f"footer {number}", bytes(changed)
+    other = folder / "other-columns.tmp"
+    for name, query in (
+        ("other columns", "SELECT 1 AS x"),
+        ("other types", f"SELECT * REPLACE ('x' AS occurred_ms) FROM '{folder}/good.parquet'"),
+    ):
+        duckdb.execute(f"COPY ({query}) TO '{other}' (FORMAT parquet)")
+        yield name, other.read_bytes()
+
+
+def put(storage: Storage, folder: Path, path: str, content: bytes | None) -> None:
+    storage.delete(path)
+    if content is not None:
+        (folder / "new.tmp").write_bytes(content)
+        storage.store(folder / "new.tmp", path)
+
+
+def test_a_damaged_file_is_reported_and_hides_no_event_of_other_files(
+    storage: Storage, tmp_path: Path
+) -> None:
+    # Given two files, and an index of identifiers that has neither
+    write(tmp_path / "good.parquet", [archived(1), archived(2)])
+    good = (tmp_path / "good.parquet").read_bytes()
+    write(tmp_path / "bad.tmp", [archived(number) for number in range(3, 3000)])
+    bad = (tmp_path / "bad.tmp").read_bytes()
+    put(storage, tmp_path, "a/good.parquet", good)
+    files = [
+        SearchedFile(storage.address(path), 0, END_MS)
+        for path in ("a/good.parquet", "a/bad.parquet")
+    ]
+    limits = SearchLimits(seconds=30)
+    database = SearchDatabase(
+        limits, folders=[tmp_path], addresses=[storage.address("")], register=storage.register
+    )
+    search = ArchiveSearch(FolderArchive(files), database)
+    everything = EventQuery(filter=EventFilter(since_ms=0, until_ms=END_MS, text="no such text"))
+    reported = set()
+    for name, content in damaged_contents(bad, tmp_path):
+        put(storage, tmp_path, "a/bad.parquet", content)
+        # when a search needs the damaged file, then it fails, or reads what can be read
+        try:
+            assert not search.page(everything).events
+        except DamagedFile:
+            reported.add(name)
+        # and an event of another file is found by its identifier
+        found = search.event("e00001")
+        assert found == archived(1), name
+        # and the absence of an event is not claimed if no column can be read
+        if name in UNREADABLE:
+            with pytest.raises(DamagedFile):
+                search.event("e99999")
+    assert reported >= {*UNREADABLE, "other columns", "other types"}
+    # when the file is restored, then the search works without a restart
+    put(storage, tmp_path, "a/bad.parquet", bad)
+    assert search.event("e02999") == archived(2999)
+    database.close()
+
+
+def test_a_damaged_file_does_not_exclude_other_hours_from_the_index(tmp_path: Path) -> None:
+    # Given a damaged file in an old hour, and a file in a later hour
+    write(tmp_path / "good.parquet", [archived(1)])
+    (tmp_path / "bad.parquet").write_bytes(b"PAR1")
+    hour = dt.datetime(2026, 3, 1, tzinfo=dt.UTC)
+    entries = [
+        ArchiveFile(
+            path, "volume", hour + dt.timedelta(hours=number), "okta", 1, 1, 1, 1, 1, 1, bytes(32)
+        )
+        for number, path in enumerate(("bad.parquet", "good.parquet"))
+    ]
+    index = IdIndex(tmp_path / "index")
+    writer = ParquetWriter(tmp_path / "unfinished", memory_mebibytes=64, threads=1)
+    # when the index is updated, then it reports the damaged file, and has the other one
+    with pytest.raises(Unavailable):
+        index.update(
+            entries, lambda path: str(tmp_path / path), writer.sorted_ids,
+            now=hour + dt.timedelta(days=1),
+        )  # fmt: skip
+    writer.close()
+    assert index.select("e99999", [entry.path for entry in entries]) == {"bad.parquet"}

@@ -6,15 +6,27 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import msgspec
 import pytest
 from src.tests.written_archive import ACCEPTED_MS, Archive, batch, event, message
 
+from audit_analysis.archive import receiver
+from audit_analysis.archive.parquet import ParquetWriter
+from audit_analysis.archive.settings import Settings
 from audit_analysis.archive.storage import FolderStorage
+from audit_analysis.events_api.archive_search import ArchiveSearch
+from audit_analysis.events_api.database import SearchDatabase, SearchLimits
+from audit_analysis.events_api.manifest_archive import ManifestArchive
+from audit_analysis.events_api.query import Condition, EventFilter, EventQuery
 from auditflow.amqp import topology
 from auditflow.contract import archive
 from auditflow.contract.archive import ArchivedMessage, Note
+from auditflow.contract.ledger import HOUR_MS
 from auditflow.errors import Unavailable
+
+#: The time after its acceptance within which an event can be searched.
+SEARCHABLE_SECONDS = 5.0
 
 
 @pytest.fixture
@@ -88,6 +100,31 @@ def test_a_batch_that_is_delivered_again_is_stored_once(stored: Archive, eventua
     eventually(lambda: stored.acknowledged() == 4, what="acknowledged")
     assert [row[0] for row in stored.rows("event_id")] == ["a", "b"]
     stored.check_files()
+
+
+def test_an_event_can_be_searched_before_a_file_is_written(
+    stored: Archive, eventually: Any, tmp_path: Path
+) -> None:
+    # Given a writer with the default time until a flush, whose clock stands still
+    flush_seconds = Settings.model_fields["archive_flush_seconds"].default
+    writer = stored.start(flush_seconds=flush_seconds, clock=lambda: 0.0)
+    database = SearchDatabase(SearchLimits(), folders=[tmp_path])
+    files = ManifestArchive(stored.manifest, stored.storage.address, writer.pending)
+    search = ArchiveSearch(files, database)
+    query = EventQuery(
+        filter=EventFilter(since_ms=0, until_ms=2**45, conditions=(Condition("user", "alice"),))
+    )
+    assert not search.page(query).events
+    # when an event arrives, then searches and lookups find it, and no file is needed
+    stored.publish(batch(message(event("a"))))
+    eventually(lambda: search.page(query).events, what="the event")
+    found = search.event("a")
+    assert found is not None
+    assert found.record == message(event("a")).body
+    assert not stored.manifest.paths()
+    assert stored.acknowledged() == 0
+    # The writer's wait for a delivery ends when one arrives, at the latest after this time.
+    assert receiver.POLL_SECONDS <= SEARCHABLE_SECONDS / 5
 
 
 def test_nothing_is_acknowledged_before_the_commit(stored: Archive, eventually: Any) -> None:
@@ -215,3 +252,75 @@ def test_events_are_in_the_file_of_their_hour_and_source(stored: Archive, eventu
     assert sorted((file.hour, file.source) for file in files) == [
         (first, "linux"), (first, "windows"), (first + dt.timedelta(hours=1), "other"),
     ]  # fmt: skip
+
+
+def test_a_sender_cannot_create_many_files(stored: Archive, eventually: Any) -> None:
+    # Given events with 300 products, and with the hours of 300 years, by their timestamp and by
+    # the header of the message
+    hostile = ("../../etc/passwd", "/etc", "okta\x01", "OKTA", "\u202eatko", "x" * 5_000, "", ".")
+    products = (*hostile, *(f"product-{number}" for number in range(300)))
+    messages = [
+        message(event(f"s{number}", logsource={"product": product}))
+        for number, product in enumerate(products)
+    ]
+    for year in range(1900, 2200):
+        timestamp = f"{year}-06-01T{year % 24:02}:30:00Z"
+        without_header = event(f"t{year}", timestamp=timestamp)
+        messages.append(ArchivedMessage(b"", msgspec.json.encode(without_header)))
+        accepted_ms = (year - 1900) * 13_000_000_000
+        messages.append(message(event(f"h{year}"), accepted_ms=accepted_ms))
+    expected = len(messages)
+    # when they are archived, twice
+    first, second = batch(*messages), batch(*messages[1:], messages[0])
+    stored.publish(first, second)
+    stored.start(flush_seconds=600, buffer_bytes=2**26, prefetch=4)
+    eventually(lambda: stored.acknowledged() == 2, what="both batches")
+    # then the files are those of known sources and of years
+    files = stored.manifest.snapshot()
+    assert len({(file.hour, file.source) for file in files}) == len(files) <= 150
+    assert {file.source for file in files} == {"linux", "okta", "other"}
+    assert len(stored.rows()) == 2 * expected
+    stored.check_files()
+
+
+@pytest.mark.parametrize("offset_ms", [-1, 0, HOUR_MS - 1, HOUR_MS])
+def test_events_at_the_border_of_an_hour_are_in_its_file(
+    stored: Archive, eventually: Any, tmp_path: Path, offset_ms: int
+) -> None:
+    hour_ms = ACCEPTED_MS // HOUR_MS * HOUR_MS
+    time_ms = hour_ms + offset_ms
+    timestamp = dt.datetime.fromtimestamp(time_ms / 1000, tz=dt.UTC).isoformat()
+    stored.publish(batch(message(event("a", timestamp=timestamp), accepted_ms=time_ms)))
+    stored.start()
+    eventually(lambda: stored.acknowledged() == 1, what="the event")
+    (file,) = stored.manifest.snapshot()
+    assert file.hour.timestamp() * 1000 == time_ms // HOUR_MS * HOUR_MS
+    # and it is found by a search that begins with it, and by none that ends before it
+    database = SearchDatabase(SearchLimits(), folders=[tmp_path])
+    search = ArchiveSearch(ManifestArchive(stored.manifest, stored.storage.address), database)
+    for since_ms, until_ms, count in (
+        (time_ms, time_ms + 1, 1), (time_ms - 1, time_ms, 0), (time_ms + 1, time_ms + 2, 0),
+    ):  # fmt: skip
+        page = search.page(EventQuery(filter=EventFilter(since_ms=since_ms, until_ms=until_ms)))
+        assert len(page.events) == count
+
+
+def test_events_with_one_identifier_do_not_replace_each_other(
+    stored: Archive, eventually: Any, tmp_path: Path
+) -> None:
+    # Given three different records with one identifier, one of them twice, in several batches
+    records = [event("a", user_id=user) for user in ("alice", "bob", "carol")]
+    stored.publish(
+        batch(message(*records)), batch(message(records[0], event("b"))), batch(message(records[2]))
+    )
+    stored.start()
+    eventually(lambda: stored.acknowledged() == 3, what="all batches")
+    # when the files are merged, then each record is there once
+    files = [stored.storage.address(file.path) for file in stored.manifest.snapshot()]
+    merger = ParquetWriter(tmp_path / "merged", memory_mebibytes=64, threads=1)
+    merged = merger.merge(files)
+    merger.close()
+    found = duckdb.execute(
+        'SELECT event_id, "user" FROM read_parquet(?) ORDER BY ALL', [str(merged.local)]
+    ).fetchall()
+    assert found == [("a", "alice"), ("a", "bob"), ("a", "carol"), ("b", "alice")]

@@ -14,13 +14,12 @@ from audit_analysis.archive.metrics import ArchiveMetrics
 from audit_analysis.archive.parquet import ParquetWriter, UnstoredFile
 from audit_analysis.archive.pending_batch import PendingBatch, poison
 from audit_analysis.archive.storage import Storage
-from audit_analysis.archive.table import ArchivedEvent, hour_of
+from audit_analysis.archive.table import ArchivedEvent, hour_of, partition_hour_ms
 from audit_analysis.ledger.senders import activity_of
 from audit_analysis.ledger.store import Entries
 from auditflow.amqp import topology
 from auditflow.amqp.connection import retry_until_stopped
 from auditflow.amqp.publisher import Publisher
-from auditflow.contract.ledger import HOUR_MS
 from auditflow.errors import Unavailable
 from auditflow.telemetry import logs
 
@@ -159,12 +158,11 @@ class BufferFlusher:
 def _partitions(
     rows: Iterable[ArchivedEvent],
 ) -> dict[tuple[int, str], list[ArchivedEvent]]:
-    """The rows by hour of receipt and source.
+    """The rows by hour (see ``partition_hour_ms``) and source.
 
-    A sender chooses the time of an event, but not the time of its receipt. Therefore a sender
-    cannot create many files, and a redelivered event is in the same hour.
+    A sender of the ingest chooses the time of an event, but not the time of its receipt.
     """
     partitions: dict[tuple[int, str], list[ArchivedEvent]] = defaultdict(list)
     for row in rows:
-        partitions[row.received_ms // HOUR_MS * HOUR_MS, row.source].append(row)
+        partitions[partition_hour_ms(row), row.source].append(row)
     return partitions

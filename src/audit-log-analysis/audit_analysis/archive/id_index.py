@@ -144,10 +144,16 @@ class IdIndex:
             current = {file.path for file in files}
             self._keep(segment for segment in self._segments if current & set(segment.paths))
             covered = {path for segment in self._segments for path in segment.paths}
+            failure: Unavailable | None = None
             for group in _groups(file for file in files if file.path not in covered):
                 if is_stopped():
                     return
-                self._add(group, address, read)
+                try:
+                    self._add(group, address, read)
+                except Unavailable as error:  # a damaged file must not exclude those of other hours
+                    failure = error
+            if failure is not None:
+                raise failure
             for group in self._closed_days(files, now):
                 if is_stopped():
                     return

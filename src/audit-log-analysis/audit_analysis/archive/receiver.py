@@ -22,7 +22,7 @@ from auditflow.telemetry import logs
 #: Rows are also written to a file when there are this many. A row uses about 1 KB more than its
 #: record.
 MAX_BUFFER_ROWS: Final = 100_000
-_POLL_SECONDS: Final = 0.5
+POLL_SECONDS: Final = 0.5
 
 log = logs.get(__name__)
 
@@ -111,7 +111,7 @@ class BatchReceiver:
         assert self._subscription is not None
         while not self._stop.is_set():
             if self._is_full():
-                self._subscription.wait(_POLL_SECONDS)
+                self._subscription.wait(POLL_SECONDS)
             elif self._undecoded:
                 self._add(self._undecoded.popleft())
             else:
@@ -123,9 +123,9 @@ class BatchReceiver:
     def _wait_seconds(self) -> float:
         buffer = self._buffers.open
         if not buffer.messages:
-            return _POLL_SECONDS
+            return POLL_SECONDS
         due = buffer.started + self._flush_seconds - self._clock()
-        return min(_POLL_SECONDS, max(0.01, due))
+        return min(POLL_SECONDS, max(0.01, due))
 
     def _add(self, delivery: Delivery) -> None:
         batch: PendingBatch | None = None

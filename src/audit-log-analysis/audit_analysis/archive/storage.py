@@ -28,6 +28,8 @@ from auditflow.errors import Unavailable
 _CHUNK_BYTES: Final = 1024 * 1024
 #: The scheme of the addresses that DuckDB opens through ``S3Storage.register``.
 _SCHEME: Final = "archive"
+#: Part of the text of all errors of a storage that does not answer.
+OUTAGE: Final = "storage is unavailable"
 #: The folder of unfinished files, inside the folder of the archive.
 UNFINISHED: Final = ".unfinished"
 

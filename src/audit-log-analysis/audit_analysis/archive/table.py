@@ -102,6 +102,8 @@ PRODUCTS: Final = frozenset(
         "onelogin", "windows",
     }
 )  # fmt: skip
+#: The maximum difference between the receipt and the analysis of an event whose file has its hour.
+RECENT_MS: Final = 7 * 24 * HOUR_MS
 #: The source of events of all other products, and of refused records.
 OTHER: Final = "other"
 
@@ -115,6 +117,27 @@ def source_of(logsource: LogSource | None) -> str:
 def hour_of(timestamp_ms: int) -> dt.datetime:
     """The beginning of the hour that contains a time."""
     return dt.datetime.fromtimestamp(timestamp_ms // HOUR_MS * 3600, tz=dt.UTC)
+
+
+def partition_hour_ms(row: ArchivedEvent) -> int:
+    """The beginning of the hour by which the file of a row is chosen (ms).
+
+    This is the hour of its receipt if that is at most ``RECENT_MS`` before its analysis. A client
+    of the broker can choose any other time, and each hour needs a file. Therefore older rows are in
+    the first hour of their year, and rows of the future in the first hour of 1970. The result does
+    not depend on the time at which the row is written, so that a redelivered event is in the same
+    hour, in which duplicates are removed.
+    """
+    hour_ms = row.received_ms // HOUR_MS * HOUR_MS
+    if row.processed_us is None:
+        return hour_ms
+    age_ms = row.processed_us // 1000 - row.received_ms
+    if -RECENT_MS <= age_ms <= RECENT_MS:
+        return hour_ms
+    if age_ms < 0 or hour_ms < 0:
+        return 0
+    year = dt.datetime(hour_of(row.received_ms).year, 1, 1, tzinfo=dt.UTC)
+    return round(year.timestamp() * 1000)
 
 
 def rows_of(files: str) -> str:

@@ -128,13 +128,24 @@ class ArchiveSearch:
         """The complete event with an id. If there are several, the first that was accepted."""
         snapshot = self._archive.snapshot_of_event(event_id)
         columns = ", ".join(f'"{name}"' for name in COLUMNS)
-        with self._database.search(snapshot.pending, cancellation=cancellation) as search:
-            rows = search.rows(
-                f"SELECT {columns} FROM {_table(snapshot.files)} WHERE event_id = $event_id"
+        known = {file.address: file for file in snapshot.files}
+
+        def read(addresses: Sequence[str]) -> tuple[str, sql.Parameters]:
+            files = [known[address] for address in addresses]
+            return (
+                f"SELECT {columns} FROM {_table(files)} WHERE event_id = $event_id"
                 " ORDER BY refused, received_ms LIMIT 1",
-                _with_files({"event_id": event_id}, snapshot.files),
+                _with_files({"event_id": event_id}, files),
             )
-        return ArchivedEvent(*rows[0]) if rows else None
+
+        with self._database.search(snapshot.pending, cancellation=cancellation) as search:
+            # A damaged file must not hide the events of other files.
+            rows = search.rows_of_readable(list(known), read)
+        events = sorted(
+            (ArchivedEvent(*row) for row in rows),
+            key=lambda event: (event.refused, event.received_ms),
+        )
+        return events[0] if events else None
 
     def histogram(
         self, criteria: EventFilter, *, interval_ms: int, cancellation: Cancellation | None = None

@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from time import monotonic
 from typing import Any, Final
@@ -11,6 +11,7 @@ import duckdb
 from arro3.core import Array, DataType, Table
 from msgspec import Struct
 
+from audit_analysis.archive.storage import OUTAGE
 from audit_analysis.archive.table import STORED_COLUMNS, ArchivedEvent, columns_of
 from audit_analysis.events_api.sql import Parameters
 from auditflow.errors import AuditFlowError, Unavailable
@@ -24,6 +25,14 @@ _ARROW: Final = {
     "VARCHAR": DataType.utf8(), "BIGINT": DataType.int64(), "INTEGER": DataType.int32(),
     "BOOLEAN": DataType.bool(), "BLOB": DataType.binary(),
 }  # fmt: skip
+
+#: The errors of DuckDB for files that are damaged or missing, or have other columns. They do not
+#: depend on values of a caller, which are parameters. The base class is that of errors of Thrift
+#: and of file systems.
+_DAMAGED: Final = (
+    duckdb.IOException, duckdb.HTTPException, duckdb.InvalidInputException,
+    duckdb.ConversionException, duckdb.SerializationException, duckdb.BinderException,
+)  # fmt: skip
 
 log = logs.get(__name__)
 
@@ -48,6 +57,14 @@ class SearchTimeout(AuditFlowError):
 
 class SearchTooLarge(AuditFlowError):
     """A search needs more memory than its limit."""
+
+
+class DamagedFile(Unavailable):
+    """A file of the archive is missing, or its content is not what the writer wrote."""
+
+    def __init__(self, reason: str) -> None:
+        AuditFlowError.__init__(self, f"a file of the archive is damaged or missing: {reason}")
+        self.dependency = "storage"
 
 
 class SearchCancelled(AuditFlowError):
@@ -108,6 +125,30 @@ class Search:
         with self._limited():
             return self._cursor.execute(statement, parameters).fetchall()
 
+    def rows_of_readable(
+        self, files: Sequence[str], read: Callable[[Sequence[str]], tuple[str, Parameters]]
+    ) -> list[tuple[Any, ...]]:
+        """The rows of a statement on files. If one is damaged, those of the other files.
+
+        ``read`` returns the statement and its parameters for addresses of files.
+
+        Raises:
+            DamagedFile: a file is damaged, and the other files have no rows.
+            SearchTimeout, SearchTooLarge, SearchCancelled, Unavailable.
+        """
+        try:
+            return self.rows(*read(files))
+        except DamagedFile as error:
+            log.warning("reading the other files", error=str(error))
+            damaged = error
+        rows: list[tuple[Any, ...]] = self.rows(*read([]))
+        for file in files:
+            with suppress(DamagedFile):
+                rows += self.rows(*read([file]))
+        if not rows:
+            raise damaged
+        return rows
+
     def stream(
         self, statement: str, parameters: Parameters, *, size: int
     ) -> Iterator[list[tuple[Any, ...]]]:
@@ -138,13 +179,8 @@ class Search:
             raise SearchTimeout(f"no result within {self._seconds:g} s") from None
         except duckdb.OutOfMemoryException:
             raise SearchTooLarge("the search needs more memory than its limit") from None
-        except (duckdb.IOException, duckdb.HTTPException) as error:
-            raise Unavailable("storage", str(error).partition("\n")[0][:300]) from error
         except duckdb.Error as error:
-            # The base class: an object store failed, or a file is damaged.
-            if type(error) is not duckdb.Error:
-                raise
-            raise Unavailable("storage", str(error).strip()[:1000]) from error
+            raise _unavailable(error) from error
         finally:
             timer.cancel()
 
@@ -222,6 +258,15 @@ class SearchDatabase:
     def close(self) -> None:
         """Close the database. No search may run."""
         self._connection.close()
+
+
+def _unavailable(error: duckdb.Error) -> Exception:
+    """The error of a storage or of a file; ``error`` itself if a statement is wrong."""
+    if OUTAGE in str(error):
+        return Unavailable("storage", str(error).strip()[:1000])
+    if type(error) is duckdb.Error or isinstance(error, _DAMAGED):
+        return DamagedFile(str(error).strip()[:1000])
+    return error
 
 
 def arrow_table(events: Sequence[ArchivedEvent]) -> Table:

@@ -5,6 +5,7 @@ from werkzeug.exceptions import HTTPException
 
 from audit_analysis.events_api.callers import Refusal
 from audit_analysis.events_api.database import (
+    DamagedFile,
     SearchCancelled,
     SearchTimeout,
     SearchTooLarge,
@@ -30,6 +31,7 @@ def add(app: Quart) -> None:
         (SearchTimeout, _too_expensive),
         (SearchTooLarge, _too_expensive),
         (SearchCancelled, _cancelled),
+        (DamagedFile, _damaged_file),
         (Unavailable, _unavailable),
         (HTTPException, _http_error),
         (Exception, _unexpected),
@@ -64,6 +66,15 @@ async def _too_expensive(error: SearchTimeout | SearchTooLarge) -> Answer:
 
 async def _cancelled(error: SearchCancelled) -> Answer:
     return problem(503, f"The search was stopped: {error}.")
+
+
+async def _damaged_file(error: DamagedFile) -> Answer:
+    log.error("request failed: a file is damaged or missing", path=request.path, error=str(error))
+    return problem(
+        503,
+        "A file of the archive is damaged or missing. The command `auditflow audit verify --files`"
+        " names it. Other time ranges can be searched.",
+    )
 
 
 async def _unavailable(error: Unavailable) -> Answer:

@@ -8,6 +8,7 @@ from audit_analysis.archive.archived_file import ArchiveFile
 from audit_analysis.archive.event_leaves import LEAF_HASH, leaf_of
 from audit_analysis.archive.table import COLUMNS, ArchivedEvent
 from audit_analysis.events_api.database import Cancellation, SearchDatabase
+from audit_analysis.events_api.sql import Parameters
 from auditflow.contract.audit import ArchivedEventProof, ArchivedFileHash, ArchivedFileHashes
 from auditflow.errors import AuditFlowError
 from auditflow.merkle.tree import inclusion_proof, leaf_hash
@@ -81,21 +82,25 @@ class EventProofs:
         is_pending = any(event.event_id == event_id for event in self._pending())
         selected = sorted(self._select(event_id, self._manifest.paths()))
         files = {self._address(file.path): file for file in self._manifest.entries(selected)}
+
+        def read(addresses: Sequence[str]) -> tuple[str, Parameters]:
+            if not addresses:
+                return f"SELECT {', '.join(['NULL'] * (len(COLUMNS) + 2))} WHERE false", {}
+            columns = ", ".join(f'"{name}"' for name in COLUMNS)
+            return (
+                f"SELECT {columns}, filename, file_row_number"
+                " FROM read_parquet($files, filename = true, file_row_number = true)"
+                " WHERE event_id = $event_id ORDER BY refused, received_ms LIMIT 1",
+                {"files": list(addresses), "event_id": event_id},
+            )
+
         with self._database.search(cancellation=cancellation) as search:
-            found: list[tuple[Any, ...]] = []
-            if files:
-                columns = ", ".join(f'"{name}"' for name in COLUMNS)
-                found = search.rows(
-                    f"SELECT {columns}, filename, file_row_number"
-                    " FROM read_parquet($files, filename = true, file_row_number = true)"
-                    " WHERE event_id = $event_id ORDER BY refused, received_ms LIMIT 1",
-                    {"files": list(files), "event_id": event_id},
-                )
+            found = search.rows_of_readable(list(files), read) if files else []
             if not found:
                 if is_pending:
                     raise NotProvable("The event is not in a file yet. Try again in a minute.")
                 return None
-            *values, address, position = found[0]
+            *values, address, position = min(found, key=_first_accepted)
             event, file = ArchivedEvent(*values), files[address]
             number = self._manifest.log_number(file.path)
             if file.events_root is None or number is None:
@@ -140,3 +145,9 @@ class EventProofs:
         return ArchivedFileHashes(
             files=tuple(found), next_after=None if is_last else found[-1].path
         )
+
+
+def _first_accepted(row: tuple[Any, ...]) -> tuple[bool, int]:
+    """The order of events with the same identifier."""
+    event = ArchivedEvent(*row[: len(COLUMNS)])
+    return event.refused, event.received_ms
