@@ -37,11 +37,11 @@ from auditflow.settings import PostgresSettings
 from auditflow.telemetry import logs, tracing
 from auditflow_local import cost
 from event_audit_dashboard import app as dashboard_application
-from event_audit_dashboard.api import NotificationService
-from event_audit_dashboard.api_client import ApiClient
+from event_audit_dashboard.apis.client import ApiClient
+from event_audit_dashboard.apis.notification_service import NotificationService
+from event_audit_dashboard.apis.transport import Transport
 from event_audit_dashboard.metrics import Metrics as DashboardMetrics
 from event_audit_dashboard.settings import DashboardSettings
-from event_audit_dashboard.transport import Transport
 from notification_service.api import app as application
 from notification_service.database.access_store import AccessStore
 from notification_service.database.alert_reader import AlertReader

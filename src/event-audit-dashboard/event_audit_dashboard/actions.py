@@ -13,8 +13,8 @@ from msgspec import Struct
 from auditflow.contract.access import MAX_NAME
 from auditflow.contract.alert import Verdict
 from auditflow.contract.triage import MAX_COMMENT
-from event_audit_dashboard.translation import N_, Texts, gettext, ngettext
-from event_audit_dashboard.translation import count as count_text
+from event_audit_dashboard.localization.translation import N_, Texts, gettext, ngettext
+from event_audit_dashboard.localization.translation import count as count_text
 
 #: The identifier of the alert in the URL of one of its pages.
 _ALERT_PAGE: Final = re.compile(r"/alerts/([0-9a-fA-F-]{36})(?![^/?#\s])")

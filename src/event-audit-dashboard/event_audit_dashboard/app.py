@@ -8,36 +8,38 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 
 from auditflow.http import middleware, probes
 from auditflow.http.health import Health
-from event_audit_dashboard import auth, compression, headers, languages, templating
-from event_audit_dashboard.admin_api import AdminApi
-from event_audit_dashboard.api import NotificationService
-from event_audit_dashboard.api_client import ApiClient
+from event_audit_dashboard.access import auth
+from event_audit_dashboard.access.audit_reports import NoReports, Reports
+from event_audit_dashboard.access.local_sign_in import LocalSignIn
+from event_audit_dashboard.access.login_throttle import LoginThrottle
+from event_audit_dashboard.access.oidc import OidcProvider
+from event_audit_dashboard.access.roles import Roles
+from event_audit_dashboard.access.second_factors import SecondFactors
+from event_audit_dashboard.access.sessions import MemorySessions, RedisSessions
+from event_audit_dashboard.access.totp import SecretBox
+from event_audit_dashboard.apis.administration import AdminApi
+from event_audit_dashboard.apis.client import ApiClient
+from event_audit_dashboard.apis.events import EventsApi
+from event_audit_dashboard.apis.notification_service import NotificationService
+from event_audit_dashboard.apis.notifications import NotificationsApi
+from event_audit_dashboard.apis.pipeline import PipelineApi
+from event_audit_dashboard.apis.rules import RulesApi
 from event_audit_dashboard.archived_rows import ArchivedRows
-from event_audit_dashboard.assets import Assets
-from event_audit_dashboard.audit_reports import NoReports, Reports
-from event_audit_dashboard.constant_calls import ConstantCallEnvironment
-from event_audit_dashboard.csrf import MaskedCSRFProtect
-from event_audit_dashboard.events_api import EventsApi
 from event_audit_dashboard.health_of_parts import PartsHealth
-from event_audit_dashboard.last_pages import LastPages
 from event_audit_dashboard.ledgers import Ledgers
-from event_audit_dashboard.local_sign_in import LocalSignIn
-from event_audit_dashboard.login_throttle import LoginThrottle
+from event_audit_dashboard.localization import languages
+from event_audit_dashboard.localization.translation import N_
 from event_audit_dashboard.metrics import Metrics
-from event_audit_dashboard.notifications_api import NotificationsApi
-from event_audit_dashboard.oidc import OidcProvider
-from event_audit_dashboard.page_cache import PageCache
-from event_audit_dashboard.pipeline_api import PipelineApi
-from event_audit_dashboard.roles import Roles
-from event_audit_dashboard.rows import RowRenderer
-from event_audit_dashboard.rules_api import RulesApi
+from event_audit_dashboard.rendering import compression, headers, templating
+from event_audit_dashboard.rendering.assets import Assets
+from event_audit_dashboard.rendering.constant_calls import ConstantCallEnvironment
+from event_audit_dashboard.rendering.csrf import MaskedCSRFProtect
+from event_audit_dashboard.rendering.last_pages import LastPages
+from event_audit_dashboard.rendering.page_cache import PageCache
+from event_audit_dashboard.rendering.rows import RowRenderer
 from event_audit_dashboard.runbooks import Runbooks
 from event_audit_dashboard.saved_views import SavedViews
-from event_audit_dashboard.second_factors import SecondFactors
-from event_audit_dashboard.sessions import MemorySessions, RedisSessions
 from event_audit_dashboard.settings import DashboardSettings
-from event_audit_dashboard.totp import SecretBox
-from event_audit_dashboard.translation import N_
 from event_audit_dashboard.views import (
     administration,
     alert,

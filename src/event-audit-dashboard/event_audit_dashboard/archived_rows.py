@@ -14,9 +14,9 @@ from msgspec import Struct, structs
 
 from auditflow.contract.alert import EventRow
 from auditflow.contract.event_search import MAX_EVENT_IDS, ArchivedEventSummary
-from event_audit_dashboard.api_client import Caller
+from event_audit_dashboard.apis.client import Caller
+from event_audit_dashboard.apis.events import EventsApi
 from event_audit_dashboard.errors import ApiError
-from event_audit_dashboard.events_api import EventsApi
 
 #: Maximum number of cached events, about 1 KiB each, and how long they are cached (seconds).
 MAX_EVENTS: Final = 10_000

@@ -3,7 +3,7 @@
 from typing import ClassVar
 
 from auditflow.errors import AuditFlowError
-from event_audit_dashboard.translation import gettext
+from event_audit_dashboard.localization.translation import gettext
 
 
 class TranslatedError(AuditFlowError):

@@ -6,7 +6,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from event_audit_dashboard.translation import N_, Texts
+from event_audit_dashboard.localization.translation import N_, Texts
 
 RANGES: Final = {
     "1h": dt.timedelta(hours=1),

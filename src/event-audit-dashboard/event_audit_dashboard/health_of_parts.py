@@ -4,9 +4,9 @@ from typing import Final
 
 from msgspec import Struct
 
-from event_audit_dashboard.api_client import ApiClient
+from event_audit_dashboard.apis.client import ApiClient
 from event_audit_dashboard.caching import TimedCache
-from event_audit_dashboard.translation import current, gettext
+from event_audit_dashboard.localization.translation import current, gettext
 
 #: Time for which all users share the state, in seconds.
 SHARED_SECONDS: Final = 5.0

@@ -5,11 +5,11 @@ from typing import Final
 from msgspec import Struct
 
 from auditflow.contract.ledger_report import LedgerReport, LedgerState
-from event_audit_dashboard.api_client import Caller
+from event_audit_dashboard.apis.client import Caller
+from event_audit_dashboard.apis.events import EventsApi
 from event_audit_dashboard.caching import TimedCache
 from event_audit_dashboard.errors import ApiError, NotFound, TranslatedError
-from event_audit_dashboard.events_api import EventsApi
-from event_audit_dashboard.translation import N_, gettext
+from event_audit_dashboard.localization.translation import N_, gettext
 
 #: All users share the ledger for this time, in seconds.
 SHARED_SECONDS: Final = 10.0

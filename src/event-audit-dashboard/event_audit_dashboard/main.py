@@ -7,15 +7,16 @@ from auditflow.http import serving
 from auditflow.http.health import Health
 from auditflow.http.probes import Probes
 from auditflow.telemetry.metrics import create_registry
-from event_audit_dashboard import app, redis_client, templating
-from event_audit_dashboard.api import NotificationService
-from event_audit_dashboard.api_client import ApiClient
-from event_audit_dashboard.audit_reports import AuditReports
-from event_audit_dashboard.events_api import EVENTS
+from event_audit_dashboard import app, redis_client
+from event_audit_dashboard.access.audit_reports import AuditReports
+from event_audit_dashboard.apis.client import ApiClient
+from event_audit_dashboard.apis.events import EVENTS
+from event_audit_dashboard.apis.notification_service import NotificationService
+from event_audit_dashboard.apis.rules import ANALYSIS
+from event_audit_dashboard.apis.transport import Transport
 from event_audit_dashboard.metrics import Metrics
-from event_audit_dashboard.rules_api import ANALYSIS
+from event_audit_dashboard.rendering import templating
 from event_audit_dashboard.settings import DashboardSettings
-from event_audit_dashboard.transport import Transport
 
 
 def main() -> None:

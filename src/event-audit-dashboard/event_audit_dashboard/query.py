@@ -15,7 +15,7 @@ from werkzeug.datastructures import MultiDict
 from auditflow.contract.alert import Status, Verdict
 from auditflow.contract.event import Severity
 from auditflow.contract.level import Level
-from event_audit_dashboard.translation import gettext
+from event_audit_dashboard.localization.translation import gettext
 
 RANGES: Final = {
     "15m": dt.timedelta(minutes=15),

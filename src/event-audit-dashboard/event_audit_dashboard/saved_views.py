@@ -8,7 +8,7 @@ from werkzeug.datastructures import MultiDict
 
 from auditflow.contract.saved_view import SavedView, SavedViewList
 from event_audit_dashboard import query as queries
-from event_audit_dashboard.api_client import ApiClient, Caller, segment
+from event_audit_dashboard.apis.client import ApiClient, Caller, segment
 from event_audit_dashboard.caching import TimedCache
 from event_audit_dashboard.query import Query
 

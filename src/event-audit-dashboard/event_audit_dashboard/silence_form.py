@@ -7,7 +7,7 @@ from typing import Any, Final
 from msgspec import Struct
 
 from event_audit_dashboard.actions import InvalidForm
-from event_audit_dashboard.translation import N_, Texts, gettext
+from event_audit_dashboard.localization.translation import N_, Texts, gettext
 
 #: Durations that the form offers, and their labels.
 DURATIONS: Final = Texts(

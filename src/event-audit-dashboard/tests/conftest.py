@@ -23,13 +23,13 @@ from werkzeug.test import TestResponse
 
 from auditflow.http.health import Health
 from event_audit_dashboard import app as application
-from event_audit_dashboard.api import NotificationService
-from event_audit_dashboard.api_client import ApiClient
-from event_audit_dashboard.events_api import EVENTS
+from event_audit_dashboard.apis.client import ApiClient
+from event_audit_dashboard.apis.events import EVENTS
+from event_audit_dashboard.apis.notification_service import NotificationService
+from event_audit_dashboard.apis.rules import ANALYSIS
+from event_audit_dashboard.apis.transport import Transport
 from event_audit_dashboard.metrics import Metrics
-from event_audit_dashboard.rules_api import ANALYSIS
 from event_audit_dashboard.settings import DashboardSettings
-from event_audit_dashboard.transport import Transport
 
 from .browser import CHROMIUM, PASSWORD, SIZES, MonitoredPage
 from .fake_api import TOKEN, FakeApi, alert, hostile

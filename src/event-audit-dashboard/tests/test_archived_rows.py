@@ -6,10 +6,10 @@ from typing import Any, cast
 
 from auditflow.contract.alert import EventRow
 from auditflow.contract.event_search import MAX_EVENT_IDS, ArchivedEventSummary
-from event_audit_dashboard.api_client import Caller
+from event_audit_dashboard.apis.client import Caller
+from event_audit_dashboard.apis.events import EventsApi
 from event_audit_dashboard.archived_rows import ArchivedRows
 from event_audit_dashboard.errors import Unreachable
-from event_audit_dashboard.events_api import EventsApi
 
 TIME = dt.datetime(2026, 1, 31, 8, 0, tzinfo=dt.UTC)
 CALLER = Caller("alice", "req-1")

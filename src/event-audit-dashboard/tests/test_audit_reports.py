@@ -8,16 +8,17 @@ import httpx
 import pytest
 from prometheus_client import CollectorRegistry
 
-from event_audit_dashboard import audit_reports, errors
-from event_audit_dashboard.api import NotificationService
-from event_audit_dashboard.audit_reports import AuditReports
-from event_audit_dashboard.metrics import Metrics
-from event_audit_dashboard.throttled_attempts import (
+from event_audit_dashboard import errors
+from event_audit_dashboard.access import audit_reports
+from event_audit_dashboard.access.audit_reports import AuditReports
+from event_audit_dashboard.access.throttled_attempts import (
     MAX_ADDRESSES,
     PERIOD_SECONDS,
     ThrottledAttempts,
 )
-from event_audit_dashboard.transport import Transport
+from event_audit_dashboard.apis.notification_service import NotificationService
+from event_audit_dashboard.apis.transport import Transport
+from event_audit_dashboard.metrics import Metrics
 
 from .conftest import User
 from .fake_api import TOKEN, FakeApi

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from event_audit_dashboard import csrf
-from event_audit_dashboard.compression import MIN_BYTES
+from event_audit_dashboard.rendering import csrf
+from event_audit_dashboard.rendering.compression import MIN_BYTES
 
 TOKEN = re.compile(r'name="csrf_token" value="([^"]+)"')
 STATIC = re.compile(r'(?:src|href)="(/static/[^"]+)"')

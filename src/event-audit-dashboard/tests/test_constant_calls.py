@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 from flask import Flask
 
-from event_audit_dashboard.constant_calls import ConstantCallEnvironment
+from event_audit_dashboard.rendering.constant_calls import ConstantCallEnvironment
 
 
 @pytest.fixture

@@ -6,8 +6,8 @@ import zlib
 from hypothesis import given
 from hypothesis import strategies as st
 
-from event_audit_dashboard import fragments
-from event_audit_dashboard.fragments import Fragment
+from event_audit_dashboard.rendering import fragments
+from event_audit_dashboard.rendering.fragments import Fragment
 
 CONTENT = st.binary(max_size=300) | st.integers(1, 200_000).map(lambda size: b"<p>" * size)
 PARTS = st.lists(CONTENT | CONTENT.map(Fragment), max_size=12)

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from auditflow.circuit import FAILURES
-from event_audit_dashboard.last_pages import MAX_BYTES, MAX_SESSIONS, LastPage, LastPages
+from event_audit_dashboard.rendering.last_pages import MAX_BYTES, MAX_SESSIONS, LastPage, LastPages
 
 
 @pytest.mark.parametrize("headers", [{}, {"Accept-Encoding": "gzip"}], ids=["plain", "gzip"])

@@ -8,8 +8,8 @@ import pytest
 from redis import Redis
 
 from auditflow.errors import Unavailable
-from event_audit_dashboard import login_throttle
-from event_audit_dashboard.login_throttle import LoginThrottle
+from event_audit_dashboard.access import login_throttle
+from event_audit_dashboard.access.login_throttle import LoginThrottle
 
 from .conftest import dashboard_client
 

@@ -20,7 +20,7 @@ from joserfc import jwt
 from joserfc.jwk import RSAKey
 from werkzeug.serving import make_server
 
-from event_audit_dashboard.oidc import InvalidLogoutToken, check_logout
+from event_audit_dashboard.access.oidc import InvalidLogoutToken, check_logout
 
 FOLDER = Path(__file__).parent / "oidc"
 ROLES = "security=analyst,platform=lead"

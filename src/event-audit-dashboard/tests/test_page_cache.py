@@ -11,9 +11,10 @@ import pytest
 from flask import Flask
 
 from auditflow.contract.access import Role
-from event_audit_dashboard import csrf, roles
-from event_audit_dashboard.answers import Answer, Answers
-from event_audit_dashboard.sessions import RedisSessions, Session
+from event_audit_dashboard.access import roles
+from event_audit_dashboard.access.sessions import RedisSessions, Session
+from event_audit_dashboard.apis.answers import Answer, Answers
+from event_audit_dashboard.rendering import csrf
 
 from .conftest import User
 from .fake_api import FakeApi, alert
@@ -78,7 +79,7 @@ def test_a_kept_page_is_the_same_as_a_new_page(
     path = path_of(path, old)
     first = alice.get(path)
     with monkeypatch.context() as patched:
-        patched.delattr("event_audit_dashboard.page_cache.render_template")
+        patched.delattr("event_audit_dashboard.rendering.page_cache.render_template")
         second = alice.get(path)
         packed = alice.get(path, headers=GZIP)
 
@@ -264,7 +265,7 @@ def test_relative_times_of_a_kept_page_are_correct(
     api.alerts = [alert(0, now=now)]
     api.alerts[0] |= {"last_seen": (now - dt.timedelta(seconds=50)).isoformat()}
     alice = person("alice")
-    for module in ("page_cache", "views.alerts"):
+    for module in ("rendering.page_cache", "views.alerts"):
         monkeypatch.setattr(f"event_audit_dashboard.{module}.dt.datetime", Clock)
     for seconds, words in ((0, "50 s ago"), (9, "59 s ago"), (10, "1 min ago"), (80, "2 min ago")):
         clock[0] = now + dt.timedelta(seconds=seconds)

@@ -8,8 +8,8 @@ from urllib.parse import parse_qs, quote, urlsplit
 import pytest
 from flask import url_for
 
-from event_audit_dashboard import templating
-from event_audit_dashboard.urls import cached_url_for
+from event_audit_dashboard.rendering import templating
+from event_audit_dashboard.rendering.urls import cached_url_for
 
 
 def rows(page: str) -> list[str]:

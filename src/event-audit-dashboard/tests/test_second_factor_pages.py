@@ -10,7 +10,7 @@ import pyotp
 import pytest
 from flask import Flask
 
-from event_audit_dashboard import second_factors
+from event_audit_dashboard.access import second_factors
 
 from .conftest import PASSWORD, User
 

@@ -7,8 +7,13 @@ import pytest
 from redis import Redis
 
 from auditflow.contract.access import Role
-from event_audit_dashboard import sessions
-from event_audit_dashboard.sessions import MemorySessions, RedisSessions, Session, SessionStore
+from event_audit_dashboard.access import sessions
+from event_audit_dashboard.access.sessions import (
+    MemorySessions,
+    RedisSessions,
+    Session,
+    SessionStore,
+)
 
 from .conftest import dashboard_client
 

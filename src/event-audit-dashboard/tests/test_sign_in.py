@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from event_audit_dashboard import auth
-from event_audit_dashboard.sessions import SESSION_SECONDS
+from event_audit_dashboard.access import auth
+from event_audit_dashboard.access.sessions import SESSION_SECONDS
 
 from .conftest import dashboard_client
 

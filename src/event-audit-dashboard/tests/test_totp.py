@@ -6,7 +6,7 @@ import xml.etree.ElementTree as ET
 
 import pytest
 
-from event_audit_dashboard import totp
+from event_audit_dashboard.access import totp
 
 #: The secret and codes of RFC 6238, appendix B (SHA-1, the last 6 digits).
 RFC_SECRET = base64.b32encode(b"12345678901234567890").decode()

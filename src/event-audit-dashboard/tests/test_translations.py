@@ -16,15 +16,16 @@ from babel.messages import Catalog
 from babel.messages.pofile import read_po
 from jinja2 import Environment, nodes
 
-from event_audit_dashboard import languages, templating
-from event_audit_dashboard.assets import Assets
 from event_audit_dashboard.errors import ApiError, Unreachable
+from event_audit_dashboard.localization import languages
+from event_audit_dashboard.localization.translation import LANGUAGES, N_, ngettext, percent, using
 from event_audit_dashboard.presentation import times
-from event_audit_dashboard.translation import LANGUAGES, N_, ngettext, percent, using
+from event_audit_dashboard.rendering import templating
+from event_audit_dashboard.rendering.assets import Assets
 
 from .fake_api import alert
 
-PACKAGE = Path(languages.__file__).parent
+PACKAGE = Path(languages.__file__).parents[1]
 ROOT = PACKAGE.parent
 TEMPLATES = sorted(
     set((PACKAGE / "templates").glob("*.html")) - {PACKAGE / "templates/_symbols.html"}

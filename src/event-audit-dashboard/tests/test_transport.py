@@ -11,8 +11,8 @@ from prometheus_client import CollectorRegistry
 
 from auditflow.circuit import FAILURES, PAUSE_SECONDS, CircuitMetrics
 from event_audit_dashboard import errors, redis_client
+from event_audit_dashboard.apis.transport import Transport
 from event_audit_dashboard.settings import DashboardSettings
-from event_audit_dashboard.transport import Transport
 
 from .conftest import environment
 from .fake_api import TOKEN, FakeApi

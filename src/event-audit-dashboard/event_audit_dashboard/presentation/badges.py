@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 
 from msgspec import Struct
 
-from event_audit_dashboard.translation import N_, Texts, gettext
+from event_audit_dashboard.localization.translation import N_, Texts, gettext
 
 
 class Badge(Struct, frozen=True):

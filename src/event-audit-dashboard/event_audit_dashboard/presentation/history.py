@@ -4,10 +4,10 @@ from typing import Final
 
 from auditflow.contract.alert import Action
 from auditflow.contract.triage import HistoryEntry
+from event_audit_dashboard.localization.translation import N_, Texts, gettext
 from event_audit_dashboard.presentation import times
 from event_audit_dashboard.presentation.badges import VERDICT
 from event_audit_dashboard.presentation.text import shorten
-from event_audit_dashboard.translation import N_, Texts, gettext
 
 _TEXTS: Final = Texts(
     {

@@ -7,8 +7,8 @@ from typing import Final
 from msgspec import Struct
 
 from auditflow.contract.alert import EventRow, FindingView
+from event_audit_dashboard.localization.translation import ngettext
 from event_audit_dashboard.presentation import times
-from event_audit_dashboard.translation import ngettext
 
 WIDTH: Final = 1000.0
 #: Events in the same stripe of this width are stacked.

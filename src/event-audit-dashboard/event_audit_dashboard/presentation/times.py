@@ -5,7 +5,13 @@ import math
 from functools import lru_cache
 from typing import Final
 
-from event_audit_dashboard.translation import Language, current, gettext, ngettext, using
+from event_audit_dashboard.localization.translation import (
+    Language,
+    current,
+    gettext,
+    ngettext,
+    using,
+)
 
 _MINUTE: Final = 60
 _HOUR: Final = 60 * _MINUTE

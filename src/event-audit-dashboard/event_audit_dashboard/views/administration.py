@@ -7,11 +7,11 @@ from flask.typing import ResponseReturnValue
 
 from auditflow.contract.access import IssuedToken, Role
 from auditflow.telemetry import logs
-from event_audit_dashboard.admin_api import AdminApi
+from event_audit_dashboard.apis.administration import AdminApi
 from event_audit_dashboard.errors import ApiError, Conflict, FilterRejected, NotAllowed, NotFound
+from event_audit_dashboard.localization.translation import N_, Texts, gettext
 from event_audit_dashboard.presentation.badges import ROLE
 from event_audit_dashboard.presentation.text import sentence
-from event_audit_dashboard.translation import N_, Texts, gettext
 from event_audit_dashboard.views.common import caller, notify, person
 
 SCOPES: Final = Texts(

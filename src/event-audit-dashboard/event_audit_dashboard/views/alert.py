@@ -12,15 +12,15 @@ from auditflow.contract import text_filter
 from auditflow.contract.alert import AlertDetail, EventPage
 from auditflow.contract.triage import History
 from auditflow.telemetry import logs
-from event_audit_dashboard.api import NotificationService
+from event_audit_dashboard.apis.notification_service import NotificationService
+from event_audit_dashboard.apis.notifications import NotificationsApi
 from event_audit_dashboard.archived_rows import ArchivedRows
 from event_audit_dashboard.caching import TimedCache
 from event_audit_dashboard.errors import ApiError, NotFound
-from event_audit_dashboard.notifications_api import NotificationsApi
-from event_audit_dashboard.page_cache import PageCache
+from event_audit_dashboard.localization.translation import gettext
 from event_audit_dashboard.presentation import text, timeline
 from event_audit_dashboard.query import Query, filterable
-from event_audit_dashboard.translation import gettext
+from event_audit_dashboard.rendering.page_cache import PageCache
 from event_audit_dashboard.views.alerts import LIVE_SECONDS, link
 from event_audit_dashboard.views.common import caller, list_url_of_referrer, person
 

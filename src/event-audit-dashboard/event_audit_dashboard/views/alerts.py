@@ -11,16 +11,16 @@ from flask.typing import ResponseReturnValue
 from auditflow.contract.alert import Facets
 from auditflow.contract.saved_view import SavedView
 from event_audit_dashboard import query as queries
-from event_audit_dashboard.api import ListedPage, NotificationService
+from event_audit_dashboard.apis.notification_service import ListedPage, NotificationService
 from event_audit_dashboard.caching import TimedCache
 from event_audit_dashboard.errors import ApiError
-from event_audit_dashboard.fragments import Fragment
-from event_audit_dashboard.page_cache import PageCache
+from event_audit_dashboard.localization.translation import gettext
 from event_audit_dashboard.query import Query
-from event_audit_dashboard.rows import RowRenderer
+from event_audit_dashboard.rendering.fragments import Fragment
+from event_audit_dashboard.rendering.page_cache import PageCache
+from event_audit_dashboard.rendering.rows import RowRenderer
+from event_audit_dashboard.rendering.urls import cached_url_for
 from event_audit_dashboard.saved_views import SavedViews, query_of
-from event_audit_dashboard.translation import gettext
-from event_audit_dashboard.urls import cached_url_for
 from event_audit_dashboard.views.common import caller, person
 
 #: All viewers of the same filter share the API's response for this time, in seconds.

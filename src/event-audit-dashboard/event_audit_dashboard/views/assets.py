@@ -2,8 +2,8 @@
 
 from flask import Blueprint, Response, abort
 
-from event_audit_dashboard.assets import Assets
-from event_audit_dashboard.compression import accepts_gzip
+from event_audit_dashboard.rendering.assets import Assets
+from event_audit_dashboard.rendering.compression import accepts_gzip
 
 
 def blueprint(assets: Assets) -> Blueprint:

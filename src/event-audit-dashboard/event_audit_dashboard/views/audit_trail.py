@@ -7,10 +7,10 @@ from flask import Blueprint, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
 from auditflow.contract.audit import AuditLogSummary
-from event_audit_dashboard.admin_api import AdminApi
+from event_audit_dashboard.apis.administration import AdminApi
 from event_audit_dashboard.errors import ApiError, NotAllowed
+from event_audit_dashboard.localization.translation import N_, Texts, gettext
 from event_audit_dashboard.presentation.text import sentence
-from event_audit_dashboard.translation import N_, Texts, gettext
 from event_audit_dashboard.views.common import caller
 
 FILTERS: Final = Texts(

@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 from flask import g, request, session
 
 from auditflow.http.middleware import correlation_id
-from event_audit_dashboard.api_client import Caller
+from event_audit_dashboard.apis.client import Caller
 
 MAX_NOTICES = 3
 

@@ -11,11 +11,11 @@ from flask.typing import ResponseReturnValue
 
 from auditflow.contract import text_filter
 from auditflow.contract.alert import AlertSummary
-from event_audit_dashboard.api import NotificationService
+from event_audit_dashboard.apis.notification_service import NotificationService
 from event_audit_dashboard.errors import FilterRejected
+from event_audit_dashboard.localization.translation import N_, gettext
 from event_audit_dashboard.presentation import lanes
 from event_audit_dashboard.query import Query, filterable
-from event_audit_dashboard.translation import N_, gettext
 from event_audit_dashboard.views.alerts import link
 from event_audit_dashboard.views.common import caller
 

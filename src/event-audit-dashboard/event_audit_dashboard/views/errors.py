@@ -15,9 +15,9 @@ from event_audit_dashboard.errors import (
     NotFound,
     TooManyRequests,
 )
-from event_audit_dashboard.last_pages import LastPage, LastPages
+from event_audit_dashboard.localization.translation import N_, gettext
 from event_audit_dashboard.presentation.text import sentence
-from event_audit_dashboard.translation import N_, gettext
+from event_audit_dashboard.rendering.last_pages import LastPage, LastPages
 from event_audit_dashboard.views import sign_in
 from event_audit_dashboard.views.common import notify, referrer
 

@@ -11,8 +11,8 @@ from msgspec import UNSET
 
 from auditflow.contract.event_search import ArchivedEventDetail
 from event_audit_dashboard import event_query
+from event_audit_dashboard.apis.events import EventsApi
 from event_audit_dashboard.event_query import EventQuery
-from event_audit_dashboard.events_api import EventsApi
 from event_audit_dashboard.presentation import text
 from event_audit_dashboard.query import RANGES
 from event_audit_dashboard.views.common import caller

@@ -11,11 +11,11 @@ from msgspec import Struct
 from auditflow.contract.level import Level
 from auditflow.contract.notification import RouteView, Routing
 from auditflow.telemetry import logs
+from event_audit_dashboard.apis.notifications import NotificationsApi
 from event_audit_dashboard.errors import Conflict, FilterRejected, NotAllowed, NotFound
-from event_audit_dashboard.notifications_api import NotificationsApi
+from event_audit_dashboard.localization.translation import N_, Texts, gettext
 from event_audit_dashboard.presentation.badges import DELIVERY
 from event_audit_dashboard.presentation.text import sentence
-from event_audit_dashboard.translation import N_, Texts, gettext
 from event_audit_dashboard.views.common import caller, notify, person
 
 #: Labels that the form "where would this go?" offers.

@@ -6,17 +6,17 @@ from flask import Blueprint, Response, redirect, render_template, request, sessi
 from flask.typing import ResponseReturnValue
 
 from auditflow.telemetry import logs
-from event_audit_dashboard import auth
-from event_audit_dashboard.audit_reports import Reports
-from event_audit_dashboard.metrics import Metrics
-from event_audit_dashboard.oidc import (
+from event_audit_dashboard.access import auth
+from event_audit_dashboard.access.audit_reports import Reports
+from event_audit_dashboard.access.oidc import (
     InvalidLogoutToken,
     OidcProvider,
     ProviderUnavailable,
     SignInRefused,
 )
-from event_audit_dashboard.roles import Disabled, Roles
-from event_audit_dashboard.translation import gettext
+from event_audit_dashboard.access.roles import Disabled, Roles
+from event_audit_dashboard.localization.translation import gettext
+from event_audit_dashboard.metrics import Metrics
 
 _NEXT: Final = "sso_next"
 #: Sign-ins that this browser has started and not finished. More would make the cookie too large.

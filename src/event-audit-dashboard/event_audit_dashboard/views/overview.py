@@ -10,16 +10,16 @@ from auditflow.contract.alert import Facets
 from auditflow.contract.notification import SilenceView
 from auditflow.contract.pipeline import QueueView
 from auditflow.contract.statistics import Overview
-from event_audit_dashboard.api import NotificationService
+from event_audit_dashboard.apis.notification_service import NotificationService
+from event_audit_dashboard.apis.notifications import NotificationsApi
+from event_audit_dashboard.apis.pipeline import PipelineApi
 from event_audit_dashboard.caching import TimedCache
 from event_audit_dashboard.errors import ApiError
 from event_audit_dashboard.health_of_parts import PartsHealth
 from event_audit_dashboard.ledgers import STATES, Ledgers
-from event_audit_dashboard.notifications_api import NotificationsApi
-from event_audit_dashboard.pipeline_api import PipelineApi
+from event_audit_dashboard.localization.translation import gettext
 from event_audit_dashboard.presentation import chart
 from event_audit_dashboard.query import Query
-from event_audit_dashboard.translation import gettext
 from event_audit_dashboard.views.alerts import link
 from event_audit_dashboard.views.common import caller, person
 

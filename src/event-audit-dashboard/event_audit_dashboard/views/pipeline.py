@@ -8,12 +8,12 @@ from flask.typing import ResponseReturnValue
 from auditflow.contract.access import Role
 from auditflow.contract.pipeline import MAX_REASON, DeadLetterResult
 from auditflow.telemetry import logs
+from event_audit_dashboard.apis.pipeline import Action, PipelineApi
 from event_audit_dashboard.errors import Conflict, FilterRejected, NotAllowed, NotFound
 from event_audit_dashboard.health_of_parts import PartsHealth
 from event_audit_dashboard.ledgers import STATES, Ledgers
-from event_audit_dashboard.pipeline_api import Action, PipelineApi
+from event_audit_dashboard.localization.translation import N_, Texts, gettext, ngettext
 from event_audit_dashboard.presentation.text import sentence, shorten
-from event_audit_dashboard.translation import N_, Texts, gettext, ngettext
 from event_audit_dashboard.views.common import caller, notify, person
 
 #: What the messages of a queue are.

@@ -11,11 +11,8 @@ from msgspec import Struct
 from auditflow.contract.alert import AlertSummary
 from auditflow.contract.level import Level
 from auditflow.contract.statistics import RuleActivity, RuleStatistics
-from event_audit_dashboard.api import NotificationService
-from event_audit_dashboard.errors import ApiError, NotFound
-from event_audit_dashboard.presentation import exclusions, sparkline
-from event_audit_dashboard.query import Query
-from event_audit_dashboard.rules_api import (
+from event_audit_dashboard.apis.notification_service import NotificationService
+from event_audit_dashboard.apis.rules import (
     DAYS,
     Catalogue,
     CatalogueRule,
@@ -23,8 +20,11 @@ from event_audit_dashboard.rules_api import (
     LoadedRules,
     RulesApi,
 )
+from event_audit_dashboard.errors import ApiError, NotFound
+from event_audit_dashboard.localization.translation import N_, Texts, gettext
+from event_audit_dashboard.presentation import exclusions, sparkline
+from event_audit_dashboard.query import Query
 from event_audit_dashboard.runbooks import Runbooks
-from event_audit_dashboard.translation import N_, Texts, gettext
 from event_audit_dashboard.views.alerts import link
 from event_audit_dashboard.views.common import caller, person
 

@@ -5,11 +5,11 @@ from flask.typing import ResponseReturnValue
 
 from auditflow.contract.saved_view import MAX_VIEW_NAME
 from auditflow.telemetry import logs
-from event_audit_dashboard import auth
+from event_audit_dashboard.access import auth
 from event_audit_dashboard.errors import Conflict, FilterRejected, NotAllowed, NotFound
+from event_audit_dashboard.localization.translation import gettext
 from event_audit_dashboard.presentation.text import sentence, visible
 from event_audit_dashboard.saved_views import SavedViews, query_of
-from event_audit_dashboard.translation import gettext
 from event_audit_dashboard.views.alerts import link
 from event_audit_dashboard.views.common import caller, notify, person
 from event_audit_dashboard.views.triage import list_query

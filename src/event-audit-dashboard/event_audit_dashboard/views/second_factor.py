@@ -7,14 +7,14 @@ from flask.typing import ResponseReturnValue
 
 from auditflow.http.middleware import correlation_id
 from auditflow.telemetry import logs
-from event_audit_dashboard import auth, totp
-from event_audit_dashboard.api_client import Caller
+from event_audit_dashboard.access import auth, totp
+from event_audit_dashboard.access.local_sign_in import LocalSignIn, pending_user
+from event_audit_dashboard.access.second_factors import SecondFactors
+from event_audit_dashboard.apis.client import Caller
 from event_audit_dashboard.errors import Conflict, NotAllowed, NotFound
-from event_audit_dashboard.local_sign_in import LocalSignIn, pending_user
+from event_audit_dashboard.localization.translation import N_, gettext
 from event_audit_dashboard.presentation import times
 from event_audit_dashboard.presentation.text import sentence
-from event_audit_dashboard.second_factors import SecondFactors
-from event_audit_dashboard.translation import N_, gettext
 from event_audit_dashboard.views.common import caller, notify, person
 
 _WRONG: Final = N_("This code is wrong, or it was used already. Wait for the next code.")

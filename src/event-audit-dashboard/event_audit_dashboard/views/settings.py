@@ -3,8 +3,8 @@
 from flask import Blueprint, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
-from event_audit_dashboard import languages, zones
-from event_audit_dashboard.translation import LANGUAGES, gettext
+from event_audit_dashboard.localization import languages, zones
+from event_audit_dashboard.localization.translation import LANGUAGES, gettext
 from event_audit_dashboard.views.common import notify
 
 _YEAR_SECONDS = 365 * 24 * 60 * 60

@@ -6,14 +6,14 @@ from flask_wtf.csrf import CSRFError
 
 from auditflow.http.middleware import correlation_id
 from auditflow.telemetry import logs
-from event_audit_dashboard import auth
-from event_audit_dashboard.api_client import Caller
-from event_audit_dashboard.audit_reports import Reports
+from event_audit_dashboard.access import auth
+from event_audit_dashboard.access.audit_reports import Reports
+from event_audit_dashboard.access.local_sign_in import LocalSignIn, begin_second_step
+from event_audit_dashboard.access.second_factors import SecondFactors
+from event_audit_dashboard.apis.client import Caller
 from event_audit_dashboard.errors import NotAllowed
-from event_audit_dashboard.local_sign_in import LocalSignIn, begin_second_step
+from event_audit_dashboard.localization.translation import gettext
 from event_audit_dashboard.presentation import times
-from event_audit_dashboard.second_factors import SecondFactors
-from event_audit_dashboard.translation import gettext
 
 _log = logs.get(__name__)
 

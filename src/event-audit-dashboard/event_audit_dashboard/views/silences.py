@@ -8,12 +8,13 @@ from flask.typing import ResponseReturnValue
 
 from auditflow.contract.notification import HiddenAlerts
 from auditflow.telemetry import logs
-from event_audit_dashboard import silence_form, zones
+from event_audit_dashboard import silence_form
 from event_audit_dashboard.actions import InvalidForm
+from event_audit_dashboard.apis.notifications import NotificationsApi
 from event_audit_dashboard.errors import Conflict, FilterRejected, NotAllowed, NotFound
-from event_audit_dashboard.notifications_api import NotificationsApi
+from event_audit_dashboard.localization import zones
+from event_audit_dashboard.localization.translation import gettext
 from event_audit_dashboard.presentation.text import sentence
-from event_audit_dashboard.translation import gettext
 from event_audit_dashboard.views.common import caller, notify, person
 
 #: Hidden alerts that a page lists.

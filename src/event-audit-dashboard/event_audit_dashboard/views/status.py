@@ -3,11 +3,11 @@
 from flask import Blueprint, Response, request
 from flask.typing import ResponseReturnValue
 
-from event_audit_dashboard.api import NotificationService
-from event_audit_dashboard.api_client import ApiClient
+from event_audit_dashboard.apis.client import ApiClient
+from event_audit_dashboard.apis.notification_service import NotificationService
 from event_audit_dashboard.caching import TimedCache
 from event_audit_dashboard.errors import ApiError, NotAllowed
-from event_audit_dashboard.translation import current
+from event_audit_dashboard.localization.translation import current
 from event_audit_dashboard.views.common import caller, person
 
 #: Time for which all tabs of a user share a state, in seconds.

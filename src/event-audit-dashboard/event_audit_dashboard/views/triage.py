@@ -10,13 +10,14 @@ from flask.typing import ResponseReturnValue
 from werkzeug.datastructures import MultiDict
 
 from auditflow.telemetry import logs
-from event_audit_dashboard import actions, auth
+from event_audit_dashboard import actions
 from event_audit_dashboard import query as queries
+from event_audit_dashboard.access import auth
 from event_audit_dashboard.actions import Command, InvalidForm
-from event_audit_dashboard.api import NotificationService
+from event_audit_dashboard.apis.notification_service import NotificationService
 from event_audit_dashboard.errors import Conflict, FilterRejected, NotAllowed, NotFound
+from event_audit_dashboard.localization.translation import gettext, ngettext
 from event_audit_dashboard.presentation.text import sentence, shorten
-from event_audit_dashboard.translation import gettext, ngettext
 from event_audit_dashboard.views.common import caller, notify, person
 
 _log = logs.get(__name__)

@@ -56,7 +56,7 @@ def load() -> dict[str, Language]:
         FileNotFoundError: a catalogue is not compiled.
     """
     languages = {"en": Language("en", standard.NullTranslations())}
-    folder = resources.files(__package__).joinpath("translations")
+    folder = resources.files("event_audit_dashboard").joinpath("translations")
     found = folder.iterdir() if folder.is_dir() else ()
     for code in sorted(item.name for item in found if item.is_dir()):
         file = folder.joinpath(code, "LC_MESSAGES", f"{DOMAIN}.mo")

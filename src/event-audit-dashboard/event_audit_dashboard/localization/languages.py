@@ -4,8 +4,8 @@ from typing import Final
 
 from flask import Flask, request
 
-from event_audit_dashboard import translation
-from event_audit_dashboard.translation import ENGLISH, LANGUAGES, Language
+from event_audit_dashboard.localization import translation
+from event_audit_dashboard.localization.translation import ENGLISH, LANGUAGES, Language
 
 #: The language that the user has chosen on the page of settings.
 CHOSEN_COOKIE: Final = "auditflow-language"

@@ -5,7 +5,7 @@ from typing import Final, Literal
 from urllib.parse import urlencode
 
 from auditflow.contract import pipeline as contract
-from event_audit_dashboard.api_client import ApiClient, Caller, segment
+from event_audit_dashboard.apis.client import ApiClient, Caller, segment
 
 #: Limit for reading and changing dead letters, in seconds. The service examines many messages.
 SECONDS: Final = 22.0

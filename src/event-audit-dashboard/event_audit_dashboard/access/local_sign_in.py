@@ -6,12 +6,12 @@ from typing import Any, Final
 from flask import request, session
 
 from auditflow.telemetry import logs
-from event_audit_dashboard import auth
-from event_audit_dashboard.audit_reports import Reports
-from event_audit_dashboard.login_throttle import LoginThrottle
+from event_audit_dashboard.access import auth
+from event_audit_dashboard.access.audit_reports import Reports
+from event_audit_dashboard.access.login_throttle import LoginThrottle
+from event_audit_dashboard.access.roles import Roles
+from event_audit_dashboard.access.throttled_attempts import ThrottledAttempts
 from event_audit_dashboard.metrics import Metrics
-from event_audit_dashboard.roles import Roles
-from event_audit_dashboard.throttled_attempts import ThrottledAttempts
 
 #: Time to enter the code after the password, in seconds.
 PENDING_SECONDS: Final = 300

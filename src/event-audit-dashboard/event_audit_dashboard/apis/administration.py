@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from urllib.parse import urlencode
 
 from auditflow.contract import access, audit
-from event_audit_dashboard.api_client import ApiClient, Caller, segment
+from event_audit_dashboard.apis.client import ApiClient, Caller, segment
 
 
 class AdminApi:

@@ -22,7 +22,7 @@ from auditflow.contract.audit import (
 from auditflow.telemetry import logs
 from auditflow.worker import Worker
 from event_audit_dashboard import errors
-from event_audit_dashboard.api_client import ApiClient, Caller
+from event_audit_dashboard.apis.client import ApiClient, Caller
 
 #: Reports that wait for the API, and reports of one request.
 MAX_WAITING: Final = 1_000

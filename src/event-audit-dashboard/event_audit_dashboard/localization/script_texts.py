@@ -6,7 +6,7 @@ from typing import Final
 
 import msgspec
 
-from event_audit_dashboard.translation import ENGLISH, Language, current
+from event_audit_dashboard.localization.translation import ENGLISH, Language, current
 
 _STRING: Final = r'"((?:[^"\\]|\\.)*)"'
 _TEXT: Final = re.compile(rf"\bgettext\(\s*{_STRING}")

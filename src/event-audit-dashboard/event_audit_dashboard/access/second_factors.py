@@ -7,8 +7,8 @@ from urllib.parse import urlencode
 
 from auditflow.contract.second_factor import SecondFactor
 from auditflow.telemetry import logs
-from event_audit_dashboard import totp
-from event_audit_dashboard.api_client import ApiClient, Caller
+from event_audit_dashboard.access import totp
+from event_audit_dashboard.apis.client import ApiClient, Caller
 from event_audit_dashboard.errors import Conflict, NotFound
 
 _PATH: Final = "/api/v1/second-factor"

@@ -7,9 +7,9 @@ from typing import Final
 
 from msgspec import Struct
 
-from event_audit_dashboard import script_texts
-from event_audit_dashboard.compression import compress
-from event_audit_dashboard.translation import LANGUAGES
+from event_audit_dashboard.localization import script_texts
+from event_audit_dashboard.localization.translation import LANGUAGES
+from event_audit_dashboard.rendering.compression import compress
 
 _TYPES: Final = {
     "css": "text/css; charset=utf-8",
@@ -34,7 +34,7 @@ class Assets:
     """
 
     def __init__(self) -> None:
-        own = resources.files(__package__).joinpath("static")
+        own = resources.files("event_audit_dashboard").joinpath("static")
         vendor = own.joinpath("vendor")
         if not vendor.is_dir():
             raise FileNotFoundError(

@@ -14,10 +14,10 @@ from jinja2 import Template
 from msgspec import Struct
 
 from auditflow.contract.alert import AlertSummary
-from event_audit_dashboard.api import ListedPage
-from event_audit_dashboard.fragments import Fragment
+from event_audit_dashboard.apis.notification_service import ListedPage
+from event_audit_dashboard.localization.translation import current
 from event_audit_dashboard.presentation import times
-from event_audit_dashboard.translation import current
+from event_audit_dashboard.rendering.fragments import Fragment
 
 #: Maximum number of rows that are kept, about 1 KiB each.
 MAX_ROWS: Final = 4_000

@@ -23,8 +23,8 @@ from werkzeug.wrappers import Response
 from auditflow.contract.access import Role
 from auditflow.errors import AuditFlowError
 from event_audit_dashboard.errors import TranslatedError
+from event_audit_dashboard.localization.translation import N_
 from event_audit_dashboard.settings import DashboardSettings
-from event_audit_dashboard.translation import N_
 
 #: Time limit of a request to the provider, in seconds.
 TIMEOUT_SECONDS: Final = 5.0

@@ -14,9 +14,14 @@ from itsdangerous import URLSafeTimedSerializer
 from werkzeug.wrappers import Response as BaseResponse
 
 from auditflow.contract.access import Role
-from event_audit_dashboard.roles import Roles
-from event_audit_dashboard.sessions import SESSION_SECONDS, Session, SessionStore, identity_key
-from event_audit_dashboard.translation import N_, Texts
+from event_audit_dashboard.access.roles import Roles
+from event_audit_dashboard.access.sessions import (
+    SESSION_SECONDS,
+    Session,
+    SessionStore,
+    identity_key,
+)
+from event_audit_dashboard.localization.translation import N_, Texts
 
 #: Endpoints that need no session.
 OPEN_ENDPOINTS: Final = frozenset(

@@ -5,10 +5,10 @@ from typing import Final
 from msgspec import Struct
 
 from auditflow.contract.statistics import RuleStatistics
-from event_audit_dashboard.api_client import ApiClient, Caller
+from event_audit_dashboard.apis.client import ApiClient, Caller
+from event_audit_dashboard.apis.transport import Service
 from event_audit_dashboard.caching import TimedCache
-from event_audit_dashboard.translation import N_
-from event_audit_dashboard.transport import Service
+from event_audit_dashboard.localization.translation import N_
 
 ANALYSIS: Final = Service(N_("the analysis"), "audit-log-analysis", N_("the rules"))
 #: Time for which all users share a response, in seconds.

@@ -3,12 +3,12 @@
 import contextlib
 
 from auditflow.contract.access import Role
-from event_audit_dashboard.api import NotificationService
-from event_audit_dashboard.api_client import Caller
+from event_audit_dashboard.access.sessions import Session
+from event_audit_dashboard.apis.client import Caller
+from event_audit_dashboard.apis.notification_service import NotificationService
 from event_audit_dashboard.caching import TimedCache
 from event_audit_dashboard.errors import ApiError, NotAllowed, TranslatedError
-from event_audit_dashboard.sessions import Session
-from event_audit_dashboard.translation import N_
+from event_audit_dashboard.localization.translation import N_
 
 #: A changed role takes effect in the pages after at most this time, in seconds. The API itself
 #: checks the role of every action.

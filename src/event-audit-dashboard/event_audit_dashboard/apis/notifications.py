@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from auditflow.contract import notification as contract
-from event_audit_dashboard.api_client import ApiClient, Caller, segment
+from event_audit_dashboard.apis.client import ApiClient, Caller, segment
 
 
 class NotificationsApi:

@@ -9,7 +9,7 @@ from msgspec import Raw, Struct
 
 from auditflow.contract import access, statistics, triage
 from auditflow.contract import alert as contract
-from event_audit_dashboard.api_client import ApiClient, Caller, segment
+from event_audit_dashboard.apis.client import ApiClient, Caller, segment
 
 PAGE_SIZE: Final = 50
 

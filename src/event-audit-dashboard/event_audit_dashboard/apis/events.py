@@ -7,9 +7,9 @@ from urllib.parse import urlencode
 
 from auditflow.contract import event_search as contract
 from auditflow.contract.ledger_report import LedgerReport
-from event_audit_dashboard.api_client import ApiClient, Caller
-from event_audit_dashboard.translation import N_
-from event_audit_dashboard.transport import Service
+from event_audit_dashboard.apis.client import ApiClient, Caller
+from event_audit_dashboard.apis.transport import Service
+from event_audit_dashboard.localization.translation import N_
 
 EVENTS: Final = Service(N_("the archive of events"), "audit-event-archive", N_("the events"))
 #: A search may read many files. Limit for its response, in seconds.

@@ -18,11 +18,12 @@ from flask import Response, g, render_template, request, session
 from markupsafe import escape
 from msgspec import Struct
 
-from event_audit_dashboard import compression, fragments, translation, zones
-from event_audit_dashboard.csrf import masked_token
-from event_audit_dashboard.fragments import Fragment, Part
-from event_audit_dashboard.headers import nonce
+from event_audit_dashboard.localization import translation, zones
 from event_audit_dashboard.presentation import times
+from event_audit_dashboard.rendering import compression, fragments
+from event_audit_dashboard.rendering.csrf import masked_token
+from event_audit_dashboard.rendering.fragments import Fragment, Part
+from event_audit_dashboard.rendering.headers import nonce
 
 #: Maximum size of all kept pages, in bytes. A list without its rows has about 15 KB.
 MAX_BYTES: Final = 8 * 2**20

@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from auditflow.circuit import OPEN, CallRefused, Circuit, CircuitMetrics
 from event_audit_dashboard import errors
-from event_audit_dashboard.translation import N_
+from event_audit_dashboard.localization.translation import N_
 
 #: Limit for the complete request, in seconds.
 TIMEOUT_SECONDS: Final = 2.0

@@ -11,14 +11,14 @@ from markupsafe import Markup
 
 from auditflow.contract.access import Role
 from auditflow.contract.alert import AlertDetail, AlertSummary, FacetValue
-from event_audit_dashboard import script_texts, translation, zones
-from event_audit_dashboard.assets import Assets
-from event_audit_dashboard.constant_calls import ConstantCallEnvironment
-from event_audit_dashboard.headers import nonce
+from event_audit_dashboard.localization import script_texts, translation, zones
+from event_audit_dashboard.localization.translation import N_, Language, gettext
 from event_audit_dashboard.presentation import attack, badges, history, text, times
 from event_audit_dashboard.query import CHOICES, UNASSIGNED, UNRESOLVED
-from event_audit_dashboard.translation import N_, Language, gettext
-from event_audit_dashboard.urls import cached_url_for
+from event_audit_dashboard.rendering.assets import Assets
+from event_audit_dashboard.rendering.constant_calls import ConstantCallEnvironment
+from event_audit_dashboard.rendering.headers import nonce
+from event_audit_dashboard.rendering.urls import cached_url_for
 from event_audit_dashboard.views.common import take_notices
 
 #: Label, endpoint and key after ``g`` of the pages in the navigation.

@@ -16,7 +16,7 @@ from flask import Flask, Response, g, request, session
 from markupsafe import Markup
 from msgspec import Struct
 
-from event_audit_dashboard.sessions import SESSION_SECONDS
+from event_audit_dashboard.access.sessions import SESSION_SECONDS
 
 #: Maximum number of sessions.
 MAX_SESSIONS: Final = 64

@@ -11,10 +11,10 @@ from opentelemetry.trace import SpanKind
 from auditflow.contract.access import ADDRESS_HEADER, USER_HEADER
 from auditflow.telemetry import logs, tracing
 from event_audit_dashboard import errors
-from event_audit_dashboard.answers import Answer, Answers
+from event_audit_dashboard.apis.answers import Answer, Answers
+from event_audit_dashboard.apis.transport import TIMEOUT_SECONDS, Reply, Service, Transport
+from event_audit_dashboard.localization.translation import N_, gettext
 from event_audit_dashboard.metrics import Metrics
-from event_audit_dashboard.translation import N_, gettext
-from event_audit_dashboard.transport import TIMEOUT_SECONDS, Reply, Service, Transport
 
 _log = logs.get(__name__)
 T = TypeVar("T")

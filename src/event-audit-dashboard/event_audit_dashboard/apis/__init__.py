@@ -1,0 +1,1 @@
+"""Clients of the APIs of the other services."""

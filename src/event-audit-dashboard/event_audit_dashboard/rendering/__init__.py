@@ -1,0 +1,1 @@
+"""Renders pages, keeps them and sends them."""
