@@ -30,7 +30,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -177,10 +177,23 @@ def read_findings(entries: list[bytes]) -> tuple[dict[str, list[str]], dict[str,
     return versions, {name: month for name, month in months.items() if month >= expired_before}
 
 
+def pauses(seconds: float) -> Iterator[float]:
+    """Nothing first, then steps of waiting, whose sum is the number of seconds."""
+    yield 0
+    while seconds > 0:
+        pause = min(2.0, seconds)
+        time.sleep(pause)
+        yield pause
+        seconds -= pause
+
+
 def verify_findings(
-    source: str, entries: list[bytes], read_again: Callable[[], list[bytes]]
+    source: str, entries: list[bytes], read_again: Callable[[], list[bytes]], wait: float
 ) -> int:
-    """The number of stored findings, all of which are as the log says. Raises Refused."""
+    """The number of stored findings, all of which are as the log says. Raises Refused.
+
+    The log is read again for ``wait`` seconds while findings differ from it.
+    """
     versions, remaining = read_findings(entries)
     earlier = {name: len(hashes) - 1 for name, hashes in versions.items()}
     stored: dict[str, str] = {}
@@ -191,9 +204,8 @@ def verify_findings(
         for item in page["documents"]:
             stored[item["finding_id"]] = sha256(item["document"].encode()).hex()
     # Findings may have been stored after the log was read. Their entries are signed a second later.
-    for attempt in range(6):
-        if attempt:
-            time.sleep(2)
+    for pause in pauses(wait):
+        if pause:
             versions, remaining = read_findings(read_again())
         changed = [
             name
@@ -222,8 +234,13 @@ def read_files(entries: list[bytes]) -> dict[str, str]:
     return present
 
 
-def verify_files(folder: Path, entries: list[bytes], read_again: Callable[[], list[bytes]]) -> int:
-    """The number of files, all of which are in the folder as the log says. Raises Refused."""
+def verify_files(
+    folder: Path, entries: list[bytes], read_again: Callable[[], list[bytes]], wait: float
+) -> int:
+    """The number of files, all of which are in the folder as the log says. Raises Refused.
+
+    The log is read again after at most two of the ``wait`` seconds if files differ from it.
+    """
     present = read_files(entries)
     different: list[str] = []
     for path, digest in present.items():
@@ -237,7 +254,7 @@ def verify_files(folder: Path, entries: list[bytes], read_again: Callable[[], li
             if hashlib.file_digest(opened, "sha256").hexdigest() != digest:
                 different.append(path)
     if different:  # files may have been merged or expired after the log was read
-        time.sleep(2)
+        time.sleep(min(2.0, wait))
         remaining = read_files(read_again())
         different = [path for path in different if path in remaining]
     if different:
@@ -253,6 +270,12 @@ def main() -> int:
     parser.add_argument("--log", default="history")
     parser.add_argument("--checkpoints", type=Path, help="a folder of earlier checkpoints")
     parser.add_argument("--files", type=Path, help="a folder with the files of the archive")
+    parser.add_argument(
+        "--wait",
+        type=float,
+        default=10,
+        help="seconds for entries that are signed during the check",
+    )
     options = parser.parse_args()
     source = options.url.rstrip("/")
     if source.startswith(("http://", "https://")):
@@ -264,12 +287,18 @@ def main() -> int:
         entries = verify(source, options.key, options.log, stored)
         if options.log == "findings":
             compared = verify_findings(
-                source, entries, lambda: verify(source, options.key, options.log, stored)
+                source,
+                entries,
+                lambda: verify(source, options.key, options.log, stored),
+                options.wait,
             )
             sys.stdout.write(f"{compared} stored findings compared\n")
         if options.log == "files" and options.files:
             compared = verify_files(
-                options.files, entries, lambda: verify(source, options.key, options.log, stored)
+                options.files,
+                entries,
+                lambda: verify(source, options.key, options.log, stored),
+                options.wait,
             )
             sys.stdout.write(f"{compared} archived files compared\n")
     except Refused as error:

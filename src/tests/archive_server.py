@@ -2,7 +2,6 @@
 
 import asyncio
 import threading
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,6 +20,7 @@ from auditflow.contract.access import Me, Role
 from auditflow.http.connection_limit import ConnectionLimit
 from auditflow.http.connections import ServerConfig
 from auditflow.http.health import Health
+from auditflow_local.polling import eventually
 
 from .archived_events import FolderArchive, write
 
@@ -76,13 +76,13 @@ class RoleCallers:
 
 
 def _wait(port: int) -> None:
-    deadline = time.monotonic() + 30
-    with httpx.Client(verify=False, trust_env=False) as client:
-        while time.monotonic() < deadline:
+    with httpx.Client(verify=False, trust_env=False, timeout=60) as client:
+
+        def answers() -> bool:
             try:
                 client.get(f"http://127.0.0.1:{port}/healthz")
             except httpx.TransportError:
-                time.sleep(0.05)
-            else:
-                return
-    raise AssertionError("the archive server did not start in 30 s")
+                return False
+            return True
+
+        eventually(answers, what="the archive server")

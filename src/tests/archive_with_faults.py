@@ -13,7 +13,7 @@ import duckdb
 import psycopg2
 from prometheus_client import CollectorRegistry
 from src.tests.archive_load import Load
-from src.tests.platform import eventually, samples, total
+from src.tests.platform import samples, total
 from src.tests.written_archive import ACCEPTED_MS, Archive
 
 from audit_analysis.archive.maintenance import Maintenance
@@ -23,6 +23,7 @@ from audit_analysis.archive.parquet import ParquetWriter
 from audit_analysis.archive.table import hour_of
 from audit_analysis.ledger.reading import LedgerReader
 from auditflow.contract.ledger_report import LedgerState
+from auditflow_local.polling import eventually
 from auditflow_local.servers.postgres_roles import ARCHIVE
 from auditflow_local.service_process import ServiceProcess
 

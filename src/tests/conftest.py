@@ -11,13 +11,14 @@ import pytest
 from pydantic import SecretStr
 
 from auditflow.amqp import topology
+from auditflow_local.polling import eventually
 from auditflow_local.servers.postgres import Database, Postgres
 from auditflow_local.servers.postgres_roles import OWNER
 from auditflow_local.stack import RUNBOOKS
 from auditflow_local.testing import Servers
 from notification_service.migrate import MigrateSettings, migrate
 
-from .platform import Platform, eventually
+from .platform import Platform
 
 #: No synthetic stream: tests send what they mean to.
 SILENT = {"GENERATOR_RATE": "0"}

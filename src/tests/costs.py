@@ -211,7 +211,7 @@ def _pool(database: str, *, open_connection: Callable[..., Connection] = connect
     return Pool(
         partial(open_connection, settings, name="test", statement_seconds=300),
         size=2,
-        wait_seconds=5,
+        wait_seconds=60,
     )
 
 

@@ -1,8 +1,7 @@
 """The services as processes on private servers, and clients of them."""
 
 import re
-import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -16,6 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
 from auditflow.amqp import topology
+from auditflow_local.polling import eventually
 from auditflow_local.servers.postgres import Database
 from auditflow_local.servers.rabbitmq import RabbitMQ
 from auditflow_local.servers.redis import Redis
@@ -138,7 +138,7 @@ class Platform:
 
 def client(**options: Any) -> httpx.Client:
     """A client of plain HTTP. To load certificates would take 20 ms of each question."""
-    return httpx.Client(verify=False, trust_env=False, timeout=10, **options)
+    return httpx.Client(verify=False, trust_env=False, timeout=60, **options)
 
 
 def ask(url: str, **headers: str) -> httpx.Response:
@@ -192,11 +192,3 @@ class Broker:
 def waiting(channel: BlockingChannel, queue: str) -> int:
     """The number of ready messages of a queue."""
     return int(channel.queue_declare(queue, passive=True).method.message_count)
-
-
-def eventually(holds: Callable[[], object], *, seconds: float = 60, what: str = "it") -> None:
-    """Wait until something holds; fail when it does not in time."""
-    deadline = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < deadline, f"{what} did not come true in {seconds:g} s"
-        time.sleep(0.05)

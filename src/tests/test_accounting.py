@@ -8,9 +8,10 @@ import pytest
 from auditflow.amqp import topology
 from auditflow.contract import event
 from auditflow.contract.event import Received
+from auditflow_local.polling import eventually
 
 from .events import failed_login
-from .platform import Platform, eventually
+from .platform import Platform
 
 RECORDED = Path(__file__).parents[1] / "audit-event-generator" / "tests" / "data"
 

@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect, sync_playwright
 
+from auditflow_local.polling import eventually
+
 from .events import START, failed_login
-from .platform import Platform, client, eventually
+from .platform import Platform, client
 
 CHROMIUM = "/usr/bin/chromium"
 FLAGS = (

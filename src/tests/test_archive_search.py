@@ -5,7 +5,9 @@ from functools import partial
 from typing import Any
 
 import httpx
-from src.tests.platform import Platform, client, eventually
+from src.tests.platform import Platform, client
+
+from auditflow_local.polling import eventually
 
 
 def test_an_accepted_event_is_found_and_shown(platform: Platform) -> None:

@@ -18,12 +18,12 @@ from pydantic import SecretStr
 from src.tests.archive_with_faults import Faults, fill
 from src.tests.conftest import migrated
 from src.tests.faulty_s3 import BUCKET, faulty_s3
-from src.tests.platform import eventually
 from src.tests.written_archive import Archive
 
 from audit_analysis.archive.settings import StorageSettings
 from audit_analysis.archive.storage import FolderStorage, open_storage
 from auditflow.amqp import topology
+from auditflow_local.polling import eventually
 
 pytestmark = [pytest.mark.soak, pytest.mark.timeout(600)]
 

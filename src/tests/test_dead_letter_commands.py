@@ -8,9 +8,10 @@ from click.testing import CliRunner
 
 from auditflow.amqp import dead_letter_queue, topology
 from auditflow.cli import main
+from auditflow_local.polling import eventually
 from auditflow_local.services import OPERATOR
 
-from .platform import Platform, eventually
+from .platform import Platform
 
 EVENTS = topology.QUEUES[0]
 

@@ -7,10 +7,11 @@ import msgspec
 import pytest
 
 from auditflow.amqp import topology
+from auditflow_local.polling import eventually
 from auditflow_local.service_process import ServiceProcess
 
 from .events import alert_keys, alerts_of, attack_events, shuffled
-from .platform import Platform, eventually
+from .platform import Platform
 
 USERS = 30
 

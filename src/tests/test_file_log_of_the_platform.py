@@ -12,8 +12,9 @@ from typing import Any
 import psycopg2
 import pytest
 from src.tests.events import failed_login
-from src.tests.platform import Platform, eventually
+from src.tests.platform import Platform
 
+from auditflow_local.polling import eventually
 from auditflow_local.servers.postgres_roles import ARCHIVE, OWNER
 
 AUDITFLOW = str(Path(sys.executable).parent / "auditflow")
@@ -32,13 +33,13 @@ class Auditor:
             logs = client.get("/api/v1/audit/logs").raise_for_status().json()["logs"]
         self.key = next(log["public_key"] for log in logs if log["name"] == "files")
 
-    def verify(self, *, commit: bool = False) -> tuple[int, str]:
+    def verify(self, *more: str, commit: bool = False) -> tuple[int, str]:
         """The exit code and the output of the command."""
         checkpoints = self.folder if commit else self.copy()
         done = self.run(
             AUDITFLOW, "audit", "verify", "--log", "files", "--url",
             self.platform.notification.url, "--key", self.key, "--checkpoints", str(checkpoints),
-            "--archive-url", self.platform.archive.url, "--files", str(self.archive),
+            "--archive-url", self.platform.archive.url, "--files", str(self.archive), *more,
         )  # fmt: skip
         return done.returncode, done.stdout + done.stderr
 
@@ -49,11 +50,11 @@ class Auditor:
         shutil.copytree(self.folder, copy)
         return copy
 
-    def verify_independently(self) -> tuple[int, str]:
+    def verify_independently(self, *more: str) -> tuple[int, str]:
         done = self.run(
             sys.executable, str(VERIFIERS / "verify_audit_log.py"), self.platform.notification.url,
             "--log", "files", "--key", self.key, "--checkpoints", str(self.folder),
-            "--files", str(self.archive),
+            "--files", str(self.archive), *more,
         )  # fmt: skip
         return done.returncode, done.stdout + done.stderr
 
@@ -226,9 +227,9 @@ def test_both_verifiers_detect_attacks_on_the_archive(
     detected = []
     for attack in ATTACKS:
         attack(auditor, files)
-        code, text = auditor.verify()
+        code, text = auditor.verify("--wait", "0.2")
         assert (code, "is NOT verified" in text) == (1, True), (attack.__name__, text)
-        code, text = auditor.verify_independently()
+        code, text = auditor.verify_independently("--wait", "0.2")
         assert (code, "NOT VERIFIED" in text) == (1, True), (attack.__name__, text)
         detected.append(attack.__name__)
         restore()
@@ -238,7 +239,7 @@ def test_both_verifiers_detect_attacks_on_the_archive(
 
     # and the command detects a file that only the manifest lost: searches do not find its events
     query(auditor.platform, "DELETE FROM archive.files WHERE path = %(path)s", path=files[0])
-    code, text = auditor.verify()
+    code, text = auditor.verify("--wait", "0.2")
     assert (code, f"1 files are missing: {files[0]}" in text) == (1, True), text
 
 

@@ -5,7 +5,9 @@ from typing import Any
 
 import httpx
 from src.tests.events import failed_login
-from src.tests.platform import Platform, client, eventually
+from src.tests.platform import Platform, client
+
+from auditflow_local.polling import eventually
 
 #: A rule that nobody had when the events arrived.
 NEW_RULE = """

@@ -6,7 +6,9 @@ from typing import Any
 import httpx
 import msgspec
 import pytest
-from src.tests.platform import Platform, client, eventually
+from src.tests.platform import Platform, client
+
+from auditflow_local.polling import eventually
 
 COUNT = 600
 #: The event that reports the refused record.

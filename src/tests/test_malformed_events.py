@@ -5,9 +5,10 @@ import json
 from src.auditflow.tests.hostile import ACCEPTED, REFUSED
 
 from auditflow.amqp import dead_letter_queue, topology
+from auditflow_local.polling import eventually
 
 from .events import alert_keys, failed_login
-from .platform import Platform, eventually
+from .platform import Platform
 
 EVENTS = topology.QUEUES[0]
 

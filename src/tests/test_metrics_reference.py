@@ -8,9 +8,10 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from audit_analysis.archive.table import OTHER, PRODUCTS
 from audit_event_generator.ingest.sources import LABELS
+from auditflow_local.polling import eventually
 
 from .events import failed_login
-from .platform import Platform, ask, eventually
+from .platform import Platform, ask
 
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "metrics.md"
 #: A table of the page by its heading, and the services that show it.

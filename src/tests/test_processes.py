@@ -6,8 +6,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from auditflow_local.polling import eventually
+
 from .events import failed_login
-from .platform import Platform, ask, eventually
+from .platform import Platform, ask
 
 SERVICES = ("generator", "analysis", "notification", "dashboard")
 

@@ -19,9 +19,10 @@ from audit_analysis.windows.request import shard
 from auditflow.errors import Unavailable
 from auditflow.settings import RedisSettings
 from auditflow_local import packages
+from auditflow_local.polling import eventually
 
 from .events import alert_keys, alerts_of, attack_events, shuffled
-from .platform import Platform, eventually
+from .platform import Platform
 from .redis_ha import FILES, RedisHa, running
 
 pytestmark = pytest.mark.soak

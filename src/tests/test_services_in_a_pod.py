@@ -6,13 +6,14 @@ from typing import Any
 
 import pytest
 
+from auditflow_local.polling import eventually
 from auditflow_local.service_process import ServiceProcess
 from auditflow_local.testing import Servers
 from auditflow_local.testing_pod import USER, VOLUME, as_in_a_pod, unsupported_reason
 
 from .conftest import make_platform
 from .events import alert_keys, alerts_of, attack_events
-from .platform import Platform, ask, eventually
+from .platform import Platform, ask
 
 
 @pytest.fixture

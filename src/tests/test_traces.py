@@ -5,9 +5,11 @@ from collections.abc import Iterator
 import msgspec
 import pytest
 
+from auditflow_local.polling import eventually
+
 from .collector import Collector, collecting
 from .events import failed_login
-from .platform import Platform, eventually
+from .platform import Platform
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 PAGE = "80f198ee56343ba864fe8b2a57d3eff7"

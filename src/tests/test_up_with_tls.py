@@ -6,7 +6,6 @@ The dashboard reads the events of the archive and the rules of the analysis over
 import re
 import socket
 import ssl
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +16,7 @@ from rich.console import Console
 
 from auditflow_local import ports
 from auditflow_local.layout import PORTS, Choices, Layout
+from auditflow_local.polling import eventually
 from auditflow_local.progress import Progress
 from auditflow_local.stack import Stack
 
@@ -24,7 +24,7 @@ from auditflow_local.stack import Stack
 def accepts_tls(port: int, context: ssl.SSLContext) -> bool:
     """Whether a port completes a verified TLS handshake at once."""
     try:
-        with socket.create_connection(("127.0.0.1", port), timeout=5) as plain:
+        with socket.create_connection(("127.0.0.1", port), timeout=60) as plain:
             context.wrap_socket(plain, server_hostname="localhost").close()
     except (OSError, ssl.SSLError):
         return False
@@ -36,7 +36,7 @@ def signed_in(stack: Stack, trusted: ssl.SSLContext) -> Iterator[httpx.Client]:
     """A browser that has signed in to the dashboard."""
     (dashboard,) = (item for item in stack.services if item.name == "event-audit-dashboard")
     url = dashboard.url
-    with httpx.Client(base_url=url, verify=trusted, timeout=20, trust_env=False) as browser:
+    with httpx.Client(base_url=url, verify=trusted, timeout=60, trust_env=False) as browser:
         (token,) = re.findall(r'name="csrf_token" value="([^"]+)"', browser.get("/login").text)
         password = stack.tokens["DASHBOARD_PASSWORD"]
         answer = browser.post(
@@ -50,13 +50,11 @@ def signed_in(stack: Stack, trusted: ssl.SSLContext) -> Iterator[httpx.Client]:
 
 
 def wait_for_text(browser: httpx.Client, path: str, pattern: str) -> None:
-    deadline = time.monotonic() + 60
-    while True:
+    def is_shown() -> bool:
         answer = browser.get(path)
-        if answer.status_code == httpx.codes.OK and re.search(pattern, answer.text):
-            return
-        assert time.monotonic() < deadline, f"{path}: {answer.status_code} {answer.text[-3000:]}"
-        time.sleep(0.1)
+        return answer.status_code == httpx.codes.OK and bool(re.search(pattern, answer.text))
+
+    eventually(is_shown, what=f"{pattern} in {path}")
 
 
 @pytest.mark.soak
@@ -82,7 +80,7 @@ def test_all_connections_use_tls(servers_folder: Path) -> None:
 
         # and an event becomes an alert that the API shows
         by_name = {service.name: service for service in stack.services}
-        with httpx.Client(verify=trusted, timeout=10, trust_env=False) as client:
+        with httpx.Client(verify=trusted, timeout=60, trust_env=False) as client:
             client.post(
                 f"{by_name['audit-event-generator'].url}/generate_event",
                 headers={"Authorization": f"Bearer {stack.tokens['INGEST_TOKEN']}"},
@@ -94,16 +92,15 @@ def test_all_connections_use_tls(servers_folder: Path) -> None:
                     "resource": "/etc/passwd",
                 },
             ).raise_for_status()
-            deadline = time.monotonic() + 60
-            alerts: list[object] = []
-            while not alerts:
-                assert time.monotonic() < deadline, "no alert within 60 s"
+
+            def alerts() -> list[object]:
                 answer = client.get(
                     f"{by_name['notification-service'].url}/alerts",
                     headers={"Authorization": f"Bearer {stack.tokens['API_TOKEN']}"},
                 )
-                alerts = answer.raise_for_status().json()["alerts"]
-                time.sleep(0.1)
+                return answer.raise_for_status().json()["alerts"]
+
+            eventually(alerts, what="the alert")
 
         # and the dashboard shows the event of the archive, and the rules of the analysis
         with signed_in(stack, trusted) as browser:

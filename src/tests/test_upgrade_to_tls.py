@@ -3,8 +3,6 @@
 The servers change first, while the services still connect without TLS. Then the services change.
 """
 
-import time
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +13,7 @@ from rich.console import Console
 
 from auditflow_local import ports
 from auditflow_local.layout import PORTS, Choices, Layout
+from auditflow_local.polling import eventually
 from auditflow_local.progress import Progress
 from auditflow_local.stack import Stack
 
@@ -30,7 +29,7 @@ def post(stack: Stack, **fields: Any) -> int:
         headers={"Authorization": f"Bearer {stack.tokens['INGEST_TOKEN']}"},
         json={"server_hostname": "db-01", **fields},
         verify=stack.tls.client_context() if stack.tls else True,
-        timeout=30,
+        timeout=60,
         trust_env=False,
     ).status_code
 
@@ -61,17 +60,10 @@ def actors(stack: Stack) -> set[str]:
         f"{api.url}/alerts?limit=200",
         headers={"Authorization": f"Bearer {stack.tokens['API_TOKEN']}"},
         verify=stack.tls.client_context() if stack.tls else True,
-        timeout=30,
+        timeout=60,
         trust_env=False,
     )
     return {alert["actor"] for alert in answer.raise_for_status().json()["alerts"]}
-
-
-def eventually(holds: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + 90
-    while not holds():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.1)
 
 
 @pytest.mark.soak
@@ -87,7 +79,7 @@ def test_nothing_is_lost_when_servers_and_then_services_change(servers_folder: P
         assert post(old, **change_of("before")) == httpx.codes.ACCEPTED
         assert post(old, **failed_login(1)) == httpx.codes.ACCEPTED
         assert post(old, **failed_login(2)) == httpx.codes.ACCEPTED
-        eventually(lambda: "before" in actors(old), "no alert before the upgrade")
+        eventually(lambda: "before" in actors(old), what="the alert before the upgrade")
         (analysis,) = (item for item in old.services if item.name == "audit-log-analysis")
         analysis.stop()
         for number in range(WAITING):
@@ -119,7 +111,7 @@ def test_nothing_is_lost_when_servers_and_then_services_change(servers_folder: P
         # and the burst that began before the upgrade
         expected = {"before", "refused", "carol", *(f"waiting-{it}" for it in range(WAITING))}
         upgraded = new
-        eventually(lambda: actors(upgraded) == expected, "alerts are missing after the upgrade")
+        eventually(lambda: actors(upgraded) == expected, what="all alerts after the upgrade")
     finally:
         for stack in (old, new):
             if stack is not None:

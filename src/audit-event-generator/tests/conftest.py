@@ -2,8 +2,7 @@
 
 import asyncio
 import json
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
@@ -208,11 +207,3 @@ def ingest(broker: RecordingBroker, registry: CollectorRegistry) -> Ingest:
 def sample(name: str) -> dict[str, Any]:
     loaded: dict[str, Any] = json.loads((DATA / name).read_bytes())
     return loaded
-
-
-def eventually(condition: Callable[[], object], *, seconds: float = 20) -> None:
-    """Wait until a condition condition; fail after ``seconds``."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "the condition did not become true in time"
-        time.sleep(0.02)

@@ -19,8 +19,9 @@ import yaml
 
 from audit_event_generator.ingest import auditd
 from auditflow.contract import event
+from auditflow_local.polling import eventually
 
-from .conftest import DATA, eventually
+from .conftest import DATA
 from .test_service import accepted, stored
 
 FORWARDERS = Path(__file__).parents[3] / "infra/forwarders"
@@ -75,7 +76,7 @@ class SyslogNg:
 
     def stop(self) -> None:
         self._process.terminate()
-        self._process.wait(timeout=30)
+        self._process.wait(timeout=60)
 
 
 @pytest.fixture
@@ -112,7 +113,7 @@ def test_syslog_ng_delivers_each_event_once_with_all_its_records(
     forwarder.append(b"".join(lines[40:]))
     forwarder.start()
 
-    eventually(lambda: accepted(service.url, "auditd") >= len(expected), seconds=60)
+    eventually(lambda: accepted(service.url, "auditd") >= len(expected))
     assert summary(stored(rabbitmq)) == expected
 
 

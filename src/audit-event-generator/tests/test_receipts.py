@@ -16,8 +16,9 @@ from auditflow.amqp import Message, topology
 from auditflow.contract import ledger
 from auditflow.contract.ledger import Entry, Run
 from auditflow.errors import PublishError
+from auditflow_local.polling import eventually
 
-from .conftest import RecordingBroker, eventually
+from .conftest import RecordingBroker
 
 HOUR_MS = 3_600_000
 

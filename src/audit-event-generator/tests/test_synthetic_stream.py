@@ -13,8 +13,9 @@ from audit_event_generator.event_publisher import MAX_EVENTS, EventPublisher
 from audit_event_generator.metrics import Metrics
 from audit_event_generator.synthetic_stream import Schedule, SyntheticStream
 from auditflow.amqp import Message
+from auditflow_local.polling import eventually
 
-from .conftest import RecordingBroker, eventually
+from .conftest import RecordingBroker
 
 
 class Clock:

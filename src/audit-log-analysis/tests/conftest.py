@@ -1,6 +1,5 @@
 """Fixtures of the tests of the analysis."""
 
-import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -9,6 +8,7 @@ import redis
 
 from audit_analysis.windows import WindowSpec
 from audit_analysis.windows.redis_windows import RedisWindows
+from auditflow_local import polling
 
 
 @pytest.fixture(scope="session")
@@ -46,12 +46,5 @@ def _is_hit(end: int, members: set[Member], spec: WindowSpec) -> bool:
 
 @pytest.fixture(scope="session")
 def eventually() -> Callable[..., None]:
-    """Waits until a condition holds. It fails after 30 seconds."""
-    return _eventually
-
-
-def _eventually(holds: Callable[[], object], *, what: str, seconds: float = 120) -> None:
-    deadline = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < deadline, f"not within {seconds:g} s: {what}"
-        time.sleep(0.02)
+    """Waits until a condition holds."""
+    return polling.eventually

@@ -126,5 +126,5 @@ def test_the_wait_for_a_buffer_ends(buffers: Buffers) -> None:
     waiting = threading.Thread(target=lambda: results.append(buffers.next_buffer()), daemon=True)
     waiting.start()
     buffers.end_wait()
-    waiting.join(10)
+    waiting.join(60)
     assert results == [None]

@@ -195,7 +195,7 @@ def test_pages_histogram_and_facets_are_those_of_a_plain_filter(
         user: sum(event.user == user for event in expected)
         for user in {event.user for event in expected}
     }
-    exported = [event for part in search.export(criteria, seconds=20) for event in part]
+    exported = [event for part in search.export(criteria, seconds=60) for event in part]
     assert sorted(exported) == sorted(expected)
 
 
@@ -210,7 +210,7 @@ def test_text_is_found_in_any_letter_case_and_as_json_escapes_it(
     text: str, number_of_records: int, search: ArchiveSearch
 ) -> None:
     criteria = EventFilter(since_ms=0, until_ms=2**52, text=text)
-    parts = list(search.export(criteria, seconds=20))
+    parts = list(search.export(criteria, seconds=60))
     assert len({event.record for part in parts for event in part}) == number_of_records
 
 

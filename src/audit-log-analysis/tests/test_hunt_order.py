@@ -220,7 +220,7 @@ def test_files_without_the_order_are_read_and_merged(
     searches = ArchiveSearch(FolderArchive(files), database)
     events = [
         item
-        for part in searches.export(EventFilter(since_ms=0, until_ms=END_MS), seconds=30)
+        for part in searches.export(EventFilter(since_ms=0, until_ms=END_MS), seconds=60)
         for item in part
     ]
     assert [item.event_id for item in events] == ["e00001", "e00002", "e00003"]
@@ -228,7 +228,7 @@ def test_files_without_the_order_are_read_and_merged(
     assert (
         sum(
             len(part)
-            for part in only_old.export(EventFilter(since_ms=0, until_ms=END_MS), seconds=30)
+            for part in only_old.export(EventFilter(since_ms=0, until_ms=END_MS), seconds=60)
         )
         == 2
     )

@@ -12,8 +12,8 @@ from pika.exceptions import AMQPError
 from prometheus_client import CollectorRegistry
 
 from auditflow.amqp import Consumer, ConsumerMetrics, DeadLetter, Publisher, Steps, topology
+from auditflow_local.polling import eventually
 
-from .polling import eventually
 from .served import Certificates, Serve, Served
 
 Parameters = Callable[[str], pika.ConnectionParameters]

@@ -12,7 +12,7 @@ from pathlib import Path
 import httpx
 import trustme
 
-from .polling import eventually
+from auditflow_local.polling import eventually
 
 SAMPLE = """
     import asyncio, sys, threading
@@ -122,7 +122,7 @@ class Served:
     def _accepts(self) -> bool:
         assert self.process.poll() is None, self.process.communicate()
         try:
-            socket.create_connection(("127.0.0.1", self.port), timeout=5).close()
+            socket.create_connection(("127.0.0.1", self.port), timeout=60).close()
         except OSError:
             return False
         return True
@@ -131,10 +131,10 @@ class Served:
         return f"{scheme}://localhost:{self.port}{path}"
 
     def get(self, path: str) -> httpx.Response:
-        return httpx.get(self.url(path), verify=False, timeout=20)
+        return httpx.get(self.url(path), verify=False, timeout=60)
 
     def connect(self) -> socket.socket:
-        return socket.create_connection(("127.0.0.1", self.port), timeout=20)
+        return socket.create_connection(("127.0.0.1", self.port), timeout=60)
 
     def stop(self) -> None:
         self.process.kill()

@@ -18,9 +18,9 @@ from auditflow.amqp import (
 )
 from auditflow.amqp.publisher import WINDOW
 from auditflow.errors import PublishError, Unavailable
+from auditflow_local.polling import eventually
 
 from .conftest import Parameters, Running, waiting
-from .polling import eventually
 
 
 def message(name: str, *, key: str = "event.test", size: int = 0) -> Message:
@@ -33,7 +33,7 @@ def test_many_threads_publish_and_every_message_is_stored(
 ) -> None:
     def send(thread: int) -> None:
         for number in range(100):
-            publisher.publish([message(f"{thread}-{number}")], timeout=10)
+            publisher.publish([message(f"{thread}-{number}")], timeout=60)
 
     with ThreadPoolExecutor(16) as pool:
         list(pool.map(send, range(16)))
@@ -43,7 +43,7 @@ def test_many_threads_publish_and_every_message_is_stored(
 def test_a_batch_larger_than_the_window_is_stored(
     publisher: Publisher, admin: BlockingChannel
 ) -> None:
-    publisher.publish([message(str(number)) for number in range(WINDOW + 500)], timeout=10)
+    publisher.publish([message(str(number)) for number in range(WINDOW + 500)], timeout=60)
     eventually(lambda: waiting(admin, topology.EVENTS) == WINDOW + 500)
 
 
@@ -58,10 +58,10 @@ def test_each_group_of_a_submission_has_its_own_result(
 
     first, second, third = publisher.submit_each(groups)
 
-    assert first.result(10) is None
-    assert third.result(10) is None
+    assert first.result(60) is None
+    assert third.result(60) is None
     with pytest.raises(PublishError, match="no queue takes"):
-        second.result(10)
+        second.result(60)
     eventually(lambda: waiting(admin, topology.EVENTS) == 4)
     eventually(lambda: not publisher._pending)
 
@@ -75,8 +75,8 @@ def test_submission_fails_while_the_broker_is_unavailable(publisher: Publisher) 
 
 def test_a_message_that_no_queue_takes_is_an_error(publisher: Publisher) -> None:
     with pytest.raises(PublishError, match="no queue takes"):
-        publisher.publish([message("lost", key="nowhere")], timeout=10)
-    publisher.publish([message("found")], timeout=10)  # the publisher goes on
+        publisher.publish([message("lost", key="nowhere")], timeout=60)
+    publisher.publish([message("found")], timeout=60)  # the publisher goes on
 
 
 def test_a_missing_exchange_is_an_error_and_the_publisher_reconnects(
@@ -84,15 +84,15 @@ def test_a_missing_exchange_is_an_error_and_the_publisher_reconnects(
 ) -> None:
     wrong = Message(exchange="nowhere", routing_key="x", body=b"", message_id="1")
     with pytest.raises(PublishError):
-        publisher.publish([wrong], timeout=10)
+        publisher.publish([wrong], timeout=60)
     eventually(lambda: publisher.check() is None)
-    publisher.publish([message("found")], timeout=10)
+    publisher.publish([message("found")], timeout=60)
 
 
 def test_a_batch_is_handled_and_acknowledged(
     publisher: Publisher, parameters: Parameters, admin: BlockingChannel
 ) -> None:
-    publisher.publish([message(str(number)) for number in range(1200)], timeout=10)
+    publisher.publish([message(str(number)) for number in range(1200)], timeout=60)
     seen: list[str | None] = []
 
     def handler(batch: Sequence[Delivery]) -> list[DeadLetter]:
@@ -109,7 +109,7 @@ def test_a_batch_is_handled_and_acknowledged(
 def test_only_the_poison_message_is_dead_lettered(
     publisher: Publisher, parameters: Parameters, admin: BlockingChannel
 ) -> None:
-    publisher.publish([message(str(number)) for number in range(50)], timeout=10)
+    publisher.publish([message(str(number)) for number in range(50)], timeout=60)
     done: list[str | None] = []
 
     def handler(batch: Sequence[Delivery]) -> list[DeadLetter]:
@@ -132,7 +132,7 @@ def test_the_next_batch_is_prepared_while_one_waits_and_none_is_acknowledged_bef
     publisher: Publisher, parameters: Parameters, admin: BlockingChannel
 ) -> None:
     # Given a handler that waits for a server in its first batch
-    publisher.publish([message(str(number)) for number in range(300)], timeout=10)
+    publisher.publish([message(str(number)) for number in range(300)], timeout=60)
     prepared: list[list[str | None]] = []
     handled: list[list[str | None]] = []
     answered = threading.Event()
@@ -176,11 +176,11 @@ def test_messages_that_arrive_while_a_batch_is_handled_are_one_batch(
         return []
 
     running = Running(parameters("auditflow-admin"), handler, publisher)
-    publisher.publish([message("first")], timeout=10)
+    publisher.publish([message("first")], timeout=60)
     assert started.wait(60)
     # when others arrive one by one
     for number in range(3):
-        publisher.publish([message(str(number))], timeout=10)
+        publisher.publish([message(str(number))], timeout=60)
     eventually(lambda: in_hand(running) == 4)
     answered.set()
     # then they are handled together
@@ -199,15 +199,15 @@ def test_a_batch_waits_under_load_until_it_is_full(
         batches.append(len(batch))
         return []
 
-    publisher.publish([message(str(number)) for number in range(10)], timeout=10)
+    publisher.publish([message(str(number)) for number in range(10)], timeout=60)
     running = Running(
         parameters("auditflow-admin"), handler, publisher, prefetch=40, busy_wait_seconds=600
     )
     eventually(lambda: running.acknowledged == 10)
     # when the next messages arrive in two parts
-    publisher.publish([message(str(number)) for number in range(6)], timeout=10)
+    publisher.publish([message(str(number)) for number in range(6)], timeout=60)
     eventually(lambda: waiting(admin, topology.EVENTS) == 0)
-    publisher.publish([message(str(number)) for number in range(4)], timeout=10)
+    publisher.publish([message(str(number)) for number in range(4)], timeout=60)
     # then they are one batch
     eventually(lambda: running.acknowledged == 20)
     running.consumer.stop()
@@ -217,7 +217,7 @@ def test_a_batch_waits_under_load_until_it_is_full(
 def test_an_incomplete_batch_does_not_delay_the_end(
     publisher: Publisher, parameters: Parameters, admin: BlockingChannel
 ) -> None:
-    publisher.publish([message(str(number)) for number in range(13)], timeout=10)
+    publisher.publish([message(str(number)) for number in range(13)], timeout=60)
     running = Running(
         parameters("auditflow-admin"),
         lambda batch: [],
@@ -285,13 +285,13 @@ def test_a_batch_is_handled_before_the_previous_batch_is_settled_if_they_may_ove
     publisher: Publisher, parameters: Parameters, overlap: bool, failures: int, steps: list[str]
 ) -> None:
     # A message that arrives alone is a batch of its own.
-    publisher.publish([message("0")], timeout=10)
+    publisher.publish([message("0")], timeout=60)
     two = Two(overlap=overlap, failures=failures)
     running = Running(
         parameters("auditflow-admin"), two.handle, publisher, prefetch=100, **two.steps
     )
     eventually(lambda: two.prepared == [0])
-    publisher.publish([message("1")], timeout=10)
+    publisher.publish([message("1")], timeout=60)
     eventually(lambda: running.acknowledged == 2)
     eventually(lambda: two.log[-1:] == ["rest"])
     running.consumer.stop()
@@ -306,7 +306,7 @@ def in_hand(running: Running) -> int:
 def test_only_the_message_that_cannot_be_prepared_is_dead_lettered(
     publisher: Publisher, parameters: Parameters, admin: BlockingChannel
 ) -> None:
-    publisher.publish([message(str(number)) for number in range(50)], timeout=10)
+    publisher.publish([message(str(number)) for number in range(50)], timeout=60)
 
     def prepare(batch: Sequence[Delivery]) -> list[int]:
         return [1 // (int(delivery.message_id or 0) - 13) for delivery in batch]
@@ -323,7 +323,7 @@ def test_only_the_message_that_cannot_be_prepared_is_dead_lettered(
 def test_messages_stay_queued_and_the_state_reports_a_dependency_that_is_down(
     publisher: Publisher, parameters: Parameters
 ) -> None:
-    publisher.publish([message(str(number)) for number in range(10)], timeout=10)
+    publisher.publish([message(str(number)) for number in range(10)], timeout=60)
     down, calls = threading.Event(), []
     down.set()
 
@@ -347,7 +347,7 @@ def test_messages_stay_queued_and_the_state_reports_a_dependency_that_is_down(
 def test_unacknowledged_messages_return_to_the_queue_at_the_stop(
     publisher: Publisher, parameters: Parameters, admin: BlockingChannel
 ) -> None:
-    publisher.publish([message(str(number)) for number in range(10)], timeout=10)
+    publisher.publish([message(str(number)) for number in range(10)], timeout=60)
 
     def handler(batch: Sequence[Delivery]) -> list[DeadLetter]:
         raise Unavailable("redis", "no answer")
@@ -376,7 +376,7 @@ def test_no_message_is_lost_when_the_broker_restarts(
     killer.start()
     for number in range(100_000):
         try:
-            publisher.publish([message(str(number))], timeout=5)
+            publisher.publish([message(str(number))], timeout=60)
         except PublishError:
             break
         confirmed.add(str(number))
@@ -386,7 +386,7 @@ def test_no_message_is_lost_when_the_broker_restarts(
     rabbitmq.start()
     # then both come back by themselves, and every confirmed message arrives
     eventually(lambda: publisher.check() is None and running.consumer.check() is None)
-    publisher.publish([message("after")], timeout=10)
+    publisher.publish([message("after")], timeout=60)
     eventually(lambda: confirmed | {"after"} <= seen)
     assert confirmed
     running.consumer.stop()

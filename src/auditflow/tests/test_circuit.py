@@ -104,7 +104,7 @@ def test_a_call_above_the_limit_is_refused(circuit: Circuit, registry: Collector
 
 
 def test_calls_run_at_the_same_time(circuit: Circuit) -> None:
-    together = threading.Barrier(2, timeout=30)
+    together = threading.Barrier(2, timeout=60)
 
     def call() -> None:
         with circuit.attempt():
@@ -112,7 +112,7 @@ def test_calls_run_at_the_same_time(circuit: Circuit) -> None:
 
     with ThreadPoolExecutor(2) as pool:
         for future in [pool.submit(call), pool.submit(call)]:
-            future.result(30)
+            future.result(60)
 
 
 def test_changes_are_reported(clock: Clock) -> None:

@@ -10,9 +10,9 @@ from pika.adapters.blocking_connection import BlockingChannel
 from auditflow.amqp import Delivery, Publisher, topology
 from auditflow.amqp.consumer import MAX_BUFFER_BYTES
 from auditflow.amqp.subscription import Subscription
+from auditflow_local.polling import eventually
 
 from .conftest import Parameters, Running
-from .polling import eventually
 
 MESSAGES = 40
 

@@ -13,9 +13,9 @@ from auditflow.amqp import DeadLetter, Delivery, Message, Publisher, dead_letter
 from auditflow.amqp.dead_letter_queue import Entry, Selection
 from auditflow.amqp.topology import Queue
 from auditflow.errors import PublishError
+from auditflow_local.polling import eventually
 
 from .conftest import Parameters, Running, waiting
-from .polling import eventually
 
 #: A queue of this test and its dead-letter queue.
 SMALL = Queue("small-queue-of-this-test", "unused")
@@ -60,9 +60,9 @@ def test_a_message_that_a_full_queue_rejects_is_not_reported_as_stored(
     assert waiting(small, SMALL.name) == CAPACITY
     # and a call for one message is an error until the queue has room again
     with pytest.raises(PublishError, match="its queue is full"):
-        publisher.publish([message("rejected")], timeout=20)
+        publisher.publish([message("rejected")], timeout=60)
     small.queue_purge(SMALL.name)
-    publisher.publish([message("stored")], timeout=20)
+    publisher.publish([message("stored")], timeout=60)
     assert waiting(small, SMALL.name) == 1
 
 
@@ -78,7 +78,7 @@ def test_a_message_is_not_acknowledged_if_its_dead_letter_is_rejected(
     full = threading.Event()
     full.set()
     declare_full(small)
-    publisher.publish([message(str(number)) for number in range(CAPACITY)], timeout=20)
+    publisher.publish([message(str(number)) for number in range(CAPACITY)], timeout=60)
     full_publisher = FullPublisher(parameters("auditflow-admin"))
     full_publisher.start()
     eventually(lambda: full_publisher.check() is None)
@@ -103,7 +103,7 @@ def test_a_message_is_not_acknowledged_if_its_dead_letter_is_rejected(
 @pytest.fixture
 def three_dead(publisher: Publisher, small: BlockingChannel) -> None:
     publisher.publish(
-        [message(f"m{number}", SMALL.dead_letters) for number in range(3)], timeout=20
+        [message(f"m{number}", SMALL.dead_letters) for number in range(3)], timeout=60
     )
 
 
@@ -124,7 +124,7 @@ def test_a_replay_into_a_full_queue_keeps_the_dead_letters(
 ) -> None:
     # given a queue with room for one message
     declare_full(small)
-    publisher.publish([message(str(number)) for number in range(CAPACITY - 1)], timeout=20)
+    publisher.publish([message(str(number)) for number in range(CAPACITY - 1)], timeout=60)
     # when three dead letters are replayed
     with pytest.raises(PublishError, match="does not accept"):
         replay(parameters)
@@ -183,7 +183,7 @@ def test_a_message_is_processed_three_times_before_it_becomes_a_dead_letter(
     """docs/how-to/dead-letters.md: poison is a message whose processing failed three times."""
     # given a message that fails the given number of times when it is processed alone
     names = [str(number) for number in range(10)]
-    publisher.publish([message(name, topology.EVENTS) for name in names], timeout=20)
+    publisher.publish([message(name, topology.EVENTS) for name in names], timeout=60)
     alone: Counter[str | None] = Counter()
     handled: set[str | None] = set()
 
@@ -215,7 +215,7 @@ def test_messages_of_a_lost_connection_are_not_processed_from_the_buffer(
 ) -> None:
     # given three batches in flight, and further messages in the consumer's buffer
     names = [str(number) for number in range(100)]
-    publisher.publish([message(name, topology.EVENTS) for name in names], timeout=20)
+    publisher.publish([message(name, topology.EVENTS) for name in names], timeout=60)
     prepared: list[list[str | None]] = []
     handled: Counter[str | None] = Counter()
     gate = threading.Event()

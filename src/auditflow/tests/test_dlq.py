@@ -11,10 +11,10 @@ from pika.adapters.blocking_connection import BlockingChannel
 from auditflow.amqp import DeadLetter, Publisher, dead_letter_queue, topology
 from auditflow.amqp.dead_letter_queue import Selection
 from auditflow.cli import main
+from auditflow_local.polling import eventually
 
 from .amqp_values import KNOWN_BAD, RawProperties
 from .conftest import Parameters
-from .polling import eventually
 
 EVENTS = topology.QUEUES[0]
 
@@ -41,7 +41,7 @@ def five_dead(publisher: Publisher) -> None:
             ).message(EVENTS.name, service="test")
             for number, reason in enumerate(reasons)
         ],
-        timeout=10,
+        timeout=60,
     )
 
 

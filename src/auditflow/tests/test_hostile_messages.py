@@ -15,11 +15,11 @@ from pika.exceptions import ChannelClosedByBroker
 from auditflow.amqp import DeadLetter, Delivery, Publisher, dead_letter, limits, topology
 from auditflow.contract import acceptance
 from auditflow.telemetry import tracing
+from auditflow_local.polling import eventually
 
 from . import amqp_values
 from .amqp_values import KNOWN_BAD, RawProperties
 from .conftest import Parameters, Running, waiting
-from .polling import eventually
 
 
 @pytest.fixture(autouse=True)

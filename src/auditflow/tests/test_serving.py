@@ -11,7 +11,8 @@ from typing import Any
 import httpx
 import pytest
 
-from .polling import eventually
+from auditflow_local.polling import eventually
+
 from .served import SAMPLE, Serve, free_port
 
 
@@ -35,7 +36,7 @@ def test_a_short_response_is_written_once(serve: Serve, mode: str) -> None:
 @pytest.mark.parametrize("mode", ["wsgi", "asgi"])
 def test_the_start_of_a_response_does_not_wait_for_its_end(serve: Serve, mode: str) -> None:
     served = serve(mode)
-    with httpx.stream("GET", served.url("/wait"), verify=False, timeout=20) as answer:
+    with httpx.stream("GET", served.url("/wait"), verify=False, timeout=60) as answer:
         assert answer.status_code == 200
         parts = answer.iter_text()
         received = next(parts) if mode == "wsgi" else ""
@@ -47,7 +48,7 @@ def test_the_start_of_a_response_does_not_wait_for_its_end(serve: Serve, mode: s
 def test_sigterm_ends_the_process_in_order(serve: Serve) -> None:
     process = serve().process
     process.send_signal(signal.SIGTERM)
-    out, _ = process.communicate(timeout=20)
+    out, _ = process.communicate(timeout=60)
     lines = [json.loads(line) for line in out.splitlines()]
     assert process.returncode == 0
     assert {"stopped": 1} in lines
@@ -92,7 +93,7 @@ def test_metrics_have_their_own_port(serve: Serve, mode: str) -> None:
     for path in ("/metrics", "/metrics/", "/metrics?x"):
         assert served.get(path).status_code == 404
     served.process.send_signal(signal.SIGTERM)
-    served.process.communicate(timeout=20)
+    served.process.communicate(timeout=60)
     assert served.process.returncode == 0
 
 

@@ -11,7 +11,8 @@ import httpx
 import psutil
 import pytest
 
-from .polling import eventually
+from auditflow_local.polling import eventually
+
 from .served import Certificates, Serve, Served, free_port
 
 
@@ -31,7 +32,7 @@ def test_a_body_has_a_maximum_size(serve: Serve) -> None:
         answer = httpx.post(served.url("/size"), content=b"x" * size, verify=False)
         assert answer.status_code == status
     chunked = httpx.post(
-        served.url("/size"), content=iter([b"x" * limit, b"x"]), verify=False, timeout=30
+        served.url("/size"), content=iter([b"x" * limit, b"x"]), verify=False, timeout=60
     )
     assert chunked.status_code == 413
     assert chunked.headers["content-type"] == "application/problem+json"
@@ -82,7 +83,7 @@ def test_bodies_together_are_limited(serve: Serve) -> None:
     # then a third is refused, and accepted after the others have ended
     def send() -> int:
         answer = httpx.post(
-            served.url("/size"), content=b"x" * (15 * 2**20), verify=False, timeout=30
+            served.url("/size"), content=b"x" * (15 * 2**20), verify=False, timeout=60
         )
         return answer.status_code
 

@@ -5,7 +5,8 @@ import ssl
 import httpx
 import pytest
 
-from .polling import eventually
+from auditflow_local.polling import eventually
+
 from .served import Certificates, Serve, Served, free_port
 
 

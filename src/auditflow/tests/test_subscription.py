@@ -95,7 +95,7 @@ def test_it_waits_without_reading_longer_than_the_heartbeats(
     with closing(Subscription(impatient(parameters), queue, prefetch=10)) as subscription:
         admin.basic_publish("", queue, b"waits")
         subscription.wait(4.0)
-        deliveries = subscription.poll(5.0)
+        deliveries = receive(subscription, 1)
     assert [delivery.body for delivery in deliveries] == [b"waits"]
 
 

@@ -16,12 +16,12 @@ from auditflow.amqp.subscription import Subscription
 from auditflow.cli import main
 from auditflow.settings import RabbitMQSettings, TlsSettings
 from auditflow_local import ports
+from auditflow_local.polling import eventually
 from auditflow_local.processes import Command
 from auditflow_local.servers.rabbitmq import RabbitMQ
 from provisioning import rabbitmq as provisioned
 
 from .conftest import Running
-from .polling import eventually
 
 PASSWORD = "secret"
 
@@ -114,14 +114,14 @@ def test_messages_of_any_size_travel_over_tls(broker: TlsRabbitMQ, certificates:
             )
             for name, n in sizes.items()
         ],
-        timeout=20,
+        timeout=60,
     )
     # then all arrive
     eventually(lambda: received == sizes)
     # also after the consumer waited for a while
     publisher.publish(
         [Message(exchange=topology.EXCHANGE, routing_key="event.x", body=b"x", message_id="later")],
-        timeout=20,
+        timeout=60,
     )
     eventually(lambda: "later" in received)
     running.consumer.stop()

@@ -13,8 +13,7 @@ import pytest
 
 from auditflow import worker
 from auditflow.worker import Worker
-
-from .polling import eventually
+from auditflow_local.polling import eventually
 
 
 @pytest.fixture(autouse=True)
@@ -37,7 +36,7 @@ def test_a_running_worker_has_no_problem_also_after_its_stop() -> None:
     running.start()
     assert running.check() is None
     end.set()
-    running.stop(timeout=10)
+    running.stop(timeout=60)
     assert running.check() is None
 
 
@@ -50,7 +49,7 @@ def test_a_worker_that_returns_without_a_stop_does_not_run() -> None:
 def test_the_reason_of_a_failure_is_reported_also_after_a_stop() -> None:
     failed = Worker("reader", fail)
     failed.start()
-    failed.stop(timeout=10)
+    failed.stop(timeout=60)
     assert failed.check() == "the thread reader failed: KeyError: 'missing'"
     assert worker.failure() == failed.check()
 
@@ -111,7 +110,7 @@ def test_a_worker_can_have_a_lower_priority_than_the_process() -> None:
 
     nice = Worker("nice", lambda: record("nice"), niceness=7)
     nice.start()
-    nice.stop(timeout=10)
+    nice.stop(timeout=60)
     record("main")
 
     assert found == {"nice": 7, "main": own}

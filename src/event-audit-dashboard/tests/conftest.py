@@ -7,7 +7,6 @@ import shutil
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -22,6 +21,7 @@ from redis.retry import Retry
 from werkzeug.test import TestResponse
 
 from auditflow.http.health import Health
+from auditflow_local.polling import eventually
 from event_audit_dashboard import app as application
 from event_audit_dashboard.apis.client import ApiClient
 from event_audit_dashboard.apis.events import EVENTS
@@ -205,19 +205,19 @@ def site(fake_api: FakeApi) -> Iterator[str]:
             yield address
         finally:
             process.terminate()
-            assert process.wait(10) == 0, "the process did not stop cleanly"
+            assert process.wait(60) == 0, "the process did not stop cleanly"
 
 
 def _wait_for(address: str, process: "subprocess.Popen[bytes]") -> None:
-    until = time.monotonic() + 20
-    while time.monotonic() < until:
+    def is_ready() -> bool:
         assert process.poll() is None, "the dashboard ended"
         try:
-            if httpx.get(f"{address}/readyz", trust_env=False, verify=False).status_code == 200:
-                return
+            answer = httpx.get(f"{address}/readyz", trust_env=False, verify=False, timeout=60)
         except httpx.TransportError:
-            time.sleep(0.05)
-    raise AssertionError("the dashboard did not become ready within 20 s")
+            return False
+        return answer.status_code == 200
+
+    eventually(is_ready, what="the dashboard")
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,5 @@
 """Sign-ins are reported to the audit trail, and requests carry the person's address."""
 
-import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -8,6 +7,7 @@ import httpx
 import pytest
 from prometheus_client import CollectorRegistry
 
+from auditflow_local.polling import eventually
 from event_audit_dashboard import errors
 from event_audit_dashboard.access import audit_reports
 from event_audit_dashboard.access.audit_reports import AuditReports
@@ -125,8 +125,5 @@ def test_the_process_sends_reports(site: str, api: FakeApi) -> None:
         token = page.partition('name="csrf_token" value="')[2].partition('"')[0]
         form = {"user": "eve", "password": "wrong", "csrf_token": token}
         assert client.post("/login", data=form).status_code == 401
-    deadline = time.monotonic() + 20
-    while not api.reports:
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    eventually(lambda: api.reports, what="the reports")
     assert _facts(api) == [("sign-in refused", "refused", "eve", "127.0.0.1")]

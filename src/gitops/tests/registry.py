@@ -4,7 +4,6 @@ import os
 import shutil
 import socket
 import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,6 +11,8 @@ from pathlib import Path
 
 import httpx
 import yaml
+
+from auditflow_local.polling import eventually
 
 #: Debian's packages buildah and docker-registry.
 PROGRAMS = ("buildah", "docker-registry")
@@ -87,11 +88,8 @@ def serve(folder: Path) -> Iterator[Registry]:
     command = ("docker-registry", "serve", str(folder / "registry.yaml"))
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server:
         try:
-            deadline = time.monotonic() + 20
-            while not _answers(address):
-                assert server.poll() is None, "the registry ended"
-                assert time.monotonic() < deadline, "the registry does not answer"
-                time.sleep(0.05)
+            eventually(lambda: server.poll() is not None or _answers(address), what="the registry")
+            assert server.poll() is None, "the registry ended"
             yield Registry(address, folder)
         finally:
             server.terminate()

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from auditflow_local.polling import eventually
 from gitops import exporter, history_files
 from gitops.cli.dora import deployments
 from gitops.errors import GitOpsError
@@ -44,11 +45,10 @@ def write_history(forge: Forge, folder: Path) -> None:
     }
     script = subprocess.Popen(("sh", str(SCRIPT)), env=environment, start_new_session=True)
     try:
-        deadline = time.monotonic() + 60
-        while not (folder / "pins").exists():
-            assert script.poll() is None, "the script ended"
-            assert time.monotonic() < deadline, "the script has not written the files"
-            time.sleep(0.02)
+        eventually(
+            lambda: script.poll() is not None or (folder / "pins").exists(), what="the files"
+        )
+        assert (folder / "pins").exists(), "the script ended"
     finally:
         os.killpg(script.pid, signal.SIGTERM)
         script.wait()
@@ -157,7 +157,7 @@ def serving(collected: list[str]) -> Iterator[tuple[str, list[str]]]:
 
 def get(url: str) -> tuple[int, str]:
     try:
-        with urllib.request.urlopen(url, timeout=10) as response:
+        with urllib.request.urlopen(url, timeout=60) as response:
             return response.status, response.read().decode()
     except urllib.error.HTTPError as error:
         with error:

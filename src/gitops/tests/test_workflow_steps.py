@@ -89,7 +89,7 @@ def run(
     process = subprocess.run(
         ("/bin/bash", *SHELLS[shell_name][1:], "script.sh"),
         cwd=folder, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True,
-        check=False, timeout=30,
+        check=False, timeout=60,
     )  # fmt: skip
     return process.returncode, calls.read_text().split()
 

@@ -3,13 +3,10 @@
 from collections.abc import Callable, Mapping
 from ipaddress import IPv4Address
 from pathlib import Path
-from typing import Final
 
 from auditflow_local import services
 from auditflow_local.processes import Child, Command, http_ok
 from auditflow_local.services import Dependencies, Service
-
-_START_SECONDS: Final = 60.0
 
 
 class ServiceProcess:
@@ -27,8 +24,13 @@ class ServiceProcess:
         host: str = "127.0.0.1",
         variables: Mapping[str, str] | None = None,
         confine: Callable[[Command], Command] | None = None,
+        start_seconds: float = 60.0,
+        stop_seconds: float = 10.0,
     ) -> None:
-        """``confine`` changes the command, for example to run it as another user."""
+        """``confine`` changes the command, for example to run it as another user.
+
+        ``start_seconds`` and ``stop_seconds`` limit a start and a stop.
+        """
         self.name = service.name
         self.port = port
         # The address for requests, also when the service listens on all addresses.
@@ -40,7 +42,8 @@ class ServiceProcess:
         self._bind = host
         self._secrets_folder = secrets_folder
         self._confine = confine
-        self._child = Child(service.name, log=log, record=record)
+        self._start_seconds = start_seconds
+        self._child = Child(service.name, log=log, record=record, stop_seconds=stop_seconds)
 
     @property
     def url(self) -> str:
@@ -86,7 +89,7 @@ class ServiceProcess:
         self._wait(self.alive)
 
     def stop(self) -> None:
-        """Send SIGTERM, and SIGKILL after ten seconds."""
+        """Send SIGTERM, and SIGKILL after ``stop_seconds``."""
         self._child.stop()
 
     def kill(self) -> None:
@@ -110,7 +113,7 @@ class ServiceProcess:
 
     def _wait(self, condition: Callable[[], bool]) -> None:
         try:
-            self._child.wait_ready(condition, seconds=_START_SECONDS)
+            self._child.wait_ready(condition, seconds=self._start_seconds)
         except BaseException:
             self._child.kill()
             raise

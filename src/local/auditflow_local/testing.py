@@ -15,6 +15,7 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 import pytest
 
 from auditflow_local import packages, ports
+from auditflow_local.polling import WAIT_SECONDS
 from auditflow_local.processes import Command
 from auditflow_local.secrets import make_private
 from auditflow_local.servers.base import Server
@@ -184,6 +185,8 @@ def _services(servers_folder: Path, service_secrets: dict[str, str]) -> Iterator
                 secrets_folder=folder / "secrets",
                 variables={"LOG_LEVEL": "DEBUG", **(env or {})},
                 confine=confine,
+                start_seconds=WAIT_SECONDS,
+                stop_seconds=WAIT_SECONDS,
             )
             stack.callback(service.stop)
             if start:

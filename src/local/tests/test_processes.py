@@ -5,13 +5,13 @@ import signal
 import subprocess
 import sys
 import textwrap
-import time
 from pathlib import Path
 
 import pytest
 
 from auditflow_local.errors import StartError
 from auditflow_local.identity import Identity, Record
+from auditflow_local.polling import eventually
 from auditflow_local.processes import Child, Command, environment, stop_recorded
 from auditflow_local.supervision import Supervisor, backoff_seconds
 
@@ -33,13 +33,6 @@ def python(code: str) -> Command:
     return Command(argv=(sys.executable, "-c", textwrap.dedent(code)))
 
 
-def until(condition, seconds: float = 10.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "the condition was not true in time"
-        time.sleep(0.01)
-
-
 def test_a_signal_does_not_reach_a_process_that_reuses_the_pid() -> None:
     # given a process
     process = subprocess.Popen(["sleep", "60"])
@@ -53,7 +46,7 @@ def test_a_signal_does_not_reach_a_process_that_reuses_the_pid() -> None:
     # then it does not reach this process, and a signal to its own identity does
     assert process.poll() is None
     identity.signal(signal.SIGKILL)
-    assert process.wait(10) == -signal.SIGKILL
+    assert process.wait(60) == -signal.SIGKILL
     assert not identity.alive
 
 
@@ -61,7 +54,7 @@ def test_a_child_that_ignores_sigterm_is_killed_with_its_descendants(tmp_path: P
     # given a process that ignores SIGTERM and has a child
     worker = child(tmp_path, stop_seconds=0.2)
     worker.spawn(python(f"import subprocess; subprocess.Popen(['sleep', '77'])\n{STUBBORN}"))
-    until(lambda: "on" in worker.log.read_text())
+    eventually(lambda: "on" in worker.log.read_text())
     assert worker.pid
     identity = Identity.of(worker.pid)
     assert identity is not None
@@ -80,7 +73,7 @@ def test_the_error_of_a_child_that_ends_at_its_start_contains_its_output(tmp_pat
     worker = child(tmp_path)
     worker.spawn(python("print('no database'); raise SystemExit(3)"))
     with pytest.raises(StartError, match=r"worker ended with code 3(.|\n)*no database"):
-        worker.wait_ready(lambda: False, seconds=10)
+        worker.wait_ready(lambda: False, seconds=60)
 
 
 def test_the_error_names_a_missing_program(tmp_path: Path) -> None:
@@ -155,8 +148,8 @@ def test_the_supervisor_restarts_a_killed_component(tmp_path: Path) -> None:
         os.kill(first, signal.SIGKILL)
 
         # then it is restarted, and the restart is reported
-        until(lambda: worker.child.pid not in {first, None})
-        until(lambda: "worker was restarted" in messages)
+        eventually(lambda: worker.child.pid not in {first, None})
+        eventually(lambda: "worker was restarted" in messages)
         assert messages[0] == "worker ended unexpectedly; restarting it now"
     finally:
         supervisor.stop_restarting()
@@ -187,7 +180,7 @@ def test_the_supervisor_retries_a_failed_restart_with_a_growing_delay() -> None:
 
     # when it is supervised until the third restart
     supervisor.start()
-    until(lambda: component.starts >= 3, 30)
+    eventually(lambda: component.starts >= 3)
     supervisor.stop_restarting()
     supervisor.join()
 
@@ -221,7 +214,7 @@ def test_the_servers_of_a_killed_test_run_are_stopped(tmp_path: Path) -> None:
         cwd=tmp_path,
         stdout=subprocess.DEVNULL,
     )
-    until(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text(), 30)
+    eventually(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text())
     server = Identity.of(int((tmp_path / "pid").read_text()))
     assert server is not None
 
@@ -230,4 +223,4 @@ def test_the_servers_of_a_killed_test_run_are_stopped(tmp_path: Path) -> None:
     run.wait()
 
     # then its server is stopped
-    until(lambda: not server.alive)
+    eventually(lambda: not server.alive)

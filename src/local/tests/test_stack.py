@@ -3,9 +3,9 @@
 import json
 import signal
 import sys
-import time
 import urllib.request
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -15,6 +15,7 @@ from auditflow_local import ports, services, status
 from auditflow_local.errors import StartError
 from auditflow_local.identity import Identity
 from auditflow_local.layout import PORTS, Choices, Layout
+from auditflow_local.polling import eventually
 from auditflow_local.progress import Progress
 from auditflow_local.servers.prometheus import Prometheus, rule_files
 from auditflow_local.services import SERVICES
@@ -89,14 +90,14 @@ def stack(tmp_path: Path, stand_ins: Path, servers_folder: Path) -> Iterator[Sta
 
 
 def get_json(url: str) -> dict:
-    with urllib.request.urlopen(url, timeout=5) as answer:
+    with urllib.request.urlopen(url, timeout=60) as answer:
         return json.load(answer)
 
 
-def jobs_of(prometheus: Prometheus) -> set[str]:
-    """Return the jobs that Prometheus scrapes. It needs some seconds after its start."""
+def _scrapes(prometheus: Prometheus, jobs: set[str]) -> bool:
+    """Return whether Prometheus scrapes the jobs. It needs some seconds after its start."""
     targets = get_json(f"{prometheus.url}/api/v1/targets?state=active")["data"]["activeTargets"]
-    return {target["labels"]["job"] for target in targets}
+    return jobs <= {target["labels"]["job"] for target in targets}
 
 
 def test_the_stack_starts_restarts_killed_components_and_stops(stack: Stack) -> None:
@@ -149,10 +150,7 @@ def test_the_stack_starts_restarts_killed_components_and_stops(stack: Stack) -> 
             groups = get_json(f"{server.url}/api/v1/rules")["data"]["groups"]
             assert {Path(group["file"]) for group in groups} == set(rule_files())
             expected = {"rabbitmq", "prometheus", *(service.name for service in SERVICES)}
-            deadline = time.monotonic() + 30
-            while not expected <= jobs_of(server):
-                assert time.monotonic() < deadline, jobs_of(server)
-                time.sleep(0.1)
+            eventually(partial(_scrapes, server, expected), what="a scrape of each job")
 
     # when a service and a server are killed, then they are restarted
     stack.watch()
@@ -161,12 +159,13 @@ def test_the_stack_starts_restarts_killed_components_and_stops(stack: Stack) -> 
         identity = Identity.of(pid or 0)
         assert identity is not None
         identity.signal(signal.SIGKILL)
-    deadline = time.monotonic() + 20
-    while not all(
-        component.pid not in {None, pid} and component.ready() for component, pid in killed.items()
-    ):
-        assert time.monotonic() < deadline, "they were not restarted"
-        time.sleep(0.05)
+    eventually(
+        lambda: all(
+            component.pid not in {None, pid} and component.ready()
+            for component, pid in killed.items()
+        ),
+        what="the restart",
+    )
 
     # and after a stop, no process runs and all ports are free
     pids = [service.pid for service in stack.services]

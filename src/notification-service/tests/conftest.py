@@ -1,7 +1,6 @@
 """Fixtures: findings, a database, a broker, the service, and a client of its API."""
 
 import datetime as dt
-import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from functools import partial
@@ -22,6 +21,7 @@ from auditflow.contract import identity
 from auditflow.contract.finding import EventRef, Evidence, Finding, RuleRef
 from auditflow.contract.level import Level
 from auditflow.settings import PostgresSettings
+from auditflow_local import polling
 from auditflow_local.servers.postgres import Database, Postgres
 from auditflow_local.servers.postgres_roles import APP, OWNER
 from auditflow_local.servers.rabbitmq import RabbitMQ
@@ -126,9 +126,9 @@ def open_pool(settings_for: Callable[..., Any]) -> Iterator[Callable[..., Pool]]
     ) -> Pool:
         settings = settings_for(database)
         pool = Pool(
-            partial(open_connection, settings, name="test", statement_seconds=10),
+            partial(open_connection, settings, name="test", statement_seconds=60),
             size=size,
-            wait_seconds=5,
+            wait_seconds=60,
         )
         pools.append(pool)
         return pool
@@ -163,7 +163,7 @@ def make_stores(
     def make() -> Stores:
         pool = open_pool(database, size=2)
         open_connection = partial(
-            connect, settings_for(database), name="test feed", statement_seconds=10
+            connect, settings_for(database), name="test feed", statement_seconds=60
         )
         feeds.append(ChangeFeed(open_connection, pool))
         return Stores(
@@ -219,10 +219,8 @@ class Broker:
             )
             for raw in raws
         ]
-        deadline = time.monotonic() + 10
-        while self._publisher.check() is not None and time.monotonic() < deadline:
-            time.sleep(0.01)
-        self._publisher.publish(messages, timeout=30)
+        polling.eventually(lambda: self._publisher.check() is None, what="the connection")
+        self._publisher.publish(messages, timeout=60)
 
     def dead_letters(self) -> list[tuple[bytes, dict[str, Any]]]:
         """Take all dead letters, with their headers."""
@@ -266,22 +264,14 @@ def service(
 def api(service: ServiceProcess, service_secrets: dict[str, str]) -> Iterator[httpx.Client]:
     """A client of the service that shows the token."""
     headers = {"Authorization": f"Bearer {service_secrets['API_TOKEN']}"}
-    with httpx.Client(base_url=service.url, headers=headers, timeout=10, verify=False) as client:
+    with httpx.Client(base_url=service.url, headers=headers, timeout=60, verify=False) as client:
         yield client
 
 
 @pytest.fixture(scope="session")
 def eventually() -> Callable[..., Any]:
     """Calls a function until its result is true, and returns the result."""
-
-    def ask(question: Callable[[], Any], *, seconds: float = 20.0) -> Any:
-        deadline = time.monotonic() + seconds
-        while not (answer := question()):
-            assert time.monotonic() < deadline, f"still {answer!r} after {seconds:g} s"
-            time.sleep(0.02)
-        return answer
-
-    return ask
+    return polling.eventually
 
 
 @pytest.fixture(scope="session")

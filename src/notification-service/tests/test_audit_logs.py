@@ -79,7 +79,7 @@ def signing_service(
 @pytest.fixture
 def api(signing_service: ServiceProcess, service_secrets: dict[str, str]) -> Any:
     headers = {"Authorization": f"Bearer {service_secrets['API_TOKEN']}"}
-    with httpx.Client(base_url=signing_service.url, headers=headers, timeout=10) as client:
+    with httpx.Client(base_url=signing_service.url, headers=headers, timeout=60) as client:
         yield client
 
 

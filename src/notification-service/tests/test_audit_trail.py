@@ -134,7 +134,7 @@ def rows(call: Callable[..., Answer], trail: Trail) -> Callable[..., list[dict[s
     def read(parameters: str = "") -> list[dict[str, Any]]:
         while trail.flush():
             pass
-        trail.record(_record("flushed")).result(10)
+        trail.record(_record("flushed")).result(60)
         code, page = call("GET", f"/audit?{parameters}", user=None, address=None)
         assert code == 200, page
         ignored = ("audit trail read", "flushed")
@@ -390,11 +390,11 @@ def test_an_outage_of_the_database_loses_no_row(
 ) -> None:
     trail = Trail(TrailStore(open_pool(database)), TrailMetrics(CollectorRegistry()))
     trail.start()
-    trail.record(_record("before")).result(10)
+    trail.record(_record("before")).result(60)
     database.server.restart()
     future = trail.record(_record("during"))
     trail.record_read(_record("read"))
-    future.result(20)
+    future.result(60)
     trail.close()
     assert query("SELECT number, action FROM audit_trail ORDER BY number") == [
         (1, "before"), (2, "during"), (3, "read"),

@@ -25,7 +25,7 @@ def test_attempts_are_few_while_the_database_is_unavailable(
 
     def open_connection() -> Any:
         attempts.append(time.monotonic())
-        return connect(settings, name="test", statement_seconds=5)
+        return connect(settings, name="test", statement_seconds=60)
 
     pool = Pool(GuardedConnect(open_connection, on_change=changes.append), size=1, wait_seconds=0)
     server.stop()

@@ -113,7 +113,7 @@ def test_transactions_write_while_an_index_is_built(
         with writing.cursor() as cursor:
             cursor.execute(INSERT)
         with _migrating(settings_for(old_database, OWNER)) as (migration, failures):
-            eventually(lambda: _builders(old_database), seconds=30)
+            eventually(lambda: _builders(old_database))
 
             # When other transactions write
             for statement in (INSERT, UPDATE):
@@ -137,7 +137,7 @@ def test_an_interrupted_migration_is_continued(
         with writing.cursor() as cursor:
             cursor.execute(INSERT)
         with _migrating(settings) as (_, failures):
-            ((builder,),) = eventually(lambda: _builders(old_database), seconds=30)
+            ((builder,),) = eventually(lambda: _builders(old_database))
             _read(old_database, f"SELECT pg_terminate_backend({builder})", role=SUPERUSER)
         assert len(failures) == 1
     assert not all(valid for valid, _ in _definitions(old_database).values())
@@ -183,14 +183,14 @@ def test_a_second_migration_waits_for_one_that_builds_an_index(
         with writing.cursor() as cursor:
             cursor.execute(INSERT)
         with _migrating(settings) as (_, failures):
-            eventually(lambda: _builders(old_database), seconds=30)
+            eventually(lambda: _builders(old_database))
 
             # When a second one starts, and the transaction ends
             second = threading.Thread(
                 target=migrate, args=(settings,), kwargs={"report": reports.append}
             )
             second.start()
-            eventually(lambda: reports, seconds=30)
+            eventually(lambda: reports)
             writing.commit()
             second.join(60)
 

@@ -105,7 +105,7 @@ def events(api: httpx.Client) -> Callable[..., Iterator[dict[str, Any]]]:
 
     def read(last: str | None = None) -> Iterator[dict[str, Any]]:
         headers = {"Last-Event-ID": last} if last else {}
-        with api.stream("GET", "/api/v1/alerts/stream", headers=headers, timeout=30) as answer:
+        with api.stream("GET", "/api/v1/alerts/stream", headers=headers, timeout=60) as answer:
             assert answer.status_code == 200
             assert answer.headers["Content-Type"] == "text/event-stream"
             event: dict[str, Any] = {}

@@ -132,7 +132,7 @@ def test_findings_without_an_entry_are_added_once(
         runs = [
             threads.submit(
                 backfill.add_missing,
-                partial(connect, settings_for(database), name="test", statement_seconds=30),
+                partial(connect, settings_for(database), name="test", statement_seconds=60),
             )
             for _ in range(4)
         ]
@@ -143,7 +143,7 @@ def test_findings_without_an_entry_are_added_once(
         changes.result(timeout=60)
     added.append(
         backfill.add_missing(
-            partial(connect, settings_for(database), name="test", statement_seconds=30)
+            partial(connect, settings_for(database), name="test", statement_seconds=60)
         )
     )
 
@@ -170,7 +170,7 @@ def test_a_run_that_was_killed_is_continued(
         "ALTER TABLE finding_log_outbox ADD CONSTRAINT two CHECK (outbox_id < %s) NOT VALID",
         newest + 2,
     )
-    opened = partial(connect, settings_for(database), name="test", statement_seconds=30)
+    opened = partial(connect, settings_for(database), name="test", statement_seconds=60)
     with pytest.raises(psycopg2.errors.CheckViolation):
         backfill.add_missing(opened)
     assert len(read_log().versions) == 400

@@ -49,7 +49,7 @@ def api(
         env={"AUDIT_LOG_KEY": SIGNER.private_key()},
     )
     headers = {"Authorization": f"Bearer {service_secrets['API_TOKEN']}"}
-    with httpx.Client(base_url=service.url, headers=headers, timeout=10) as client:
+    with httpx.Client(base_url=service.url, headers=headers, timeout=60) as client:
         yield client
 
 
@@ -145,8 +145,9 @@ def test_both_verifiers_detect_five_of_five_attacks_on_findings(
         attack(query)
         # a service that has restarted signs whatever it finds
         SigningTask(open_pool(database), SIGNER, FINDINGS, AuditLogMetrics(CollectorRegistry()))()
-        own = _run(api, tmp_path, AUDITFLOW, "audit", "verify", "--log", "findings", "--url")
-        other = _run(api, tmp_path, sys.executable, VERIFIER, "--log", "findings")
+        wait = ("--log", "findings", "--wait", "0.2")
+        own = _run(api, tmp_path, AUDITFLOW, "audit", "verify", *wait, "--url")
+        other = _run(api, tmp_path, sys.executable, VERIFIER, *wait)
         assert (own.returncode, other.returncode) == (1, 1), (attack.__name__, own, other)
         assert "is NOT verified: " in own.stderr
         assert other.stderr.startswith("NOT VERIFIED: ")

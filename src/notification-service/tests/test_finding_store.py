@@ -177,7 +177,7 @@ def test_a_resolution_during_the_wait_for_locks_counts(
         waiting = "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = %s"
         eventually(lambda: query(waiting, database.name, role=APP))
         person.commit()
-        storing.result(timeout=10)
+        storing.result(timeout=60)
     person.close()
 
     # then it does not slip into the alert that is resolved

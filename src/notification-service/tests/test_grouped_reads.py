@@ -24,11 +24,11 @@ class Source:
         values = dict(self.values)
         self.groups.append(list(keys))
         self.started.release()
-        assert self.allowed.acquire(timeout=30)
+        assert self.allowed.acquire(timeout=60)
         return {key: values[key] for key in keys}
 
     async def wait_until_started(self) -> None:
-        assert await asyncio.to_thread(self.started.acquire, timeout=30)
+        assert await asyncio.to_thread(self.started.acquire, timeout=60)
 
 
 @pytest.fixture

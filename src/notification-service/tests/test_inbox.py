@@ -44,7 +44,7 @@ def test_parts_without_common_findings_are_stored_in_parallel(make_finding: Any)
     both_stored = threading.Barrier(2)
 
     def store(part: Sequence[Finding]) -> Changes:
-        both_stored.wait(10)
+        both_stored.wait(60)
         return Changes()
 
     inbox = Inbox(store, Metrics(CollectorRegistry()), parallel=2)
@@ -104,11 +104,11 @@ def test_a_failed_part_fails_the_batch_after_the_parts_in_progress(make_finding:
 
     def store(part: Sequence[Finding]) -> Changes:
         if part[0].entity["user_id"] == "user-0":
-            second_begun.wait(10)
+            second_begun.wait(60)
             first_failed.set()
             raise Unavailable("postgresql", "down")
         second_begun.set()
-        first_failed.wait(10)
+        first_failed.wait(60)
         completed.append(len(part))
         return Changes()
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -16,6 +15,7 @@ from auditflow.amqp import DeadLetter, Publisher, topology
 from auditflow.contract.access import Role
 from auditflow.http.health import Health
 from auditflow.http.tokens import Tokens
+from auditflow_local.polling import eventually
 from auditflow_local.servers.rabbitmq import RabbitMQ
 from notification_service.api import app as application
 from notification_service.audit.trail import Trail, TrailMetrics
@@ -77,9 +77,7 @@ def letters(rabbitmq: RabbitMQ) -> Iterator[None]:
     rabbitmq.empty(*(name for queue in QUEUES for name in (queue.name, queue.dead_letters)))
     publisher = Publisher(pika.URLParameters(rabbitmq.url("auditflow-admin")))
     publisher.start()
-    deadline = time.monotonic() + 10
-    while publisher.check() is not None and time.monotonic() < deadline:
-        time.sleep(0.01)
+    eventually(lambda: publisher.check() is None, what="the connection")
     bodies = [b'{"user": "\x1b[31m<script>"', b"[" * 100_000, b'{"n": 3}']
     reasons = ["not JSON", "not JSON", "timestamp: is required"]
     publisher.publish(
@@ -89,7 +87,7 @@ def letters(rabbitmq: RabbitMQ) -> Iterator[None]:
             )
             for number, (body, reason) in enumerate(zip(bodies, reasons, strict=True))
         ],
-        timeout=10,
+        timeout=60,
     )
     publisher.close()
     yield

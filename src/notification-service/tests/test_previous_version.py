@@ -44,7 +44,7 @@ def previous_version(tmp_path: Path) -> dict[str, str]:
 
 def _client(service: ServiceProcess, token: str) -> httpx.Client:
     headers = {"Authorization": f"Bearer {token}", "X-AuditFlow-User": "alice"}
-    return httpx.Client(base_url=service.url, headers=headers, timeout=10, verify=False)
+    return httpx.Client(base_url=service.url, headers=headers, timeout=60, verify=False)
 
 
 def test_the_previous_version_runs_on_the_new_schema(

@@ -94,7 +94,7 @@ def test_connections_that_are_reset_use_no_stream(
         f"Authorization: Bearer {service_secrets['API_TOKEN']}\r\n\r\n"
     )
     for _ in range(2 * MAX_VIEWERS):
-        with socket.create_connection(("127.0.0.1", service.port), timeout=10) as client:
+        with socket.create_connection(("127.0.0.1", service.port), timeout=60) as client:
             client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             client.sendall(head.encode())
 

@@ -11,10 +11,11 @@ from playwright.sync_api import Browser, Page, expect
 from src.tests.archive_server import archive_server
 from src.tests.archived_events import archived
 from src.tests.events import failed_login, file_change
-from src.tests.platform import Platform, eventually
+from src.tests.platform import Platform
 
 from audit_analysis.archive.table import ArchivedEvent
 from auditflow_local import ports
+from auditflow_local.polling import eventually
 from auditflow_local.servers.inbox import InboxServer
 
 SIZES = {"desk": (1440, 900), "phone": (390, 844)}

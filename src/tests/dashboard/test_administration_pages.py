@@ -6,7 +6,9 @@ import httpx
 import pyotp
 import pytest
 from playwright.sync_api import Page, expect
-from src.tests.platform import Platform, ask, eventually
+from src.tests.platform import Platform, ask
+
+from auditflow_local.polling import eventually
 
 pytestmark = pytest.mark.browser
 

@@ -2,9 +2,10 @@
 
 import pytest
 from playwright.sync_api import Page, expect
-from src.tests.platform import Platform, eventually, waiting
+from src.tests.platform import Platform, waiting
 
 from auditflow.amqp import topology
+from auditflow_local.polling import eventually
 
 pytestmark = pytest.mark.browser
 

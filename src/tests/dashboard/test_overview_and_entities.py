@@ -3,7 +3,9 @@
 import pytest
 from playwright.sync_api import Page, expect
 from src.tests.dashboard.site import alert_of
-from src.tests.platform import Platform, eventually
+from src.tests.platform import Platform
+
+from auditflow_local.polling import eventually
 
 pytestmark = pytest.mark.browser
 

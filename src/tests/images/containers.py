@@ -6,11 +6,11 @@ from functools import cache, partial
 from pathlib import Path
 
 from auditflow_local import ports
+from auditflow_local.polling import eventually
 from auditflow_local.processes import INHERITED, http_ok
 from auditflow_local.servers.postgres_roles import APP
 from auditflow_local.services import BY_NAME, Dependencies, Service, command
 
-from ..platform import eventually
 from .engine import SECRETS, Engine, find
 
 AWAIT_SCHEMA = "notification-service-await-schema"

@@ -8,10 +8,9 @@ import shutil
 import socket
 import subprocess
 import sys
-import time
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ import psycopg2
 import pytest
 import redis
 
+from auditflow_local.polling import eventually
 from provisioning import certificates
 from provisioning.plan import plan
 
@@ -39,16 +39,16 @@ def exporter(program: str, **variables: str) -> Iterator[Callable[[], dict[str, 
     )  # fmt: skip
 
     def shown() -> dict[str, float]:
-        deadline = time.monotonic() + 20
-        while True:
-            try:
-                with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics") as answer:
-                    lines = answer.read().decode().splitlines()
-                break
-            except OSError:
-                assert process.poll() is None, f"{program} ended"
-                assert time.monotonic() < deadline
-                time.sleep(0.02)
+        def read() -> list[str]:
+            assert process.poll() is None, f"{program} ended"
+            with (
+                suppress(OSError),
+                urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics") as answer,
+            ):
+                return answer.read().decode().splitlines()
+            return []
+
+        lines = eventually(read, what=program)
         pairs = (line.rpartition(" ") for line in lines if not line.startswith("#"))
         return {series: float(value) for series, _, value in pairs}
 
@@ -235,16 +235,18 @@ def redis_port(
     for name, content in certificates.renew({}, "auditflow-dev")["redis-tls"].items():
         (tmp_path / name).write_text(content)
     server = subprocess.Popen(("redis-server", str(file)), stdout=sys.stderr)
-    deadline = time.monotonic() + 10
+
+    def answers() -> bool:
+        try:
+            connect(unused_tcp_port, tmp_path).ping()
+        except redis.AuthenticationError:
+            return True
+        except redis.ConnectionError:
+            return False
+        return True
+
     try:
-        while True:
-            try:
-                connect(unused_tcp_port, tmp_path).ping()
-            except redis.AuthenticationError:
-                break
-            except redis.ConnectionError:
-                assert time.monotonic() < deadline
-                time.sleep(0.02)
+        eventually(answers, what="Redis")
         yield unused_tcp_port
     finally:
         server.terminate()

@@ -11,9 +11,9 @@ from typing import Any
 import httpx
 import pytest
 import trustme
-from src.tests.platform import eventually
 
 from auditflow_local import ports
+from auditflow_local.polling import eventually
 from auditflow_local.processes import Command
 from auditflow_local.servers.rabbitmq import RabbitMQ
 from provisioning import rabbitmq as provisioned

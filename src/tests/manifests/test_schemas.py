@@ -95,7 +95,7 @@ def custom_schema(group: str, kind: str, version: str) -> Any:
         raise NotReachable(_unreachable[0])
     try:
         if "://" in location:
-            with urllib.request.urlopen(location, timeout=10) as answer:
+            with urllib.request.urlopen(location, timeout=60) as answer:
                 return json.load(answer)
         return json.loads(Path(location).read_text())
     except urllib.error.HTTPError as error:

@@ -54,7 +54,7 @@ class PrometheusQueries:
 
     def __init__(self, prometheus: Prometheus) -> None:
         self._prometheus = prometheus
-        self._http = httpx.Client(base_url=prometheus.url, timeout=30)
+        self._http = httpx.Client(base_url=prometheus.url, timeout=60)
 
     def close(self) -> None:
         self._http.close()

@@ -21,10 +21,11 @@ from src.tests.monitoring import backfill
 from src.tests.monitoring.prometheus_queries import PrometheusQueries, accelerated, board_queries
 from src.tests.monitoring.recorded import exporting
 from src.tests.monitoring.traffic import traffic
-from src.tests.platform import Platform, eventually
+from src.tests.platform import Platform
 
 from auditflow.amqp import topology
 from auditflow_local import packages, ports
+from auditflow_local.polling import eventually
 from auditflow_local.servers.prometheus import (
     PostgresExporter,
     Prometheus,

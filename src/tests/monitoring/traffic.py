@@ -8,7 +8,9 @@ from contextlib import contextmanager, suppress
 import httpx
 import msgspec
 from src.tests.events import failed_login
-from src.tests.platform import Platform, eventually
+from src.tests.platform import Platform
+
+from auditflow_local.polling import eventually
 
 
 class Traffic:

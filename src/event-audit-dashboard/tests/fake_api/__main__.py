@@ -35,7 +35,7 @@ def main() -> None:
                     alert(number, now=now, last_seen=stamp(now), first_seen=stamp(now))
                 )
         except KeyboardInterrupt:
-            process.wait(10)
+            process.wait(60)
         finally:
             api.stop()
 

@@ -29,8 +29,7 @@ _MAX_BYTES: Final = 17 << 20
 
 #: A page of findings has at most 200 findings with two events of 256 KiB each.
 _MAX_PAGE_BYTES: Final = 128 << 20
-#: The log is read again for findings that were stored while findings were read, in seconds.
-_ATTEMPTS: Final = 5
+#: The maximum time between two reads of the log, in seconds.
 _PAUSE_SECONDS: Final = 2.0
 
 
@@ -79,6 +78,14 @@ def new_key(name: str) -> None:
     help="With --log files: a folder with the files of the archive. They are hashed here and"
     " compared with the log.",
 )
+@click.option(
+    "--wait",
+    type=click.FloatRange(0, 3600),
+    default=10,
+    show_default=True,
+    help="With --log findings or files: the log is read again for this number of seconds, because"
+    " entries of findings and files that were stored during the check are signed later.",
+)
 @click.option("--commit", is_flag=True, help="Commit the new checkpoint. The folder is in git.")
 def verify_log(
     url: str,
@@ -88,6 +95,7 @@ def verify_log(
     *,
     archive_url: str | None,
     files: Path | None,
+    wait: float,
     commit: bool,
 ) -> None:
     """Read an audit log completely and verify it. Exits with 1 if it was changed.
@@ -117,7 +125,7 @@ def verify_log(
     compared: list[str] = []
     try:
         if log == FINDINGS.name:
-            newest, note, result = _verify_findings(api, read_log)
+            newest, note, result = _verify_findings(api, read_log, wait)
             compared.append(
                 f"{result.findings} stored findings compared; {result.without_entry} of them are"
                 " older than the log, or were stored without an entry"
@@ -127,7 +135,7 @@ def verify_log(
                     f"{result.added_later} of them were added to the log after they had been stored"
                 )
         elif log == FILES.name:
-            newest, note = _verify_files(archive_url, files, read_log, compared)
+            newest, note = _verify_files(archive_url, files, read_log, compared, wait)
         else:
             newest, note = read_log(lambda _: None)
     except (NotVerified, FindingsChanged, FilesChanged) as error:
@@ -141,18 +149,29 @@ def verify_log(
         _commit(folder, newest.size)
 
 
+def _pauses(seconds: float) -> Iterator[float]:
+    """Wait in steps, and return each step after it. The sum of the steps is ``seconds``."""
+    while seconds > 0:
+        pause = min(_PAUSE_SECONDS, seconds)
+        time.sleep(pause)
+        yield pause
+        seconds -= pause
+
+
 def _verify_findings(
-    api: str, read_log: Callable[[Callable[[bytes], None]], tuple[Checkpoint, str]]
+    api: str, read_log: Callable[[Callable[[bytes], None]], tuple[Checkpoint, str]], wait: float
 ) -> tuple[Checkpoint, str, Result]:
-    """Verify the log of findings, and compare it with the stored findings."""
+    """Verify the log of findings, and compare it with the stored findings.
+
+    ``wait`` is the number of seconds during which the log is read again.
+    """
     log = FindingLog()
     newest, note = read_log(log.add)
-    attempts = iter(range(_ATTEMPTS))
+    pauses = _pauses(wait)
 
     def read_again() -> FindingLog | None:
-        if next(attempts, None) is None:
+        if next(pauses, None) is None:
             return None
-        time.sleep(_PAUSE_SECONDS)
         again = FindingLog()
         read_log(again.add)
         return again
@@ -165,16 +184,19 @@ def _verify_files(
     folder: Path | None,
     read_log: Callable[[Callable[[bytes], None]], tuple[Checkpoint, str]],
     compared: list[str],
+    wait: float,
 ) -> tuple[Checkpoint, str]:
-    """Verify the log of files, and compare it with the files. Adds the results to ``compared``."""
+    """Verify the log of files, and compare it with the files. Adds the results to ``compared``.
+
+    ``wait`` is the number of seconds during which the log is read again.
+    """
     log = FileLog()
     newest, note = read_log(log.add)
-    attempts = iter(range(_ATTEMPTS))
+    pauses = _pauses(wait)
 
     def read_again() -> FileLog | None:
-        if next(attempts, None) is None:
+        if next(pauses, None) is None:
             return None
-        time.sleep(_PAUSE_SECONDS)
         again = FileLog()
         read_log(again.add)
         return again

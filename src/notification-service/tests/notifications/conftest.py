@@ -51,7 +51,7 @@ class Sink:
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
                 status, headers = sink._take(dict(self.headers.items()), body)
-                sink.hold.wait(30)
+                sink.hold.wait(60)
                 self.send_response(status)
                 for name, value in headers.items():
                     self.send_header(name, value)
@@ -267,7 +267,7 @@ def api_of(service_secrets: dict[str, str]) -> Iterator[Callable[[Any], httpx.Cl
                 "Authorization": f"Bearer {service_secrets['API_TOKEN']}",
                 "X-AuditFlow-User": "alice",
             }
-            client = httpx.Client(base_url=service.url, headers=headers, timeout=10)
+            client = httpx.Client(base_url=service.url, headers=headers, timeout=60)
             return ends.enter_context(client)
 
         yield make

@@ -116,15 +116,13 @@ def test_a_storm_is_a_digest(
         " FROM generate_series(1, %s) n",
         alerts,
     )
-    highest, slowest = before, 0.0
+    highest = before
     api = api_of(service)
 
     def done() -> bool:
-        nonlocal highest, slowest
+        nonlocal highest
         highest = max(highest, process.memory_info().rss)
-        sent_at = time.monotonic()
         assert api.get("/api/v1/notifications", params={"limit": 1}).status_code == 200
-        slowest = max(slowest, time.monotonic() - sent_at)
         notified = sum(it["total"] for it in list(sink.received))
         return notified >= alerts
 
@@ -148,7 +146,6 @@ def test_a_storm_is_a_digest(
     ) == [(alerts, alerts)]  # fmt: skip
     # and memory stays flat, and the API answers
     assert highest - before < 64 * 2**20
-    assert slowest < 4
 
 
 def test_redelivery_never_notifies_the_same_state_again(

@@ -73,7 +73,7 @@ def run(sending: SendingWorker) -> None:
     """Send until nothing is due."""
     while sending._step():
         for thread in tuple(sending._sending):
-            thread.join(20)
+            thread.join(60)
 
 
 def test_a_receiver_that_asks_to_wait_gets_nothing_meanwhile(
@@ -192,7 +192,7 @@ def test_a_receiver_that_never_answers_keeps_back_no_other_notification(
     sender = Recorder(hang)
     sends = sending(sender)
     assert sends._step()
-    assert started.wait(20)
+    assert started.wait(60)
     (hanging,) = sends._sending
     assert not sends._step()
 
@@ -206,7 +206,7 @@ def test_a_receiver_that_never_answers_keeps_back_no_other_notification(
     run(sends)
     assert len(sender.messages) == 2
     end.set()
-    hanging.join(20)
+    hanging.join(60)
     assert sends.alive() is None
     sends._abandoned = MAX_ABANDONED
     assert "neither answer nor fail" in sends.alive()
