@@ -4,31 +4,33 @@ Tests that use the same servers run in one process, which starts them once: a br
 seconds of processor time. What takes longest begins first.
 """
 
-from pathlib import PurePath
+import inspect
+import re
+from functools import cache
+from pathlib import Path, PurePath
 from typing import Final
 
+import httpx
 import pytest
 from hypothesis import HealthCheck, settings
 from xdist.scheduler import LoadScopeScheduling
 
-# Timing decides no test: the first example of a run makes tables, others wait for servers.
+from auditflow_local.polling import WAIT_SECONDS
+
+# Timing decides no test. By default, a request fails if a busy server needs five seconds.
+_default: httpx.Timeout = inspect.signature(httpx.get).parameters["timeout"].default
+_default.connect = _default.read = _default.write = _default.pool = WAIT_SECONDS
+# The first example of a run makes tables, others wait for servers.
 settings.register_profile("auditflow", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("auditflow")
 
+_ROOT: Final = Path(__file__).parents[1]
 #: Packages whose tests share a broker.
 _BROKER: Final = ("audit-event-generator", "auditflow", "local", "provisioning")
-#: Files of src/tests that do not use the shared platform. Each can run beside it.
-_ALONE: Final = (
-    "test_costs.py",
-    "test_docs.py",
-    "test_file_log.py",
-    "test_mutation.py",
-    "test_redis_fails_over.py",
-    "test_typecheck.py",
-    "test_up_with_tls.py",
-    "test_upgrade_to_tls.py",
-    "test_vocabulary.py",
-)
+#: The argument of tests that use the shared platform. Other files of src/tests run beside it.
+#: One file is an exception: only one of its long tests uses the platform.
+_ALONE: Final = "test_redis_fails_over.py"
+_PLATFORM: Final = re.compile(r"\b(?:platform: Platform|(?:fresh|late|shared)_platform)\b")
 #: What takes longest, the longest first.
 _FIRST: Final = (
     "platform",
@@ -47,7 +49,7 @@ def scope(nodeid: str) -> str:
     """The name of what runs in one process: servers that are shared, or a file."""
     file = nodeid.partition("::")[0]
     match PurePath(file).parts:
-        case ("src", "tests", name) if name not in _ALONE:
+        case ("src", "tests", name) if name != _ALONE and _uses_platform(file):
             return "platform"
         case ("src", "tests", "dashboard", _):
             return "platform"
@@ -56,6 +58,11 @@ def scope(nodeid: str) -> str:
         case ("src", package, *_) if package in _BROKER:
             return "broker"
     return file
+
+
+@cache
+def _uses_platform(file: str) -> bool:
+    return bool(_PLATFORM.search((_ROOT / file).read_text("utf-8")))
 
 
 def _rank(item: pytest.Item) -> int:

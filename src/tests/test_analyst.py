@@ -1,36 +1,23 @@
 """Events are posted, and the alert appears in the browser with its reasons."""
 
 import datetime as dt
-import shutil
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import Page, expect
 
 from auditflow_local.polling import eventually
 
+from .chromium import new_page, open_chromium
 from .events import START, failed_login
 from .platform import Platform, client
-
-CHROMIUM = "/usr/bin/chromium"
-FLAGS = (
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
 
 
 @pytest.fixture
 def page() -> Iterator[Page]:
-    assert shutil.which("chromium"), "Chromium is missing: make test installs it"
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=list(FLAGS))
-        context = browser.new_context(viewport={"width": 1440, "height": 900})
-        yield context.new_page()
-        browser.close()
+    with open_chromium() as browser:
+        yield new_page(browser, viewport={"width": 1440, "height": 900})
 
 
 def sign_in(page: Page, platform: Platform) -> None:
@@ -60,7 +47,7 @@ def test_an_alert_arrives_and_explains_itself(platform: Platform, page: Page) ->
     eventually(platform.alerts)
     # then the alert appears, and its page says why it fired
     link = page.get_by_role("link", name="Burst of failed logins", exact=True)
-    expect(link).to_be_visible(timeout=30_000)
+    expect(link).to_be_visible()
     link.click()
     expect(page.get_by_text("4 failed logins of alice on web-01").first).to_be_visible()
     expect(page.locator(".events tbody > tr[id]")).to_have_count(4)
@@ -82,7 +69,7 @@ def test_the_archive_completes_the_events_of_an_alert(platform: Platform, page: 
     expect(page.locator("#record-1 pre")).to_contain_text('"event_id": "missing-2"')
     # and a browser without JavaScript reaches the same table
     assert page.context.browser
-    plain = page.context.browser.new_context(java_script_enabled=False).new_page()
+    plain = new_page(page.context.browser, java_script_enabled=False)
     sign_in(plain, platform)
     plain.goto(f"{page.url.partition('#')[0]}/events")
     expect(plain.get_by_role("cell", name="dora", exact=True)).to_have_count(4)
@@ -146,7 +133,7 @@ def test_an_analyst_comments_snoozes_and_resolves_on_the_page_of_an_alert(
     # then the API has the verdict, and a second browser without JavaScript shows the same
     assert [alert["verdict"] for alert in platform.alerts()] == ["benign"]
     assert page.context.browser
-    plain = page.context.browser.new_context(java_script_enabled=False).new_page()
+    plain = new_page(page.context.browser, java_script_enabled=False)
     sign_in(plain, platform)
     plain.get_by_role("link", name="Resolved", exact=True).click()
     plain.get_by_role("link", name="Burst of failed logins", exact=True).click()

@@ -5,14 +5,12 @@ from typing import Any
 
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect
+from src.tests.chromium import new_page
 
 from .fake_api import alert, stamp
 
-CHROMIUM = "/usr/bin/chromium"
 PASSWORD = "correct horse battery staple"
 SIZES = {"desk": (1440, 900), "phone": (390, 844)}
-#: Longer than two updates of the live list.
-LIVE_MS = 12_000
 #: Links in a sentence may be smaller. The label of a checkbox belongs to its target.
 SMALL_TARGETS = """() => [...document.querySelectorAll("a, button, input, select, summary, textarea")]
   .filter((element) => element.checkVisibility({ visibilityProperty: true }))
@@ -38,10 +36,9 @@ class MonitoredPage:
 
     def __init__(self, browser: Browser, size: tuple[int, int], **context: Any) -> None:
         self.width = size[0]
-        self.context = browser.new_context(
-            viewport={"width": size[0], "height": size[1]}, **context
-        )
-        self.page: Page = self.context.new_page()
+        viewport = {"width": size[0], "height": size[1]}
+        self.page = new_page(browser, viewport=viewport, **context)
+        self.context = self.page.context
         self.page.clock.install()
         self.errors: list[str] = []
         self.page.on("console", self._record)

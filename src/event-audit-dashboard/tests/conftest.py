@@ -3,7 +3,6 @@
 import datetime as dt
 import os
 import re
-import shutil
 import socket
 import subprocess
 import sys
@@ -13,11 +12,12 @@ from typing import Any
 import httpx
 import pytest
 from flask import Flask
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser
 from prometheus_client import CollectorRegistry
 from redis import Redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
+from src.tests.chromium import open_chromium
 from werkzeug.test import TestResponse
 
 from auditflow.http.health import Health
@@ -31,7 +31,7 @@ from event_audit_dashboard.apis.transport import Transport
 from event_audit_dashboard.metrics import Metrics
 from event_audit_dashboard.settings import DashboardSettings
 
-from .browser import CHROMIUM, PASSWORD, SIZES, MonitoredPage
+from .browser import PASSWORD, SIZES, MonitoredPage
 from .fake_api import TOKEN, FakeApi, alert, hostile
 
 
@@ -222,23 +222,8 @@ def _wait_for(address: str, process: "subprocess.Popen[bytes]") -> None:
 
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
-    if shutil.which("chromium") is None:
-        pytest.fail(
-            "chromium is not installed: `make test` installs it, or apt-get install chromium"
-        )
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=CHROMIUM,
-            args=[
-                "--no-sandbox",
-                "--disable-gpu",
-                "--disable-background-networking",
-                "--disable-component-update",
-                "--disable-sync",
-            ],
-        )
+    with open_chromium() as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture(params=list(SIZES.values()), ids=list(SIZES))

@@ -11,10 +11,11 @@ from typing import Any, cast
 
 import pytest
 from hypercorn.asyncio import serve
-from playwright.sync_api import expect, sync_playwright
+from playwright.sync_api import expect
 from prometheus_client import CollectorRegistry
 from pydantic import SecretStr
 from quart import Quart
+from src.tests.chromium import new_page, open_chromium
 
 from auditflow.http.connection_limit import ConnectionLimit
 from auditflow.http.connections import ServerConfig
@@ -179,12 +180,8 @@ def _served(app: Quart) -> Iterator[str]:
 
 @pytest.mark.browser
 def test_the_page_shows_every_route(document: dict[str, Any]) -> None:
-    with _served(_app()) as url, sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path="/usr/bin/chromium", args=["--no-sandbox", "--disable-gpu"]
-        )
-        page = browser.new_page()
-        expect.set_options(timeout=60_000)
+    with _served(_app()) as url, open_chromium() as browser:
+        page = new_page(browser)
         messages: list[str] = []
         requested: set[str] = set()
         page.on("console", lambda message: messages.append(message.text))
@@ -196,8 +193,6 @@ def test_the_page_shows_every_route(document: dict[str, Any]) -> None:
         expect(page.locator(".opblock")).to_have_count(len(operations))
         page.locator(".opblock-summary-control").first.click()
         expect(page.get_by_role("button", name="Try it out")).to_be_visible()
-
-        browser.close()
     assert messages == []  # no violation of the content security policy
     assert {address.split("/")[2] for address in requested if "://" in address} == {
         url.removeprefix("http://")

@@ -1,15 +1,14 @@
 """A platform and a browser for the tests of the dashboard, shared by all tests of this folder."""
 
-import shutil
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
+from src.tests.chromium import open_chromium
 from src.tests.conftest import make_platform
 from src.tests.dashboard.site import make_inbox, open_page, serve
 from src.tests.platform import Platform
-from src.tests.test_analyst import CHROMIUM, FLAGS
 
 from auditflow_local import ports
 from auditflow_local.testing import Servers
@@ -48,11 +47,8 @@ def site(
 
 @pytest.fixture(scope="package")
 def chromium() -> Iterator[Browser]:
-    assert shutil.which("chromium"), "Chromium is missing: make test installs it"
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=list(FLAGS))
+    with open_chromium() as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect
 from src.tests.archive_server import archive_server
 from src.tests.archived_events import archived
+from src.tests.chromium import new_page
 from src.tests.events import failed_login, file_change
 from src.tests.platform import Platform
 
@@ -113,8 +114,7 @@ def make_inbox(folder: Path) -> InboxServer:
 def open_page(chromium: Browser, site: Platform, size: str = "desk", **options: Any) -> Page:
     """A page of a user who has signed in."""
     width, height = SIZES[size]
-    context = chromium.new_context(viewport={"width": width, "height": height}, **options)
-    page = context.new_page()
+    page = new_page(chromium, viewport={"width": width, "height": height}, **options)
     page.goto(f"{site.dashboard.url}/login?next=/settings")
     page.get_by_label("User").fill("admin")
     page.get_by_label("Password").fill(site.secrets["DASHBOARD_PASSWORD"])

@@ -1,7 +1,8 @@
-"""Renders a template of our users in a process with limits: ``python -m ... FOLDER FORMAT``.
+"""Renders a template of our users in a process with limits.
 
 A template can loop, and can build a text of any size. The sandbox does not limit that. The process
-reads the values from its standard input, and has no secrets in its environment.
+reads the values from its standard input, and has no secrets in its environment. Its arguments are
+the folder, the format, the maximum length and the maximum CPU time.
 """
 
 import resource
@@ -44,7 +45,7 @@ def render(folder: Path, form: Format, values: dict[str, Any], *, max_length: in
     Raises:
         DeliveryError: the template has an error, or exceeds a limit.
     """
-    arguments = [str(folder), form, str(max_length)]
+    arguments = [str(folder), form, str(max_length), str(CPU_SECONDS)]
     try:
         ended = subprocess.run(  # noqa: S603 - no shell, our own module
             [sys.executable, "-m", __name__, *arguments],
@@ -79,9 +80,9 @@ def main() -> None:
     """Render a template, and write the result."""
     limit = MEBIBYTES * 1024 * 1024
     resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
-    resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS, CPU_SECONDS + 1))
+    folder, form, max_length, cpu_seconds = sys.argv[1:]
+    resource.setrlimit(resource.RLIMIT_CPU, (int(cpu_seconds), int(cpu_seconds) + 1))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    folder, form, max_length = sys.argv[1:]
     values = with_links(msgspec.json.decode(sys.stdin.buffer.read()))
     try:
         template = environment_of(form, Path(folder)).get_template(f"{form}.j2")  # type: ignore[arg-type]
