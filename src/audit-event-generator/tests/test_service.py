@@ -4,7 +4,6 @@ import os
 import signal
 import socket
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,12 +14,11 @@ import pika
 import pytest
 
 from audit_event_generator.grouped_publisher import CONFIRM_SECONDS
-from auditflow.amqp import topology
-from auditflow.contract import event
 from auditflow_local.errors import StartError
 from auditflow_local.polling import eventually
 
 from .conftest import DATA, sample
+from .load import Load, accepted, open_client, stored
 
 NAME = "audit-event-generator"
 CLIENTS, SECONDS = 16, 1.0
@@ -41,85 +39,8 @@ def client(
     """A client of a ready service. The queue is empty."""
     stored(rabbitmq)
     service = service_process(NAME, rabbitmq=rabbitmq)
-    with _client(service.url, headers) as http_client:
+    with open_client(service.url, headers) as http_client:
         yield http_client
-
-
-def _client(url: str, headers: dict[str, str]) -> httpx.Client:
-    # Plain HTTP. Loading certificates would take 20 ms per client.
-    return httpx.Client(base_url=url, headers=headers, timeout=60, verify=False)
-
-
-def stored(rabbitmq: Any) -> list[event.Event]:
-    """Take every event out of the queue."""
-    connection = pika.BlockingConnection(pika.URLParameters(rabbitmq.url("auditflow-admin")))
-    channel = connection.channel()
-    events = []
-    while True:
-        method, _, body = channel.basic_get(topology.EVENTS, auto_ack=True)
-        if method is None:
-            break
-        for received in event.decode_message(body):
-            assert isinstance(received, event.Received), received
-            events.append(received.event)
-    connection.close()
-    return events
-
-
-def accepted(url: str, source: str) -> int:
-    text = httpx.get(f"{url}/metrics", verify=False).text
-    [line] = [line for line in text.splitlines()
-              if line.startswith(f'auditflow_events_accepted_total{{source="{source}"}}')]  # fmt: skip
-    return int(float(line.split()[-1]))
-
-
-class Load:
-    """Clients that post events until they are stopped, and record the responses."""
-
-    def __init__(self, url: str, headers: dict[str, str], clients: int) -> None:
-        self.confirmed: list[str] = []
-        self.refusals: list[int] = []
-        self.slowest = 0.0
-        self._url = url
-        self._headers = headers
-        self._stop = threading.Event()
-        self._lock = threading.Lock()
-        self._threads = [
-            threading.Thread(target=self._run, args=(number,)) for number in range(clients)
-        ]
-
-    def __enter__(self) -> "Load":
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        for thread in self._threads:
-            thread.join()
-
-    def wait(self, seconds: float) -> None:
-        self._stop.wait(seconds)
-
-    def _run(self, number: int) -> None:
-        with _client(self._url, self._headers) as client:
-            count = 0
-            while not self._stop.is_set():
-                count += 1
-                body = {"event_type": "user_login", "event_id": f"{number}-{count}"}
-                started = time.perf_counter()
-                answer = client.post("/generate_event", json=body)
-                elapsed = time.perf_counter() - started
-                with self._lock:
-                    self.slowest = max(self.slowest, elapsed)
-                    if answer.status_code == 202:
-                        self.confirmed.append(answer.json()["event_id"])
-                    else:
-                        self.refusals.append(answer.status_code)
-                if answer.status_code != 202:
-                    self._stop.wait(
-                        0.05
-                    )  # a refusal is immediate and would be repeated without pause
 
 
 def test_every_accepted_event_of_sixteen_clients_is_in_the_queue(
@@ -160,7 +81,7 @@ def test_broker_failure_is_reported_and_the_service_reconnects(
             # and another service starts
             other = service_process(NAME, rabbitmq=rabbitmq, start=False)
             other.respawn()
-            with _client(other.url, headers) as client:
+            with open_client(other.url, headers) as client:
                 early = client.post("/generate_event", json={"event_type": "a"})
         finally:
             # and comes back
@@ -176,7 +97,7 @@ def test_broker_failure_is_reported_and_the_service_reconnects(
     # and the service that started without a broker works
     assert early.status_code == 503
     eventually(other.ready)
-    with _client(other.url, headers) as client:
+    with open_client(other.url, headers) as client:
         assert client.post("/generate_event", json={"event_type": "a"}).status_code == 202
 
 
@@ -310,7 +231,7 @@ def test_tokens_of_a_file_are_read_and_reloaded(
     service = service_process(NAME, rabbitmq=rabbitmq, env={"INGEST_TOKENS_FILE": str(file)})
 
     def status(token: str) -> int:
-        with _client(service.url, {"Authorization": f"Bearer {token}"}) as client:
+        with open_client(service.url, {"Authorization": f"Bearer {token}"}) as client:
             return client.post("/generate_event", json={"event_type": "a"}).status_code
 
     assert status("first-token-00001") == 202
@@ -396,7 +317,7 @@ def test_unfinished_bodies_do_not_exhaust_the_memory(
     if not has_token:
         assert not [status for status in statuses if status == b"HTTP/1.1 202"]
     # and it still accepts events
-    with _client(service.url, headers) as http_client:
+    with open_client(service.url, headers) as http_client:
         eventually(
             lambda: http_client.post("/generate_event", json={"event_type": "a"}).status_code == 202
         )

@@ -17,12 +17,11 @@ from click.testing import CliRunner
 from prometheus_client import CollectorRegistry
 from quart import Quart
 from src.tests.archive_server import RoleCallers, served
-from src.tests.archived_events import START_MS, archived, write
+from src.tests.archived_events import START_MS, write
 from structlog.testing import capture_logs
 
 from audit_analysis.archive.archived_file import ArchiveFile
 from audit_analysis.archive.manifest import Manifest
-from audit_analysis.archive.table import ArchivedEvent
 from audit_analysis.cli import hunt as hunt_cli
 from audit_analysis.cli import rule_paths
 from audit_analysis.events_api import app as events_app
@@ -33,42 +32,26 @@ from audit_analysis.hunt.file_archive import FileArchive
 from audit_analysis.hunt.jobs import HUNTS, HuntJobs
 from audit_analysis.hunt.runner import HuntLimits, HuntRunner, TooManyHunts
 from auditflow.amqp import Message
-from auditflow.contract import event
 from auditflow.contract.finding import Finding
-from auditflow.contract.hunts import Hunt, HuntList, HuntRequest, HuntState
+from auditflow.contract.hunts import Hunt, HuntList, HuntState
 from auditflow.errors import Unavailable
 from auditflow.http.health import Health
 from auditflow_local import ports
 from auditflow_local.servers.postgres_roles import ARCHIVE
 
-RULE = "Burst of failed logins"
-SINCE = event.from_epoch_ms(START_MS - 86_400_000)
-UNTIL = event.from_epoch_ms(START_MS + 86_400_000)
-#: A process of a hunt that never has a result.
-BLOCKED = (sys.executable, "-c", "import sys; sys.stdin.read()")
-Eventually = Callable[..., None]
-MakeRunner = Callable[..., HuntRunner]
-
-
-def failed_login(number: int, user: str) -> ArchivedEvent:
-    record = msgspec.json.encode(
-        {
-            "event_id": f"{user}-{number}",
-            "timestamp": event.from_epoch_ms(START_MS + number * 1000), "event_type": "user_login",
-            "action_result": "FAILURE", "user_id": user, "server_hostname": "web-01",
-        }
-    )  # fmt: skip
-    return archived(
-        number, event_id=f"{user}-{number}", source="other", product=None, record=record, user=user,
-        action_result="FAILURE",
-    )  # fmt: skip
-
-
-#: Bob's last events are not in a file yet.
-FILED = [
-    failed_login(n, user) for n in range(6) for user in ("alice", "bob") if (user, n) < ("bob", 3)
-]
-PENDING = [failed_login(number, "bob") for number in range(3, 6)]
+from .hunted_events import (
+    BLOCKED,
+    FILED,
+    PENDING,
+    RULE,
+    SINCE,
+    UNTIL,
+    Eventually,
+    MakeRunner,
+    ended,
+    findings_of,
+    request,
+)
 
 
 @pytest.fixture(scope="module")
@@ -127,27 +110,6 @@ def make_runner(folder: Path, tmp_path: Path) -> Iterator[MakeRunner]:
     yield make
     for runner in started:
         runner.stop()
-
-
-def ended(runner: HuntRunner, hunt: Hunt, eventually: Eventually) -> Hunt:
-    def is_final() -> bool:
-        found = runner.get(hunt.hunt_id)
-        return found is not None and found.state.is_final
-
-    eventually(is_final, what="the end of the hunt", seconds=60)
-    found = runner.get(hunt.hunt_id)
-    assert found is not None
-    return found
-
-
-def findings_of(runner: HuntRunner, hunt: Hunt) -> list[Finding]:
-    path = runner.findings(hunt.hunt_id)
-    assert path is not None
-    return msgspec.json.Decoder(Finding).decode_lines(path.read_bytes())
-
-
-def request(**changes: Any) -> HuntRequest:
-    return msgspec.structs.replace(HuntRequest(rule=RULE, since=SINCE, until=UNTIL), **changes)
 
 
 def test_a_hunt_reads_files_and_events_that_are_in_no_file(

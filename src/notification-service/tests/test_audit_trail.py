@@ -4,7 +4,7 @@ import asyncio
 import datetime as dt
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,20 +14,21 @@ from prometheus_client import CollectorRegistry
 from pydantic import SecretStr
 from quart import Quart
 
-from auditflow.errors import Unavailable
 from auditflow.http.health import Health
 from auditflow.http.tokens import Tokens
 from auditflow_local.servers.postgres import Database
 from notification_service.api import app as application
 from notification_service.api import trail_recording
 from notification_service.audit import trail as trails
-from notification_service.audit.trail import Record, Trail, TrailMetrics
+from notification_service.audit.trail import Trail, TrailMetrics
 from notification_service.database.finding_store import FindingStore
 from notification_service.database.pool import Pool
 from notification_service.database.trail_store import TrailStore
 from notification_service.metrics import Metrics
 from notification_service.outbox.service import Notifications
 from notification_service.settings import Settings
+
+from .trail_records import record
 
 Answer = tuple[int, Any]
 SERVICE = "t0ken"
@@ -134,20 +135,13 @@ def rows(call: Callable[..., Answer], trail: Trail) -> Callable[..., list[dict[s
     def read(parameters: str = "") -> list[dict[str, Any]]:
         while trail.flush():
             pass
-        trail.record(_record("flushed")).result(60)
+        trail.record(record("flushed")).result(60)
         code, page = call("GET", f"/audit?{parameters}", user=None, address=None)
         assert code == 200, page
         ignored = ("audit trail read", "flushed")
         return [it for it in page["entries"][::-1] if it["action"] not in ignored]
 
     return read
-
-
-def _record(action: str, **fields: Any) -> Record:
-    defaults: dict[str, Any] = {
-        "at": dt.datetime.now(dt.UTC), "actor": "alice", "actor_kind": "person", "outcome": "done"
-    }  # fmt: skip
-    return Record(action=action, **{**defaults, **fields})
 
 
 def _facts(entry: dict[str, Any]) -> tuple[str, ...]:
@@ -208,7 +202,7 @@ def test_filters_and_pages(call: Callable[..., Answer], rows: Any, trail: Trail)
     start = dt.datetime(2026, 1, 31, tzinfo=dt.UTC)
     for number in range(250):
         trail.record(
-            _record(
+            record(
                 "alert shown" if number % 2 else "search made",
                 actor=f"user-{number % 5}",
                 at=start + dt.timedelta(minutes=number),
@@ -334,71 +328,6 @@ def test_strange_texts_are_stored(call: Callable[..., Answer], rows: Any) -> Non
     assert search["outcome"] == "refused"
     assert len(search["address"]) <= 100
     assert len(shown["target"]) == 500
-
-
-class Failing:
-    """A store that is unavailable at first."""
-
-    def __init__(self, failures: int) -> None:
-        self.failures = failures
-        self.batches: list[list[Record]] = []
-
-    def append(self, records: Sequence[Record]) -> None:
-        if self.failures:
-            self.failures -= 1
-            raise Unavailable("postgresql", "test")
-        self.batches.append(list(records))
-
-
-def test_records_wait_for_the_database_in_their_order() -> None:
-    store = Failing(3)
-    trail = Trail(store, TrailMetrics(CollectorRegistry()))
-    futures = [trail.record(_record(f"action {number}")) for number in range(1500)]
-    for _ in range(3):
-        with pytest.raises(Unavailable):
-            trail.flush()
-    assert not futures[0].done()
-
-    assert trail.flush()
-    assert not trail.flush()
-
-    stored = [record.action for batch in store.batches for record in batch]
-    assert stored == [f"action {number}" for number in range(1500)]
-    assert all(future.done() for future in futures)
-    assert not trail.flush()
-
-
-def test_the_oldest_records_are_dropped_and_a_row_states_how_many(monkeypatch: Any) -> None:
-    monkeypatch.setattr(trails, "MAX_WAITING", 10)
-    store, registry = Failing(1), CollectorRegistry()
-    trail = Trail(store, TrailMetrics(registry))
-    futures = [trail.record(_record(f"action {number}")) for number in range(13)]
-    with pytest.raises(Unavailable):
-        trail.flush()
-
-    trail.flush()
-
-    ((first, *rest),) = store.batches
-    assert (first.action, first.detail) == ("trail rows dropped", {"rows": "3"})
-    assert [record.action for record in rest] == [f"action {number}" for number in range(3, 13)]
-    assert isinstance(futures[0].exception(0), Unavailable)
-    assert registry.get_sample_value("auditflow_audit_trail_dropped_total") == 3
-
-
-def test_an_outage_of_the_database_loses_no_row(
-    database: Database, open_pool: Callable[..., Pool], query: Any, eventually: Any
-) -> None:
-    trail = Trail(TrailStore(open_pool(database)), TrailMetrics(CollectorRegistry()))
-    trail.start()
-    trail.record(_record("before")).result(60)
-    database.server.restart()
-    future = trail.record(_record("during"))
-    trail.record_read(_record("read"))
-    future.result(60)
-    trail.close()
-    assert query("SELECT number, action FROM audit_trail ORDER BY number") == [
-        (1, "before"), (2, "during"), (3, "read"),
-    ]  # fmt: skip
 
 
 def test_the_service_signs_the_trail(
