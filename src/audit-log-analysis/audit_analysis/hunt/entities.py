@@ -15,6 +15,7 @@ from typing import Any, Final
 from msgspec import Struct
 from msgspec.structs import replace
 
+from audit_analysis.hunt.parameters import Parameters
 from audit_analysis.hunt.prefilter import EventCondition, of_logsource
 from audit_analysis.sigma.prefilter import Requirement
 from audit_analysis.sigma.rule import Detector, Link, Rule, RuleSet
@@ -58,13 +59,13 @@ class EntityCondition:
     def __init__(self, gate: Gate, detectors: Sequence[Detector]) -> None:
         """``detectors`` are all detectors of the hunt."""
         self.columns = gate.columns
-        self.parameters: dict[str, Any] = {}
+        self.parameters = Parameters("gate")
         self._gate = gate
         self._counted = self._any_of(gate.detectors)
         #: The condition of the events of all detectors.
         self.text = self._any_of(detectors)
         sources = dict.fromkeys(
-            " AND ".join(of_logsource(detector.logsource, self._add)) or "true"
+            " AND ".join(of_logsource(detector.logsource, self.parameters.add)) or "true"
             for detector in detectors
         )
         self._sources = " OR ".join(f"({source})" for source in sources)
@@ -112,7 +113,7 @@ class EntityCondition:
         return "(" + " OR ".join(f"({term})" for term in dict.fromkeys(terms)) + ")"
 
     def _of_detector(self, detector: Detector) -> str:
-        terms = [*of_logsource(detector.logsource, self._add)]
+        terms = [*of_logsource(detector.logsource, self.parameters.add)]
         terms += [
             self._of_requirement(requirement)
             for requirement in detector.requirements
@@ -122,17 +123,9 @@ class EntityCondition:
 
     def _of_requirement(self, requirement: Requirement) -> str:
         column = f'"{_COLUMNS[requirement.field]}"'
-        values = self._add(sorted(requirement.equal))
+        values = self.parameters.add(sorted(requirement.equal))
         # Python and DuckDB can differ in the lower case of characters outside of ASCII.
         return f"(lower({column}) IN {values} OR strlen({column}) <> length({column}))"
-
-    def _add(self, value: Any) -> str:
-        for name, known in self.parameters.items():
-            if known == value:
-                return f"${name}"
-        name = f"gate{len(self.parameters)}"
-        self.parameters[name] = value
-        return f"${name}"
 
 
 class Selection(Struct, frozen=True):

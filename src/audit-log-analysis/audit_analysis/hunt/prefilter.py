@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from audit_analysis.archive.table import source_of
+from audit_analysis.hunt.parameters import Parameters
 from audit_analysis.sigma import logsource
 from audit_analysis.sigma.prefilter import Requirement
 from audit_analysis.sigma.rule import Detector
@@ -32,14 +33,14 @@ class EventCondition:
     """The condition of some detectors, its parameters, and the sources that can fulfil it."""
 
     def __init__(self, detectors: Iterable[Detector]) -> None:
-        self.parameters: dict[str, Any] = {}
+        self.parameters = Parameters("hunt")
         detectors = tuple(detectors)
         terms = [self._of_detector(detector) for detector in detectors]
         self.text = " OR ".join(f"({term})" for term in dict.fromkeys(terms)) or "false"
         self.sources = _sources([detector.logsource for detector in detectors])
 
     def _of_detector(self, detector: Detector) -> str:
-        terms = [*of_logsource(detector.logsource, self._add)]
+        terms = [*of_logsource(detector.logsource, self.parameters.add)]
         patterns = [
             pattern
             for requirement in detector.requirements
@@ -47,17 +48,9 @@ class EventCondition:
         ]
         for _, expression in sorted(patterns, reverse=True)[:_MAX_PATTERNS]:
             # Long literals first: they are the rarest in most cases.
-            name = self._add(expression)
+            name = self.parameters.add(expression)
             terms.append(f"coalesce(regexp_matches(try(decode(record)), {name}), true)")
         return " AND ".join(terms) or "true"
-
-    def _add(self, value: Any) -> str:
-        for name, known in self.parameters.items():
-            if known == value:
-                return f"${name}"
-        name = f"hunt{len(self.parameters)}"
-        self.parameters[name] = value
-        return f"${name}"
 
 
 def of_logsource(rule: LogSource, add: Callable[[Any], str]) -> Iterable[str]:

@@ -10,6 +10,7 @@ import msgspec
 
 from auditflow.contract.alert import Risk, RiskPart
 from auditflow.contract.level import Level
+from notification_service.database import maintenance_progress
 from notification_service.database.pool import Pool
 from notification_service.observables import Kind, normalize
 
@@ -37,10 +38,8 @@ _RISK: Final = f"""
         FROM alerts WHERE entity_kind = %(kind)s AND entity_value = %(value)s AND {_COUNTED}
     ) AS counted
 """
-_LOCK: Final = "SELECT pg_try_advisory_xact_lock(4713, 2)"
-_PROGRESS: Final = """
-    SELECT change_seq, alert_changes_horizon() FROM maintenance_progress WHERE task = 'risk'
-"""
+#: The number of the advisory lock of the update.
+_LOCK: Final = 2
 _CHANGED: Final = """
     SELECT change_seq, entity_kind, entity_value FROM alerts
     WHERE change_seq > %s AND change_seq <= %s ORDER BY change_seq LIMIT %s
@@ -85,11 +84,10 @@ def read_risk(pool: Pool, kind: Kind, value: str) -> Risk:
 def update_risks(pool: Pool) -> bool:
     """Update the risks that changed since the last call. Return whether more changes remain."""
     with pool.connection() as connection, connection.cursor() as cursor:
-        cursor.execute(_LOCK)
-        if cursor.fetchone() != (True,):
-            return False  # another replica does it
-        cursor.execute(_PROGRESS)
-        last, horizon = cursor.fetchone() or (0, 0)
+        progress = maintenance_progress.begin(cursor, "risk", lock=_LOCK)
+        if progress is None:
+            return False
+        last, horizon = progress
         cursor.execute(_CHANGED, (last, horizon, _CHANGES))
         changed = cursor.fetchall()
         cursor.execute(_EXPIRED, (_CHANGES,))

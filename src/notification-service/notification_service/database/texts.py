@@ -6,6 +6,7 @@ read the alerts that changed since the last update, so their results are exact.
 
 from typing import Any, Final
 
+from notification_service.database import maintenance_progress
 from notification_service.database.alert_filters import SEARCHED, SEARCHED_AT_ONCE
 from notification_service.database.pool import Pool
 
@@ -17,10 +18,8 @@ SAMPLE: Final = 1_000
 #: because it reads all matches.
 FREQUENT: Final = 20
 
-_LOCK: Final = "SELECT pg_try_advisory_xact_lock(4713, 8)"
-_PROGRESS: Final = """
-    SELECT change_seq, alert_changes_horizon() FROM maintenance_progress WHERE task = 'texts'
-"""
+#: The number of the advisory lock of the update.
+_LOCK: Final = 8
 # In a later statement than the horizon: its snapshot sees everything up to the horizon.
 _UPDATE: Final = f"""
     WITH changed AS (
@@ -67,11 +66,10 @@ def find(pool: Pool, pattern: str, *, most: int) -> list[str] | None:
 def update_texts(pool: Pool) -> bool:
     """Update the texts that changed since the last call. Return whether more changes remain."""
     with pool.connection() as connection, connection.cursor() as cursor:
-        cursor.execute(_LOCK)
-        if cursor.fetchone() != (True,):
-            return False  # another replica does it
-        cursor.execute(_PROGRESS)
-        last, horizon = cursor.fetchone() or (0, 0)
+        progress = maintenance_progress.begin(cursor, "texts", lock=_LOCK)
+        if progress is None:
+            return False
+        last, horizon = progress
         cursor.execute(_UPDATE, {"last": last, "horizon": horizon, "limit": _CHANGES})
         (changed,) = cursor.fetchone() or (0,)
     return bool(changed == _CHANGES)
