@@ -17,13 +17,13 @@ from .paths import Run
 from .processes import Processes
 from .waiting import until
 
-#: Large enough for a CRD, which client-side apply refuses for its size.
+#: Client-side apply refuses CRDs because of their size.
 _APPLY = ("apply", "--server-side", "--force-conflicts", "-f")
 _METRICS_PORT = 4443
 
 
 def start(run: Run, processes: Processes, kube: Kube) -> None:
-    """Make the storage class, the kinds, and the programs behind them."""
+    """Create the storage class and the kinds, and start the programs that implement them."""
     kube.apply(storage.storage_class())
     processes.start(
         *("storage", sys.executable, "-m", "lab.storage", run.admin, run.root / "volumes"),
@@ -41,7 +41,7 @@ def _kinds(run: Run) -> None:
 
 
 def _metrics_server(run: Run, processes: Processes, kube: Kube) -> None:
-    # The autoscaler asks it for the pods' load; without it every autoscaler is unhealthy.
+    # Autoscalers read the load of pods from it, and are unhealthy without it.
     config = run.kubeconfigs / "admin.conf"
     processes.start(
         "metrics-server",
@@ -55,8 +55,8 @@ def _metrics_server(run: Run, processes: Processes, kube: Kube) -> None:
         "--kubelet-preferred-address-types=InternalIP",
         "--metric-resolution=15s",
     )
-    # Registered while it does not answer, it would spoil the API server's own description for a
-    # minute, and Argo CD remembers that.
+    # If its API were registered before it answers, the API server would publish an incomplete
+    # OpenAPI document for a minute, which Argo CD caches.
     until(_listens, "metrics-server listens", seconds=60, check=processes.check)
     kube.apply(*_metrics_api())
     for path in ("/apis/metrics.k8s.io/v1beta1", "/openapi/v3/apis/metrics.k8s.io/v1beta1"):

@@ -19,14 +19,15 @@ _LOG_ON_A_NODE = "/var/log/kubernetes/audit/audit.log"
 
 
 def to_file(run: Run) -> list[str]:
-    """The flags that every server of a cluster has from its first start."""
+    """Return the flags that each server of a cluster has from its first start."""
     return _flags("20-audit.yaml", run)
 
 
 def to_webhook(run: Run, *, address: str, token: str) -> list[str]:
-    """Write where records go and return the flags that send them there.
+    """Write the webhook's configuration and return the flags of the API server that use it.
 
-    :param address: ``HOST:PORT`` of the service that takes them in; a node asks no cluster DNS.
+    :param address: ``HOST:PORT`` of the service that receives the records. It is no name of the
+        cluster's DNS, which a node does not use.
     """
     template = (_ROLE / "templates" / "audit" / "webhook.yaml.j2").read_text()
     environment = jinja2.Environment(autoescape=False, undefined=jinja2.StrictUndefined)

@@ -34,7 +34,7 @@ _GITHUB = "https://api.github.com"
 
 
 def enable(work: Path, root: Path, *, forge_url: str, repository_url: str) -> None:
-    """Opt in to all in a clone, as their pages describe. Nothing is committed.
+    """Enable all of them in a clone, as their pages describe. Nothing is committed.
 
     :param root: the folder of the cluster, below the clone.
     """
@@ -43,7 +43,7 @@ def enable(work: Path, root: Path, *, forge_url: str, repository_url: str) -> No
     for name in _OPTIONAL:
         commented = f"# - ../{name} "
         if commented not in text:
-            raise ValueError(f"{root} does not offer {name}")
+            raise ValueError(f"{root} has no commented line for {name}")
         text = text.replace(commented, f"- ../{name} ")
     cluster.write_text(text)
     argo_cd = work / _ARGO_CD
@@ -88,20 +88,20 @@ def create_tokens(cluster: Cluster, forge: Forge) -> None:
 
 
 def state(cluster: Cluster, environment: str) -> dict[str, Any]:
-    """Return what the promoter remembers of an environment. Empty before its first observation."""
+    """Return the stored state of the promoter for an environment. Empty before its first run."""
     path = f"/api/v1/namespaces/{argocd.NAMESPACE}/configmaps/promoter-{environment}"
     found: Object = cluster.kube.find(path) or {"data": {"state": "{}"}}
-    remembered: dict[str, Any] = json.loads(found["data"]["state"])
-    return remembered
+    stored: dict[str, Any] = json.loads(found["data"]["state"])
+    return stored
 
 
 def wait_until_not_ready(cluster: Cluster, environment: str) -> None:
     """Wait until the promoter has seen that the environment is not ready."""
 
     def seen() -> bool:
-        remembered = state(cluster, environment)
-        assert remembered, "no observation yet"
-        assert remembered["since"] is None, f"ready since {remembered['since']}"
+        stored = state(cluster, environment)
+        assert stored, "no observation yet"
+        assert stored["since"] is None, f"ready since {stored['since']}"
         return True
 
     until(seen, f"the promoter sees that {environment} is not ready", seconds=60, every=1)

@@ -52,7 +52,7 @@ def deploy_and_roll_back(delivery: Delivery, prod: Environment) -> Rollback:
         # Then Argo CD reports Degraded, and only the old version serves
         def degraded() -> bool:
             answer = browser.get("/healthz")
-            if not answer.is_success or not _all_good(prod, good):
+            if not answer.is_success or not _only_serves(prod, good):
                 serving = prod.ready_images(SERVICE)
                 raise RuntimeError(
                     f"not only the old version serves: {answer.status_code}, {serving}"
@@ -92,6 +92,6 @@ def _deadline_exceeded(prod: Environment) -> bool:
     return any(condition.get("reason") == "ProgressDeadlineExceeded" for condition in conditions)
 
 
-def _all_good(prod: Environment, digest: str) -> bool:
+def _only_serves(prod: Environment, digest: str) -> bool:
     serving = prod.ready_images(SERVICE)
     return bool(serving) and all(digest in image for image in serving)

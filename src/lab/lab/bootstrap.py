@@ -207,14 +207,14 @@ def overlays(repository: Repository) -> list[Path]:
 
 
 def run(delivery: Delivery) -> None:
-    """Run ``make bootstrap`` in the clone, and return when Argo CD serves."""
+    """Run ``make bootstrap`` in the clone, and return when Argo CD is ready."""
     cluster, work = delivery.cluster, delivery.repository.work
 
     def bootstrapped() -> bool:
         try:
             pages.run(cluster, f"make --directory={work} bootstrap CLUSTER={delivery.root.name}")
         except LabError as error:
-            # A kind can be used a short time after it was created, and a machine can be busy.
+            # A kind is usable a short time after its creation. The command is repeated until then.
             raise AssertionError(error) from None
         return True
 

@@ -23,9 +23,9 @@ def build(
 ) -> None:
     """Build an image.
 
-    :param stand_ins: images that the Dockerfile names, and the local ones to take for them.
-    :param trust: show the build the certificate authorities that this machine trusts, as the
-        secret ``ca``; a build behind a company's proxy needs them, and no layer keeps them.
+    :param stand_ins: the local images that replace images of the Dockerfile, by the names of these.
+    :param trust: give the build the certificate authorities that this machine trusts, as the secret
+        ``ca``. A build behind a company's proxy needs them. No layer contains them.
     """
     options = [f"--build-arg={name}={value}" for name, value in (arguments or {}).items()]
     options += [
@@ -74,7 +74,7 @@ def _environment() -> dict[str, str]:
         storage.write_text(settings)
     return {
         "CONTAINERS_STORAGE_CONF": str(storage),
-        # Where processes may not raise their limits, the builder's defaults fail.
+        # The default isolation fails for users that may not raise limits of processes.
         "BUILDAH_ISOLATION": "chroot",
         "TMPDIR": os.environ.get("TMPDIR", "/var/tmp"),
     }

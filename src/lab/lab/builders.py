@@ -14,7 +14,7 @@ from gitops import images
 
 from . import buildah, shell, stand_ins
 
-#: The registry of a given cluster, as this machine reaches it; nodes ask it before Docker Hub.
+#: The address of the registry of a given cluster. Its nodes query it before Docker Hub.
 REGISTRY = "E2E_REGISTRY"
 _DIGEST = re.compile("@sha256:[0-9a-f]+")
 
@@ -33,11 +33,11 @@ class Builder(Protocol):
         """Build an image from a Dockerfile."""
 
     def push(self, tag: str, destination: str) -> None:
-        """Copy an image to a registry that is asked without TLS."""
+        """Copy an image to a registry without TLS."""
 
 
 class StandAlone:
-    """buildah, on the stand-ins for the images that Dockerfiles start from."""
+    """buildah, with stand-ins for the base images of Dockerfiles."""
 
     def build(
         self,
@@ -47,8 +47,8 @@ class StandAlone:
         dockerfile: Path,
         arguments: Mapping[str, str] | None = None,
     ) -> None:
-        """Build with the machine's certificate authorities, where it is behind a proxy."""
-        # buildah takes no stand-in for a name with a digest.
+        """Build with the machine's certificate authorities, which a proxy can require."""
+        # buildah replaces no image whose name has a digest.
         text = _DIGEST.sub("", dockerfile.read_text("utf-8"))
         with tempfile.TemporaryDirectory() as folder:
             unpinned = Path(folder, "Dockerfile")
@@ -69,7 +69,7 @@ class StandAlone:
 
 @dataclass(frozen=True)
 class Published:
-    """docker, podman or buildah, on the published images."""
+    """docker, podman or buildah, with the published base images."""
 
     tool: str
 
@@ -102,7 +102,7 @@ def published() -> Published:
 
 
 def _bases(dockerfile: str) -> dict[str, str]:
-    """The stand-ins for the images that a Dockerfile starts from, by the names that it uses."""
+    """Return the stand-ins for the base images of a Dockerfile, by the names of these images."""
     names = re.findall(r"[\w.-]+(?:/[\w.-]+)+:[\w.-]+", dockerfile)
     found = {name: stand_ins.find(name) for name in names}
     return {name: stand_in.image for name, stand_in in found.items() if stand_in is not None}

@@ -27,7 +27,8 @@ SERVICE = "event-audit-dashboard"
 _ROLLOUTS = "argoproj.io/v1alpha1/rollouts"
 _COMPONENT = "../../../components/canary"
 _ROLLOUT = {"kind": "Rollout"}
-_PATIENCE = 420
+#: The limit of the waits for a canary, in seconds.
+_CANARY_SECONDS = 420
 #: Duration of the analysis. A good version runs for all of it. A bad version is aborted earlier,
 #: after three consecutive failed measurements.
 _GOOD, _BAD = "2m", "10m"
@@ -48,55 +49,55 @@ class Canaries:
     def __init__(
         self, delivery: Delivery, dev: Environment, measured: BackgroundTask[None]
     ) -> None:
-        aside = delivery.with_own_clone("canary")
-        self.good = BackgroundTask(lambda: _good(aside, dev, measured))
-        self.bad = BackgroundTask(lambda: _bad(aside, dev, after=self.good))
-        #: The answers that visitors got while dev opted out.
-        self.out = BackgroundTask(lambda: _opted_out(aside, dev, after=self.bad))
+        own = delivery.with_own_clone("canary")
+        self.good = BackgroundTask(lambda: _good(own, dev, measured))
+        self.bad = BackgroundTask(lambda: _bad(own, dev, after=self.good))
+        #: The answers that visitors got while dev removed the component.
+        self.out = BackgroundTask(lambda: _opt_out(own, dev, after=self.bad))
 
 
 def _good(delivery: Delivery, dev: Environment, measured: BackgroundTask[None]) -> Canary:
-    """A good version takes over."""
+    """Roll out a good version. It replaces the current one."""
     name = dev.services[SERVICE]
     with dev.dashboard() as browser, visitors.asking(browser, "/alerts") as seen:
-        # Given people who look at the dashboard, and a version that Prometheus has measured
-        _opted_in(delivery, dev)
+        # Given visitors of the dashboard, and a version whose requests Prometheus has
+        _opt_in(delivery, dev)
         measured.result()
         _wait_until_measured(delivery, dev)
         stable = _rollout(dev)["status"]["stableRS"]
 
         # When a good version is committed
-        good = _another(delivery, dev)
+        good = _other_good_version(delivery, dev)
         delivery.pin(dev.name, good, SERVICE)
         commit = delivery.deliver("dev: a good dashboard", name)
 
-        # Then both serve for a while, and then it alone
-        def shared() -> bool:
+        # Then both versions serve for some time, and afterwards only the new one
+        def both_serve() -> bool:
             status = _rollout(dev)["status"]
             assert status["currentPodHash"] != status["stableRS"], "not begun"
             serving = set(dev.ready_images(SERVICE))
             assert len(serving) == 2, serving
             return True
 
-        until(shared, "the old and the new version serve", seconds=180)
+        until(both_serve, "the old and the new version serve", seconds=180)
         until(
             lambda: _rollout(dev)["status"]["stableRS"] != stable,
             "the new version is the stable one",
-            seconds=_PATIENCE,
+            seconds=_CANARY_SECONDS,
         )
     delivery.wait_for(name, commit, seconds=120)
-    _alone(dev, delivery.releases[SERVICE, good].digest)
+    _wait_for_only_image(dev, delivery.releases[SERVICE, good].digest)
     return Canary(seen, _measurements(dev))
 
 
 def _bad(delivery: Delivery, dev: Environment, *, after: BackgroundTask[Canary]) -> Canary:
-    """A version that is ready, and whose pages are errors, is aborted by nobody's doing."""
+    """Deploy a version that is ready and whose pages are errors. The analysis aborts the canary."""
     after.result()
     kube, name = delivery.cluster.kube, dev.services[SERVICE]
     good = dev.image(SERVICE)
     stable = _rollout(dev)["status"]["stableRS"]
     with dev.dashboard() as browser, visitors.asking(browser, "/alerts") as seen:
-        _on_trial(_overlay(delivery, dev), _BAD)
+        _add_canary(_overlay(delivery, dev), _BAD)
         delivery.pin(dev.name, Version.ERRING, SERVICE)
         commit = delivery.deliver("dev: a bad dashboard", name)
 
@@ -106,21 +107,21 @@ def _bad(delivery: Delivery, dev: Environment, *, after: BackgroundTask[Canary])
             assert status["phase"] == "Degraded"
             return True
 
-        until(aborted, "the canary is aborted", seconds=_PATIENCE)
+        until(aborted, "the canary is aborted", seconds=_CANARY_SECONDS)
         delivery.wait_for(name, commit, health="Degraded")
     if delivery.forge is not None:
         automation.wait_until_not_ready(delivery.cluster, dev.name)
         _not_promoted(delivery, delivery.forge, commit)
 
-    # The version before serves alone: no page is an error any more
-    _alone(dev, good)
+    # Then only the previous version serves, and no page is an error
+    _wait_for_only_image(dev, good)
     assert _rollout(dev)["status"]["stableRS"] == stable
     measured = _measurements(dev)
     with dev.dashboard() as browser:
         answers = {browser.get("/alerts").status_code for _ in range(50)}
     assert answers == {httpx.codes.OK}, answers
 
-    # And when the commit is reverted, git and dev agree again
+    # And after the revert of the commit, dev is in sync with git
     commit = delivery.repository.revert()
     argocd.refresh(kube, name)
     delivery.wait_for(name, commit)
@@ -137,57 +138,58 @@ def _not_promoted(delivery: Delivery, forge: Forge, commit: str) -> None:
             raise RuntimeError(f"the promoter promoted the aborted canary: {dispatch}")
 
 
-def _opted_in(delivery: Delivery, dev: Environment) -> None:
-    """dev's dashboard with the component "canary", as its folder says."""
+def _opt_in(delivery: Delivery, dev: Environment) -> None:
+    """Add the component "canary" to dev's dashboard, and wait for it."""
     name = dev.services[SERVICE]
     commit = delivery.repository.head()
-    if _on_trial(_overlay(delivery, dev), _GOOD):
+    if _add_canary(_overlay(delivery, dev), _GOOD):
         commit = delivery.deliver("dev: canaries for the dashboard", name)
     argocd.refresh(delivery.cluster.kube, name)
-    delivery.wait_for(name, commit, seconds=_PATIENCE)
+    delivery.wait_for(name, commit, seconds=_CANARY_SECONDS)
 
 
-def _alone(dev: Environment, image: str) -> None:
+def _wait_for_only_image(dev: Environment, image: str) -> None:
     """Wait until an image, identified by its name or digest, serves all requests.
 
-    A pod that ends gets requests until each node knows it, so pods of other images must be gone.
+    A pod that stops receives requests until each node has updated its routes. Therefore no pod of
+    another image may exist.
     """
 
-    def alone() -> bool:
+    def is_only_image() -> bool:
         images = [pod["spec"]["containers"][0]["image"] for pod in dev.pods(SERVICE)]
         return bool(dev.ready_images(SERVICE)) and all(image in item for item in images)
 
-    until(alone, f"{image} serves alone", seconds=120)
+    until(is_only_image, f"only {image} serves", seconds=120)
 
 
-def _opted_out(
+def _opt_out(
     delivery: Delivery, dev: Environment, *, after: BackgroundTask[Canary]
 ) -> Counter[int]:
-    """dev's dashboard without the component again."""
+    """Remove the component from dev's dashboard. Returns the answers to visitors meanwhile."""
     after.result()
     name, overlay = dev.services[SERVICE], _overlay(delivery, dev)
     kubectl, space = delivery.cluster.kubectl, f"--namespace={dev.namespace}"
     with dev.dashboard() as browser, visitors.asking(browser, "/alerts") as seen:
-        # When the Rollout no longer holds the Deployment down, and that has pods of its own
+        # When the Rollout no longer scales the Deployment down, and the Deployment has pods
         written = yaml.safe_load(overlay.read_text())
         _patch(written, "/spec/workloadRef/scaleDown", "never")
         overlay.write_text(yaml.safe_dump(written, sort_keys=False))
-        commit = delivery.deliver("dev: the Deployment may have pods again", name)
+        commit = delivery.deliver("dev: stop scaling the Deployment down", name)
         delivery.wait_for(name, commit)
         kubectl("scale", f"deployment/{SERVICE}", "--replicas=1", space)
         kubectl("rollout", "status", f"deployment/{SERVICE}", "--timeout=300s", space)
 
-        # Then the line can go
+        # Then the component is removed
         written["components"].remove(_COMPONENT)
         written["patches"] = [
             patch for patch in written["patches"] if patch.get("target") != _ROLLOUT
         ]
         overlay.write_text(yaml.safe_dump(written, sort_keys=False))
-        commit = delivery.deliver("dev: no canaries any more", name)
+        commit = delivery.deliver("dev: remove the canary of the dashboard", name)
         delivery.wait_for(name, commit)
         until(
             lambda: not dev.items(_ROLLOUTS) and len(dev.pods(SERVICE)) == 1,
-            "the Deployment's pod is the only one",
+            "the pod of the Deployment is the only pod",
             seconds=120,
         )
     return seen
@@ -198,8 +200,8 @@ def _overlay(delivery: Delivery, dev: Environment) -> Path:
     return overlays / dev.name / "kustomization.yaml"
 
 
-def _on_trial(file: Path, duration: str) -> bool:
-    """Edit the overlay as a person does, with one pause of ``duration``. Whether it changed."""
+def _add_canary(file: Path, duration: str) -> bool:
+    """Add the component and a pause of ``duration`` to the overlay. Return whether it changed."""
     before = file.read_text()
     overlay = yaml.safe_load(before)
     if _COMPONENT not in overlay["components"]:
@@ -217,7 +219,7 @@ def _patch(overlay: Object, path: str, value: object) -> None:
     overlay["patches"] = [*others, {"target": _ROLLOUT, "patch": yaml.safe_dump([change])}]
 
 
-def _another(delivery: Delivery, dev: Environment) -> Version:
+def _other_good_version(delivery: Delivery, dev: Environment) -> Version:
     """A good version that does not run now."""
     runs = dev.image(SERVICE)
     good = (Version.BUILT, Version.NEXT)

@@ -45,7 +45,7 @@ class Environment:
 
     @contextmanager
     def api(self) -> Iterator[httpx.Client]:
-        """A client that may read alerts, with the token of now."""
+        """A client that may read alerts, with the token of the time of this call."""
         with self._client("notification-service", "API_TOKEN") as client:
             yield client
 
@@ -59,7 +59,7 @@ class Environment:
 
     @contextmanager
     def dashboard(self) -> Iterator[httpx.Client]:
-        """A browser's place: signed in by the form, with its token against forgery."""
+        """A client that has signed in with the form, and sends the token against forgery."""
         secret = self.secret("event-audit-dashboard")
         with self._client("event-audit-dashboard") as client:
             form = client.get("/login").raise_for_status().text
@@ -131,7 +131,7 @@ class Environment:
         return image
 
     def ready_images(self, service: str) -> Sequence[str]:
-        """The images of the pods that serve now, without those that are on their way out."""
+        """The images of the pods that serve now, without pods that stop."""
         return [
             pod["spec"]["containers"][0]["image"]
             for pod in self.pods(service)
@@ -173,7 +173,7 @@ class Environment:
 
 
 class _BehindTraefik(httpx.HTTPTransport):
-    """Sends requests as Traefik does, which ends TLS in front of prod's dashboard."""
+    """Sends requests as Traefik does, which terminates TLS before the dashboard."""
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         request.headers["X-Forwarded-For"] = "203.0.113.9"

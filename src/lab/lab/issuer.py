@@ -1,4 +1,4 @@
-"""An OpenID Connect issuer that stands for Dex: its discovery document, its keys, and ID tokens."""
+"""An OpenID Connect issuer that replaces Dex: its discovery document, its keys, and ID tokens."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Issuer:
         return jwt.encode({"alg": _ALGORITHM, "kid": "lab"}, claims, self._key)
 
     def document(self, path: str) -> object | None:
-        """Return the document at a path. None: there is none."""
+        """Return the document at a path, or None if it does not exist."""
         if path == "/.well-known/openid-configuration":
             return {
                 "issuer": self.url,

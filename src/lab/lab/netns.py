@@ -10,19 +10,19 @@ from . import shell
 
 NAME = "auditflow-e2e"
 
-#: The node's address, on a pair of virtual cards whose two ends are both in the namespace.
+#: The address of the node. Both ends of its veth pair are in the namespace.
 NODE_IP = "10.200.0.1"
 _GATEWAY = "10.200.0.254"
 _CLONE_NEWNET = 0x40000000
 
 
 def path() -> Path:
-    """The handle by which other programs may enter: ``nsenter --net=PATH``."""
+    """Return the file with which other programs can enter: ``nsenter --net=PATH``."""
     return Path("/run/netns") / NAME
 
 
 def create() -> None:
-    """Make the namespace, with a loopback and the node's card."""
+    """Create the namespace with a loopback interface and the interface of the node."""
     if path().exists():
         return
     shell.run("ip", "netns", "add", NAME)
@@ -32,14 +32,14 @@ def create() -> None:
         f"addr add {NODE_IP}/24 dev node0",
         "link set node0 up",
         "link set node0p up",
-        # Nothing answers there. It only makes the kernel find a route for service addresses.
+        # Nothing answers there. The kernel needs a route for the addresses of Services.
         f"route add default via {_GATEWAY} dev node0",
     ):
         shell.run("ip", "-n", NAME, *command.split())
 
 
 def enter() -> None:
-    """Move this thread, and with it every program and thread that it starts, into the namespace.
+    """Move this thread into the namespace, and all programs and threads that it starts.
 
     ``ip netns exec`` would also mount a new /sys, which hides the control groups from kubelet.
     """
@@ -57,6 +57,6 @@ def enter() -> None:
 
 
 def delete() -> None:
-    """Forget the namespace; the kernel frees it when its last process is gone."""
+    """Delete the namespace. The kernel frees it when its last process has ended."""
     if path().exists():
         shell.run("ip", "netns", "del", NAME)

@@ -17,11 +17,11 @@ from .waiting import until
 
 POD_CIDR = "10.244.0.0/24"
 PAUSE_IMAGE = "registry.k8s.io/pause:3.10"
-#: Unix sockets have short names, so they are not in the run's folder.
+#: Paths of Unix sockets have a maximum length, so the socket is not in the folder of the run.
 STATE = Path("/run/auditflow-e2e")
 SOCKET = STATE / "containerd.sock"
 
-#: Stopped in this order: kubelet would start again what is ended.
+#: In stop order. kubelet is first, because it restarts programs that ended.
 PROCESSES = ("kubelet", "kube-proxy", "containerd")
 
 

@@ -45,7 +45,7 @@ class Rendered:
 
 
 def vendor(repository: Repository) -> list[str]:
-    """Point remote bases at copies in the repository; return what was replaced."""
+    """Replace remote bases by copies in the repository. Returns the replaced references."""
     replaced = []
     for file in sorted(repository.work.rglob("kustomization.yaml")):
         text = file.read_text()
@@ -61,8 +61,8 @@ def vendor(repository: Repository) -> list[str]:
 def provide_images(images: set[str]) -> tuple[dict[str, str], list[str]]:
     """Put a stand-in for each image into the registry, under the name that manifests use.
 
-    :returns: which digest stands for which, where the manifests pin one; and the images for which
-        there is no stand-in.
+    :returns: the digests of stand-ins by the digests that manifests pin, and the images without a
+        stand-in.
     """
     digests: dict[str, str] = {}
     missing = []
@@ -82,7 +82,7 @@ def provide_images(images: set[str]) -> tuple[dict[str, str], list[str]]:
 
 
 def substitute_digests(repository: Repository, digests: dict[str, str]) -> None:
-    """Pin the stand-ins where the repository pins the published images."""
+    """Replace digests of published images by the digests of their stand-ins."""
     for file in repository.work.rglob("*.yaml"):
         text = new = file.read_text()
         for old, ours in digests.items():
@@ -92,7 +92,7 @@ def substitute_digests(repository: Repository, digests: dict[str, str]) -> None:
 
 
 def render(repository: Repository, overlays: list[Path]) -> Rendered:
-    """Render overlays as Argo CD would, and collect what they name."""
+    """Render overlays as Argo CD would, and collect their images."""
 
     def build(overlay: Path) -> str | CommandFailed:
         try:
@@ -117,7 +117,7 @@ _Loader: type[yaml.SafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 def _images(thing: object) -> Iterator[str]:
-    """The images of all containers, wherever a kind keeps its pod template."""
+    """Yield the images of all containers of an object of any kind."""
     match thing:
         case dict():
             for key, value in thing.items():
@@ -145,7 +145,7 @@ def _copy(repository: Repository, match: re.Match[str]) -> str:
 
 
 def _folder_of(copy: Path, project: str, file: Path) -> str:
-    # Kustomize takes a folder from anywhere in the repository, but a file only from below itself.
+    # Kustomize reads folders anywhere in the repository, but files only below its own folder.
     folder = copy / "files" / file.stem
     folder.mkdir(parents=True, exist_ok=True)
     shutil.copy(copy / file, folder / file.name)

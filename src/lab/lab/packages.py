@@ -11,7 +11,7 @@ from . import shell
 from .errors import MissingPrerequisite
 from .progress import step
 
-#: Each with a program that shows that it is there.
+#: The packages, each with a file that shows that it is installed.
 NEEDED = {
     "containerd": "/usr/bin/containerd",
     "runc": "/usr/sbin/runc",
@@ -35,9 +35,9 @@ _POLICY = Path("/usr/sbin/policy-rc.d")
 
 
 def install() -> None:
-    """Install what is missing.
+    """Install the missing packages.
 
-    :raises MissingPrerequisite: without root, or where apt-get is not the package manager.
+    :raises MissingPrerequisite: the user is not root, or there is no apt-get.
     """
     if os.geteuid() != 0:
         raise MissingPrerequisite(

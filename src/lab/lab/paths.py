@@ -9,19 +9,19 @@ from pathlib import Path
 #: The checkout under test.
 REPOSITORY = Path(__file__).resolve().parents[3]
 
-#: What a person reads after a failure; git ignores it.
+#: The folder of reports about failures. git ignores it.
 REPORTS = REPOSITORY / "reports" / "e2e"
 
 
 def cache() -> Path:
-    """The folder for what is slow to make: binaries, base images, the registry's blobs."""
+    """Return the folder of programs, base images and blobs, which later runs use."""
     home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(home) / "auditflow-e2e"
 
 
 @dataclass(frozen=True)
 class Run:
-    """The folders of one cluster. Nothing in it is worth keeping once the cluster is down."""
+    """The folders of a cluster. They are not needed after the cluster has stopped."""
 
     root: Path
 
@@ -32,7 +32,7 @@ class Run:
 
     @property
     def kubeconfigs(self) -> Path:
-        """One kubeconfig for each component, and admin.conf for people."""
+        """A kubeconfig for each component, and admin.conf for people."""
         return self.root / "kubeconfig"
 
     @property
@@ -42,15 +42,15 @@ class Run:
 
     @property
     def logs(self) -> Path:
-        """One log for each process."""
+        """A log for each process."""
         return self.root / "log"
 
     @property
     def pids(self) -> Path:
-        """One file for each process, so that a later run can end what a killed one left."""
+        """A file for each process, so that a later run can stop the processes of a killed run."""
         return self.root / "pid"
 
     def make(self) -> None:
-        """Make the folders, readable by root alone: there are keys in them."""
+        """Create the folders. Only root can read them, because they contain keys."""
         for folder in (self.root, self.pki, self.kubeconfigs, self.logs, self.pids):
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)

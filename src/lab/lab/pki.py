@@ -20,7 +20,7 @@ _DAYS = "3"
 
 @dataclass(frozen=True)
 class Leaf:
-    """A certificate: who it is for, and the names by which it may be called."""
+    """A certificate: its subject and its names."""
 
     name: str
     subject: str
@@ -64,7 +64,7 @@ CLIENTS = ("admin", "controller-manager", "scheduler", "proxy", "kubelet")
 
 
 def make(run: Run) -> None:
-    """Make two authorities, every certificate, the key of service accounts, the kubeconfigs."""
+    """Create two authorities, all certificates, the key of service accounts and the kubeconfigs."""
     for authority in ("ca", "front-proxy-ca"):
         _authority(run.pki, authority)
     for leaf in LEAVES:
@@ -76,7 +76,7 @@ def make(run: Run) -> None:
 
 
 def person(run: Run, name: str, *groups: str) -> Path:
-    """The kubeconfig of one more user, with a certificate of their own."""
+    """Return the kubeconfig of a further user, with its own certificate."""
     organizations = "".join(f"/O={group}" for group in groups)
     _leaf(run.pki, Leaf(name, f"{organizations}/CN={name}"))
     _kubeconfig(run, name)

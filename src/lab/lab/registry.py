@@ -26,7 +26,7 @@ def mirror_of_everything() -> str:
 
 
 def start(run: Run, processes: Processes) -> None:
-    """Start the registry; its blobs outlive the run."""
+    """Start the registry. Its blobs are kept after the run."""
     config = run.root / "registry.yaml"
     config.write_text(
         yaml.safe_dump(
@@ -43,7 +43,7 @@ def start(run: Run, processes: Processes) -> None:
 
 
 def local(reference: str, address: str = ADDRESS) -> str:
-    """The address in the local registry of a public image: ``127.0.0.1:5000/library/redis:8``."""
+    """Return the local address of a public image: ``127.0.0.1:5000/library/redis:8``."""
     name = reference.split("@", 1)[0]
     host, slash, rest = name.partition("/")
     if not slash:
@@ -61,7 +61,7 @@ def digest(reference: str, address: str = ADDRESS) -> str | None:
     """
     name, _, pinned = reference.partition("@")
     repository, _, tag = local(name, address).removeprefix(f"{address}/").rpartition(":")
-    # Lists too: docker pushes one where it attests what it builds.
+    # Lists are accepted too: docker pushes a list if it attests its builds.
     types = (
         "application/vnd.docker.distribution.manifest.v2+json",
         "application/vnd.docker.distribution.manifest.list.v2+json",

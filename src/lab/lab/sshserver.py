@@ -30,7 +30,7 @@ class Connection(asyncssh.SSHServer):
         self._connection: asyncssh.SSHServerConnection | None = None
 
     def connection_made(self, conn: asyncssh.SSHServerConnection) -> None:
-        """Remember the connection."""
+        """Store the connection."""
         self._connection = conn
 
     def begin_auth(self, username: str) -> bool:
