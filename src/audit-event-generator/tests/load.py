@@ -66,9 +66,6 @@ class Load:
         for thread in self._threads:
             thread.join()
 
-    def wait(self, seconds: float) -> None:
-        self._stop.wait(seconds)
-
     def _run(self, number: int) -> None:
         with open_client(self._url, self._headers) as client:
             count = 0

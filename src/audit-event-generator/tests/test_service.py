@@ -21,7 +21,7 @@ from .conftest import DATA, sample
 from .load import Load, accepted, open_client, stored
 
 NAME = "audit-event-generator"
-CLIENTS, SECONDS = 16, 1.0
+CLIENTS = 16
 #: A busy machine adds to the limit of a confirmation. Without the limit, a request never ends.
 BUSY_SECONDS = 30
 Start = Callable[..., Any]
@@ -49,12 +49,11 @@ def test_every_accepted_event_of_sixteen_clients_is_in_the_queue(
     url = str(client.base_url)
 
     with Load(url, headers, CLIENTS) as load:
-        load.wait(SECONDS)
+        eventually(lambda: len(load.confirmed) > 200, what="200 confirmed events")
 
     ids = [stored_event.event_id for stored_event in stored(rabbitmq)]
     # A machine that is busy with other work may delay a confirmation. Then the client got an error.
     assert set(load.refusals) <= {503}
-    assert len(load.confirmed) > 100
     assert len(ids) == len(set(ids)), "no event is duplicated"
     assert set(load.confirmed) <= set(ids), "no event is lost"
     assert len(ids) <= len(load.confirmed) + len(load.refusals)
