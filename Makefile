@@ -4,6 +4,8 @@ LOCAL := $(VENV)/bin/auditflow-local
 
 # A variable given here (make up AUDITFLOW_PORT_API=8001) is one of the tool's environment.
 .DEFAULT_GOAL := help
+# Where this variable is set, each process of a test run compiles its modules again.
+unexport PYTHONDONTWRITEBYTECODE
 .PHONY: fuzz help screenshots translations setup up down reset logs status test soak lint format schemas rules boards readmes bootstrap bench mutation images e2e e2e-upgrade infra-lint infra-test
 
 help: ## list the targets
