@@ -15,8 +15,10 @@ import httpx
 import psycopg2
 import pytest
 
+from auditflow.contract.access import Role
 from auditflow.contract.alert import Action
 from notification_service import export
+from notification_service.database.access_store import AccessStore
 from notification_service.database.change_feed import read_changes
 from notification_service.database.finding_store import FindingStore
 from notification_service.database.pool import Pool
@@ -268,6 +270,7 @@ def test_an_action_is_a_change(
 ) -> None:
     (alert,) = store.store([make_finding()]).opened
     pool = open_pool(database)
+    AccessStore(pool).put_user("bob", Role.ANALYST, disabled=False)
     before = read_changes(pool, None).last
 
     triage_store.act(

@@ -25,6 +25,7 @@ MAY_REJECT: Final = {
     "GET /api/v1/alerts/facets": _FILTER,
     "GET /api/v1/alerts/total": _FILTER,
     "POST /api/v1/alerts/bulk": _FILTER,
+    "POST /api/v1/alerts/{alert_id}/assign": "the assignee must be a user",
     "POST /api/v1/dead-letters/{queue}/discard": _DATA,
     "POST /api/v1/dead-letters/{queue}/replay": _DATA,
     "POST /api/v1/notifications/test": _DATA,

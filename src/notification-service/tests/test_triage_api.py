@@ -139,6 +139,8 @@ def test_an_illegal_transition_lists_the_allowed_actions(
         ("assign", {}),
         ("assign", {"assignee": "a\nb"}),
         ("assign", {"assignee": "a\n"}),
+        ("assign", {"assignee": "   "}),
+        ("assign", {"assignee": "nobody.known"}),
         ("resolve", {"verdict": "closed"}),
         ("resolve", {"verdict": "duplicate_of"}),
         (
@@ -160,8 +162,48 @@ def test_an_invalid_body_is_refused(
     assert query("SELECT count(*) FROM alert_history") == [(0,)]
 
 
+def test_alerts_are_assigned_to_users_only(
+    call: Callable[..., Answer], alert_id: UUID, query: Any
+) -> None:
+    path, bulk = f"/api/v1/alerts/{alert_id}/assign", "/api/v1/alerts/bulk"
+    selection = {"action": "assign", "alert_ids": [str(alert_id)], "assignee": "carol"}
+    filtered = {"action": "assign", "filter": {"status": "open"}, "assignee": "carol"}
+    for url, body in ((path, {"assignee": "carol"}), (bulk, selection), (bulk, filtered)):
+        code, problem, _ = call("POST", url, body)
+        assert (code, problem["errors"][0]["where"]) == (400, "assignee")
+        assert "there is no user 'carol'" in problem["detail"]
+
+    call("GET", "/api/v1/me", user="carol")  # as the first sign-in does
+    assert call("POST", path, {"assignee": "carol"})[0] == 200
+
+    query("UPDATE users SET disabled = true WHERE name = 'carol' RETURNING name")
+    for url, body in ((path, {"assignee": "carol"}), (bulk, selection), (bulk, filtered)):
+        code, problem, _ = call("POST", url, body)
+        assert (code, problem["detail"]) == (400, "assignee: the user 'carol' is disabled")
+    assert call("POST", path, {"assignee": None})[1]["assignee"] is None
+
+
+def test_an_invalid_body_names_the_field_and_the_permitted_values(
+    call: Callable[..., Answer], alert_id: UUID
+) -> None:
+    path = f"/api/v1/alerts/{alert_id}"
+    code, problem, _ = call("POST", f"{path}/resolve", {"verdict": "closed"})
+    assert (code, problem["title"]) == (400, "Invalid request body")
+    assert problem["errors"] == [
+        {
+            "where": "verdict",
+            "what": "must be one of true_positive, false_positive, benign, duplicate_of",
+        }
+    ]
+    code, problem, _ = call("POST", f"{path}/snooze", {"until": "soon"})
+    assert (code, problem["detail"]) == (
+        400, "until: must be a time with an offset by RFC 3339, such as 2026-01-31T08:00:00Z",
+    )  # fmt: skip
+
+
 def test_undo_of_the_last_action(call: Callable[..., Answer], alert_id: UUID) -> None:
     path = f"/api/v1/alerts/{alert_id}"
+    call("GET", "/api/v1/me", user="carol")
     call("POST", f"{path}/assign", {"assignee": "carol"})
     call("POST", f"{path}/resolve", {"verdict": "benign"})
 

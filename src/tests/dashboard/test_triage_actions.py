@@ -85,7 +85,13 @@ def test_an_alert_without_the_original_is_not_resolved(site: Platform, plain: Pa
 
 
 def test_an_alert_is_assigned_to_another_person(site: Platform, page: Page) -> None:
+    with site.api() as api:
+        api.put("/api/v1/users", params={"name": "kim <i>"}, json={"role": "analyst"})
     alert = open_alert(site, page, "carol")
+    page.locator("summary").filter(has_text="Assign to …").click()
+    page.get_by_label("Name of the person").fill("kimm")
+    page.keyboard.press("Enter")
+    expect(page.locator("#notices")).to_contain_text("there is no user 'kimm'", ignore_case=True)
     page.locator("summary").filter(has_text="Assign to …").click()
     page.get_by_label("Name of the person").fill("kim <i>")
     page.keyboard.press("Enter")

@@ -19,6 +19,7 @@ from auditflow.contract.access import Role
 from auditflow.contract.event import EARLIEST
 from auditflow.contract.hunts import Hunt, HuntList, HuntRequest
 from auditflow.http.api import Answer, ok, problem
+from auditflow.http.body_faults import fault_of
 from auditflow.http.openapi import document_problems
 from auditflow.http.problem import Fault
 from auditflow.http.query_parameters import InvalidParameters
@@ -123,7 +124,7 @@ def _read(body: str | bytes, now: dt.datetime) -> HuntRequest:
     try:
         hunt_request = _decode_request(body)
     except (msgspec.MsgspecError, UnicodeDecodeError, ValueError, RecursionError) as error:
-        raise InvalidParameters([Fault("body", str(error))]) from None
+        raise InvalidParameters([fault_of(error, HuntRequest)]) from None
     faults = []
     if (hunt_request.rule is None) == (hunt_request.rules is None):
         faults.append(Fault("rule", "give either rule or rules"))

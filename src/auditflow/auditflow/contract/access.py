@@ -17,8 +17,15 @@ ADDRESS_HEADER: Final = "X-AuditFlow-Address"
 MAX_NAME: Final = 200
 
 
+# At least one character is not a space.
 PersonName = Annotated[
-    str, Meta(min_length=1, max_length=MAX_NAME, pattern=r"^[^\x00-\x1f\x7f]+$(?!\n)")
+    str,
+    Meta(
+        min_length=1,
+        max_length=MAX_NAME,
+        pattern=r"^[^\x00-\x1f\x7f]*[^\s\x00-\x1f\x7f][^\x00-\x1f\x7f]*$(?!\n)",
+        extra={"rule": "must be a name: at least one visible character, no control characters"},
+    ),
 ]
 
 

@@ -20,7 +20,13 @@ Matchers = Annotated[
 ]
 ReasonText = Annotated[str, Meta(min_length=1, max_length=MAX_REASON, pattern=r"^[^\x00]*$")]
 DurationText = Annotated[
-    str, Meta(pattern=r"^([0-9]{1,6}[wdhms])+$", max_length=40, description="For example `1h30m`.")
+    str,
+    Meta(
+        pattern=r"^([0-9]{1,6}[wdhms])+$",
+        max_length=40,
+        description="For example `1h30m`.",
+        extra={"rule": "must be a duration, such as 30s, 5m, 1h30m or 7d"},
+    ),
 ]
 ExternalId = Annotated[str, Meta(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$")]
 

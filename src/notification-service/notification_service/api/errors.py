@@ -49,7 +49,10 @@ async def _invalid_parameters(error: InvalidParameters) -> Answer:
 
 async def _invalid_body(error: InvalidBody) -> Answer:
     return Problem(
-        status=HTTPStatus.BAD_REQUEST, title="Invalid request body", detail=str(error)
+        status=HTTPStatus.BAD_REQUEST,
+        title="Invalid request body",
+        detail=str(error),
+        errors=error.faults,
     ).response()
 
 

@@ -10,6 +10,8 @@ from msgspec import Struct
 from quart import Request
 
 from auditflow.errors import AuditFlowError, Unavailable
+from auditflow.http.body_faults import fault_of
+from auditflow.http.problem import Fault
 
 #: A client does not wait longer. A slow statement ends before; this limit is for a hung server.
 ANSWER_SECONDS: Final = 4.0
@@ -20,6 +22,10 @@ S = TypeVar("S", bound=Struct)
 
 class InvalidBody(AuditFlowError):
     """The request body is not the JSON that the route expects. The text says where and why."""
+
+    def __init__(self, text: str, faults: tuple[Fault, ...] = ()) -> None:
+        super().__init__(text)
+        self.faults = faults
 
 
 class PreconditionRequired(AuditFlowError):
@@ -57,7 +63,8 @@ async def body_of(request: Request, kind: type[S]) -> S:
         except msgspec.ValidationError:
             return msgspec.convert(_with_integers(msgspec.json.decode(raw or b"{}")), kind)
     except (msgspec.MsgspecError, UnicodeDecodeError, ValueError, RecursionError) as error:
-        raise InvalidBody(str(error)) from None
+        fault = fault_of(error, kind)
+        raise InvalidBody(f"{fault.where}: {fault.what}", (fault,)) from None
 
 
 def _with_integers(value: Any) -> Any:

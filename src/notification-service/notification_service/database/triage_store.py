@@ -63,6 +63,7 @@ _OF_BULK: Final = """
     SELECT DISTINCT alert_id FROM alert_history
     WHERE bulk_id = %(bulk)s AND alert_id > %(after)s ORDER BY alert_id LIMIT %(limit)s
 """
+_ASSIGNEE: Final = "SELECT disabled FROM users WHERE name = %s"
 _decode_entry = msgspec.json.Decoder(Entry).decode
 _NOT_UNDOABLE: Final = (Action.UNDO, Action.ESCALATED)
 _FIRST_ID: Final = UUID(int=0)
@@ -97,7 +98,8 @@ class TriageStore:
         Raises:
             UnknownAlert: there is no such alert.
             VersionMismatch: the alert has another ``triage_version``.
-            InvalidAction, IllegalTransition: see ``triage.apply``.
+            InvalidAction, IllegalTransition: see ``triage.apply``. InvalidAction also if the
+                assignee is no user, or is disabled.
             Unavailable: the database is unavailable.
         """
         with self._pool.connection() as connection, connection.cursor() as cursor:
@@ -107,6 +109,7 @@ class TriageStore:
                 transition = _undo(cursor, alert, command, now)
             else:
                 after = triage.apply(alert, command, now=now)
+                _check_assignee(cursor, command)
                 _check_not_circular(alert, _originals(cursor, command))
                 transition = Transition(before=alert, after=after, command=command)
             _write(cursor, connection, [transition], actor=actor, now=now)
@@ -119,7 +122,7 @@ class TriageStore:
 
         Alerts whose state does not allow the action are reported as failed.
         """
-        triage.check(command, dt.datetime.now(dt.UTC))
+        self._check(command)
         result = _Bulk(uuid4())
         ordered = sorted(set(alert_ids))
         for start in range(0, len(ordered), BULK_CHUNK):
@@ -133,7 +136,7 @@ class TriageStore:
 
         With the ``bulk_id`` of an earlier result, continue with alerts that it did not contain.
         """
-        triage.check(command, dt.datetime.now(dt.UTC))
+        self._check(command)
         result = _Bulk(bulk_id or uuid4())
         few = candidates.read(self._pool, query, most=candidates.MOST)
         matching = conditions(query, few=few)
@@ -168,6 +171,12 @@ class TriageStore:
         if not result.processed:
             raise UnknownAlert(f"there is no bulk action {bulk_id}")
         return result.finish(more=False)
+
+    def _check(self, command: Command) -> None:
+        triage.check(command, dt.datetime.now(dt.UTC))
+        if command.assignee is not None:
+            with self._pool.cursor() as cursor:
+                _check_assignee(cursor, command)
 
     def _matching(
         self, matching: Conditions, command: Command, bulk_id: UUID, after: UUID
@@ -333,6 +342,20 @@ def _originals(cursor: Cursor, command: Command) -> set[UUID]:
     if not originals:
         raise triage.InvalidAction(f"duplicate_of: there is no alert {command.duplicate_of}")
     return originals
+
+
+def _check_assignee(cursor: Cursor, command: Command) -> None:
+    if command.action is not Action.ASSIGN or command.assignee is None:
+        return
+    cursor.execute(_ASSIGNEE, (command.assignee,))
+    row = cursor.fetchone()
+    if row is None:
+        raise triage.InvalidAction(
+            f"assignee: there is no user {command.assignee!r}; a user exists after the first"
+            " sign-in, or after an admin adds the user"
+        )
+    if row[0]:
+        raise triage.InvalidAction(f"assignee: the user {command.assignee!r} is disabled")
 
 
 def _check_not_circular(alert: Alert, originals: set[UUID]) -> None:
