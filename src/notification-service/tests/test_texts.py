@@ -130,9 +130,9 @@ def test_a_text_in_many_alerts_is_not_listed(
     store.store([make_finding(user=f"user-{n}") for n in range(texts.FREQUENT + 1)])
     update_texts(pool)
 
-    assert texts.find(pool, "%user-%", most=10_000) is None
-    assert len(texts.find(pool, "%user-1%", most=10_000) or ()) == 11
-    assert texts.find(pool, "%user-1%", most=10) is None
+    assert texts.find(pool, "%user-%", most=10_000).alerts is None
+    assert len(texts.find(pool, "%user-1%", most=10_000).alerts or ()) == 11
+    assert texts.find(pool, "%user-1%", most=10).alerts is None
     assert len(search("user-")) == texts.FREQUENT + 1
 
 

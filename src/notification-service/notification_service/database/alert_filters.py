@@ -68,11 +68,15 @@ class Few(Struct, frozen=True):
     """The parameters of a filter that few alerts match.
 
     ``texts`` are the alerts that contained the text ``q``, or a similar one, shortly before. None
-    if they are many, or if there is no text.
+    if they are many, or if there is no text. ``expected`` is about the number of alerts that match
+    the observables and the text; None if it is not known. ``is_ordered``: alerts are read in an
+    order and compared with the few alerts, instead of reading these.
     """
 
     observables: frozenset[str] = frozenset()
     texts: Sequence[str] | None = None
+    expected: int | None = None
+    is_ordered: bool = False
 
     def __bool__(self) -> bool:
         return bool(self.observables) or self.texts is not None
@@ -139,10 +143,17 @@ def conditions(
     _add_others(query, found.add)
     for name, (kind, pattern) in observables_of(query).items():
         condition = _OF_FEW if name in few.observables else _OF_MANY
-        found.add(condition.format(name=name, kind=kind), **{name: pattern})
+        condition = condition.format(name=name, kind=kind)
+        found.add(_in_order(condition) if few.is_ordered else condition, **{name: pattern})
     if few.texts is not None:
-        found.add("alerts.alert_id = ANY(%(texts)s::uuid[])", texts=list(few.texts))
+        condition = "alerts.alert_id = ANY(%(texts)s::uuid[])"
+        found.add(_in_order(condition) if few.is_ordered else condition, texts=list(few.texts))
     return found
+
+
+def _in_order(condition: str) -> str:
+    """The condition in a form for which PostgreSQL builds a hash table once."""
+    return f"({condition}) IS TRUE"
 
 
 def text_pattern(query: AlertFilter) -> str | None:

@@ -12,7 +12,7 @@ from psycopg2.extensions import cursor as Cursor  # noqa: N812 - it is a class
 from auditflow.contract.alert import Counts, Status
 from auditflow.contract.triage import HistoryEntry
 from notification_service.cursor import Position
-from notification_service.database import arrays, candidates, prepared
+from notification_service.database import arrays, candidates, newest, prepared
 from notification_service.database.alert_filters import (
     NOT_FEW,
     Few,
@@ -170,6 +170,11 @@ class AlertReader:
             with self.pool.cursor() as own:
                 return self._rows_of_plan(plan, own)
         few = candidates.read(self.pool, query, most=FEW_ALERTS)
+        if newest.supports(query) and (page := newest.find(self.pool, query, few)):
+            found = self._fetch(*_page_statement(query, Few(texts=page)))
+            if len(found) > query.limit:
+                return found
+            # An alert has changed since, and the page is too short.
         if query.sort is not Sort.RISK:
             statement, values = _page_statement(query, few)
             return self._fetch(statement, values)

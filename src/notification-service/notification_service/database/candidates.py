@@ -25,14 +25,17 @@ _NUMBER: Final = """
 def read(pool: Pool, query: AlertFilter, *, most: int) -> Few:
     """The parameters of the filter that at most ``most`` alerts match."""
     observables = set()
+    numbers = []
     for name, (kind, pattern) in observables_of(query).items():
         with pool.cursor() as cursor:
             cursor.execute(_NUMBER, {"kind": kind, "pattern": pattern, "limit": most + 1})
             (number,) = cursor.fetchone() or (0,)
         if number <= most:
             observables.add(name)
-    text = text_pattern(query)
-    return Few(
-        observables=frozenset(observables),
-        texts=None if text is None else texts.find(pool, text, most=most),
-    )
+            numbers.append(number)
+    found = None
+    if (text := text_pattern(query)) is not None:
+        matches = texts.find(pool, text, most=most)
+        found = matches.alerts
+        numbers.append(matches.expected)
+    return Few(observables=frozenset(observables), texts=found, expected=min(numbers, default=None))

@@ -6,6 +6,8 @@ read the alerts that changed since the last update, so their results are exact.
 
 from typing import Any, Final
 
+from msgspec import Struct
+
 from notification_service.database import maintenance_progress
 from notification_service.database.alert_filters import SEARCHED, SEARCHED_AT_ONCE
 from notification_service.database.pool import Pool
@@ -17,6 +19,9 @@ SAMPLE: Final = 1_000
 #: A text in more alerts of the sample is frequent. The index of trigrams is for other texts,
 #: because it reads all matches.
 FREQUENT: Final = 20
+
+#: If a sample shows this many times the maximum, the index is not searched.
+_SURELY: Final = 2
 
 #: The number of the advisory lock of the update.
 _LOCK: Final = 8
@@ -38,8 +43,9 @@ _UPDATE: Final = f"""
 """
 # Identifiers of alerts are hashes, so the first of them are a random sample.
 _SAMPLE: Final = """
-    SELECT count(*) FROM (SELECT text FROM alert_texts ORDER BY alert_id LIMIT %(sample)s) AS sample
-    WHERE text LIKE lower(%(q)s)
+    SELECT count(*) FILTER (WHERE text LIKE lower(%(q)s)),
+        count(*), (SELECT reltuples FROM pg_class WHERE oid = 'alert_texts'::regclass)
+    FROM (SELECT text FROM alert_texts ORDER BY alert_id LIMIT %(sample)s) AS sample
 """
 _MATCHING: Final = f"""
     SELECT alert_id FROM alert_texts WHERE text LIKE lower(%(q)s)
@@ -50,17 +56,27 @@ _MATCHING: Final = f"""
 """
 
 
-def find(pool: Pool, pattern: str, *, most: int) -> list[str] | None:
-    """The alerts whose text matches a LIKE pattern, or None if more than ``most`` do."""
+class Matches(Struct, frozen=True):
+    """The alerts whose text matches, or None if they are many, and about their number."""
+
+    alerts: list[str] | None
+    expected: int
+
+
+def find(pool: Pool, pattern: str, *, most: int) -> Matches:
+    """The alerts whose text matches a LIKE pattern, if at most ``most`` do."""
     values: dict[str, Any] = {"q": pattern, "sample": SAMPLE, "limit": most + 1}
     with pool.cursor() as cursor:
         cursor.execute(_SAMPLE, values)
-        (frequency,) = cursor.fetchone() or (0,)
-        if frequency > FREQUENT:
-            return None
+        frequency, sampled, total = cursor.fetchone() or (0, 0, 0)
+        expected = int(frequency * max(total, sampled) / max(sampled, 1))
+        if frequency > FREQUENT or expected > _SURELY * most:
+            return Matches(None, expected)
         cursor.execute(_MATCHING, values)
         found = [alert_id for (alert_id,) in cursor.fetchall()]
-    return found if len(found) <= most else None
+    if len(found) > most:
+        return Matches(None, max(expected, most))
+    return Matches(found, len(found))
 
 
 def update_texts(pool: Pool) -> bool:
