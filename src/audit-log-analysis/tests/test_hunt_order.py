@@ -148,11 +148,10 @@ def test_a_hunt_finds_the_same_in_events_of_the_same_time(
                 file.unlink()
             files = [merged]
         # when each rule is hunted, then the identities of the findings are the same
+        file_archive = FileArchive(files)
         for name in RULES:
             selected = rules.select([str(uuid.uuid5(seed, name))])
-            result = archive_hunt.run(
-                selected, FileArchive(files), database, since_ms=0, until_ms=END_MS
-            )
+            result = archive_hunt.run(selected, file_archive, database, since_ms=0, until_ms=END_MS)
             found = {found.finding_id for found in result.findings}
             assert found == live.found.get(name, set()), name
         for file in files:

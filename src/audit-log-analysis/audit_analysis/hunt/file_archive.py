@@ -24,7 +24,8 @@ class FileArchive:
         self.paths = sorted(path.resolve() for path in found)
         if not self.paths:
             raise InvalidFiles("there are no Parquet files at the paths")
-        self._files = [_describe(path) for path in self.paths]
+        with duckdb.connect(config={"autoinstall_known_extensions": "false"}) as connection:
+            self._files = [_describe(connection, path) for path in self.paths]
 
     def files(self, *, since_ms: int, sources: Sequence[str] | None) -> list[HuntedFile]:
         """See ``HuntedArchive``. Files can have events of several sources."""
@@ -36,25 +37,24 @@ class FileArchive:
         return ()
 
 
-def _describe(path: Path) -> HuntedFile:
+def _describe(connection: duckdb.DuckDBPyConnection, path: Path) -> HuntedFile:
     try:
-        with duckdb.connect(config={"autoinstall_known_extensions": "false"}) as connection:
-            described = connection.execute(
-                "SELECT column_name FROM (DESCRIBE SELECT * FROM read_parquet($file))",
-                {"file": str(path)},
-            ).fetchall()
-            missing = set(COLUMNS) - {name for (name,) in described}
-            if missing:
-                names = ", ".join(sorted(missing))
-                raise InvalidFiles(
-                    f"{path}: is not a file of an archive: the columns {names} are missing"
-                )
-            row = connection.execute(
-                "SELECT count(*), coalesce(min(occurred_ms), 0), coalesce(max(occurred_ms), 0),"
-                f" coalesce(min({PROCESSED_US}), 0), coalesce(max({PROCESSED_US}), 0)"
-                f" FROM {rows_of('$file')}",
-                {"file": str(path)},
-            ).fetchone()
+        described = connection.execute(
+            "SELECT column_name FROM (DESCRIBE SELECT * FROM read_parquet($file))",
+            {"file": str(path)},
+        ).fetchall()
+        missing = set(COLUMNS) - {name for (name,) in described}
+        if missing:
+            names = ", ".join(sorted(missing))
+            raise InvalidFiles(
+                f"{path}: is not a file of an archive: the columns {names} are missing"
+            )
+        row = connection.execute(
+            "SELECT count(*), coalesce(min(occurred_ms), 0), coalesce(max(occurred_ms), 0),"
+            f" coalesce(min({PROCESSED_US}), 0), coalesce(max({PROCESSED_US}), 0)"
+            f" FROM {rows_of('$file')}",
+            {"file": str(path)},
+        ).fetchone()
     except duckdb.Error as error:
         reason = str(error).partition("\n")[0]
         raise InvalidFiles(f"{path}: cannot be read: {reason}") from None
