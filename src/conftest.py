@@ -35,7 +35,10 @@ _PLATFORM: Final = re.compile(r"\b(?:platform: Platform|(?:fresh|late|shared)_pl
 _FIRST: Final = (
     "platform",
     "notification-service",
+    "dashboard",
+    "src/notification-service/tests/notifications/test_storm_from_the_broker.py",
     "src/tests/monitoring/test_prometheus.py",
+    "manifests",
     "broker",
     "src/tests/test_costs.py",
     "src/tests/test_redis_fails_over.py",
@@ -46,13 +49,20 @@ _FIRST: Final = (
 
 
 def scope(nodeid: str) -> str:
-    """The name of what runs in one process: servers that are shared, or a file."""
+    """The name of what runs in one process: tests that share servers or files, a file, or a test.
+
+    The tests of manifests share the rendered environments, which take seconds.
+    """
     file = nodeid.partition("::")[0]
     match PurePath(file).parts:
         case ("src", "tests", name) if name != _ALONE and _uses_platform(file):
             return "platform"
-        case ("src", "tests", "dashboard", _):
-            return "platform"
+        case ("src", "tests", ("dashboard" | "manifests") as folder, _):
+            return folder
+        case ("src", "tests", "test_costs.py") if "::test_an_event" in nodeid:
+            return nodeid  # each of them takes minutes, and they share nothing
+        case (*_, "notifications", "test_storm_from_the_broker.py"):
+            return file
         case ("src", "notification-service" as package, *_):
             return package
         case ("src", package, *_) if package in _BROKER:
@@ -67,6 +77,7 @@ def _uses_platform(file: str) -> bool:
 
 def _rank(item: pytest.Item) -> int:
     name = scope(item.nodeid)
+    name = name.partition("::")[0]
     return _FIRST.index(name) if name in _FIRST else len(_FIRST)
 
 

@@ -24,7 +24,7 @@ from audit_analysis.hunt.engine import Hunt, HuntedEvent
 from audit_analysis.hunt.prefilter import EventCondition
 from audit_analysis.ruletools import ruletest
 from audit_analysis.sigma.load import load
-from audit_analysis.sigma.rule import RuleSet
+from audit_analysis.sigma.rule import Rule, RuleSet
 from auditflow.contract import event
 from auditflow.contract.event import Event
 from auditflow.errors import ContractError
@@ -178,11 +178,14 @@ def test_a_cancelled_hunt_continues(
     database: SearchDatabase,
     tmp_path: Path,
 ) -> None:
-    # Given hunts that are cancelled again and again
+    # Given hunts of four rules of each kind of window, which are cancelled again and again
     rng, cancelled = random.Random(3), 0
+    kinds: dict[str, list[Rule]] = {}
     for rule in rules.rules:
-        if rule.window is None:
-            continue
+        if rule.window is not None:
+            kinds.setdefault(rule.window.kind, []).append(rule)
+    assert len(kinds) > 2
+    for rule in [rule for found in kinds.values() for rule in found[:4]]:
         selected = rules.select([rule.ref.id])
         expected = in_all_events(selected, rows)
         state = tmp_path / "hunt"

@@ -79,7 +79,7 @@ def test_notifications_continue_after_a_database_outage(
     ("alerts", "route"),
     [
         # each alert is a group: too many notifications, which are merged
-        (5_000, EACH.format()),
+        (1_000, EACH.format()),
         pytest.param(100_000, EACH.format(), marks=pytest.mark.soak),
         # a large group: one notification that counts its alerts
         pytest.param(
