@@ -5,7 +5,9 @@ import datetime as dt
 import msgspec
 import pytest
 
-from auditflow.amqp import Delivery
+from audit_analysis.service.archiving import Archiver
+from audit_analysis.service.pipeline import POSTPONED_EVENTS
+from auditflow.amqp import Delivery, topology
 from auditflow.contract import event_hashes, finding, finding_message
 from auditflow.errors import PublishError
 
@@ -252,3 +254,44 @@ def test_events_that_were_counted_and_not_stored_are_found_again_after_the_next_
         bench.pipeline(batch)
     # then the burst is found as if nothing had happened
     assert [finding.count for finding in bench.findings] == [3]
+
+
+@pytest.mark.parametrize("events", [3, POSTPONED_EVENTS, POSTPONED_EVENTS + 1])
+def test_the_archive_gets_a_small_batch_after_its_findings(events: int) -> None:
+    # Given a batch with findings that is counted
+    bench = Bench(Archiver())
+    bodies = [msgspec.json.encode(failed_login(number)) for number in range(events)]
+    counted = bench.pipeline.count(bench.pipeline.match([delivery(body) for body in bodies]))
+    # Then only the message of a small batch is postponed
+    is_small = events <= POSTPONED_EVENTS
+    assert bench.calls == 1
+    assert (len(counted.archive), bench.pipeline.settle_delay(counted) > 0) == (is_small, is_small)
+    # and both messages are stored when the batch is complete
+    bench.pipeline.complete(counted)
+    keys = [message.routing_key for message in bench.published]
+    assert keys == ["finding.critical", topology.ARCHIVE_KEY]
+
+
+def test_a_small_batch_without_findings_is_archived_at_once() -> None:
+    bench = Bench(Archiver())
+    counted = bench.pipeline.count(
+        bench.pipeline.match([delivery(msgspec.json.encode(failed_login(1)))])
+    )
+    assert (list(counted.archive), bench.pipeline.settle_delay(counted)) == ([], 0)
+    bench.pipeline.complete(counted)
+    assert [message.routing_key for message in bench.published] == [topology.ARCHIVE_KEY]
+
+
+def test_a_batch_is_not_complete_before_the_archive_has_its_message() -> None:
+    # Given a small batch whose findings are stored, and a broker that then stores nothing
+    bench = Bench(Archiver())
+    batch = [delivery(msgspec.json.encode(failed_login(number))) for number in range(3)]
+    bench.fails = (2, "it is waited for")
+    with pytest.raises(PublishError):
+        bench.pipeline(batch)
+    assert bench.ledger()["analysed"] == 0
+    # when the batch is processed again
+    bench.pipeline(batch)
+    # then the archive has it
+    assert [m.routing_key for m in bench.published].count(topology.ARCHIVE_KEY) == 1
+    assert bench.ledger()["analysed"] == 3

@@ -235,7 +235,8 @@ def test_an_incomplete_batch_does_not_delay_the_end(
 class Two:
     """Steps that record their order, for batches of one message. The first settlements fail."""
 
-    def __init__(self, *, overlap: bool, failures: int = 0) -> None:
+    def __init__(self, *, overlap: bool, failures: int = 0, delay: float = 0.0) -> None:
+        """``delay`` is the maximum time before the first batch is settled, in seconds."""
         self.log: list[str] = []
         self.failures = failures
         self.prepared: list[int] = []
@@ -244,6 +245,7 @@ class Two:
             "prepare": self.prepare,
             "settle": self.settle,
             "may_overlap": lambda handled, prepared: overlap,
+            "settle_delay": lambda number: delay if number == 0 else 0.0,
             "on_idle": self.on_idle,
         }
 
@@ -296,6 +298,40 @@ def test_a_batch_is_handled_before_the_previous_batch_is_settled_if_they_may_ove
     eventually(lambda: two.log[-1:] == ["rest"])
     running.consumer.stop()
     assert [step for step in two.log if step != "rest"] == steps
+
+
+@pytest.mark.parametrize("overlap", [True, False])
+def test_a_batch_whose_settlement_may_wait_is_settled_when_the_next_batch_arrives(
+    publisher: Publisher, parameters: Parameters, overlap: bool
+) -> None:
+    # Given a batch that is handled, and whose settlement may wait for longer than the test
+    publisher.publish([message("0")], timeout=10)
+    two = Two(overlap=overlap, delay=600)
+    two.ready.set()
+    running = Running(
+        parameters("auditflow-admin"), two.handle, publisher, prefetch=100, **two.steps
+    )
+    eventually(lambda: two.log[-1:] == ["handle 0"])
+    # When the next batch arrives
+    publisher.publish([message("1")], timeout=10)
+    eventually(lambda: running.acknowledged == 2)
+    running.consumer.stop()
+    # Then it is handled first, if both may overlap
+    first = ["handle 1", "settle 0"] if overlap else ["settle 0", "handle 1"]
+    assert [step for step in two.log if step != "rest"] == ["handle 0", *first, "settle 1"]
+
+
+def test_a_batch_whose_settlement_may_wait_is_settled_when_the_time_is_over(
+    publisher: Publisher, parameters: Parameters
+) -> None:
+    publisher.publish([message("0")], timeout=10)
+    two = Two(overlap=True, delay=0.001)
+    two.ready.set()
+    running = Running(
+        parameters("auditflow-admin"), two.handle, publisher, prefetch=100, **two.steps
+    )
+    eventually(lambda: running.acknowledged == 1)
+    running.consumer.stop()
 
 
 def in_hand(running: Running) -> int:

@@ -24,6 +24,17 @@ def test_accepted(name: str) -> None:
     assert event.decode(ACCEPTED[name]).event_id
 
 
+@pytest.mark.parametrize("name", [*REFUSED, *ACCEPTED])
+def test_a_message_with_one_event_is_accepted_if_the_event_is(name: str) -> None:
+    document = REFUSED[name][0] if name in REFUSED else ACCEPTED[name]
+    if document[:1] != b"[":  # an array is a batch
+        (found,) = event.decode_message(document)
+        assert found.raw == document
+        assert isinstance(found, Received) == (name in ACCEPTED)
+        if isinstance(found, Received):
+            assert found.event == event.decode(document)
+
+
 def test_each_event_of_a_batch_is_decoded_separately() -> None:
     message = b"[" + b",".join((body(event_id="a"), b'{"x":1}', body(event_id="b"), b"7")) + b"]"
     kinds = [type(item) for item in event.decode_message(message)]

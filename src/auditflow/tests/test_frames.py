@@ -12,6 +12,7 @@ from pika import BasicProperties, frame, spec
 from pika.exceptions import AMQPError
 
 from auditflow.amqp import Delivery
+from auditflow.amqp.delivery import has_no_context
 from auditflow.amqp.frames import FrameReader, method_of
 
 FRAME_MAX = 131_072
@@ -295,3 +296,22 @@ def test_properties_that_cannot_be_decoded_are_ignored() -> None:
 def test_a_body_of_one_or_several_frames(size: int) -> None:
     (delivery,) = deliveries(read(message(b"abcdef", size=size)))
     assert delivery.body == b"abcdef"
+
+
+@pytest.mark.parametrize(
+    ("properties", "expected"),
+    [
+        (BasicProperties(), True),
+        (BasicProperties(message_id="m", content_type="application/json"), True),
+        (BasicProperties(headers={"a": 1}), False),
+        (BasicProperties(correlation_id="c"), False),
+    ],
+)
+def test_properties_without_headers_and_correlation_id_are_recognised(
+    properties: BasicProperties, expected: bool
+) -> None:
+    assert has_no_context(b"".join(properties.encode())) == expected
+
+
+def test_empty_properties_have_no_context() -> None:
+    assert has_no_context(b"")

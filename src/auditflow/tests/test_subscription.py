@@ -99,6 +99,37 @@ def test_it_waits_without_reading_longer_than_the_heartbeats(
     assert [delivery.body for delivery in deliveries] == [b"waits"]
 
 
+def test_a_poll_for_many_bytes_waits_until_they_have_arrived(
+    subscription: Subscription, admin: BlockingChannel
+) -> None:
+    # Given 9 messages, which arrive one by one
+    def publish() -> None:
+        for number in range(9):
+            admin.basic_publish("", QUEUE, b"%d" % number + b"x" * 10_000)
+
+    publisher = threading.Thread(target=publish)
+    publisher.start()
+    # When a poll waits for the size of 8 messages, without a practical limit of the time
+    deliveries = subscription.poll(600, enough_bytes=80_000)
+    publisher.join()
+    # Then it has nearly all of them, and a poll with a short time has the others
+    assert len(deliveries) >= 7
+    while len(deliveries) < 9:
+        deliveries += subscription.poll(0.01, enough_bytes=80_000)
+    assert [delivery.body[:1] for delivery in deliveries] == [b"%d" % n for n in range(9)]
+
+
+def test_a_subscription_that_waited_for_many_bytes_ends_in_order_at_once(
+    parameters: Parameters, queue: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given a broker's answer to the closing that is awaited for longer than the test
+    monkeypatch.setattr("auditflow.amqp.subscription.CLOSING_SECONDS", 600.0)
+    opened = Subscription(parameters("auditflow-admin"), queue, prefetch=10)
+    opened._set_enough_bytes(100_000)
+    # Then the answer is read although it is short
+    opened.close()
+
+
 def test_a_wait_ends_when_it_is_woken(subscription: Subscription) -> None:
     threading.Timer(0.1, subscription.wake).start()
     subscription.wait(600)

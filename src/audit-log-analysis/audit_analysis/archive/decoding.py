@@ -2,20 +2,37 @@
 
 import datetime as dt
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
 from audit_analysis.archive.table import OTHER, ArchivedEvent, source_of
-from audit_analysis.ledger.outcomes import MessageOutcome, outcome_of
+from audit_analysis.ledger.outcomes import EventCounts, MessageOutcome, outcome_of
 from auditflow.amqp import dead_letter
-from auditflow.amqp.delivery import Delivery
+from auditflow.amqp.delivery import Delivery, has_no_context
 from auditflow.contract import acceptance, archive, event, identity, ledger
 from auditflow.contract.archive import ArchiveBatch, Note
 from auditflow.contract.event import Received
+from auditflow.contract.ledger import Label
 from auditflow.errors import ContractError
 
 #: Text that is longer is cut in its column. The record is complete.
 MAX_TEXT: Final = 4096
 _NO_NOTE: Final = Note(message=0, event=0)
+#: The log source of an event without one: product, service and category.
+_NOTHING: Final = (None, None, None)
+
+
+class _Context(NamedTuple):
+    """The properties of a message that the archive stores."""
+
+    accepted_ms: int | None = None
+    correlation_id: str | None = None
+    label: Label | None = None
+
+
+_NO_CONTEXT: Final = _Context()
+#: The outcome of a number of events that were analysed, and nothing else.
+_analysed = lru_cache(maxsize=1000)(EventCounts)
 
 
 class DecodedMessage(NamedTuple):
@@ -38,34 +55,47 @@ def messages_of_batch(batch: ArchiveBatch) -> list[DecodedMessage]:
     if processed_us is None:
         processed_us = batch.processed_ms * 1000
     for index, message in enumerate(archive.messages_of(batch)):
-        delivery = Delivery(message.body, properties=message.properties)
-        accepted_ms = acceptance.copied_header(delivery.headers).get(acceptance.HEADER)
+        context = _context_of(message.properties)
+        accepted_ms = context.accepted_ms
         received_ms = batch.processed_ms if accepted_ms is None else accepted_ms
-        is_estimated = accepted_ms is None
-        correlation_id = _text(delivery.correlation_id)
         rows: list[ArchivedEvent] = []
+        is_plain = True
         for number, decoded in enumerate(event.decode_message(message.body)):
-            order = (processed_us, total + number)
-            note = notes.get((index, number)) or notes.get((index, archive.ALL_EVENTS), _NO_NOTE)
+            note = _NO_NOTE
+            if notes:
+                is_plain = False
+                all_events = notes.get((index, archive.ALL_EVENTS), _NO_NOTE)
+                note = notes.get((index, number), all_events)
             if isinstance(decoded, event.Refused) or note.refused is not None:
+                is_plain = False
                 own = decoded.reason if isinstance(decoded, event.Refused) else None
                 reason = note.refused or own or "unknown"
-                refused = refused_row(decoded.raw, reason, received_ms, correlation_id)
-                rows.append(refused._replace(processed_us=processed_us, position=order[1]))
+                refused = refused_row(decoded.raw, reason, received_ms, context.correlation_id)
+                rows.append(refused._replace(processed_us=processed_us, position=total + number))
             else:
                 own_ms = note.clamped_ms
                 occurred_ms = event.epoch_ms(decoded.event.timestamp) if own_ms is None else own_ms
                 # A redelivery has another time of analysis, but must be in the same hour.
-                in_hour_ms = min(received_ms, occurred_ms) if is_estimated else received_ms
+                in_hour_ms = min(received_ms, occurred_ms) if accepted_ms is None else received_ms
                 rows.append(
-                    _row(decoded, note, in_hour_ms, occurred_ms, correlation_id, order=order)
+                    _row(
+                        decoded,
+                        note,
+                        in_hour_ms,
+                        occurred_ms,
+                        context.correlation_id,
+                        processed_us=processed_us,
+                        position=total + number,
+                    )
                 )
         total += len(rows)
         if total > archive.MAX_EVENTS:
             raise ContractError(f"the batch has more than {archive.MAX_EVENTS} events")
-        outcome = outcome_of(rows, failed=(index, archive.ALL_EVENTS) in notes)
-        label = ledger.label_of(delivery.headers)
-        messages.append(DecodedMessage(rows, MessageOutcome(label, received_ms, outcome)))
+        if is_plain:
+            outcome = _analysed(len(rows))
+        else:
+            outcome = outcome_of(rows, failed=(index, archive.ALL_EVENTS) in notes)
+        messages.append(DecodedMessage(rows, MessageOutcome(context.label, received_ms, outcome)))
     return messages
 
 
@@ -112,6 +142,18 @@ def refused_row(
     )
 
 
+def _context_of(properties: bytes) -> _Context:
+    if has_no_context(properties):
+        return _NO_CONTEXT
+    delivery = Delivery(b"", properties=properties)
+    headers = delivery.headers
+    return _Context(
+        acceptance.copied_header(headers).get(acceptance.HEADER),
+        _text(delivery.correlation_id),
+        ledger.label_of(headers),
+    )
+
+
 def _row(
     received: Received,
     note: Note,
@@ -119,35 +161,42 @@ def _row(
     occurred_ms: int,
     correlation_id: str | None,
     *,
-    order: tuple[int, int],
+    processed_us: int,
+    position: int,
 ) -> ArchivedEvent:
-    decoded = received.event
+    decoded, raw = received.event, received.raw
     logsource = decoded.logsource
-    return ArchivedEvent(
+    texts = (
+        decoded.action_result,
+        decoded.source_service,
+        decoded.server_hostname,
+        decoded.user_id,
+        decoded.address,
+        decoded.object,
+        *((logsource.product, logsource.service, logsource.category) if logsource else _NOTHING),
+    )
+    if len(raw) > MAX_TEXT or b"\\u" in raw or not raw.isascii():
+        texts = tuple(map(_text, texts))
+    # A named tuple with this number of fields is created faster from a tuple than by its fields.
+    row = (
         decoded.event_id,
         received_ms,
         occurred_ms,
-        source_of(logsource),
+        OTHER if logsource is None else source_of(logsource),
         decoded.event_type,
         decoded.severity.value,
-        _text(decoded.action_result),
-        _text(decoded.source_service),
-        _text(decoded.server_hostname),
-        _text(decoded.user_id),
-        _text(decoded.address),
-        _text(decoded.object),
-        _text(logsource.product) if logsource else None,
-        _text(logsource.service) if logsource else None,
-        _text(logsource.category) if logsource else None,
+        *texts,
         correlation_id,
         note.late,
         note.clamped_ms is not None,
         note.staged,
         False,
         None,
-        received.raw,
-        *order,
+        raw,
+        processed_us,
+        position,
     )
+    return ArchivedEvent._make(row)
 
 
 def _text(value: str | None) -> str | None:

@@ -19,6 +19,7 @@ from auditflow.contract.event import Event, Received
 from auditflow.contract.finding import EventRef, Evidence, Finding, Observables
 
 _decode_anything = msgspec.json.Decoder().decode
+_encode = msgspec.json.Encoder().encode
 _UNKNOWN: Final = "unknown"
 #: The kind of observables for each field that a value_count may count.
 _OBSERVABLES: Final = {
@@ -138,9 +139,15 @@ def window_key(rule: Rule, entity: Mapping[str, str]) -> str:
 
 @lru_cache(10_000)
 def _window_key(pool: str, entity: tuple[tuple[str, str], ...]) -> str:
-    name = msgspec.json.encode(sorted(entity))
-    digest = blake2b(name, digest_size=12, key=pool.encode()).digest()
-    return b2a_base64(digest, newline=False).decode()
+    keyed = _keyed_hash(pool).copy()
+    keyed.update(_encode(sorted(entity) if len(entity) > 1 else entity))
+    return b2a_base64(keyed.digest(), newline=False).decode()
+
+
+@lru_cache(10_000)
+def _keyed_hash(pool: str) -> blake2b:
+    """The hash of the keys of a rule's windows. A copy costs less than a new one."""
+    return blake2b(digest_size=12, key=pool.encode())
 
 
 def _finding(

@@ -72,6 +72,10 @@ class FindingPublisher:
             messages = _combine(messages, self._per_message)
         return PublishedBatch(merged, deliveries, summaries, self._publish([*messages, *archive]))
 
+    def publish_archive(self, archive: Sequence[Message]) -> None:
+        """Send messages for the archive, and wait until the broker has stored them."""
+        self._publish(archive)()
+
     def wait_until_stored(self, published: PublishedBatch, *, started_ns: int) -> None:
         """Wait for the broker's confirms, then count, log and trace the findings.
 

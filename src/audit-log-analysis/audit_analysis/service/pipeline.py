@@ -35,6 +35,12 @@ from auditflow.telemetry import logs
 #: The clock of a source may be ahead by this much. A later timestamp is set to this limit.
 MAX_AHEAD: Final = dt.timedelta(minutes=5)
 
+#: The message of a batch with up to this number of events is published for the archive after its
+#: findings. In large batches, this would be one more wait for the broker.
+POSTPONED_EVENTS: Final = 8
+#: The time between both, in seconds. Most findings are stored in the database within this time.
+POSTPONED_SECONDS: Final = 0.005
+
 log = logs.get(__name__)
 
 
@@ -70,13 +76,15 @@ class MatchedBatch(Struct, frozen=True):
 class CountedBatch(Struct, frozen=True):
     """A batch that the windows have counted. The findings of ``last`` are not yet confirmed.
 
-    ``late`` is the number of events that were too late for a window.
+    ``late`` is the number of events that were too late for a window. ``archive`` are the messages
+    for the archive that are not published yet.
     """
 
     matched: MatchedBatch
     late: int
     last: SafeBatch[_Cause]
     published: PublishedBatch
+    archive: Sequence[Message] = ()
 
 
 class Pipeline:
@@ -118,6 +126,7 @@ class Pipeline:
             handle=self.count,
             settle=self.complete,
             may_overlap=self.can_overlap,
+            settle_delay=self.settle_delay,
             on_idle=self._windows.flush,
         )
 
@@ -160,16 +169,30 @@ class Pipeline:
         late: set[tuple[int, int]] = set()
         of_events: Sequence[DeliveredFinding] = matched.findings
         for safe_batch in matched.observations.before:
-            self._wait(self._count_and_publish(matched, safe_batch, of_events, late), matched)
+            delivered, summaries = self._count(matched, safe_batch, of_events, late)
+            self._wait(self._publisher.publish(delivered, summaries), matched)
             of_events = ()
         last = matched.observations.last
-        published = self._count_and_publish(matched, last, of_events, late, is_last=True)
-        return CountedBatch(matched, len(late), last, published)
+        delivered, summaries = self._count(matched, last, of_events, late)
+        events = matched.counts.events + matched.counts.rejected
+        archive = matched.archived.messages(
+            late, processed_us=matched.started_ns // 1_000, events=events
+        )
+        postponed: Sequence[Message] = ()
+        if delivered and events <= POSTPONED_EVENTS:
+            archive, postponed = (), archive
+        published = self._publisher.publish(delivered, summaries, archive)
+        return CountedBatch(matched, len(late), last, published, postponed)
 
     def complete(self, counted: CountedBatch) -> list[DeadLetter]:
-        """Wait until the broker has stored the findings. Returns the batch's dead letters."""
+        """Wait until the broker has stored the findings and the messages for the archive.
+
+        Returns the batch's dead letters.
+        """
         matched = counted.matched
         self._wait(counted.published, matched)
+        if counted.archive:
+            self._publisher.publish_archive(counted.archive)
         matched.counts.commit(late=counted.late)
         dead_letters = matched.dead_letters
         if dead_letters:
@@ -181,6 +204,11 @@ class Pipeline:
         """Whether ``following`` may be counted before the findings of ``counted`` are stored."""
         observations = following.observations
         return not observations.before and counted.last.fits(observations.last)
+
+    @staticmethod
+    def settle_delay(counted: CountedBatch) -> float:
+        """The seconds after which the postponed messages for the archive are published."""
+        return POSTPONED_SECONDS if counted.archive else 0.0
 
     def _add_matches(
         self,
@@ -219,19 +247,16 @@ class Pipeline:
                 )
                 matched.observations.add(RuleObservation(rule, entity, observation, cause))
 
-    def _count_and_publish(
+    def _count(
         self,
         matched: MatchedBatch,
         safe_batch: SafeBatch[_Cause],
         of_events: Sequence[DeliveredFinding],
         late: set[tuple[int, int]],
-        *,
-        is_last: bool = False,
-    ) -> PublishedBatch:
-        """Count a safe batch, and publish the findings of its windows with ``of_events``.
+    ) -> tuple[list[DeliveredFinding], list[WindowSummary]]:
+        """Count a safe batch. Returns the findings of its windows with ``of_events``.
 
-        Adds the positions of events that are too late for a window to ``late``. With the last safe
-        batch, the messages of the complete batch are published for the archive.
+        Adds the positions of events that are too late for a window to ``late``.
         """
         delivered = list(of_events)
         summaries: list[WindowSummary] = []
@@ -252,14 +277,7 @@ class Pipeline:
                 delivered.append(DeliveredFinding(finding, delivery))
                 window = observation.observation
                 summaries.append((window.key, window.spec, summary))
-        archive: Sequence[Message] = ()
-        if is_last:
-            archive = matched.archived.messages(
-                late,
-                processed_us=matched.started_ns // 1_000,
-                events=matched.counts.events + matched.counts.rejected,
-            )
-        return self._publisher.publish(delivered, summaries, archive)
+        return delivered, summaries
 
     def _wait(self, published: PublishedBatch, matched: MatchedBatch) -> None:
         self._publisher.wait_until_stored(published, started_ns=matched.started_ns)

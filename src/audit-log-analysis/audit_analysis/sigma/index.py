@@ -21,6 +21,7 @@ Fulfilled = tuple[frozenset[int], ...]
 #: Maximum number of cached values for each field, and their maximum length.
 _MAX_CACHED: Final = 20_000
 _MAX_LENGTH: Final = 1024
+_NONE: Final[frozenset[int]] = frozenset()
 
 
 class _FieldIndex:
@@ -41,6 +42,8 @@ class _FieldIndex:
 
     def find(self, value: str) -> frozenset[int]:
         """The numbers of the entries whose requirement a value fulfils."""
+        if self._automaton is None:  # A look-up of values that do not repeat costs more in a cache.
+            return self._equal.get(value.lower(), _NONE)
         numbers = self._cache.get(value)
         if numbers is None:
             numbers = self._look_up(value.lower())
@@ -51,7 +54,7 @@ class _FieldIndex:
         return numbers
 
     def _look_up(self, value: str) -> frozenset[int]:
-        numbers = self._equal.get(value, frozenset())
+        numbers = self._equal.get(value, _NONE)
         if self._automaton is not None:
             # Overlapping matches: "shadow" must be found inside of "/etc/shadow" too.
             matches = self._automaton.find_matches_as_indexes(value, overlapping=True)
@@ -90,7 +93,7 @@ class Index:
                 always.add(number)
         self._always = frozenset(always)
         self._fields = [
-            (field, plain((field,)), _FieldIndex(requirements))
+            (field, plain((field,)), _FieldIndex(requirements).find)
             for field, requirements in by_field.items()
         ]
 
@@ -98,15 +101,15 @@ class Index:
         """The requirements that an event fulfils. Equal for events with the same candidates."""
         fulfilled: Fulfilled = ()
         native = view.event if view.event.record is UNSET else None
-        for field, attribute, index in self._fields:
+        for field, attribute, find in self._fields:
             if attribute is not None and native is not None:
                 name = attribute(native)
-                if name is not None and (numbers := index.find(name)):
+                if name is not None and (numbers := find(name)):
                     fulfilled = (*fulfilled, numbers)
                 continue
             for value in view.values(field):
                 name = value if value.__class__ is str else text(value)
-                if name is not None and (numbers := index.find(name)):
+                if name is not None and (numbers := find(name)):
                     fulfilled = (*fulfilled, numbers)
         return fulfilled
 

@@ -13,6 +13,8 @@ import yaml
 from auditflow.contract.event import Event, LogSource
 
 _OWN = "auditflow"
+#: The log source of event types without a category.
+_OTHER = LogSource(product=_OWN)
 
 
 def of_event(event: Event) -> LogSource:
@@ -44,7 +46,7 @@ def categories() -> Mapping[str, str]:
 
 
 def _native(event_type: str) -> LogSource:
-    return _natives().get(event_type, LogSource(product=_OWN))
+    return _natives().get(event_type, _OTHER)
 
 
 @cache

@@ -239,7 +239,8 @@ class RuleSet:
         matcher = self._by_event_type.get(event.event_type) if event.logsource is None else None
         if matcher is None:
             matcher = self._matcher(logsource.of_event(event))
-            if event.logsource is None and event.event_type in logsource.categories():
+            # Senders choose the type, so the number of cached types is limited.
+            if event.logsource is None and len(self._by_event_type) < _MAX_SOURCES:
                 self._by_event_type[event.event_type] = matcher
         return matcher.match(view)
 

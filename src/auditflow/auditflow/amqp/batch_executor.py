@@ -49,6 +49,11 @@ def never(handled: Any, prepared: Any) -> bool:
     return False
 
 
+def no_delay(handled: Any) -> float:
+    """A handled batch is settled at once."""
+    return 0.0
+
+
 class Steps(Struct, frozen=True, kw_only=True):
     """The steps of a batch. Each step gets the result of the previous step.
 
@@ -58,6 +63,8 @@ class Steps(Struct, frozen=True, kw_only=True):
       and returns the dead letters of the batch.
     - ``may_overlap(handled, prepared)`` returns whether the next batch (``prepared``) is handled
       before the current batch (``handled``) is settled.
+    - ``settle_delay(handled)`` returns how long ``settle`` waits for the next batch, in seconds, if
+      its work is less urgent than the next batch.
     - ``split`` gets a message of a batch that failed, and returns the parts that are processed
       alone. So a part that fails does not dead-letter the other parts of its message.
     - ``on_idle`` is called when no batch waits, for work that can be postponed.
@@ -69,6 +76,7 @@ class Steps(Struct, frozen=True, kw_only=True):
     prepare: Callable[[Sequence[Delivery]], Any] = pass_through
     settle: Callable[[Any], Sequence[DeadLetter]] = pass_through
     may_overlap: Callable[[Any, Any], bool] = never
+    settle_delay: Callable[[Any], float] = no_delay
     split: Callable[[Delivery], Sequence[Delivery]] = keep_complete
     on_idle: Callable[[], None] = do_nothing
 
@@ -158,7 +166,7 @@ class BatchExecutor:
         while True:
             if current is None and self._submitted.empty():
                 self._idle()
-            following = self._next(wait=current is None)
+            following = self._next(current)
             if current is not None and not self._may_overlap(current, following):
                 self._finish(current)
                 current = None
@@ -171,11 +179,24 @@ class BatchExecutor:
                 following.complete(partial(self._process, following))
             current = following if handled else None
 
-    def _next(self, *, wait: bool) -> InFlightBatch | None:
+    def _next(self, current: InFlightBatch | None) -> InFlightBatch | None:
+        """The next batch. While a batch is handled and not settled, None if no batch arrives."""
+        if current is None:
+            return self._submitted.get()
+        seconds = self._settle_delay(current)
         try:
-            return self._submitted.get(block=wait)
+            return self._submitted.get(block=seconds > 0, timeout=seconds or None)
         except Empty:
             return None
+
+    def _settle_delay(self, batch: InFlightBatch) -> float:
+        if batch.handled is None or batch.cancelled.is_set():
+            return 0.0
+        try:
+            return self._steps.settle_delay(batch.handled.result)
+        except Exception:  # the settlement without a delay is always correct
+            log.exception("cannot decide when a batch is settled")
+            return 0.0
 
     def _idle(self) -> None:
         try:

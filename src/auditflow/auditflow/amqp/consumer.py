@@ -39,6 +39,11 @@ MAX_BUFFER_BYTES: Final = 16 * 1024 * 1024
 BATCH_IDLE_SECONDS: Final = 0.002
 #: The maximum time that a batch waits for further messages.
 MAX_BATCH_WAIT_SECONDS: Final = 0.01
+#: After a read of at least this number of messages, the next read waits until ``READ_BYTES`` have
+#: arrived, but not longer than ``READ_SECONDS``. A read costs as much as the work for ten messages.
+MANY_MESSAGES: Final = 4
+READ_BYTES: Final = 48 * 1024
+READ_SECONDS: Final = 0.001
 #: After a batch of at least this number of messages, the next batch may wait longer: see
 #: ``busy_wait_seconds``.
 BUSY_MESSAGES: Final = 8
@@ -106,6 +111,7 @@ class Consumer:
         self._max_batch = max(1, prefetch // batches_per_prefetch)
         self._busy_wait_seconds = busy_wait_seconds
         self._last_size = 0
+        self._reads_many = False
         self._on_poison = on_poison
         self._copy_poison = copy_poison
         self._stop = threading.Event()
@@ -228,7 +234,13 @@ class Consumer:
         if self._buffer_bytes >= MAX_BUFFER_BYTES:
             self._subscription.wait(seconds)
             return
-        deliveries = self._subscription.poll(seconds)
+        if self._reads_many:
+            deliveries = self._subscription.poll(
+                min(seconds, READ_SECONDS), enough_bytes=READ_BYTES
+            )
+        else:
+            deliveries = self._subscription.poll(seconds)
+        self._reads_many = len(deliveries) >= MANY_MESSAGES
         self._buffer.extend(deliveries)
         self._buffer_bytes += sum(len(delivery.body) for delivery in deliveries)
         redelivered = sum(delivery.redelivered for delivery in deliveries)

@@ -14,6 +14,7 @@ _NO_PROPERTIES: Final = b"\0\0"
 #: Bits of the first two bytes of encoded properties: headers and correlation id are present.
 _HEADERS_FLAG: Final = BasicProperties.FLAG_HEADERS >> 8
 _CORRELATION_ID_FLAG: Final = BasicProperties.FLAG_CORRELATION_ID >> 8
+_CONTEXT_FLAGS: Final = _HEADERS_FLAG | _CORRELATION_ID_FLAG
 
 
 class Delivery(Struct, frozen=True, dict=True):
@@ -73,6 +74,11 @@ class Delivery(Struct, frozen=True, dict=True):
         except Exception:  # noqa: BLE001 - a publisher can send any bytes
             return BasicProperties()
         return properties
+
+
+def has_no_context(properties: bytes) -> bool:
+    """Whether encoded properties have neither headers nor a correlation id."""
+    return not properties or not properties[0] & _CONTEXT_FLAGS
 
 
 def encode_properties(

@@ -62,6 +62,7 @@ class Subscription:
         #: Deliveries that arrived while the subscription was opened.
         self._early_deliveries: list[Delivery] = []
         self._heartbeat = 0.0
+        self._enough_bytes = 1
         self._sent_at = self._received_at = time.monotonic()
         self._socket = _connect(parameters)
         self._wake_reader, self._wake_writer = socket.socketpair()
@@ -78,10 +79,18 @@ class Subscription:
             self._release()
             raise
 
-    def poll(self, seconds: float) -> list[Delivery]:
-        """The deliveries that have arrived. Waits up to ``seconds`` for the first, or ``wake``."""
+    def poll(self, seconds: float, *, enough_bytes: int = 1) -> list[Delivery]:
+        """The deliveries that have arrived. Waits up to ``seconds``, or until ``wake``.
+
+        It does not wait longer when ``enough_bytes`` have arrived. While many messages arrive, each
+        read would otherwise have the few messages that the broker wrote at once.
+        """
         deliveries, self._early_deliveries = self._early_deliveries, []
+        self._set_enough_bytes(enough_bytes)
         deliveries += self._receive_deliveries(0.0 if deliveries else seconds)
+        if not deliveries and enough_bytes > 1:
+            self._set_enough_bytes(1)
+            deliveries = self._receive_deliveries(0.0)
         return deliveries
 
     def wait(self, seconds: float) -> None:
@@ -165,6 +174,7 @@ class Subscription:
 
     def _await(self, method: type[M], deadline: float) -> M:
         """Wait for a method of the broker. Deliveries that arrive before are kept for ``poll``."""
+        self._set_enough_bytes(1)
         answer: M | None = None
         while answer is None:
             remaining = deadline - time.monotonic()
@@ -204,6 +214,12 @@ class Subscription:
             raise StreamLostError("the broker closed the connection")
         self._received_at = time.monotonic()
         return self._reader.feed(data)
+
+    def _set_enough_bytes(self, number: int) -> None:
+        """Set the number of bytes with which the socket is readable."""
+        if number != self._enough_bytes:
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, number)
+            self._enough_bytes = number
 
     def _read(self) -> bytes | None:
         """The bytes of the readable socket: empty at its end, None without application data."""

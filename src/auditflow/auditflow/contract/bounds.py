@@ -44,6 +44,16 @@ def check(document: bytes, *, limit: int = MAX_DOCUMENT_BYTES, max_depth: int = 
         raise ContractError(f"nested deeper than {max_depth} levels")
 
 
+def is_surely_valid(document: bytes) -> bool:
+    """Whether ``check`` certainly accepts a document. It is fast and not exact."""
+    return (
+        0 < len(document) <= MAX_DOCUMENT_BYTES
+        and document.isascii()
+        and b"\\u0000" not in document
+        and document.count(b"{") + document.count(b"[") <= MAX_DEPTH
+    )
+
+
 def surely_within(document: bytes, parts: Sequence[bytes]) -> bool:
     """Whether ``check`` certainly accepts each of the ``parts`` of a document.
 

@@ -136,7 +136,8 @@ def decode_message(body: bytes) -> list[Received | Refused]:
     than ``MAX_SEPARATELY_REFUSED`` events are refused, the last result is an array of the others.
     """
     if body[:1] != b"[":
-        return [_decode_or_refuse(body)]
+        decoded = _decode_valid(body) or _decode_or_refuse(body)
+        return [decoded]
     try:
         bounds.check_size(body, limit=MAX_MESSAGE_BYTES)
         elements = _decode_array(body)
@@ -169,6 +170,22 @@ def from_epoch_ms(timestamp_ms: int) -> dt.datetime:
 
 
 _MILLISECOND: Final = dt.timedelta(milliseconds=1)
+
+
+def _decode_valid(raw: bytes) -> Received | None:
+    """Decode an event that is certainly within the bounds, which is the most frequent case.
+
+    Returns None if it may violate the contract.
+    """
+    if not bounds.is_surely_valid(raw):
+        return None
+    try:
+        event = _decode_event(raw)
+        if event.record is not UNSET:
+            _decode_anything(event.record)
+    except (msgspec.MsgspecError, UnicodeDecodeError, ValueError, RecursionError):
+        return None
+    return None if event.timestamp < EARLIEST else Received(event, raw)
 
 
 def _decode_all(body: bytes, raws: Sequence[bytes]) -> list[Event] | None:
