@@ -30,6 +30,9 @@ MAX_TRANSACTION_FINDINGS: Final = 250
 #: A batch is divided for parallel transactions with at least this number of findings each, because
 #: a finding costs more in a smaller transaction.
 MIN_PARALLEL_FINDINGS: Final = 100
+#: A batch with this number of findings shows that many findings arrive, for this time in seconds.
+BUSY_FINDINGS: Final = 50
+BUSY_SECONDS: Final = 1.0
 #: Number of findings of a transaction that are logged one by one.
 LOGGED: Final = 10
 
@@ -67,6 +70,11 @@ class Inbox:
         self._metrics = metrics
         self._parallel = parallel
         self._calls = DisjointCalls(parallel, name="store")
+        self._busy_until = -math.inf
+
+    def is_busy(self) -> bool:
+        """Whether many findings arrive. Any thread may call it."""
+        return time.monotonic() < self._busy_until
 
     def decode(self, batch: Sequence[Delivery]) -> DecodedBatch:
         """Decode the findings of a batch. This can be done while another batch is stored."""
@@ -98,6 +106,8 @@ class Inbox:
 
         parts = _split(decoded.messages, self._parallel)
         self._calls.run(parts, self._store_part, keys=_keys, done=record)
+        if len(decoded.messages) >= BUSY_FINDINGS:
+            self._busy_until = time.monotonic() + BUSY_SECONDS
         self._metrics.batch_seconds.observe(time.perf_counter() - started)
         log.info("findings stored", messages=decoded.size, **totals, refused=len(dead_letters))
         return dead_letters

@@ -56,6 +56,9 @@ WAIT_SECONDS: Final = 1.0
 READ_SECONDS: Final = 3.0
 ACTION_SECONDS: Final = 10.0
 STORE_SECONDS: Final = 30.0
+#: Time between two updates of risks and of searched texts while many findings are stored. An alert
+#: that changes repeatedly is then updated once, and the findings are stored sooner.
+BUSY_TASK_SECONDS: Final = 5.0
 #: Time between two runs of retention.
 RETENTION_SECONDS: Final = 600.0
 
@@ -126,11 +129,12 @@ def run(settings: Settings) -> None:
         [
             Task("log of findings", 1.0, partial(signing.append_findings, writers)),
             *(signing.tasks(writers, signer, audit_metrics) if signer else ()),
-            Task("risk", 1.0, partial(update_risks, writers)),
-            Task("texts", 1.0, partial(update_texts, writers)),
+            Task("risk", 1.0, partial(update_risks, writers), BUSY_TASK_SECONDS),
+            Task("texts", 1.0, partial(update_texts, writers), BUSY_TASK_SECONDS),
             Task("counts", 30.0, partial(merge_counts, writers)),
             *([Task("retention", RETENTION_SECONDS, retention)] if settings.retention_days else ()),
-        ]
+        ],
+        is_busy=inbox.is_busy,
     )
     health = Health(
         {

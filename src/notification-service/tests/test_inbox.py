@@ -15,7 +15,7 @@ from auditflow.contract import finding_message
 from auditflow.contract.finding import Finding
 from auditflow.errors import Unavailable
 from notification_service.aggregation import Changes
-from notification_service.inbox import MAX_TRANSACTION_FINDINGS, Inbox
+from notification_service.inbox import BUSY_FINDINGS, MAX_TRANSACTION_FINDINGS, Inbox
 from notification_service.metrics import Metrics
 
 
@@ -71,6 +71,28 @@ def test_a_batch_is_divided_for_parallel_transactions_that_are_not_too_small(
     assert inbox.store(inbox.decode([Delivery(message)])) == []
 
     assert sorted(stored, reverse=True) == parts
+
+
+@pytest.mark.parametrize("number", [BUSY_FINDINGS - 1, BUSY_FINDINGS])
+def test_a_large_batch_shows_that_many_findings_arrive(make_finding: Any, number: int) -> None:
+    inbox = Inbox(lambda part: Changes(), Metrics(CollectorRegistry()))
+    sent = [make_finding(user=f"user-{index}") for index in range(number)]
+    message = finding_message.encode([(findings.encode(finding), {}) for finding in sent])
+    assert not inbox.is_busy()
+
+    inbox.store(inbox.decode([Delivery(message)]))
+
+    assert inbox.is_busy() == (number >= BUSY_FINDINGS)
+
+
+def test_many_findings_arrive_for_a_limited_time(
+    make_finding: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("notification_service.inbox.BUSY_SECONDS", 0.0)
+    inbox = Inbox(lambda part: Changes(), Metrics(CollectorRegistry()))
+    sent = [make_finding(user=f"user-{index}") for index in range(BUSY_FINDINGS)]
+    inbox.store(inbox.decode([Delivery(findings.encode(finding)) for finding in sent]))
+    assert not inbox.is_busy()
 
 
 def test_parts_of_the_same_entity_are_stored_in_order(make_finding: Any) -> None:

@@ -98,10 +98,24 @@ class Platform:
         """Return the number of alerts that a reader sees."""
         return int(self.query("SELECT count(*) FROM alerts")[0][0])
 
-    def last_alert_committed(self) -> float:
-        """Return the time at which the newest alert became readable, in seconds since 1970."""
-        statement = "SELECT extract(epoch FROM max(pg_xact_commit_timestamp(xmin))) FROM alerts"
-        return float(self.query(statement)[0][0])
+    def last_change(self) -> int:
+        """Return the number of the last change of an alert."""
+        return int(self.query("SELECT coalesce(max(change_seq), 0) FROM alerts")[0][0])
+
+    def changed_alerts(self, since: int) -> int:
+        """Return the number of alerts that changed after a change. Reads only their rows."""
+        return int(self.query("SELECT count(*) FROM alerts WHERE change_seq > %s", since)[0][0])
+
+    def last_alert_committed(self, since: int) -> float:
+        """Return the time at which the newest alert became readable, in seconds since 1970.
+
+        Only alerts that changed after the change ``since`` are read.
+        """
+        statement = (
+            "SELECT extract(epoch FROM max(pg_xact_commit_timestamp(xmin))) FROM alerts"
+            " WHERE change_seq > %s"
+        )
+        return float(self.query(statement, since)[0][0])
 
     def query(self, statement: str, *arguments: Any) -> list[tuple[Any, ...]]:
         """Run a statement as the superuser."""

@@ -65,16 +65,18 @@ def fill(platform: Platform, number: int, prefix: str) -> None:
 def measure(platform: Platform, number: int, prefix: str) -> Storage:
     """Store a backlog of findings, then copy the same rows into the same tables."""
     messages = findings(number, prefix)
-    before = platform.alerts()
+    change = platform.last_change()
     with platform.stopped(platform.notification):
         platform.publish(_arrays(messages), queue=topology.FINDINGS)
         started = platform.query("SELECT clock_timestamp()")[0][0]
         cpu = cpu_seconds(platform.notification)
         start = time.time()
     wait_for(
-        lambda: platform.alerts() - before >= number, f"{number} alerts of findings", every=0.1
+        lambda: platform.changed_alerts(change) >= number,
+        f"{number} alerts of findings",
+        every=0.1,
     )
-    seconds = platform.last_alert_committed() - start
+    seconds = platform.last_alert_committed(change) - start
     cpu = cpu_seconds(platform.notification) - cpu
     return Storage(number / seconds, number / _copy_seconds(platform, started), cpu / number * 1e6)
 

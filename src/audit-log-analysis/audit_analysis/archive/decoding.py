@@ -166,7 +166,7 @@ def _row(
 ) -> ArchivedEvent:
     decoded, raw = received.event, received.raw
     logsource = decoded.logsource
-    texts = (
+    texts: tuple[str | None, ...] = (
         decoded.action_result,
         decoded.source_service,
         decoded.server_hostname,
