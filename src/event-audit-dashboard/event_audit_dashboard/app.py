@@ -148,7 +148,7 @@ def create(
         rules.blueprint(RulesApi(analysis, api), api, Runbooks(settings.runbooks_dir))
     )
     _add_pipeline(app, api, analysis, events)
-    app.register_blueprint(entity.blueprint(api))
+    app.register_blueprint(entity.blueprint(api, None if events is None else EventsApi(events)))
     administrators = AdminApi(api)
     app.register_blueprint(administration.blueprint(administrators))
     app.register_blueprint(audit_trail.blueprint(administrators))
@@ -157,7 +157,7 @@ def create(
     app.jinja_env.globals["has_archive"] = events is not None
     app.register_blueprint(notifications.blueprint(notification_routes))
     app.register_blueprint(silences.blueprint(notification_routes))
-    app.register_blueprint(triage.blueprint(api))
+    app.register_blueprint(triage.blueprint(api, administrators))
     app.register_blueprint(settings_views.blueprint(cookie_secure=settings.cookie_secure))
     probes.add_routes(app, health, registry, service=SERVICE, request=request)
     return app

@@ -7,9 +7,15 @@ import msgspec
 import pytest
 
 from auditflow.contract.alert import AlertSummary
+from auditflow.contract.event_search import (
+    ArchivedEventSummary,
+    EventHistogram,
+    HistogramBucket,
+)
 from auditflow.contract.level import Level
 from auditflow.contract.statistics import Opened
 from event_audit_dashboard.presentation import chart, lanes
+from event_audit_dashboard.views import entity
 from event_audit_dashboard.views.overview import duration
 
 from .fake_api import alert, stamp
@@ -43,7 +49,7 @@ def test_an_empty_chart() -> None:
 @pytest.mark.parametrize(
     ("seconds", "text"),
     [
-        (None, "unknown"), (-5, "under 1 min"), (29, "under 1 min"), (240, "4 min"),
+        (None, "\u2013"), (-5, "under 1 min"), (29, "under 1 min"), (240, "4 min"),
         (7500, "2 h 5 min"), (172800, "2 d"), (180000, "2 d 2 h"),
     ],
 )  # fmt: skip
@@ -72,6 +78,37 @@ def test_alerts_at_the_same_time_are_in_different_lanes() -> None:
     crowded = lanes.draw(many)
     assert crowded is not None
     assert len(crowded.bars) == lanes.MAX_LANES
+
+
+def test_the_timeline_of_an_entity_has_alerts_and_events_on_one_axis() -> None:
+    histogram = EventHistogram(
+        3600, 15, tuple(HistogramBucket(START + n * HOUR, [0, 5, 0, 10][n]) for n in range(4))
+    )
+    drawn = lanes.draw([summary(1, START + HOUR * 2, START + HOUR * 3.5)], histogram)
+
+    assert drawn is not None
+    assert (drawn.start, drawn.end) == (START + HOUR, START + 4 * HOUR)
+    (bar,) = drawn.bars
+    small, large = drawn.columns
+    assert (small.count, large.count) == (5, 10)
+    assert small.x < bar.x < large.x < bar.x + bar.width
+    assert (small.height * 2, large.y) == (large.height, 0)
+    assert lanes.period_of(histogram) == (START + HOUR, START + 4 * HOUR)
+    assert lanes.draw([], EventHistogram(3600, 0, ())) is None
+
+
+def test_alerts_and_events_of_a_day_are_listed_in_one_order() -> None:
+    old, new = summary(1, START, START), summary(2, START, START + 3 * HOUR)
+    events = [
+        ArchivedEventSummary(event_id=str(n), timestamp=at, received_at=at, source="sshd")
+        for n, at in enumerate([START - 10 * HOUR, START, START + HOUR])
+    ]
+
+    days = entity.by_day([old, new], events)
+
+    assert [day.day for day, _ in days] == [4, 3]
+    assert days[0][1] == [new, events[2], old, events[1]]
+    assert days[1][1] == [events[0]]
 
 
 @pytest.mark.parametrize(

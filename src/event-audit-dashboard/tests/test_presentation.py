@@ -14,7 +14,7 @@ from werkzeug.datastructures import MultiDict
 from auditflow.contract.alert import EventRow, FindingView
 from auditflow.contract.event import Severity
 from event_audit_dashboard import query as queries
-from event_audit_dashboard.presentation import attack, badges, text, timeline, times
+from event_audit_dashboard.presentation import attack, badges, recurrence, text, timeline, times
 
 NOW = dt.datetime(2026, 5, 4, 9, 8, 7, tzinfo=dt.UTC)
 
@@ -214,3 +214,23 @@ def test_every_url_has_a_stable_canonical_form(pairs: list[tuple[str, str]]) -> 
     assert parsed.problems == ()
     assert parsed.query == query
     assert queries.is_canonical(again, parsed.query)
+
+
+@pytest.mark.parametrize(
+    ("rule", "words"),
+    [
+        ("FREQ=WEEKLY;BYDAY=SU", "every week on Sunday"),
+        ("FREQ=WEEKLY;BYDAY=MO,we;BYHOUR=2", "every week on Monday, Wednesday at 02:00"),
+        ("FREQ=DAILY;BYHOUR=22;BYMINUTE=30;INTERVAL=1", "every day at 22:30"),
+        ("FREQ=WEEKLY", "every week"),
+        ("FREQ=MONTHLY;BYMONTHDAY=1", "every month on day 1"),
+        ("FREQ=MONTHLY;BYDAY=2TU", None),
+        ("FREQ=WEEKLY;BYDAY=SU;INTERVAL=2", None),
+        ("FREQ=DAILY;BYHOUR=1,2", None),
+        ("FREQ=DAILY;BYMINUTE=5", None),
+        ("FREQ=DAILY;COUNT=3", None),
+        ("", None),
+    ],
+)
+def test_usual_recurrences_are_written_in_words(rule: str, words: str | None) -> None:
+    assert recurrence.words(rule) == words

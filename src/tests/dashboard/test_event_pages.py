@@ -24,7 +24,7 @@ def test_events_are_searched_counted_and_opened(site: Platform, page: Page) -> N
     expect(page.get_by_role("region", name="Event as JSON")).to_contain_text("<b>mallory</b>")
     page.get_by_role("link", name="Timeline and risk of <b>mallory</b>").click()
     expect(page.get_by_role("heading", level=1)).to_have_text("User <b>mallory</b>")
-    page.get_by_role("link", name="all its events").click()
+    page.get_by_role("link", name="60 events").click()
     expect(page.locator("#event-facets .total")).to_have_text("60 events")
 
 

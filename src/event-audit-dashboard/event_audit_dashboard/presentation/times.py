@@ -65,6 +65,12 @@ def local(timestamp: dt.datetime, zone: dt.tzinfo) -> str:
     return f"{date(there)} {there:%H:%M:%S %Z}"
 
 
+def local_minutes(timestamp: dt.datetime, zone: dt.tzinfo) -> str:
+    """``2026-05-04 11:08`` in a time zone, for labels with little space."""
+    there = timestamp.astimezone(zone)
+    return f"{date(there)} {there:%H:%M}"
+
+
 def local_clock(timestamp: dt.datetime, zone: dt.tzinfo) -> str:
     """``11:08:07`` in a time zone."""
     return f"{timestamp.astimezone(zone):%H:%M:%S}"

@@ -13,7 +13,7 @@ from auditflow.contract.access import Role
 from auditflow.contract.alert import AlertDetail, AlertSummary, FacetValue
 from event_audit_dashboard.localization import script_texts, translation, zones
 from event_audit_dashboard.localization.translation import N_, Language, gettext
-from event_audit_dashboard.presentation import attack, badges, history, text, times
+from event_audit_dashboard.presentation import attack, badges, history, recurrence, text, times
 from event_audit_dashboard.query import CHOICES, UNASSIGNED, UNRESOLVED
 from event_audit_dashboard.rendering.assets import Assets
 from event_audit_dashboard.rendering.constant_calls import ConstantCallEnvironment
@@ -70,8 +70,10 @@ def configure(app: Flask, *, assets: Assets, environment: str) -> None:
         exact=times.exact,
         machine=times.machine,
         web_link=badges.web_link,
+        recurrence=recurrence.words,
         local=lambda timestamp: times.local(timestamp, zones.current()),
         local_clock=lambda timestamp: times.local_clock(timestamp, zones.current()),
+        local_minutes=lambda timestamp: times.local_minutes(timestamp, zones.current()),
     )
 
     env.add_functions(url_for=cached_url_for, asset=assets.url, _=markup)

@@ -29,6 +29,15 @@ OUTCOMES: Final = Texts(
     }
 )
 ACTORS: Final = Texts({"person": N_("person"), "token": N_("token"), "unknown": N_("unknown")})
+#: The logs by their names in the API.
+LOGS: Final = Texts(
+    {
+        "history": N_("History of alerts"),
+        "trail": N_("Audit trail"),
+        "findings": N_("Findings"),
+        "files": N_("Archived files"),
+    }
+)
 MAX_TEXT: Final = 500
 
 
@@ -70,7 +79,9 @@ def blueprint(api: AdminApi) -> Blueprint:
         except NotAllowed as error:
             return _not_allowed(error)
         return render_template(
-            "audit_proof.html", logs=[(log, _checkpoint(log) if log.size else "") for log in logs]
+            "audit_proof.html",
+            logs=[(log, _checkpoint(log) if log.size else "") for log in logs],
+            titles=LOGS,
         )
 
     def _checkpoint(log: AuditLogSummary) -> str:

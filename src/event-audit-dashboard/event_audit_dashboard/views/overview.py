@@ -84,7 +84,7 @@ def blueprint(
 def duration(seconds: float | None) -> str:
     """A duration in one or two units: ``4 min``, ``2 h 5 min``."""
     if seconds is None:
-        return gettext("unknown")
+        return "\u2013"
     minutes = round(max(seconds, 0) / 60)
     if minutes < 1:
         return gettext("under 1 min")

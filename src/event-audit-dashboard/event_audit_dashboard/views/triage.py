@@ -3,31 +3,48 @@
 import datetime as dt
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Final
 from urllib.parse import parse_qsl
 
-from flask import Blueprint, redirect, request, url_for
+from flask import Blueprint, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from werkzeug.datastructures import MultiDict
 
+from auditflow.contract.access import Role
 from auditflow.telemetry import logs
 from event_audit_dashboard import actions
 from event_audit_dashboard import query as queries
 from event_audit_dashboard.access import auth
 from event_audit_dashboard.actions import Command, InvalidForm
+from event_audit_dashboard.apis.administration import AdminApi
 from event_audit_dashboard.apis.notification_service import NotificationService
+from event_audit_dashboard.caching import TimedCache
 from event_audit_dashboard.errors import Conflict, FilterRejected, NotAllowed, NotFound
 from event_audit_dashboard.localization.translation import gettext, ngettext
 from event_audit_dashboard.presentation.text import sentence, shorten
 from event_audit_dashboard.views.common import caller, notify, person
 
+#: Time for which all users share the list of people, in seconds.
+PEOPLE_SECONDS: Final = 5.0
+#: Maximum number of people in the list.
+MAX_PEOPLE: Final = 1_000
 _log = logs.get(__name__)
 #: Errors that concern the action and not the API as such. They are shown on the page.
 _REJECTED = (Conflict, FilterRejected, NotAllowed, NotFound)
 
 
-def blueprint(api: NotificationService) -> Blueprint:
-    """``POST /alerts/actions``, ``POST /alerts/<id>/actions`` and ``POST /alerts/undo``."""
+def blueprint(api: NotificationService, administrators: AdminApi) -> Blueprint:
+    """``POST /alerts/actions``, ``POST /alerts/<id>/actions`` and ``POST /alerts/undo``.
+
+    ``GET /alerts/people`` lists the people that an alert can be assigned to.
+    """
     pages = Blueprint("triage", __name__)
+    all_people: TimedCache[list[str]] = TimedCache(seconds=PEOPLE_SECONDS)
+
+    @pages.get("/alerts/people")
+    def people() -> ResponseReturnValue:
+        names = all_people.get("", lambda: _assignable(administrators))
+        return render_template("people.html", names=names)
 
     @pages.post("/alerts/actions")
     def act_on_list() -> ResponseReturnValue:
@@ -78,6 +95,13 @@ def blueprint(api: NotificationService) -> Blueprint:
         return redirect(back, 303)
 
     return pages
+
+
+def _assignable(administrators: AdminApi) -> list[str]:
+    """The names of the people who triage alerts."""
+    users = administrators.users(caller()).users
+    names = [user.name for user in users if user.role is not Role.VIEWER and not user.disabled]
+    return names[:MAX_PEOPLE]
 
 
 @contextmanager

@@ -21,6 +21,7 @@ class Accounts:
         """Method, path and view of each route."""
         return (
             ("GET", "/api/v1/me", self._me),
+            ("GET", "/api/v1/users", self._users),
             ("PUT", "/api/v1/users", self._put_user),
             ("GET", "/api/v1/second-factor", self._second_factor),
             ("PUT", "/api/v1/second-factor", self._enable_second_factor),
@@ -38,6 +39,10 @@ class Accounts:
             return {"title": "Forbidden", "status": 403, "detail": "This person is disabled."}, 403
         role = self._state.roles.get(name, self._state.role)
         return {"name": name, "kind": "person", "role": role}
+
+    def _users(self) -> Any:
+        users = [{"name": name, "role": role} for name, role in sorted(self._state.roles.items())]
+        return {"users": users}
 
     def _put_user(self) -> Any:
         name = flask.request.args["name"]
