@@ -41,6 +41,8 @@ def test_a_selection_is_acknowledged_with_one_comment(
     page.get_by_role("button", name="Acknowledge").click()
     expect(page.get_by_text("2 alerts acknowledged")).to_be_visible()
     assert [entry["comment"] for entry in many.history] == ["planned work"] * 2
+    boxes.nth(1).check()
+    expect(page.get_by_label("Comment")).to_have_value("")
     page.get_by_role("button", name="Undo").click()
     expect(page.get_by_text("Undone for 2 alerts")).to_be_visible()
     monitored.check()
@@ -58,6 +60,10 @@ def test_x_selects_and_the_palette_runs_commands(desk: MonitoredPage, site: str,
     expect(page.get_by_text("2 alerts acknowledged")).to_be_visible()
     page.keyboard.press("?")
     expect(page.get_by_role("dialog", name="Keyboard shortcuts")).to_contain_text("Next alert")
+    help_text = page.locator("#help-body")
+    expect(help_text.locator("div", has_text="Resolve as: Benign").locator("kbd")).to_have_text(
+        "e b"
+    )
     page.keyboard.press("Escape")
     page.keyboard.press("/")
     expect(page.get_by_label("Text")).to_be_focused()

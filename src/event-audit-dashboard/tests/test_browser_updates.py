@@ -57,6 +57,7 @@ def test_the_page_of_an_alert_updates_itself(desk: MonitoredPage, site: str, man
     page.get_by_label("Comment").fill("a sentence")
     page.get_by_role("button", name="Add comment").click()
     expect(page.locator(".history")).to_contain_text("a sentence")
+    expect(page.get_by_label("Comment")).to_have_value("")
     page.locator("h1").click()
     page.keyboard.press("a")
     expect(page.locator(".history")).to_contain_text("acknowledged the alert")

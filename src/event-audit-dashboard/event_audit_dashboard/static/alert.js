@@ -16,6 +16,12 @@ document.addEventListener("click", (event) => {
   cell.replaceChildren();
 }, { capture: true });
 
+// A comment that was stored is removed from its field. After an error it stays.
+document.addEventListener("htmx:after:swap", (event) => {
+  const isComment = event.detail?.ctx?.sourceElement?.matches?.("form.comment");
+  if (isComment && !document.querySelector("#notices .notice-bad")) document.getElementById("comment").value = "";
+});
+
 const live = document.getElementById("live");
 const label = document.getElementById("live-words");
 if (live && label) {

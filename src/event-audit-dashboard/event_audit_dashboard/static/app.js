@@ -105,14 +105,21 @@ document.addEventListener("click", (event) => {
   }
 });
 
+// The text and the keys of a button. In a menu, those of the menu come first: "Resolve: Benign", "e b".
+function inMenu(button) {
+  const menu = button.closest("details.menu");
+  const name = menu?.querySelector("summary").firstChild.textContent.replace("…", "").trim();
+  const text = button.firstChild.textContent.trim();
+  const keys = button.dataset.key ? [menu?.dataset.key, button.dataset.key] : [];
+  return { text: name ? `${name}: ${text}` : text, keys: keys.filter(Boolean).join(" ") };
+}
+
 function commands() {
   const pages = [...document.querySelectorAll(".top nav a")].map((link) => ({
     text: gettext("Go to %(page)s", { page: link.textContent.trim() }), keys: `g ${link.dataset.key}`, run: () => link.click(),
   }));
   const buttons = [...document.querySelectorAll("main button[data-key], main button[name=do]")]
-    .map((button) => ({
-      text: button.firstChild.textContent.trim(), keys: button.dataset.key ?? "", run: () => button.click(),
-    }));
+    .map((button) => ({ ...inMenu(button), run: () => button.click() }));
   const others = [...shortcuts].map(([key, { description, run }]) => ({ text: description, keys: key, run }));
   const views = [...document.querySelectorAll(".tabs a:not([data-saved])")].map((link) => ({
     text: gettext("View: %(name)s", { name: link.textContent.trim() }), keys: "", run: () => link.click(),

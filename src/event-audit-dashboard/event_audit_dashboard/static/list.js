@@ -82,6 +82,10 @@ document.addEventListener("htmx:after:swap", (event) => {
   if (event.detail?.ctx?.target?.id !== "results" || !form()) return;
   for (const box of boxes()) box.checked = false;
   showSelection();
+  // The comment was stored with the action. The next action needs one of its own.
+  if (!document.querySelector("#notices .notice-bad")) {
+    for (const field of document.querySelectorAll("#bulk-comment, #bulk-assignee")) field.value = "";
+  }
   if (currentId) select(current() ?? rows()[Math.min(currentIndex, rows().length - 1)]);
   live?.reset();
   document.getElementById("facets")?.dispatchEvent(new Event("refresh"));
