@@ -1,6 +1,7 @@
 """The page of an entity: a user, a host, an address or a resource."""
 
 import datetime as dt
+import math
 from collections.abc import Sequence
 from typing import Any, Final
 from urllib.parse import urlencode
@@ -48,6 +49,7 @@ EVENTS_PERIOD: Final = dt.timedelta(days=7)
 MAX_EVENTS_PERIOD: Final = dt.timedelta(days=30)
 #: The chart is drawn again with shorter steps if the events use less of its period.
 _SPARSE: Final = 0.25
+_STEPS: Final = 100
 
 
 class EntityEvents(Struct, frozen=True):
@@ -156,6 +158,8 @@ def _events(
         period = lanes.period_of(histogram)
         if period and period[1] - period[0] < (now - since) * _SPARSE:
             ends = {"since": period[0].isoformat(), "until": period[1].isoformat()}
+            step = math.ceil((period[1] - period[0]).total_seconds() / _STEPS)
+            ends["interval_seconds"] = str(step)
             histogram = events.histogram({**parameters, **ends}, caller())
     except ApiError as error:
         return EntityEvents(since, problem=error.text)
