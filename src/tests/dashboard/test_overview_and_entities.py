@@ -47,13 +47,13 @@ def test_an_entity_has_its_alerts_risk_and_times(site: Platform, page: Page) -> 
     expect(page.get_by_role("region", name="Risk")).to_contain_text("30 points of 1 alert")
     expect(page.get_by_role("region", name="Facts")).to_contain_text("First seen")
     expect(page.get_by_role("link", name="Burst of failed logins").first).to_be_visible()
-    timeline = page.get_by_role("region", name="Timeline")
-    expect(timeline).to_contain_text("events since")
-    expect(timeline.locator("svg .mark").first).to_be_attached()
-    timeline.get_by_role("link", name="user_login").first.click()
-    expect(page.get_by_role("heading", level=1)).to_have_text("user_login")
     page.goto(f"{site.dashboard.url}/entity?kind=user&value=%3Cb%3Emallory%3C%2Fb%3E")
     expect(page.get_by_role("heading", level=1)).to_have_text("User <b>mallory</b>")
+    timeline = page.get_by_role("region", name="Timeline")
+    expect(timeline).to_contain_text("60 events since")
+    expect(timeline.locator("svg .mark").first).to_be_attached()
+    timeline.locator(".event-line a").first.click()
+    expect(page.get_by_role("region", name="Event as JSON")).to_contain_text("<b>mallory</b>")
 
 
 def test_a_view_is_saved_and_opened_from_the_command_palette(site: Platform, page: Page) -> None:
