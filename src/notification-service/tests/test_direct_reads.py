@@ -129,6 +129,10 @@ def test_an_answer_is_the_same_as_quarts(
         f"/alerts/{alert_id}": "/alerts/<alert_id>",
         f"/alerts/{str(alert_id).upper()}": "/alerts/<alert_id>",
     }
+    if prefix:
+        for part in ("events", "history"):
+            routes[f"/alerts/{alert_id}/{part}"] = f"/alerts/<alert_id>/{part}"
+            routes[f"/alerts/{str(alert_id).upper()}/{part}"] = f"/alerts/<alert_id>/{part}"
     for path, route in routes.items():
         before = count(registry, prefix + route) or 0
         direct, quart = get(path, prefix=prefix), get(path, through_quart=True, prefix=prefix)
@@ -149,6 +153,11 @@ def test_an_answer_is_the_same_as_quarts(
         ("/alerts?q=%FF", 200),
         ("/alerts/00000000-0000-4000-8000-000000000000", 404),
         ("/alerts/unknown", 404),
+        ("/alerts/unknown/events", 404),
+        ("/alerts/unknown/history", 404),
+        ("/alerts/00000000-0000-4000-8000-000000000000/history", 200),
+        ("/alerts/00000000-0000-4000-8000-000000000000/events?cursor=invalid", 400),
+        ("/alerts/00000000-0000-4000-8000-000000000000/history?before=invalid", 400),
     ],
 )
 def test_errors_are_quarts_and_count_once_against_the_limit(
@@ -167,6 +176,13 @@ def test_a_caller_without_the_right_to_read_is_refused(get: Any, query: Any) -> 
     assert get("/alerts", user="alice")[0] == 200
     query("INSERT INTO users (name, role, disabled) VALUES ('eve', 'viewer', true)")
     assert get("/alerts", user="eve")[0] == 403
+    parts = [
+        f"/alerts/00000000-0000-4000-8000-000000000000/{part}" for part in ("events", "history")
+    ]
+    for path in parts:
+        assert get(path)[0] == 200
+        assert get(path, token="wrong")[0] == get(path, token="")[0] == 401
+        assert get(path, user="eve")[0] == 403
 
 
 def test_a_list_shows_each_change_at_once(

@@ -4,6 +4,7 @@ import datetime as dt
 import hashlib
 from functools import partial
 from http import HTTPStatus
+from uuid import UUID
 
 import msgspec
 from msgspec import Struct
@@ -77,9 +78,17 @@ def add_history(routes: Blueprint, reader: AlertReader) -> None:
         parsed = identifier(alert_id)
         if parsed is None:
             return not_found()
-        entries = await in_thread(partial(reader.history, parsed, before))
-        more = len(entries) == HISTORY_PAGE
-        return ok(History(tuple(entries), entries[-1].number if more else None))
+        return ok(await in_thread(partial(history_page, reader, parsed, before)))
+
+
+def history_page(reader: AlertReader, alert_id: UUID, before: int | None = None) -> History:
+    """A page of the actions on an alert, the newest first.
+
+    ``before`` is the number of the entry after which the page starts.
+    """
+    entries = reader.history(alert_id, before)
+    more = len(entries) == HISTORY_PAGE
+    return History(tuple(entries), entries[-1].number if more else None)
 
 
 def not_found() -> Answer:

@@ -1,6 +1,7 @@
-"""Answers the two most frequent requests without Quart: a list of alerts, and one alert.
+"""Answers the most frequent requests without Quart: a list of alerts, one alert and its parts.
 
-Quart's request, contexts and hooks cost more than these reads. Only the successful answer is made
+The parts are its events and its history. Quart's request, contexts and hooks cost more than these
+reads. Only the successful answer is made
 here, with the same functions as the routes in ``alerts``. Every other request goes to Quart. A
 caller that is authenticated, or an error, goes along, so that no request counts twice against a
 limit and no statement that failed is repeated. Requests that arrive at the same time are read
@@ -14,14 +15,17 @@ from typing import Any, Final
 from urllib.parse import parse_qsl
 from uuid import UUID
 
+import msgspec
+
 from auditflow.contract.access import Role
 from auditflow.http import middleware
 from notification_service import query
 from notification_service.api import trail_recording
-from notification_service.api.alerts import encode_detail, has_version
+from notification_service.api.alerts import encode_detail, has_version, history_page
 from notification_service.api.callers import Caller, Callers, require
 from notification_service.api.encoded_lists import EncodedList, EncodedLists
 from notification_service.api.grouped_reads import GroupedReads
+from notification_service.api.insights import event_page
 from notification_service.api.requests import identifier
 from notification_service.audit.trail import Trail
 from notification_service.cursor import Cursors
@@ -37,6 +41,8 @@ _MAX_QUERY_BYTES: Final = 1_000
 #: Lists and alerts that are read together. An alert may have some megabytes.
 _LISTS_IN_GROUP: Final = 16
 _ALERTS_IN_GROUP: Final = 8
+#: Alerts whose events, or history, are read together.
+_PARTS_IN_GROUP: Final = 4
 #: Lists at the same time whose duration depends on their filter. Each is read alone.
 _LONG_LISTS: Final = 4
 _HEADERS: Final = (
@@ -74,6 +80,15 @@ class DirectReads:
         self._short_lists = GroupedReads(self._read_lists, max_keys=_LISTS_IN_GROUP, parallel=1)
         self._long_lists = GroupedReads(self._read_lists, max_keys=1, parallel=_LONG_LISTS)
         self._alerts = GroupedReads(self._read_alerts, max_keys=_ALERTS_IN_GROUP, parallel=1)
+        #: Lists of alerts whose items have parts. The previous API has none.
+        self._with_parts = f"{prefix}/alerts"
+        #: The first page of the parts of an alert, by the last segment of the path.
+        self._parts = {
+            "events": _Part(
+                "list_events", lambda alert_id: event_page(reader.pool, cursors, alert_id)
+            ),
+            "history": _Part("get_history", lambda alert_id: history_page(reader, alert_id)),
+        }
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "http" and scope["method"] == "GET" and not scope.get("root_path"):
@@ -82,12 +97,10 @@ class DirectReads:
             if path in self._lists:
                 if len(scope["query_string"]) <= _MAX_QUERY_BYTES:
                     answer = await self._try(scope, self._answer_list)
-            else:
-                start, _, last = path.rpartition("/")
-                if start in self._lists and not scope["query_string"]:
-                    alert_id = identifier(last)
-                    if alert_id is not None:
-                        answer = await self._try(scope, partial(self._answer_alert, alert_id))
+            elif not scope["query_string"]:
+                read = self._read_of_alert(path)
+                if read is not None:
+                    answer = await self._try(scope, read)
             if answer is not None:
                 status, body, headers = answer
                 length = (b"content-length", str(len(body)).encode())
@@ -97,9 +110,20 @@ class DirectReads:
                 return
         await self._app(scope, receive, send)
 
-    async def _try(
-        self, scope: Any, read: Callable[[Any, Caller], Awaitable["_Answer | None"]]
-    ) -> "_Answer | None":
+    def _read_of_alert(self, path: str) -> "_Read | None":
+        """What answers a request for an alert or a part of it."""
+        start, _, last = path.rpartition("/")
+        if start in self._lists:
+            alert_id = identifier(last)
+            return None if alert_id is None else partial(self._answer_alert, alert_id)
+        part = self._parts.get(last)
+        start, _, last = start.rpartition("/")
+        if part is None or start != self._with_parts:
+            return None
+        alert_id = identifier(last)
+        return None if alert_id is None else partial(self._answer_part, part, alert_id)
+
+    async def _try(self, scope: Any, read: "_Read") -> "_Answer | None":
         """The answer of ``read``. None if Quart makes the answer."""
         request = _Request(scope)
         if request.has_body:
@@ -136,6 +160,15 @@ class DirectReads:
         middleware.set_route(scope, f"{start}/<alert_id>")
         self._record(scope, caller, "get_alert", targets=(last,))
         return HTTPStatus.OK, body, ((b"etag", f'"{version}"'.encode()),)
+
+    async def _answer_part(
+        self, part: "_Part", alert_id: UUID, scope: Any, caller: Caller
+    ) -> "_Answer | None":
+        body = await part.reads.get(alert_id)
+        start, identifier_of_path, last = scope["path"].rsplit("/", 2)
+        middleware.set_route(scope, f"{start}/<alert_id>/{last}")
+        self._record(scope, caller, part.name, targets=(identifier_of_path,))
+        return HTTPStatus.OK, body, ()
 
     def _read_lists(self, keys: Sequence[tuple[AlertQuery, bool]]) -> dict[Any, EncodedList]:
         """Encoded lists, with counts or without."""
@@ -186,6 +219,21 @@ class DirectReads:
 
 #: Status, body and headers.
 _Answer = tuple[int, bytes, tuple[tuple[bytes, bytes], ...]]
+#: Reads the answer to a request. None if Quart makes the answer.
+_Read = Callable[[Any, Caller], Awaitable[_Answer | None]]
+
+
+class _Part:
+    """A part of an alert. ``name`` is that of its route."""
+
+    def __init__(self, name: str, read: Callable[[UUID], Any]) -> None:
+        """``read`` returns the message of the answer."""
+        self.name = name
+        self._read = read
+        self.reads = GroupedReads(self._read_group, max_keys=_PARTS_IN_GROUP, parallel=2)
+
+    def _read_group(self, alert_ids: Sequence[UUID]) -> dict[UUID, bytes]:
+        return {alert_id: msgspec.json.encode(self._read(alert_id)) for alert_id in alert_ids}
 
 
 def _header(scope: Any, name: bytes) -> str | None:

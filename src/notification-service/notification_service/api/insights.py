@@ -2,6 +2,7 @@
 
 from functools import partial
 from http import HTTPStatus
+from uuid import UUID
 
 from quart import Blueprint, request
 from quart_schema import document_querystring, document_response
@@ -70,6 +71,17 @@ def _add_numbers(routes: Blueprint, pool: Pool) -> None:
         return ok(await in_thread(partial(risk.read_risk, pool, kind, value)))
 
 
+def event_page(
+    pool: Pool, cursors: Cursors, alert_id: UUID, after: EventPosition | None = None
+) -> EventPage:
+    """A page of an alert's events, the latest first."""
+    rows = alert_events.read_events(pool, alert_id, after)
+    following = None
+    if len(rows) == alert_events.PAGE:
+        following = cursors.sign(EventPosition(rows[-1].timestamp, rows[-1].event_id))
+    return EventPage(tuple(rows), following)
+
+
 def _add_events(routes: Blueprint, pool: Pool, cursors: Cursors) -> None:
     @routes.get("/alerts/<alert_id>/events")
     @document_querystring(EventsParameters)
@@ -85,11 +97,7 @@ def _add_events(routes: Blueprint, pool: Pool, cursors: Cursors) -> None:
         parsed = identifier(alert_id)
         if parsed is None:
             return not_found()
-        rows = await in_thread(partial(alert_events.read_events, pool, parsed, after))
-        following = None
-        if len(rows) == alert_events.PAGE:
-            following = cursors.sign(EventPosition(rows[-1].timestamp, rows[-1].event_id))
-        return ok(EventPage(tuple(rows), following))
+        return ok(await in_thread(partial(event_page, pool, cursors, parsed, after)))
 
     @routes.get("/alerts/<alert_id>/event")
     @document_querystring(EventParameters)

@@ -50,10 +50,15 @@ SUMMARY_FIELDS: Final = _fields(AlertSummary, "t", _COMPUTED)
 #: A lateral subquery ``r`` of one ``AlertSummary``, to use after ``FROM alerts AS t``.
 SUMMARY: Final = f"CROSS JOIN LATERAL (SELECT {SUMMARY_FIELDS}) AS r"
 
-#: The ``AlertDetail`` of several alerts, without ``allowed_actions``. Parameters: alerts, findings,
-#: bytes.
+#: The versions of several alerts. Parameter: alerts.
+DETAIL_VERSIONS: Final = f"""
+    SELECT t.alert_id::text, {VERSION} FROM alerts AS t WHERE t.alert_id = ANY(%(alerts)s::uuid[])
+"""
+
+#: The ``AlertDetail`` of several alerts, without ``allowed_actions``, and their versions.
+#: Parameters: alerts, findings, bytes.
 DETAILS: Final = f"""
-    SELECT d.alert_id::text, row_to_json(d)::text FROM (
+    SELECT d.alert_id::text, row_to_json(d)::text, version FROM (
         SELECT {SUMMARY_FIELDS}, t.finding_count AS findings_total, (
             SELECT coalesce(json_agg(row_to_json(v) ORDER BY v.last_seen DESC, v.finding_id DESC),
                             '[]')
@@ -70,5 +75,7 @@ DETAILS: Final = f"""
             ) AS v
         ) AS findings
         FROM alerts AS t WHERE t.alert_id = ANY(%(alerts)s::uuid[])
-    ) AS d
+    ) AS d CROSS JOIN LATERAL (
+        SELECT {VERSION} AS version FROM alerts AS t WHERE t.alert_id = d.alert_id
+    ) AS v
 """

@@ -12,7 +12,7 @@ from psycopg2.extensions import cursor as Cursor  # noqa: N812 - it is a class
 from auditflow.contract.alert import Counts, Status
 from auditflow.contract.triage import HistoryEntry
 from notification_service.cursor import Position
-from notification_service.database import arrays, candidates, newest, prepared
+from notification_service.database import candidates, newest, prepared
 from notification_service.database.alert_filters import (
     NOT_FEW,
     Few,
@@ -21,12 +21,10 @@ from notification_service.database.alert_filters import (
     time_branches,
 )
 from notification_service.database.alert_json import (
-    DETAILS,
-    MAX_EVENT_BYTES,
-    MAX_FINDINGS,
     SUMMARY,
     VERSION,
 )
+from notification_service.database.details import Details
 from notification_service.database.facets import read_counts
 from notification_service.database.pool import Pool
 from notification_service.order import KEYS, Key, Sort
@@ -105,6 +103,7 @@ class AlertReader:
         self.pool = pool
         #: Encoded ``AlertSummary`` messages by identifier and version.
         self._encoded: dict[tuple[str, str], str] = {}
+        self._details = Details(pool)
 
     def page(self, query: AlertQuery) -> Page:
         """One page of the alerts that match.
@@ -138,13 +137,7 @@ class AlertReader:
 
     def details(self, alert_ids: Iterable[UUID]) -> dict[UUID, str]:
         """The encoded ``AlertDetail`` of each alert that exists, without ``allowed_actions``."""
-        values = {
-            "alerts": arrays.literal(alert_ids),
-            "findings": MAX_FINDINGS,
-            "bytes": MAX_EVENT_BYTES,
-        }
-        rows = self._fetch_prepared(DETAILS, values)
-        return {UUID(alert_id): text for alert_id, text in rows}
+        return self._details.read(alert_ids)
 
     def summary(self, alert_id: UUID) -> tuple[str, int] | None:
         """An encoded ``AlertSummary`` and its ``triage_version``, or None."""
