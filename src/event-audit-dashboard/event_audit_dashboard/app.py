@@ -15,7 +15,8 @@ from event_audit_dashboard.access.login_throttle import LoginThrottle
 from event_audit_dashboard.access.oidc import OidcProvider
 from event_audit_dashboard.access.roles import Roles
 from event_audit_dashboard.access.second_factors import SecondFactors
-from event_audit_dashboard.access.sessions import MemorySessions, RedisSessions
+from event_audit_dashboard.access.session_cache import CachedSessions
+from event_audit_dashboard.access.sessions import MemorySessions, RedisSessions, SessionStore
 from event_audit_dashboard.access.totp import SecretBox
 from event_audit_dashboard.apis.administration import AdminApi
 from event_audit_dashboard.apis.client import ApiClient
@@ -106,7 +107,9 @@ def create(
     headers.add(app)
     account = _configure_sign_in(app, settings)
     roles = Roles(api)
-    store = MemorySessions() if client is None else RedisSessions(client)
+    store: SessionStore = (
+        MemorySessions() if client is None else CachedSessions(RedisSessions(client))
+    )
     sessions = auth.Sessions(app, store, roles)
     csrf = MaskedCSRFProtect(app)  # after the sessions: the error page depends on who is signed in
     assets = Assets()

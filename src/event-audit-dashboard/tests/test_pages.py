@@ -9,7 +9,7 @@ import pytest
 from flask import url_for
 
 from event_audit_dashboard.rendering import templating
-from event_audit_dashboard.rendering.urls import cached_url_for
+from event_audit_dashboard.rendering.urls import cached_url_for, url_of_archived, urls_of_records
 
 
 def rows(page: str) -> list[str]:
@@ -317,3 +317,16 @@ def test_a_url_that_is_built_once_depends_on_the_prefix_of_the_application(dashb
     for base, expected in (("http://a/", "/alerts"), ("http://a/p", "/p/alerts")) * 2:
         with dashboard.test_request_context("/", base_url=base):
             assert cached_url_for("alerts.listing") == url_for("alerts.listing") == expected
+
+
+@pytest.mark.parametrize(
+    "event_id", ["e-1", "a b/c?d#e%2F", "ü€\u202e", "..", "a/../b", "&<>\"'", "a;b=c,d:e@f+g", "%"]
+)
+@pytest.mark.parametrize("root", ["", "/audit"])
+def test_urls_of_events_are_those_of_flask(make: Any, event_id: str, root: str) -> None:
+    alert_id = "00000070-0000-0000-0000-000000000000"
+    app = make(with_archive=True)
+    with app.test_request_context(base_url=f"http://localhost{root}"):
+        record = url_for("alert.event", alert_id=alert_id, event_id=event_id)
+        assert urls_of_records(alert_id)(event_id) == record
+        assert url_of_archived(event_id) == url_for("events.detail", id=event_id)

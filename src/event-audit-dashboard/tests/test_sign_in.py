@@ -165,6 +165,20 @@ def test_sign_in_creates_a_new_session_that_scripts_cannot_read(stranger: Any) -
     assert stale.status_code == 400
 
 
+def test_sign_in_sends_the_token_of_all_forms(stranger: Any) -> None:
+    # Given a browser that has signed in
+    assert stranger.sign_in().status_code == 303
+    # When two tabs open pages at the same time, none replaces the cookie of the other
+    pages = [stranger.get("/alerts") for _ in range(2)]
+    assert not any("Set-Cookie" in page.headers for page in pages)
+    # Then the token of each page is valid
+    for page in pages:
+        token = re.search(r'name="csrf_token" value="([^"]+)"', page.text)
+        assert token
+        data = {"csrf_token": token[1], "zone": "Asia/Tokyo"}
+        assert stranger.http.post("/settings/time-zone", data=data).status_code == 303
+
+
 def test_over_https_the_cookie_is_secure(make: Any, user: Any) -> None:
     browser = user(make(cookie_secure=True))
     cookie = browser.get("/login", base_url="https://localhost").headers["Set-Cookie"]

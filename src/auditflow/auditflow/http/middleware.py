@@ -23,6 +23,10 @@ from auditflow.telemetry.metrics import NO_ROUTE, OPERATIONAL_ROUTES, HttpMetric
 CORRELATION_HEADER: Final = "X-Correlation-ID"
 #: The request headers that may contain the client's correlation id. The first valid one counts.
 _REQUEST_HEADERS: Final = (CORRELATION_HEADER, "X-Request-ID")
+#: Their names in a WSGI environ.
+_ENVIRON_NAMES: Final = tuple(
+    f"HTTP_{header.upper().replace('-', '_')}" for header in _REQUEST_HEADERS
+)
 _VALID_ID: Final = re.compile(r"[A-Za-z0-9._:/+=@-]{1,128}")
 #: The maximum length of a path in spans and logs, in characters.
 _MAX_PATH: Final = 200
@@ -101,8 +105,9 @@ class WsgiMiddleware:
         self._listener = listener
 
     def __call__(self, environ: Any, start_response: Any) -> Iterable[bytes]:
-        names = (_environ_name(name) for name in _REQUEST_HEADERS)
-        chosen = environ[_CORRELATION_ID] = _choose_id(environ.get(name, "") for name in names)
+        chosen = environ[_CORRELATION_ID] = _choose_id(
+            environ.get(name, "") for name in _ENVIRON_NAMES
+        )
         method, path = environ["REQUEST_METHOD"], environ["PATH_INFO"]
         status = 500
 
@@ -179,10 +184,6 @@ class AsgiMiddleware:
             finally:
                 if not reported:
                     report(500)
-
-
-def _environ_name(header: str) -> str:
-    return f"HTTP_{header.upper().replace('-', '_')}"
 
 
 def _choose_id(received: Iterable[str]) -> str:

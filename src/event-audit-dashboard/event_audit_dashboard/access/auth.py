@@ -22,6 +22,7 @@ from event_audit_dashboard.access.sessions import (
     identity_key,
 )
 from event_audit_dashboard.localization.translation import N_, Texts
+from event_audit_dashboard.rendering.csrf import renew_token
 
 #: Endpoints that need no session.
 OPEN_ENDPOINTS: Final = frozenset(
@@ -96,6 +97,7 @@ class Sessions:
         session.permanent = True
         session["id"] = self._store.start(Session(user, role, time.time(), subject, sid))
         session["until"] = int(time.time()) + SESSION_SECONDS
+        renew_token()
 
     def end(self) -> None:
         """End the session, on the server and in this browser."""

@@ -1,16 +1,18 @@
-"""HTTP requests to an API of another service: pooled connections, a deadline and size limit."""
+"""HTTP requests to an API of another service: kept connections, a deadline and size limit."""
 
 import ssl
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from email.message import Message
+from http.client import HTTPConnection, HTTPException, HTTPResponse, IncompleteRead
 from typing import Final
 
-import urllib3
 from msgspec import Struct
 
 from auditflow.circuit import OPEN, CallRefused, Circuit, CircuitMetrics
 from event_audit_dashboard import errors
+from event_audit_dashboard.apis.connections import Connections
 from event_audit_dashboard.localization.translation import N_
 
 #: Limit for the complete request, in seconds.
@@ -20,6 +22,7 @@ MAX_RESPONSE_BYTES: Final = 32 * 1024 * 1024
 #: Limit for the time between two parts of a streamed response, in seconds.
 STREAM_SECONDS: Final = 60.0
 _CHUNK_BYTES: Final = 256 * 1024
+_LOST: Final = N_("the connection was lost during the export")
 _UNREACHABLE: Final = N_("%(service)s cannot be reached")
 
 
@@ -40,8 +43,18 @@ class Reply(Struct, frozen=True):
     """Status, headers and body of a response."""
 
     status: int
-    headers: Mapping[str, str]
+    headers: Message
     body: bytes
+
+
+class _Request(Struct, frozen=True):
+    """``deadline`` is the end of the time for the response, on the monotonic clock."""
+
+    method: str
+    path: str
+    headers: Mapping[str, str]
+    body: bytes | None
+    deadline: float
 
 
 class Transport:
@@ -61,16 +74,10 @@ class Transport:
         self.service = service
         self._circuit = Circuit(service.slug, counts=(errors.Unreachable,), metrics=metrics)
         host = host.strip("[]")
-        headers = {"Accept": "application/json"}
+        self._headers = {"Accept": "application/json"}
         if token is not None:
-            headers["Authorization"] = f"Bearer {token}"
-        self._pool = (
-            urllib3.HTTPConnectionPool(host, port, maxsize=64, headers=headers, retries=False)
-            if tls is None
-            else urllib3.HTTPSConnectionPool(
-                host, port, maxsize=64, headers=headers, retries=False, ssl_context=tls
-            )
-        )
+            self._headers["Authorization"] = f"Bearer {token}"
+        self._connections = Connections(host, port, tls=tls)
 
     def send(
         self,
@@ -116,24 +123,26 @@ class Transport:
         body: bytes | None,
         timeout: float,
     ) -> Reply:
-        sent = {**self._pool.headers, **(headers or {})}
+        request = _Request(
+            method, path, {**self._headers, **(headers or {})}, body, time.monotonic() + timeout
+        )
         try:
-            try:
-                return self._send_once(method, path, sent, body, timeout)
-            except urllib3.exceptions.ProtocolError:
-                # The server has closed a pooled connection. A read may be repeated safely.
-                if method != "GET":
-                    raise
-                return self._send_once(method, path, sent, body, timeout)
-        except urllib3.exceptions.NewConnectionError:
-            raise errors.Unreachable(_UNREACHABLE, service=self.service.name) from None
-        except urllib3.exceptions.TimeoutError:
+            kept = self._connections.take_kept(may_be_lost=method == "GET")
+            if kept is not None:
+                try:
+                    return self._exchange(kept, request, timeout)
+                except (ConnectionError, HTTPException):
+                    # The server has closed the kept connection. A read may be repeated safely.
+                    if method != "GET":
+                        raise
+            return self._exchange(self._connections.create(timeout), request, timeout)
+        except TimeoutError:
             raise errors.Unreachable(
                 N_("%(service)s did not respond within %(count)s seconds"),
                 service=self.service.name,
                 count=f"{timeout:.0f}",
             ) from None
-        except urllib3.exceptions.HTTPError:
+        except (OSError, HTTPException):
             raise errors.Unreachable(_UNREACHABLE, service=self.service.name) from None
 
     def stream(self, path: str, *, headers: Mapping[str, str]) -> tuple[Reply, Iterator[bytes]]:
@@ -148,67 +157,66 @@ class Transport:
             return self._stream(path, headers)
 
     def _stream(self, path: str, headers: Mapping[str, str]) -> tuple[Reply, Iterator[bytes]]:
+        connection = self._connections.create(TIMEOUT_SECONDS)
         try:
-            response = self._pool.urlopen(
-                "GET",
-                path,
-                headers={**self._pool.headers, **headers},
-                timeout=urllib3.Timeout(connect=TIMEOUT_SECONDS, read=STREAM_SECONDS),
-                redirect=False,
-                preload_content=False,
-            )
-        except urllib3.exceptions.HTTPError:
+            connection.connect()
+            connection.sock.settimeout(STREAM_SECONDS)
+            connection.request("GET", path, headers={**self._headers, **headers})
+            response = connection.getresponse()
+            if response.status == 200:
+                return Reply(200, response.headers, b""), _parts(connection, response)
+            body = response.read(_CHUNK_BYTES)
+        except (OSError, HTTPException):
+            connection.close()
             raise errors.Unreachable(_UNREACHABLE, service=self.service.name) from None
-        if response.status != 200:
-            try:
-                body = response.read(_CHUNK_BYTES)
-            finally:
-                response.close()
-            return Reply(response.status, response.headers, body), iter(())
-        return Reply(200, response.headers, b""), _parts(response)
+        connection.close()
+        return Reply(response.status, response.headers, body), iter(())
 
-    def _send_once(
-        self, method: str, path: str, headers: Mapping[str, str], body: bytes | None, timeout: float
-    ) -> Reply:
-        deadline = time.monotonic() + timeout
-        response = self._pool.urlopen(
-            method,
-            path,
-            body=body,
-            headers=headers,
-            timeout=urllib3.Timeout(total=timeout),
-            redirect=False,
-            preload_content=False,
-            decode_content=True,
-        )
+    def _exchange(self, connection: HTTPConnection, request: _Request, timeout: float) -> Reply:
+        """Send a request and read the response."""
         try:
-            content = _read(response, deadline)
+            if connection.sock is not None and connection.sock.gettimeout() != timeout:
+                connection.sock.settimeout(timeout)
+            connection.request(
+                request.method, request.path, body=request.body, headers=request.headers
+            )
+            response = connection.getresponse()
+            content = _read(response, request.deadline)
         except BaseException:
-            response.close()
+            connection.close()
             raise
-        response.release_conn()
+        self._connections.keep(connection)
         return Reply(response.status, response.headers, content)
 
     def close(self) -> None:
         """Close all connections."""
-        self._pool.close()
+        self._connections.close()
 
 
-def _parts(response: urllib3.BaseHTTPResponse) -> Iterator[bytes]:
+def _parts(connection: HTTPConnection, response: HTTPResponse) -> Iterator[bytes]:
     try:
-        yield from response.stream(_CHUNK_BYTES)
-    except urllib3.exceptions.HTTPError:
-        raise errors.Unreachable(N_("the connection was lost during the export")) from None
+        while part := response.read1(_CHUNK_BYTES):
+            yield part
+        if response.length:
+            raise errors.Unreachable(_LOST)
+    except (OSError, HTTPException):
+        raise errors.Unreachable(_LOST) from None
     finally:
         response.close()
+        connection.close()
 
 
-def _read(response: urllib3.BaseHTTPResponse, deadline: float) -> bytes:
+def _read(response: HTTPResponse, deadline: float) -> bytes:
     body = bytearray()
-    while chunk := response.read(_CHUNK_BYTES):
-        body += chunk
-        if len(body) > MAX_RESPONSE_BYTES:
-            raise errors.BadResponse(N_("the API's response is too large"))
-        if time.monotonic() > deadline:
-            raise errors.Unreachable(N_("the API responds too slowly"))
+    try:
+        while chunk := response.read1(_CHUNK_BYTES):
+            body += chunk
+            if len(body) > MAX_RESPONSE_BYTES:
+                raise errors.BadResponse(N_("the API's response is too large"))
+            if time.monotonic() > deadline:
+                raise errors.Unreachable(N_("the API responds too slowly"))
+        if response.length:  # the connection was lost
+            raise IncompleteRead(bytes(body), response.length)
+    finally:
+        response.close()  # ``read1`` does not notice the end
     return bytes(body)

@@ -14,6 +14,8 @@ from typing import Final
 from flask import Flask, current_app, g, session
 from flask_wtf.csrf import CSRFProtect, generate_csrf
 
+#: The name of the token in the session, and of the signed token in Flask's ``g``.
+_KEY: Final = "csrf_token"
 #: Number of signed tokens that are kept.
 _MAX_SIGNED: Final = 1_000
 
@@ -32,9 +34,15 @@ class MaskedCSRFProtect(CSRFProtect):  # type: ignore[misc]
         return unmask(given) if given else None
 
 
+def renew_token() -> None:
+    """Give the session a new token, so that the first page need not send the cookie again."""
+    session[_KEY] = secrets.token_hex(20)
+    g.pop(_KEY, None)  # Flask-WTF keeps the signed token of this request here
+
+
 def masked_token() -> str:
     """The CSRF token of the session, masked by random bytes that are new in each response."""
-    kept = session.get("csrf_token")
+    kept = session.get(_KEY)
     # Without a time limit, the signed token of a session stays valid, so it is signed once.
     token = _signed(current_app.secret_key, kept) if isinstance(kept, str) else generate_csrf()
     masked: dict[str, str] = g.setdefault("masked_tokens", {})

@@ -18,8 +18,8 @@ _POLICY: Final = "; ".join(
         "frame-ancestors 'none'",
     )
 )
+_POLICY_NAME: Final = "content-security-policy"
 _ALWAYS: Final = {
-    "Content-Security-Policy": _POLICY,
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
     "Cross-Origin-Opener-Policy": "same-origin",
@@ -29,6 +29,8 @@ _ALWAYS: Final = {
     "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
     "Cache-Control": "no-store",
 }
+#: The name in lower-case letters, the name and the value of each header.
+_OTHERS: Final = tuple((name.lower(), name, value) for name, value in _ALWAYS.items())
 
 
 def nonce() -> str:
@@ -43,8 +45,11 @@ def add(app: Flask) -> None:
 
     @app.after_request
     def _add(response: Response) -> Response:
-        present = {name.lower() for name, _ in response.headers}
-        for name, value in _ALWAYS.items():
-            if name.lower() not in present:
-                response.headers.add(name, value.replace("{nonce}", nonce()))
+        headers = response.headers
+        present = {name.lower() for name, _ in headers}
+        if _POLICY_NAME not in present:
+            headers.add("Content-Security-Policy", _POLICY.replace("{nonce}", nonce()))
+        for lower, name, value in _OTHERS:
+            if lower not in present:
+                headers.add(name, value)
         return response

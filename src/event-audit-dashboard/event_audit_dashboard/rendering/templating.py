@@ -18,7 +18,7 @@ from event_audit_dashboard.query import CHOICES, UNASSIGNED, UNRESOLVED
 from event_audit_dashboard.rendering.assets import Assets
 from event_audit_dashboard.rendering.constant_calls import ConstantCallEnvironment
 from event_audit_dashboard.rendering.headers import nonce
-from event_audit_dashboard.rendering.urls import cached_url_for
+from event_audit_dashboard.rendering.urls import cached_url_for, url_of_archived, urls_of_records
 from event_audit_dashboard.views.common import take_notices
 
 #: Label, endpoint and key after ``g`` of the pages in the navigation.
@@ -99,6 +99,8 @@ def configure(app: Flask, *, assets: Assets, environment: str) -> None:
         entity_values=entity_values,
         history_text=history.describe,
         take_notices=take_notices,
+        urls_of_records=urls_of_records,
+        url_of_archived=url_of_archived,
         environment=environment,
     )
 

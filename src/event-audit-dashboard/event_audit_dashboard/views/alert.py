@@ -4,7 +4,7 @@ import itertools
 from urllib.parse import urlencode
 
 import msgspec
-from flask import Blueprint, Response, render_template, request, url_for
+from flask import Blueprint, Response, render_template, request
 from flask.typing import ResponseReturnValue
 from msgspec import Struct
 
@@ -21,6 +21,7 @@ from event_audit_dashboard.localization.translation import gettext
 from event_audit_dashboard.presentation import text, timeline
 from event_audit_dashboard.query import Query, filterable
 from event_audit_dashboard.rendering.page_cache import PageCache
+from event_audit_dashboard.rendering.urls import cached_url_for
 from event_audit_dashboard.views.alerts import LIVE_SECONDS, link
 from event_audit_dashboard.views.common import caller, list_url_of_referrer, person
 
@@ -91,7 +92,7 @@ def blueprint(
                 user=person(),
                 event_correlation_ids=found.correlation_ids,
             )
-        back = list_url_of_referrer(url_for("alerts.listing"))
+        back = list_url_of_referrer(cached_url_for("alerts.listing"))
         archived = archive.version  # before the rows are read, so that no change is missed
 
         def context() -> dict[str, object]:
