@@ -104,12 +104,13 @@ def test_missing_user_is_absent() -> None:
     assert event.details["reason"] == "Unauthorized"
 
 
-def test_first_source_ip_is_the_client() -> None:
+def test_address_of_the_connection_is_the_client() -> None:
+    """The client can set the earlier addresses by the header X-Forwarded-For."""
     [record] = [record for record in RECORDS if record["requestURI"] == "/api"]
 
     event = read(record)
 
-    assert event.client_ip == "198.51.100.140"
+    assert event.client_ip == "10.0.0.5"
     assert event.details is not None
     assert event.details["sourceIPs"] == ["198.51.100.140", "10.0.0.5"]
 

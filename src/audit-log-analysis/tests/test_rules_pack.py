@@ -55,6 +55,13 @@ def test_the_pack_covers_every_source() -> None:
         assert sum(path.parent.name == folder for path, _ in FIRING) >= 5, folder
 
 
+def test_the_rules_for_hunts_pass_their_tests() -> None:
+    result = CliRunner().invoke(rules_command, ["test", str(REPOSITORY / "docs/rules/hunts")])
+
+    assert result.exit_code == 0, result.output
+    assert "2 rules: all as expected" in result.output
+
+
 def test_identifiers_and_titles_are_used_once() -> None:
     identifiers = [rule["id"] for _, rule in RULES]
     titles = [rule["title"] for _, rule in RULES]

@@ -30,6 +30,7 @@ USERS = (
 #: The API groups of kinds that the tests of the rules name without theirs.
 GROUPS = {
     "deployments": "apps", "daemonsets": "apps", "statefulsets": "apps", "cronjobs": "batch",
+    "replicasets": "apps",
     "clusterroles": "rbac.authorization.k8s.io", "clusterrolebindings": "rbac.authorization.k8s.io",
     "roles": "rbac.authorization.k8s.io", "rolebindings": "rbac.authorization.k8s.io",
 }  # fmt: skip

@@ -112,6 +112,8 @@ def to_event(record: bytes) -> Event:
 
     The identifier is ``auditID:stage:requestReceivedTimestamp``. A client can choose the auditID
     (header Audit-ID) and could hide requests by repeating one. The timestamp is that of the stage.
+    ``client_ip`` is the last of ``sourceIPs``, the address of the connection. The client chooses
+    the others (header X-Forwarded-For), and could spread its requests over many addresses.
     ``event_type`` is the verb and the resource ("create pods/exec"). The record names no host. The
     user of an action in Argo CD is the person, not Argo CD.
 
@@ -132,7 +134,7 @@ def to_event(record: bytes) -> Event:
         source_service="kube-apiserver",
         user_id=_username(entry.impersonated_user) or _username(entry.user),
         action_result=_result(entry),
-        client_ip=entry.source_ips[0] if entry.source_ips else None,
+        client_ip=entry.source_ips[-1] if entry.source_ips else None,
         resource=_resource(entry),
         details=_details(entry),
         logsource=LOG_SOURCE,
