@@ -1,6 +1,7 @@
 """Sign-in through a real OpenID provider, roles of groups, and back-channel logout."""
 
 import hmac
+import io
 import json
 import re
 import shutil
@@ -10,6 +11,7 @@ import threading
 import time
 from base64 import urlsafe_b64encode
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urljoin, urlsplit
@@ -79,8 +81,8 @@ def serve(make: Any, settings: Any, ports: dict[str, int]) -> Iterator[Any]:
     """Starts the dashboard at the address that the provider knows."""
     servers = []
 
-    def start(**changes: Any) -> str:
-        app = make(**{**settings, **changes})
+    def start(wrap: Any = lambda app: app, **changes: Any) -> str:
+        app = wrap(make(**{**settings, **changes}))
         server = make_server("127.0.0.1", ports["dashboard"], app, threaded=True)
         thread = threading.Thread(target=server.serve_forever, args=(0.02,))
         thread.start()
@@ -215,6 +217,41 @@ def test_the_provider_ends_the_session_that_its_user_ends(browser: Browser, issu
     eventually(lambda: not browser.is_signed_in(), what="the end of the session")
     assert other.is_signed_in()
     other.http.close()
+
+
+def test_a_logout_token_of_the_provider_ends_sessions_once(serve: Any, issuer: str) -> None:
+    """An attacker who has recorded a genuine token cannot end later sessions with it."""
+    received: list[bytes] = []
+
+    def recording(app: Any) -> Any:
+        def wrapped(environ: dict[str, Any], start_response: Any) -> Any:
+            if environ["PATH_INFO"] == "/oidc/logout":
+                body = environ["wsgi.input"].read(int(environ["CONTENT_LENGTH"]))
+                received.append(body)
+                environ["wsgi.input"] = io.BytesIO(body)
+            return app(environ, start_response)
+
+        return wrapped
+
+    browser = Browser(serve(wrap=recording, oidc_roles=ROLES))
+    browser.sign_in("alice")
+    browser.submit(browser.http.get(f"{issuer}/session/end"), logout="yes")
+    eventually(lambda: not browser.is_signed_in(), what="the end of the session")
+    [genuine] = received
+    browser.sign_in("alice")
+    assert browser.is_signed_in()
+
+    form = {"Content-Type": "application/x-www-form-urlencoded"}
+    with ThreadPoolExecutor(4) as threads:
+        answers = threads.map(
+            lambda _: httpx.post(f"{browser.site}/oidc/logout", content=genuine, headers=form),
+            range(8),
+        )
+        assert {(answer.status_code, answer.text) for answer in answers} == {
+            (400, "repeated logout_token")
+        }
+    assert browser.is_signed_in()
+    browser.http.close()
 
 
 def tokens_without_the_key(claims: dict[str, Any], public: dict[str, Any]) -> Iterator[str]:
