@@ -108,7 +108,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def database(folder: Path) -> SearchDatabase:
-    return SearchDatabase(SearchLimits(), folders=[folder])
+    return SearchDatabase(SearchLimits(seconds=60, threads=1), folders=[folder])
 
 
 @pytest.fixture(scope="module")

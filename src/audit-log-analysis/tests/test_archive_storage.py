@@ -218,7 +218,7 @@ def test_an_s3_that_fails_during_a_search_is_unavailable(tmp_path: Path) -> None
     with pytest.raises(OSError, match="storage"):
         reader.read()
     database = SearchDatabase(
-        SearchLimits(), addresses=[storage.address("")], register=storage.register
+        SearchLimits(seconds=60), addresses=[storage.address("")], register=storage.register
     )
     with database.search() as search, pytest.raises(Unavailable):
         search.rows("SELECT * FROM read_parquet($file)", {"file": storage.address("a/b.parquet")})
@@ -267,7 +267,7 @@ def test_a_damaged_file_is_reported_and_hides_no_event_of_other_files(
         SearchedFile(storage.address(path), 0, END_MS)
         for path in ("a/good.parquet", "a/bad.parquet")
     ]
-    limits = SearchLimits(seconds=30)
+    limits = SearchLimits(seconds=60)
     database = SearchDatabase(
         limits, folders=[tmp_path], addresses=[storage.address("")], register=storage.register
     )

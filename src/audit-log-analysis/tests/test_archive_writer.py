@@ -108,7 +108,7 @@ def test_an_event_can_be_searched_before_a_file_is_written(
     # Given a writer with the default time until a flush, whose clock stands still
     flush_seconds = Settings.model_fields["archive_flush_seconds"].default
     writer = stored.start(flush_seconds=flush_seconds, clock=lambda: 0.0)
-    database = SearchDatabase(SearchLimits(), folders=[tmp_path])
+    database = SearchDatabase(SearchLimits(seconds=60), folders=[tmp_path])
     files = ManifestArchive(stored.manifest, stored.storage.address, writer.pending)
     search = ArchiveSearch(files, database)
     query = EventQuery(
@@ -296,7 +296,7 @@ def test_events_at_the_border_of_an_hour_are_in_its_file(
     (file,) = stored.manifest.snapshot()
     assert file.hour.timestamp() * 1000 == time_ms // HOUR_MS * HOUR_MS
     # and it is found by a search that begins with it, and by none that ends before it
-    database = SearchDatabase(SearchLimits(), folders=[tmp_path])
+    database = SearchDatabase(SearchLimits(seconds=60), folders=[tmp_path])
     search = ArchiveSearch(ManifestArchive(stored.manifest, stored.storage.address), database)
     for since_ms, until_ms, count in (
         (time_ms, time_ms + 1, 1), (time_ms - 1, time_ms, 0), (time_ms + 1, time_ms + 2, 0),

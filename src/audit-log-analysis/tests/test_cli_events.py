@@ -29,7 +29,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
     found = [archived(number, user=("alice", "bob")[number % 2]) for number in range(1_200)]
     found.append(archived(1_300, event_id="x", user="\x1b[2Jmallory", host="db-\x9b1m"))
     file = write(folder / "1.parquet", found[:1_000])
-    database = SearchDatabase(SearchLimits(), folders=[folder])
+    database = SearchDatabase(SearchLimits(seconds=60), folders=[folder])
     searches = ArchiveSearch(FolderArchive([file], found[1_000:]), database)
     api = app.create(searches, RoleCallers(), Health({}), CollectorRegistry(), now=lambda: NOW)
     with (

@@ -82,7 +82,7 @@ def api(tmp_path_factory: pytest.TempPathFactory) -> Quart:
     ]
     events.append(archived(500, event_id="a/b", record=b"\xff", refused=True, reason="not JSON"))
     file = write(folder / "1.parquet", events[:200])
-    database = SearchDatabase(SearchLimits(), folders=[folder])
+    database = SearchDatabase(SearchLimits(seconds=60), folders=[folder])
     return create(ArchiveSearch(FolderArchive([file], events[200:]), database))
 
 
@@ -254,7 +254,7 @@ async def test_hashes_of_files_need_the_role_lead_and_the_scope_of_audits(tmp_pa
             role, *scopes = headers["Authorization"].removeprefix("Bearer ").split(",")
             return Me(name="a caller", kind="token", role=Role(role), scopes=tuple(scopes))
 
-    database = SearchDatabase(SearchLimits(), folders=[tmp_path])
+    database = SearchDatabase(SearchLimits(seconds=60), folders=[tmp_path])
     proofs = EventProofs(EmptyManifest(), database, address=str, sha256=lambda _: None)
     searches = ArchiveSearch(FolderArchive([], []), database)
     api = events_app.create(

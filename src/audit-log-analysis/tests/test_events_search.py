@@ -141,7 +141,7 @@ def search(folder: Path, events: list[ArchivedEvent]) -> ArchiveSearch:
 
 
 def database(folder: Path, **limits: Any) -> SearchDatabase:
-    return SearchDatabase(SearchLimits(**limits), folders=[folder])
+    return SearchDatabase(SearchLimits(**{"seconds": 60, **limits}), folders=[folder])
 
 
 @settings(max_examples=25, deadline=None)

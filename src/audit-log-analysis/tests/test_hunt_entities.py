@@ -33,7 +33,7 @@ def rules() -> RuleSet:
 
 @pytest.fixture
 def database(tmp_path: Path) -> SearchDatabase:
-    return SearchDatabase(SearchLimits(), folders=[tmp_path])
+    return SearchDatabase(SearchLimits(seconds=60, threads=1), folders=[tmp_path])
 
 
 def select(rules: RuleSet, title: str) -> RuleSet:

@@ -125,7 +125,7 @@ def test_a_hunt_reads_files_and_events_that_are_in_no_file(
     write(tmp_path / "all.parquet", [*FILED, *PENDING])
     rules = rule_paths.load_or_exit([rule_paths.SHIPPED_RULES], lateness=900_000)
     chosen = rules.select([rule.ref.id for rule in rules.rules if rule.ref.title == RULE])
-    database = SearchDatabase(SearchLimits(), folders=[tmp_path])
+    database = SearchDatabase(SearchLimits(seconds=60), folders=[tmp_path])
     expected = archive_hunt.run(
         chosen, FileArchive([tmp_path]), database, since_ms=START_MS, until_ms=START_MS + 10**7
     )
@@ -284,7 +284,9 @@ def api(make_runner: MakeRunner, folder: Path) -> Quart:
         def snapshot_of_event(self, event_id: str) -> Any:
             raise AssertionError
 
-    searches = ArchiveSearch(NoArchive(), SearchDatabase(SearchLimits(), folders=[folder]))
+    searches = ArchiveSearch(
+        NoArchive(), SearchDatabase(SearchLimits(seconds=60), folders=[folder])
+    )
     return events_app.create(
         searches, RoleCallers(), Health({}), CollectorRegistry(), hunts=make_runner()
     )

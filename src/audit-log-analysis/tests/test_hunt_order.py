@@ -116,7 +116,7 @@ def writer(tmp_path: Path) -> Any:
 
 @pytest.fixture
 def database(tmp_path: Path) -> SearchDatabase:
-    return SearchDatabase(SearchLimits(), folders=[tmp_path])
+    return SearchDatabase(SearchLimits(seconds=60, threads=1), folders=[tmp_path])
 
 
 def test_a_hunt_finds_the_same_in_events_of_the_same_time(

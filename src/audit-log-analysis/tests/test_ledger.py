@@ -219,7 +219,7 @@ def test_the_api_and_the_command_show_the_ledger(
     stored.publish_receipt(receipt({0: 1}))
     stored.start()
     eventually(lambda: stored.acknowledged() == 2, what="acknowledged")
-    database = SearchDatabase(SearchLimits(), folders=[tmp_path])
+    database = SearchDatabase(SearchLimits(seconds=60), folders=[tmp_path])
     api = events_app.create(
         ArchiveSearch(FolderArchive([]), database),
         KnownCallers(),

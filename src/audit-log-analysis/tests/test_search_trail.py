@@ -49,7 +49,7 @@ def api(tmp_path: Path, stored: KnownTrail) -> Quart:
     events = [archived(number, user=("alice", "bob")[number % 2]) for number in range(EVENTS)]
     file = write(tmp_path / "1.parquet", events)
     searches = ArchiveSearch(
-        FolderArchive([file], []), SearchDatabase(SearchLimits(), folders=[tmp_path])
+        FolderArchive([file], []), SearchDatabase(SearchLimits(seconds=60), folders=[tmp_path])
     )
     return events_app.create(
         searches, KnownCallers(), Health({}), CollectorRegistry(), trail=stored, now=lambda: NOW

@@ -24,7 +24,9 @@ class FileArchive:
         self.paths = sorted(path.resolve() for path in found)
         if not self.paths:
             raise InvalidFiles("there are no Parquet files at the paths")
-        with duckdb.connect(config={"autoinstall_known_extensions": "false"}) as connection:
+        with duckdb.connect(
+            config={"autoinstall_known_extensions": "false", "threads": 1}
+        ) as connection:
             self._files = [_describe(connection, path) for path in self.paths]
 
     def files(self, *, since_ms: int, sources: Sequence[str] | None) -> list[HuntedFile]:

@@ -19,7 +19,8 @@ class Server(ABC):
 
     name: ClassVar[str]
     stop_signal: ClassVar[signal.Signals] = signal.SIGTERM
-    start_seconds: ClassVar[float] = 60.0
+    #: A busy machine needs half a minute for a broker.
+    start_seconds: ClassVar[float] = 120.0
 
     def __init__(
         self, folder: Path, *, port: int, log: Path | None = None, durable: bool = True
@@ -33,7 +34,7 @@ class Server(ABC):
             log=log or self.folder / f"{self.name}.log",
             record=self.folder / f"{self.name}.process",
             stop_signal=self.stop_signal,
-            stop_seconds=15.0,
+            stop_seconds=40.0,
         )
 
     @property

@@ -30,7 +30,6 @@ class InboxServer(Server):
     """Receives notifications by webhook, and shows them on a page."""
 
     name: ClassVar[str] = "inbox"
-    start_seconds: ClassVar[float] = 30.0
 
     def __init__(
         self, folder: Path, *, port: int, key: str, routes: Path, receiver_secrets: Path,

@@ -87,7 +87,7 @@ class Postgres(Server):
         """Return the connection URL of one of the three roles."""
         return (
             f"postgresql://{role}:{self.password_of(role)}@{self.host}:{self.port}/{database}"
-            f"?connect_timeout=5{self._tls_options()}"
+            f"?connect_timeout=30{self._tls_options()}"
         )
 
     def _tls_options(self) -> str:

@@ -126,11 +126,11 @@ class RabbitMQ(Server):
         self._epmd.kill()
 
     def empty(self, *queues: str, user: str = "auditflow-admin") -> None:
-        """Purge queues. Retries for 20 s, because queues have no leader just after a start."""
+        """Purge queues. Retries for a minute, because queues have no leader just after a start."""
         attempts = Retrying(
             retry=retry_if_exception_type(AMQPError),
             wait=wait_fixed(0.2),
-            stop=stop_after_delay(20),
+            stop=stop_after_delay(60),
             reraise=True,
         )
         for queue in queues:

@@ -97,7 +97,8 @@ class Redis(Server):
 
     def ready(self) -> bool:
         try:
-            with self._admin() as client:
+            # A readiness check must answer at once.
+            with self._admin(seconds=2) as client:
                 return bool(client.ping())
         except redis.RedisError:
             return False
@@ -107,12 +108,11 @@ class Redis(Server):
         with self._admin() as client:
             client.flushall()
 
-    def _admin(self) -> "redis.Redis":
+    def _admin(self, *, seconds: float = 60) -> "redis.Redis":
         return redis.Redis.from_url(
             self.admin_url,
-            socket_timeout=2,
-            socket_connect_timeout=2,
-            # A readiness check must answer at once.
+            socket_timeout=seconds,
+            socket_connect_timeout=seconds,
             retry=Retry(NoBackoff(), 0),
         )
 
