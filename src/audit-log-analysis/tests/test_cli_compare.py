@@ -1,6 +1,7 @@
 """``auditflow rules compare``: the findings that a change of rules gains and loses."""
 
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -9,6 +10,8 @@ from src.tests.archived_events import START_MS, archived, write
 
 from audit_analysis.cli import compare_rules
 from audit_analysis.cli.compare_rules import Comparison
+from audit_analysis.hunt import archive_hunt
+from audit_analysis.sigma.rule import RuleSet
 from auditflow.contract import event
 
 RULE = """
@@ -97,6 +100,47 @@ level: low
     result = msgspec.json.decode(output, type=Comparison)
     assert "Two logins" in {found.rule.title for found in result.lost}
     assert not result.gained
+
+
+def test_only_rules_that_differ_are_hunted(
+    sample: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hunted = []
+    run_hunt = archive_hunt.run
+
+    def record(selected: RuleSet, *arguments: Any, **options: Any) -> Any:
+        hunted.append({rule.ref.title for rule in selected.rules if not rule.staged})
+        return run_hunt(selected, *arguments, **options)
+
+    monkeypatch.setattr(archive_hunt, "run", record)
+    # Given two rules, and correlations at two levels; only one rule changes, in its own file
+    old = rules(tmp_path / "old", (0, "same", "user_id: '*'"), (1, "changed", "user_id: bob"))
+    new = rules(tmp_path / "new", (0, "same", "user_id: '*'"), (1, "changed", "user_id: alice"))
+    for folder in (old, new):
+        for number, (title, inner) in enumerate(
+            (("one", IDS[1]), ("outer", f"{CORRELATION}0"), ("other", IDS[0]))
+        ):
+            text = COUNT.format(title=title, rule_id=f"{CORRELATION}{number}", inner=inner)
+            Path(folder, f"{title}.yml").write_text(text)
+    # when they are compared, then the changed rule is hunted, and the correlations of it
+    assert run(old, new, "--files", str(sample))[0] == 0
+    assert hunted == [{"Login of changed", "one", "outer"}] * 2
+
+
+CORRELATION = "1e3a9f5b-3c57-4a0b-8a39-7f0f6a6f2b0"
+COUNT = """
+title: {title}
+id: {rule_id}
+status: test
+correlation:
+  type: event_count
+  rules: [{inner}]
+  group-by: []
+  timespan: 5m
+  condition: {{gte: 1}}
+  generate: true
+level: low
+"""
 
 
 def test_equal_rules_have_no_difference(sample: Path, tmp_path: Path) -> None:

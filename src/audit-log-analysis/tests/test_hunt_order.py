@@ -33,6 +33,7 @@ from audit_analysis.windows.redis_windows import RedisWindows
 from auditflow.amqp import Delivery, Message, topology
 from auditflow.amqp.delivery import encode_properties
 from auditflow.contract import acceptance, archive, event, finding
+from auditflow.contract.event import from_epoch_ms
 
 from .test_hunt import LATENESS_SECONDS, RULES, START, write_rules
 
@@ -81,17 +82,29 @@ class Live:
     def __init__(self, rules: RuleSet, windows: RedisWindows) -> None:
         self.found: dict[str, set[UUID]] = {}
         self.rows: list[list[ArchivedEvent]] = []
+        self._rules = rules
+        self._time_ms: int | None = None
         self._pipeline = Pipeline(
-            lambda: rules,
+            lambda: self._rules,
             windows,
             self._publish,
             environment="test",
             metrics=Metrics(CollectorRegistry()),
             archiver=Archiver(),
+            now=self._now,
         )
 
-    def process(self, batch: Sequence[Sequence[bytes]]) -> None:
-        properties = encode_properties(headers={acceptance.HEADER: ACCEPTED_MS})
+    def _now(self) -> dt.datetime:
+        return dt.datetime.now(dt.UTC) if self._time_ms is None else from_epoch_ms(self._time_ms)
+
+    def change_rules(self, rules: RuleSet) -> None:
+        self._rules = rules
+
+    def process(self, batch: Sequence[Sequence[bytes]], *, time_ms: int | None = None) -> None:
+        """Process messages of events, now or at a time."""
+        self._time_ms = time_ms
+        accepted_ms = ACCEPTED_MS if time_ms is None else time_ms
+        properties = encode_properties(headers={acceptance.HEADER: accepted_ms})
         self._pipeline(
             [Delivery(b"[" + b",".join(raws) + b"]", properties=properties) for raws in batch]
         )

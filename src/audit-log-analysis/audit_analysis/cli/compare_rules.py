@@ -2,7 +2,7 @@
 
 import datetime as dt
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -16,7 +16,6 @@ from audit_analysis.cli.times import read_time
 from audit_analysis.events_api.database import SearchDatabase, SearchLimits
 from audit_analysis.events_api.query import to_ms
 from audit_analysis.hunt import archive_hunt
-from audit_analysis.hunt.archive_hunt import HuntResult
 from audit_analysis.hunt.file_archive import FileArchive
 from audit_analysis.sigma.rule import RuleSet
 from auditflow.contract import event
@@ -89,7 +88,7 @@ def command(
 def compare(
     old: RuleSet, new: RuleSet, archive: FileArchive, *, since_ms: int, memory: int = 1024
 ) -> Comparison:
-    """Hunt with all rules: a change of one rule can change the findings of correlations.
+    """Hunt with the rules that differ, and with the correlations of such rules.
 
     ``memory`` is the memory limit of a search, in MiB.
 
@@ -100,17 +99,18 @@ def compare(
         SearchLimits(memory_mebibytes=memory),
         folders=sorted({path.parent for path in archive.paths}),
     )
+    equal = _contents(old).items() & _contents(new).items()
     try:
-        first = _hunt(old, archive, database, since_ms)
-        second = _hunt(new, archive, database, since_ms)
+        first = _hunt(old, equal, archive, database, since_ms)
+        second = _hunt(new, equal, archive, database, since_ms)
     finally:
         database.close()
-    lost_ids = {found.finding_id for found in first.findings}
-    gained_ids = {found.finding_id for found in second.findings}
+    lost_ids = {found.finding_id for found in first}
+    gained_ids = {found.finding_id for found in second}
     return Comparison(
         events=sum(file.rows for file in archive.files(since_ms=since_ms, sources=None)),
-        gained=tuple(found for found in second.findings if found.finding_id not in lost_ids),
-        lost=tuple(found for found in first.findings if found.finding_id not in gained_ids),
+        gained=tuple(found for found in second if found.finding_id not in lost_ids),
+        lost=tuple(found for found in first if found.finding_id not in gained_ids),
     )
 
 
@@ -142,12 +142,29 @@ def markdown(result: Comparison) -> str:
     return "\n".join(lines)
 
 
+def _contents(rules: RuleSet) -> dict[str, tuple[str, ...]]:
+    """The revisions that decide the findings of each rule, by its id."""
+    return {rule.ref.id: (rule.ref.revision, *rule.built_from) for rule in rules.rules}
+
+
 def _hunt(
-    rules: RuleSet, archive: FileArchive, database: SearchDatabase, since_ms: int
-) -> HuntResult:
-    selected = rules.select([rule.ref.id for rule in rules.rules])  # staged rules too
+    rules: RuleSet,
+    equal: Collection[tuple[str, tuple[str, ...]]],
+    archive: FileArchive,
+    database: SearchDatabase,
+    since_ms: int,
+) -> Sequence[Finding]:
+    """The findings of the rules that are not ``equal`` (ids and contents); also of staged rules."""
+    changed = [
+        rule_id for rule_id, content in _contents(rules).items() if (rule_id, content) not in equal
+    ]
+    if not changed:
+        return ()
     until_ms = to_ms(dt.datetime.now(dt.UTC)) + 86_400_000
-    return archive_hunt.run(selected, archive, database, since_ms=since_ms, until_ms=until_ms)
+    selected = rules.select(changed)
+    return archive_hunt.run(
+        selected, archive, database, since_ms=since_ms, until_ms=until_ms
+    ).findings
 
 
 def _newest(archive: FileArchive) -> dt.datetime:

@@ -94,7 +94,8 @@ def _parse_file(in_file: Sequence[Document], faults: list[RuleFault]) -> _Parsed
         if any("action" in content for content in contents):
             # The documents of a collection complete each other, so they are parsed together.
             # pySigma changes them.
-            found += [(rule, first) for rule in _parse(first, copy.deepcopy(contents), faults)]
+            complete = first.with_([document.content for document in mappings[1:]])
+            found += [(rule, complete) for rule in _parse(first, copy.deepcopy(contents), faults)]
         else:
             for document, content in zip(mappings, contents, strict=True):
                 found += [(rule, document) for rule in _parse(document, [content], faults)]
@@ -158,6 +159,7 @@ def _build_correlations(
     dependencies = {
         rule_id: correlation_graph.inner_correlations(rule) for rule_id, (rule, _) in found.items()
     }
+    revisions = {id(rule): document.revision for rule, document in rules}
     feeding = {inner for inner_ids in dependencies.values() for inner in inner_ids}
     for rule_id in correlation_graph.topological_order(dependencies):
         rule, document = found[rule_id]
@@ -174,12 +176,25 @@ def _build_correlations(
                 lateness=lateness,
                 inner=built,
                 feeds=rule_id in feeding,
+                built_from=_built_from(rule, revisions, built),
             )
             built[rule_id] = correlation.rule
             detectors += correlation.detectors
             for inner, link in correlation.links:
                 links[inner].append(link)
     return detectors, dict(links)
+
+
+def _built_from(
+    rule: SigmaCorrelationRule, revisions: Mapping[int, str], built: Mapping[str, Rule]
+) -> tuple[str, ...]:
+    """The revisions of the rules below a correlation. ``revisions`` are those by ``id(rule)``."""
+    found: set[str] = set()
+    for reference in rule.referenced_rules:
+        found.add(revisions[id(reference.rule)])
+        if isinstance(reference.rule, SigmaCorrelationRule):
+            found.update(built[str(reference.rule.id)].built_from)
+    return tuple(sorted(found))
 
 
 def _documents_by_name(all_documents: Iterable[Document]) -> dict[str, Document]:

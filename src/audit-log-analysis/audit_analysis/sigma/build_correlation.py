@@ -59,11 +59,12 @@ def correlation(
     lateness: int,
     inner: Mapping[str, Rule],
     feeds: bool,
+    built_from: tuple[str, ...],
 ) -> Correlation:
     """Build a correlation whose references are resolved. ``lateness`` is in milliseconds.
 
     ``inner`` are the correlations that were built before, by their ids. ``feeds`` states whether
-    another correlation depends on this one.
+    another correlation depends on this one. ``built_from`` is as in ``Rule``.
 
     Raises:
         Unsupported: the rule uses a feature that this engine does not support.
@@ -106,6 +107,7 @@ def correlation(
         feeds_only=not parsed._output,
         depth=1 + max((inner_rule.depth for inner_rule in inner_rules), default=-1),
         counted=counted,
+        built_from=built_from,
     )
     detectors, links = [], []
     for number, reference in enumerate(references, start=1):

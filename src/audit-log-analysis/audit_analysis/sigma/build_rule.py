@@ -61,11 +61,12 @@ def rule(
     feeds_only: bool = False,
     depth: int = 0,
     counted: str | None = None,
+    built_from: tuple[str, ...] = (),
 ) -> Rule:
     """The rule without its conditions.
 
     ``depth`` is the number of correlations below it: 0 for a rule of events, 1 for a correlation of
-    such rules.
+    such rules. ``built_from`` is as in ``Rule``.
     """
     level = parsed.level.name.lower() if parsed.level else "medium"
     return Rule(
@@ -84,6 +85,7 @@ def rule(
         feeds_only=feeds_only,
         depth=depth,
         counted=counted,
+        built_from=built_from,
     )
 
 

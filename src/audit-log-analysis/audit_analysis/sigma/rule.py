@@ -39,7 +39,8 @@ class Rule(Struct, frozen=True, kw_only=True):
     the entity, ``count`` and ``timespan``. A ``staged`` rule (status: experimental) makes no
     findings; its matches are counted. A ``feeds_only`` rule makes no findings because it only feeds
     correlations. ``depth`` is the number of levels of correlations below this rule. ``counted`` is
-    the field whose values a value_count counts.
+    the field whose values a value_count counts. ``built_from`` are the revisions of the rules to
+    which a correlation refers, at all levels.
     """
 
     ref: RuleRef
@@ -50,6 +51,7 @@ class Rule(Struct, frozen=True, kw_only=True):
     feeds_only: bool = False
     depth: int = 0
     counted: str | None = None
+    built_from: tuple[str, ...] = ()
 
     @property
     def count_only(self) -> bool:
