@@ -1,8 +1,10 @@
 """The archive loses no event while its disk is full, and after a restore."""
 
+import io
 import os
 import shutil
 import subprocess
+import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,7 @@ import duckdb
 import pytest
 from src.tests.written_archive import Archive, batch, event, message
 
+from audit_analysis.archive.copy_files import InvalidCopy, load, save
 from audit_analysis.archive.storage import FolderStorage
 from auditflow.amqp import topology
 
@@ -96,10 +99,13 @@ def test_a_restored_manifest_and_copied_files_are_the_archive(
     stored.stop()
     dump = tmp_path / "archive.dump"
     run("pg_dump", "--format=custom", "--schema=archive", f"--file={dump}", dsn=stored.database)
-    shutil.copytree(stored.folder, tmp_path / "copy")
+    with (tmp_path / "files.tar").open("wb") as target:
+        assert save(stored.folder, target) == len(stored.manifest.paths())
     # when both are restored on an empty server, as the how-to describes
     database = postgres.fresh_database()
     run("pg_restore", "--clean", "--if-exists", "--single-transaction", str(dump), dsn=database)
+    with (tmp_path / "files.tar").open("rb") as source:
+        load(tmp_path / "copy", source)
     restored = Archive(stored.rabbitmq, database, tmp_path / "copy")
     # then it is complete, known batches are stored once, and new ones are added
     assert read(restored) == names[:3]
@@ -118,3 +124,75 @@ def run(program: str, *arguments: str, dsn: Any) -> None:
         (program, address, *arguments), capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
+
+
+def files_in(folder: Path) -> dict[str, bytes]:
+    return {
+        file.relative_to(folder).as_posix(): file.read_bytes()
+        for file in folder.rglob("*")
+        if file.is_file()
+    }
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> bytes:
+    """A copy of two files; there is an unfinished one too."""
+    folder = tmp_path / "original"
+    for path in ("2026/05/28/20/okta-1.parquet", "other.parquet", ".unfinished/x.parquet"):
+        file = folder / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(path.encode() * 1000)
+        os.utime(file, (0, 0))
+    stream = io.BytesIO()
+    assert save(folder, stream) == 2
+    return stream.getvalue()
+
+
+def test_a_copy_is_loaded_once_and_replaces_no_file(copy: bytes, tmp_path: Path) -> None:
+    folder = tmp_path / "archive"
+    assert load(folder, io.BytesIO(copy)) == 2
+    stored = files_in(folder)
+    assert sorted(stored) == ["2026/05/28/20/okta-1.parquet", "other.parquet"]
+    # New files: the maintenance deletes old files without an entry.
+    assert all(file.modified.year > 2000 for file in FolderStorage(folder).files())
+    (folder / "other.parquet").write_bytes(b"of the archive")
+    assert load(folder, io.BytesIO(copy)) == 0
+    assert (folder / "other.parquet").read_bytes() == b"of the archive"
+
+
+def test_an_incomplete_copy_is_reported_and_leaves_complete_files(
+    copy: bytes, tmp_path: Path
+) -> None:
+    original = files_in(tmp_path / "original")
+    for length in range(0, copy.index(b".complete"), 512):
+        folder = tmp_path / f"archive-{length}"
+        with pytest.raises(InvalidCopy):
+            load(folder, io.BytesIO(copy[:length]))
+        assert files_in(folder).items() <= original.items()
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["../outside.parquet", "/tmp/outside.parquet", "a/../../outside.parquet", ".ids/x.parquet",
+     "not-a-file-of-an-archive.txt", "a.parquet/.."],
+)  # fmt: skip
+def test_other_files_are_refused(name: str, tmp_path: Path) -> None:
+    for kind in (tarfile.REGTYPE, tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE):
+        member = tarfile.TarInfo(name)
+        member.type, member.linkname = kind, "/etc/passwd"
+        stream = io.BytesIO()
+        with tarfile.open(fileobj=stream, mode="w") as opened:
+            opened.addfile(member)
+        with pytest.raises(InvalidCopy):
+            load(tmp_path / "archive", io.BytesIO(stream.getvalue()))
+        assert files_in(tmp_path) == {}
+
+
+def test_a_link_is_not_a_file(tmp_path: Path) -> None:
+    member = tarfile.TarInfo("a.parquet")
+    member.type, member.linkname = tarfile.SYMTYPE, "/etc/passwd"
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w") as opened:
+        opened.addfile(member)
+    with pytest.raises(InvalidCopy, match=r"a\.parquet"):
+        load(tmp_path / "archive", io.BytesIO(stream.getvalue()))

@@ -34,7 +34,12 @@ EXAMPLES: Final = int(os.environ.get("HUNT_EXAMPLES", "40"))
 START: Final = dt.datetime(2026, 3, 1, 12, tzinfo=dt.UTC)
 LATENESS_SECONDS: Final = 60
 OUTCOMES: Final = ("FAILURE", "SUCCESS", "DENIED")
-GROUPS: Final[tuple[list[str], ...]] = ([], ["user_id"], ["client_ip"], ["user_id", "server_hostname"])
+GROUPS: Final[tuple[list[str], ...]] = (
+    [],
+    ["user_id"],
+    ["client_ip"],
+    ["user_id", "server_hostname"],
+)
 
 
 class Rules:

@@ -18,6 +18,8 @@ from .environment import Environment, Event
 
 #: Threshold of the shipped rule: failed logins of one user within a minute.
 BURST = 3
+#: The user of an event in staging. Step 5 posts it, and step 7 restores it in the archive.
+ARCHIVED = "mallory-of-the-archive"
 
 
 def file_change(actor: str) -> Event:

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from lab import argocd
+from lab import argocd, events
 from lab.bootstrap import Delivery
 from lab.environment import Environment
 from lab.kube import Kube
@@ -23,6 +23,10 @@ def test_staging_repairs_itself(delivery: Delivery, staging: Environment) -> Non
     kube = delivery.cluster.kube
     image = staging.image(_SERVICE)
     service = f"/api/v1/namespaces/{staging.namespace}/services/{_SERVICE}"
+
+    # Given an event, which step 7 expects in a file of the archive
+    with staging.generator() as client:
+        client.post("/generate_event", json=events.file_change(events.ARCHIVED)).raise_for_status()
 
     # Given someone who changes a Deployment and deletes a Service
     start = time.monotonic()

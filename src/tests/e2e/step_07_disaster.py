@@ -1,8 +1,13 @@
-"""A deleted namespace is restored, and its alerts are restored from the backup."""
+"""A deleted namespace is restored, with its alerts and its archive from the backup."""
 
 from __future__ import annotations
 
-from lab import argocd, events
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from lab import argocd, events, pages
 from lab.bootstrap import Delivery
 from lab.environment import Environment
 from lab.kube import Kube
@@ -11,19 +16,25 @@ from lab.waiting import until
 _ACTOR = "mallory-of-the-disaster"
 _BACKUPS = "postgres-backup"
 _RESTORE = "apps/data/postgres/restore"
+_PAGE = "docs/how-to/keep-archived-events.md"
 _PATIENCE = 420
 
 
-def test_a_deleted_namespace_is_restored_with_its_alerts(
-    delivery: Delivery, staging: Environment
+def test_a_deleted_namespace_is_restored_with_its_alerts_and_events(
+    delivery: Delivery, staging: Environment, tmp_path: Path
 ) -> None:
     kube = delivery.cluster.kube
+    copy_files, restore_archive = pages.commands(_PAGE, "## Restore the archive")
+    variables = {"NS": staging.namespace, "FILES": str(tmp_path / "files.tar")}
 
     # Given an alert in staging, and a backup that has it
     with staging.generator() as client:
         client.post("/generate_event", json=events.file_change(_ACTOR)).raise_for_status()
     until(lambda: events.counts(staging.alerts(), _ACTOR), "the alert is there", seconds=60)
+    # And an event in a file of the archive. Step 5 posted it, because a file is written each minute.
+    proof = until(lambda: _proof(staging), "the event of step 5 is in a file", seconds=60)
     _back_up(delivery, staging)
+    pages.run(delivery.cluster, copy_files, env=variables)
 
     # When someone deletes the namespace
     path = f"/api/v1/namespaces/{staging.namespace}"
@@ -49,7 +60,29 @@ def test_a_deleted_namespace_is_restored_with_its_alerts(
         "the alert of before is there",
         seconds=60,
     )
+
+    # And the commands of the page bring back the archive
+    pages.run(delivery.cluster, f"cd {delivery.repository.work}\n{restore_archive}", env=variables)
+    restored = until(lambda: _proof(staging), "the event of step 5 is in its file", seconds=60)
+    for name in ("event_id", "received_ms", "record"):  # its file may have been merged
+        assert restored[name] == proof[name]
     _suspend_backups(kube, staging, suspend=False)
+
+
+def _proof(environment: Environment) -> dict[str, Any]:
+    """The proof that the event of step 5 is in a file of the archive."""
+    with environment.archive() as client:
+        try:
+            listed = client.get("/api/v1/events", params={"user": events.ARCHIVED})
+            assert listed.status_code == httpx.codes.OK, listed.text
+            (event,) = listed.json()["events"] or [None]
+            assert event is not None, "the archive does not have the event"
+            answer = client.get("/api/v1/events/proof", params={"event_id": event["event_id"]})
+        except httpx.TransportError as error:
+            raise AssertionError(error) from None
+    assert answer.status_code == httpx.codes.OK, answer.text
+    proof: dict[str, Any] = answer.json()
+    return proof
 
 
 def _is_deleted(kube: Kube, environment: Environment, identity: str) -> bool:

@@ -86,6 +86,13 @@ class Database:
             PGUSER="auditflow_owner",
         )
 
+    def restore_archive(self) -> str:
+        return self._run(
+            ("sh", "-s"),
+            self.script("restore-archive/restore.sh", "audit-event-archive"),
+            PGUSER="auditflow_archive",
+        )
+
     def fetch(self, **variables: str) -> str:
         return self._run(
             ("sh", "-s"), self.script("restore-s3/fetch.sh", "postgres-backup"), **variables

@@ -23,7 +23,11 @@ def test_checkov_finds_nothing(manifests: Any, root: Path, tmp_path: Path, kit: 
         (tmp_path / f"monitoring-{folder}.yaml").write_text(
             yaml.safe_dump_all(kit.render(root / "monitoring" / folder))
         )
-    for name, folder in (("restore", "postgres/restore-s3"), ("redis-ha", "redis/ha")):
+    for name, folder in (
+        ("restore", "postgres/restore-s3"),
+        ("restore-archive", "postgres/restore-archive"),
+        ("redis-ha", "redis/ha"),
+    ):
         objects = kit.render(root / "apps/data" / folder)
         for thing in objects:  # said by whoever uses it
             thing["metadata"]["namespace"] = "auditflow-dev"

@@ -3,6 +3,7 @@
 Only folders are replaced.
 """
 
+import datetime as dt
 import os
 import shutil
 import socket
@@ -10,7 +11,8 @@ import subprocess
 import sys
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,8 @@ import psycopg2
 import pytest
 import redis
 
+from audit_analysis.archive.archived_file import ArchiveFile
+from audit_analysis.archive.manifest import Manifest
 from auditflow_local.polling import eventually
 from provisioning import certificates
 from provisioning.plan import plan
@@ -166,6 +170,61 @@ def test_a_database_that_lost_its_alerts_does_not_push_out_the_backup_that_has_t
     database.backup()
     assert list(database.backups.glob("*.dump")) == [dump]
     assert "1 alerts" in database.restore()
+
+
+def manifest_of(database: Database) -> Manifest:
+    password = database.secrets["audit-event-archive"]["PG_PASSWORD"]
+    return Manifest(partial(database.connect, "auditflow_archive", password))
+
+
+def archive_file(path: str) -> ArchiveFile:
+    hour = dt.datetime(2026, 5, 28, 20, tzinfo=dt.UTC)
+    return ArchiveFile(path, "volume", hour, "okta", 7, 100, 1, 2, 1, 2, bytes(32))
+
+
+def test_the_manifest_of_the_archive_is_restored_as_a_whole_or_not_at_all(
+    database: Database,
+) -> None:
+    # Given a manifest, its dump, and a manifest of a new cluster with another file
+    database.migrate()
+    database.as_superuser(ALERT)
+    with closing(manifest_of(database)) as manifest:
+        manifest.migrate()
+        manifest.commit([archive_file("a.parquet")], [b"a" * 16])
+        database.backup()
+        database.as_superuser("DROP SCHEMA archive CASCADE")
+        database.roles()
+        manifest.migrate()
+        manifest.commit([archive_file("b.parquet")], [])
+        (dump,) = database.backups.glob("archive-*.dump")
+        content = dump.read_bytes()
+        # when the dump is damaged, then nothing changes
+        for damaged in (b"", content[: len(content) // 2], b"not a dump"):
+            dump.write_bytes(damaged)
+            with pytest.raises(AssertionError):
+                database.restore_archive()
+            assert manifest.paths() == ["b.parquet"]
+        # when it is complete, then the manifest is that of the dump, and can be changed
+        dump.write_bytes(content)
+        assert "1 files with 7 events" in database.restore_archive()
+        assert manifest.paths() == ["a.parquet"]
+        assert manifest.known_batches([b"a" * 16, b"b" * 16]) == {b"a" * 16}
+        manifest.migrate()
+        manifest.commit([archive_file("c.parquet")], [])
+        # and the notification service can read the log that it signs
+        password = database.secrets["notification-service"]["PG_PASSWORD"]
+        with closing(database.connect("auditflow_app", password)) as app, app.cursor() as cursor:
+            cursor.execute("SELECT number FROM archive.file_log ORDER BY number")
+            assert cursor.fetchall() == [(1,), (2,)]
+
+
+def test_a_volume_without_a_dump_of_the_manifest_changes_nothing(database: Database) -> None:
+    with closing(manifest_of(database)) as manifest:
+        manifest.migrate()
+        manifest.commit([archive_file("a.parquet")], [])
+        with pytest.raises(AssertionError, match="there is no dump of a manifest here"):
+            database.restore_archive()
+        assert manifest.paths() == ["a.parquet"]
 
 
 def test_a_volume_without_a_backup_changes_nothing(database: Database) -> None:

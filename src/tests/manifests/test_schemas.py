@@ -45,6 +45,7 @@ OPTIONAL = {
 FOLDERS = (
     "apps/data/postgres/ha",
     "apps/data/postgres/restore",
+    "apps/data/postgres/restore-archive",
     "apps/data/postgres/restore-s3",
     "apps/data/rabbitmq/ha",
     "apps/data/redis/ha",
