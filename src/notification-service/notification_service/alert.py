@@ -7,6 +7,7 @@ finding. Therefore duplicated, late and reordered findings lead to the same aler
 import datetime as dt
 import uuid
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any, Final
 from uuid import UUID
 
@@ -220,8 +221,27 @@ def _counted(hashes: str, unlisted: int) -> dict[str, Any]:
 
 def _from_newest(finding: Finding) -> dict[str, Any]:
     """The fields of an alert that its newest finding determines."""
-    rule = finding.rule
     kind, value = observables.main_entity(finding)
+    return {
+        **_of_rule(finding.rule),
+        "entity": {
+            truncate(name) or "": truncate(value) or ""
+            for name, value in sorted(finding.entity.items())[:MAX_ENTITY_FIELDS]
+        },
+        "entity_kind": kind,
+        "entity_value": value,
+        "description": truncate(finding.description, MAX_DESCRIPTION) or "",
+        "actor": truncate(finding.actor),
+        "client_ip": truncate(finding.client_ip),
+        "resource": truncate(finding.resource),
+        "server_hostname": truncate(finding.server_hostname),
+        "environment": truncate(finding.environment) or "",
+    }
+
+
+@lru_cache(256)
+def _of_rule(rule: RuleRef) -> Mapping[str, Any]:
+    """The fields of an alert that the rule of its newest finding determines."""
     return {
         "rule_id": rule.id,
         "rule_title": truncate(rule.title) or "",
@@ -229,17 +249,5 @@ def _from_newest(finding: Finding) -> dict[str, Any]:
         "rule_level": truncate(rule.level) or "",
         "rule_tags": tuple(truncate(tag) or "" for tag in rule.tags[:MAX_TAGS]),
         "rule_runbook": truncate(rule.runbook),
-        "entity": {
-            truncate(name) or "": truncate(value) or ""
-            for name, value in sorted(finding.entity.items())[:MAX_ENTITY_FIELDS]
-        },
-        "entity_kind": kind,
-        "entity_value": value,
         "title": truncate(rule.title) or rule.id,
-        "description": truncate(finding.description, MAX_DESCRIPTION) or "",
-        "actor": truncate(finding.actor),
-        "client_ip": truncate(finding.client_ip),
-        "resource": truncate(finding.resource),
-        "server_hostname": truncate(finding.server_hostname),
-        "environment": truncate(finding.environment) or "",
     }

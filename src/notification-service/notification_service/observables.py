@@ -1,6 +1,5 @@
 """The users, hosts, addresses and resources that took part in the events of a finding."""
 
-from collections.abc import Iterator
 from typing import Final, Literal
 
 import msgspec
@@ -53,9 +52,10 @@ def normalize(value: str) -> str:
 
 def of_finding(finding: Finding) -> set[Observable]:
     """All observables of a finding: its fields, its entity, its events and those that it lists."""
-    distinct = set(_values(finding))
     return {
-        Observable(kind, normalize(value)) for kind, value in distinct if value and value.strip()
+        Observable(kind, normalize(value))
+        for kind, value in _values(finding)
+        if value and value.strip()
     }
 
 
@@ -84,37 +84,36 @@ def main_entity(finding: Finding) -> tuple[Kind, str] | tuple[None, None]:
     return None, None
 
 
-def _values(finding: Finding) -> Iterator[tuple[Kind, str | None]]:
-    yield "user", finding.actor
-    yield "host", finding.server_hostname
-    yield "address", finding.client_ip
-    yield "resource", finding.resource
+def _values(finding: Finding) -> set[tuple[Kind, str | None]]:
+    values: set[tuple[Kind, str | None]] = {
+        ("user", finding.actor),
+        ("host", finding.server_hostname),
+        ("address", finding.client_ip),
+        ("resource", finding.resource),
+    }
     for name, entity_value in finding.entity.items():
         if entity_kind := KIND_OF_FIELD.get(name):
-            yield entity_kind, entity_value
+            values.add((entity_kind, entity_value))
     listed = finding.observables
-    by_kind: tuple[tuple[Kind, tuple[str, ...]], ...] = (
-        ("user", listed.users),
-        ("host", listed.hosts),
-        ("address", listed.addresses),
-        ("resource", listed.resources),
-    )
-    for kind, values in by_kind:
-        yield from ((kind, value) for value in values)
+    values.update(("user", value) for value in listed.users)
+    values.update(("host", value) for value in listed.hosts)
+    values.update(("address", value) for value in listed.addresses)
+    values.update(("resource", value) for value in listed.resources)
     evidence = finding.evidence
-    yield from _of_event(evidence.first_event)
+    _add_event(values, evidence.first_event)
     if evidence.last_event != evidence.first_event:
-        yield from _of_event(evidence.last_event)
+        _add_event(values, evidence.last_event)
+    return values
 
 
-def _of_event(raw: Raw | UnsetType) -> Iterator[tuple[Kind, str | None]]:
+def _add_event(values: set[tuple[Kind, str | None]], raw: Raw | UnsetType) -> None:
     if raw is UNSET:
         return
     try:
         event = _decode_event(raw)
     except msgspec.MsgspecError:
         return  # The event of a foreign producer may have other types; its finding names the rest.
-    yield "user", event.user_id
-    yield "host", event.server_hostname
-    yield "address", event.client_ip
-    yield "resource", event.resource
+    values.add(("user", event.user_id))
+    values.add(("host", event.server_hostname))
+    values.add(("address", event.client_ip))
+    values.add(("resource", event.resource))

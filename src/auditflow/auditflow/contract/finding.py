@@ -127,9 +127,11 @@ def decode(raw: bytes, *, now: dt.datetime) -> Finding:
     bounds.check(raw, limit=MAX_FINDING_BYTES, max_depth=_MAX_DEPTH)
     try:
         finding = _decode(raw)
-        for complete_event in (finding.evidence.first_event, finding.evidence.last_event):
-            if complete_event is not UNSET:
-                _decode_anything(complete_event)
+        first_event, last_event = finding.evidence.first_event, finding.evidence.last_event
+        if first_event is not UNSET:
+            _decode_anything(first_event)
+        if last_event is not UNSET and last_event != first_event:
+            _decode_anything(last_event)
     except RecursionError:
         raise ContractError(f"nested deeper than {_MAX_DEPTH} levels") from None
     except msgspec.MsgspecError as error:
