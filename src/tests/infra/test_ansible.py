@@ -1,5 +1,6 @@
 """Static checks of the playbooks and roles. `make infra-test` runs them on machines."""
 
+import base64
 import json
 import os
 import subprocess
@@ -9,6 +10,7 @@ from typing import Any
 
 import jinja2
 import pytest
+import trustme
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -210,6 +212,24 @@ def test_the_webhook_uses_the_address_given_to_the_role() -> None:
     assert cluster["cluster"]["server"] == (
         "http://apiserver:t0ken-of-the-entrance@10.43.7.7:5000/ingest/kubernetes"
     )
+
+
+def test_the_webhook_verifies_the_name_and_the_authority_of_the_ingest() -> None:
+    authority = trustme.CA()
+    webhook = render(
+        "k3s_server", "audit/webhook.yaml.j2",
+        k3s_server_audit_address="10.43.7.7:5443", k3s_server_audit_token="t0ken-of-the-entrance",
+        k3s_server_audit_authority=base64.b64encode(authority.cert_pem.bytes()).decode(),
+    )  # fmt: skip
+
+    [cluster] = webhook["clusters"]
+    assert cluster["cluster"] == {
+        "server": "https://10.43.7.7:5443/ingest/kubernetes",
+        "tls-server-name": "audit-event-generator-service",
+        "certificate-authority-data": base64.b64encode(authority.cert_pem.bytes()).decode(),
+    }
+    assert webhook["users"] == [{"name": "apiserver", "user": {"token": "t0ken-of-the-entrance"}}]
+    assert webhook["contexts"][0]["context"] == {"cluster": "auditflow", "user": "apiserver"}
 
 
 def test_k3s_is_pinned_for_each_processor() -> None:

@@ -86,9 +86,12 @@ def test_the_audit_log_is_linked_once(cluster: Cluster) -> None:
     second = cluster.play("link-audit.yaml")
 
     assert changes(first)["server-1"] > 0
-    assert webhook["clusters"][0]["cluster"]["server"] == (
-        "http://apiserver:a-token-of-the-cluster@10.43.7.7:5000/ingest/kubernetes"
-    )
+    assert webhook["clusters"][0]["cluster"] == {
+        "server": "https://10.43.7.7:5443/ingest/kubernetes",
+        "tls-server-name": "audit-event-generator-service",
+        "certificate-authority-data": "dGhlIGF1dGhvcml0eQ==",
+    }
+    assert webhook["users"][0]["user"] == {"token": "a-token-of-the-cluster"}
     assert "a-token-of-the-cluster" not in first
     assert changes(second)["server-1"] == 0
 
