@@ -16,6 +16,7 @@ from auditflow.amqp import (
     dead_letter,
     topology,
 )
+from auditflow.amqp.consumer import BUSY_BYTES, FULL_BYTES
 from auditflow.amqp.publisher import WINDOW
 from auditflow.errors import PublishError, Unavailable
 from auditflow_local.polling import eventually
@@ -212,6 +213,38 @@ def test_a_batch_waits_under_load_until_it_is_full(
     eventually(lambda: running.acknowledged == 20)
     running.consumer.stop()
     assert batches == [10, 10]
+
+
+@pytest.mark.parametrize(("size", "batches"), [(BUSY_BYTES, [1, 2]), (FULL_BYTES, [1, 1, 1])])
+def test_a_batch_waits_after_a_large_message_until_it_has_enough_bytes(
+    publisher: Publisher,
+    parameters: Parameters,
+    admin: BlockingChannel,
+    size: int,
+    batches: list[int],
+) -> None:
+    # Given a first batch with one large message, and a time to wait that is longer than the test
+    found: list[int] = []
+
+    def handler(batch: Sequence[Delivery]) -> list[DeadLetter]:
+        found.append(len(batch))
+        return []
+
+    publisher.publish([message("0", size=size)], timeout=60)
+    running = Running(
+        parameters("auditflow-admin"), handler, publisher, prefetch=8, busy_wait_seconds=600
+    )
+    eventually(lambda: running.acknowledged == 1)
+    # when two messages arrive one after the other (a batch has at most two messages)
+    publisher.publish([message("1", size=size)], timeout=60)
+    eventually(lambda: waiting(admin, topology.EVENTS) == 0)
+    if size >= FULL_BYTES:
+        eventually(lambda: running.acknowledged == 2)
+    publisher.publish([message("2", size=size)], timeout=60)
+    # then they are one batch, unless the first of them is large enough
+    eventually(lambda: running.acknowledged == 3)
+    running.consumer.stop()
+    assert found == batches
 
 
 def test_an_incomplete_batch_does_not_delay_the_end(

@@ -44,7 +44,7 @@ PREFETCH: Final = 200
 #: finding costs half as much as with 25.
 BATCHES_PER_PREFETCH: Final = 2
 #: While many findings arrive, a transaction waits for more of them for this time.
-BUSY_WAIT_SECONDS: Final = 0.05
+BUSY_WAIT_SECONDS: Final = 0.03
 #: Transactions with findings at the same time. While PostgreSQL executes one, another is prepared.
 STORES: Final = 2
 #: Connections for reads and for actions, and the time that a request waits for a free one.

@@ -44,9 +44,12 @@ MAX_BATCH_WAIT_SECONDS: Final = 0.01
 MANY_MESSAGES: Final = 4
 READ_BYTES: Final = 48 * 1024
 READ_SECONDS: Final = 0.001
-#: After a batch of at least this number of messages, the next batch may wait longer: see
-#: ``busy_wait_seconds``.
+#: After a batch of at least this number of messages or bytes, the next batch may wait longer: see
+#: ``busy_wait_seconds``. A message with many findings is as much work as many messages.
 BUSY_MESSAGES: Final = 8
+BUSY_BYTES: Final = 16 * 1024
+#: A batch of this size does not wait: it has about 100 findings, and more would not cost less each.
+FULL_BYTES: Final = 160 * 1024
 #: The timeout for the broker's confirms of dead letters.
 CONFIRM_SECONDS: Final = 10.0
 #: The maximum time that a stopping consumer waits for batches in flight.
@@ -111,6 +114,7 @@ class Consumer:
         self._max_batch = max(1, prefetch // batches_per_prefetch)
         self._busy_wait_seconds = busy_wait_seconds
         self._last_size = 0
+        self._last_bytes = 0
         self._reads_many = False
         self._on_poison = on_poison
         self._copy_poison = copy_poison
@@ -256,24 +260,28 @@ class Consumer:
         size = 0
         started = time.monotonic()
         while len(batch) < self._max_batch and size < MAX_BATCH_BYTES:
-            if not self._buffer and not self._await_more(started, len(batch)):
+            if not self._buffer and not self._await_more(started, len(batch), size):
                 break
             batch.append(self._buffer.popleft())
             size += len(batch[-1].body)
             self._buffer_bytes -= len(batch[-1].body)
-        self._last_size = len(batch)
+        self._last_size, self._last_bytes = len(batch), size
         return batch
 
-    def _await_more(self, started: float, size: int) -> bool:
-        """Wait for a message that joins a batch of this size. Returns whether one has arrived."""
+    def _await_more(self, started: float, messages: int, size: int) -> bool:
+        """Wait for a message that joins a batch. Returns whether one has arrived.
+
+        The batch has a number of ``messages``, and ``size`` bytes.
+        """
         # At a low rate, no other message would arrive, and the wait would only delay this one.
         if self._last_size > 1 and time.monotonic() < started + MAX_BATCH_WAIT_SECONDS:
             self._poll(BATCH_IDLE_SECONDS)
-        if self._last_size >= BUSY_MESSAGES:
+        if self._last_size >= BUSY_MESSAGES or self._last_bytes >= BUSY_BYTES:
             while (
                 not self._buffer
+                and size < FULL_BYTES
                 and (seconds := started + self._busy_wait_seconds - time.monotonic()) > 0
-                and self._count_unacknowledged() + size < self._prefetch
+                and self._count_unacknowledged() + messages < self._prefetch
                 and not self._stop.is_set()
             ):
                 self._poll(seconds)
