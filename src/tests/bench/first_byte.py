@@ -126,8 +126,11 @@ def _first_bytes(
 
 def _cpu_ms(pids: Sequence[int]) -> float:
     """CPU time of all threads of some processes, in milliseconds. The kernel counts nanoseconds."""
-    threads = [task for pid in pids for task in Path(f"/proc/{pid}/task").iterdir()]
-    return sum(int((task / "schedstat").read_text().split()[0]) for task in threads) / 1e6
+    nanoseconds = 0
+    for task in (task for pid in pids for task in Path(f"/proc/{pid}/task").iterdir()):
+        with suppress(OSError):  # the thread has ended
+            nanoseconds += int((task / "schedstat").read_text().split()[0])
+    return nanoseconds / 1e6
 
 
 @click.command()
