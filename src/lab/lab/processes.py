@@ -66,12 +66,12 @@ class Processes:
         if not file.exists():
             return
         pid, program = file.read_text().split("\n")[:2]
-        for kind in (signal.SIGTERM, signal.SIGKILL):
+        for kind, patience in ((signal.SIGTERM, grace), (signal.SIGKILL, 10.0)):
             # The kernel reuses pids. Only a process that the lab started is stopped.
             if not self._runs(name, int(pid), program):
                 break
             os.kill(int(pid), kind)
-            deadline = time.monotonic() + grace
+            deadline = time.monotonic() + patience
             while self._runs(name, int(pid), program) and time.monotonic() < deadline:
                 time.sleep(0.05)
         file.unlink()

@@ -15,8 +15,12 @@ from .processes import Processes
 
 #: A pod's network namespace in containerd's description of the pod.
 _POD_NETNS = re.compile(r"/run/netns/(cni-[0-9a-f-]+)")
+#: containerd's filter for the containers that hold a pod's namespaces.
+_PODS = 'labels."io.cri-containerd.kind"==sandbox'
 #: Number of parallel requests to containerd.
 _PARALLEL = 8
+#: Programs whose data are deleted afterwards need no longer time to end, in seconds.
+_GRACE = 0.5
 _LAST = (*node.PROCESSES[::-1], *control_plane.PROCESSES)
 
 
@@ -28,8 +32,9 @@ def down(run: Run, processes: Processes) -> None:
         for name in processes.names():
             if name not in _LAST:
                 processes.stop(name)
-        for name in ("kube-proxy", "containerd", *control_plane.PROCESSES):
-            processes.stop(name)
+        processes.stop("containerd")
+        for name in ("kube-proxy", *control_plane.PROCESSES):
+            processes.stop(name, grace=_GRACE)
         for pod in pods:
             shell.succeeds("ip", "netns", "del", pod)
     _unmount(run)
@@ -53,12 +58,14 @@ def _stop_containers() -> set[str]:
         except CommandFailed:  # it was removed after the list
             return []
 
-    containers = shell.run(*ctr, "containers", "list", "--quiet").split()
+    pods = shell.run(*ctr, "containers", "list", "--quiet", _PODS).split()
     tasks = shell.run(*ctr, "tasks", "list", "--quiet").split()
+    end = (*ctr, "tasks", "delete", "--force")
+    # One program for several tasks, because its start takes as long as the end of a task.
+    groups = [tasks[start::_PARALLEL] for start in range(min(_PARALLEL, len(tasks)))]
     with ThreadPoolExecutor(_PARALLEL) as pool:
-        found = set(chain.from_iterable(pool.map(namespaces_of, containers)))
-        end = (*ctr, "tasks", "delete", "--force")
-        list(pool.map(lambda task: shell.succeeds(*end, task, timeout=20), tasks))
+        found = set(chain.from_iterable(pool.map(namespaces_of, pods)))
+        list(pool.map(lambda group: shell.succeeds(*end, *group, timeout=60), groups))
     return found
 
 
