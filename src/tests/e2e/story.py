@@ -152,6 +152,11 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
     """Keep what explains a failure, while the cluster still runs."""
     outcome = yield
     running = item.config.stash.get(_CLUSTER, None)
+    # The test of upgrades has a fixture "cluster" of its own.
+    fixtures = item.funcargs.values() if isinstance(item, pytest.Function) else ()
+    for value in fixtures:
+        if running is None and isinstance(value, Delivery):
+            running = value.cluster
     failed = call.excinfo is not None and not call.excinfo.errisinstance(pytest.skip.Exception)
     if failed and running is not None and call.when != "teardown":
         report.collect(running, item.name)
