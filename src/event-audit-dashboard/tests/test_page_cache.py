@@ -13,8 +13,8 @@ from flask import Flask
 from auditflow.contract.access import Role
 from event_audit_dashboard.access import roles
 from event_audit_dashboard.access.sessions import RedisSessions, Session
-from event_audit_dashboard.apis.answers import Answer, Answers
-from event_audit_dashboard.rendering import csrf
+from event_audit_dashboard.apis.answers import MAX_BYTES, OVERHEAD, Answer, Answers
+from event_audit_dashboard.rendering import csrf, page_cache
 
 from .conftest import User
 from .fake_api import FakeApi, alert
@@ -274,11 +274,37 @@ def test_relative_times_of_a_kept_page_are_correct(
 
 
 def test_the_memory_is_limited() -> None:
-    answers = Answers(max_bytes=3_000)
+    answers = Answers(max_bytes=10 * (OVERHEAD + 3 + 300))
     for number in range(20):
         answers.put("alice", f"/{number}", Answer(b"x" * 100, number, "tag"))
     assert answers.get("alice", "/0") is None
     assert sum(answers.get("alice", f"/{number}") is not None for number in range(20)) == 10
-    answers.put("alice", "/19", Answer(b"x" * 1_001, "large", "tag"))
+    answers.put("alice", "/19", Answer(b"x" * 5_000, "large", "tag"))
     assert answers.get("alice", "/19") is None, "an old answer stayed"
     assert answers.get("bob", "/18") is None
+
+
+def test_long_targets_with_small_answers_stay_within_the_memory_limit() -> None:
+    """A viewer could fill the memory with searches that find nothing."""
+    answers = Answers()
+    targets = [f"/api/v1/alerts?q={number}{'x' * 15_000}" for number in range(2_000)]
+    for target in targets:
+        answers.put("alice", target, Answer(b'{"items":[]}', None, "tag"))
+    kept = [target for target in targets if answers.get("alice", target) is not None]
+    assert kept[-1] == targets[-1]
+    assert sum(len(target) for target in kept) <= MAX_BYTES
+
+
+def test_pages_with_long_queries_are_not_kept(person: Any, old: FakeApi, monkeypatch: Any) -> None:
+    alice = person("alice")
+    rendered = []
+    render = page_cache.render_template
+    monkeypatch.setattr(
+        page_cache, "render_template", lambda *a, **k: rendered.append(1) or render(*a, **k)
+    )
+    long_text = "%C3%A4" * 200
+    for path, times in (("/alerts?actor=x", 1), (f"/alerts?actor={long_text}&host={long_text}", 2)):
+        rendered.clear()
+        for _ in range(2):
+            assert alice.get(path).status_code == 200
+        assert len(rendered) == times, path[:20]

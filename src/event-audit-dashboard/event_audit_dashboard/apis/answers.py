@@ -12,6 +12,8 @@ from msgspec import Struct
 
 #: Maximum size of the kept answers, in bytes. A decoded answer counts twice as much as its body.
 MAX_BYTES: Final = 16 * 2**20
+#: Memory of an answer in addition to its body and target, in bytes: objects, and the cache's entry.
+OVERHEAD: Final = 1024
 
 
 class Answer(Struct, frozen=True):
@@ -30,20 +32,25 @@ class Answers:
     """The last answers. It is thread-safe."""
 
     def __init__(self, max_bytes: int = MAX_BYTES) -> None:
-        self._answers: LRUCache[_Key, Answer] = LRUCache(
-            max_bytes, getsizeof=lambda answer: 3 * len(answer.body)
+        self._answers: LRUCache[_Key, tuple[Answer, int]] = LRUCache(
+            max_bytes, getsizeof=lambda answer_and_size: answer_and_size[1]
         )
         self._lock = threading.Lock()
 
     def get(self, person: str | None, target: str) -> Answer | None:
         """The last answer to a person."""
         with self._lock:
-            return self._answers.get((person, target))
+            kept = self._answers.get((person, target))
+        return None if kept is None else kept[0]
 
     def put(self, person: str | None, target: str, answer: Answer) -> None:
-        """Keep an answer. The least recently used ones are deleted if there are too many."""
+        """Keep an answer. The least recently used ones are deleted if there are too many.
+
+        The target counts, because a client can request many long targets with small answers.
+        """
+        size = OVERHEAD + len(target) + 3 * len(answer.body)
         with self._lock:
             try:
-                self._answers[person, target] = answer
+                self._answers[person, target] = (answer, size)
             except ValueError:  # it is larger than the cache
                 self._answers.pop((person, target), None)

@@ -27,6 +27,9 @@ from event_audit_dashboard.rendering.headers import nonce
 
 #: Maximum size of all kept pages, in bytes. A list without its rows has about 15 KB.
 MAX_BYTES: Final = 8 * 2**20
+#: Maximum length of the path and query of a kept page, in characters. The limit of the cache does
+#: not count them, so that a client could fill the memory with long queries.
+MAX_PATH: Final = 2048
 #: Starts a marker. It is random, so that no text of an event or a user can contain it. It has no
 #: character that HTML escapes.
 _MARKER: Final = f"\x02{secrets.token_hex(16)}:"
@@ -90,7 +93,8 @@ class PageCache:
         parts: Mapping[str, Fragment],
         now: dt.datetime,
     ) -> _Page:
-        if version is None or "notices" in session:  # notices are shown once
+        is_long = len(request.full_path) > MAX_PATH
+        if version is None or is_long or "notices" in session:  # notices are shown once
             return _render(template, context(), parts, now)
         key = (
             template, version, tuple(parts), request.method, request.script_root,
