@@ -107,7 +107,7 @@ def test_a_request(settings: str, path: str, figures: Figures) -> None:
 
 @pytest.mark.parametrize(
     ("path", "figures"),
-    [("/alerts", Figures(5.75)), ("/alerts/{}", Figures(5.42))],
+    [("/alerts", Figures(4.85)), ("/alerts/{}", Figures(4.49))],
 )
 def test_a_page(
     service_process: Any,
