@@ -53,7 +53,7 @@ def check(figures: Figures, *arguments: str) -> None:
         ("logins in batches", Figures(10.4, 25)),
         ("no logins", Figures(6.4, 12)),
         ("quiet", Figures(8.0, 19)),
-        ("kubernetes", Figures(50.0, 60)),
+        ("kubernetes", Figures(20.0, 36)),
     ],
 )
 def test_an_event(make_redis: Any, tmp_path: Path, name: str, figures: Figures) -> None:

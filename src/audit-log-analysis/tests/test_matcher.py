@@ -77,6 +77,35 @@ def test_a_result_depends_on_all_fields_of_the_rule() -> None:
     assert predicate.evaluations == 4
 
 
+def test_many_fields_are_not_read_if_the_first_condition_does_not_hold() -> None:
+    # given a rule whose first condition decides, and many fields that its other conditions test
+    others = [f"spec.field{number}" for number in range(20)]
+    matcher = Matcher(
+        [
+            entry(
+                "rule",
+                lambda view: "pods" in view.lowered("kind")
+                and any("true" in view.lowered(field) for field in others),
+                "kind",
+                *others,
+            )
+        ],
+        cache=VerdictCache(),
+    )
+    read: list[str] = []
+
+    class RecordingView(View):
+        def _find(self, field: str) -> Any:
+            read.append(field)
+            return super()._find(field)
+
+    # when an event of another kind arrives, then only the first field is read
+    assert not matcher.match(RecordingView(view_of(record={"kind": "secrets"}).event))
+    assert read == ["kind"]
+    # and an event that matches is still found
+    assert matcher.match(view_of(record={"kind": "pods", "spec": {"field19": True}}))
+
+
 def test_a_rule_about_the_complete_event_is_evaluated_each_time() -> None:
     predicate = Counted("user_id", "a")
     matcher = Matcher([entry("rule", predicate)], cache=VerdictCache())

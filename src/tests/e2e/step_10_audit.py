@@ -121,7 +121,7 @@ def test_actions_of_people_in_argo_cd_are_reported_too(
     # Then the alert names the person, and not the account
     def alert_names_the_person() -> bool:
         return any(
-            _matches(alert, "Argo CD runs what git does not say", "admin", name)
+            _matches(alert, "Deployment in Argo CD without a commit", "admin", name)
             for alert in prod.alerts()
         )
 

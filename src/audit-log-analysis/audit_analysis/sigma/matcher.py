@@ -20,6 +20,9 @@ T = TypeVar("T")
 
 #: Maximum number of plans that a matcher keeps.
 _MAX_PLANS: Final = 20_000
+#: The result of an entry with more dependencies is not cached. Reading all these fields for the key
+#: would cost more than the evaluation, which mostly ends at the first condition that does not hold.
+_MAX_CACHED_DEPENDENCIES: Final = 8
 #: Plan numbers. A number is never used again, because the cache may still hold results for it.
 _plan_numbers: Final = itertools.count()
 
@@ -42,7 +45,7 @@ class _Plan(Struct, frozen=True, gc=False):
 
     The results of the ``cacheable`` entries depend only on ``dependencies``. ``plain`` reads the
     first of these fields from an event without a record; ``other_dependencies`` are the remaining
-    ones. The ``uncacheable`` entries depend on the whole event.
+    ones. The ``uncacheable`` entries depend on the whole event or on many fields.
     """
 
     number: int
@@ -122,7 +125,7 @@ class Matcher(Generic[T]):
         dependencies: set[str] = set()
         for number in self._index.candidates(fulfilled):
             needed = self._entries[number].dependencies
-            if needed is None:
+            if needed is None or len(needed) > _MAX_CACHED_DEPENDENCIES:
                 uncacheable.append(number)
             else:
                 cacheable.append(number)
