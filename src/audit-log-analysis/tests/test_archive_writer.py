@@ -220,7 +220,7 @@ def test_the_writer_reads_no_further_batch_while_its_buffers_are_full(
         for number in range(100)
     ]
     stored.publish(*bodies)
-    writer = stored.start(buffer_bytes=2_000_000)
+    writer = stored.start(buffer_bytes=2_000_000, flush_seconds=600)
     eventually(lambda: writer.pause_reason() is not None, what="paused")
     # a buffer is written and another one is full: each takes batches until it has 2 MB
     eventually(lambda: writer.pending_count() == 20, what="two full buffers")

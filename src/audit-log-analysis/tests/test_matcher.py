@@ -84,8 +84,10 @@ def test_many_fields_are_not_read_if_the_first_condition_does_not_hold() -> None
         [
             entry(
                 "rule",
-                lambda view: "pods" in view.lowered("kind")
-                and any("true" in view.lowered(field) for field in others),
+                lambda view: (
+                    "pods" in view.lowered("kind")
+                    and any("true" in view.lowered(field) for field in others)
+                ),
                 "kind",
                 *others,
             )

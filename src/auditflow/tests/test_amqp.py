@@ -338,7 +338,7 @@ def test_a_batch_whose_settlement_may_wait_is_settled_when_the_next_batch_arrive
     publisher: Publisher, parameters: Parameters, overlap: bool
 ) -> None:
     # Given a batch that is handled, and whose settlement may wait for longer than the test
-    publisher.publish([message("0")], timeout=10)
+    publisher.publish([message("0")], timeout=60)
     two = Two(overlap=overlap, delay=600)
     two.ready.set()
     running = Running(
@@ -346,7 +346,7 @@ def test_a_batch_whose_settlement_may_wait_is_settled_when_the_next_batch_arrive
     )
     eventually(lambda: two.log[-1:] == ["handle 0"])
     # When the next batch arrives
-    publisher.publish([message("1")], timeout=10)
+    publisher.publish([message("1")], timeout=60)
     eventually(lambda: running.acknowledged == 2)
     running.consumer.stop()
     # Then it is handled first, if both may overlap
@@ -357,7 +357,7 @@ def test_a_batch_whose_settlement_may_wait_is_settled_when_the_next_batch_arrive
 def test_a_batch_whose_settlement_may_wait_is_settled_when_the_time_is_over(
     publisher: Publisher, parameters: Parameters
 ) -> None:
-    publisher.publish([message("0")], timeout=10)
+    publisher.publish([message("0")], timeout=60)
     two = Two(overlap=True, delay=0.001)
     two.ready.set()
     running = Running(

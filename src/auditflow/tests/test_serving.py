@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import textwrap
@@ -86,7 +87,12 @@ def test_metrics_have_their_own_port(serve: Serve, mode: str) -> None:
     def get(path: str) -> Any:
         return httpx.get(f"http://127.0.0.1:{port}{path}", verify=False)
 
-    eventually(lambda: get("/metrics").status_code == 200)
+    def listens() -> bool:
+        with socket.socket() as connection:
+            return connection.connect_ex(("127.0.0.1", port)) == 0
+
+    eventually(listens)
+    assert get("/metrics").status_code == 200
     assert get("/healthz").json() == {"status": "alive", "service": "sample"}
     assert get("/readyz").json()["status"] == "ready"
     assert get("/size").status_code == 404

@@ -148,7 +148,7 @@ def test_the_preview_shows_what_the_silence_hides(
 @pytest.mark.parametrize(
     ("change", "where"),
     [
-        ({"matchers": []}, "$.matchers"),
+        ({"matchers": []}, "matchers: must have at least 1 item"),
         ({"matchers": ["nonsense"]}, "$.matchers[0]"),
         ({"matchers": ['host=~"(("']}, "$.matchers[0]"),
         ({"matchers": ['host=~".*"']}, "every alert"),
@@ -169,9 +169,9 @@ def test_the_preview_shows_what_the_silence_hides(
         ({"recurrence": "FREQ=DAILY;BYSECOND=1,2,3", "duration": "1h"}, "BYSECOND"),
         ({"recurrence": "FREQ=YEARLY;BYMONTH=2;BYMONTHDAY=30", "duration": "1h"}, "does not occur"),
         ({"recurrence": "FREQ=DAILY"}, "together"),
-        ({"recurrence": "FREQ=DAILY", "duration": "1y"}, "$.duration"),
+        ({"recurrence": "FREQ=DAILY", "duration": "1y"}, "duration: must be a duration"),
         ({"recurrence": "FREQ=DAILY", "duration": "1h", "time_zone": "../etc/passwd"}, "time zone"),
-        ({"reason": ""}, "$.reason"),
+        ({"reason": ""}, "reason: must have at least 1 character"),
         ({"unknown": 1}, "unknown"),
     ],
 )
