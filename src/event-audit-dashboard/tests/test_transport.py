@@ -152,7 +152,7 @@ class ScriptedServer:
         self._server.close()
 
     def wait(self) -> None:
-        self._thread.join(timeout=10)
+        self._thread.join(timeout=60)
         assert not self._thread.is_alive()
 
 
@@ -273,7 +273,7 @@ def test_a_response_in_small_parts_is_limited_in_time() -> None:
         with pytest.raises(errors.Unreachable, match="responds too slowly"):
             Transport("127.0.0.1", server.getsockname()[1]).send("GET", "/0", timeout=0.2)
         stopped.set()
-        thread.join(timeout=10)
+        thread.join(timeout=60)
 
 
 def test_a_stream_that_is_cut_off_is_an_error() -> None:
