@@ -55,7 +55,8 @@ def test_the_shipped_rules_have_all_parts() -> None:
     (guessing,) = [item for item in column.techniques if item.id == "T1110.001"]
     assert BURST in guessing.rules
     # The source of a rule is its own document only.
-    assert yaml.safe_load(sources[BURST])["title"] == "Burst of failed logins"
+    assert yaml.safe_load(sources[BURST].source)["title"] == "Burst of failed logins"
+    assert len(yaml.safe_load(sources[BURST].tests)["tests"]) == burst.tests
 
 
 def test_a_correlation_that_refers_to_itself_ends(tmp_path: Path) -> None:
@@ -64,8 +65,8 @@ def test_a_correlation_that_refers_to_itself_ends(tmp_path: Path) -> None:
     catalogue, sources = read([tmp_path])
     first, second = catalogue.rules
     assert [rule.id for rule in second.inputs] == [first.id]
-    assert sources[first.id].startswith("title: First")
-    assert "---" not in sources[first.id]
+    assert sources[first.id].source.startswith("title: First")
+    assert "---" not in sources[first.id].source
     (exclusion,) = catalogue.exclusions
     assert (exclusion.owner, exclusion.expires, exclusion.rules) == ("dana", "2027-03-01", ())
 
@@ -78,7 +79,10 @@ def test_a_changed_file_is_read_again(tmp_path: Path) -> None:
     file.write_text(RULE.replace("title: First", "title: Changed rule"))
     rules = msgspec.json.decode(catalogue.encoded(), type=Catalogue).rules
     assert rules[0].title == "Changed rule"
-    assert "Changed rule" in (catalogue.source(rules[0].id) or "")
+    changed = catalogue.source(rules[0].id)
+    assert changed is not None
+    assert "Changed rule" in changed.source
+    assert changed.tests == ""
     assert catalogue.source("unknown") is None
 
 

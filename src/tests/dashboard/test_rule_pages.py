@@ -14,6 +14,8 @@ def test_a_rule_shows_its_source_its_runbook_and_its_alerts(site: Platform, plai
     expect(row).to_contain_text("Active")
     row.get_by_role("link", name="Burst of failed logins").click()
     expect(plain.get_by_role("region", name="Sigma source")).to_contain_text("event_count")
+    tests = plain.get_by_role("region", name="Tests of the rule")
+    expect(tests).to_contain_text("fires: {Burst of failed logins: 1}")
     expect(plain.get_by_role("region", name="Runbook")).to_contain_text("Block the address.")
     about = plain.get_by_role("region", name="What it detects")
     expect(about).to_contain_text("A service whose password was changed")

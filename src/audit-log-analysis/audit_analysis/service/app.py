@@ -62,11 +62,11 @@ def create(
 
     @app.get("/rules/source")
     def rule_source() -> tuple[bytes, int, dict[str, str]]:
-        """The YAML text of the rule whose identifier is the parameter ``id``."""
+        """The YAML texts of the rule whose identifier is the parameter ``id``, and of its tests."""
         source = catalogue.source(request.args.get("id", ""))
         if source is None:
             raise NotFound("there is no rule with this identifier")
-        body = msgspec.json.encode({"source": source})
+        body = msgspec.json.encode(source)
         return body, 200, {"Content-Type": "application/json"}
 
     @app.errorhandler(HTTPException)

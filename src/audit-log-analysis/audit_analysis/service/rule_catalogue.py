@@ -73,6 +73,13 @@ class Column(Struct, frozen=True):
     techniques: tuple[Cell, ...]
 
 
+class RuleSource(Struct, frozen=True):
+    """The YAML text of a rule, and that of its tests; ``tests`` is empty without tests."""
+
+    source: str
+    tests: str
+
+
 class Catalogue(Struct, frozen=True):
     """All rules and exclusions, and the ATT&CK matrix of the rules that make findings."""
 
@@ -89,15 +96,15 @@ class RuleCatalogue:
         self._lock = threading.Lock()
         self._fingerprint: tuple[Any, ...] | None = None
         self._encoded = b""
-        self._sources: dict[str, str] = {}
+        self._sources: dict[str, RuleSource] = {}
 
     def encoded(self) -> bytes:
         """The catalogue as JSON."""
         self._refresh()
         return self._encoded
 
-    def source(self, rule_id: str) -> str | None:
-        """The YAML text of a rule, or None if there is no rule with this identifier."""
+    def source(self, rule_id: str) -> RuleSource | None:
+        """The text of a rule and of its tests, or None if there is no rule with this identifier."""
         self._refresh()
         return self._sources.get(rule_id)
 
@@ -111,7 +118,7 @@ class RuleCatalogue:
             self._fingerprint = fingerprint
 
 
-def read(paths: Iterable[Path]) -> tuple[Catalogue, dict[str, str]]:
+def read(paths: Iterable[Path]) -> tuple[Catalogue, dict[str, RuleSource]]:
     """The catalogue, and the source of each rule by its identifier. Faulty files are left out."""
     faults: list[RuleFault] = []
     found = [
@@ -139,7 +146,10 @@ def read(paths: Iterable[Path]) -> tuple[Catalogue, dict[str, str]]:
         ),
     )
     catalogue = msgspec.structs.replace(catalogue, matrix=_matrix(described))
-    return catalogue, {str(item.content.get("id", "")): sources[id(item)] for item in rules}
+    return catalogue, {
+        str(item.content.get("id", "")): RuleSource(sources[id(item)], _tests_text(item.path))
+        for item in rules
+    }
 
 
 def _matrix(rules: Iterable[CatalogueRule]) -> tuple[Column, ...]:
@@ -226,12 +236,22 @@ def _inputs(content: Mapping[str, Any]) -> list[Any]:
 
 def _tests(path: Path) -> int:
     """The number of tests beside a rule file."""
-    beside = path.with_name(path.name.removesuffix(".yml") + TESTS)
+    beside = _tests_file(path)
     if not beside.is_file():
         return 0
     faults: list[RuleFault] = []
     content = [document.content for document in documents.read((beside,), faults)]
     return sum(len(_list_of(item.get("tests"))) for item in content if isinstance(item, dict))
+
+
+def _tests_file(path: Path) -> Path:
+    return path.with_name(path.name.removesuffix(".yml") + TESTS)
+
+
+def _tests_text(path: Path) -> str:
+    """The text of the tests beside a rule file."""
+    beside = _tests_file(path)
+    return _text(beside)[:MAX_SOURCE] if beside.is_file() else ""
 
 
 def _source(document: Document, found: list[Document], text: str) -> str:

@@ -131,8 +131,11 @@ class LoadedRules(Struct, frozen=True):
         return frozenset(str(item.rule.get("id")) for item in self.rules)
 
 
-class _Source(Struct, frozen=True):
-    source: str
+class RuleSource(Struct, frozen=True):
+    """The YAML text of a rule, and that of its tests; ``tests`` is empty without tests."""
+
+    source: str = ""
+    tests: str = ""
 
 
 class RulesApi:
@@ -154,13 +157,13 @@ class RulesApi:
         """The active rules, and faults of files."""
         return self._analysis.get("/rules", caller, LoadedRules)
 
-    def source(self, rule_id: str, caller: Caller) -> str:
-        """The YAML text of a rule.
+    def source(self, rule_id: str, caller: Caller) -> RuleSource:
+        """The texts of a rule and of its tests.
 
         Raises:
             NotFound: there is no rule with this identifier.
         """
-        return self._analysis.get("/rules/source", caller, _Source, {"id": rule_id}).source
+        return self._analysis.get("/rules/source", caller, RuleSource, {"id": rule_id})
 
     def statistics(self, caller: Caller) -> RuleStatistics:
         """Alerts and verdicts of each rule in the last 30 days."""

@@ -19,6 +19,7 @@ from event_audit_dashboard.apis.rules import (
     Exclusion,
     LoadedRules,
     RulesApi,
+    RuleSource,
 )
 from event_audit_dashboard.errors import ApiError, NotFound
 from event_audit_dashboard.localization.translation import N_, Texts, gettext
@@ -106,11 +107,11 @@ def _add_detail(pages: Blueprint, rules: RulesApi, runbooks: Runbooks) -> None:
     @pages.get("/rules/detail")
     def detail() -> ResponseReturnValue:
         rule_id = request.args.get("id", "")[:500]
-        rule, source, problem, catalogue = None, "", None, Catalogue()
+        rule, texts, problem, catalogue = None, RuleSource(), None, Catalogue()
         try:
             catalogue = rules.catalogue(caller())
             rule = catalogue.rule(rule_id)
-            source = rules.source(rule_id, caller()) if rule else ""
+            texts = rules.source(rule_id, caller()) if rule else RuleSource()
         except ApiError as error:
             problem = error.text
         activity = _activity(rules.statistics(caller())).get(rule_id)
@@ -122,7 +123,8 @@ def _add_detail(pages: Blueprint, rules: RulesApi, runbooks: Runbooks) -> None:
             "rule.html",
             rule=rule,
             rule_id=rule_id,
-            source=source,
+            source=texts.source,
+            tests=texts.tests,
             problem=problem,
             activity=activity,
             noise=_noise(activity),

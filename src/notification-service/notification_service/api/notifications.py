@@ -85,7 +85,7 @@ def add(routes: Blueprint, reader: NotificationReader, file: TreeFile) -> None:
         body = await body_of(request, SendTestRequest)
         if body.receiver not in file.tree.receivers:
             known = ", ".join(sorted(file.tree.receivers)) or "none"
-            raise InvalidBody(f"There is no such receiver. There are: {known} - at `$.receiver`")
+            raise InvalidBody.at("receiver", f"there is no such receiver; there are: {known}")
         trail_recording.add_detail(receiver=body.receiver)
         found = await in_thread(partial(reader.add_test, body.receiver))
         return ok(found) if found else _not_found()

@@ -125,7 +125,7 @@ def _add_changes(routes: Blueprint, letters: DeadLetters | None) -> None:
         body = await body_of(request, DeadLetterRequest)
         known, selection = QUEUES.get(queue), _selection(body)
         if not body.comment.strip():
-            raise InvalidBody("State the reason in a comment - at `$.comment`")
+            raise InvalidBody.at("comment", "must state the reason")
         if letters is None or known is None:
             return _not_offered() if letters is None else _not_found()
         return await _change(letters.discard, known, selection, body)

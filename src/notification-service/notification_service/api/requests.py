@@ -27,6 +27,11 @@ class InvalidBody(AuditFlowError):
         super().__init__(text)
         self.faults = faults
 
+    @classmethod
+    def at(cls, where: str, what: str) -> "InvalidBody":
+        """A fault of one field, such as ``matchers[0]``."""
+        return cls(f"{where}: {what}", (Fault(where, what),))
+
 
 class PreconditionRequired(AuditFlowError):
     """The request changes an alert without ``If-Match``, or with an invalid one."""

@@ -43,7 +43,7 @@ def add(routes: Blueprint, store: ViewStore) -> None:
         if caller.actor.kind != "person":
             raise Forbidden("Only a person can save a view.")
         if body.name != body.name.strip():
-            raise InvalidBody("The name begins or ends with a space - at `$.name`")
+            raise InvalidBody.at("name", "must not begin or end with a space")
         trail_recording.add_detail(name=body.name, shared=str(body.shared).lower())
         save = partial(store.put, caller.actor.name, body.name, body.query, shared=body.shared)
         try:

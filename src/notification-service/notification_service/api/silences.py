@@ -288,7 +288,7 @@ def _silence(
         try:
             check_recurrence(recurrence, begin, time_zone, length)
         except RecurrenceError as error:
-            raise InvalidBody(f"{error} - at `$.recurrence`") from None
+            raise InvalidBody.at("recurrence", str(error)) from None
     return Silence(
         silence_id=uuid.uuid4(),
         matchers=_matchers(texts),
@@ -315,7 +315,7 @@ def _matchers(texts: tuple[str, ...]) -> tuple[Matcher, ...]:
                     f"Alerts have no label {matcher.name[:80]!r}; the labels are {known}"
                 )
         except matchers.MatcherError as error:
-            raise InvalidBody(f"{error} - at `$.matchers[{number}]`") from None
+            raise InvalidBody.at(f"matchers[{number}]", str(error)) from None
         found.append(matcher)
     if all(matcher.matches({}) for matcher in found):
         raise InvalidBody("The matchers match every alert. Give one that requires a label.")
@@ -342,9 +342,9 @@ def _duration(text: str) -> dt.timedelta:
     try:
         duration = durations.parse(text)
     except ValueError as error:
-        raise InvalidBody(f"{error} - at `$.duration`") from None
+        raise InvalidBody.at("duration", str(error)) from None
     if not duration:
-        raise InvalidBody("The duration must be longer than 0s - at `$.duration`")
+        raise InvalidBody.at("duration", "must be longer than 0s")
     return duration
 
 

@@ -149,8 +149,8 @@ def test_the_preview_shows_what_the_silence_hides(
     ("change", "where"),
     [
         ({"matchers": []}, "matchers: must have at least 1 item"),
-        ({"matchers": ["nonsense"]}, "$.matchers[0]"),
-        ({"matchers": ['host=~"(("']}, "$.matchers[0]"),
+        ({"matchers": ["nonsense"]}, '"where": "matchers[0]"'),
+        ({"matchers": ['host=~"(("']}, '"where": "matchers[0]"'),
         ({"matchers": ['host=~".*"']}, "every alert"),
         ({"matchers": ['password="x"']}, "no label"),
         ({"ends_at": None}, "ends_at"),
