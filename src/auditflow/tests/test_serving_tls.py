@@ -92,8 +92,14 @@ def test_a_second_port_and_the_port_of_metrics_serve_https(
     def get(port: int, path: str, scheme: str = "https") -> httpx.Response:
         return httpx.get(f"{scheme}://localhost:{port}{path}", verify=trust)
 
+    def served_on(port: int, path: str) -> bool:
+        try:
+            return get(port, path).status_code == 200
+        except httpx.ConnectError:  # the ports are opened one after another
+            return False
+
     # Then both ports serve the same, and metrics need TLS
-    eventually(lambda: get(metrics, "/metrics").status_code == 200)
+    eventually(lambda: served_on(metrics, "/metrics") and served_on(https, "/"))
     assert get(https, "/").status_code == served.get("/").status_code == 200
     assert get(https, "/metrics").status_code == served.get("/metrics").status_code == 404
     with pytest.raises(httpx.TransportError):

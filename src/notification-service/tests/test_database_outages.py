@@ -14,6 +14,7 @@ import httpx
 import psycopg2
 import pytest
 
+from auditflow_local.polling import eventually
 from auditflow_local.servers.postgres import Database, Postgres
 from auditflow_local.servers.postgres_roles import SUPERUSER
 
@@ -45,7 +46,7 @@ def _superuser(database: Database) -> Iterator[Any]:
 
 
 @pytest.fixture
-def first(broker: Any, api: httpx.Client, make_finding: Any, eventually: Any) -> str:
+def first(broker: Any, api: httpx.Client, make_finding: Any) -> str:
     """The identifier of an alert that was stored before. The person is known, too."""
     broker.send(make_finding(user="before"))
     eventually(lambda: _total(api) == 1)
@@ -54,9 +55,7 @@ def first(broker: Any, api: httpx.Client, make_finding: Any, eventually: Any) ->
 
 
 @pytest.fixture
-def check_complete(
-    broker: Any, api: httpx.Client, query: Any, eventually: Any
-) -> Callable[[int], None]:
+def check_complete(broker: Any, api: httpx.Client, query: Any) -> Callable[[int], None]:
     """Checks that each of the findings is stored once, and that the alert can be changed."""
 
     def check(findings: int) -> None:
@@ -73,7 +72,7 @@ def check_complete(
 
 def test_killed(
     broker: Any, api: httpx.Client, postgres: Postgres, first: str, make_finding: Any,
-    check_complete: Any, eventually: Any,
+    check_complete: Any,
 ) -> None:  # fmt: skip
     postgres.kill()
     try:
@@ -90,7 +89,7 @@ def test_killed(
 
 def test_read_only(
     broker: Any, api: httpx.Client, database: Database, first: str, make_finding: Any,
-    check_complete: Any, eventually: Any,
+    check_complete: Any,
 ) -> None:  # fmt: skip
     body = {"name": "SIEM", "scopes": ["alerts:read"]}
     token = api.post("/api/v1/tokens", json=body).json()["secret"]
@@ -122,7 +121,7 @@ def test_read_only(
 
 def test_slow(
     broker: Any, api: httpx.Client, database: Database, first: str, make_finding: Any,
-    check_complete: Any, eventually: Any, query: Any,
+    check_complete: Any, query: Any,
 ) -> None:  # fmt: skip
     with closing(psycopg2.connect(database.dsn(SUPERUSER))) as connection:
         with connection.cursor() as cursor:
@@ -138,6 +137,21 @@ def test_slow(
     # the action that was answered with 503 may have been completed, but once at most
     answer = eventually(lambda: (a := _acknowledge(api, first)).status_code in (200, 409) and a)
     assert query("SELECT count(*) FROM alert_history") == [(1,)], answer.text
+
+
+def _move_tables(cursor: Any, source: str, target: str) -> None:
+    """Move all tables and indexes. Queries of the service hold locks at the same time."""
+    for kind in ("TABLE", "INDEX"):
+        statement = f"ALTER {kind} ALL IN TABLESPACE {source} SET TABLESPACE {target}"
+
+        def moved(statement: str = statement) -> bool:
+            try:
+                cursor.execute(statement)
+            except psycopg2.errors.DeadlockDetected:
+                return False
+            return True
+
+        eventually(moved, what=statement)
 
 
 @contextmanager
@@ -156,22 +170,17 @@ def _small_disk(database: Database) -> Iterator[Path]:
             with _superuser(database) as cursor:
                 cursor.execute("CREATE TABLESPACE small LOCATION %s", (str(folder),))
                 cursor.execute(f"ALTER DATABASE {database.name} SET default_tablespace = small")
-                for kind in ("TABLE", "INDEX"):
-                    cursor.execute(
-                        f"ALTER {kind} ALL IN TABLESPACE pg_default SET TABLESPACE small"
-                    )
+                _move_tables(cursor, "pg_default", "small")
             yield folder
         finally:
             with _superuser(database) as cursor:
                 cursor.execute(f"ALTER DATABASE {database.name} RESET default_tablespace")
-                for kind in ("TABLE", "INDEX"):
-                    cursor.execute(
-                        f"ALTER {kind} ALL IN TABLESPACE small SET TABLESPACE pg_default"
-                    )
+                _move_tables(cursor, "small", "pg_default")
                 cursor.execute("DROP TABLESPACE small")
             subprocess.run(["umount", str(folder)], check=True)
     finally:
-        folder.rmdir()
+        with suppress(OSError):  # still mounted: the error that stopped the move is reported
+            folder.rmdir()
 
 
 @contextmanager
@@ -190,7 +199,7 @@ def _filled(folder: Path) -> Iterator[None]:
 
 def test_full(
     broker: Any, api: httpx.Client, database: Database, first: str, make_finding: Any,
-    check_complete: Any, eventually: Any,
+    check_complete: Any,
 ) -> None:  # fmt: skip
     # Given a database on a full disk
     findings = [

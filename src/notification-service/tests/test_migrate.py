@@ -174,8 +174,8 @@ def test_the_default_partition_gives_its_rows_to_a_new_month(
     query: Any, store: Any, make_finding: Any, now: dt.datetime
 ) -> None:
     # given a row of a month that has no partition, in the default one
-    store.store([make_finding()])
-    (month,) = query("SELECT to_regclass('findings_' || to_char(now(), 'YYYY_MM'))::text")[0]
+    store.store([make_finding(at=now)])
+    month = f"findings_{now.astimezone(dt.UTC):%Y_%m}"
     query(f"ALTER TABLE findings DETACH PARTITION {month}")
     query(f"INSERT INTO findings SELECT * FROM {month}")
     query(f"DROP TABLE {month}")
