@@ -12,6 +12,7 @@ from pathlib import Path
 import httpx
 import trustme
 
+from auditflow_local import ports
 from auditflow_local.polling import eventually
 
 SAMPLE = """
@@ -101,16 +102,11 @@ SAMPLE = """
 """
 
 
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return int(probe.getsockname()[1])
-
-
 class Served:
     """The sample service in its own process."""
 
     def __init__(self, *arguments: str, **variables: str) -> None:
-        self.port = free_port()
+        self.port = ports.pick()
         self.process = subprocess.Popen(
             [sys.executable, "-c", textwrap.dedent(SAMPLE), *arguments],
             env={**os.environ, "HOST": "127.0.0.1", "PORT": str(self.port), **variables},

@@ -12,9 +12,10 @@ from typing import Any
 import httpx
 import pytest
 
+from auditflow_local import ports
 from auditflow_local.polling import eventually
 
-from .served import SAMPLE, Serve, free_port
+from .served import SAMPLE, Serve
 
 
 def test_a_response_without_a_body_is_sent(serve: Serve) -> None:
@@ -81,7 +82,7 @@ def test_wrong_settings_end_the_process_with_a_reason(
 
 @pytest.mark.parametrize("mode", ["wsgi", "asgi"])
 def test_metrics_have_their_own_port(serve: Serve, mode: str) -> None:
-    port = free_port()
+    port = ports.pick()
     served = serve(mode, METRICS_PORT=str(port))
 
     def get(path: str) -> Any:

@@ -11,9 +11,10 @@ import httpx
 import psutil
 import pytest
 
+from auditflow_local import ports
 from auditflow_local.polling import eventually
 
-from .served import Certificates, Serve, Served, free_port
+from .served import Certificates, Serve, Served
 
 
 def post(length: int, sent: int = 0) -> bytes:
@@ -246,7 +247,7 @@ def test_a_connection_without_a_complete_request_is_closed(serve: Serve) -> None
 def test_a_limit_of_connections_is_that_of_both_ports(
     serve: Serve, certificates: Certificates
 ) -> None:
-    https = free_port()
+    https = ports.pick()
     served = serve(HTTPS_PORT=str(https), MAX_CONNECTIONS="1", **certificates.variables())
     with served.connect() as connection:
         connection.sendall(b"GET /wait HTTP/1.1\r\nHost: a\r\n\r\n")

@@ -5,9 +5,10 @@ import ssl
 import httpx
 import pytest
 
+from auditflow_local import ports
 from auditflow_local.polling import eventually
 
-from .served import Certificates, Serve, Served, free_port
+from .served import Certificates, Serve, Served
 
 
 def negotiated(served: Served, context: ssl.SSLContext, offered: list[str]) -> str | None:
@@ -82,7 +83,7 @@ def test_a_second_port_and_the_port_of_metrics_serve_https(
     serve: Serve, certificates: Certificates, mode: str
 ) -> None:
     # Given a second port with TLS, and metrics over TLS
-    https, metrics = free_port(), free_port()
+    https, metrics = ports.pick(), ports.pick()
     served = serve(
         mode, HTTPS_PORT=str(https), METRICS_PORT=str(metrics), METRICS_TLS="true",
         **certificates.variables(),

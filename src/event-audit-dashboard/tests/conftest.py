@@ -3,7 +3,6 @@
 import datetime as dt
 import os
 import re
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -21,6 +20,7 @@ from src.tests.chromium import open_chromium
 from werkzeug.test import TestResponse
 
 from auditflow.http.health import Health
+from auditflow_local import ports
 from auditflow_local.polling import eventually
 from event_audit_dashboard import app as application
 from event_audit_dashboard.apis.client import ApiClient
@@ -193,9 +193,7 @@ def analyst(dashboard: Flask) -> User:
 @pytest.fixture(scope="module")
 def site(fake_api: FakeApi) -> Iterator[str]:
     """The URL of the dashboard, in its own process."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = ports.pick()
     program = "from event_audit_dashboard.main import main; main()"
     settings = {**os.environ, **environment(fake_api.port), "PORT": str(port)}
     with subprocess.Popen([sys.executable, "-c", program], env=settings) as process:

@@ -5,7 +5,6 @@ import io
 import json
 import re
 import shutil
-import socket
 import subprocess
 import threading
 import time
@@ -23,21 +22,16 @@ from joserfc.jwk import RSAKey
 from werkzeug.serving import make_server
 
 from auditflow_local.polling import eventually
+from auditflow_local.ports import pick
 from event_audit_dashboard.access.oidc import InvalidLogoutToken, check_logout
 
 FOLDER = Path(__file__).parent / "oidc"
 ROLES = "security=analyst,platform=lead"
 
 
-def _free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
-
-
 @pytest.fixture(scope="module")
 def ports() -> dict[str, int]:
-    return {"provider": _free_port(), "dashboard": _free_port()}
+    return {"provider": pick(), "dashboard": pick()}
 
 
 @pytest.fixture(scope="module")
@@ -326,7 +320,7 @@ def test_a_logout_token_with_a_wrong_claim_is_rejected(change: dict[str, Any]) -
 def test_an_unreachable_provider_leaves_the_local_account(
     make: Any, user: Any, settings: Any
 ) -> None:
-    app = make(**{**settings, "oidc_issuer": f"http://127.0.0.1:{_free_port()}"})
+    app = make(**{**settings, "oidc_issuer": f"http://127.0.0.1:{pick()}"})
     person = user(app)
 
     page = person.get("/oidc/login")

@@ -12,6 +12,7 @@ import redis
 from prometheus_client import CollectorRegistry
 
 from auditflow.circuit import FAILURES, PAUSE_SECONDS, CircuitMetrics
+from auditflow_local import ports
 from event_audit_dashboard import errors, redis_client
 from event_audit_dashboard.apis.connections import MAX_IDLE_SECONDS
 from event_audit_dashboard.apis.transport import Transport
@@ -109,10 +110,7 @@ def test_an_api_that_returns_errors_responds(api: FakeApi) -> None:
 
 def test_a_page_states_at_once_that_the_api_does_not_respond(make: Any, user: Any) -> None:
     # Given a dashboard whose API was stopped, when more pages are requested than open the circuit
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        unused_port = free.getsockname()[1]
-    analyst = user(make(notification_service_port=unused_port, second_factor="off"))
+    analyst = user(make(notification_service_port=ports.pick(), second_factor="off"))
     analyst.sign_in()
     pages = [analyst.get("/alerts") for _ in range(FAILURES + 1)]
     # Then each is an error page with the time of the next attempt

@@ -12,6 +12,7 @@ from pathlib import Path
 import httpx
 import yaml
 
+from auditflow_local import ports
 from auditflow_local.polling import eventually
 
 #: Debian's packages buildah and docker-registry.
@@ -75,9 +76,7 @@ class Registry:
 @contextmanager
 def serve(folder: Path) -> Iterator[Registry]:
     """Run a registry on a free port."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{free.getsockname()[1]}"
+    address = f"127.0.0.1:{ports.pick()}"
     settings = {
         "version": 0.1,
         "log": {"level": "error"},

@@ -38,7 +38,7 @@ _GOOD, _BAD = "2m", "10m"
 class Canary:
     """The answers to visitors during a canary, and the measurements of its analysis."""
 
-    answers: Counter[int]
+    answers: Counter[int | str]
     #: Shares of errors, from 0 to 1.
     shares: list[float]
 
@@ -164,7 +164,7 @@ def _wait_for_only_image(dev: Environment, image: str) -> None:
 
 def _opt_out(
     delivery: Delivery, dev: Environment, *, after: BackgroundTask[Canary]
-) -> Counter[int]:
+) -> Counter[int | str]:
     """Remove the component from dev's dashboard. Returns the answers to visitors meanwhile."""
     after.result()
     name, overlay = dev.services[SERVICE], _overlay(delivery, dev)

@@ -9,14 +9,15 @@ from contextlib import contextmanager
 
 import httpx
 
-#: In place of a status, if there was no answer.
-NO_ANSWER = 0
-
 
 @contextmanager
-def asking(client: httpx.Client, path: str) -> Iterator[Counter[int]]:
-    """Repeat a request until the end of the block. Yields the number of answers by status."""
-    answers: Counter[int] = Counter()
+def asking(client: httpx.Client, path: str) -> Iterator[Counter[int | str]]:
+    """Repeat a request until the end of the block.
+
+    Yields the number of answers by status. Requests without an answer are counted by the name of
+    their error, for example ``ReadTimeout``.
+    """
+    answers: Counter[int | str] = Counter()
     stop = threading.Event()
 
     def ask() -> None:
@@ -24,8 +25,8 @@ def asking(client: httpx.Client, path: str) -> Iterator[Counter[int]]:
             try:
                 # A new connection each time, so that requests are spread over the pods.
                 answer = client.get(path, headers={"Connection": "close"})
-            except httpx.TransportError:
-                answers[NO_ANSWER] += 1
+            except httpx.TransportError as error:
+                answers[type(error).__name__] += 1
             else:
                 answers[answer.status_code] += 1
 

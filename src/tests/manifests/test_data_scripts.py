@@ -6,7 +6,6 @@ Only folders are replaced.
 import datetime as dt
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import urllib.request
@@ -22,6 +21,7 @@ import redis
 
 from audit_analysis.archive.archived_file import ArchiveFile
 from audit_analysis.archive.manifest import Manifest
+from auditflow_local import ports
 from auditflow_local.polling import eventually
 from provisioning import certificates
 from provisioning.plan import plan
@@ -34,9 +34,7 @@ def exporter(program: str, **variables: str) -> Iterator[Callable[[], dict[str, 
     """Run a real exporter with the arguments of its container. Returns its samples by series."""
     if shutil.which(program) is None:
         pytest.skip(f"there is no {program}; Debian has it as a package")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = ports.pick()
     process = subprocess.Popen(
         (program, f"--web.listen-address=127.0.0.1:{port}"), env=os.environ | variables,
         stdout=sys.stderr,
@@ -314,9 +312,7 @@ def redis_port(
 
 @pytest.fixture
 def unused_tcp_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    return ports.pick()
 
 
 @pytest.fixture

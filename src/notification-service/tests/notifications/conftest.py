@@ -6,7 +6,6 @@ import datetime as dt
 import hashlib
 import hmac
 import json
-import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -21,6 +20,7 @@ from aiosmtpd.controller import Controller
 from prometheus_client import CollectorRegistry
 from pydantic import SecretStr
 
+from auditflow_local import ports
 from auditflow_local.servers.postgres import Database
 from auditflow_local.servers.postgres_roles import OWNER
 from notification_service.migrate import migrate
@@ -127,9 +127,7 @@ class Mailbox:
 def mailbox() -> Iterator[tuple[Mailbox, str]]:
     """An SMTP server, and the URL that sends to it."""
     box = Mailbox()
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = ports.pick()
     controller = Controller(box, hostname="127.0.0.1", port=port)
     controller.start()
     yield (
