@@ -30,6 +30,7 @@ _BASH = "/bin/bash"
 
 #: Scripts of the actions whose effect matters. Inputs are variables INPUT_NAME. All others do nothing.
 _SCRIPTS = {
+    "actions/attest": 'echo actions/attest >> "$CALLS"',
     "actions/checkout": """
         git init --quiet --initial-branch=main .
         git remote add origin "file://$FORGE"
@@ -55,6 +56,7 @@ _SCRIPTS = {
         if [ -n "$INPUT_OUTPUT" ]; then cp "$SCAN_REPORT" "$INPUT_OUTPUT"; fi
     """,
     "docker/build-push-action": f'echo "digest={digest(7)}" >> "$GITHUB_OUTPUT"',
+    "github/codeql-action": 'echo github/codeql-action >> "$CALLS"',
 }
 _INPUTS = ("name", "output", "path", "pattern", "ref")
 _OUTPUTS = ("cmd", "digest", "token")
@@ -79,7 +81,7 @@ class Run:
 
     succeeded: bool
     output: str
-    #: The programs that steps called, each with its arguments.
+    #: The programs that steps called, each with its arguments, and actions that need a plan of GitHub.
     calls: tuple[str, ...]
 
     def called(self, start: str) -> list[str]:
@@ -143,6 +145,7 @@ class Act:
         file.write_text(json.dumps({"ref": "refs/heads/main", **payload}))
         environment = {
             "ARTIFACTS": self._folder / f"artifacts-{checkout.directory.name}",
+            "CALLS": self._calls,
             "FAILING": failing,
             "FORGE": self._forge.directory,
             "SCAN_REPORT": self._report,

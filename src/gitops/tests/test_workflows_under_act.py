@@ -44,6 +44,10 @@ def test_path_of_a_change_from_the_push_to_the_rollback(
         assert pin.image == f"ghcr.io/{SLUG.partition('/')[0]}/auditflow-{service}"
     assert forge.log()[0].startswith("Deploy ")
 
+    # And a public repository has attestations and code scanning in every plan
+    assert len(run.called("actions/attest")) == 3 * len(layout.SERVICES)
+    assert run.called("github/codeql-action")
+
     # When the promoter reports that dev is ready
     payload = {"client_payload": {"environment": "dev", "revision": forge.head()}}
     run = act.run("promote.yml", "repository_dispatch", {"action": "auditflow-synced", **payload})
@@ -64,6 +68,26 @@ def test_path_of_a_change_from_the_push_to_the_rollback(
     assert call.endswith(
         f"gitops rollback staging {NOTIFICATION} --accept-migration --pull-request"
     ), run.output
+
+
+@pytest.mark.parametrize("included", [False, True])
+def test_first_release_of_a_private_repository_uses_only_features_of_its_plan(
+    included: bool, act: Act, forge: Forge
+) -> None:
+    # Given a private repository whose plan does not include attestations and code scanning
+    commit = forge.head()
+    payload = {"repository": {"full_name": SLUG, "private": True}}
+    variables = {"ATTESTATIONS": "true", "CODE_SECURITY": "true"} if included else {}
+
+    # When a person starts the first release
+    run = act.run(BUILD, "workflow_dispatch", payload, variables=variables)
+
+    # Then all images are signed and pinned, and only actions of the plan run
+    assert run.succeeded, run.output
+    assert len(run.called("cosign sign")) == len(layout.SERVICES)
+    assert {forge.pin(service, "dev").tag for service in layout.SERVICES} == {commit}
+    assert len(run.called("actions/attest")) == (3 * len(layout.SERVICES) if included else 0)
+    assert bool(run.called("github/codeql-action")) == included
 
 
 def test_prod_is_not_promoted_further(act: Act, forge: Forge, github: FakeGitHub) -> None:
