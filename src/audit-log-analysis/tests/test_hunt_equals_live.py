@@ -1,7 +1,7 @@
 """Hunts give the findings of live detection, for random rules over random streams.
 
 Live detection runs with a real Redis and archives the events; the hunts read the archived files.
-HUNT_EXAMPLES is the number of random examples.
+HUNT_EXAMPLES is the number of random examples, and HUNT_SEED chooses them.
 """
 
 import datetime as dt
@@ -18,6 +18,7 @@ import msgspec
 import pytest
 import yaml
 from hypothesis import given, settings
+from hypothesis import seed as use_seed
 from hypothesis import strategies as st
 
 from audit_analysis.archive.parquet import ParquetWriter
@@ -31,6 +32,7 @@ from auditflow.contract import event
 from .test_hunt_order import END_MS, Live
 
 EXAMPLES: Final = int(os.environ.get("HUNT_EXAMPLES", "40"))
+SEED: Final = os.environ.get("HUNT_SEED")
 START: Final = dt.datetime(2026, 3, 1, 12, tzinfo=dt.UTC)
 LATENESS_SECONDS: Final = 60
 OUTCOMES: Final = ("FAILURE", "SUCCESS", "DENIED")
@@ -220,7 +222,7 @@ def test_random_rules_find_the_same_in_a_hunt(
         for file in files:
             file.unlink()
 
-    check()
+    (use_seed(int(SEED))(check) if SEED else check)()
     database.close()
     # Each kind of rule fired.
     assert set(fired) >= {"single", "event_count", "value_count", "temporal", "temporal_ordered"}

@@ -69,10 +69,15 @@ class Worker:
 
 
 def lower_priority(niceness: int) -> None:
-    """Set the ``niceness`` (0 to 19) of the calling thread. Only Linux has one for each thread."""
+    """Set the ``niceness`` (0 to 19) of the calling thread, unless it is higher already.
+
+    Threads that this thread starts inherit it. Only Linux has a niceness for each thread.
+    """
     if sys.platform == "linux":
-        with suppress(OSError):  # the process may have a lower priority already
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), niceness)
+        thread = threading.get_native_id()
+        with suppress(OSError):
+            if os.getpriority(os.PRIO_PROCESS, thread) < niceness:
+                os.setpriority(os.PRIO_PROCESS, thread, niceness)
 
 
 def failure() -> str | None:

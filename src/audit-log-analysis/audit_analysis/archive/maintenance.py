@@ -31,6 +31,8 @@ ORPHAN_GRACE: Final = dt.timedelta(hours=24)
 _OWN_PATH: Final = re.compile(r"\d{4}/\d\d/\d\d/\d\d/[a-z0-9_]+-[0-9a-f-]{36}\.parquet")
 _PATHS_PER_QUERY: Final = 1000
 _STOP_SECONDS: Final = 5.0
+#: The CPU priority is that of the writer's threads.
+_NICENESS: Final = 5
 
 log = logs.get(__name__)
 
@@ -71,7 +73,7 @@ class Maintenance:
         self._snapshot = snapshot
         self._clock = clock
         self._stop = threading.Event()
-        self._worker = Worker("archive-maintenance", self._run_until_stopped)
+        self._worker = Worker("archive-maintenance", self._run_until_stopped, niceness=_NICENESS)
 
     def start(self) -> None:
         """Start the thread. Returns immediately."""

@@ -27,8 +27,8 @@ from auditflow.worker import Worker
 PREFETCH: Final = 400
 #: The default of the minimum time after which a host is silent (seconds).
 SILENCE_SECONDS: Final = 30 * 60.0
-#: The writer's threads have a lower CPU priority than searches and, on the same machine, than the
-#: path of the alerts: batches can wait in the queue.
+#: The writer's threads have a lower CPU priority than, on the same machine, the path of the alerts:
+#: batches can wait in the queue. Searches have a lower priority than the writer.
 NICENESS: Final = 5
 _STOP_SECONDS: Final = 8.0
 

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from time import monotonic
@@ -16,9 +17,13 @@ from audit_analysis.archive.table import STORED_COLUMNS, ArchivedEvent, columns_
 from audit_analysis.events_api.sql import Parameters
 from auditflow.errors import AuditFlowError, Unavailable
 from auditflow.telemetry import logs
+from auditflow.worker import lower_priority
 
 #: The name of the table of events that are not in a file yet.
 PENDING: Final = "pending"
+#: The niceness of threads of searches. It is higher than that of the writer's threads, so that the
+#: writer gets three times as much CPU time as a search, if both need it.
+NICENESS: Final = 10
 #: Maximum time that a search waits until an earlier one ends (seconds).
 _QUEUE_SECONDS: Final = 10.0
 _ARROW: Final = {
@@ -202,9 +207,8 @@ class SearchDatabase:
         spill: Path | None = None,
     ) -> None:
         self.limits = limits
-        self._connection = duckdb.connect(
-            ":memory:",
-            config={
+        self._connection = _connect(
+            {
                 "memory_limit": f"{limits.memory_mebibytes}MiB",
                 "threads": limits.threads,
                 "autoinstall_known_extensions": "false",
@@ -212,7 +216,7 @@ class SearchDatabase:
                 "allow_community_extensions": "false",
                 "temp_directory": str(spill) if spill else "",
                 "preserve_insertion_order": "false",
-            },
+            }
         )
         register(self._connection)
         allowed = [f"{folder.resolve()}/" for folder in folders] + list(addresses)
@@ -258,6 +262,12 @@ class SearchDatabase:
     def close(self) -> None:
         """Close the database. No search may run."""
         self._connection.close()
+
+
+def _connect(config: dict[str, Any]) -> duckdb.DuckDBPyConnection:
+    """Open DuckDB on a thread with the niceness of searches, which DuckDB's threads inherit."""
+    with ThreadPoolExecutor(1, initializer=lower_priority, initargs=(NICENESS,)) as thread:
+        return thread.submit(duckdb.connect, ":memory:", config=config).result()
 
 
 def _unavailable(error: duckdb.Error) -> Exception:

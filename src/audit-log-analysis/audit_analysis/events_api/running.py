@@ -2,10 +2,17 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TypeVar
 
-from audit_analysis.events_api.database import Cancellation
+from audit_analysis.events_api.database import NICENESS, Cancellation
+from auditflow.http.serving import THREADS
+from auditflow.worker import lower_priority
+
+_threads = ThreadPoolExecutor(
+    THREADS, thread_name_prefix="search", initializer=lower_priority, initargs=(NICENESS,)
+)
 
 T = TypeVar("T")
 
@@ -16,7 +23,7 @@ async def run(function: Callable[[Cancellation], T]) -> T:
     The server cancels the coroutine of a request when its client disconnects.
     """
     cancellation = Cancellation()
-    running = asyncio.ensure_future(asyncio.to_thread(function, cancellation))
+    running = asyncio.ensure_future(_in_thread(partial(function, cancellation)))
     try:
         return await asyncio.shield(running)
     except asyncio.CancelledError:
@@ -34,7 +41,11 @@ async def stream(
         part = first
         while part:
             yield part
-            part = await asyncio.to_thread(partial(next, parts, b""))
+            part = await _in_thread(partial(next, parts, b""))
     finally:
         cancellation.cancel()
-        await asyncio.to_thread(parts.close)  # type: ignore[attr-defined]
+        await _in_thread(parts.close)  # type: ignore[attr-defined]
+
+
+async def _in_thread(function: Callable[[], T]) -> T:
+    return await asyncio.get_running_loop().run_in_executor(_threads, function)
