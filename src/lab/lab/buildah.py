@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Mapping
+import time
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any, Final
 
 from . import paths, shell
+from .errors import CommandFailed
 
 #: The certificate authorities that this machine trusts.
 _TRUST = Path("/etc/ssl/certs/ca-certificates.crt")
+#: Layers of builds are kept for a day, so that the next build is fast.
+_KEPT_SECONDS: Final = 86_400
 
 
 def build(
@@ -56,6 +62,31 @@ def push(tag: str, destination: str) -> None:
 def exists(tag: str) -> bool:
     """Whether an image of this name has been built."""
     return bool(_buildah("images", "--quiet", "--filter", f"reference={tag}").strip())
+
+
+def remove_old() -> None:
+    """Remove images without a name that are older than a day. Each build leaves some.
+
+    buildah keeps an image that another image or a container uses.
+    """
+    listing = json.loads(_buildah("images", "--json", "--filter", "dangling=true")) or []
+    for image in old_images(listing, now=time.time()):
+        try:
+            _buildah("rmi", image)
+        except CommandFailed:
+            continue
+
+
+def old_images(listing: Iterable[Mapping[str, Any]], *, now: float) -> list[str]:
+    """The identifiers of images that are older than a day, newest first.
+
+    An image is newer than the images that it was built on, so it is removed before them.
+
+    :param listing: what ``buildah images --json`` prints. ``created`` is in seconds.
+    :param now: seconds since 1970.
+    """
+    old = [image for image in listing if now - image["created"] > _KEPT_SECONDS]
+    return [str(image["id"]) for image in sorted(old, key=lambda it: -it["created"])]
 
 
 def _buildah(*words: str | Path) -> str:
