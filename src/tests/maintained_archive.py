@@ -56,7 +56,7 @@ class Archive:
     def new_merger(self) -> ParquetWriter:
         return ParquetWriter(self.folder / ".unfinished/merge", memory_mebibytes=64, threads=1)
 
-    def maintenance(self) -> Maintenance:
+    def maintenance(self, **options: Any) -> Maintenance:
         return Maintenance(
             MaintenanceManifest(lambda: psycopg2.connect(self.database.dsn(ARCHIVE))),
             self.storage,
@@ -64,6 +64,7 @@ class Archive:
             retention_days=90,
             metrics=self.metrics,
             clock=lambda: self.now,
+            **options,
         )
 
     def run(self) -> None:

@@ -10,7 +10,7 @@ from src.tests.maintained_archive import CLOSED, DAY, HOUR, MINUTE, NOW, Archive
 
 from audit_analysis.archive.archived_file import path_of
 from audit_analysis.archive.decoding import refused_row
-from audit_analysis.archive.maintenance import ORPHAN_GRACE, REMOVED_GRACE
+from audit_analysis.archive.maintenance import MAX_CLOCK_DIFFERENCE, ORPHAN_GRACE, REMOVED_GRACE
 from audit_analysis.archive.settings import Settings
 
 
@@ -39,6 +39,26 @@ def test_files_expire_after_the_retention(archive: Archive) -> None:
     archive.run()
     assert archive.stored() == set()
     assert archive.value("deleted_files_total", reason="expired") == 2
+
+
+@pytest.mark.parametrize("days", [91, -91])
+def test_nothing_is_deleted_while_the_clock_is_wrong(archive: Archive, days: int) -> None:
+    # Given files that expire, and a file without an entry, if the clock is right
+    path = archive.add(b"a")
+    orphan = path_of(HOUR, "linux")
+    archive.storage.store(archive.writer.write([refused_row(b"{}", "r", 0, None)]).local, orphan)
+    # when maintenance runs twice with a wrong clock
+    for minutes in (0, 30):
+        archive.now = NOW + days * DAY + minutes * MINUTE
+        archive.maintenance(max_clock_difference=MAX_CLOCK_DIFFERENCE).run()
+    # then no file is removed, and the runs failed
+    assert archive.paths() == {path}
+    assert archive.stored() == {path, orphan}
+    assert archive.value("maintenance_runs_total", outcome="failed") == 2
+    # With a right clock, a run succeeds.
+    archive.now = dt.datetime.now(dt.UTC)
+    archive.maintenance(max_clock_difference=MAX_CLOCK_DIFFERENCE).run()
+    assert archive.value("maintenance_runs_total", outcome="done") == 1
 
 
 def test_held_files_are_not_deleted_or_merged(archive: Archive) -> None:

@@ -1,7 +1,7 @@
 """The index of identifiers finds the files of each event, and survives changes and damage."""
 
 import datetime as dt
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -163,3 +163,31 @@ def test_identifiers_at_the_ends_of_a_segment_are_found(stored: Folder) -> None:
     for name in (names[0], names[1], names[-2], names[-1]):
         assert "1.parquet" in segment.find(hash_of(name))
     assert segment.find(0) == segment.find(2**64 - 2**16) == set()
+
+
+def test_an_identifier_of_many_events_is_found_with_few_reads(stored: Folder) -> None:
+    # Given a sender that gave thousands of events the same identifier
+    paths = {stored.add(["repeated"] * 5000 + [f"n{number}"]) for number in range(2)}
+    stored.update()
+    (file,) = stored.segments()
+    segment = Segment(file)
+    items = CountedReads(segment._items)
+    segment._items = items  # type: ignore[assignment]
+    # when it is searched, then the index does not read an item for each event
+    assert segment.find(hash_of("repeated")) == paths
+    assert items.reads < 200
+
+
+class CountedReads:
+    """A sequence that counts how often an item is read."""
+
+    def __init__(self, items: Sequence[int]) -> None:
+        self._items = items
+        self.reads = 0
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def __getitem__(self, position: int) -> int:
+        self.reads += 1
+        return self._items[position]

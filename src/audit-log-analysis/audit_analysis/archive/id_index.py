@@ -16,7 +16,7 @@ import struct
 import threading
 import uuid
 from array import array
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -94,8 +94,10 @@ class Segment:
         position = bisect_left(self._items, wanted, low, high)
         found = set()
         while position < count and self._items[position] & _HASH_MASK == wanted:
-            found.add(self.paths[self._items[position] & _FILE_MASK])
-            position += 1
+            item = self._items[position]
+            found.add(self.paths[item & _FILE_MASK])
+            # A sender can give many events one identifier: continue with the next file.
+            position = bisect_right(self._items, item, position)
         return found
 
 

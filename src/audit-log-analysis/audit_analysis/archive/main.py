@@ -11,7 +11,7 @@ from quart import Quart
 from audit_analysis.archive import web
 from audit_analysis.archive.flusher import SERVICE
 from audit_analysis.archive.id_index import INDEX, IdIndex
-from audit_analysis.archive.maintenance import Maintenance
+from audit_analysis.archive.maintenance import MAX_CLOCK_DIFFERENCE, Maintenance
 from audit_analysis.archive.maintenance_manifest import MaintenanceManifest
 from audit_analysis.archive.manifest import Manifest
 from audit_analysis.archive.metrics import ArchiveMetrics
@@ -120,6 +120,7 @@ def run(settings: Settings) -> None:
         index=index,
         snapshot=reader.snapshot,
         metrics=metrics,
+        max_clock_difference=MAX_CLOCK_DIFFERENCE,
     )
     ledger = LedgerReader(
         partial(

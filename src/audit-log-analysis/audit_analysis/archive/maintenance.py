@@ -29,6 +29,9 @@ REMOVED_GRACE: Final = dt.timedelta(seconds=REPLACED_SECONDS)
 ORPHAN_GRACE: Final = dt.timedelta(hours=24)
 #: Only files whose names the archive creates are deleted: a bucket may contain other files.
 _OWN_PATH: Final = re.compile(r"\d{4}/\d\d/\d\d/\d\d/[a-z0-9_]+-[0-9a-f-]{36}\.parquet")
+#: Maximum difference between the clocks of this machine and of PostgreSQL. With a larger one,
+#: nothing is merged or deleted: a clock that is ahead would let all files expire.
+MAX_CLOCK_DIFFERENCE: Final = dt.timedelta(minutes=5)
 _PATHS_PER_QUERY: Final = 1000
 _STOP_SECONDS: Final = 5.0
 #: The CPU priority is that of the writer's threads.
@@ -57,10 +60,12 @@ class Maintenance:
         index: IdIndex | None = None,
         snapshot: Callable[[], list[ArchiveFile]] = list,
         clock: Callable[[], dt.datetime] = utc_now,
+        max_clock_difference: dt.timedelta = dt.timedelta.max,
     ) -> None:
         """``files`` merges files. The writer of the archive must not use it.
 
-        ``index`` is updated for the files of ``snapshot``.
+        ``index`` is updated for the files of ``snapshot``. If ``clock`` differs from the clock of
+        PostgreSQL by more than ``max_clock_difference``, a run fails and changes nothing.
         """
         self._manifest = manifest
         self._storage = storage
@@ -72,6 +77,7 @@ class Maintenance:
         self._index = index
         self._snapshot = snapshot
         self._clock = clock
+        self._max_clock_difference = max_clock_difference
         self._stop = threading.Event()
         self._worker = Worker("archive-maintenance", self._run_until_stopped, niceness=_NICENESS)
 
@@ -120,6 +126,10 @@ class Maintenance:
             self.run()
 
     def _run_steps(self, session: MaintenanceSession) -> str:
+        difference = abs(self._clock() - session.time())
+        if difference > self._max_clock_difference:
+            seconds = difference.total_seconds()
+            raise Unavailable("clock", f"it differs by {seconds:.0f} s from that of PostgreSQL")
         # Deletion first: compaction needs free space.
         failures = [
             self._try(step, session)

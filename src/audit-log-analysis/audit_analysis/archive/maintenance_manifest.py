@@ -74,6 +74,14 @@ class MaintenanceSession:
         self._connection = connection
         self._tier = tier
 
+    def time(self) -> dt.datetime:
+        """The time of PostgreSQL's clock."""
+        with self._transaction() as cursor:
+            cursor.execute("SELECT clock_timestamp()")
+            (time,) = cursor.fetchone() or (None,)
+            assert isinstance(time, dt.datetime)
+            return time
+
     def uncompacted(self, *, closed_before: dt.datetime) -> list[Partition]:
         """Partitions of hours before a time with files that were not compacted, oldest first."""
         with self._transaction() as cursor:
