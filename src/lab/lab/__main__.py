@@ -13,7 +13,9 @@ def main(words: list[str]) -> int:
     match words:
         case ["build"]:
             cluster.prepare()
-            releases.build(builders.StandAlone())
+            builder = builders.StandAlone()
+            releases.build(builder)
+            builder.remove_old_layers()
         case ["up"]:
             cluster.prepare()
             os.environ[cluster.KEEP] = "1"

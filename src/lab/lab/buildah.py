@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
-import time
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, Final
 
 from . import paths, shell
 from .errors import CommandFailed
 
 #: The certificate authorities that this machine trusts.
 _TRUST = Path("/etc/ssl/certs/ca-certificates.crt")
-#: Layers of builds are kept for a day, so that the next build is fast.
-_KEPT_SECONDS: Final = 86_400
+#: A line of the output of a build with the id of an image, complete or shortened.
+_LAYER = re.compile(r"^--> (?:Using cache )?([0-9a-f]{11,64})$", re.MULTILINE)
+#: The number of characters of the shortest id in the output.
+_ID_LENGTH = 11
+#: The number of untagged images of earlier builds that stay: about six versions of all services.
+_KEPT_LAYERS = 150
+#: The maximum number of images that are removed at once. Each needs about 0.1 s.
+_REMOVED_AT_ONCE = 100
 
 
 def build(
@@ -26,8 +33,8 @@ def build(
     arguments: Mapping[str, str] | None = None,
     stand_ins: Mapping[str, str] | None = None,
     trust: bool = False,
-) -> None:
-    """Build an image.
+) -> set[str]:
+    """Build an image. Return the ids of its layers, which later builds use as a cache.
 
     :param stand_ins: the local images that replace images of the Dockerfile, by the names of these.
     :param trust: give the build the certificate authorities that this machine trusts, as the secret
@@ -42,12 +49,43 @@ def build(
         options.append(f"--file={dockerfile}")
     if trust:
         options.append(f"--secret=id=ca,src={_TRUST}")
-    _buildah(
-        *("bud", "--isolation=chroot", "--format=docker", "--pull-never", "--layers"),
-        *options,
-        f"--tag={tag}",
-        context,
-    )
+    with _lock(fcntl.LOCK_SH):
+        output = _buildah(
+            *("bud", "--isolation=chroot", "--format=docker", "--pull-never", "--layers"),
+            *options,
+            f"--tag={tag}",
+            context,
+        )
+    return set(_LAYER.findall(output))
+
+
+def remove_old_layers(used: Collection[str], *, kept: int = _KEPT_LAYERS) -> int:
+    """Remove the oldest untagged images, and return their number. During a build, remove nothing.
+
+    :param used: the layers that stay, as returned by ``build``.
+    :param kept: the number of other untagged images that stay.
+    """
+    try:
+        with _lock(fcntl.LOCK_EX | fcntl.LOCK_NB):
+            return _remove_old_layers({layer[:_ID_LENGTH] for layer in used}, kept)
+    except (BlockingIOError, CommandFailed):
+        return 0  # another program uses the images; a later build removes the layers
+
+
+def _remove_old_layers(used: set[str], kept: int) -> int:
+    images = json.loads(_buildah("images", "--all", "--json")) or []
+    unused = [
+        image for image in images if not image["names"] and image["id"][:_ID_LENGTH] not in used
+    ]
+    newest_first = sorted(unused, key=lambda image: image["createdatraw"], reverse=True)
+    # An image is removed before its parent, which is older.
+    removed = [image["id"] for image in newest_first[kept:]][-_REMOVED_AT_ONCE:]
+    if removed:
+        # buildah also removes parents without other children, and then does not find them. It
+        # refuses parents of images that stay. In both cases, it continues with the next image.
+        with suppress(CommandFailed):
+            _buildah("rmi", *removed)
+    return len(removed)
 
 
 def push(tag: str, destination: str) -> None:
@@ -64,38 +102,26 @@ def exists(tag: str) -> bool:
     return bool(_buildah("images", "--quiet", "--filter", f"reference={tag}").strip())
 
 
-def remove_old() -> None:
-    """Remove images without a name that are older than a day. Each build leaves some.
-
-    buildah keeps an image that another image or a container uses.
-    """
-    listing = json.loads(_buildah("images", "--json", "--filter", "dangling=true")) or []
-    for image in old_images(listing, now=time.time()):
-        try:
-            _buildah("rmi", image)
-        except CommandFailed:
-            continue
-
-
-def old_images(listing: Iterable[Mapping[str, Any]], *, now: float) -> list[str]:
-    """The identifiers of images that are older than a day, newest first.
-
-    An image is newer than the images that it was built on, so it is removed before them.
-
-    :param listing: what ``buildah images --json`` prints. ``created`` is in seconds.
-    :param now: seconds since 1970.
-    """
-    old = [image for image in listing if now - image["created"] > _KEPT_SECONDS]
-    return [str(image["id"]) for image in sorted(old, key=lambda it: -it["created"])]
-
-
 def _buildah(*words: str | Path) -> str:
     return shell.run("nice", "buildah", *words, env=_environment())
 
 
-def _environment() -> dict[str, str]:
+@contextmanager
+def _lock(operation: int) -> Iterator[None]:
+    """Hold the lock of the images. A build fails if a layer is removed after it was found."""
+    with (_folder() / "lock").open("w") as lock:
+        fcntl.flock(lock, operation)
+        yield
+
+
+def _folder() -> Path:
     folder = paths.cache() / "images"
     folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def _environment() -> dict[str, str]:
+    folder = _folder()
     storage = folder / "storage.conf"
     settings = (
         f'[storage]\ndriver = "overlay"\ngraphroot = "{folder / "storage"}"\n'

@@ -13,6 +13,7 @@ from typing import Protocol
 from gitops import images
 
 from . import buildah, shell, stand_ins
+from .progress import step
 
 #: The address of the registry of a given cluster. Its nodes query it before Docker Hub.
 REGISTRY = "E2E_REGISTRY"
@@ -39,6 +40,9 @@ class Builder(Protocol):
 class StandAlone:
     """buildah, with stand-ins for the base images of Dockerfiles."""
 
+    def __init__(self) -> None:
+        self._layers: set[str] = set()
+
     def build(
         self,
         context: Path,
@@ -53,7 +57,7 @@ class StandAlone:
         with tempfile.TemporaryDirectory() as folder:
             unpinned = Path(folder, "Dockerfile")
             unpinned.write_text(text, "utf-8")
-            buildah.build(
+            self._layers |= buildah.build(
                 context,
                 tag,
                 dockerfile=unpinned,
@@ -65,6 +69,11 @@ class StandAlone:
     def push(self, tag: str, destination: str) -> None:
         """Copy an image to a registry on this machine."""
         buildah.push(tag, destination)
+
+    def remove_old_layers(self) -> None:
+        """Limit the size of the build cache. The layers of this builder's images stay."""
+        with step("removing old layers"):
+            buildah.remove_old_layers(self._layers)
 
 
 @dataclass(frozen=True)

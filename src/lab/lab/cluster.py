@@ -13,7 +13,6 @@ from urllib.parse import urlsplit
 
 from . import (
     addons,
-    buildah,
     builders,
     control_plane,
     dns,
@@ -98,7 +97,6 @@ def run_folders() -> Run:
 def prepare() -> None:
     """Build the programs and images of a cluster. Needs the machine's network."""
     packages.install()
-    buildah.remove_old()
     toolchain.build()
     stand_ins.build()
 

@@ -41,6 +41,7 @@ def cluster(last: Path) -> Iterator[Cluster]:
         builder = builders.StandAlone()
         releases.build_from(builder, last, Version.LAST)
         releases.build_from(builder, paths.REPOSITORY, Version.BUILT)
+        builder.remove_old_layers()
         running = clusters.created()
     with running as item:
         yield item
