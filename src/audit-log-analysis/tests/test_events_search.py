@@ -29,6 +29,7 @@ from audit_analysis.events_api.query import (
     InvalidCondition,
     Modifier,
     Order,
+    Position,
     parse_condition,
 )
 
@@ -286,3 +287,26 @@ def test_an_empty_archive_has_no_events(folder: Path) -> None:
     assert search.page(EventQuery(filter=ALL)).events == []
     assert search.event("e") is None
     assert search.histogram(ALL, interval_ms=1000) == {}
+
+
+@pytest.mark.parametrize("order", list(Order))
+def test_a_page_without_conditions_reads_only_the_files_that_it_needs(
+    tmp_path: Path, order: Order
+) -> None:
+    # Given six files with ten events each, of which only the third can be read
+    files = [
+        write(tmp_path / f"{number}.parquet", [archived(10 * number + part) for part in range(10)])
+        for number in range(6)
+    ]
+    for number in (0, 1, 3, 4, 5):
+        (tmp_path / f"{number}.parquet").unlink()
+    search = ArchiveSearch(FolderArchive(files), database(tmp_path))
+    # when the page after the events of the files before it is read
+    is_newest = order is Order.NEWEST
+    border = archived(30 if is_newest else 19)
+    after = Position(order, border.occurred_ms + (-1 if is_newest else 1), border.event_id)
+    found = search.page(EventQuery(filter=ALL, order=order, limit=5, after=after))
+    # then no other file is opened
+    wanted = range(29, 24, -1) if is_newest else range(20, 25)
+    assert [event.event_id for event in found.events] == [f"e{number:05}" for number in wanted]
+    assert found.next is not None

@@ -16,7 +16,8 @@ from audit_analysis.events_api.query import (
     Position,
 )
 
-#: The first number of files that a page reads. Each further step reads twice as many.
+#: The first number of files that a page of a search with conditions reads. Without conditions, it
+#: reads one file. Each further step reads twice as many.
 _FIRST_FILES: Final = 8
 #: Number of rows of a part of an export.
 _EXPORT_ROWS: Final = 500
@@ -89,7 +90,7 @@ class ArchiveSearch:
             condition, parameters = f"{condition} AND {beyond}", parameters | more
         newest_first = criteria.order is Order.NEWEST
         files = sorted(
-            snapshot.files,
+            (file for file in snapshot.files if _may_follow(file, criteria.after)),
             key=(lambda file: -file.max_occurred_ms)
             if newest_first
             else (lambda file: file.min_occurred_ms),
@@ -97,7 +98,7 @@ class ArchiveSearch:
         events: dict[ArchivedEvent, ArchivedEvent] = {}
         columns = ", ".join(f'"{name}"' for name in _LISTED)
         with self._database.search(snapshot.pending, cancellation=cancellation) as search:
-            start, number = 0, _FIRST_FILES
+            start, number = 0, _FIRST_FILES if _has_conditions(criteria.filter) else 1
             while True:
                 part = files[start : start + number]
                 statement = (
@@ -256,6 +257,21 @@ def _identity(event: ArchivedEvent) -> ArchivedEvent:
 
 def _key(event: ArchivedEvent) -> tuple[int, str]:
     return event.occurred_ms, event.event_id
+
+
+def _has_conditions(criteria: EventFilter) -> bool:
+    """Whether the filter can exclude events of its time range."""
+    everything = EventFilter(since_ms=criteria.since_ms, until_ms=criteria.until_ms)
+    return criteria != everything
+
+
+def _may_follow(file: SearchedFile, after: Position | None) -> bool:
+    """Whether a file may have events after a position."""
+    if after is None:
+        return True
+    if after.order is Order.NEWEST:
+        return file.min_occurred_ms <= after.occurred_ms
+    return file.max_occurred_ms >= after.occurred_ms
 
 
 def _is_complete(
