@@ -94,6 +94,16 @@ def test_pull_requests_of_the_bot_start_only_checks(name):
     assert "contents: write" not in text
 
 
+def test_onboarding_page_enables_the_workflows_with_a_schedule():
+    """In a fork, GitHub disables them one by one."""
+    page = (ROOT / "docs/how-to/fork-to-first-alert.md").read_text()
+    (row,) = [line for line in page.splitlines() if line.startswith("| the tab Actions |")]
+    scheduled = {workflow(name)["name"] for name in NAMES if "schedule" in triggers(name)}
+    assert scheduled == set(re.findall(r"\*([^*]+)\*", row.partition("stay disabled:")[2])) - {
+        "Enable workflow"
+    }
+
+
 def test_build_starts_on_every_shared_file():
     paths = triggers("build-python-services.yml")["push"]["paths"]
     for pattern in changes.SHARED:
