@@ -143,6 +143,40 @@ level: low
 """
 
 
+def test_correlations_of_entities_are_hunted_alone(
+    sample: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hunted = []
+    run_hunt = archive_hunt.run
+
+    def record(selected: RuleSet, *arguments: Any, **options: Any) -> Any:
+        hunted.append({rule.ref.title for rule in selected.rules if not rule.staged})
+        return run_hunt(selected, *arguments, **options)
+
+    monkeypatch.setattr(archive_hunt, "run", record)
+    # Given two rules that change, and a correlation of one of them by user
+    folders = []
+    for name, condition in (("old", "user_id: alice"), ("new", "user_id: bob")):
+        folder = rules(tmp_path / name, (0, "first", condition), (1, "second", condition))
+        text = COUNT.format(title="several", rule_id=f"{CORRELATION}0", inner=IDS[0])
+        text = text.replace("[]", "[user_id]").replace("gte: 1", "gte: 2")
+        Path(folder, "several.yml").write_text(text)
+        folders.append(folder)
+    # when they are compared
+    code, output, errors = run(*folders, "--files", str(sample), "--json")
+    # then the correlation is hunted alone, the others together, and no finding is missing
+    assert code == 0, errors
+    assert hunted == [{"several"}, {"Login of first", "Login of second"}] * 2
+    result = msgspec.json.decode(output, type=Comparison)
+    titles = ["Login of first", "Login of second"]
+    assert [(found.rule.title, found.actor) for found in result.gained] == [
+        (title, "bob") for title in titles
+    ]
+    assert [(found.rule.title, found.actor) for found in result.lost] == [
+        (title, "alice") for title in titles
+    ]
+
+
 def test_equal_rules_have_no_difference(sample: Path, tmp_path: Path) -> None:
     old = rules(tmp_path / "old", (0, "anybody", "user_id: '*'"))
     code, output, _ = run(old, old, "--files", str(sample))
