@@ -32,7 +32,7 @@ def open_chromium() -> Iterator[Browser]:
 
 
 def new_page(browser: Browser, **options: Any) -> Page:
-    """A page in a context of its own. ``options`` are those of the context."""
-    context = browser.new_context(**options)
+    """A page in a context of its own, in UTC. ``options`` are those of the context."""
+    context = browser.new_context(**{"timezone_id": "UTC", **options})
     context.set_default_timeout(_WAIT_MS)
     return context.new_page()

@@ -20,7 +20,7 @@ from auditflow_local.polling import eventually
 from auditflow_local.servers.postgres_roles import ARCHIVE
 from auditflow_local.service_process import ServiceProcess
 
-pytestmark = [pytest.mark.soak, pytest.mark.timeout(600)]
+pytestmark = pytest.mark.soak
 
 EVENTS = 300_000
 SINCE = from_epoch_ms(START_MS)

@@ -25,7 +25,7 @@ from audit_analysis.archive.storage import FolderStorage, open_storage
 from auditflow.amqp import topology
 from auditflow_local.polling import eventually
 
-pytestmark = [pytest.mark.soak, pytest.mark.timeout(600)]
+pytestmark = pytest.mark.soak
 
 SEEDS = [int(seed) for seed in os.environ.get("FAULT_SEEDS", "1").split()]
 DISK_MEBIBYTES = 256

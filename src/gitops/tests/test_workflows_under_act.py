@@ -12,7 +12,7 @@ from .act import SLUG, WORKFLOWS, Act
 from .forge import Clone, Forge, Programs, git
 from .stand_ins import FakeGitHub
 
-pytestmark = [pytest.mark.soak, pytest.mark.computes, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.soak, pytest.mark.computes]
 BUILD = "build-python-services.yml"
 NOTIFICATION = "notification-service"
 
