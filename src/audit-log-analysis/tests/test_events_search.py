@@ -310,3 +310,23 @@ def test_a_page_without_conditions_reads_only_the_files_that_it_needs(
     wanted = range(29, 24, -1) if is_newest else range(20, 25)
     assert [event.event_id for event in found.events] == [f"e{number:05}" for number in wanted]
     assert found.next is not None
+
+
+def test_a_search_starts_no_thread_after_its_beginning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Python would wait forever for a thread that has no memory to start."""
+    started = []
+    start = threading.Thread.start
+
+    def record(thread: threading.Thread) -> None:
+        started.append(thread.name)
+        start(thread)
+
+    searched = database(tmp_path)
+    monkeypatch.setattr(threading.Thread, "start", record)
+    with searched.search() as search:
+        at_beginning = len(started)
+        assert len(list(search.stream("SELECT * FROM range(100)", {}, size=1))) >= 1
+        assert search.rows("SELECT 1", {}) == [(1,)]
+    assert at_beginning == len(started) == 1

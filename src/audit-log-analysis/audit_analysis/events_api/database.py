@@ -26,6 +26,8 @@ PENDING: Final = "pending"
 NICENESS: Final = 10
 #: Maximum time that a search waits until an earlier one ends (seconds).
 _QUEUE_SECONDS: Final = 10.0
+#: Time between two interruptions of a search after its deadline (seconds).
+_INTERRUPT_SECONDS: Final = 0.1
 _ARROW: Final = {
     "VARCHAR": DataType.utf8(), "BIGINT": DataType.int64(), "INTEGER": DataType.int32(),
     "BOOLEAN": DataType.bool(), "BLOB": DataType.binary(),
@@ -172,11 +174,8 @@ class Search:
         remaining = self._deadline - monotonic()
         if remaining <= 0:
             raise SearchTimeout(f"no result within {self._seconds:g} s")
-        timer = threading.Timer(remaining, self._cursor.interrupt)
-        timer.daemon = True
         try:
             with self._cancellation.interrupting(self._cursor.interrupt):
-                timer.start()
                 yield
         except duckdb.InterruptException:
             if self._cancellation.is_cancelled:
@@ -186,8 +185,6 @@ class Search:
             raise SearchTooLarge("the search needs more memory than its limit") from None
         except duckdb.Error as error:
             raise _unavailable(error) from error
-        finally:
-            timer.cancel()
 
 
 class SearchDatabase:
@@ -248,12 +245,13 @@ class SearchDatabase:
             try:
                 with self._connection.cursor() as cursor:
                     cursor.register(PENDING, arrow_table(pending))
-                    yield Search(
-                        cursor,
-                        deadline=monotonic() + limit,
-                        cancellation=cancellation or Cancellation(),
-                        seconds=limit,
-                    )
+                    with _interrupted_after(cursor, limit):
+                        yield Search(
+                            cursor,
+                            deadline=monotonic() + limit,
+                            cancellation=cancellation or Cancellation(),
+                            seconds=limit,
+                        )
             finally:
                 self._slots.release()
         finally:
@@ -262,6 +260,30 @@ class SearchDatabase:
     def close(self) -> None:
         """Close the database. No search may run."""
         self._connection.close()
+
+
+@contextmanager
+def _interrupted_after(cursor: duckdb.DuckDBPyConnection, seconds: float) -> Iterator[None]:
+    """Interrupt the statements that run ``seconds`` after the beginning of the block, or later.
+
+    The thread is started at the beginning, because Python waits forever for a thread that has no
+    memory to start.
+    """
+    ended = threading.Event()
+
+    def interrupt() -> None:
+        interval = seconds
+        while not ended.wait(interval):
+            cursor.interrupt()
+            interval = _INTERRUPT_SECONDS
+
+    thread = threading.Thread(target=interrupt, name="search-deadline", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
 
 
 def _connect(config: dict[str, Any]) -> duckdb.DuckDBPyConnection:
