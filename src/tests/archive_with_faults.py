@@ -22,7 +22,7 @@ from audit_analysis.archive.metrics import ArchiveMetrics
 from audit_analysis.archive.parquet import ParquetWriter
 from audit_analysis.archive.table import hour_of
 from audit_analysis.ledger.reading import LedgerReader
-from auditflow.contract.ledger_report import LedgerState
+from auditflow.contract.ledger_report import LedgerReport, LedgerState
 from auditflow_local.polling import eventually
 from auditflow_local.servers.postgres_roles import ARCHIVE
 from auditflow_local.service_process import ServiceProcess
@@ -113,6 +113,8 @@ class Faults:
 
         eventually(lambda: rows() >= expected, what="all events", seconds=120)
         eventually(lambda: self.archive.ready() == 0, what="an empty queue", seconds=60)
+        # The last receipt may be delivered and not stored yet.
+        eventually(lambda: self.ledger().total.unconfirmed == 0, what="all receipts")
         self.process.stop()
         # No duplicate, also before compaction: each batch is committed once.
         assert self.read() == sorted(self.load.accepted)
@@ -126,10 +128,14 @@ class Faults:
         self.archive.check_files()
         self.check_ledger()
 
-    def check_ledger(self) -> None:
+    def ledger(self) -> LedgerReport:
+        """The report of the hour of all events."""
         hour = hour_of(ACCEPTED_MS)
-        ledger = LedgerReader(lambda: psycopg2.connect(self.archive.database.dsn(ARCHIVE)))
-        report = ledger.report(since=hour, until=hour + dt.timedelta(hours=1))
+        reader = LedgerReader(lambda: psycopg2.connect(self.archive.database.dsn(ARCHIVE)))
+        return reader.report(since=hour, until=hour + dt.timedelta(hours=1))
+
+    def check_ledger(self) -> None:
+        report = self.ledger()
         count, load = len(self.load.accepted), self.load
         assert (report.state, report.differences) == (LedgerState.BALANCED, ())
         found = report.total
