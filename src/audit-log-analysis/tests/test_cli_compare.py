@@ -102,17 +102,23 @@ level: low
     assert not result.gained
 
 
-def test_only_rules_that_differ_are_hunted(
-    sample: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    hunted = []
+@pytest.fixture
+def hunted(monkeypatch: pytest.MonkeyPatch) -> list[set[str]]:
+    """The titles of the rules of each hunt that runs."""
+    titles: list[set[str]] = []
     run_hunt = archive_hunt.run
 
     def record(selected: RuleSet, *arguments: Any, **options: Any) -> Any:
-        hunted.append({rule.ref.title for rule in selected.rules if not rule.staged})
+        titles.append({rule.ref.title for rule in selected.rules if not rule.staged})
         return run_hunt(selected, *arguments, **options)
 
     monkeypatch.setattr(archive_hunt, "run", record)
+    return titles
+
+
+def test_only_rules_that_differ_are_hunted(
+    sample: Path, tmp_path: Path, hunted: list[set[str]]
+) -> None:
     # Given two rules, and correlations at two levels; only one rule changes, in its own file
     old = rules(tmp_path / "old", (0, "same", "user_id: '*'"), (1, "changed", "user_id: bob"))
     new = rules(tmp_path / "new", (0, "same", "user_id: '*'"), (1, "changed", "user_id: alice"))
@@ -144,16 +150,8 @@ level: low
 
 
 def test_correlations_of_entities_are_hunted_alone(
-    sample: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    sample: Path, tmp_path: Path, hunted: list[set[str]]
 ) -> None:
-    hunted = []
-    run_hunt = archive_hunt.run
-
-    def record(selected: RuleSet, *arguments: Any, **options: Any) -> Any:
-        hunted.append({rule.ref.title for rule in selected.rules if not rule.staged})
-        return run_hunt(selected, *arguments, **options)
-
-    monkeypatch.setattr(archive_hunt, "run", record)
     # Given two rules that change, and a correlation of one of them by user
     folders = []
     for name, condition in (("old", "user_id: alice"), ("new", "user_id: bob")):
